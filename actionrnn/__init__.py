@@ -1,0 +1,110 @@
+"""actionrnn: a frozen CNN encodes video frames, a recurrent head names the action.
+
+The public names below are imported on first use, so that `import actionrnn`
+and `actionrnn --help` load no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from actionrnn.config import Config, Sampling, load_config
+    from actionrnn.errors import (
+        ActionrnnError,
+        BackboneError,
+        ConfigError,
+        DatasetError,
+        FeatureError,
+        ModelError,
+        VideoError,
+    )
+    from actionrnn.features.backbone import Backbone, load_backbone
+    from actionrnn.features.extract import extract_features, extract_to_store
+    from actionrnn.features.store import FeatureStore
+    from actionrnn.features.types import Features
+    from actionrnn.recurrent.checkpoint import load
+    from actionrnn.recurrent.heads import Head
+    from actionrnn.recurrent.recognizer import Prediction, Recognizer, Timeline
+    from actionrnn.training.evaluate import evaluate
+    from actionrnn.training.report import Report
+    from actionrnn.training.train import train
+    from actionrnn.video.frames import Frame, Frames
+    from actionrnn.video.reading import iter_frames, read_frames
+
+_HOME_OF = {
+    "ActionrnnError": "errors",
+    "Backbone": "features.backbone",
+    "BackboneError": "errors",
+    "Config": "config",
+    "ConfigError": "errors",
+    "DatasetError": "errors",
+    "FeatureError": "errors",
+    "FeatureStore": "features.store",
+    "Features": "features.types",
+    "Frame": "video.frames",
+    "Frames": "video.frames",
+    "Head": "recurrent.heads",
+    "ModelError": "errors",
+    "Prediction": "recurrent.recognizer",
+    "Recognizer": "recurrent.recognizer",
+    "Report": "training.report",
+    "Sampling": "config",
+    "Timeline": "recurrent.recognizer",
+    "VideoError": "errors",
+    "evaluate": "training.evaluate",
+    "extract_features": "features.extract",
+    "extract_to_store": "features.extract",
+    "iter_frames": "video.reading",
+    "load": "recurrent.checkpoint",
+    "load_backbone": "features.backbone",
+    "load_config": "config",
+    "read_frames": "video.reading",
+    "train": "training.train",
+}
+
+__all__ = [
+    "ActionrnnError",
+    "Backbone",
+    "BackboneError",
+    "Config",
+    "ConfigError",
+    "DatasetError",
+    "FeatureError",
+    "FeatureStore",
+    "Features",
+    "Frame",
+    "Frames",
+    "Head",
+    "ModelError",
+    "Prediction",
+    "Recognizer",
+    "Report",
+    "Sampling",
+    "Timeline",
+    "VideoError",
+    "evaluate",
+    "extract_features",
+    "extract_to_store",
+    "iter_frames",
+    "load",
+    "load_backbone",
+    "load_config",
+    "read_frames",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'actionrnn' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"actionrnn.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,244 @@
+"""The command table: parse, call, print. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from actionrnn import __version__
+from actionrnn.errors import ActionrnnError
+
+if TYPE_CHECKING:
+    from actionrnn.recurrent.recognizer import Prediction, Recognizer
+
+INTERRUPTED = 130
+
+
+class _Commands(click.Group):
+    """Commands in the order in which they are used; errors as one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        debug = "--debug" in sys.argv[1:]
+        try:
+            return super().main(*args, **kwargs)
+        except ActionrnnError as error:
+            if debug:
+                raise
+            click.echo(f"error: {error}", err=True)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            _exit_interrupted()
+
+
+def _exit_interrupted() -> None:
+    click.echo("interrupted; run the same command again to go on", err=True)
+    sys.exit(INTERRUPTED)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="actionrnn")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Video action recognition: a frozen CNN and a recurrent head.
+
+    \b
+    Try `actionrnn demo`; then `actionrnn classify VIDEO --model runs/demo/model.safetensors`.
+    Shell completion: eval "$(_ACTIONRNN_COMPLETE=bash_source actionrnn)" (zsh, fish likewise).
+    """
+
+
+_output_folder = click.option(
+    "--output", "-o", type=click.Path(path_type=Path, file_okay=False), help="Where results go."
+)
+_overrides = click.argument("overrides", nargs=-1, metavar="[section.key=value]...")
+_weights = click.option("--weights", help="The backbone's weights, if not where they were.")
+
+
+@main.command()
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs/demo"),
+    show_default=True,
+    help="Where data, features, model and report go.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+def demo(output: Path, seed: int) -> None:
+    """Run the whole path on the built-in data set (about a minute)."""
+    from actionrnn.apps.demo import run_demo
+
+    run_demo(output, seed=seed)
+
+
+@main.command()
+@click.argument("videos", nargs=-1, required=True, metavar="VIDEO_OR_FOLDER...")
+@click.option("--output", "-o", required=True, metavar="STORE", help="The feature store's folder.")
+@click.option("--backbone", help="efficientnet_lite0 (default), torchvision/<name>, timm/<name>.")
+@click.option("--weights", help="A local weights file instead of the library's default.")
+@click.option("--num-frames", type=int, help="So many frames, evenly over each clip.")
+@click.option("--rate-fps", type=float, help="So many frames per second.")
+@click.option("--format", type=click.Choice(["safetensors", "npy"]), default="safetensors")
+def extract(
+    videos: tuple[str, ...],
+    output: str,
+    backbone: str | None,
+    weights: str | None,
+    num_frames: int | None,
+    rate_fps: float | None,
+    format: Any,
+) -> None:
+    """Per-frame features of any videos, one entry each, mirroring the folders."""
+    from actionrnn.config import parse_config
+    from actionrnn.features.extract import choose_sampling, extract_to_store
+
+    sampling = choose_sampling(num_frames, rate_fps)
+    given = {"name": backbone, "weights": weights}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    config = parse_config({"backbone": chosen}, source="extract").backbone
+    done = extract_to_store(videos, output, backbone=config, sampling=sampling, format=format)
+    click.echo(
+        f"{output}: {done.num_extracted} extracted, {done.num_skipped} were there, "
+        f"{len(done.failures)} failed"
+    )
+    for failure in done.failures:
+        click.echo(f"failed: {failure['reason']}", err=True)
+    sys.exit(1 if done.failures else 0)
+
+
+@main.command()
+@click.argument("config")
+@_overrides
+@_output_folder
+def train(config: str, overrides: tuple[str, ...], output: Path | None) -> None:
+    """Train and test a head as CONFIG (a YAML file, or a shipped one's name) says."""
+    from rich.console import Console
+
+    from actionrnn.config import load_config
+    from actionrnn.training.train import MODEL_FILE, REPORT_FILE
+    from actionrnn.training.train import train as run_training
+
+    output = output or Path("runs") / Path(config).stem
+    run = run_training(load_config(config, overrides), output)
+    Console().print(run.report)
+    click.echo(f"model   {output / MODEL_FILE}\nreport  {output / REPORT_FILE}")
+
+
+@main.command()
+@click.argument("model")
+@_overrides
+@_weights
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write the report's JSON.")
+def evaluate(
+    model: str,
+    overrides: tuple[str, ...],
+    weights: str | None,
+    as_json: bool,
+    output: Path | None,
+) -> None:
+    """Test MODEL on its test clips, or on others (data.root=... data.split=...)."""
+    from rich.console import Console
+
+    from actionrnn.training.evaluate import evaluate as run_evaluation
+
+    report = run_evaluation(model, overrides, weights=weights)
+    if output is not None:
+        report.write(output)
+    if as_json:
+        click.echo(json.dumps(report.to_dict()))
+    else:
+        Console().print(report)
+
+
+@main.command()
+@click.argument("videos", nargs=-1, required=True, metavar="VIDEO_OR_FOLDER...")
+@click.option("--model", "-m", required=True, help="A model file, e.g. runs/demo/model.safetensors.")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Draw a contact sheet (one video).")
+@_weights
+def classify(
+    videos: tuple[str, ...],
+    model: str,
+    top: int,
+    as_json: bool,
+    sheet: Path | None,
+    weights: str | None,
+) -> None:
+    """Name the action in videos, or in every video of folders."""
+    from actionrnn.errors import VideoError
+    from actionrnn.recurrent.checkpoint import load
+
+    if sheet is not None and (len(videos) > 1 or Path(videos[0]).is_dir()):
+        raise click.UsageError("--sheet draws one video; give one file")
+    recognizer = load(model, weights=weights)
+    num_failed = 0
+    for path in _each_video(videos):
+        try:
+            if isinstance(path, VideoError):
+                raise path
+            prediction = _classify_one(recognizer, path, sheet).top(top)
+        except VideoError as error:
+            num_failed += 1
+            if as_json:
+                click.echo(json.dumps({"path": str(path), "error": str(error)}))
+            click.echo(f"error: {error}", err=True)
+            continue
+        click.echo(json.dumps(prediction.to_dict()) if as_json else str(prediction))
+    sys.exit(1 if num_failed else 0)
+
+
+def _each_video(inputs: tuple[str, ...]) -> Iterator[Any]:
+    from actionrnn.errors import VideoError
+    from actionrnn.video.reading import find_videos
+
+    for item in map(Path, inputs):
+        if not item.is_dir():
+            yield item
+            continue
+        try:
+            yield from find_videos(item)
+        except VideoError as error:
+            yield error
+
+
+def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Prediction:
+    timeline = recognizer.timeline(path)
+    if sheet is not None:
+        from actionrnn.apps.contact_sheet import draw_contact_sheet
+        from actionrnn.video.reading import read_frames
+
+        draw_contact_sheet(read_frames(path, recognizer.config.sampling), timeline, sheet)
+    return timeline.prediction()
+
+
+@main.command()
+@click.argument("path")
+def info(path: str) -> None:
+    """What a video, a feature store or a model is."""
+    from actionrnn.apps.info import describe
+
+    rows = describe(path)
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        click.echo(f"{name:<{width}}  {value}")
+
+
+@main.command()
+@click.argument("search", required=False)
+def backbones(search: str | None) -> None:
+    """Names, feature sizes, and whether the weights are here. SEARCH filters timm's too."""
+    from actionrnn.features.catalogue import list_backbones
+
+    click.echo(f"{'name':<44} {'features':>8}  weights")
+    for entry in list_backbones(search):
+        click.echo(f"{entry.name:<44} {entry.feature_size or '?':>8}  {entry.weights}")

@@ -1,0 +1,59 @@
+"""A picture of one classified clip: its frames, and the scores as they grow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from actionrnn.files import atomic_path
+from actionrnn.recurrent.recognizer import Timeline
+from actionrnn.video.frames import Frames
+
+COLUMNS = 6
+MOST_FRAMES = 12
+MOST_CURVES = 4
+
+
+def draw_contact_sheet(
+    frames: Frames, timeline: Timeline, output: str | Path, *, truth: str | None = None
+) -> None:
+    """Write a PNG: frames with time and best label, and below the score of the top classes.
+
+    Args:
+        frames: the frames of the timeline's steps, (T, H, W, 3).
+        timeline: the scores (T, K) at the same times.
+        truth: the true label, if it is known.
+    """
+    shown = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MOST_FRAMES)).round())
+    rows = -(-len(shown) // COLUMNS)
+    figure = Figure(figsize=(12, 1.9 * rows + 3.2), layout="constrained")
+    figure.suptitle(_title(timeline, truth), fontsize=13)
+    grid = figure.add_gridspec(rows + 1, COLUMNS, height_ratios=[*[1.0] * rows, 1.5])
+    for place, step in enumerate(shown.astype(int)):
+        axes = figure.add_subplot(grid[divmod(place, COLUMNS)])
+        axes.imshow(frames.data[step])
+        axes.set_axis_off()
+        best = timeline.scores[step].argmax()
+        label = f"{timeline.labels[best]} {timeline.scores[step, best]:.0%}"
+        axes.set_title(f"{timeline.pts_seconds[step]:.2f} s   {label}", fontsize=9)
+    curves = figure.add_subplot(grid[rows, :])
+    order = np.argsort(-timeline.scores.max(axis=0), kind="stable")[:MOST_CURVES]
+    for index in order:
+        curves.plot(
+            timeline.pts_seconds, timeline.scores[:, index], "o-", ms=3, label=timeline.labels[index]
+        )
+    curves.set(xlabel="seconds", ylabel="score so far", ylim=(0, 1.02))
+    curves.grid(alpha=0.3)
+    curves.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    FigureCanvasAgg(figure)
+    with atomic_path(Path(output)) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)
+
+
+def _title(timeline: Timeline, truth: str | None) -> str:
+    answer = timeline.prediction()
+    title = f"{Path(timeline.path).name}: {answer.label} ({answer.scores[0]:.1%})"
+    return title if truth is None else f"{title}, truth: {truth}"

@@ -1,0 +1,108 @@
+"""What a video, a feature store or a model is, as plain rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from actionrnn.errors import ActionrnnError, ModelError
+from actionrnn.features.store import MANIFEST, FeatureStore
+from actionrnn.recurrent.checkpoint import read_model_info
+from actionrnn.video.reading import find_videos, probe_video
+
+Rows = dict[str, str]
+
+
+def describe(path: str | Path) -> Rows:
+    """Names and values that describe what `path` is.
+
+    Raises:
+        ActionrnnError: the path is missing, or nothing that is known here.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ActionrnnError(f"{path}: no such file or folder")
+    if path.is_dir():
+        return _describe_store(path) if (path / MANIFEST).exists() else _describe_folder(path)
+    if path.suffix == ".safetensors":
+        return _describe_model(path)
+    return _describe_video(path)
+
+
+def _describe_video(path: Path) -> Rows:
+    video = probe_video(path)
+    duration = "unknown" if video.duration_seconds is None else f"{video.duration_seconds:.2f} s"
+    rate = "unknown" if video.rate_fps is None else f"{video.rate_fps:.3f} frames/s"
+    return {
+        "video": str(path),
+        "codec": f"{video.codec} in {video.container}",
+        "size": f"{video.width} x {video.height}, {video.size_bytes / 1e6:.2f} MB",
+        "rate": rate,
+        "duration": f"{duration}, {video.num_frames} frames",
+    }
+
+
+def _describe_folder(path: Path) -> Rows:
+    videos = find_videos(path)
+    folders = sorted({video.relative_to(path).parts[0] for video in videos if video.parent != path})
+    return {
+        "folder": str(path),
+        "videos": str(len(videos)),
+        "subfolders": f"{len(folders)} ({', '.join(folders[:8])}{', ...' if folders[8:] else ''})",
+    }
+
+
+def _describe_store(path: Path) -> Rows:
+    store = FeatureStore.open(path)
+    keys, failures, made = store.keys(), store.failures(), store.provenance
+    rows = {
+        "store": str(path),
+        "entries": f"{len(keys)} (.{store.format})",
+        "backbone": str(made.get("backbone")),
+        "weights": f"sha256 {made.get('weights_sha256')}",
+        "preprocessing": str(made.get("preprocessing")),
+        "sampling": str(made.get("sampling")),
+        "precision": str(made.get("precision")),
+        "failures": str(len(failures)),
+    }
+    if keys:
+        rows["first entry"] = f"{keys[0]} {store.read(keys[0]).values.shape}"
+    for number, failure in enumerate(failures, start=1):
+        rows[f"failure {number}"] = failure["reason"]
+    return rows
+
+
+def _describe_model(path: Path) -> Rows:
+    try:
+        model = read_model_info(path)
+    except ModelError:
+        store = next((folder for folder in path.parents if (folder / MANIFEST).exists()), None)
+        if store is None:
+            raise
+        key = path.relative_to(store).with_suffix("").as_posix()
+        features = FeatureStore.open(store).read(key)
+        return {
+            "features": str(path),
+            "store": str(store),
+            "shape": str(features.values.shape),
+            "time": f"{features.pts_seconds[0]:.3f} s ... {features.pts_seconds[-1]:.3f} s",
+            "source": str(features.provenance.get("source", {}).get("name")),
+        }
+    head, training = model.config.head, model.training
+    scores = training.get("scores", {})
+    rows = {
+        "model": str(path),
+        "labels": f"{len(model.labels)}: {', '.join(model.labels)}",
+        "head": f"{head.kind}, {head.num_layers} x {head.hidden_size}, {head.summary}",
+        "backbone": f"{model.backbone['backbone']} ({model.feature_size} features)",
+        "weights": f"sha256 {model.backbone['weights_sha256']}",
+        "preprocessing": str(model.backbone["preprocessing"]),
+        "sampling": str(model.config.sampling),
+        "trained on": f"{training.get('data')}, {training.get('fold')}, "
+        f"{training.get('num_clips')} clips in {len(training.get('groups', []))} groups",
+    }
+    if "top1" in scores:
+        baseline = scores.get("baseline_mean_pool_top1")
+        beside = "" if baseline is None else f" (mean-pool {baseline:.1%})"
+        rows["scores"] = f"top-1 {scores['top1']:.1%}{beside} on {scores['num_clips']} held-out clips"
+    rows["made by"] = f"actionrnn {model.actionrnn_version}"
+    return rows

@@ -1,0 +1,289 @@
+"""The configuration: each field is documented here, and each default lives here.
+
+A YAML file holds the sections of `Config`; `section.key=value` on the command
+line overrides one field. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from actionrnn.errors import ConfigError
+
+_STRICT_KEYS = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+
+PositiveInt = Annotated[int, Field(ge=1, strict=True)]
+Count = Annotated[int, Field(ge=0, strict=True)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+Layout = Literal["folder", "ucf101", "manifest", "rendered"]
+Split = Literal["holdout", "leave_one_group_out", "official", "manifest", "none"]
+Fit = Literal["crop", "squash"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+HeadKind = Literal["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
+Summary = Literal["last", "running_mean", "exponential_mean"]
+
+
+@dataclass(frozen=True, config=_STRICT_KEYS)
+class Sampling:
+    """Which frames of a video are looked at. Neither field set: every frame."""
+
+    num_frames: PositiveInt | None = None
+    """So many frames, spread evenly over the whole clip (cannot stream)."""
+    rate_fps: PositiveFloat | None = None
+    """The frame shown at each tick of this many ticks per second (can stream)."""
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Sampling:
+        if self.num_frames is not None and self.rate_fps is not None:
+            raise ValueError(
+                f"num_frames ({self.num_frames}) and rate_fps ({self.rate_fps:g}) "
+                "exclude each other; set one of them to null"
+            )
+        return self
+
+    def __str__(self) -> str:
+        if self.num_frames is not None:
+            return f"{self.num_frames} frames evenly"
+        return "every frame" if self.rate_fps is None else f"{self.rate_fps:g} frames/s"
+
+
+@dataclass(frozen=True, config=_STRICT_KEYS)
+class DataConfig:
+    """Which labelled videos, and how they are split into training and test."""
+
+    layout: Layout = "folder"
+    """folder: one folder per class; ucf101: v_<Class>_gNN_cNN files in class
+    folders; manifest: a CSV file with the columns path, label and, if wanted,
+    group and split; rendered: the built-in data set, made on the spot."""
+    root: str | None = None
+    """The folder of the videos; for a manifest, the CSV file."""
+    group_pattern: str | None = None
+    """A regular expression searched in the file's name; its first bracket is
+    the clip's group (the person, the scene). Clips of one group never stand on
+    both sides of a split. Without it each clip is a group of its own."""
+    split: Split = "holdout"
+    """holdout: a seeded part of the groups; leave_one_group_out: each group in
+    turn; official: UCF101's three splits; manifest: the column `split`;
+    none: everything is for training (train) or for testing (evaluate)."""
+    fold: Annotated[int, Field(ge=1)] | str = "all"
+    """Which fold of the split: its number from 1, its group's name, or all."""
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    """holdout: the part of the groups that is for testing."""
+    features: str | None = None
+    """The folder of the stored features; null: made beside the run's folder,
+    named after the data and the backbone, and shared by later runs."""
+
+    @model_validator(mode="after")
+    def _pattern_has_a_group(self) -> DataConfig:
+        if self.group_pattern is None:
+            return self
+        try:
+            brackets = re.compile(self.group_pattern).groups
+        except re.error as error:
+            raise ValueError(f"group_pattern ({self.group_pattern}): {error}") from None
+        if not brackets:
+            raise ValueError(f"group_pattern ({self.group_pattern}) needs a bracket: (...)")
+        return self
+
+
+@dataclass(frozen=True, config=_STRICT_KEYS)
+class BackboneConfig:
+    """The frozen CNN that turns a frame into a feature vector."""
+
+    name: str = "efficientnet_lite0"
+    """efficientnet_lite0 (bundled), torchvision/<name> or timm/<name>."""
+    weights: str = "default"
+    """default: the library's pretrained weights; none: random (for tests);
+    anything else: the path of a .safetensors or .pth file."""
+    fit: Fit = "crop"
+    """crop: scale, then cut the centre out, as the weights were trained;
+    squash: the whole frame in the same size, so that nothing at the edge is lost."""
+    precision: Precision = "auto"
+    """auto: bfloat16 (float16 on older GPUs) where it is fast, else float32."""
+    device: str = "auto"
+    """auto: cuda where there is one, else cpu; or any torch device."""
+
+
+@dataclass(frozen=True, config=_STRICT_KEYS)
+class HeadConfig:
+    """The recurrent head that turns feature vectors into scores."""
+
+    kind: HeadKind = "gru"
+    """rnn_tanh, rnn_relu, lstm, gru, or mean (the order-blind baseline)."""
+    hidden_size: PositiveInt = 128
+    """The size of the recurrent state."""
+    num_layers: PositiveInt = 1
+    """Recurrent layers on top of each other."""
+    dropout: Probability = 0.5
+    """Dropout on the input features, between layers and before the classifier."""
+    summary: Summary = "running_mean"
+    """What the classifier sees at step t: the last state, the mean of all states
+    so far, or their exponential mean."""
+    summary_decay: Probability = 0.9
+    """exponential_mean: the weight of the past in each step."""
+    temporal_differences: bool = False
+    """Give the head x_t - x_(t-1) beside x_t: good where motion decides."""
+
+
+@dataclass(frozen=True, config=_STRICT_KEYS)
+class TrainConfig:
+    """How the head is trained. The backbone is never trained."""
+
+    epochs: PositiveInt = 60
+    """Passes over the training clips."""
+    batch_size: PositiveInt = 32
+    """Clips in a batch."""
+    learning_rate: PositiveFloat = 1e-3
+    """AdamW's highest learning rate."""
+    weight_decay: NonNegativeFloat = 1e-2
+    """AdamW's weight decay."""
+    warmup_fraction: Probability = 0.1
+    """The part of all steps in which the rate rises; then it falls as a cosine."""
+    label_smoothing: Probability = 0.1
+    """The probability mass that is spread over all classes."""
+    clip_norm: PositiveFloat = 1.0
+    """The gradient's largest norm."""
+    seed: Count = 0
+    """Fixes initial weights, order and dropout."""
+
+
+@dataclass(frozen=True, config=_STRICT_KEYS)
+class Config:
+    """One experiment, whole."""
+
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    sampling: Sampling = dataclasses.field(default_factory=lambda: Sampling(rate_fps=4.0))
+    backbone: BackboneConfig = dataclasses.field(default_factory=BackboneConfig)
+    head: HeadConfig = dataclasses.field(default_factory=HeadConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plain dictionary that `parse_config` reads back."""
+        return dataclasses.asdict(self)
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file, then apply overrides such as `train.epochs=5`.
+
+    `path` may also be the bare name of a shipped configuration (`demo`).
+
+    Raises:
+        ConfigError: the file is missing or no YAML; a key, type or value is wrong.
+    """
+    file = Path(path) if Path(path).exists() else _shipped_config(str(path))
+    try:
+        sections = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read ({error})") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: is not YAML ({error})") from None
+    return parse_config(sections or {}, overrides, source=str(path))
+
+
+def parse_config(
+    sections: Mapping[str, Any], overrides: Sequence[str] = (), *, source: str = "config"
+) -> Config:
+    """Build a `Config` from nested mappings and `section.key=value` overrides.
+
+    Raises:
+        ConfigError: a key, type or value is wrong; the message names the key.
+    """
+    if not isinstance(sections, Mapping):
+        raise ConfigError(f"{source}: must hold sections ({', '.join(get_type_hints(Config))}), not {sections!r}")
+    merged: dict[str, Any] = {
+        key: dict(value) if isinstance(value, Mapping) else value for key, value in sections.items()
+    }
+    for override in overrides:
+        _apply_override(merged, override)
+    _refuse_unknown_keys(merged, source)
+    try:
+        return _adapter().validate_python(merged)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_first_problem(error)}") from None
+
+
+def override_config(config: Config, overrides: Sequence[str]) -> Config:
+    """The same configuration with `section.key=value` overrides applied."""
+    return parse_config(config.to_dict(), overrides, source="override")
+
+
+def shipped_configs() -> dict[str, Path]:
+    """The names and paths of the configurations that come with actionrnn."""
+    package = Path(__file__).parent
+    folder = next(d for d in (package / "configs", package.parent / "configs") if d.is_dir())
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def _shipped_config(name: str) -> Path:
+    shipped = shipped_configs()
+    if name in shipped:
+        return shipped[name]
+    raise ConfigError(
+        f"{name}: no such file, and no shipped configuration; shipped are {', '.join(shipped)}"
+    )
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[Config]:
+    return TypeAdapter(Config)
+
+
+def _apply_override(merged: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    section, dot, key = name.partition(".")
+    if not (equals and dot and section and key):
+        raise ConfigError(f"{override!r} is no override; write section.key=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    values = merged.setdefault(section, {})
+    if not isinstance(values, dict):
+        raise ConfigError(f"{section} must be a section, not {values!r}")
+    values[key] = value
+
+
+def _refuse_unknown_keys(sections: Mapping[str, Any], source: str) -> None:
+    known = get_type_hints(Config)
+    for name, values in sections.items():
+        if name not in known:
+            raise ConfigError(f"{source}: unknown section {name!r}; {_nearest(name, known)}")
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{source}: {name} must be a section with keys, not {values!r}")
+        keys = get_type_hints(known[name])
+        for key in values:
+            if key not in keys:
+                near = _nearest(str(key), keys, prefix=f"{name}.")
+                raise ConfigError(f"{source}: unknown key '{name}.{key}'; {near}")
+
+
+def _nearest(name: str, known: Any, prefix: str = "") -> str:
+    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{prefix}{close[0]}'?"
+    return f"known are {', '.join(prefix + key for key in sorted(known))}"
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    steps = [str(step) for step in problem["loc"] if isinstance(step, str)]
+    name = ".".join(steps[:2])
+    text = problem["msg"].removeprefix("Value error, ")
+    text = text[:1].lower() + text[1:]
+    if isinstance(problem["input"], Mapping) or problem["type"] == "value_error":
+        return f"{name}: {text}"
+    return f"{name} ({json.dumps(problem['input'], default=str)}): {text}"

@@ -1,0 +1,1 @@
+"""Labelled videos, and the splits that keep the evaluation honest."""

@@ -1,0 +1,49 @@
+"""What a labelled data set is, and how one is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from actionrnn.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One labelled video."""
+
+    path: Path
+    key: str
+    """Its name within the data set; also its entry in a feature store."""
+    label: str
+    group: str
+    """Clips of one group (person, scene) never stand on both sides of a split."""
+    split: str | None = None
+    """`train` or `test`, where the data set itself says so."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled videos below one root."""
+
+    root: Path
+    clips: tuple[Clip, ...]
+    """Sorted by key."""
+
+    def __post_init__(self) -> None:
+        if not self.clips:
+            raise DatasetError(f"{self.root}: holds no labelled video")
+        if len(self.labels) < 2:
+            raise DatasetError(
+                f"{self.root}: holds one class only ({self.labels[0]}); at least 2 are needed"
+            )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The class names, sorted."""
+        return tuple(sorted({clip.label for clip in self.clips}))
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The group names, sorted."""
+        return tuple(sorted({clip.group for clip in self.clips}))

@@ -1,0 +1,104 @@
+"""Labelled videos in class folders, or in a CSV manifest."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+from actionrnn.datasets.clips import Clip, Dataset
+from actionrnn.errors import DatasetError, VideoError
+from actionrnn.video.reading import find_videos
+
+MANIFEST_COLUMNS = ("path", "label", "group", "split")
+
+
+def open_folder(root: str | Path, group_pattern: str | None = None) -> Dataset:
+    """One folder per class: `<root>/<label>/**/<video>`.
+
+    Args:
+        group_pattern: searched in each file's name; its first bracket is the group.
+            None: each clip is a group of its own.
+
+    Raises:
+        DatasetError: the folder is missing, has no videos in class folders, or a name
+            does not match the pattern.
+    """
+    root = Path(root)
+    try:
+        videos = find_videos(root)
+    except VideoError as error:
+        raise DatasetError(f"{error} (data.root)") from None
+    loose = [path for path in videos if path.parent == root]
+    if loose:
+        raise DatasetError(f"{loose[0]}: lies in no class folder; put it into {root}/<label>/")
+    clips = []
+    for path in videos:
+        relative = path.relative_to(root)
+        key = relative.with_suffix("").as_posix()
+        clips.append(Clip(path, key, relative.parts[0], _group(path.name, key, group_pattern)))
+    return Dataset(root, tuple(_unique(clips)))
+
+
+def open_manifest(file: str | Path, group_pattern: str | None = None) -> Dataset:
+    """A CSV file with the columns path, label and, if wanted, group and split.
+
+    Paths are relative to the file's folder.
+
+    Raises:
+        DatasetError: the file is missing, has other columns, an empty cell, or names
+            a split other than train and test.
+    """
+    file = Path(file)
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as opened:
+            reader = csv.DictReader(opened)
+            columns, rows = reader.fieldnames or [], list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{file}: cannot be read as a CSV manifest ({error})") from None
+    unknown = [column for column in columns if column not in MANIFEST_COLUMNS]
+    if unknown or not {"path", "label"} <= set(columns):
+        raise DatasetError(
+            f"{file}: has the columns {', '.join(columns) or 'none'}; "
+            "needed are path and label, possible are group and split"
+        )
+    clips = [
+        _manifest_clip(row, file, line, group_pattern) for line, row in enumerate(rows, start=2)
+    ]
+    return Dataset(file, tuple(_unique(clips)))
+
+
+def _manifest_clip(
+    row: dict[str, str | None], file: Path, line: int, group_pattern: str | None
+) -> Clip:
+    name, label, split = ((row.get(c) or "").strip() for c in ("path", "label", "split"))
+    if not name or not label:
+        raise DatasetError(f"{file}, line {line}: path and label must not be empty")
+    if split not in ("", "train", "test"):
+        raise DatasetError(f"{file}, line {line}: split {split!r} must be train or test")
+    path = Path(name) if Path(name).is_absolute() else file.parent / name
+    key = Path(name).with_suffix("").as_posix().lstrip("/").replace("../", "")
+    group = (row.get("group") or "").strip() or _group(path.name, key, group_pattern)
+    return Clip(path, key, label, group, split or None)
+
+
+def _group(name: str, key: str, pattern: str | None) -> str:
+    if pattern is None:
+        return key
+    match = re.search(pattern, name)
+    if match is None or not match[1]:
+        raise DatasetError(
+            f"{name}: does not match data.group_pattern {pattern!r}; "
+            "its first bracket must find the clip's group"
+        )
+    return match[1]
+
+
+def _unique(clips: list[Clip]) -> list[Clip]:
+    clips = sorted(clips, key=lambda clip: clip.key)
+    for before, after in zip(clips, clips[1:], strict=False):
+        if before.key == after.key:
+            raise DatasetError(
+                f"{before.path} and {after.path} share the name {after.key!r}; rename one"
+            )
+    return clips

@@ -1,0 +1,159 @@
+"""Which clips are for training and which for testing: whole groups, never parts of one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from actionrnn.config import DataConfig
+from actionrnn.datasets.clips import Clip, Dataset
+from actionrnn.datasets.folder import open_folder, open_manifest
+from actionrnn.datasets.rendered import render_dataset
+from actionrnn.datasets.ucf101 import NUM_SPLITS, official_test_groups, open_ucf101
+from actionrnn.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One division of a data set."""
+
+    name: str
+    train: tuple[Clip, ...]
+    test: tuple[Clip, ...]
+
+
+def open_dataset(config: DataConfig, *, seed: int = 0) -> Dataset:
+    """Find the labelled videos that the configuration names; render the built-in ones.
+
+    Raises:
+        DatasetError: there are none, or they are not laid out as said.
+    """
+    if config.root is None:
+        raise DatasetError("data.root is not set; add data.root=FOLDER")
+    if config.layout == "manifest":
+        return open_manifest(config.root, config.group_pattern)
+    if config.layout == "folder":
+        return open_folder(config.root, config.group_pattern)
+    if config.layout == "rendered":
+        render_dataset(config.root, seed=seed)
+    return open_ucf101(config.root)
+
+
+def make_folds(dataset: Dataset, config: DataConfig, *, seed: int = 0) -> list[Fold]:
+    """The folds that `data.split` and `data.fold` choose.
+
+    Raises:
+        DatasetError: a class has too few groups to stand on both sides, a group stands
+            on both sides, or there is no such fold.
+    """
+    folds = _all_folds(dataset, config, seed)
+    if config.fold != "all":
+        folds = [_choose_fold(folds, config.fold)]
+    for fold in folds:
+        _require_sound(fold, dataset)
+    return folds
+
+
+def _all_folds(dataset: Dataset, config: DataConfig, seed: int) -> list[Fold]:
+    if config.split == "none":
+        return [Fold("every clip", dataset.clips, dataset.clips)]
+    if config.split == "manifest":
+        return [_manifest_fold(dataset)]
+    _require_groups(dataset)
+    if config.split == "leave_one_group_out":
+        return [_by_groups(group, dataset, {group}) for group in dataset.groups]
+    if config.split == "official":
+        return [
+            _by_groups(f"split {split}", dataset, official_test_groups(split))
+            for split in range(1, NUM_SPLITS + 1)
+        ]
+    return [_by_groups("holdout", dataset, _holdout_groups(dataset, config.test_fraction, seed))]
+
+
+def _by_groups(name: str, dataset: Dataset, test_groups: Iterable[str]) -> Fold:
+    held_out = frozenset(test_groups)
+    return Fold(
+        name,
+        train=tuple(clip for clip in dataset.clips if clip.group not in held_out),
+        test=tuple(clip for clip in dataset.clips if clip.group in held_out),
+    )
+
+
+def _holdout_groups(dataset: Dataset, test_fraction: float, seed: int) -> set[str]:
+    """Take groups in a seeded order until every class has its part in the test set."""
+    groups_of: dict[str, set[str]] = defaultdict(set)
+    labels_of: dict[str, set[str]] = defaultdict(set)
+    for clip in dataset.clips:
+        groups_of[clip.label].add(clip.group)
+        labels_of[clip.group].add(clip.label)
+    wanted = {
+        label: max(1, round(test_fraction * len(groups))) for label, groups in groups_of.items()
+    }
+    taken: dict[str, int] = defaultdict(int)
+    test_groups: set[str] = set()
+    for group in np.random.default_rng(seed).permutation(dataset.groups).tolist():
+        labels = labels_of[group]
+        needed = any(taken[label] < wanted[label] for label in labels)
+        spare = all(taken[label] + 1 < len(groups_of[label]) for label in labels)
+        if needed and spare:
+            test_groups.add(group)
+            for label in labels:
+                taken[label] += 1
+    return test_groups
+
+
+def _manifest_fold(dataset: Dataset) -> Fold:
+    without = [clip for clip in dataset.clips if clip.split is None]
+    if without:
+        raise DatasetError(
+            f"{dataset.root}: {without[0].key} has no split; fill the column split with "
+            "train or test, or use data.split=holdout"
+        )
+    sides = {
+        side: tuple(clip for clip in dataset.clips if clip.split == side)
+        for side in ("train", "test")
+    }
+    return Fold("manifest", sides["train"], sides["test"])
+
+
+def _choose_fold(folds: list[Fold], wanted: int | str) -> Fold:
+    for number, fold in enumerate(folds, start=1):
+        if wanted in (number, fold.name):
+            return fold
+    names = ", ".join(fold.name for fold in folds)
+    raise DatasetError(
+        f"data.fold={wanted}: no such fold; there are 1 ... {len(folds)} ({names}), and all"
+    )
+
+
+def _require_groups(dataset: Dataset) -> None:
+    for label in dataset.labels:
+        groups = {clip.group for clip in dataset.clips if clip.label == label}
+        if len(groups) < 2:
+            raise DatasetError(
+                f"{dataset.root}: class {label!r} has one group only ({groups.pop()}), so it cannot "
+                "stand in training and test; add clips of another group, or use data.split=none"
+            )
+
+
+def _require_sound(fold: Fold, dataset: Dataset) -> None:
+    if fold.train is fold.test:
+        return
+    shared = {clip.group for clip in fold.train} & {clip.group for clip in fold.test}
+    if shared:
+        raise DatasetError(
+            f"fold {fold.name}: group {min(shared)!r} stands in training and test "
+            f"({len(shared)} groups in all), so the score would be too good; "
+            "put each group on one side"
+        )
+    if not fold.test:
+        raise DatasetError(f"fold {fold.name}: has no clip for testing; choose another data.split")
+    missing = set(dataset.labels) - {clip.label for clip in fold.train}
+    if missing:
+        raise DatasetError(
+            f"fold {fold.name}: class {min(missing)!r} has no clip for training; "
+            "add clips of other groups"
+        )

@@ -1,0 +1,52 @@
+"""UCF101's layout and its official splits.
+
+Soomro, Zamir and Shah, "UCF101: A Dataset of 101 Human Actions Classes From Videos in
+The Wild", CRCV-TR-12-01, 2012. Clips are `<Class>/v_<Class>_gNN_cNN.avi`; a group is 25
+scenes' worth of clips. The official test split k holds the groups 7(k-1)+1 ... 7k of
+every class, as a test checks against the published lists.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from actionrnn.datasets.clips import Clip, Dataset
+from actionrnn.datasets.folder import open_folder
+from actionrnn.errors import DatasetError
+
+NAME_PATTERN = re.compile(r"^v_(?P<label>[^_]+)_g(?P<group>\d+)_c(?P<clip>\d+)\.\w+$")
+NUM_SPLITS = 3
+GROUPS_PER_TEST_SPLIT = 7
+
+
+def open_ucf101(root: str | Path) -> Dataset:
+    """A folder in UCF101's layout; groups are `g01`, `g02`, ...
+
+    Raises:
+        DatasetError: the folder is missing, or a file's name is not of UCF101's form.
+    """
+    dataset = open_folder(root)
+    clips = []
+    for clip in dataset.clips:
+        match = NAME_PATTERN.match(clip.path.name)
+        if match is None:
+            raise DatasetError(
+                f"{clip.path}: is not named v_<Class>_gNN_cNN as in UCF101; "
+                "use data.layout=folder for other names"
+            )
+        # the folder names the class: HandstandPushups holds v_HandStandPushups_* files
+        clips.append(Clip(clip.path, clip.key, clip.label, f"g{int(match['group']):02d}"))
+    return Dataset(dataset.root, tuple(clips))
+
+
+def official_test_groups(split: int) -> frozenset[str]:
+    """The groups that are for testing in an official split.
+
+    >>> sorted(official_test_groups(2))
+    ['g08', 'g09', 'g10', 'g11', 'g12', 'g13', 'g14']
+    """
+    if not 1 <= split <= NUM_SPLITS:
+        raise DatasetError(f"fold {split}: UCF101 has the official splits 1, 2 and 3")
+    first = GROUPS_PER_TEST_SPLIT * (split - 1) + 1
+    return frozenset(f"g{group:02d}" for group in range(first, first + GROUPS_PER_TEST_SPLIT))

@@ -1,0 +1,138 @@
+"""One safetensors file that describes itself: no pickle, nothing else needed.
+
+Tensors: the head's. Metadata `actionrnn`: JSON with the format version, labels, config,
+feature size, backbone (name, weights' sha256, preprocessing) and the training's data and scores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from actionrnn import __version__
+from actionrnn.config import Config, parse_config
+from actionrnn.errors import ConfigError, ModelError
+from actionrnn.features.backbone import load_backbone
+from actionrnn.files import atomic_path
+from actionrnn.recurrent.heads import Head
+from actionrnn.recurrent.recognizer import Recognizer
+
+FORMAT_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelInfo:
+    """All that a model file says of itself."""
+
+    path: Path
+    labels: tuple[str, ...]
+    config: Config
+    feature_size: int
+    backbone: dict[str, Any]
+    """Name, weights' sha256 and preprocessing."""
+    training: dict[str, Any]
+    actionrnn_version: str
+
+
+def save(model: Recognizer, path: str | Path) -> None:
+    """Write a model whole or not at all.
+
+    Raises:
+        ModelError: the file cannot be written.
+    """
+    described = {
+        "format": "actionrnn model",
+        "format_version": FORMAT_VERSION,
+        "actionrnn_version": __version__,
+        "labels": model.labels,
+        "config": model.config.to_dict(),
+        "feature_size": model.head.feature_size,
+        "backbone": model.backbone.provenance(),
+        "training": model.training,
+    }
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in model.head.state_dict().items()}
+    try:
+        with atomic_path(Path(path)) as temporary:
+            save_file(tensors, temporary, metadata={"actionrnn": json.dumps(described)})
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def load(
+    path: str | Path, *, weights: str | None = None, device: str | None = None
+) -> Recognizer:
+    """Load a model; its backbone is loaded with it.
+
+    Args:
+        path: a model file.
+        weights: where the backbone's weights are on this machine, if not where they were.
+        device: a torch device instead of the one in the model's configuration.
+
+    Raises:
+        ModelError: there is no such file, it is no model, or this machine has other
+            weights of its backbone than those that it was trained with.
+        BackboneError: the backbone's weights are not here.
+    """
+    info = read_model_info(path)
+    changes = {"weights": weights, "device": device}
+    given = {name: value for name, value in changes.items() if value is not None}
+    backbone = load_backbone(dataclasses.replace(info.config.backbone, **given))
+    for part, here in backbone.provenance().items():
+        if here != info.backbone.get(part):
+            raise ModelError(
+                f"{path}: was trained with {part} {info.backbone.get(part)}, here is {here}; "
+                "point --weights at the original weights, or train again"
+            )
+    head = Head(info.config.head, info.feature_size, len(info.labels))
+    try:
+        with safe_open(path, framework="pt") as file:
+            head.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{path}: its tensors do not fit its description ({reason})") from None
+    head = head.to(backbone.device).eval()
+    return Recognizer(backbone, head, info.labels, info.config, info.training)
+
+
+def read_model_info(path: str | Path) -> ModelInfo:
+    """The description inside a model file, without its weights or its backbone.
+
+    Raises:
+        ModelError: there is no such file, or it is no model of this version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(
+            f"{path}: no such model file; train one with `actionrnn train` or `actionrnn demo`"
+        )
+    try:
+        with safe_open(path, framework="np") as file:
+            described = json.loads((file.metadata() or {})["actionrnn"])
+        if described["format"] != "actionrnn model":
+            raise KeyError("format")
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError):
+        raise ModelError(
+            f"{path}: is no actionrnn model; give the model.safetensors of a run"
+        ) from None
+    version = described.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"{path}: has format version {version}, known is {FORMAT_VERSION}; update actionrnn"
+        )
+    try:
+        return ModelInfo(
+            path=path,
+            labels=tuple(described["labels"]),
+            config=parse_config(described["config"], source=str(path)),
+            feature_size=int(described["feature_size"]),
+            backbone=described["backbone"],
+            training=described["training"],
+            actionrnn_version=described["actionrnn_version"],
+        )
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        raise ModelError(f"{path}: its description is damaged ({error})") from None

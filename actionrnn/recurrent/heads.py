@@ -1,0 +1,202 @@
+"""The recurrent head: features of frames become a score at every step.
+
+One step, with x_t the (normalised) feature of frame t:
+
+    h_t = f(h_(t-1) W_hh + x_t W_xh + b)      the recurrent layer: RNN, LSTM or GRU
+    s_t = last | running mean | exponential mean of h_1 ... h_t
+    y_t = W_hy s_t + b_y                      the logits
+
+Every y_t uses the frames up to t alone, so `forward` over a sequence and `step` after
+`step` give the same numbers, and the clip's answer is the logit at its last step.
+(Elman 1990; LSTM: Hochreiter and Schmidhuber 1997; GRU: Cho et al. 2014.)
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import repeat
+from torch import Tensor, nn
+
+from actionrnn.config import HeadConfig
+
+State = dict[str, Tensor]
+"""What a head remembers between steps; each tensor has the batch in its first dimension."""
+
+_CORES = {"rnn_tanh": nn.RNN, "rnn_relu": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
+class Head(nn.Module):
+    """A recurrent layer (or none: `mean`), a causal summary over time, a linear classifier.
+
+    Args:
+        config: kind, sizes, dropout and summary.
+        feature_size: D.
+        num_classes: K.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: HeadConfig, feature_size: int, num_classes: int) -> None:
+        super().__init__()
+        self.config = config
+        self.feature_size, self.num_classes = feature_size, num_classes
+        self.register_buffer("mean", torch.zeros(feature_size))
+        self.register_buffer("std", torch.ones(feature_size))
+        input_size = feature_size * (2 if config.temporal_differences else 1)
+        self.core = _make_core(config, input_size)
+        hidden_size = input_size if self.core is None else config.hidden_size
+        self.classifier = nn.Linear(hidden_size, num_classes)
+
+    def set_normalisation(self, mean: Tensor, std: Tensor) -> None:
+        """Remember the training set's feature statistics, (D,) each."""
+        self.mean.copy_(mean)
+        self.std.copy_(std.clamp_min(1e-6))
+
+    def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits at every step.
+
+        Args:
+            features: (B, T, D).
+            lengths: (B,), the valid steps of each row; default: all. What stands behind
+                them, whatever it is, changes nothing.
+
+        Returns:
+            (B, T, K); zero behind a row's length.
+        """
+        valid = _valid_steps(features, lengths)  # (B, T, 1)
+        inputs = self._dropout(self._inputs(features.masked_fill(~valid, 0)))  # (B, T, I)
+        hidden = inputs if self.core is None else self.core(inputs)[0]  # (B, T, H)
+        summary = self._summarise(hidden)
+        logits: Tensor = self.classifier(self._dropout(summary))
+        return logits.masked_fill(~valid, 0)
+
+    def step(self, features: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Logits after one more frame; for inference, without dropout.
+
+        Args:
+            features: (B, D), one frame of each row.
+            state: of the step before; None at the start.
+
+        Returns:
+            logits (B, K) and the new state.
+        """
+        state = state if state is not None else self.initial_state(len(features), features.device)
+        inputs = self._step_inputs(features, state)
+        new: State = {"steps": state["steps"] + 1, "previous": features}
+        hidden = inputs if self.core is None else self._step_core(inputs, state, new)
+        new["summary"] = self._step_summary(hidden, state["summary"], new["steps"])
+        return self.classifier(new["summary"]), new
+
+    def initial_state(self, batch_size: int, device: torch.device | None = None) -> State:
+        """The state before the first frame: zeros."""
+
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(batch_size, *shape, device=device)
+
+        layers, size = self.config.num_layers, self.config.hidden_size
+        state = {
+            "steps": zeros(1),
+            "previous": zeros(self.feature_size),
+            "summary": zeros(self.classifier.in_features),
+        }
+        if self.core is not None:
+            state["hidden"] = zeros(layers, size)
+        if isinstance(self.core, nn.LSTM):
+            state["cell"] = zeros(layers, size)
+        return state
+
+    def _inputs(self, features: Tensor) -> Tensor:
+        normal = (features - self.mean) / self.std
+        if not self.config.temporal_differences:
+            return normal
+        difference = torch.zeros_like(normal)
+        difference[:, 1:] = normal[:, 1:] - normal[:, :-1]
+        return torch.cat([normal, difference], dim=-1)
+
+    def _step_inputs(self, features: Tensor, state: State) -> Tensor:
+        normal = (features - self.mean) / self.std
+        if not self.config.temporal_differences:
+            return normal
+        difference = (features - state["previous"]) / self.std
+        return torch.cat([normal, difference * (state["steps"] > 0)], dim=-1)
+
+    def _step_core(self, inputs: Tensor, state: State, new: State) -> Tensor:
+        assert self.core is not None
+        hidden = state["hidden"].transpose(0, 1).contiguous()  # (L, B, H)
+        if isinstance(self.core, nn.LSTM):
+            cell = state["cell"].transpose(0, 1).contiguous()
+            out, (hidden, cell) = self.core(inputs[:, None], (hidden, cell))
+            new["cell"] = cell.transpose(0, 1)
+        else:
+            out, hidden = self.core(inputs[:, None], hidden)
+        new["hidden"] = hidden.transpose(0, 1)
+        result: Tensor = out[:, 0]
+        return result
+
+    def _dropout(self, sequence: Tensor) -> Tensor:
+        """One mask per clip for all its steps (Gal and Ghahramani, NIPS 2016)."""
+        if not self.training or self.config.dropout == 0:
+            return sequence
+        kept = 1 - self.config.dropout
+        mask = torch.empty_like(sequence[:, :1]).bernoulli_(kept) / kept  # (B, 1, I)
+        return sequence * mask
+
+    def _summarise(self, hidden: Tensor) -> Tensor:
+        """(B, T, H) -> (B, T, H), each step from the steps up to it."""
+        if self._summary == "last":
+            return hidden
+        if self._summary == "running_mean":
+            steps = torch.arange(1, hidden.shape[1] + 1, device=hidden.device)
+            return hidden.cumsum(dim=1) / steps[:, None]
+        steps = hidden.new_zeros(len(hidden), 1)
+        summary, summaries = torch.zeros_like(hidden[:, 0]), []
+        for state in hidden.unbind(dim=1):
+            steps = steps + 1
+            summary = self._step_summary(state, summary, steps)
+            summaries.append(summary)
+        return torch.stack(summaries, dim=1)
+
+    def _step_summary(self, hidden: Tensor, summary: Tensor, steps: Tensor) -> Tensor:
+        """The summary after one more state; `steps` (B, 1) counts it already."""
+        if self._summary == "last":
+            return hidden
+        if self._summary == "running_mean":
+            return summary + (hidden - summary) / steps
+        # weights decay^age, normalised to 1: no bias towards the zeros of the start
+        decay = self.config.summary_decay
+        return summary + (hidden - summary) * ((1 - decay) / (1 - decay**steps))
+
+    @property
+    def _summary(self) -> str:
+        return "running_mean" if self.core is None else self.config.summary
+
+
+def last_step(logits: Tensor, lengths: Tensor) -> Tensor:
+    """The clip's answer: (B, T, K) and lengths (B,) -> the last valid logits (B, K)."""
+    index = repeat(lengths - 1, "b -> b 1 k", k=logits.shape[2])
+    return logits.gather(1, index)[:, 0]
+
+
+def _make_core(config: HeadConfig, input_size: int) -> nn.RNNBase | None:
+    if config.kind == "mean":
+        return None
+    options = {"nonlinearity": config.kind.removeprefix("rnn_")} if "rnn_" in config.kind else {}
+    between_layers = config.dropout if config.num_layers > 1 else 0.0
+    return _CORES[config.kind](
+        input_size,
+        config.hidden_size,
+        config.num_layers,
+        batch_first=True,
+        dropout=between_layers,
+        **options,
+    )
+
+
+def _valid_steps(features: Tensor, lengths: Tensor | None) -> Tensor:
+    batch, steps, _ = features.shape
+    if lengths is None:
+        return torch.ones(batch, steps, 1, dtype=torch.bool, device=features.device)
+    if lengths.shape != (batch,) or not bool(((lengths >= 1) & (lengths <= steps)).all()):
+        raise ValueError(f"lengths must be (B,) = ({batch},) in 1 ... {steps}, got {lengths}")
+    return (torch.arange(steps, device=features.device) < lengths[:, None])[:, :, None]

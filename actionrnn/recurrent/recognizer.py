@@ -1,0 +1,143 @@
+"""Backbone + head + labels + sampling: a video file becomes an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from actionrnn.config import Config
+from actionrnn.features.backbone import Backbone
+from actionrnn.features.extract import Source, encode_videos
+from actionrnn.features.types import Features
+from actionrnn.recurrent.heads import Head
+from actionrnn.errors import VideoError
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one clip."""
+
+    labels: tuple[str, ...]
+    """Best first."""
+    scores: tuple[float, ...]
+    """Their probabilities, summing to 1 over all classes."""
+    pts_seconds: float
+    """The time of the last frame that the answer rests on."""
+    path: str = ""
+
+    @property
+    def label(self) -> str:
+        """The best label."""
+        return self.labels[0]
+
+    def top(self, count: int) -> Prediction:
+        """The same, with the best `count` labels only."""
+        return Prediction(self.labels[:count], self.scores[:count], self.pts_seconds, self.path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {
+            "path": self.path,
+            "label": self.label,
+            "labels": list(self.labels),
+            "scores": [round(score, 6) for score in self.scores],
+            "pts_seconds": round(self.pts_seconds, 6),
+        }
+
+    def __str__(self) -> str:
+        width = max(map(len, self.labels))
+        rows = [
+            f"  {label:<{width}}  {score:6.1%}  {'#' * round(30 * score)}".rstrip()
+            for label, score in zip(self.labels, self.scores, strict=True)
+        ]
+        return "\n".join([self.path or "prediction", *rows])
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The scores at every step of a clip; the last row is the clip's answer."""
+
+    labels: tuple[str, ...]
+    scores: NDArray[np.float32]
+    """Probabilities, (T, K), in the order of `labels`."""
+    pts_seconds: NDArray[np.float64]
+    """(T,)."""
+    path: str = ""
+
+    def prediction(self) -> Prediction:
+        """The answer at the last step."""
+        order = np.argsort(-self.scores[-1], kind="stable")
+        return Prediction(
+            labels=tuple(self.labels[index] for index in order),
+            scores=tuple(float(self.scores[-1][index]) for index in order),
+            pts_seconds=float(self.pts_seconds[-1]),
+            path=self.path,
+        )
+
+    def __repr__(self) -> str:
+        return f"Timeline(scores={self.scores.shape}, path={self.path!r})"
+
+
+@dataclass(frozen=True)
+class Recognizer:
+    """A trained model: `classify` and `timeline` of files; `save` and `actionrnn.load`."""
+
+    backbone: Backbone
+    head: Head
+    labels: tuple[str, ...]
+    config: Config
+    training: dict[str, Any] = field(default_factory=dict)
+    """What it was trained on and how well it did: data set, clips, fold, scores."""
+
+    def classify(self, path: str | Path) -> Prediction:
+        """The action of one video file.
+
+        Raises:
+            VideoError: the video cannot be used.
+        """
+        return self.timeline(path).prediction()
+
+    def timeline(self, path: str | Path) -> Timeline:
+        """The scores at every sampled frame of one video file.
+
+        Raises:
+            VideoError: the video cannot be used.
+        """
+        sources = [Source(Path(path).name, Path(path))]
+        _, features = next(encode_videos(sources, self.backbone, self.config.sampling))
+        if isinstance(features, VideoError):
+            raise features
+        return self.score(features, str(path))
+
+    def score(self, features: Features, path: str = "") -> Timeline:
+        """The scores at every step of features that are there already."""
+        scores = step_scores(self.head, features.values)
+        return Timeline(self.labels, scores, features.pts_seconds, path)
+
+    def save(self, path: str | Path) -> None:
+        """Write one .safetensors file that `actionrnn.load` reads; it needs nothing else."""
+        from actionrnn.recurrent.checkpoint import save
+
+        save(self, path)
+
+
+@torch.inference_mode()
+def step_scores(head: Head, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities at every step of one sequence: (T, D) -> (T, K)."""
+    head.eval()
+    device = head.mean.device
+    logits = head(torch.from_numpy(np.ascontiguousarray(values))[None].to(device))
+    return logits.softmax(dim=-1)[0].cpu().numpy()
+
+
+def clip_scores(
+    head: Head, sequences: Sequence[NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Probabilities at the last step of each sequence: N of (T, D) -> (N, K)."""
+    return np.stack([step_scores(head, values)[-1] for values in sequences])

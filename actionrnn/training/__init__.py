@@ -1,0 +1,1 @@
+"""Stored features become a trained head, and a report on it."""

@@ -1,0 +1,154 @@
+"""What an evaluation found: terminal table and JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from actionrnn.files import write_text
+from actionrnn.training.metrics import confusion_matrix, mean_class_accuracy, top_k_accuracy
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """One fold's test."""
+
+    group: str
+    """The fold's name: the held-out group, or `split 1`, `holdout`, ..."""
+    num_clips: int
+    top1: float
+    baseline_mean_pool_top1: float | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """An evaluation over the test clips of one or more folds."""
+
+    labels: tuple[str, ...]
+    num_clips: int
+    top1: float
+    top5: float
+    mean_class_accuracy: float
+    baseline_mean_pool_top1: float | None
+    """Mean-pool + linear on the same clips, trained alike; None where it was not trained."""
+    folds: tuple[FoldResult, ...]
+    confusion: list[list[int]]
+    """Rows: true class; columns: the answer; in the order of `labels`."""
+    title: str = ""
+    seen_in_training: int = 0
+    """Test clips whose very video the model was trained on."""
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    """Videos that could not be used: `path` and `reason`."""
+    config: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    """The wall time of each stage."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+    def write(self, path: str | Path) -> None:
+        """Write the JSON file."""
+        write_text(Path(path), json.dumps(self.to_dict(), indent=2) + "\n")
+
+    def __rich__(self) -> RenderableType:
+        return Group(*[part for part in (self._table(), self._worst(), self._notes()) if part])
+
+    def _table(self) -> Table:
+        table = Table(title=self.title or None, title_justify="left")
+        table.add_column("test on")
+        for heading in ("clips", self._head_name(), "mean-pool"):
+            table.add_column(heading, justify="right")
+        for fold in self.folds:
+            baseline = _percent(fold.baseline_mean_pool_top1)
+            table.add_row(fold.group, str(fold.num_clips), _percent(fold.top1), baseline)
+        if len(self.folds) > 1:
+            table.add_section()
+            everything = (str(self.num_clips), _percent(self.top1))
+            table.add_row("all", *everything, _percent(self.baseline_mean_pool_top1), style="bold")
+        return table
+
+    def _head_name(self) -> str:
+        return f"{self.config.get('head', {}).get('kind', 'head')} top-1"
+
+    def _worst(self) -> Text | None:
+        wrong = [
+            (count, self.labels[true], self.labels[given])
+            for true, row in enumerate(self.confusion)
+            for given, count in enumerate(row)
+            if count and true != given
+        ]
+        if not wrong:
+            return None
+        worst = sorted(wrong, key=lambda item: (-item[0], item[1:]))[:3]
+        pairs = ", ".join(f"{true} taken for {given} ({count})" for count, true, given in worst)
+        return Text(f"most confused: {pairs}")
+
+    def _notes(self) -> Text:
+        lines = [
+            f"top-5 {_percent(self.top5)}, mean class accuracy {_percent(self.mean_class_accuracy)}"
+        ]
+        if self.seen_in_training:
+            lines.append(
+                f"NOTE: the model was trained on {self.seen_in_training} of these "
+                f"{self.num_clips} clips; this is no test"
+            )
+        if self.skipped:
+            lines.append(f"left out: {len(self.skipped)} videos that cannot be used")
+        return Text("\n".join(lines))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The test clips of one fold with their scores."""
+
+    name: str
+    scores: NDArray[np.float32]
+    """(N, K)."""
+    targets: NDArray[np.int64]
+    """(N,)."""
+    baseline_scores: NDArray[np.float32] | None = None
+    """(N, K)."""
+
+
+def make_report(labels: tuple[str, ...], folds: list[Scored], **rest: Any) -> Report:
+    """Put the folds' clips together; `rest` are further fields of `Report`."""
+    scores = np.concatenate([fold.scores for fold in folds])
+    targets = np.concatenate([fold.targets for fold in folds])
+    baselines = [fold.baseline_scores for fold in folds if fold.baseline_scores is not None]
+    confusion = confusion_matrix(scores, targets, len(labels))
+    return Report(
+        labels=labels,
+        num_clips=len(targets),
+        top1=top_k_accuracy(scores, targets),
+        top5=top_k_accuracy(scores, targets, 5),
+        mean_class_accuracy=mean_class_accuracy(confusion),
+        baseline_mean_pool_top1=(
+            top_k_accuracy(np.concatenate(baselines), targets) if baselines else None
+        ),
+        folds=tuple(_fold_result(fold) for fold in folds),
+        confusion=confusion.tolist(),
+        **rest,
+    )
+
+
+def _fold_result(fold: Scored) -> FoldResult:
+    baseline = fold.baseline_scores
+    return FoldResult(
+        group=fold.name,
+        num_clips=len(fold.targets),
+        top1=top_k_accuracy(fold.scores, fold.targets),
+        baseline_mean_pool_top1=None if baseline is None else top_k_accuracy(baseline, fold.targets),
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"

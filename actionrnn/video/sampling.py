@@ -1,0 +1,61 @@
+"""Which frames: pure functions from the times of all frames to the chosen indices."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actionrnn.config import Sampling
+
+Indices = NDArray[np.intp]
+Times = NDArray[np.float64]
+
+# Times are sums of fractions such as 1/30: a frame this close to a tick is on it.
+TICK_TOLERANCE_SECONDS = 1e-4
+
+
+def choose_frames(pts_seconds: Times, sampling: Sampling) -> Indices:
+    """Indices of the frames that `sampling` asks for, never falling, (n,).
+
+    Args:
+        pts_seconds: the times of all frames, rising, (T,).
+    """
+    if len(pts_seconds) == 0:
+        return np.empty(0, np.intp)
+    if sampling.num_frames is not None:
+        return uniform_frames(len(pts_seconds), sampling.num_frames)
+    if sampling.rate_fps is not None:
+        return constant_rate_frames(pts_seconds, sampling.rate_fps)
+    return np.arange(len(pts_seconds))
+
+
+def uniform_frames(frame_count: int, num_frames: int) -> Indices:
+    """The middle frames of `num_frames` equal parts; frames repeat in shorter clips.
+
+    >>> uniform_frames(10, 5)
+    array([1, 3, 5, 7, 9])
+    >>> uniform_frames(2, 4)
+    array([0, 0, 1, 1])
+    """
+    # integers: floor((i + 1/2) * frame_count / num_frames)
+    return (2 * np.arange(num_frames) + 1) * frame_count // (2 * num_frames)
+
+
+def constant_rate_frames(pts_seconds: Times, rate_fps: float) -> Indices:
+    """The frame that is shown at each tick, from the first frame's time on.
+
+    Frame i is shown from its time until the next frame's. A rate above the
+    video's own shows some frames at two ticks, as a player would.
+
+    >>> constant_rate_frames(np.array([0.0, 0.1, 0.2, 0.3, 0.4]), rate_fps=5)
+    array([0, 2, 4])
+    >>> constant_rate_frames(np.array([7.0, 7.5, 7.6]), rate_fps=4)
+    array([0, 0, 1])
+    """
+    first, last = float(pts_seconds[0]), float(pts_seconds[-1])
+    tick_count = math.floor((last - first + TICK_TOLERANCE_SECONDS) * rate_fps) + 1
+    ticks = first + np.arange(tick_count) / rate_fps
+    shown = np.searchsorted(pts_seconds, ticks + TICK_TOLERANCE_SECONDS, side="right") - 1
+    return np.clip(shown, 0, len(pts_seconds) - 1)
