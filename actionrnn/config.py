@@ -203,7 +203,9 @@ def parse_config(
         ConfigError: a key, type or value is wrong; the message names the key.
     """
     if not isinstance(sections, Mapping):
-        raise ConfigError(f"{source}: must hold sections ({', '.join(get_type_hints(Config))}), not {sections!r}")
+        raise ConfigError(
+            f"{source}: must hold sections ({', '.join(get_type_hints(Config))}), not {sections!r}"
+        )
     merged: dict[str, Any] = {
         key: dict(value) if isinstance(value, Mapping) else value for key, value in sections.items()
     }

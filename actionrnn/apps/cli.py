@@ -161,7 +161,9 @@ def evaluate(
 
 @main.command()
 @click.argument("videos", nargs=-1, required=True, metavar="VIDEO_OR_FOLDER...")
-@click.option("--model", "-m", required=True, help="A model file, e.g. runs/demo/model.safetensors.")
+@click.option(
+    "--model", "-m", required=True, help="A model file, e.g. runs/demo/model.safetensors."
+)
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Draw a contact sheet (one video).")

@@ -43,7 +43,11 @@ def draw_contact_sheet(
     order = np.argsort(-timeline.scores.max(axis=0), kind="stable")[:MOST_CURVES]
     for index in order:
         curves.plot(
-            timeline.pts_seconds, timeline.scores[:, index], "o-", ms=3, label=timeline.labels[index]
+            timeline.pts_seconds,
+            timeline.scores[:, index],
+            "o-",
+            ms=3,
+            label=timeline.labels[index],
         )
     curves.set(xlabel="seconds", ylabel="score so far", ylim=(0, 1.02))
     curves.grid(alpha=0.3)

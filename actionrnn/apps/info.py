@@ -103,6 +103,8 @@ def _describe_model(path: Path) -> Rows:
     if "top1" in scores:
         baseline = scores.get("baseline_mean_pool_top1")
         beside = "" if baseline is None else f" (mean-pool {baseline:.1%})"
-        rows["scores"] = f"top-1 {scores['top1']:.1%}{beside} on {scores['num_clips']} held-out clips"
+        rows["scores"] = (
+            f"top-1 {scores['top1']:.1%}{beside} on {scores['num_clips']} held-out clips"
+        )
     rows["made by"] = f"actionrnn {model.actionrnn_version}"
     return rows

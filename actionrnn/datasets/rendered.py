@@ -86,7 +86,9 @@ def render_dataset(root: str | Path, *, seed: int = 0) -> Path:
         for clip in range(1, CLIPS_PER_GROUP + 1)
     ]
     missing = [
-        task for task in tasks if not all(_clip_path(root, name, *task[1:]).exists() for name in task[0])
+        task
+        for task in tasks
+        if not all(_clip_path(root, name, *task[1:]).exists() for name in task[0])
     ]
     with ThreadPoolExecutor(2) as pool, progress_bar("rendering clips", 2 * len(missing)) as bar:
         for _ in pool.map(lambda task: _render_pair(root, *task, seed), missing):
@@ -133,7 +135,9 @@ def _encode_both_ways(pictures: list[Image.Image], forward: Path, backward: Path
         _encode(path, pictures[:1], packets[::-1])
 
 
-def _encode(path: Path, pictures: list[Image.Image], ready: list[bytes] | None = None) -> list[bytes]:
+def _encode(
+    path: Path, pictures: list[Image.Image], ready: list[bytes] | None = None
+) -> list[bytes]:
     """Encode pictures, or write packets that are encoded already; returns the packets."""
     with av.open(str(path), "w", format="avi", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("mjpeg", rate=RATE_FPS)
@@ -177,7 +181,12 @@ def _draw_figure(
     head = _towards(pose.hip, math.pi - pose.torso, 0.41)
     shadow = place((pose.hip[0], 0.0))
     draw.ellipse(
-        [shadow[0] - 0.2 * scale, shadow[1] - 0.02 * scale, shadow[0] + 0.2 * scale, shadow[1] + 0.03 * scale],
+        [
+            shadow[0] - 0.2 * scale,
+            shadow[1] - 0.02 * scale,
+            shadow[0] + 0.2 * scale,
+            shadow[1] + 0.03 * scale,
+        ],
         fill=(40, 40, 40),
     )
     if pose.stool:
@@ -281,7 +290,9 @@ def _make_place(rng: np.random.Generator) -> Image.Image:
     for x in range(0, width, spacing):  # boards of a floor, or mown stripes
         draw.line([x, horizon, 2 * x - width // 2, height], fill=_colour(rng), width=1)
     picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 3)))
-    grain = rng.normal(0, rng.uniform(2, 10), (height // 2, width // 2, 1)).repeat(2, 0).repeat(2, 1)
+    grain = (
+        rng.normal(0, rng.uniform(2, 10), (height // 2, width // 2, 1)).repeat(2, 0).repeat(2, 1)
+    )
     pixels = np.asarray(picture, np.float32) + grain
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 

@@ -47,9 +47,7 @@ class Sequences:
         return values, lengths, torch.from_numpy(self.targets[list(indices)])
 
 
-def load_sequences(
-    store: FeatureStore, clips: Sequence[Clip], labels: Sequence[str]
-) -> Sequences:
+def load_sequences(store: FeatureStore, clips: Sequence[Clip], labels: Sequence[str]) -> Sequences:
     """Read the features of clips from a store.
 
     Raises:

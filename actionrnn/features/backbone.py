@@ -27,7 +27,6 @@ BUNDLED = "efficientnet_lite0"
 BATCH_FRAMES = {"cpu": 16, "cuda": 128}
 
 
-
 @dataclass(frozen=True)
 class Backbone:
     """A frozen network and all that is needed to feed it."""

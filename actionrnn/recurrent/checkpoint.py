@@ -63,9 +63,7 @@ def save(model: Recognizer, path: str | Path) -> None:
         raise ModelError(f"{path}: cannot be written ({error.strerror})") from None
 
 
-def load(
-    path: str | Path, *, weights: str | None = None, device: str | None = None
-) -> Recognizer:
+def load(path: str | Path, *, weights: str | None = None, device: str | None = None) -> Recognizer:
     """Load a model; its backbone is loaded with it.
 
     Args:

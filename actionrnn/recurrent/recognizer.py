@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from actionrnn.config import Config
+from actionrnn.errors import VideoError
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import Source, encode_videos
 from actionrnn.features.types import Features
 from actionrnn.recurrent.heads import Head
-from actionrnn.errors import VideoError
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,6 @@ def step_scores(head: Head, values: NDArray[np.float32]) -> NDArray[np.float32]:
     return logits.softmax(dim=-1)[0].cpu().numpy()
 
 
-def clip_scores(
-    head: Head, sequences: Sequence[NDArray[np.float32]]
-) -> NDArray[np.float32]:
+def clip_scores(head: Head, sequences: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Probabilities at the last step of each sequence: N of (T, D) -> (N, K)."""
     return np.stack([step_scores(head, values)[-1] for values in sequences])

@@ -146,7 +146,9 @@ def _fold_result(fold: Scored) -> FoldResult:
         group=fold.name,
         num_clips=len(fold.targets),
         top1=top_k_accuracy(fold.scores, fold.targets),
-        baseline_mean_pool_top1=None if baseline is None else top_k_accuracy(baseline, fold.targets),
+        baseline_mean_pool_top1=None
+        if baseline is None
+        else top_k_accuracy(baseline, fold.targets),
     )
 
 

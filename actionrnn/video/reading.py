@@ -25,7 +25,7 @@ from actionrnn.video.frames import Frame, Frames
 from actionrnn.video.sampling import choose_frames
 
 VIDEO_SUFFIXES = frozenset(
-    ".3gp .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()
+    [".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"]
 )
 
 # A broken video is used if at least this part of the frames that it declares can be decoded.

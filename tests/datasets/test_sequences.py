@@ -1,0 +1,100 @@
+"""Stored features become padded batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from actionrnn.datasets.clips import Clip
+from actionrnn.datasets.sequences import load_sequences, pad
+from actionrnn.errors import FeatureError
+from actionrnn.features.store import FeatureStore
+from actionrnn.features.types import Features
+
+LENGTHS = {"run/1": 3, "bend/1": 1, "run/2": 5}
+LABELS = ("bend", "run")
+
+
+def make_clip(key: str) -> Clip:
+    return Clip(Path(f"{key}.avi"), key, key.partition("/")[0], key)
+
+
+CLIPS = [make_clip(key) for key in LENGTHS]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    """Clips of 3, 1 and 5 steps, with values that float16 holds exactly."""
+    store = FeatureStore.create(tmp_path / "store", {"backbone": "b"})
+    rng = np.random.default_rng(0)
+    for index, (key, length) in enumerate(LENGTHS.items()):
+        values = rng.integers(1, 100, (length, 4)).astype(np.float32)
+        provenance = {"backbone": "b", "source": {"sha256": f"{index}" * 64}}
+        store.write(key, Features(values, np.arange(length) / 4, provenance))
+    return store
+
+
+def test_values_targets_and_fingerprints_follow_the_clips(store: FeatureStore) -> None:
+    sequences = load_sequences(store, CLIPS, LABELS)
+    assert len(sequences) == 3
+    assert [len(values) for values in sequences.values] == [3, 1, 5]
+    assert sequences.targets.tolist() == [1, 0, 1]
+    assert sequences.fingerprints == ("0" * 12, "1" * 12, "2" * 12)
+    for clip, values in zip(sequences.clips, sequences.values, strict=True):
+        assert values.dtype == np.float32
+        np.testing.assert_array_equal(values, store.read(clip.key).values)
+
+
+def test_a_batch_is_padded_with_zeros_behind_each_sequence(store: FeatureStore) -> None:
+    sequences = load_sequences(store, CLIPS, LABELS)
+    values, lengths, targets = sequences.batch([2, 1])
+    assert values.shape == (2, 5, 4)
+    assert lengths.tolist() == [5, 1]
+    assert targets.tolist() == [1, 0]
+    for row, length, index in zip(values, lengths.tolist(), [2, 1], strict=True):
+        np.testing.assert_array_equal(row[:length], sequences.values[index])
+        assert not row[length:].any()
+
+
+def test_padding_reaches_the_longest_only() -> None:
+    values, lengths = pad([np.ones((2, 3), np.float32), np.ones((1, 3), np.float32)])
+    assert values.dtype == torch.float32
+    assert values.tolist() == [[[1.0] * 3, [1.0] * 3], [[1.0] * 3, [0.0] * 3]]
+    assert lengths.tolist() == [2, 1]
+
+
+def test_a_subset_keeps_the_order_that_is_asked_for(store: FeatureStore) -> None:
+    sequences = load_sequences(store, CLIPS, LABELS)
+    part = sequences.subset([CLIPS[2], CLIPS[0]])
+    assert [clip.key for clip in part.clips] == ["run/2", "run/1"]
+    assert [len(values) for values in part.values] == [5, 3]
+    assert part.targets.tolist() == [1, 1]
+    assert part.fingerprints == ("2" * 12, "0" * 12)
+
+
+def test_a_subset_leaves_out_clips_that_could_not_be_used(store: FeatureStore) -> None:
+    sequences = load_sequences(store, CLIPS, LABELS)
+    part = sequences.subset([make_clip("run/failed"), CLIPS[1]])
+    assert [clip.key for clip in part.clips] == ["bend/1"]
+
+
+def test_a_missing_entry_is_refused(store: FeatureStore) -> None:
+    with pytest.raises(FeatureError, match=r"run/9\.safetensors: no such entry"):
+        load_sequences(store, [*CLIPS, make_clip("run/9")], LABELS)
+
+
+def test_an_entry_without_frames_is_refused(store: FeatureStore) -> None:
+    store.write("run/1", Features(np.empty((0, 4), np.float32), np.empty(0)))
+    with pytest.raises(FeatureError, match=r"run/1\.safetensors: has no frames"):
+        load_sequences(store, CLIPS, LABELS)
+
+
+def test_an_entry_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path / "store", {}, "npy")
+    store.write("run/1", Features(np.ones((2, 4), np.float32), np.arange(2.0)))
+    np.save(store.path_of("run/1"), np.full((2, 4), np.nan, np.float16))
+    with pytest.raises(FeatureError, match=r"run/1\.npy: .*not finite"):
+        load_sequences(store, [make_clip("run/1")], LABELS)

@@ -1,0 +1,219 @@
+"""Splits: whole groups on one side, every class on both, the same each time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from actionrnn.config import DataConfig
+from actionrnn.datasets import rendered
+from actionrnn.datasets.clips import Clip, Dataset
+from actionrnn.datasets.splits import Fold, make_folds, open_dataset
+from actionrnn.errors import DatasetError
+
+
+def make_dataset(members: dict[str, str], split: dict[str, str] | None = None) -> Dataset:
+    """A data set in which label L has one clip of each letter in `members[L]`, its group."""
+    clips = []
+    for label, groups in members.items():
+        for number, group in enumerate(groups):
+            key = f"{label}/{group}_{number}"
+            clips.append(Clip(Path(key), key, label, group, (split or {}).get(group)))
+    return Dataset(Path("videos"), tuple(sorted(clips, key=lambda clip: clip.key)))
+
+
+def groups(clips: tuple[Clip, ...]) -> set[str]:
+    return {clip.group for clip in clips}
+
+
+def labels(clips: tuple[Clip, ...]) -> set[str]:
+    return {clip.label for clip in clips}
+
+
+def assert_sound(fold: Fold, dataset: Dataset) -> None:
+    """Every clip on one side, no group on both, every class to be trained on."""
+    assert sorted(clip.key for clip in fold.train + fold.test) == [c.key for c in dataset.clips]
+    assert not groups(fold.train) & groups(fold.test)
+    assert labels(fold.train) == set(dataset.labels)
+
+
+PEOPLE = make_dataset({"run": "aabbccdd", "walk": "abcd", "jump": "abcd"})
+SCENES = make_dataset({"run": "abcd", "walk": "efghijkl", "jump": "mn"})
+MIXED = make_dataset({"run": "abcdef", "walk": "cdefgh", "jump": "efghab"})
+
+
+def test_leave_one_group_out_holds_out_each_group_once() -> None:
+    folds = make_folds(PEOPLE, DataConfig(split="leave_one_group_out"))
+    assert [fold.name for fold in folds] == ["a", "b", "c", "d"]
+    for fold in folds:
+        assert groups(fold.test) == {fold.name}
+        assert_sound(fold, PEOPLE)
+    tested = [clip.key for fold in folds for clip in fold.test]
+    assert sorted(tested) == [clip.key for clip in PEOPLE.clips]
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("test_fraction", [0.01, 0.25, 0.5, 0.99])
+@pytest.mark.parametrize("dataset", [PEOPLE, SCENES, MIXED], ids=["people", "scenes", "mixed"])
+def test_a_holdout_has_every_class_on_both_sides(
+    dataset: Dataset, test_fraction: float, seed: int
+) -> None:
+    config = DataConfig(split="holdout", test_fraction=test_fraction)
+    (fold,) = make_folds(dataset, config, seed=seed)
+    assert_sound(fold, dataset)
+    assert labels(fold.test) == set(dataset.labels)
+
+
+def test_a_holdout_of_any_data_set_is_sound_or_refused() -> None:
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        letters = "abcdef"[: rng.integers(3, 7)]
+        members = {
+            label: "".join(rng.permutation(list(letters))[: rng.integers(2, len(letters))])
+            for label in ("run", "walk", "jump")
+        }
+        dataset = make_dataset(members)
+        try:
+            (fold,) = make_folds(dataset, DataConfig(split="holdout"), seed=seed)
+        except DatasetError:
+            continue
+        assert_sound(fold, dataset)
+        assert labels(fold.test) == set(dataset.labels), members
+
+
+def test_a_holdout_that_cannot_test_every_class_is_refused() -> None:
+    """Any one group leaves a class untested, any two leave a class untrained."""
+    dataset = make_dataset({"run": "ab", "walk": "ac", "jump": "bc"})
+    with pytest.raises(DatasetError, match=r"run|walk|jump"):
+        make_folds(dataset, DataConfig(split="holdout"))
+
+
+def test_a_holdout_takes_its_part_of_the_groups() -> None:
+    dataset = make_dataset({"run": "abcdefgh", "walk": "abcdefgh"})
+    for test_fraction, count in [(0.125, 1), (0.25, 2), (0.5, 4)]:
+        config = DataConfig(split="holdout", test_fraction=test_fraction)
+        assert len(groups(make_folds(dataset, config)[0].test)) == count
+
+
+def test_a_holdout_depends_on_the_seed_alone() -> None:
+    dataset = make_dataset({"run": "abcdefgh", "walk": "abcdefgh"})
+    config = DataConfig(split="holdout")
+    once = [make_folds(dataset, config, seed=seed) for seed in range(10)]
+    again = [make_folds(dataset, config, seed=seed) for seed in range(10)]
+    assert once == again
+    assert len({fold.test for (fold,) in once}) > 1
+
+
+@pytest.mark.parametrize("split", ["holdout", "leave_one_group_out", "official"])
+def test_a_class_of_one_group_cannot_be_split(split: str) -> None:
+    dataset = make_dataset({"run": "abc", "walk": "bbb"})
+    with pytest.raises(DatasetError, match=r"'walk' has one group only \(b\).*data\.split=none"):
+        make_folds(dataset, DataConfig(split=split))  # type: ignore[arg-type]
+
+
+def test_a_manifest_gives_its_own_split() -> None:
+    dataset = make_dataset({"run": "ab", "walk": "ab"}, {"a": "train", "b": "test"})
+    (fold,) = make_folds(dataset, DataConfig(split="manifest"))
+    assert_sound(fold, dataset)
+    assert (groups(fold.train), groups(fold.test)) == ({"a"}, {"b"})
+
+
+def manifest_of(folder: Path, rows: list[str]) -> Dataset:
+    file = folder / "clips.csv"
+    file.write_text("\n".join(["path,label,group,split", *rows]), encoding="utf-8")
+    return open_dataset(DataConfig(layout="manifest", root=str(file), split="manifest"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (
+            ["1.avi,run,a,train", "2.avi,walk,b,train", "3.avi,run,a,test"],
+            "group 'a' stands in training and test",
+        ),
+        (["1.avi,run,a,train", "2.avi,walk,b,train", "3.avi,run,c,"], "3 has no split"),
+        (["1.avi,run,a,train", "2.avi,walk,b,train"], "has no clip for testing"),
+        (["1.avi,run,a,train", "2.avi,walk,b,test"], "'walk' has no clip for training"),
+        (["1.avi,run,a,test", "2.avi,walk,b,test"], "has no clip for training"),
+    ],
+)
+def test_a_manifest_with_an_unsound_split_is_refused(
+    tmp_path: Path, rows: list[str], reason: str
+) -> None:
+    with pytest.raises(DatasetError, match=reason):
+        make_folds(manifest_of(tmp_path, rows), DataConfig(split="manifest"))
+
+
+def test_split_none_uses_every_clip_even_of_one_group() -> None:
+    dataset = make_dataset({"run": "a", "walk": "a"})
+    (fold,) = make_folds(dataset, DataConfig(split="none"))
+    assert fold.train == fold.test == dataset.clips
+
+
+@pytest.mark.parametrize(("wanted", "name"), [(1, "a"), (4, "d"), ("c", "c")])
+def test_one_fold_is_chosen_by_number_or_name(wanted: int | str, name: str) -> None:
+    config = DataConfig(split="leave_one_group_out", fold=wanted)
+    assert [fold.name for fold in make_folds(PEOPLE, config)] == [name]
+
+
+@pytest.mark.parametrize("wanted", [5, "zoe"])
+def test_a_fold_that_is_not_there_is_answered_with_those_that_are(wanted: int | str) -> None:
+    config = DataConfig(split="leave_one_group_out", fold=wanted)
+    with pytest.raises(DatasetError, match=rf"data\.fold={wanted}.* 1 \.\.\. 4 \(a, b, c, d\)"):
+        make_folds(PEOPLE, config)
+
+
+def test_only_the_chosen_fold_has_to_be_sound() -> None:
+    clips = [
+        Clip(Path(f"{label}/{group}"), f"{label}/{group}", label, group)
+        for label in ("run", "walk")
+        for group in ("g01", "g25")
+    ]
+    dataset = Dataset(Path("videos"), tuple(clips))
+    (fold,) = make_folds(dataset, DataConfig(split="official", fold=1))
+    assert (groups(fold.train), groups(fold.test)) == ({"g25"}, {"g01"})
+    with pytest.raises(DatasetError, match="split 2: has no clip for testing"):
+        make_folds(dataset, DataConfig(split="official", fold=2))
+
+
+@pytest.mark.parametrize("layout", ["folder", "ucf101", "manifest", "rendered"])
+def test_every_layout_needs_a_root(layout: str) -> None:
+    with pytest.raises(DatasetError, match=r"data\.root is not set; add data\.root=FOLDER"):
+        open_dataset(DataConfig(layout=layout))  # type: ignore[arg-type]
+
+
+def test_the_layout_decides_how_a_folder_is_read(tmp_path: Path) -> None:
+    for label in ("Run", "YoYo"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / f"v_{label}_g01_c01.avi").touch()
+    root = str(tmp_path)
+    as_folder = open_dataset(DataConfig(layout="folder", root=root))
+    as_ucf101 = open_dataset(DataConfig(layout="ucf101", root=root))
+    with_pattern = open_dataset(DataConfig(layout="folder", root=root, group_pattern="_(c.*)[.]"))
+    assert as_folder.groups == ("Run/v_Run_g01_c01", "YoYo/v_YoYo_g01_c01")
+    assert as_ucf101.groups == ("g01",)
+    assert with_pattern.groups == ("c01",)
+
+
+def test_the_rendered_layout_makes_its_videos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def render(root: str, *, seed: int) -> None:
+        made.append((root, seed))
+        for label in ("SitDown", "StandUp"):
+            (tmp_path / label).mkdir()
+            (tmp_path / label / f"v_{label}_g01_c01.avi").touch()
+
+    monkeypatch.setattr("actionrnn.datasets.splits.render_dataset", render)
+    dataset = open_dataset(DataConfig(layout="rendered", root=str(tmp_path)), seed=3)
+    assert made == [(str(tmp_path), 3)]
+    assert dataset.labels == ("SitDown", "StandUp")
+
+
+def test_the_rendered_pairs_have_distinct_labels() -> None:
+    names = [name for pair in rendered.PAIRS for name in pair]
+    assert len(names) == len(set(names)) == 8

@@ -1,0 +1,391 @@
+"""Extraction: one call for one video, one store for many, and nothing done twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import actionrnn
+from actionrnn.config import Sampling
+from actionrnn.errors import BackboneError, ConfigError, FeatureError, VideoError
+from actionrnn.features.backbone import Backbone
+from actionrnn.features.extract import extract_features, extract_to_store
+from actionrnn.video.reading import read_frames
+
+MakeVideo = Callable[..., Path]
+FOUR = Sampling(num_frames=4)
+
+
+def snapshot(root: Path) -> dict[str, tuple[bytes, int]]:
+    """Bytes and time of each file, to see which were written anew."""
+    return {
+        path.relative_to(root).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def videos(tmp_path: Path, make_video: MakeVideo) -> Path:
+    """Three clips in two folders."""
+    for seed, name in enumerate(["run/daria.avi", "run/ido.avi", "bend/daria.avi"]):
+        make_video(f"videos/{name}", seed)
+    return tmp_path / "videos"
+
+
+KEYS = ["bend/daria", "run/daria", "run/ido"]
+
+
+def test_the_public_call_gives_vectors_times_and_provenance(
+    make_video: MakeVideo, bundled: Backbone
+) -> None:
+    path = make_video("a.avi", count=20)
+    features = actionrnn.extract_features(path, backbone=bundled, num_frames=8)
+    assert features.values.shape == (8, 1280)
+    assert features.values.dtype == np.float32
+    times = read_frames(path, Sampling(num_frames=8)).pts_seconds
+    np.testing.assert_array_equal(features.pts_seconds, times)
+    assert features.provenance["backbone"] == "efficientnet_lite0"
+    assert features.provenance["sampling"] == {"num_frames": 8, "rate_fps": None}
+    assert features.provenance["source"]["name"] == "a.avi"
+    assert features.provenance["source"]["size_bytes"] == path.stat().st_size
+    assert json.loads(json.dumps(features.provenance)) == features.provenance
+
+
+def test_a_backbone_may_be_given_by_its_name(make_video: MakeVideo) -> None:
+    features = extract_features(make_video("a.avi"), backbone="efficientnet_lite0", num_frames=1)
+    assert features.values.shape == (1, 1280)
+
+
+def test_the_default_is_four_frames_per_second(
+    make_video: MakeVideo, tiny_backbone: Backbone
+) -> None:
+    features = extract_features(make_video("a.avi", count=50), backbone=tiny_backbone)
+    np.testing.assert_allclose(
+        features.pts_seconds, [0, 0.24, 0.48, 0.72, 1.0, 1.24, 1.48, 1.72], atol=1e-9
+    )
+
+
+def test_a_rate_chooses_the_frames_by_time(make_video: MakeVideo, tiny_backbone: Backbone) -> None:
+    features = extract_features(
+        make_video("a.avi", count=50), backbone=tiny_backbone, rate_fps=12.5
+    )
+    np.testing.assert_allclose(features.pts_seconds, np.arange(25) / 12.5, atol=1e-9)
+
+
+def test_values_are_the_backbones_of_the_scaled_and_cut_frames(
+    make_video: MakeVideo, tiny_backbone: Backbone
+) -> None:
+    path = make_video("a.avi")
+    preprocessing = tiny_backbone.preprocessing
+    frames = read_frames(path, FOUR, scale=preprocessing.scaled_size)
+    expected = tiny_backbone.encode(preprocessing.centre(frames.data))
+    found = extract_features(path, backbone=tiny_backbone, num_frames=4)
+    np.testing.assert_array_equal(found.values, expected)
+    assert np.ptp(found.values) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"num_frames": 8, "rate_fps": 4.0}, "exclude each other"),
+        ({"num_frames": 0}, r"sampling\.num_frames \(0\)"),
+        ({"rate_fps": -1.0}, r"sampling\.rate_fps \(-1\.0\)"),
+    ],
+)
+def test_an_impossible_sampling_is_refused(
+    make_video: MakeVideo, tiny_backbone: Backbone, options: dict[str, float], reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        extract_features(make_video("a.avi"), backbone=tiny_backbone, **options)  # type: ignore[arg-type]
+
+
+def test_a_video_that_cannot_be_used_is_an_error_for_the_one_call(
+    tmp_path: Path, tiny_backbone: Backbone
+) -> None:
+    with pytest.raises(VideoError, match=r"nowhere\.avi: no such file"):
+        extract_features(tmp_path / "nowhere.avi", backbone=tiny_backbone)
+
+
+def test_an_unknown_backbone_is_an_error(make_video: MakeVideo) -> None:
+    with pytest.raises(BackboneError, match="is no backbone"):
+        extract_features(make_video("a.avi"), backbone="no-such")
+
+
+def test_features_do_not_depend_on_the_videos_beside(
+    tmp_path: Path, make_video: MakeVideo, bundled: Backbone
+) -> None:
+    """Bit for bit: 15 frames fill no batch, and the later clips begin in the middle of one."""
+    paths = [make_video(f"{seed}.avi", seed) for seed in range(3)]
+    sampling = Sampling(num_frames=5)
+    together = extract_to_store(
+        paths, tmp_path / "together", backbone=bundled, sampling=sampling
+    ).store
+    for path in reversed(paths):
+        alone = extract_features(path, backbone=bundled, num_frames=5).values
+        stored = together.read(path.stem).values
+        np.testing.assert_array_equal(stored, alone.astype(np.float16))
+
+
+def test_many_clips_keep_their_own_features(
+    tmp_path: Path, make_video: MakeVideo, tiny_backbone: Backbone
+) -> None:
+    """More clips than are decoded ahead, more frames than are encoded at once."""
+    paths = [make_video(f"{seed:02d}.avi", seed, count=10 + seed) for seed in range(14)]
+    sampling = Sampling()
+    done = extract_to_store(paths, tmp_path / "store", backbone=tiny_backbone, sampling=sampling)
+    assert done.num_extracted == 14
+    for seed, path in enumerate(paths):
+        frames = read_frames(path, scale=tiny_backbone.preprocessing.scaled_size)
+        expected = tiny_backbone.encode(tiny_backbone.preprocessing.centre(frames.data))
+        found = done.store.read(path.stem)
+        assert len(found) == 10 + seed
+        np.testing.assert_array_equal(found.values, expected.astype(np.float16))
+        assert found.provenance["source"]["name"] == path.name
+
+
+@pytest.mark.parametrize("format", ["safetensors", "npy"])
+def test_a_store_mirrors_the_folders(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone, format: str
+) -> None:
+    done = extract_to_store(
+        [videos],
+        tmp_path / "store",
+        backbone=tiny_backbone,
+        sampling=FOUR,
+        format=format,  # type: ignore[arg-type]
+    )
+    assert (done.num_extracted, done.num_skipped, done.failures) == (3, 0, [])
+    assert done.store.keys() == KEYS
+    for key in KEYS:
+        assert (tmp_path / "store" / f"{key}.{format}").is_file()
+        alone = extract_features(videos / f"{key}.avi", backbone=tiny_backbone, num_frames=4)
+        stored = actionrnn.FeatureStore.open(tmp_path / "store").read(key)
+        np.testing.assert_array_equal(stored.values, alone.values.astype(np.float16))
+        assert stored.provenance == alone.provenance
+
+
+def test_the_default_of_a_store_is_four_frames_per_second(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone
+) -> None:
+    store = extract_to_store([videos], tmp_path / "store", backbone=tiny_backbone).store
+    assert store.provenance["sampling"] == {"num_frames": None, "rate_fps": 4.0}
+
+
+@pytest.mark.parametrize("format", ["safetensors", "npy"])
+def test_a_second_run_skips_everything_and_writes_nothing(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone, format: str
+) -> None:
+    def extract() -> tuple[int, int]:
+        done = extract_to_store(
+            [videos],
+            tmp_path / "store",
+            backbone=tiny_backbone,
+            sampling=FOUR,
+            format=format,  # type: ignore[arg-type]
+        )
+        return done.num_extracted, done.num_skipped
+
+    assert extract() == (3, 0)
+    before = snapshot(tmp_path / "store")
+    assert extract() == (0, 3)
+    assert snapshot(tmp_path / "store") == before
+
+
+def delete(entry: Path) -> None:
+    entry.unlink()
+
+
+def empty(entry: Path) -> None:
+    entry.write_bytes(b"")
+
+
+def shorten(entry: Path) -> None:
+    entry.write_bytes(entry.read_bytes()[:-7])
+
+
+def garble_the_head(entry: Path) -> None:
+    content = bytearray(entry.read_bytes())
+    content[:64] = bytes(64)
+    entry.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [delete, empty, shorten, garble_the_head])
+@pytest.mark.parametrize("format", ["safetensors", "npy"])
+def test_a_damaged_entry_is_repaired_and_the_others_stay(
+    videos: Path,
+    tmp_path: Path,
+    tiny_backbone: Backbone,
+    format: str,
+    damage: Callable[[Path], None],
+) -> None:
+    store = tmp_path / "store"
+
+    def extract() -> tuple[int, int]:
+        done = extract_to_store(
+            [videos],
+            store,
+            backbone=tiny_backbone,
+            sampling=FOUR,
+            format=format,  # type: ignore[arg-type]
+        )
+        return done.num_extracted, done.num_skipped
+
+    extract()
+    before = snapshot(store)
+    damage(store / f"run/daria.{format}")
+    assert extract() == (1, 2)
+    after = snapshot(store)
+    assert {name: content for name, (content, _) in after.items()} == {
+        name: content for name, (content, _) in before.items()
+    }
+    written = {name for name in after if after[name] != before[name]}
+    assert {Path(name).stem for name in written} == {"daria"}
+    assert not any(name.startswith("bend") for name in written)
+
+
+def test_a_changed_source_is_extracted_again(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone, make_video: MakeVideo
+) -> None:
+    options = {"backbone": tiny_backbone, "sampling": FOUR}
+    first = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    old = first.store.read("run/ido").values
+    make_video("videos/run/ido.avi", seed=77)
+    second = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    assert (second.num_extracted, second.num_skipped) == (1, 2)
+    new = second.store.read("run/ido").values
+    assert not np.array_equal(new, old)
+    expected = extract_features(videos / "run/ido.avi", backbone=tiny_backbone, num_frames=4)
+    np.testing.assert_array_equal(new, expected.values.astype(np.float16))
+
+
+def test_a_source_that_was_only_touched_is_skipped(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone
+) -> None:
+    options = {"backbone": tiny_backbone, "sampling": FOUR}
+    extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    os.utime(videos / "run" / "ido.avi", ns=(1, 1))
+    done = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    assert (done.num_extracted, done.num_skipped) == (0, 3)
+
+
+def test_another_backbone_or_sampling_is_refused_naming_both(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone
+) -> None:
+    store = tmp_path / "store"
+    extract_to_store([videos], store, backbone=tiny_backbone, sampling=FOUR)
+    before = snapshot(store)
+    config = dataclasses.replace(tiny_backbone.config, name="other")
+    other = dataclasses.replace(tiny_backbone, config=config)
+    with pytest.raises(FeatureError, match="have backbone tiny, wanted is other"):
+        extract_to_store([videos], store, backbone=other, sampling=FOUR)
+    weights = dataclasses.replace(tiny_backbone, weights_sha256="1" * 64)
+    with pytest.raises(FeatureError, match=r"weights_sha256 0{64}, wanted is 1{64}"):
+        extract_to_store([videos], store, backbone=weights, sampling=FOUR)
+    with pytest.raises(FeatureError, match=r"sampling .*'num_frames': 4.*wanted is .*: 5"):
+        extract_to_store([videos], store, backbone=tiny_backbone, sampling=Sampling(num_frames=5))
+    assert snapshot(store) == before
+
+
+def test_a_bad_video_is_listed_and_stops_nothing(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone, make_video: MakeVideo
+) -> None:
+    options = {"backbone": tiny_backbone, "sampling": FOUR}
+    bad = videos / "run" / "bad.avi"
+    bad.write_text("no video\n" * 100)
+    (videos / "bend" / "empty.mp4").touch()
+    done = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    assert done.num_extracted == 3
+    assert done.store.keys() == KEYS
+    listed = json.loads((tmp_path / "store" / "failures.json").read_text())
+    assert listed == done.failures == done.store.failures()
+    assert [failure["path"] for failure in listed] == [str(videos / "bend/empty.mp4"), str(bad)]
+    assert "is empty" in listed[0]["reason"]
+    assert "is not a readable video" in listed[1]["reason"]
+
+    make_video("videos/run/bad.avi")
+    again = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    assert (again.num_extracted, again.num_skipped, len(again.failures)) == (1, 3, 1)
+    assert "run/bad" in again.store.keys()  # noqa: SIM118
+
+
+def test_failures_of_other_inputs_stay_listed(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone
+) -> None:
+    bad = tmp_path / "bad.avi"
+    bad.touch()
+    options = {"backbone": tiny_backbone, "sampling": FOUR}
+    extract_to_store([bad], tmp_path / "store", **options)  # type: ignore[arg-type]
+    done = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    assert done.failures == []
+    assert [failure["path"] for failure in done.store.failures()] == [str(bad)]
+
+
+def test_a_source_that_broke_leaves_no_stale_features(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone
+) -> None:
+    options = {"backbone": tiny_backbone, "sampling": FOUR}
+    extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    (videos / "run" / "ido.avi").write_text("overwritten by mistake")
+    done = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    assert [failure["path"] for failure in done.failures] == [str(videos / "run/ido.avi")]
+    assert done.store.keys() == ["bend/daria", "run/daria"]
+
+
+def test_an_interrupted_run_leaves_whole_entries_and_goes_on(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from actionrnn.features.store import FeatureStore
+
+    options = {"backbone": tiny_backbone, "sampling": FOUR}
+    write, written = FeatureStore.write, []
+
+    def write_once(store: FeatureStore, key: str, features: actionrnn.Features) -> None:
+        if written:
+            raise KeyboardInterrupt
+        written.append(key)
+        write(store, key, features)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(FeatureStore, "write", write_once)
+        extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    assert not list((tmp_path / "store").rglob("*.tmp"))
+    done = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    assert (done.num_extracted, done.num_skipped) == (2, 1)
+
+
+def test_files_and_folders_may_be_mixed(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone, make_video: MakeVideo
+) -> None:
+    single = make_video("single.avi")
+    done = extract_to_store(
+        [single, str(videos / "run"), single],
+        tmp_path / "store",
+        backbone=tiny_backbone,
+        sampling=FOUR,
+    )
+    assert done.store.keys() == ["daria", "ido", "single"]
+
+
+def test_two_videos_of_one_name_are_refused_before_any_work(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone
+) -> None:
+    with pytest.raises(FeatureError, match="would share the entry 'daria'"):
+        extract_to_store(
+            [videos / "run", videos / "bend"], tmp_path / "store", backbone=tiny_backbone
+        )
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_missing_input_is_refused_before_any_work(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone
+) -> None:
+    with pytest.raises(VideoError, match="nowhere: no such file or folder"):
+        extract_to_store([videos, tmp_path / "nowhere"], tmp_path / "store", backbone=tiny_backbone)
+    assert not (tmp_path / "store").exists()

@@ -1,0 +1,73 @@
+"""Frames are scaled, cropped and normalised as the weights were trained."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from actionrnn.features.preprocess import Preprocessing
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CROP = Preprocessing(256, 224, MEAN, STD)
+SQUASH = Preprocessing(256, 224, MEAN, STD, "squash")
+
+
+@pytest.mark.parametrize(
+    ("size", "scaled"),
+    [
+        ((320, 240), (341, 256)),
+        ((240, 320), (256, 341)),
+        ((180, 144), (320, 256)),
+        ((256, 256), (256, 256)),
+        ((1920, 1080), (455, 256)),
+        ((4, 4), (256, 256)),
+        ((1000, 10), (25600, 256)),
+    ],
+)
+def test_the_shorter_side_is_scaled_and_the_shape_is_kept(
+    size: tuple[int, int], scaled: tuple[int, int]
+) -> None:
+    assert CROP.scaled_size(*size) == scaled
+
+
+def test_no_scaled_frame_is_smaller_than_the_crop() -> None:
+    for width, height in np.random.default_rng(0).integers(1, 4000, (500, 2)).tolist():
+        scaled = CROP.scaled_size(width, height)
+        assert min(scaled) == 256
+        assert abs(max(scaled) - 256 * max(width, height) / min(width, height)) < 1
+
+
+@pytest.mark.parametrize("size", [(320, 240), (240, 320), (10, 1000)])
+def test_squash_shows_the_whole_frame_in_the_crops_size(size: tuple[int, int]) -> None:
+    assert SQUASH.scaled_size(*size) == (224, 224)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "top", "left"),
+    [(256, 256, 16, 16), (256, 341, 16, 58), (343, 256, 60, 16), (224, 224, 0, 0)],
+)
+def test_the_square_is_cut_out_of_the_middle(height: int, width: int, top: int, left: int) -> None:
+    rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+    frame = np.stack([rows % 256, columns % 256, rows // 256 + 2 * (columns // 256)], axis=-1)
+    frames = np.stack([frame, frame]).astype(np.uint8)
+    cut = CROP.centre(frames)
+    np.testing.assert_array_equal(cut, frames[:, top : top + 224, left : left + 224])
+
+
+def test_normalising_is_the_textbook_formula() -> None:
+    frames = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), np.uint8))
+    found = CROP.normalise(frames)
+    assert found.shape == (2, 3, 5, 7)
+    assert found.dtype == torch.float32
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    for channel in range(3):
+        expected = (frames[..., channel] / 255 - MEAN[channel]) / STD[channel]
+        torch.testing.assert_close(found[:, channel], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_black_and_white_are_minus_one_and_one_for_the_bundled_weights() -> None:
+    half = (0.5, 0.5, 0.5)
+    frames = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 1, 1, 3)
+    found = Preprocessing(256, 224, half, half).normalise(frames)
+    torch.testing.assert_close(found[:, 0, 0, 0], torch.tensor([-1.0, 1.0]))

@@ -1,0 +1,282 @@
+"""Stored features: whole, self-describing, and never mixed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from actionrnn.errors import FeatureError
+from actionrnn.features.store import FeatureStore, Format, require_same
+from actionrnn.features.types import Features
+
+PROVENANCE: dict[str, Any] = {
+    "backbone": "efficientnet_lite0",
+    "weights_sha256": "a" * 64,
+    "preprocessing": {"resize": 256, "fit": "crop"},
+    "sampling": {"num_frames": None, "rate_fps": 4.0},
+    "precision": "bfloat16",
+}
+FORMATS: list[Format] = ["safetensors", "npy"]
+
+
+def make_features(length: int = 3, provenance: dict[str, Any] = PROVENANCE) -> Features:
+    values = np.random.default_rng(length).normal(size=(length, 5)).astype(np.float32)
+    return Features(values, np.arange(length) / 3, provenance)
+
+
+def files_below(root: Path) -> list[str]:
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_is_written_is_read_back_in_half_precision(tmp_path: Path, format: Format) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE, format)
+    features = make_features()
+    store.write("run/daria", features)
+    found = FeatureStore.open(tmp_path).read("run/daria")
+    assert found.values.dtype == np.float32
+    np.testing.assert_array_equal(found.values, features.values.astype(np.float16))
+    np.testing.assert_array_equal(found.pts_seconds, features.pts_seconds)  # times stay exact
+    assert found.provenance == PROVENANCE
+
+
+def test_a_safetensors_entry_is_laid_out_as_documented(tmp_path: Path) -> None:
+    FeatureStore.create(tmp_path, PROVENANCE).write("run/daria", make_features())
+    with safe_open(tmp_path / "run" / "daria.safetensors", framework="np") as entry:
+        assert set(entry.keys()) == {"features", "pts_seconds"}
+        assert entry.get_tensor("features").dtype == np.float16
+        assert entry.get_tensor("pts_seconds").dtype == np.float64
+        assert json.loads(entry.metadata()["actionrnn"]) == PROVENANCE
+
+
+def test_an_npy_entry_is_laid_out_as_documented(tmp_path: Path) -> None:
+    FeatureStore.create(tmp_path, PROVENANCE, "npy").write("run/daria", make_features())
+    values = np.load(tmp_path / "run" / "daria.npy")
+    assert (values.shape, values.dtype) == ((3, 5), np.float16)
+    described = json.loads((tmp_path / "run" / "daria.json").read_text())
+    assert described == {**PROVENANCE, "pts_seconds": [0.0, 1 / 3, 2 / 3]}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_keys_mirror_the_folders_in_order(tmp_path: Path, format: Format) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE, format)
+    keys = ["b", "a/v1.2", "a/b/c", "with space"]
+    for key in keys:
+        store.write(key, make_features())
+    assert store.keys() == sorted(keys)
+    assert all(store.path_of(key).is_file() for key in keys)
+    assert len(store.read("a/v1.2")) == 3
+
+
+@pytest.mark.parametrize("key", ["store", "failures"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_clip_named_like_the_stores_own_files_harms_nothing(
+    tmp_path: Path, format: Format, key: str
+) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE, format)
+    store.write(key, make_features())
+    store.write_failures([{"path": "bad.avi", "reason": "broken"}])
+    again = FeatureStore.open(tmp_path)
+    assert again.provenance == PROVENANCE
+    assert len(again.read(key)) == 3
+    assert again.failures() == [{"path": "bad.avi", "reason": "broken"}]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_store_goes_on_with_the_same_provenance(tmp_path: Path, format: Format) -> None:
+    FeatureStore.create(tmp_path, PROVENANCE, format).write("a", make_features())
+    again = FeatureStore.create(tmp_path, PROVENANCE, format)
+    assert again.keys() == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        ("backbone", "timm/resnet18"),
+        ("weights_sha256", "b" * 64),
+        ("preprocessing", {"resize": 256, "fit": "squash"}),
+        ("sampling", {"num_frames": 16, "rate_fps": None}),
+    ],
+)
+def test_features_of_another_origin_are_refused_naming_both(
+    tmp_path: Path, part: str, other: object
+) -> None:
+    FeatureStore.create(tmp_path, PROVENANCE)
+    with pytest.raises(FeatureError) as caught:
+        FeatureStore.create(tmp_path, {**PROVENANCE, part: other})
+    for word in (str(tmp_path), part, str(PROVENANCE[part]), str(other)):
+        assert word in str(caught.value)
+
+
+def test_another_precision_may_be_mixed() -> None:
+    require_same(PROVENANCE, {**PROVENANCE, "precision": "float32"}, "here")
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    FeatureStore.create(tmp_path, PROVENANCE, "npy")
+    with pytest.raises(FeatureError, match=r"holds \.npy features, not \.safetensors"):
+        FeatureStore.create(tmp_path, PROVENANCE)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "reason"),
+    [
+        (None, "is no feature store .*actionrnn extract"),
+        ("", r"store\.json: is damaged"),
+        ("{half", r"store\.json: is damaged"),
+        ("[]", r"store\.json: is damaged"),
+        ('{"format_version": 1}', r"store\.json: is damaged"),
+        (
+            '{"format_version": 99, "entries": "npy", "provenance": {}}',
+            "format version 99 .*is not known",
+        ),
+        ('{"format_version": 1, "entries": "hdf5", "provenance": {}}', "hdf5.* is not known"),
+    ],
+)
+def test_a_manifest_that_cannot_be_used_is_refused(
+    tmp_path: Path, manifest: str | None, reason: str
+) -> None:
+    if manifest is not None:
+        (tmp_path / "store.json").write_text(manifest)
+    with pytest.raises(FeatureError, match=reason):
+        FeatureStore.open(tmp_path)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_missing_entry_is_named(tmp_path: Path, format: Format) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE, format)
+    with pytest.raises(FeatureError, match=rf"daria\.{format}: no such entry"):
+        store.read("run/daria")
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.1, 0.5, 0.98])
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_truncated_entry_is_refused(tmp_path: Path, format: Format, keep: float) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE, format)
+    store.write("a", make_features(100))
+    content = store.path_of("a").read_bytes()
+    store.path_of("a").write_bytes(content[: int(keep * len(content))])
+    with pytest.raises(FeatureError, match=rf"a\.{format}: is damaged .*extract again"):
+        store.read("a")
+
+
+@pytest.mark.parametrize("text", [None, "", "{half", "[]", "{}", '{"pts_seconds": [0.0]}'])
+def test_an_npy_entry_with_a_broken_description_is_refused(
+    tmp_path: Path, text: str | None
+) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE, "npy")
+    store.write("a", make_features())
+    described = tmp_path / "a.json"
+    described.unlink() if text is None else described.write_text(text)
+    with pytest.raises(FeatureError, match=r"a\.npy: is damaged"):
+        store.read("a")
+
+
+def test_a_safetensors_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE)
+    save_file({"weights": np.zeros(3)}, store.path_of("a"))
+    with pytest.raises(FeatureError, match=r"a\.safetensors: is damaged"):
+        store.read("a")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("value", [1e5, -7e4, np.inf, np.nan])
+def test_values_that_half_precision_cannot_hold_are_refused(
+    tmp_path: Path, format: Format, value: float
+) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE, format)
+    values = np.ones((2, 5), np.float32)
+    values[1, 2] = value
+    with pytest.raises(FeatureError, match="run/a: features are not finite in float16"):
+        store.write("run/a", Features(values, np.arange(2.0)))
+    assert files_below(tmp_path) == ["store.json"]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failed_write_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: Format, error: BaseException
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    store = FeatureStore.create(tmp_path, PROVENANCE, format)
+    store.write("a", make_features(3))
+    monkeypatch.setattr("actionrnn.features.store.save_file", fail)
+    monkeypatch.setattr("numpy.save", fail)
+    expected = FeatureError if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(expected, match="No space left" if expected is FeatureError else None):
+        store.write("b", make_features(4))
+    assert store.keys() == ["a"]
+    assert not [name for name in files_below(tmp_path) if name.endswith(".tmp")]
+    assert len(store.read("a")) == 3
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FeatureError, match="cannot be written"):
+        FeatureStore.create(tmp_path / "file" / "store", PROVENANCE)
+
+
+def write_source(folder: Path, content: bytes = b"a video") -> tuple[Path, dict[str, Any]]:
+    """A source file, and the provenance of features that were computed from it."""
+    source = folder / "a.avi"
+    source.write_bytes(content)
+    stat = source.stat()
+    described = {
+        "size_bytes": stat.st_size,
+        "mtime_ns": stat.st_mtime_ns,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    return source, {**PROVENANCE, "source": described}
+
+
+def test_an_entry_is_held_for_its_own_source_only(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path / "store", PROVENANCE)
+    source, provenance = write_source(tmp_path)
+    assert not store.holds("a", source)
+    store.write("a", make_features(3, provenance))
+    assert store.holds("a", source)
+    os.utime(source, ns=(1, 1))
+    assert store.holds("a", source)  # another time, the same bytes
+    source.write_bytes(b"A VIDEO")
+    assert not store.holds("a", source)  # the same size, other bytes
+    source.write_bytes(b"a longer video")
+    assert not store.holds("a", source)
+
+
+def test_an_entry_of_another_origin_is_not_held(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path / "store", PROVENANCE)
+    source, provenance = write_source(tmp_path)
+    store.write("a", make_features(3, {**provenance, "backbone": "timm/resnet18"}))
+    assert not store.holds("a", source)
+
+
+def test_failures_are_written_and_cleared(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE)
+    assert store.failures() == []
+    store.write_failures([{"path": "bad.avi", "reason": "broken"}])
+    assert json.loads((tmp_path / "failures.json").read_text()) == store.failures()
+    assert store.failures() == [{"path": "bad.avi", "reason": "broken"}]
+    store.write_failures([])
+    assert files_below(tmp_path) == ["store.json"]
+
+
+def test_a_damaged_list_of_failures_is_refused(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE)
+    (tmp_path / "failures.json").write_text("{half")
+    with pytest.raises(FeatureError, match=r"failures\.json: is damaged"):
+        store.failures()
+
+
+def test_features_need_one_time_for_each_vector() -> None:
+    with pytest.raises(ValueError, match=r"values must be \(T, D\) with pts_seconds \(T,\)"):
+        Features(np.zeros((2, 5), np.float32), np.zeros(3))

@@ -1,0 +1,305 @@
+"""The configuration: shipped files, overrides, and the messages for what is wrong."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import itertools
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+import yaml
+
+import actionrnn.config
+from actionrnn.config import (
+    Config,
+    DataConfig,
+    Sampling,
+    load_config,
+    override_config,
+    parse_config,
+    shipped_configs,
+)
+from actionrnn.errors import ConfigError
+
+SHIPPED = sorted(shipped_configs())
+SECTIONS = get_type_hints(Config)
+
+
+def write_yaml(folder: Path, text: str) -> Path:
+    file = folder / "config.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_the_demo_and_the_weizmann_configurations_are_shipped() -> None:
+    assert {"demo", "weizmann_gru"} <= set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_configuration_states_every_field_of_every_section(name: str) -> None:
+    stated = yaml.safe_load(shipped_configs()[name].read_text(encoding="utf-8"))
+    assert list(stated) == list(SECTIONS)
+    for section, kind in SECTIONS.items():
+        assert list(stated[section]) == [field.name for field in dataclasses.fields(kind)], section
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_configuration_loads_by_name_and_by_path_as_written(name: str) -> None:
+    path = shipped_configs()[name]
+    config = load_config(name)
+    assert config == load_config(path) == load_config(str(path))
+    for section, stated in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+        for key, value in stated.items():
+            assert getattr(getattr(config, section), key) == value, f"{section}.{key}"
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_each_field_is_followed_by_its_documentation(section: str) -> None:
+    tree = ast.parse(inspect.getsource(actionrnn.config))
+    (body,) = (
+        node.body
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and node.name == SECTIONS[section].__name__
+    )
+    documented = {
+        field.target.id
+        for field, after in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(after, ast.Expr)
+        and isinstance(after.value, ast.Constant)
+        and str(after.value.value).strip()
+    }
+    assert documented == {field.name for field in dataclasses.fields(SECTIONS[section])}
+
+
+@pytest.mark.parametrize("text", ["", "{}", "# only a comment\n"])
+def test_an_empty_file_is_the_defaults(tmp_path: Path, text: str) -> None:
+    assert load_config(write_yaml(tmp_path, text)) == Config()
+
+
+def test_the_default_sampling_is_four_frames_per_second() -> None:
+    assert Config().sampling == Sampling(rate_fps=4.0)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_to_dict_is_plain_and_reads_back_to_the_same_configuration(name: str) -> None:
+    config = load_config(name)
+    through_yaml = yaml.safe_load(yaml.safe_dump(config.to_dict()))
+    assert parse_config(through_yaml) == config
+
+
+def test_a_configuration_cannot_be_changed_in_place() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().train.epochs = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "key", "value"),
+    [
+        ("train.epochs=5", "train", "epochs", 5),
+        ("train.learning_rate=1e-3", "train", "learning_rate", 1e-3),  # YAML reads 1e-3 as text
+        ("train.learning_rate=2", "train", "learning_rate", 2.0),
+        ("head.temporal_differences=true", "head", "temporal_differences", True),
+        ("head.kind=rnn_tanh", "head", "kind", "rnn_tanh"),
+        ("data.root=some/where", "data", "root", "some/where"),
+        ("data.root=a=b", "data", "root", "a=b"),
+        ("data.root=2024", "data", "root", "2024"),
+        ("data.root=null", "data", "root", None),
+        ("data.fold=3", "data", "fold", 3),
+        ("data.fold=daria", "data", "fold", "daria"),
+        ("data.group_pattern=^([a-z]+)_", "data", "group_pattern", "^([a-z]+)_"),
+    ],
+)
+def test_an_override_sets_one_field_and_leaves_the_rest(
+    override: str, section: str, key: str, value: object
+) -> None:
+    before = load_config("demo")
+    after = override_config(before, [override])
+    found = getattr(getattr(after, section), key)
+    assert found == value
+    assert type(found) is type(value)
+    restored = dataclasses.replace(
+        getattr(after, section), **{key: getattr(getattr(before, section), key)}
+    )
+    assert dataclasses.replace(after, **{section: restored}) == before
+
+
+def test_the_last_of_two_overrides_counts() -> None:
+    assert parse_config({}, ["train.epochs=5", "train.epochs=7"]).train.epochs == 7
+
+
+def test_overrides_are_applied_to_a_file(tmp_path: Path) -> None:
+    file = write_yaml(tmp_path, "train: {epochs: 3, seed: 4}\n")
+    config = load_config(file, ["train.epochs=9"])
+    assert (config.train.epochs, config.train.seed) == (9, 4)
+
+
+def test_overrides_do_not_change_the_callers_mapping() -> None:
+    sections = {"train": {"epochs": 3}}
+    parse_config(sections, ["train.epochs=5", "data.fold=2"])
+    assert sections == {"train": {"epochs": 3}}
+
+
+@pytest.mark.parametrize("override", ["epochs=5", "train.epochs", "=5", ".epochs=5", "train.=5"])
+def test_an_override_of_another_form_is_refused(override: str) -> None:
+    with pytest.raises(ConfigError, match=r"is no override; write section\.key=value"):
+        parse_config({}, [override])
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"train": {"epoch": 3}}, r"unknown key 'train\.epoch'; did you mean 'train\.epochs'\?"),
+        ({"head": {"hiden_size": 3}}, r"'head\.hiden_size'; did you mean 'head\.hidden_size'\?"),
+        ({"trian": {}}, r"unknown section 'trian'; did you mean 'train'\?"),
+        ({"zzz": {}}, r"unknown section 'zzz'; known are backbone, data, head, sampling, train"),
+        ({"sampling": {"zzz": 1}}, r"known are sampling\.num_frames, sampling\.rate_fps"),
+        ({"train": {7: 3}}, r"unknown key 'train\.7'"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(
+    sections: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config(sections)
+
+
+def test_an_unknown_key_in_an_override_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'backbone\.weights'\?"):
+        parse_config({}, ["backbone.weight=x.pth"])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epochs=ten", r'train\.epochs \("ten"\): .*integer'),
+        ("train.epochs=2.5", r"train\.epochs \(2\.5\): .*integer"),
+        ("train.epochs=true", r"train\.epochs \(true\): .*integer"),
+        ("train.epochs=null", r"train\.epochs \(null\): .*integer"),
+        ("train.learning_rate=fast", r'train\.learning_rate \("fast"\): .*number'),
+        ("head.temporal_differences=perhaps", r"head\.temporal_differences .*boolean"),
+        ("data.root=[a, b]", r"data\.root .*string"),
+        ("head.kind=transformer", r"head\.kind .*'rnn_tanh', 'rnn_relu', 'lstm', 'gru' or 'mean'"),
+        ("data.layout=tree", r"data\.layout .*'folder', 'ucf101', 'manifest' or 'rendered'"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_named_with_its_key(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config({}, [override])
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "train.epochs=0",
+        "train.batch_size=-1",
+        "train.learning_rate=0",
+        "train.learning_rate=.nan",
+        "train.learning_rate=.inf",
+        "train.weight_decay=-0.1",
+        "train.warmup_fraction=1",
+        "train.label_smoothing=-0.1",
+        "train.clip_norm=0",
+        "train.seed=-1",
+        "head.dropout=1.0",
+        "head.dropout=-0.5",
+        "head.dropout=.nan",
+        "head.summary_decay=1",
+        "head.hidden_size=0",
+        "head.num_layers=0",
+        "sampling.num_frames=0",
+        "sampling.rate_fps=0",
+        "sampling.rate_fps=-4",
+        "data.test_fraction=0",
+        "data.test_fraction=1",
+        "data.test_fraction=.nan",
+    ],
+)
+def test_an_impossible_value_is_refused_by_name(override: str) -> None:
+    name = override.partition("=")[0]
+    with pytest.raises(ConfigError, match=name.replace(".", r"\.") + r" \("):
+        parse_config({"sampling": {"rate_fps": None}}, [override])
+
+
+def test_two_sampling_rules_exclude_each_other() -> None:
+    with pytest.raises(
+        ConfigError, match=r"num_frames \(8\) and rate_fps \(4\) exclude each other"
+    ):
+        parse_config({"sampling": {"num_frames": 8, "rate_fps": 4}})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [("^[a-z]+_", r"needs a bracket: \(\.\.\.\)"), ("([a-z", "group_pattern")],
+)
+def test_a_group_pattern_must_be_a_regular_expression_with_a_bracket(
+    pattern: str, reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        parse_config({"data": {"group_pattern": pattern}})
+
+
+@pytest.mark.parametrize(
+    ("sampling", "text"),
+    [
+        (Sampling(), "every frame"),
+        (Sampling(num_frames=16), "16 frames evenly"),
+        (Sampling(rate_fps=12.5), "12.5 frames/s"),
+    ],
+)
+def test_a_sampling_names_itself_in_words(sampling: Sampling, text: str) -> None:
+    assert str(sampling) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: [unclosed", "is not YAML"),
+        ("- a\n- list\n", "must hold sections"),
+        ("just text", "must hold sections"),
+        ("train: 5\n", "train must be a section with keys, not 5"),
+        ("train:\n", "train must be a section with keys, not None"),
+    ],
+)
+def test_a_file_of_another_form_is_refused_in_one_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(write_yaml(tmp_path, text))
+    assert "\n" not in str(caught.value)
+    assert "config.yaml" in str(caught.value)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_bytes(b"\xff\xfe\x00train")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(file)
+
+
+def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path)
+
+
+def test_a_missing_file_is_answered_with_the_shipped_names() -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: no such file.*shipped are .*demo"):
+        load_config("nowhere.yaml")
+
+
+def test_a_section_that_is_no_section_cannot_be_overridden() -> None:
+    with pytest.raises(ConfigError, match="train must be a section"):
+        parse_config({"train": 5}, ["train.epochs=3"])
+
+
+def test_the_first_wrong_value_is_named_with_its_source() -> None:
+    with pytest.raises(ConfigError, match=r"^my\.yaml: train\.epochs \(0\)"):
+        parse_config({"train": {"epochs": 0}}, source="my.yaml")
+
+
+def test_a_section_can_be_built_directly() -> None:
+    assert DataConfig(layout="ucf101", root="videos").split == "holdout"

@@ -1,0 +1,505 @@
+"""Video files become frames: compared with other decoders, and with broken input."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from actionrnn.config import Sampling
+from actionrnn.errors import VideoError
+from actionrnn.video.frames import Frames
+from actionrnn.video.reading import find_videos, iter_frames, probe_video, read_frames
+
+EncodeVideo = Callable[..., Path]
+
+CLIPS = [
+    "ucf101_clips/v_ApplyEyeMakeup_g01_c01.avi",  # XviD with packed B-frames
+    "ucf101_clips/v_BaseballPitch_g01_c01.avi",
+    "ucf101_clips/v_Basketball_g01_c01.avi",
+    "ucf101_clips/v_SoccerJuggling_g23_c01.avi",
+    "weizmann/bend/daria_bend.avi",
+    "weizmann/run/lena_run.avi",
+    "clips/SOX5yA1l24A.mp4",
+]
+
+ODD = {  # name: frames (counted by the ffmpeg program), and the shown height and width
+    "animated.gif": (4, 48, 64),
+    "av1_video.mkv": (125, 360, 640),
+    "bt2020_10bit.mp4": (60, 240, 320),
+    "bt601_full_range.mp4": (60, 240, 320),
+    "bt601_limited_range.mp4": (60, 240, 320),
+    "bt709_full_range.mp4": (30, 720, 1280),
+    "discard_first_keyframe.mp4": (25, 64, 64),
+    "frame_exceeds_screen.gif": (1, 4, 4),
+    "gradient.gif": (1, 720, 1280),
+    "h264_10bits.mp4": (30, 200, 200),
+    "h265_10bits.mp4": (30, 200, 200),
+    "h265_video.mp4": (10, 128, 128),
+    "nasa_13013.mp4": (390, 270, 480),  # the larger of several video streams
+    "nasa_13013_hdr.mp4": (325, 180, 320),
+    "nasa_13013_rotated.mp4": (17, 480, 270),
+    "test_non_zero_start.mp4": (12, 112, 200),
+    "testsrc2.mp4": (60, 720, 1280),
+    "testsrc2_12bit_hdr.mp4": (60, 180, 320),
+    "testsrc2_444_10bit_hevc.mp4": (25, 241, 321),
+    "testsrc2_444_12bit_hevc.mp4": (25, 241, 321),
+    "testsrc2_444_8bit_hevc.mp4": (25, 241, 321),
+    "testsrc2_av1_10bit.mp4": (25, 240, 320),
+    "testsrc2_h265.mp4": (60, 720, 1280),
+    "testsrc2_hdr.mp4": (60, 180, 320),
+    "testsrc2_mpeg4.avi": (30, 720, 1280),
+    "testsrc2_mpeg4.mp4": (1, 64, 64),
+    "testsrc2_odd_height_444.mp4": (25, 241, 320),
+    "testsrc2_odd_height_and_width_444.mp4": (25, 241, 321),
+    "testsrc2_odd_height_and_width_444_10bit.mp4": (25, 241, 321),
+    "testsrc2_odd_height_and_width_mpeg2.mp4": (10, 81, 121),
+    "testsrc2_odd_height_and_width_vp9.mp4": (25, 241, 321),
+    "testsrc2_odd_height_and_width_vp9_10bit.mp4": (25, 241, 321),
+    "testsrc2_odd_height_vp9.mp4": (25, 241, 320),
+    "testsrc2_odd_height_vp9_10bit.mp4": (25, 241, 320),
+    "testsrc2_odd_width_444.mp4": (25, 240, 321),
+    "testsrc2_odd_width_mpeg2.mp4": (10, 80, 121),
+    "testsrc2_odd_width_vp9.mp4": (25, 240, 321),
+    "testsrc2_odd_width_vp9_10bit.mp4": (25, 240, 321),
+    "testsrc2_vp8.webm": (30, 720, 1280),
+    "testsrc2_vp9.webm": (30, 720, 1280),
+    "transparent.gif": (1, 48, 64),
+}
+ODD_WITHOUT_VIDEO = {"nasa_13013.mp4.audio.mp3", "LICENSE"}
+ODD_COMPARED = [
+    "animated.gif",
+    "bt601_full_range.mp4",
+    "discard_first_keyframe.mp4",
+    "h265_video.mp4",
+    "nasa_13013_rotated.mp4",
+    "test_non_zero_start.mp4",
+    "testsrc2_444_12bit_hevc.mp4",
+    "testsrc2_av1_10bit.mp4",
+    "testsrc2_odd_height_and_width_vp9.mp4",
+    "testsrc2_odd_width_mpeg2.mp4",
+]
+
+BAD_TAILS = [0.6, 0.75, 0.9]
+
+
+def decode_with_ffmpeg(path: Path) -> tuple[NDArray[np.uint8], list[float]]:
+    """Frames and times as the ffmpeg program, another build of another version, gives them."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-copyts", "-i", str(path)]
+    command += ["-map", "0:v:0", "-fps_mode", "passthrough", "-vf", "showinfo"]
+    command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=60)
+    log = done.stderr.decode(errors="replace")
+    times = [float(time) for time in re.findall(r"pts_time:\s*([-\d.]+)", log)]
+    width, height = re.findall(r"Output #0.*?rawvideo.*?, (\d+)x(\d+)", log, re.DOTALL)[0]
+    return np.frombuffer(done.stdout, np.uint8).reshape(-1, int(height), int(width), 3), times
+
+
+def assert_same_as_ffmpeg(path: Path) -> None:
+    pictures, times = decode_with_ffmpeg(path)
+    frames = read_frames(path)
+    np.testing.assert_array_equal(frames.data, pictures)
+    np.testing.assert_allclose(frames.pts_seconds, times, rtol=0, atol=1e-5)
+    assert (np.diff(frames.pts_seconds) > 0).all()
+
+
+def grey_steps(count: int, step: int = 6) -> NDArray[np.uint8]:
+    """Frame i is grey of level `step * i`."""
+    levels = (step * np.arange(count, dtype=np.uint8)).reshape(-1, 1, 1, 1)
+    return np.broadcast_to(levels, (count, 48, 64, 3)).copy()
+
+
+def moving_noise(count: int) -> NDArray[np.uint8]:
+    """Hard to compress, so that a file's bytes are spread over its frames."""
+    return np.random.default_rng(0).integers(0, 256, (count, 48, 64, 3), np.uint8)
+
+
+def grey_levels(frames: Frames, step: int = 6) -> list[int]:
+    return [round(float(picture.mean()) / step) for picture in frames.data]
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("name", CLIPS)
+def test_real_clips_equal_ffmpegs_pixels_and_times(real_data: Path, name: str) -> None:
+    assert_same_as_ffmpeg(real_data / name)
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("name", ODD_COMPARED)
+def test_odd_videos_equal_ffmpegs_pixels_and_times(real_data: Path, name: str) -> None:
+    assert_same_as_ffmpeg(real_data / "odd_videos" / name)
+
+
+@pytest.mark.realdata
+def test_ten_bit_video_is_close_to_ffmpegs_pixels(real_data: Path) -> None:
+    """Not equal: another version of FFmpeg interpolates colours otherwise at sharp edges."""
+    path = real_data / "odd_videos" / "bt2020_10bit.mp4"
+    pictures, times = decode_with_ffmpeg(path)
+    frames = read_frames(path)
+    assert frames.data.shape == pictures.shape
+    assert np.abs(frames.data.astype(int) - pictures).mean() < 3
+    np.testing.assert_allclose(frames.pts_seconds, times, rtol=0, atol=1e-5)
+
+
+@pytest.mark.realdata
+def test_a_real_clip_is_close_to_opencvs_pixels(real_data: Path) -> None:
+    path = real_data / "ucf101_clips" / "v_Basketball_g01_c01.avi"
+    capture, pictures = cv2.VideoCapture(str(path)), []
+    while (picture := capture.read()[1]) is not None:
+        pictures.append(picture[..., ::-1])
+    frames = read_frames(path)
+    assert len(frames) == len(pictures) == 141
+    assert np.abs(frames.data.astype(int) - np.stack(pictures)).mean() < 3
+
+
+@pytest.mark.realdata
+def test_packed_b_frames_have_rising_times(real_data: Path) -> None:
+    path = real_data / "ucf101_clips" / "v_ApplyEyeMakeup_g01_c01.avi"
+    times = read_frames(path, scale=lambda width, height: (16, 12)).pts_seconds
+    np.testing.assert_allclose(np.diff(times), 1 / 25, atol=1e-9)
+    assert len(times) == 164
+
+
+@pytest.mark.realdata
+def test_every_odd_video_is_known_here(real_data: Path) -> None:
+    found = {path.name for path in (real_data / "odd_videos").iterdir()}
+    assert found == ODD.keys() | ODD_WITHOUT_VIDEO
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("name", ODD)
+def test_every_odd_video_opens_with_rising_times(real_data: Path, name: str) -> None:
+    frames = read_frames(real_data / "odd_videos" / name)
+    assert frames.data.shape == (*ODD[name], 3)
+    assert (np.diff(frames.pts_seconds) > 0).all()
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("name", ["test_non_zero_start.mp4", "nasa_13013_rotated.mp4"])
+def test_probing_counts_the_frames_that_come(real_data: Path, name: str) -> None:
+    info = probe_video(real_data / "odd_videos" / name)
+    assert info.num_frames == ODD[name][0]
+    assert info.codec == "h264"
+
+
+@pytest.mark.realdata
+def test_a_turned_video_is_scaled_as_it_is_shown(real_data: Path) -> None:
+    asked = []
+
+    def half(width: int, height: int) -> tuple[int, int]:
+        asked.append((width, height))
+        return width // 2, height // 2
+
+    frames = read_frames(real_data / "odd_videos" / "nasa_13013_rotated.mp4", scale=half)
+    assert set(asked) == {(270, 480)}
+    assert frames.data.shape == (17, 240, 135, 3)
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("nasa_13013.mp4.audio.mp3", "has no video stream, only audio"),
+        ("LICENSE", "is not a readable video"),
+    ],
+)
+def test_what_holds_no_video_is_refused(real_data: Path, name: str, reason: str) -> None:
+    with pytest.raises(VideoError, match=f"{re.escape(name)}: {reason}"):
+        read_frames(real_data / "odd_videos" / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.avi", "mpeg4"), ("b.avi", "mjpeg"), ("c.mp4", "h264"), ("d.mkv", "h264")],
+)
+def test_encoded_files_equal_ffmpegs_pixels_and_times(
+    encode_video: EncodeVideo, name: str, codec: str
+) -> None:
+    assert_same_as_ffmpeg(encode_video(name, moving_noise(30), codec))
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.avi", "mpeg4"), ("c.mp4", "h264")])
+def test_frames_come_in_the_order_of_time(encode_video: EncodeVideo, name: str, codec: str) -> None:
+    frames = read_frames(encode_video(name, grey_steps(40), codec))
+    assert grey_levels(frames) == list(range(40))
+    np.testing.assert_allclose(frames.pts_seconds, np.arange(40) / 25, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "levels"),
+    [
+        (Sampling(num_frames=4), [5, 15, 25, 35]),
+        (Sampling(num_frames=1), [20]),
+        (Sampling(rate_fps=5), [0, 5, 10, 15, 20, 25, 30, 35]),
+        (Sampling(rate_fps=1), [0, 25]),
+    ],
+)
+def test_sampling_picks_the_frames_and_their_times(
+    encode_video: EncodeVideo, sampling: Sampling, levels: list[int]
+) -> None:
+    frames = read_frames(encode_video("a.mp4", grey_steps(40), "h264"), sampling)
+    assert grey_levels(frames) == levels
+    np.testing.assert_allclose(frames.pts_seconds, np.array(levels) / 25, atol=1e-9)
+
+
+def test_frames_repeat_in_a_clip_shorter_than_asked(encode_video: EncodeVideo) -> None:
+    frames = read_frames(encode_video("a.avi", grey_steps(2, step=40)), Sampling(num_frames=4))
+    assert grey_levels(frames, step=40) == [0, 0, 1, 1]
+    np.testing.assert_allclose(frames.pts_seconds, [0, 0, 0.04, 0.04], atol=1e-9)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(num_frames=1), Sampling(rate_fps=4)])
+def test_a_video_of_one_frame_gives_it(encode_video: EncodeVideo, sampling: Sampling) -> None:
+    frames = read_frames(encode_video("a.mp4", grey_steps(1), "h264"), sampling)
+    assert frames.data.shape == (1, 48, 64, 3)
+    assert frames.pts_seconds.tolist() == [0.0]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_variable_rate_and_a_late_start_keep_their_times(
+    encode_video: EncodeVideo, name: str
+) -> None:
+    times_ms = [5000, 5040, 5200, 5240, 6000, 6010, 6500]
+    path = encode_video(name, grey_steps(7, step=30), "h264", times_ms)
+    frames = read_frames(path)
+    np.testing.assert_allclose(frames.pts_seconds, np.array(times_ms) / 1000, atol=1e-3)
+    assert grey_levels(frames, step=30) == list(range(7))
+    sampled = read_frames(path, Sampling(rate_fps=4))  # at 5.0, 5.25, ... 6.5
+    assert grey_levels(sampled, step=30) == [0, 3, 3, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+def test_a_late_start_at_a_constant_rate_keeps_its_times(
+    encode_video: EncodeVideo, name: str
+) -> None:
+    times_ms = [5000 + 40 * index for index in range(40)]
+    frames = read_frames(encode_video(name, grey_steps(40), "h264", times_ms))
+    assert len(frames) == 40
+    np.testing.assert_allclose(np.diff(frames.pts_seconds), 0.04, atol=2e-3)
+    assert frames.pts_seconds[0] >= 4.9  # .ts adds a delay of its own
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "h264"])
+def test_streaming_gives_the_same_frames(encode_video: EncodeVideo, codec: str) -> None:
+    path = encode_video("a.mkv", moving_noise(20), codec)
+    frames, streamed = read_frames(path), list(iter_frames(path))
+    np.testing.assert_array_equal(np.stack([frame.data for frame in streamed]), frames.data)
+    assert [frame.pts_seconds for frame in streamed] == frames.pts_seconds.tolist()
+
+
+def test_the_number_of_threads_changes_no_pixel(encode_video: EncodeVideo) -> None:
+    path = encode_video("a.mp4", moving_noise(20), "h264")
+    one, four = read_frames(path, num_threads=1), read_frames(path, num_threads=4)
+    np.testing.assert_array_equal(one.data, four.data)
+
+
+def test_scaling_gives_the_size_that_is_asked_for(encode_video: EncodeVideo) -> None:
+    path = encode_video("a.avi", grey_steps(10, step=20))
+    frames = read_frames(path, scale=lambda width, height: (width // 2, height // 4))
+    assert frames.data.shape == (10, 12, 32, 3)
+    assert grey_levels(frames, step=20) == list(range(10))
+
+
+def test_probing_tells_what_the_file_declares(encode_video: EncodeVideo) -> None:
+    path = encode_video("a.avi", grey_steps(50))
+    info = probe_video(path)
+    assert (info.path, info.container, info.codec) == (path, "avi", "mpeg4")
+    assert (info.width, info.height, info.num_frames, info.rate_fps) == (64, 48, 50, 25.0)
+    assert info.duration_seconds == pytest.approx(2.0)
+    assert info.size_bytes == path.stat().st_size
+
+
+@pytest.mark.parametrize(
+    "name", ["with a space.avi", "été 動画.avi", "take:1.avi", "50%d.avi", "-i.avi"]
+)
+def test_any_file_name_is_read(
+    encode_video: EncodeVideo, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = encode_video("a.avi", grey_steps(3))
+    path.rename(path.with_name(name))
+    monkeypatch.chdir(path.parent)
+    assert len(read_frames(name)) == 3
+
+
+def missing(folder: Path) -> Path:
+    return folder / "nowhere.avi"
+
+
+def a_folder(folder: Path) -> Path:
+    return folder
+
+
+def empty(folder: Path) -> Path:
+    path = folder / "empty.avi"
+    path.touch()
+    return path
+
+
+def text(folder: Path) -> Path:
+    path = folder / "text.avi"
+    path.write_text("This is no video.\n" * 200)
+    return path
+
+
+def sound(folder: Path) -> Path:
+    path = folder / "sound.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        silence = np.zeros((1, 8000), np.int16)
+        frame = av.AudioFrame.from_ndarray(silence, format="s16", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def junk(folder: Path) -> Path:
+    """A whole file whose pictures are zeros."""
+    path = folder / "junk.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for index in range(5):
+            packet = av.Packet(b"\x00" * 100)
+            packet.stream, packet.pts, packet.dts = stream, index, index
+            packet.time_base = Fraction(1, 25)
+            container.mux(packet)
+    return path
+
+
+BAD = [
+    (missing, "no such file"),
+    (a_folder, "is a folder, not a video file"),
+    (empty, r"is empty \(0 bytes\)"),
+    (text, "is not a readable video"),
+    (sound, "has no video stream, only audio"),
+]
+
+
+@pytest.mark.parametrize("use", [read_frames, probe_video, lambda path: next(iter_frames(path))])
+@pytest.mark.parametrize(("make", "reason"), BAD)
+def test_bad_input_is_one_line_with_the_file_and_the_reason(
+    tmp_path: Path, make: Callable[[Path], Path], reason: str, use: Callable[[Path], object]
+) -> None:
+    path = make(tmp_path)
+    with pytest.raises(VideoError, match=f"^{re.escape(str(path))}: {reason}") as caught:
+        use(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_video_without_a_decodable_frame_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match=r"junk\.avi: no frame can be decoded"):
+        read_frames(junk(tmp_path))
+
+
+def cut(path: Path, part: float) -> Path:
+    content = path.read_bytes()
+    shorter = path.with_name(f"cut_{path.name}")
+    shorter.write_bytes(content[: int(part * len(content))])
+    return shorter
+
+
+def test_a_video_cut_to_a_third_is_refused_with_its_counts(encode_video: EncodeVideo) -> None:
+    path = cut(encode_video("a.avi", moving_noise(60), "mjpeg"), 0.3)
+    with pytest.raises(VideoError, match=r"truncated or damaged: 1\d of 60 frames"):
+        read_frames(path)
+
+
+@pytest.mark.parametrize("part", BAD_TAILS)
+def test_a_video_cut_near_its_end_is_used_as_far_as_it_goes(
+    encode_video: EncodeVideo, part: float
+) -> None:
+    whole = encode_video("a.avi", moving_noise(60), "mjpeg")
+    frames, expected = read_frames(cut(whole, part)), read_frames(whole)
+    assert 30 <= len(frames) <= part * 60 + 1
+    good = len(frames) - 1  # the last may have lost its lower half
+    np.testing.assert_array_equal(frames.data[:good], expected.data[:good])
+    np.testing.assert_array_equal(frames.pts_seconds, expected.pts_seconds[: len(frames)])
+
+
+@pytest.mark.parametrize("part", BAD_TAILS)
+def test_sampling_of_a_cut_video_spreads_over_what_is_left(
+    encode_video: EncodeVideo, part: float
+) -> None:
+    path = cut(encode_video("a.avi", moving_noise(60), "mjpeg"), part)
+    everything = read_frames(path).pts_seconds
+    sampled = read_frames(path, Sampling(num_frames=4)).pts_seconds
+    middles = (2 * np.arange(4) + 1) * len(everything) // 8
+    # the packet in which the file ends may count as a frame
+    np.testing.assert_allclose(sampled, everything[middles], rtol=0, atol=0.041)
+
+
+@pytest.mark.realdata
+def test_a_real_clip_is_refused_or_used_like_an_encoded_one(
+    real_data: Path, tmp_path: Path
+) -> None:
+    source = real_data / "ucf101_clips" / "v_ApplyEyeMakeup_g01_c01.avi"
+    path = tmp_path / source.name
+    path.write_bytes(source.read_bytes())
+    with pytest.raises(VideoError, match=r"\d+ of 164 frames can be decoded"):
+        read_frames(cut(path, 0.3))
+    frames = read_frames(cut(path, 0.75))
+    assert 110 < len(frames) < 164
+    assert (np.diff(frames.pts_seconds) > 0).all()
+
+
+def test_an_mp4_without_its_end_is_refused(encode_video: EncodeVideo) -> None:
+    """An .mp4 has its index at the end: nothing is left of it."""
+    with pytest.raises(VideoError, match="is not a readable video"):
+        read_frames(cut(encode_video("a.mp4", moving_noise(30), "h264"), 0.8))
+
+
+def test_a_damaged_frame_is_left_out_and_the_others_stay(encode_video: EncodeVideo) -> None:
+    path = encode_video("a.avi", moving_noise(12), "mjpeg")
+    whole = read_frames(path)
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][5]
+        position, size = packet.pos, packet.size
+    content = bytearray(path.read_bytes())
+    begin = content.index(b"\xff\xd8", position)  # a JPEG's first bytes
+    content[begin : begin + size] = bytes(size)
+    path.write_bytes(content)
+    kept = [index for index in range(12) if index != 5]
+    frames = read_frames(path)
+    np.testing.assert_array_equal(frames.data, whole.data[kept])
+    np.testing.assert_array_equal(frames.pts_seconds, whole.pts_seconds[kept])
+
+
+def test_videos_are_found_below_a_folder_in_order(tmp_path: Path) -> None:
+    wanted = ["a/2.avi", "a/b/1.MP4", "z.webm"]
+    for name in [*wanted, "a/.hidden.avi", "notes.txt", "a/2.csv"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_videos(tmp_path) == [tmp_path / name for name in wanted]
+
+
+def test_a_folder_without_videos_or_none_at_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match=r"holds no video; looked for .*\.avi"):
+        find_videos(tmp_path)
+    with pytest.raises(VideoError, match="no such folder"):
+        find_videos(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("data", "times"),
+    [
+        (np.zeros((2, 4, 4, 3), np.float32), np.zeros(2)),
+        (np.zeros((2, 4, 4), np.uint8), np.zeros(2)),
+        (np.zeros((2, 4, 4, 4), np.uint8), np.zeros(2)),
+        (np.zeros((2, 4, 4, 3), np.uint8), np.zeros(3)),
+    ],
+)
+def test_frames_of_another_shape_or_type_are_refused(
+    data: NDArray[np.generic], times: NDArray[np.float64]
+) -> None:
+    with pytest.raises(ValueError, match=r"data must be uint8|one time per frame"):
+        Frames(data, times)  # type: ignore[arg-type]
