@@ -53,7 +53,8 @@ def open_manifest(file: str | Path, group_pattern: str | None = None) -> Dataset
     try:
         with file.open(newline="", encoding="utf-8-sig") as opened:
             reader = csv.DictReader(opened)
-            columns, rows = reader.fieldnames or [], list(reader)
+            columns = list(reader.fieldnames or [])
+            rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{file}: cannot be read as a CSV manifest ({error})") from None
     unknown = [column for column in columns if column not in MANIFEST_COLUMNS]
@@ -62,15 +63,17 @@ def open_manifest(file: str | Path, group_pattern: str | None = None) -> Dataset
             f"{file}: has the columns {', '.join(columns) or 'none'}; "
             "needed are path and label, possible are group and split"
         )
-    clips = [
-        _manifest_clip(row, file, line, group_pattern) for line, row in enumerate(rows, start=2)
-    ]
+    clips = [_manifest_clip(row, file, line, group_pattern) for line, row in rows]
     return Dataset(file, tuple(_unique(clips)))
 
 
 def _manifest_clip(
     row: dict[str, str | None], file: Path, line: int, group_pattern: str | None
 ) -> Clip:
+    if None in row:
+        raise DatasetError(
+            f"{file}, line {line}: has more cells than the header; put quotes around a comma"
+        )
     name, label, split = ((row.get(c) or "").strip() for c in ("path", "label", "split"))
     if not name or not label:
         raise DatasetError(f"{file}, line {line}: path and label must not be empty")

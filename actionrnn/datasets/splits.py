@@ -15,6 +15,8 @@ from actionrnn.datasets.rendered import render_dataset
 from actionrnn.datasets.ucf101 import NUM_SPLITS, official_test_groups, open_ucf101
 from actionrnn.errors import DatasetError
 
+HOLDOUT = "holdout"
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -70,7 +72,7 @@ def _all_folds(dataset: Dataset, config: DataConfig, seed: int) -> list[Fold]:
             _by_groups(f"split {split}", dataset, official_test_groups(split))
             for split in range(1, NUM_SPLITS + 1)
         ]
-    return [_by_groups("holdout", dataset, _holdout_groups(dataset, config.test_fraction, seed))]
+    return [_by_groups(HOLDOUT, dataset, _holdout_groups(dataset, config.test_fraction, seed))]
 
 
 def _by_groups(name: str, dataset: Dataset, test_groups: Iterable[str]) -> Fold:
@@ -151,6 +153,12 @@ def _require_sound(fold: Fold, dataset: Dataset) -> None:
         )
     if not fold.test:
         raise DatasetError(f"fold {fold.name}: has no clip for testing; choose another data.split")
+    untested = set(dataset.labels) - {clip.label for clip in fold.test}
+    if untested and fold.name == HOLDOUT:
+        raise DatasetError(
+            f"fold {fold.name}: class {min(untested)!r} has no clip for testing, because its groups "
+            "hold other classes too; add groups, or try another data.test_fraction"
+        )
     missing = set(dataset.labels) - {clip.label for clip in fold.train}
     if missing:
         raise DatasetError(

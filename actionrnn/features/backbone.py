@@ -5,6 +5,7 @@ Names: `efficientnet_lite0` (bundled), `torchvision/<name>`, `timm/<name>`.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +19,11 @@ from torch import Tensor, nn
 
 from actionrnn.config import BackboneConfig, Precision
 from actionrnn.errors import BackboneError
+from actionrnn.features.efficientnet_lite0 import (
+    EfficientNetLite0,
+    load_bundled_weights,
+    load_published_weights,
+)
 from actionrnn.features.preprocess import Preprocessing
 
 BUNDLED = "efficientnet_lite0"
@@ -82,7 +88,7 @@ class Backbone:
             padding = ((0, self.batch_frames - count), (0, 0), (0, 0), (0, 0))
             frames = np.pad(frames, padding)
         pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
-        inputs = self.preprocessing.normalise(pixels).to(self.dtype)
+        inputs = self.preprocessing.normalise(pixels).to(_input_dtype(self.network, self.dtype))
         features: Tensor = self.network(inputs)[:count]
         return features.float().cpu().numpy()
 
@@ -118,7 +124,7 @@ def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
     dtype = _dtype(config.precision, device)
     network = network.eval().requires_grad_(False)
     sha256 = _hash_tensors(network)
-    network = network.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = _cast(network, device, dtype)
     return Backbone(
         config=config,
         network=network,
@@ -131,18 +137,12 @@ def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
 
 
 def _load_bundled(weights: str) -> tuple[nn.Module, Preprocessing]:
-    from actionrnn.features.efficientnet_lite0 import (
-        EfficientNetLite0,
-        load_bundled_weights,
-        load_published_weights,
-    )
-
     preprocessing = Preprocessing(resize=256, crop=224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     if weights == "none":
         return EfficientNetLite0(), preprocessing
     if weights == "default":
         return load_bundled_weights(), preprocessing
-    return load_published_weights(_read_weights(Path(weights))), preprocessing
+    return load_published_weights(_read_weights(Path(weights)), weights), preprocessing
 
 
 def _load_torchvision(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
@@ -232,7 +232,7 @@ def _read_weights(file: Path) -> dict[str, Tensor]:
             return load_file(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # truncated, a pickle with code, or no weights at all
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BackboneError(f"{file}: is no readable weights file ({reason})") from None
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
@@ -295,6 +295,20 @@ def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
     return torch.float32
 
 
+def _cast(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Convert all layers but those that the network wants exact."""
+    exact = network.float32_layers() if isinstance(network, EfficientNetLite0) else ()
+    states = [copy.deepcopy(layer.state_dict()) for layer in exact]
+    network = network.to(device=device, dtype=dtype)
+    for layer, state in zip(exact, states, strict=True):
+        layer.to(torch.float32).load_state_dict(state)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _input_dtype(network: nn.Module, dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if isinstance(network, EfficientNetLite0) else dtype
+
+
 def _hash_tensors(network: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
@@ -307,7 +321,8 @@ def _hash_tensors(network: nn.Module) -> str:
 def _feature_size(
     network: nn.Module, preprocessing: Preprocessing, device: torch.device, dtype: torch.dtype
 ) -> int:
-    blank = torch.zeros(1, 3, preprocessing.crop, preprocessing.crop, device=device, dtype=dtype)
+    side = preprocessing.crop
+    blank = torch.zeros(1, 3, side, side, device=device, dtype=_input_dtype(network, dtype))
     features = network(blank)
     if features.ndim != 2:
         raise BackboneError(f"{type(network).__name__}: gives {tuple(features.shape)}, not (N, D)")

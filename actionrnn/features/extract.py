@@ -122,6 +122,7 @@ def extract_missing(
     with progress_bar("extracting features", len(missing)) as advance:
         for source, features in encode_videos(missing, backbone, sampling):
             if isinstance(features, VideoError):
+                store.remove(source.key)  # of a video that could be read once
                 failures.append({"path": str(source.path), "reason": str(features)})
             else:
                 store.write(source.key, features)

@@ -1,7 +1,7 @@
 """Features on disk: a folder that describes itself.
 
-    STORE/store.json                what the features are: backbone, weights, sampling, ...
-    STORE/failures.json             the videos that could not be used, with the reasons
+    STORE/_store.json               what the features are: backbone, weights, sampling, ...
+    STORE/_failures.json            the videos that could not be used, with the reasons
     STORE/<folder>/<clip>.safetensors
         tensors    features (T, D) float16, pts_seconds (T,) float64
         metadata   "actionrnn": JSON with the provenance and the source's size and hash
@@ -28,8 +28,9 @@ from actionrnn.features.types import Features
 from actionrnn.files import atomic_path, file_sha256, write_text
 
 FORMAT_VERSION = 1
-MANIFEST = "store.json"
-FAILURES = "failures.json"
+# a clip named `store` has a `store.json` of its own in the format npy
+MANIFEST = "_store.json"
+FAILURES = "_failures.json"
 
 Format = Literal["safetensors", "npy"]
 
@@ -62,7 +63,8 @@ class FeatureStore:
             require_same(present.provenance, provenance, str(root))
             if present.format != format:
                 raise FeatureError(
-                    f"{root}: holds .{present.format} features, not .{format}; choose another folder"
+                    f"{root}: holds .{present.format} features, not .{format}; "
+                    "choose another folder"
                 )
             return store
         manifest = {
@@ -118,7 +120,8 @@ class FeatureStore:
             FeatureError: the values are not finite or too large for float16, or the
                 folder cannot be written.
         """
-        values = features.values.astype(np.float16)
+        with np.errstate(over="ignore"):
+            values = features.values.astype(np.float16)
         if not np.isfinite(values).all():
             raise FeatureError(
                 f"{key}: features are not finite in float16 "
@@ -144,10 +147,16 @@ class FeatureStore:
         try:
             values, times, provenance = self._read(file)
             return Features(values.astype(np.float32), times, provenance)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except (OSError, EOFError, TypeError, ValueError, KeyError, SafetensorError) as error:
             raise FeatureError(
                 f"{file}: is damaged ({error}); delete it and extract again"
             ) from None
+
+    def remove(self, key: str) -> None:
+        """Delete one entry, if it is there."""
+        self.path_of(key).unlink(missing_ok=True)
+        if self.format == "npy":
+            self.path_of(key).with_name(f"{self.path_of(key).stem}.json").unlink(missing_ok=True)
 
     def holds(self, key: str, source: Path) -> bool:
         """Whether a whole entry is there that was computed from this very source."""

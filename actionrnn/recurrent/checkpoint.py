@@ -127,10 +127,23 @@ def read_model_info(path: str | Path) -> ModelInfo:
             path=path,
             labels=tuple(described["labels"]),
             config=parse_config(described["config"], source=str(path)),
-            feature_size=int(described["feature_size"]),
-            backbone=described["backbone"],
-            training=described["training"],
-            actionrnn_version=described["actionrnn_version"],
+            feature_size=_require_size(described["feature_size"]),
+            backbone=_require_dict(described["backbone"], "backbone"),
+            training=_require_dict(described["training"], "training"),
+            actionrnn_version=str(described["actionrnn_version"]),
         )
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise ModelError(f"{path}: its description is damaged ({error})") from None
+
+
+def _require_size(value: Any) -> int:
+    size = int(value)
+    if size < 1:
+        raise ValueError(f"feature_size ({size}) must be > 0")
+    return size
+
+
+def _require_dict(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{name} ({value!r}) must be an object")
+    return value

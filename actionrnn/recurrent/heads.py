@@ -13,6 +13,8 @@ Every y_t uses the frames up to t alone, so `forward` over a sequence and `step`
 
 from __future__ import annotations
 
+import math
+
 import torch
 from einops import repeat
 from torch import Tensor, nn
@@ -165,7 +167,9 @@ class Head(nn.Module):
             return summary + (hidden - summary) / steps
         # weights decay^age, normalised to 1: no bias towards the zeros of the start
         decay = self.config.summary_decay
-        return summary + (hidden - summary) * ((1 - decay) / (1 - decay**steps))
+        log_decay = math.log(decay) if decay > 0 else -math.inf
+        total = -torch.expm1(steps * log_decay)  # 1 - decay^steps, exact near 0
+        return summary + (hidden - summary) * ((1 - decay) / total)
 
     @property
     def _summary(self) -> str:

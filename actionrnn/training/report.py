@@ -63,13 +63,13 @@ class Report:
         return Group(*[part for part in (self._table(), self._worst(), self._notes()) if part])
 
     def _table(self) -> Table:
-        table = Table(title=self.title or None, title_justify="left")
+        table = Table(title=Text(self.title) if self.title else None, title_justify="left")
         table.add_column("test on")
         for heading in ("clips", self._head_name(), "mean-pool"):
             table.add_column(heading, justify="right")
         for fold in self.folds:
             baseline = _percent(fold.baseline_mean_pool_top1)
-            table.add_row(fold.group, str(fold.num_clips), _percent(fold.top1), baseline)
+            table.add_row(Text(fold.group), str(fold.num_clips), _percent(fold.top1), baseline)
         if len(self.folds) > 1:
             table.add_section()
             everything = (str(self.num_clips), _percent(self.top1))

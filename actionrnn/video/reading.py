@@ -25,7 +25,8 @@ from actionrnn.video.frames import Frame, Frames
 from actionrnn.video.sampling import choose_frames
 
 VIDEO_SUFFIXES = frozenset(
-    [".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"]
+    {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov"}
+    | {".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
 )
 
 # A broken video is used if at least this part of the frames that it declares can be decoded.
@@ -34,6 +35,10 @@ LEAST_DECODABLE_FRACTION = 0.5
 # AVI files with packed B-frames give neighbouring frames swapped times; the decoder's order is
 # right. The smallest of this many times in a row belongs to the first of the frames.
 REORDER_DEPTH_FRAMES = 4
+
+# Scaled colours rounded as exactly as FFmpeg can. Not where nothing is scaled: there the
+# default gives the very pixels that the ffmpeg command gives.
+_EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 Scale = Callable[[int, int], tuple[int, int]]
 """(width, height) of the source -> (width, height) wanted."""
@@ -125,24 +130,23 @@ def read_frames(
     """
     path, sampling = Path(path), sampling or Sampling()
     with open_stream(path) as stream:
-        time_base = stream.time_base or Fraction(1, 1000)
-        declared = _declared_frames(stream)
+        declared = _Declared.of(stream)
 
     def decode_chosen(ticks: NDArray[np.int64]) -> Frames | None:
-        wanted = ticks[choose_frames(_seconds(ticks, time_base), sampling)]
+        wanted = ticks[choose_frames(_seconds(ticks, declared.time_base), sampling)]
         pictures = _decode_at(path, set(wanted.tolist()), scale, num_threads)
         if not pictures or not pictures.keys() >= set(wanted.tolist()):
             return None
         data = np.stack([pictures[tick] for tick in wanted.tolist()])
-        return Frames(data, _seconds(wanted, time_base))
+        return Frames(data, _seconds(wanted, declared.time_base))
 
     ticks = _packet_ticks(path)  # (T,) of the frames that ought to come
-    if not _too_few(len(ticks), declared):
+    if declared.enough(ticks):
         frames = decode_chosen(ticks)
         if frames is not None:
             return frames
     ticks = _decodable_ticks(path, num_threads)  # (T,) of the frames that really come
-    _require_enough(path, len(ticks), declared)
+    declared.require_enough(path, ticks)
     frames = decode_chosen(ticks)
     if frames is None:
         raise VideoError(f"{path}: decodes differently each time; re-encode it or leave it out")
@@ -173,7 +177,7 @@ def open_stream(path: Path, num_threads: int = 0) -> Iterator[VideoStream]:
     """
     _require_file(path)
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = av.open(f"file:{path}", metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise VideoError(
@@ -276,12 +280,13 @@ class _Converter:
             turned = quarter_turns % 2 == 1
             shown = self._scale(height, width) if turned else self._scale(width, height)
             width, height = shown[::-1] if turned else shown
+        scaled = (width, height) != (picture.width, picture.height)
         rgb = self._reformatter.reformat(
             picture,
             width=width,
             height=height,
             format="rgb24",
-            interpolation=Interpolation.BICUBIC,
+            interpolation=_EXACT if scaled else Interpolation.BICUBIC,
             threads=1,
         ).to_ndarray()
         return np.ascontiguousarray(np.rot90(rgb, quarter_turns)) if quarter_turns else rgb
@@ -298,23 +303,40 @@ def _declared_seconds(stream: VideoStream) -> float | None:
     return container_ticks / av.time_base if container_ticks else None
 
 
-def _declared_frames(stream: VideoStream) -> int:
-    """How many frames the file says it has; 0 where it says nothing."""
-    if stream.frames:
-        return int(stream.frames)
-    seconds = _declared_seconds(stream)
-    return int(seconds * stream.average_rate) if seconds and stream.average_rate else 0
+@dataclass(frozen=True)
+class _Declared:
+    """What a file says it holds: the measure of what of it can be decoded."""
 
+    time_base: Fraction
+    num_frames: int
+    """0 where the file does not say."""
+    end_seconds: float
+    """0 where the file does not say."""
 
-def _too_few(count: int, declared: int) -> bool:
-    return count == 0 or count < LEAST_DECODABLE_FRACTION * declared
+    @classmethod
+    def of(cls, stream: VideoStream) -> _Declared:
+        time_base = stream.time_base or Fraction(1, 1000)
+        return cls(time_base, int(stream.frames or 0), _declared_seconds(stream) or 0.0)
 
+    def enough(self, ticks: NDArray[np.int64]) -> bool:
+        """Whether these frames stand for the whole clip."""
+        if len(ticks) == 0:
+            return False
+        if self.num_frames:
+            return len(ticks) >= LEAST_DECODABLE_FRACTION * self.num_frames
+        last = float(ticks[-1] * self.time_base)
+        return last >= LEAST_DECODABLE_FRACTION * self.end_seconds or self.end_seconds < 0.1
 
-def _require_enough(path: Path, count: int, declared: int) -> None:
-    if count == 0:
-        raise VideoError(f"{path}: no frame can be decoded; re-encode it or leave it out")
-    if _too_few(count, declared):
+    def require_enough(self, path: Path, ticks: NDArray[np.int64]) -> None:
+        """Raise a VideoError that says how much was readable, if it is too little."""
+        if len(ticks) == 0:
+            raise VideoError(f"{path}: no frame can be decoded; re-encode it or leave it out")
+        if self.enough(ticks):
+            return
+        found = f"{len(ticks)} of {self.num_frames} frames"
+        if not self.num_frames:
+            found = f"{float(ticks[-1] * self.time_base):.2f} of {self.end_seconds:.2f} s"
         raise VideoError(
-            f"{path}: is truncated or damaged: {count} of {declared} frames can be decoded "
+            f"{path}: is truncated or damaged: {found} can be decoded "
             f"(at least {LEAST_DECODABLE_FRACTION:.0%} are needed); get the whole file"
         )

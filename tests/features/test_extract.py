@@ -303,7 +303,7 @@ def test_a_bad_video_is_listed_and_stops_nothing(
     done = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
     assert done.num_extracted == 3
     assert done.store.keys() == KEYS
-    listed = json.loads((tmp_path / "store" / "failures.json").read_text())
+    listed = json.loads((tmp_path / "store" / "_failures.json").read_text())
     assert listed == done.failures == done.store.failures()
     assert [failure["path"] for failure in listed] == [str(videos / "bend/empty.mp4"), str(bad)]
     assert "is empty" in listed[0]["reason"]

@@ -145,7 +145,7 @@ def test_a_manifest_that_cannot_be_used_is_refused(
     tmp_path: Path, manifest: str | None, reason: str
 ) -> None:
     if manifest is not None:
-        (tmp_path / "store.json").write_text(manifest)
+        (tmp_path / "_store.json").write_text(manifest)
     with pytest.raises(FeatureError, match=reason):
         FeatureStore.open(tmp_path)
 
@@ -197,7 +197,7 @@ def test_values_that_half_precision_cannot_hold_are_refused(
     values[1, 2] = value
     with pytest.raises(FeatureError, match="run/a: features are not finite in float16"):
         store.write("run/a", Features(values, np.arange(2.0)))
-    assert files_below(tmp_path) == ["store.json"]
+    assert files_below(tmp_path) == ["_store.json"]
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -264,15 +264,15 @@ def test_failures_are_written_and_cleared(tmp_path: Path) -> None:
     store = FeatureStore.create(tmp_path, PROVENANCE)
     assert store.failures() == []
     store.write_failures([{"path": "bad.avi", "reason": "broken"}])
-    assert json.loads((tmp_path / "failures.json").read_text()) == store.failures()
+    assert json.loads((tmp_path / "_failures.json").read_text()) == store.failures()
     assert store.failures() == [{"path": "bad.avi", "reason": "broken"}]
     store.write_failures([])
-    assert files_below(tmp_path) == ["store.json"]
+    assert files_below(tmp_path) == ["_store.json"]
 
 
 def test_a_damaged_list_of_failures_is_refused(tmp_path: Path) -> None:
     store = FeatureStore.create(tmp_path, PROVENANCE)
-    (tmp_path / "failures.json").write_text("{half")
+    (tmp_path / "_failures.json").write_text("{half")
     with pytest.raises(FeatureError, match=r"failures\.json: is damaged"):
         store.failures()
 
