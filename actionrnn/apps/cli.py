@@ -47,7 +47,7 @@ def _exit_interrupted() -> None:
 @click.version_option(__version__, prog_name="actionrnn")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
-    """Video action recognition: a frozen CNN and a recurrent head.
+    r"""Video action recognition: a frozen CNN and a recurrent head.
 
     \b
     Try `actionrnn demo`; then `actionrnn classify VIDEO --model runs/demo/model.safetensors`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def _group(name: str, key: str, pattern: str | None) -> str:
 
 def _unique(clips: list[Clip]) -> list[Clip]:
     clips = sorted(clips, key=lambda clip: clip.key)
-    for before, after in zip(clips, clips[1:], strict=False):
+    for before, after in itertools.pairwise(clips):
         if before.key == after.key:
             raise DatasetError(
                 f"{before.path} and {after.path} share the name {after.key!r}; rename one"

@@ -90,8 +90,12 @@ def render_dataset(root: str | Path, *, seed: int = 0) -> Path:
         for task in tasks
         if not all(_clip_path(root, name, *task[1:]).exists() for name in task[0])
     ]
+
+    def render(task: tuple[tuple[str, str], int, int]) -> None:
+        _render_pair(root, *task, seed)
+
     with ThreadPoolExecutor(2) as pool, progress_bar("rendering clips", 2 * len(missing)) as bar:
-        for _ in pool.map(lambda task: _render_pair(root, *task, seed), missing):
+        for _ in pool.map(render, missing):
             bar(2)
     return root
 
@@ -146,7 +150,8 @@ def _encode(
         stream.codec_context.thread_count = 1
         packets = ready or []
         if ready is None:
-            frames = [av.VideoFrame.from_image(picture) for picture in pictures]
+            arrays = [np.asarray(picture) for picture in pictures]
+            frames = [av.VideoFrame.from_ndarray(array, format="rgb24") for array in arrays]
             for frame in [*frames, None]:
                 packets += [bytes(packet) for packet in stream.encode(frame)]
         for index, data in enumerate(packets):

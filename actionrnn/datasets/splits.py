@@ -136,8 +136,9 @@ def _require_groups(dataset: Dataset) -> None:
         groups = {clip.group for clip in dataset.clips if clip.label == label}
         if len(groups) < 2:
             raise DatasetError(
-                f"{dataset.root}: class {label!r} has one group only ({groups.pop()}), so it cannot "
-                "stand in training and test; add clips of another group, or use data.split=none"
+                f"{dataset.root}: class {label!r} has one group only ({groups.pop()}), so it "
+                "cannot stand in training and test; add clips of another group, or use "
+                "data.split=none"
             )
 
 
@@ -156,8 +157,8 @@ def _require_sound(fold: Fold, dataset: Dataset) -> None:
     untested = set(dataset.labels) - {clip.label for clip in fold.test}
     if untested and fold.name == HOLDOUT:
         raise DatasetError(
-            f"fold {fold.name}: class {min(untested)!r} has no clip for testing, because its groups "
-            "hold other classes too; add groups, or try another data.test_fraction"
+            f"fold {fold.name}: class {min(untested)!r} has no clip for testing, because its "
+            "groups hold other classes too; add groups, or try another data.test_fraction"
         )
     missing = set(dataset.labels) - {clip.label for clip in fold.train}
     if missing:

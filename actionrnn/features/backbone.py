@@ -48,6 +48,7 @@ class Backbone:
 
     @property
     def name(self) -> str:
+        """As in the configuration."""
         return self.config.name
 
     @property
@@ -153,7 +154,7 @@ def _load_torchvision(name: str, weights: str) -> tuple[nn.Module, Preprocessing
             f"torchvision/{name} is no classification network of torchvision; "
             "`actionrnn backbones` lists them"
         )
-    published = models.get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
+    published = models.get_model_weights(name).DEFAULT
     transform = published.transforms()
     preprocessing = Preprocessing(
         resize=transform.resize_size[0],
@@ -175,6 +176,7 @@ def _load_torchvision(name: str, weights: str) -> tuple[nn.Module, Preprocessing
 
 def _load_timm(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
     import timm
+    from timm.data.config import resolve_model_data_config
 
     if not timm.is_model(name.split(".")[0]):
         near = ", ".join(timm.list_models(f"*{name.split('.')[0][:8]}*")[:5]) or "none alike"
@@ -189,7 +191,7 @@ def _load_timm(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
         network = timm.create_model(name, num_classes=0)
         if weights != "none":
             _load_state(network, Path(weights))
-    data = timm.data.resolve_model_data_config(network)
+    data: dict[str, Any] = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
     crop = data["input_size"][1]
     return network, Preprocessing(
         resize=int(crop / data["crop_pct"]), crop=crop, mean=data["mean"], std=data["std"]
@@ -302,7 +304,7 @@ def _cast(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Mo
     network = network.to(device=device, dtype=dtype)
     for layer, state in zip(exact, states, strict=True):
         layer.to(torch.float32).load_state_dict(state)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return network.to(memory_format=torch.channels_last)
 
 
 def _input_dtype(network: nn.Module, dtype: torch.dtype) -> torch.dtype:

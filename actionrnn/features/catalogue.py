@@ -6,6 +6,7 @@ import fnmatch
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -48,7 +49,7 @@ def _torchvision(pattern: str) -> Iterator[BackboneEntry]:
     for name in models.list_models(module=models):
         if not fnmatch.fnmatch(f"torchvision/{name}", pattern):
             continue
-        published = models.get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
+        published = models.get_model_weights(name).DEFAULT
         with torch.device("meta"):
             network = models.get_model(name, weights=None, **build_options(name))
         _, classifier = classifier_of(network, len(published.meta["categories"]))
@@ -63,7 +64,7 @@ def _timm(pattern: str) -> Iterator[BackboneEntry]:
 
     for name in timm.list_models(pattern, include_tags=True)[:MOST_TIMM_NAMES]:
         with torch.device("meta"):
-            network = timm.create_model(name, num_classes=0)
+            network: Any = timm.create_model(name, num_classes=0)
         repository = network.pretrained_cfg.get("hf_hub_id")
         cached = repository and try_to_load_from_cache(repository, "model.safetensors")
         weights = HERE if isinstance(cached, str) else TO_FETCH if repository else UNTRAINED

@@ -59,7 +59,8 @@ class EfficientNetLite0(nn.Module):
         return self.stem, first.filter
 
     def forward(self, frames: Tensor) -> Tensor:
-        maps = self.head(self.blocks(self.stem(frames)))  # (N, 1280, H/32, W/32)
+        """(N, 3, H, W) -> (N, 1280)."""
+        maps: Tensor = self.head(self.blocks(self.stem(frames)))  # (N, 1280, H/32, W/32)
         return maps.mean((2, 3))
 
 
@@ -75,6 +76,7 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, maps: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', H', W')."""
         out: Tensor = self.project(self.filter(self.expand(maps)))
         return maps + out if self.residual else out
 
@@ -97,6 +99,7 @@ class SameConv(nn.Conv2d):
         self.activate = activate
 
     def forward(self, maps: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', H', W'), computed in the precision of the weights."""
         maps = maps.to(self.weight.dtype)
         stride, kernel = self.stride[0], self.kernel_size[0]
         if stride > 1:

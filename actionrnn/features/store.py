@@ -169,9 +169,9 @@ class FeatureStore:
         known, now = provenance.get("source", {}), source.stat()
         if known.get("size_bytes") != now.st_size:
             return False
-        return known.get("mtime_ns") == now.st_mtime_ns or known.get("sha256") == file_sha256(
-            source
-        )
+        if known.get("mtime_ns") == now.st_mtime_ns:
+            return True
+        return bool(known.get("sha256") == file_sha256(source))
 
     def path_of(self, key: str) -> Path:
         """The file of one entry."""

@@ -77,9 +77,11 @@ def load(path: str | Path, *, weights: str | None = None, device: str | None = N
         BackboneError: the backbone's weights are not here.
     """
     info = read_model_info(path)
-    changes = {"weights": weights, "device": device}
-    given = {name: value for name, value in changes.items() if value is not None}
-    backbone = load_backbone(dataclasses.replace(info.config.backbone, **given))
+    config = info.config.backbone
+    config = dataclasses.replace(
+        config, weights=weights or config.weights, device=device or config.device
+    )
+    backbone = load_backbone(config)
     for part, here in backbone.provenance().items():
         if here != info.backbone.get(part):
             raise ModelError(

@@ -187,7 +187,7 @@ def _make_core(config: HeadConfig, input_size: int) -> nn.RNNBase | None:
         return None
     options = {"nonlinearity": config.kind.removeprefix("rnn_")} if "rnn_" in config.kind else {}
     between_layers = config.dropout if config.num_layers > 1 else 0.0
-    return _CORES[config.kind](
+    core: nn.RNNBase = _CORES[config.kind](
         input_size,
         config.hidden_size,
         config.num_layers,
@@ -195,6 +195,7 @@ def _make_core(config: HeadConfig, input_size: int) -> nn.RNNBase | None:
         dropout=between_layers,
         **options,
     )
+    return core
 
 
 def _valid_steps(features: Tensor, lengths: Tensor | None) -> Tensor:

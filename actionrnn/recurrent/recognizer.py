@@ -133,7 +133,8 @@ def step_scores(head: Head, values: NDArray[np.float32]) -> NDArray[np.float32]:
     head.eval()
     device = head.mean.device
     logits = head(torch.from_numpy(np.ascontiguousarray(values))[None].to(device))
-    return logits.softmax(dim=-1)[0].cpu().numpy()
+    scores: NDArray[np.float32] = logits.softmax(dim=-1)[0].cpu().numpy()
+    return scores
 
 
 def clip_scores(head: Head, sequences: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -49,7 +49,7 @@ def fit_head(
                 logits = last_step(head(values, lengths), lengths)  # (B, K)
                 loss = F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
                 optimiser.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_(head.parameters(), config.clip_norm)
                 optimiser.step()
                 schedule.step()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -49,12 +50,13 @@ Scale = Callable[[int, int], tuple[int, int]]
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file declares about its video, without decoding it."""
+    """What a file declares about its video; only its first frame is decoded."""
 
     path: Path
     container: str
     codec: str
     width: int
+    """Pixels, as shown: rotation is applied."""
     height: int
     rate_fps: float | None
     duration_seconds: float | None
@@ -92,13 +94,15 @@ def probe_video(path: str | Path) -> VideoInfo:
     path = Path(path)
     ticks = _packet_ticks(path)
     with open_stream(path) as stream:
-        container = stream.container
+        first = next(_decoded(stream), None)
+        turned = first is not None and round(first.rotation / 90) % 2 == 1
+        width, height = stream.width, stream.height
         return VideoInfo(
             path=path,
-            container=container.format.name,
+            container=stream.container.format.name,
             codec=stream.codec_context.name,
-            width=stream.width,
-            height=stream.height,
+            width=height if turned else width,
+            height=width if turned else height,
             rate_fps=float(stream.average_rate) if stream.average_rate else None,
             duration_seconds=_declared_seconds(stream),
             num_frames=len(ticks),
@@ -209,7 +213,7 @@ def _packet_ticks(path: Path) -> NDArray[np.int64]:
     with open_stream(path) as stream:
         found = []
         with contextlib.suppress(av.FFmpegError):  # a truncated file ends here
-            for packet in stream.container.demux(stream):
+            for packet in _container(stream).demux(stream):
                 tick = packet.pts if packet.pts is not None else packet.dts
                 if packet.size and tick is not None and not packet.is_discard:
                     found.append(tick)
@@ -256,7 +260,7 @@ def _timed_frames(stream: VideoStream) -> Iterator[tuple[av.VideoFrame, int]]:
 
 def _decoded(stream: VideoStream) -> Iterator[av.VideoFrame]:
     """Decode on past damaged packets, and until a truncated file ends."""
-    packets = stream.container.demux(stream)
+    packets = _container(stream).demux(stream)
     while True:
         try:
             packet = next(packets)
@@ -289,7 +293,14 @@ class _Converter:
             interpolation=_EXACT if scaled else Interpolation.BICUBIC,
             threads=1,
         ).to_ndarray()
+        rgb = rgb.astype(np.uint8, copy=False)
         return np.ascontiguousarray(np.rot90(rgb, quarter_turns)) if quarter_turns else rgb
+
+
+def _container(stream: VideoStream) -> InputContainer:
+    container = stream.container
+    assert isinstance(container, InputContainer)
+    return container
 
 
 def _seconds(ticks: NDArray[np.int64], time_base: Fraction) -> NDArray[np.float64]:
@@ -299,7 +310,7 @@ def _seconds(ticks: NDArray[np.int64], time_base: Fraction) -> NDArray[np.float6
 def _declared_seconds(stream: VideoStream) -> float | None:
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
-    container_ticks = stream.container.duration
+    container_ticks = _container(stream).duration
     return container_ticks / av.time_base if container_ticks else None
 
 

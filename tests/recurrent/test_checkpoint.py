@@ -85,7 +85,7 @@ def test_weights_may_lie_elsewhere(saved: Path, redescribe: Redescribe, tmp_path
 
 
 def test_other_weights_are_refused(saved: Path) -> None:
-    with pytest.raises(ModelError, match="weights_sha256.*--weights"):
+    with pytest.raises(ModelError, match=r"weights_sha256.*--weights"):
         load(saved, weights="none")
 
 
