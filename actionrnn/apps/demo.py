@@ -34,8 +34,8 @@ def run_demo(output: str | Path, *, seed: int = 0) -> TrainingRun:
     pairs = ", ".join(f"{a}/{b}" for a, b in PAIRS)
     console.print(
         f"1. Rendering {2 * len(PAIRS) * NUM_GROUPS * CLIPS_PER_GROUP} clips of "
-        f"{NUM_GROUPS} figures. The classes come in time-reversed pairs ({pairs}): a pair shares its pictures and "
-        "differs only in their order.",
+        f"{NUM_GROUPS} figures. The classes come in time-reversed pairs ({pairs}): "
+        "a pair shares its pictures and differs only in their order.",
         highlight=False,
     )
     render_dataset(output / "data", seed=seed)

@@ -24,7 +24,7 @@ from actionrnn.progress import progress_bar
 
 WIDTH, HEIGHT = 320, 240
 RATE_FPS = 12
-NUM_GROUPS = 16
+NUM_GROUPS = 24
 CLIPS_PER_GROUP = 2
 OVERSAMPLING = 2  # drawn larger, then reduced: smooth edges
 
@@ -38,6 +38,9 @@ Point = tuple[float, float]
 Colour = tuple[int, int, int]
 
 STOOL_COLOUR = (96, 66, 40)
+
+# Between the clothes and the wall: the distance of their colours, of 441 at most.
+LEAST_CONTRAST = 110
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def render_dataset(root: str | Path, *, seed: int = 0) -> Path:
     """Render and encode the data set below `root`; clips that are there stay as they are.
 
     Args:
-        root: gets `<Class>/v_<Class>_gNN_cNN.avi`: 8 classes x 16 groups x 2 clips.
+        root: gets `<Class>/v_<Class>_gNN_cNN.avi`: 8 classes x 24 groups x 2 clips.
         seed: the same seed gives the same files, byte for byte.
     """
     root = Path(root)
@@ -115,7 +118,7 @@ def _render(
     action: Callable[[float], Pose], figure: Figure, place: Image.Image, rng: np.random.Generator
 ) -> list[Image.Image]:
     """Hold the first pose, move, hold the last pose."""
-    count = FRAME_STEP * int(rng.integers(7, 10)) + 1
+    count = FRAME_STEP * int(rng.integers(5, 8)) + 1
     begin, end = rng.uniform(0.05, 0.2), rng.uniform(0.8, 0.95)
     ground_x = rng.uniform(0.42, 0.58) * WIDTH
     mirror = rng.random() < 0.5
@@ -246,7 +249,7 @@ def _lie_down(u: float) -> Pose:
     # the feet stay, so the hip follows from the legs; keep it above the ground
     hip_x, hip_y = _standing_on(thigh, shin)
     arms = ((-tilt + 0.3, -tilt + 0.4), (-tilt - 0.2, -tilt))
-    return Pose((hip_x - 0.1, min(hip_y, -0.06)), tilt, arms, ((thigh, shin), (thigh + 0.1, shin)))
+    return Pose((hip_x - 0.45, min(hip_y, -0.06)), tilt, arms, ((thigh, shin), (thigh + 0.1, shin)))
 
 
 def _approach(u: float) -> Pose:
@@ -267,30 +270,31 @@ PAIRS: dict[tuple[str, str], Callable[[float], Pose]] = {
 
 def _make_group(rng: np.random.Generator) -> tuple[Figure, Image.Image]:
     skins: tuple[Colour, ...] = ((241, 194, 167), (198, 134, 94), (141, 85, 54), (92, 58, 40))
+    wall = _colour(rng, darkest=90)
     figure = Figure(
-        height=rng.uniform(135, 165),
-        thickness=rng.uniform(0.055, 0.085),
+        height=rng.uniform(155, 180),
+        thickness=rng.uniform(0.07, 0.095),
         skin=skins[rng.integers(len(skins))],
-        shirt=_colour(rng),
-        trousers=_colour(rng, brightest=140),
+        shirt=_colour(rng, unlike=wall),
+        trousers=_colour(rng, brightest=140, unlike=wall),
         hair=_colour(rng, brightest=110),
     )
-    return figure, _make_place(rng)
+    return figure, _make_place(rng, wall)
 
 
-def _make_place(rng: np.random.Generator) -> Image.Image:
+def _make_place(rng: np.random.Generator, wall: Colour) -> Image.Image:
     """A wall or sky above a floor, with some objects and a grain."""
     width, height = WIDTH * OVERSAMPLING, HEIGHT * OVERSAMPLING
     horizon = round(rng.uniform(0.55, 0.68) * height)
-    picture = Image.new("RGB", (width, height), _colour(rng, darkest=90))
+    picture = Image.new("RGB", (width, height), wall)
     draw = ImageDraw.Draw(picture)
     draw.rectangle([0, horizon, width, height], fill=_colour(rng, darkest=60, brightest=190))
-    for _ in range(rng.integers(3, 9)):
+    for _ in range(rng.integers(2, 6)):
         x, w = rng.uniform(-0.1, 1) * width, rng.uniform(0.04, 0.25) * width
         h = rng.uniform(0.08, 0.5) * height
         box = [x, horizon - h, x + w, horizon]
         shape = draw.rectangle if rng.random() < 0.6 else draw.ellipse
-        shape(box, fill=_colour(rng, darkest=40))
+        shape(box, fill=_near(wall, rng))
     spacing = int(rng.integers(20, 90))
     for x in range(0, width, spacing):  # boards of a floor, or mown stripes
         draw.line([x, horizon, 2 * x - width // 2, height], fill=_colour(rng), width=1)
@@ -302,6 +306,19 @@ def _make_place(rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def _colour(rng: np.random.Generator, darkest: int = 20, brightest: int = 235) -> Colour:
-    red, green, blue = rng.integers(darkest, brightest, 3).tolist()
+def _colour(
+    rng: np.random.Generator,
+    darkest: int = 20,
+    brightest: int = 235,
+    unlike: Colour | None = None,
+) -> Colour:
+    while True:
+        red, green, blue = rng.integers(darkest, brightest, 3).tolist()
+        if unlike is None or math.dist((red, green, blue), unlike) >= LEAST_CONTRAST:
+            return red, green, blue
+
+
+def _near(colour: Colour, rng: np.random.Generator) -> Colour:
+    """A colour that stands out less than the figure does."""
+    red, green, blue = (np.array(colour) + rng.integers(-45, 46, 3)).clip(0, 255).tolist()
     return red, green, blue
