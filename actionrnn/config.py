@@ -66,8 +66,8 @@ class DataConfig:
     """Which labelled videos, and how they are split into training and test."""
 
     layout: Layout = "folder"
-    """folder: one folder per class; ucf101: v_<Class>_gNN_cNN files in class
-    folders; manifest: a CSV file with the columns path, label and, if wanted,
+    """folder: one folder per class; ucf101: v_<Class>_gNN_cNN files, in
+    class folders or not; manifest: a CSV file with the columns path, label and, if wanted,
     group and split; rendered: the built-in data set, made on the spot."""
     root: str | None = None
     """The folder of the videos; for a manifest, the CSV file."""

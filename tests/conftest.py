@@ -10,8 +10,9 @@ import pytest
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real videos beside the checkout; never part of it."""
-    folder = Path(__file__).parents[2] / "shared" / "data"
+    """The folder of real videos; beside the checkout, never part of it."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("ACTIONRNN_REAL_DATA", beside))
     if not folder.is_dir():
         if os.environ.get("CI"):
             pytest.fail(f"{folder}: the real videos are missing, and CI promises them")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,3 +49,18 @@ class Dataset:
     def groups(self) -> tuple[str, ...]:
         """The group names, sorted."""
         return tuple(sorted({clip.group for clip in self.clips}))
+
+
+def unique_clips(clips: Iterable[Clip]) -> tuple[Clip, ...]:
+    """The clips sorted by key.
+
+    Raises:
+        DatasetError: two clips share a key.
+    """
+    ordered = tuple(sorted(clips, key=lambda clip: clip.key))
+    for before, after in itertools.pairwise(ordered):
+        if before.key == after.key:
+            raise DatasetError(
+                f"{before.path} and {after.path} share the name {after.key!r}; rename one"
+            )
+    return ordered

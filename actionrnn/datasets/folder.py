@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import itertools
 import re
 from pathlib import Path
 
-from actionrnn.datasets.clips import Clip, Dataset
+from actionrnn.datasets.clips import Clip, Dataset, unique_clips
 from actionrnn.errors import DatasetError, VideoError
 from actionrnn.video.reading import find_videos
 
@@ -38,7 +37,7 @@ def open_folder(root: str | Path, group_pattern: str | None = None) -> Dataset:
         relative = path.relative_to(root)
         key = relative.with_suffix("").as_posix()
         clips.append(Clip(path, key, relative.parts[0], _group(path.name, key, group_pattern)))
-    return Dataset(root, tuple(_unique(clips)))
+    return Dataset(root, unique_clips(clips))
 
 
 def open_manifest(file: str | Path, group_pattern: str | None = None) -> Dataset:
@@ -65,7 +64,7 @@ def open_manifest(file: str | Path, group_pattern: str | None = None) -> Dataset
             "needed are path and label, possible are group and split"
         )
     clips = [_manifest_clip(row, file, line, group_pattern) for line, row in rows]
-    return Dataset(file, tuple(_unique(clips)))
+    return Dataset(file, unique_clips(clips))
 
 
 def _manifest_clip(
@@ -96,13 +95,3 @@ def _group(name: str, key: str, pattern: str | None) -> str:
             "its first bracket must find the clip's group"
         )
     return match[1]
-
-
-def _unique(clips: list[Clip]) -> list[Clip]:
-    clips = sorted(clips, key=lambda clip: clip.key)
-    for before, after in itertools.pairwise(clips):
-        if before.key == after.key:
-            raise DatasetError(
-                f"{before.path} and {after.path} share the name {after.key!r}; rename one"
-            )
-    return clips

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from actionrnn.datasets.clips import Clip, Dataset
-from actionrnn.datasets.folder import open_folder
-from actionrnn.errors import DatasetError
+from actionrnn.datasets.clips import Clip, Dataset, unique_clips
+from actionrnn.errors import DatasetError, VideoError
+from actionrnn.video.reading import find_videos
 
 NAME_PATTERN = re.compile(r"^v_(?P<label>[^_]+)_g(?P<group>\d+)_c(?P<clip>\d+)\.\w+$")
 NUM_SPLITS = 3
@@ -23,21 +23,30 @@ GROUPS_PER_TEST_SPLIT = 7
 def open_ucf101(root: str | Path) -> Dataset:
     """A folder in UCF101's layout; groups are `g01`, `g02`, ...
 
+    The class folder names the class (`HandstandPushups` holds `v_HandStandPushups_*`
+    files); for clips that lie in no class folder, the file's name does.
+
     Raises:
         DatasetError: the folder is missing, or a file's name is not of UCF101's form.
     """
-    dataset = open_folder(root)
+    root = Path(root)
+    try:
+        videos = find_videos(root)
+    except VideoError as error:
+        raise DatasetError(f"{error} (data.root)") from None
     clips = []
-    for clip in dataset.clips:
-        match = NAME_PATTERN.match(clip.path.name)
+    for path in videos:
+        match = NAME_PATTERN.match(path.name)
         if match is None:
             raise DatasetError(
-                f"{clip.path}: is not named v_<Class>_gNN_cNN as in UCF101; "
+                f"{path}: is not named v_<Class>_gNN_cNN as in UCF101; "
                 "use data.layout=folder for other names"
             )
-        # the folder names the class: HandstandPushups holds v_HandStandPushups_* files
-        clips.append(Clip(clip.path, clip.key, clip.label, f"g{int(match['group']):02d}"))
-    return Dataset(dataset.root, tuple(clips))
+        relative = path.relative_to(root)
+        label = match["label"] if path.parent == root else relative.parts[0]
+        key = relative.with_suffix("").as_posix()
+        clips.append(Clip(path, key, label, f"g{int(match['group']):02d}"))
+    return Dataset(root, unique_clips(clips))
 
 
 def official_test_groups(split: int) -> frozenset[str]:

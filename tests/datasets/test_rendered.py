@@ -70,7 +70,7 @@ def test_the_demos_sampling_sees_the_same_pictures_both_ways(
 ) -> None:
     sampling = load_config("demo").sampling
     forward, backward = (read_frames(clip(root, name), sampling) for name in pair)
-    assert 8 <= len(forward) <= 10
+    assert 6 <= len(forward) <= 8
     np.testing.assert_array_equal(forward.data, backward.data[::-1])
 
 
@@ -78,7 +78,7 @@ def test_a_clip_has_the_declared_size_rate_and_length(root: Path) -> None:
     for path in sorted(root.rglob("*.avi")):
         info = probe_video(path)
         assert (info.width, info.height, info.rate_fps) == (320, 240, 12.0)
-        assert info.num_frames in (22, 25, 28)
+        assert info.num_frames in (16, 19, 22)
         assert len(read_frames(path, scale=lambda *_: (16, 12))) == info.num_frames
 
 

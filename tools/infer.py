@@ -1,0 +1,8 @@
+"""The same as `actionrnn classify`: python tools/infer.py --help."""
+
+import sys
+
+from actionrnn.apps.cli import main
+
+if __name__ == "__main__":
+    main(["classify", *sys.argv[1:]])
