@@ -12,7 +12,7 @@ from actionrnn.files import atomic_path
 from actionrnn.recurrent.recognizer import Timeline
 from actionrnn.video.frames import Frames
 
-COLUMNS = 6
+MOST_COLUMNS = 6
 MOST_FRAMES = 12
 MOST_CURVES = 4
 
@@ -28,12 +28,13 @@ def draw_contact_sheet(
         truth: the true label, if it is known.
     """
     shown = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MOST_FRAMES)).round())
-    rows = -(-len(shown) // COLUMNS)
+    rows = -(-len(shown) // MOST_COLUMNS)
+    columns = -(-len(shown) // rows)
     figure = Figure(figsize=(12, 1.9 * rows + 3.2), layout="constrained")
     figure.suptitle(_title(timeline, truth), fontsize=13)
-    grid = figure.add_gridspec(rows + 1, COLUMNS, height_ratios=[*[1.0] * rows, 1.5])
+    grid = figure.add_gridspec(rows + 1, columns, height_ratios=[*[1.0] * rows, 1.5])
     for place, step in enumerate(shown.astype(int)):
-        axes = figure.add_subplot(grid[divmod(place, COLUMNS)])
+        axes = figure.add_subplot(grid[divmod(place, columns)])
         axes.imshow(frames.data[step])
         axes.set_axis_off()
         best = timeline.scores[step].argmax()
