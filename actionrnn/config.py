@@ -253,6 +253,9 @@ def _apply_override(merged: dict[str, Any], override: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         value = text
+    quoted = text.startswith(("'", '"'))
+    if isinstance(value, dict) or (isinstance(value, str) and not quoted):
+        value = text  # a name with ` #` or `: ` in it, not a comment or a mapping
     values = merged.setdefault(section, {})
     if not isinstance(values, dict):
         raise ConfigError(f"{section} must be a section, not {values!r}")

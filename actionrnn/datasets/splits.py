@@ -122,9 +122,13 @@ def _manifest_fold(dataset: Dataset) -> Fold:
 
 
 def _choose_fold(folds: list[Fold], wanted: int | str) -> Fold:
-    for number, fold in enumerate(folds, start=1):
-        if wanted in (number, fold.name):
-            return fold
+    by_number = dict(enumerate(folds, start=1))
+    by_name = {fold.name: fold for fold in folds}
+    for known in (by_number, by_name):
+        if wanted in known:
+            return known[wanted]  # type: ignore[index]
+    if str(wanted) in by_name:  # a group that is called 17
+        return by_name[str(wanted)]
     names = ", ".join(fold.name for fold in folds)
     raise DatasetError(
         f"data.fold={wanted}: no such fold; there are 1 ... {len(folds)} ({names}), and all"
