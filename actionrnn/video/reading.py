@@ -37,9 +37,10 @@ LEAST_DECODABLE_FRACTION = 0.5
 # right. The smallest of this many times in a row belongs to the first of the frames.
 REORDER_DEPTH_FRAMES = 4
 
-# Scaled colours rounded as exactly as FFmpeg can. Not where nothing is scaled: there the
-# default gives the very pixels that the ffmpeg command gives.
-_EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+# FFmpeg's flags ACCURATE_RND and FULL_CHR_H_INT, which older PyAV has no names for: scaled
+# colours are rounded exactly. Not where nothing is scaled: there the default gives the very
+# pixels that the ffmpeg command gives.
+_EXACT = int(Interpolation.BICUBIC) | 0x40000 | 0x2000
 
 Scale = Callable[[int, int], tuple[int, int]]
 """(width, height) of the source -> (width, height) wanted."""
