@@ -30,7 +30,7 @@ def draw_contact_sheet(
     shown = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MOST_FRAMES)).round())
     rows = -(-len(shown) // MOST_COLUMNS)
     columns = -(-len(shown) // rows)
-    figure = Figure(figsize=(12, 1.9 * rows + 3.2), layout="constrained")
+    figure = Figure(figsize=(12, 2 * rows + 3), layout="constrained")
     figure.suptitle(_title(timeline, truth), fontsize=13, parse_math=False)
     grid = figure.add_gridspec(rows + 1, columns, height_ratios=[*[1.0] * rows, 1.5])
     for place, step in enumerate(shown.astype(int)):
