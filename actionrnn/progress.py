@@ -4,26 +4,40 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
+
+Unit = Literal["steps", "bytes"]
 
 
 @contextlib.contextmanager
-def progress_bar(description: str, total: int) -> Iterator[Callable[..., None]]:
-    """Yield `advance(steps=1, note="")`, which moves the bar and sets the text behind it."""
+def progress_bar(
+    description: str, total: int | None, unit: Unit = "steps"
+) -> Iterator[Callable[..., None]]:
+    """Yield `advance(steps=1, note="")`, which moves the bar and sets the text behind it.
+
+    Args:
+        total: None if nobody knows.
+    """
     console = Console(stderr=True)
+    counts = (
+        [MofNCompleteColumn()] if unit == "steps" else [DownloadColumn(), TransferSpeedColumn()]
+    )
     columns = (
         TextColumn("{task.description:<24}"),
         BarColumn(bar_width=28),
-        MofNCompleteColumn(),
+        *counts,
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
