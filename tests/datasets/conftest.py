@@ -62,7 +62,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     site = Site(content=bytes(index * index % 251 for index in range(300_000)))
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             site.handle(self)
 
         def log_message(self, *args: object) -> None:
