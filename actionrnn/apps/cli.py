@@ -89,6 +89,38 @@ def demo(output: Path, seed: int) -> None:
     run_demo(output, seed=seed)
 
 
+@main.group()
+def prepare() -> None:
+    """Bring a public data set here, and verify it."""
+
+
+@prepare.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
+@click.option("--download", "fetch", is_flag=True, help="Fetch what is missing (6.9 GB).")
+@click.option(
+    "--archive", type=click.Path(path_type=Path), help="UCF101.rar, if it is here already."
+)
+@click.option("--check-videos", is_flag=True, help="Decode the first frame of each clip, too.")
+def ucf101(folder: Path, fetch: bool, archive: Path | None, check_videos: bool) -> None:
+    """UCF101 into DIR: download, unpack and verify what is not there yet.
+
+    Says what is missing, extra, empty or unreadable, and then ends with exit code 1.
+    """
+    from actionrnn.datasets.ucf101_prepare import prepare_ucf101
+
+    check = prepare_ucf101(folder, archive=archive, fetch=fetch, decode_videos=check_videos)
+    click.echo(str(check))
+    if check.is_complete:
+        click.echo(
+            "complete; next: actionrnn train ucf101_efficientnet_lite0_gru "
+            f"data.root={check.root} data.fold=1"
+        )
+        return
+    if check.lacks_clips and not (fetch or archive):
+        click.echo("add --download, or --archive FILE", err=True)
+    sys.exit(1)
+
+
 @main.command()
 @click.argument("videos", nargs=-1, required=True, metavar="VIDEO_OR_FOLDER...")
 @click.option("--output", "-o", required=True, metavar="STORE", help="The feature store's folder.")

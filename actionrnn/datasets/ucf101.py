@@ -1,23 +1,58 @@
 """UCF101's layout and its official splits.
 
 Soomro, Zamir and Shah, "UCF101: A Dataset of 101 Human Actions Classes From Videos in
-The Wild", CRCV-TR-12-01, 2012. Clips are `<Class>/v_<Class>_gNN_cNN.avi`; a group is 25
-scenes' worth of clips. The official test split k holds the groups 7(k-1)+1 ... 7k of
+The Wild", CRCV-TR-12-01, 2012. Clips are `<Class>/v_<Class>_gNN_cNN.avi`; a group is one
+scene's 4 to 7 clips of a class. The official test split k holds the groups 7(k-1)+1 ... 7k of
 every class, as a test checks against the published lists.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from actionrnn.datasets.clips import Clip, Dataset, unique_clips
 from actionrnn.errors import DatasetError, VideoError
 from actionrnn.video.reading import find_videos
 
-NAME_PATTERN = re.compile(r"^v_(?P<label>[^_]+)_g(?P<group>\d+)_c(?P<clip>\d+)\.\w+$")
+NAME_PATTERN = re.compile(r"^v_(?P<label>[^_]+)_g(?P<group>\d+)_c(?P<clip>\d+)(\.\w+)?$")
+NUM_CLASSES = 101
+NUM_GROUPS = 25
+NUM_CLIPS = 13_320
 NUM_SPLITS = 3
 GROUPS_PER_TEST_SPLIT = 7
+
+# the one class whose folder is not written as its files are
+_FOLDER_OF_LABEL = {"HandStandPushups": "HandstandPushups"}
+
+
+@dataclass(frozen=True)
+class Ucf101Name:
+    """What a clip's name says."""
+
+    stem: str
+    """`v_<Class>_gNN_cNN`."""
+    label: str
+    """The class, written as its folder is."""
+    group: str
+    """`g01` ... `g25`."""
+    clip: int
+
+
+def parse_name(name: str) -> Ucf101Name | None:
+    """Read a clip's file or folder name; None if it is not of UCF101's form.
+
+    >>> parse_name("v_HandStandPushups_g01_c02.avi")
+    Ucf101Name(stem='v_HandStandPushups_g01_c02', label='HandstandPushups', group='g01', clip=2)
+    """
+    match = NAME_PATTERN.match(name)
+    if match is None:
+        return None
+    label = _FOLDER_OF_LABEL.get(match["label"], match["label"])
+    return Ucf101Name(
+        name.partition(".")[0], label, f"g{int(match['group']):02d}", int(match["clip"])
+    )
 
 
 def open_ucf101(root: str | Path) -> Dataset:
@@ -36,16 +71,15 @@ def open_ucf101(root: str | Path) -> Dataset:
         raise DatasetError(f"{error} (data.root)") from None
     clips = []
     for path in videos:
-        match = NAME_PATTERN.match(path.name)
-        if match is None:
+        name = parse_name(path.name)
+        if name is None:
             raise DatasetError(
                 f"{path}: is not named v_<Class>_gNN_cNN as in UCF101; "
                 "use data.layout=folder for other names"
             )
         relative = path.relative_to(root)
-        label = match["label"] if path.parent == root else relative.parts[0]
-        key = relative.with_suffix("").as_posix()
-        clips.append(Clip(path, key, label, f"g{int(match['group']):02d}"))
+        label = name.label if path.parent == root else relative.parts[0]
+        clips.append(Clip(path, relative.with_suffix("").as_posix(), label, name.group))
     return Dataset(root, unique_clips(clips))
 
 

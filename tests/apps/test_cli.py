@@ -25,7 +25,7 @@ from actionrnn.training.train import TrainingRun, train
 MakeClips = Callable[..., Path]
 MakeBadVideo = Callable[..., Path]
 
-COMMANDS = ("demo", "extract", "train", "evaluate", "classify", "info", "backbones")
+COMMANDS = ("demo", "prepare", "extract", "train", "evaluate", "classify", "info", "backbones")
 
 
 def run_command(*args: object) -> Result:
@@ -636,9 +636,16 @@ def test_backbones_lists_names_sizes_and_weights() -> None:
     assert listed["timm/tf_efficientnet_lite0.in1k"][0] == "1280"
 
 
-@pytest.mark.parametrize("tool", ["train", "evaluate", "infer", "extract_features"])
+@pytest.mark.parametrize(
+    "tool", ["train", "evaluate", "infer", "extract_features", "prepare_ucf101"]
+)
 def test_a_tool_is_a_command(tool: str) -> None:
-    command = {"infer": "classify", "extract_features": "extract"}.get(tool, tool)
+    renamed = {
+        "infer": "classify",
+        "extract_features": "extract",
+        "prepare_ucf101": "prepare ucf101",
+    }
+    command = renamed.get(tool, tool)
     script = Path(__file__).parents[2] / "tools" / f"{tool}.py"
     done = subprocess.run(
         [sys.executable, str(script), "--help"],

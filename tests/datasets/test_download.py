@@ -178,7 +178,7 @@ def test_a_refusal_is_final_and_one_line(
     site: Site, target: Path, status: int, waits: list[float]
 ) -> None:
     site.statuses = [status]
-    with pytest.raises(DatasetError, match=rf"file\.bin: the server answers HTTP {status}"):
+    with pytest.raises(DatasetError, match=rf": the server answers HTTP {status}"):
         download(remote_of(site), target)
     assert waits == []
     assert names(target) == []
