@@ -157,7 +157,7 @@ def test_an_override_of_another_form_is_refused(override: str) -> None:
         ({"head": {"hiden_size": 3}}, r"'head\.hiden_size'; did you mean 'head\.hidden_size'\?"),
         ({"trian": {}}, r"unknown section 'trian'; did you mean 'train'\?"),
         ({"zzz": {}}, r"unknown section 'zzz'; known are backbone, data, head, sampling, train"),
-        ({"sampling": {"zzz": 1}}, r"known are sampling\.num_frames, sampling\.rate_fps"),
+        ({"sampling": {"zzz": 1}}, r"known are sampling\.end_seconds, .*sampling\.rate_fps"),
         ({"train": {7: 3}}, r"unknown key 'train\.7'"),
     ],
 )
@@ -214,6 +214,7 @@ def test_a_value_of_the_wrong_type_is_named_with_its_key(override: str, message:
         "sampling.num_frames=0",
         "sampling.rate_fps=0",
         "sampling.rate_fps=-4",
+        "sampling.frame_folder_fps=0",
         "data.test_fraction=0",
         "data.test_fraction=1",
         "data.test_fraction=.nan",
@@ -230,6 +231,12 @@ def test_two_sampling_rules_exclude_each_other() -> None:
         ConfigError, match=r"num_frames \(8\) and rate_fps \(4\) exclude each other"
     ):
         parse_config({"sampling": {"num_frames": 8, "rate_fps": 4}})
+
+
+@pytest.mark.parametrize("end", [1, 2])
+def test_a_range_must_not_end_before_it_begins(end: int) -> None:
+    with pytest.raises(ConfigError, match=rf"start_seconds \(2\) must be less .* \({end}\)"):
+        parse_config({"sampling": {"start_seconds": 2, "end_seconds": end}})
 
 
 @pytest.mark.parametrize(
@@ -249,6 +256,11 @@ def test_a_group_pattern_must_be_a_regular_expression_with_a_bracket(
         (Sampling(), "every frame"),
         (Sampling(num_frames=16), "16 frames evenly"),
         (Sampling(rate_fps=12.5), "12.5 frames/s"),
+        (Sampling(rate_fps=2, start_seconds=1.5), "2 frames/s from 1.5 s"),
+        (
+            Sampling(num_frames=8, start_seconds=0, end_seconds=10),
+            "8 frames evenly from 0 s until 10 s",
+        ),
     ],
 )
 def test_a_sampling_names_itself_in_words(sampling: Sampling, text: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 
-from actionrnn.files import atomic_path, file_sha256, write_text
+from actionrnn.files import atomic_path, file_sha256, file_state, write_text
 
 
 def test_a_file_appears_with_its_folders_when_the_block_ends(tmp_path: Path) -> None:
@@ -49,3 +50,16 @@ def test_the_sha256_is_that_of_the_bytes(tmp_path: Path, content: bytes) -> None
     path = tmp_path / "file"
     path.write_bytes(content)
     assert file_sha256(path) == hashlib.sha256(content).hexdigest()
+
+
+def test_a_folder_changes_when_one_of_its_files_does(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12")
+    (tmp_path / "b").write_bytes(b"345")
+    state, sha256 = file_state(tmp_path), file_sha256(tmp_path)
+    assert state.size_bytes == 5
+    assert sha256 == hashlib.sha256(b"12345").hexdigest()
+    os.utime(tmp_path / "a", ns=(1, state.mtime_ns + 5))
+    assert file_state(tmp_path).mtime_ns == state.mtime_ns + 5
+    assert file_state(tmp_path / "b").size_bytes == 3
+    (tmp_path / "b").write_bytes(b"346")
+    assert file_sha256(tmp_path) != sha256

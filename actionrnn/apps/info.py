@@ -42,7 +42,8 @@ def _describe_video(path: Path) -> Rows:
 
 def _describe_folder(path: Path) -> Rows:
     videos = find_videos(path)
-    folders = sorted({video.relative_to(path).parts[0] for video in videos if video.parent != path})
+    nested = (video.relative_to(path).parts for video in videos)
+    folders = sorted({parts[0] for parts in nested if len(parts) > 1})
     return {
         "folder": str(path),
         "videos": str(len(videos)),

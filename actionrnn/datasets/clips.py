@@ -22,6 +22,9 @@ class Clip:
     """Clips of one group (person, scene) never stand on both sides of a split."""
     split: str | None = None
     """`train` or `test`, where the data set itself says so."""
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    """The part of the video that is the clip; None: from the first frame, to the last."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from actionrnn.datasets.clips import Clip, Dataset, unique_clips
 from actionrnn.errors import DatasetError, VideoError
 from actionrnn.video.reading import find_videos
 
-MANIFEST_COLUMNS = ("path", "label", "group", "split")
+MANIFEST_COLUMNS = ("path", "label", "group", "split", "start", "end")
 
 
 def open_folder(root: str | Path, group_pattern: str | None = None) -> Dataset:
@@ -41,13 +42,14 @@ def open_folder(root: str | Path, group_pattern: str | None = None) -> Dataset:
 
 
 def open_manifest(file: str | Path, group_pattern: str | None = None) -> Dataset:
-    """A CSV file with the columns path, label and, if wanted, group and split.
+    """A CSV file with the columns path, label and, if wanted, group, split, start and end.
 
-    Paths are relative to the file's folder.
+    Paths are relative to the file's folder. `start` and `end`, in seconds, say which part of a
+    video is the clip; several parts of one video are several clips, and of one group.
 
     Raises:
-        DatasetError: the file is missing, has other columns, an empty cell, or names
-            a split other than train and test.
+        DatasetError: the file is missing, has other columns, an empty cell, names a split
+            other than train and test, or a part that ends before it begins.
     """
     file = Path(file)
     try:
@@ -61,7 +63,7 @@ def open_manifest(file: str | Path, group_pattern: str | None = None) -> Dataset
     if unknown or not {"path", "label"} <= set(columns):
         raise DatasetError(
             f"{file}: has the columns {', '.join(columns) or 'none'}; "
-            "needed are path and label, possible are group and split"
+            "needed are path and label, possible are group, split, start and end"
         )
     clips = [_manifest_clip(row, file, line, group_pattern) for line, row in rows]
     return Dataset(file, unique_clips(clips))
@@ -82,7 +84,37 @@ def _manifest_clip(
     path = Path(name) if Path(name).is_absolute() else file.parent / name
     key = Path(name).with_suffix("").as_posix().lstrip("/").replace("../", "")
     group = (row.get("group") or "").strip() or _group(path.name, key, group_pattern)
-    return Clip(path, key, label, group, split or None)
+    start, end = (_seconds(row.get(column), file, line, column) for column in ("start", "end"))
+    if start is not None and end is not None and start >= end:
+        raise DatasetError(
+            f"{file}, line {line}: start ({start:g}) must be less than end ({end:g})"
+        )
+    return Clip(path, key + _part(start, end), label, group, split or None, start, end)
+
+
+def _seconds(cell: str | None, file: Path, line: int, column: str) -> float | None:
+    text = (cell or "").strip()
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise DatasetError(f"{file}, line {line}: {column} {text!r} must be a number of seconds")
+    return seconds
+
+
+def _part(start: float | None, end: float | None) -> str:
+    """What tells the parts of one video apart.
+
+    >>> _part(10.0, 20.5)
+    '@10-20.5'
+    """
+    if start is None and end is None:
+        return ""
+    texts = ("" if seconds is None else format(seconds, ".15g") for seconds in (start, end))
+    return "@" + "-".join(texts)
 
 
 def _group(name: str, key: str, pattern: str | None) -> str:

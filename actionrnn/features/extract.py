@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.store import FeatureStore, Format
 from actionrnn.features.types import Features
-from actionrnn.files import file_sha256
+from actionrnn.files import file_sha256, file_state
 from actionrnn.progress import progress_bar
 from actionrnn.video.frames import Frames
 from actionrnn.video.reading import find_videos, read_frames
@@ -31,10 +31,19 @@ GROUP_BATCHES = 8
 
 @dataclass(frozen=True)
 class Source:
-    """A video and the name of its entry in a store."""
+    """A video, or a part of one, and the name of its entry in a store."""
 
     key: str
     path: Path
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    """The part that is the clip; None: from the first frame, to the last."""
+
+    def sampling(self, sampling: Sampling) -> Sampling:
+        """Where to look in the video: in the clip's part, if it is only a part."""
+        if self.start_seconds is None and self.end_seconds is None:
+            return sampling
+        return replace(sampling, start_seconds=self.start_seconds, end_seconds=self.end_seconds)
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class Extraction:
     num_skipped: int
     """Entries that were there already, whole and of the same source."""
     failures: list[dict[str, str]]
-    """`path` and `reason` of each video that could not be used."""
+    """`key`, `path` and `reason` of each video that could not be used."""
 
 
 def extract_features(
@@ -116,19 +125,21 @@ def extract_missing(
     missing = [
         source
         for source in sources
-        if not (source.path.is_file() and store.holds(source.key, source.path))
+        if not (source.path.exists() and store.holds(source.key, source.path))
     ]
     failures: list[dict[str, str]] = []
     with progress_bar("extracting features", len(missing)) as advance:
         for source, features in encode_videos(missing, backbone, sampling):
             if isinstance(features, VideoError):
                 store.remove(source.key)  # of a video that could be read once
-                failures.append({"path": str(source.path), "reason": str(features)})
+                failures.append(
+                    {"key": source.key, "path": str(source.path), "reason": str(features)}
+                )
             else:
                 store.write(source.key, features)
             advance(note=f"{len(failures)} failed" if failures else "")
-    tried = {str(source.path) for source in sources}
-    earlier = [failure for failure in store.failures() if failure["path"] not in tried]
+    tried = {source.key for source in sources}
+    earlier = [failure for failure in store.failures() if failure.get("key") not in tried]
     store.write_failures(earlier + failures)
     num_extracted = len(missing) - len(failures)
     return Extraction(store, num_extracted, len(sources) - len(missing), failures)
@@ -185,8 +196,9 @@ def find_sources(inputs: Sequence[str | Path]) -> list[Source]:
     for item in map(Path, inputs):
         if not item.exists():
             raise VideoError(f"{item}: no such file or folder")
-        base = item if item.is_dir() else item.parent
-        for path in find_videos(item) if item.is_dir() else [item]:
+        videos = find_videos(item) if item.is_dir() else [item]
+        base = item.parent if videos == [item] else item
+        for path in videos:
             key = path.relative_to(base).with_suffix("").as_posix()
             if key in sources and sources[key].path != path:
                 raise FeatureError(
@@ -205,7 +217,7 @@ def _decode_ahead(
     pool = ThreadPoolExecutor(DECODER_THREADS, thread_name_prefix="decode")
     try:
         for source in sources:
-            waiting.append((source, pool.submit(_decode, source.path, backbone, sampling)))
+            waiting.append((source, pool.submit(_decode, source, backbone, sampling)))
             if len(waiting) > 2 * DECODER_THREADS:
                 done, future = waiting.popleft()
                 yield done, future.result()
@@ -216,10 +228,15 @@ def _decode_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _decode(path: Path, backbone: Backbone, sampling: Sampling) -> Frames | VideoError:
+def _decode(source: Source, backbone: Backbone, sampling: Sampling) -> Frames | VideoError:
     preprocessing = backbone.preprocessing
     try:
-        frames = read_frames(path, sampling, scale=preprocessing.scaled_size, num_threads=1)
+        frames = read_frames(
+            source.path,
+            source.sampling(sampling),
+            scale=preprocessing.scaled_size,
+            num_threads=1,
+        )
     except VideoError as error:
         return error
     return Frames(preprocessing.centre(frames.data), frames.pts_seconds)
@@ -242,10 +259,10 @@ def _encode_group(
 
 
 def _describe(path: Path) -> dict[str, Any]:
-    stat = path.stat()
+    state = file_state(path)
     return {
         "name": path.name,
-        "size_bytes": stat.st_size,
-        "mtime_ns": stat.st_mtime_ns,
+        "size_bytes": state.size_bytes,
+        "mtime_ns": state.mtime_ns,
         "sha256": file_sha256(path),
     }

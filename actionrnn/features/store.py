@@ -25,7 +25,7 @@ from safetensors.numpy import save_file
 from actionrnn import __version__
 from actionrnn.errors import FeatureError
 from actionrnn.features.types import Features
-from actionrnn.files import atomic_path, file_sha256, write_text
+from actionrnn.files import atomic_path, file_sha256, file_state, write_text
 
 FORMAT_VERSION = 1
 # a clip named `store` has a `store.json` of its own in the format npy
@@ -166,10 +166,10 @@ class FeatureStore:
             return False
         if any(provenance.get(part) != self.provenance.get(part) for part in IDENTITY):
             return False
-        known, now = provenance.get("source", {}), source.stat()
-        if known.get("size_bytes") != now.st_size:
+        known, now = provenance.get("source", {}), file_state(source)
+        if known.get("size_bytes") != now.size_bytes:
             return False
-        if known.get("mtime_ns") == now.st_mtime_ns:
+        if known.get("mtime_ns") == now.mtime_ns:
             return True
         return bool(known.get("sha256") == file_sha256(source))
 
@@ -178,7 +178,7 @@ class FeatureStore:
         return self.root / f"{key}.{self.format}"
 
     def failures(self) -> list[dict[str, str]]:
-        """The videos that could not be used: `path` and `reason` of each."""
+        """The videos that could not be used: `key`, `path` and `reason` of each."""
         file = self.root / FAILURES
         if not file.exists():
             return []

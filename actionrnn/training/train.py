@@ -95,10 +95,12 @@ def load_features(
     provenance = provenance_of(backbone, config.sampling)
     folder = config.data.features or default_store(config, provenance, output)
     store = FeatureStore.create(folder, provenance)
-    sources = [Source(clip.key, clip.path) for clip in dataset.clips]
+    sources = [
+        Source(clip.key, clip.path, clip.start_seconds, clip.end_seconds) for clip in dataset.clips
+    ]
     failures = extract_missing(sources, store, backbone, config.sampling).failures
-    failed = {failure["path"] for failure in failures}
-    usable = tuple(clip for clip in dataset.clips if str(clip.path) not in failed)
+    failed = {failure["key"] for failure in failures}
+    usable = tuple(clip for clip in dataset.clips if clip.key not in failed)
     if not usable:
         reason = failures[0]["reason"]
         raise DatasetError(f"{dataset.root}: no video can be used (the first: {reason})")

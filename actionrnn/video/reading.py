@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
+from actionrnn.video.frame_folder import Scale, is_picture, iter_frame_folder, read_frame_folder
 from actionrnn.video.frames import Frame, Frames
 from actionrnn.video.sampling import choose_frames
 
@@ -41,9 +43,6 @@ REORDER_DEPTH_FRAMES = 4
 # colours are rounded exactly. Not where nothing is scaled: there the default gives the very
 # pixels that the ffmpeg command gives.
 _EXACT = int(Interpolation.BICUBIC) | 0x40000 | 0x2000
-
-Scale = Callable[[int, int], tuple[int, int]]
-"""(width, height) of the source -> (width, height) wanted."""
 
 # av.logging.set_level is left alone: by default FFmpeg's log is dropped, and any level set there
 # calls Python from the decoder's threads, which can deadlock.
@@ -67,7 +66,10 @@ class VideoInfo:
 
 
 def find_videos(folder: str | Path) -> list[Path]:
-    """Every video file below `folder`, sorted, hidden files left out.
+    """Every video below `folder`, sorted, what is hidden left out.
+
+    A video is a file with a known ending, or a folder that holds pictures (.jpg, .png) and
+    neither videos nor folders; `folder` itself may be one.
 
     Raises:
         VideoError: the folder is missing or holds no video.
@@ -75,15 +77,21 @@ def find_videos(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise VideoError(f"{folder}: no such folder")
-    videos = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
-    )
+    videos: list[Path] = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found = [name for name in files if _is_video_name(name)]
+        videos += [Path(parent, name) for name in found]
+        if not found and not folders and any(map(is_picture, files)):
+            videos.append(Path(parent))
     if not videos:
         known = " ".join(sorted(VIDEO_SUFFIXES))
-        raise VideoError(f"{folder}: holds no video; looked for {known}")
-    return videos
+        raise VideoError(f"{folder}: holds no video; looked for {known}, and folders of pictures")
+    return sorted(videos)
+
+
+def _is_video_name(name: str) -> bool:
+    return Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith(".")
 
 
 def probe_video(path: str | Path) -> VideoInfo:
@@ -121,7 +129,7 @@ def read_frames(
     """The frames of a video that `sampling` chooses (default: every frame).
 
     Args:
-        path: a video file.
+        path: a video file, or a folder of pictures.
         scale: from the shown width and height to the wanted ones; scaling is part of the
             colour conversion and costs next to nothing.
         num_threads: of the decoder; 0 leaves it to the decoder.
@@ -130,15 +138,24 @@ def read_frames(
         `Frames`, RGB uint8 (T, H, W, 3) with `pts_seconds` (T,).
 
     Raises:
-        VideoError: the file is missing, empty, no video, has sound only, or so little of
-            it can be decoded that the frames would not stand for the clip.
+        VideoError: the file is missing, empty, no video, has sound only, has no frame where
+            `sampling` looks, or so little of it can be decoded that the frames would not
+            stand for the clip.
     """
     path, sampling = Path(path), sampling or Sampling()
+    if path.is_dir():
+        return read_frame_folder(path, sampling, scale=scale)
     with open_stream(path) as stream:
         declared = _Declared.of(stream)
 
     def decode_chosen(ticks: NDArray[np.int64]) -> Frames | None:
-        wanted = ticks[choose_frames(_seconds(ticks, declared.time_base), sampling)]
+        times = _seconds(ticks, declared.time_base)
+        wanted = ticks[choose_frames(times, sampling)]
+        if len(wanted) == 0:
+            raise VideoError(
+                f"{path}: {sampling} chooses nothing; "
+                f"its frames are at {times[0]:.3f} to {times[-1]:.3f} s"
+            )
         pictures = _decode_at(path, set(wanted.tolist()), scale, num_threads)
         if not pictures or not pictures.keys() >= set(wanted.tolist()):
             return None
@@ -166,6 +183,9 @@ def iter_frames(
     Raises:
         VideoError: the file is missing, empty, no video, or has sound only.
     """
+    if Path(path).is_dir():
+        yield from iter_frame_folder(Path(path), scale=scale)
+        return
     to_rgb = _Converter(scale)
     with open_stream(Path(path), num_threads) as stream:
         time_base = stream.time_base or Fraction(1, 1000)

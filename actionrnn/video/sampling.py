@@ -19,16 +19,43 @@ TICK_TOLERANCE_SECONDS = 1e-4
 def choose_frames(pts_seconds: Times, sampling: Sampling) -> Indices:
     """Indices of the frames that `sampling` asks for, never falling, (n,).
 
+    First the clip is cut to `start_seconds` and `end_seconds`; the rule then chooses among
+    what is left.
+
     Args:
         pts_seconds: the times of all frames, rising, (T,).
+
+    >>> times = np.array([0.0, 0.5, 1.0, 1.5, 2.0])
+    >>> choose_frames(times, Sampling(num_frames=2, start_seconds=0.5))
+    array([2, 4])
+    >>> choose_frames(times, Sampling(rate_fps=1, end_seconds=2.0))
+    array([0, 2])
     """
-    if len(pts_seconds) == 0:
-        return np.empty(0, np.intp)
+    within = frames_between(pts_seconds, sampling.start_seconds, sampling.end_seconds)
+    if len(within) == 0:
+        return within
     if sampling.num_frames is not None:
-        return uniform_frames(len(pts_seconds), sampling.num_frames)
+        return within[uniform_frames(len(within), sampling.num_frames)]
     if sampling.rate_fps is not None:
-        return constant_rate_frames(pts_seconds, sampling.rate_fps)
-    return np.arange(len(pts_seconds))
+        return within[constant_rate_frames(pts_seconds[within], sampling.rate_fps)]
+    return within
+
+
+def frames_between(
+    pts_seconds: Times, start_seconds: float | None = None, end_seconds: float | None = None
+) -> Indices:
+    """The frames whose time is at least the start and less than the end.
+
+    >>> frames_between(np.array([7.0, 7.5, 8.0, 8.5]), 7.5, 8.5)
+    array([1, 2])
+    >>> frames_between(np.array([7.0, 7.5]), start_seconds=9.0)
+    array([], dtype=int64)
+    """
+    start = -math.inf if start_seconds is None else start_seconds
+    end = math.inf if end_seconds is None else end_seconds
+    edges = np.array([start, end]) - TICK_TOLERANCE_SECONDS
+    first, stop = np.searchsorted(pts_seconds, edges, side="left")
+    return np.arange(first, stop)
 
 
 def uniform_frames(frame_count: int, num_frames: int) -> Indices:

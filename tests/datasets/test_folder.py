@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -88,6 +89,80 @@ def test_a_manifest_names_path_label_group_and_split(tmp_path: Path) -> None:
     ]
 
 
+def test_parts_of_a_video_are_clips_of_one_group(tmp_path: Path) -> None:
+    """Kinetics: the same ten seconds must not stand in training and test."""
+    parts = ["v/1.mp4,run,0,10.5", "v/1.mp4,bend,10.5,", "v/1.mp4,run,,3", "w.mp4,run,,"]
+    rows = "\n".join(["path,label,start,end", *parts])
+    clips = open_manifest(write_manifest(tmp_path, rows)).clips
+    assert [(c.key, c.group, c.start_seconds, c.end_seconds) for c in clips] == [
+        ("v/1@-3", "v/1", None, 3.0),
+        ("v/1@0-10.5", "v/1", 0.0, 10.5),
+        ("v/1@10.5-", "v/1", 10.5, None),
+        ("w", "w", None, None),
+    ]
+    assert len({clip.path for clip in clips}) == 2
+
+
+def test_the_pattern_sees_the_name_of_a_part_s_video(tmp_path: Path) -> None:
+    rows = "path,label,start,end\nann_1.mp4,a,0,1\nann_1.mp4,b,1,2\n"
+    clips = open_manifest(write_manifest(tmp_path, rows), "^([a-z]+)_").clips
+    assert {clip.group for clip in clips} == {"ann"}
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ("2,1", r"line 2: start \(2\) must be less than end \(1\)"),
+        ("2,2", r"line 2: start \(2\) must be less than end \(2\)"),
+        ("0:10,", "line 2: start '0:10' must be a number of seconds"),
+        (",nan", "line 2: end 'nan' must be a number of seconds"),
+        (",inf", "line 2: end 'inf' must be a number of seconds"),
+    ],
+)
+def test_an_impossible_part_is_refused(tmp_path: Path, cells: str, reason: str) -> None:
+    rows = f"path,label,start,end\n1.mp4,a,{cells}\n2.mp4,b,,\n"
+    with pytest.raises(DatasetError, match=reason):
+        open_manifest(write_manifest(tmp_path, rows))
+
+
+def test_the_same_part_twice_is_refused(tmp_path: Path) -> None:
+    rows = "path,label,start,end\n1.mp4,a,1,2\n1.mp4,b,1.0,2.0\n"
+    with pytest.raises(DatasetError, match="share the name '1@1-2'"):
+        open_manifest(write_manifest(tmp_path, rows))
+
+
+HMDB51_NAMES = {  # file: the film that it is from
+    "brush_hair/April_09_brush_hair_u_nm_np1_ba_goo_0.avi": "April_09",
+    "brush_hair/April_09_brush_hair_u_nm_np1_ba_goo_1.avi": "April_09",
+    "sword_exercise/Blade_Of_Fury_-_Scene_1_sword_exercise_f_cm_np1_ri_med_3.avi": (
+        "Blade_Of_Fury_-_Scene_1"
+    ),
+    "run/my_film_run_f_cm_np1_ba_med_0.avi": "my_film",
+    "brush_hair/my_film_brush_hair_u_nm_np2_le_bad_1.avi": "my_film",
+    "run/20060723sfjffbartsinger_run_f_cm_np1_fr_bad_0.avi": "20060723sfjffbartsinger",
+}
+
+
+def test_hmdb51_is_class_folders_with_the_documented_pattern(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    found = re.search(r"data\.group_pattern=\"(.+?)\"'", page)
+    assert found is not None
+    dataset = open_folder(touch(tmp_path, HMDB51_NAMES), found[1])
+    assert dataset.labels == ("brush_hair", "run", "sword_exercise")
+    groups = {clip.path.relative_to(tmp_path).as_posix(): clip.group for clip in dataset.clips}
+    assert groups == HMDB51_NAMES
+
+
+def test_a_folder_of_pictures_is_a_clip(tmp_path: Path) -> None:
+    touch(tmp_path, ["run/ann_1/f1.jpg", "run/ann_1/f2.jpg", "bend/bob_1.avi", "bend/bob_2/f.png"])
+    dataset = open_folder(tmp_path, "^([a-z]+)_")
+    assert [(clip.key, clip.group) for clip in dataset.clips] == [
+        ("bend/bob_1", "bob"),
+        ("bend/bob_2", "bob"),
+        ("run/ann_1", "ann"),
+    ]
+
+
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_a_manifest_from_a_spreadsheet_is_read(tmp_path: Path, newline: str, mark: str) -> None:
@@ -121,7 +196,7 @@ def test_a_manifest_may_point_elsewhere_but_its_keys_stay_inside(tmp_path: Path)
         ("path\n1.avi\n", "has the columns path; needed are path and label"),
         (
             "path,label,colour\n1.avi,a,red\n",
-            "path, label, colour; .* possible are group and split",
+            "path, label, colour; .* possible are group, split, start and end",
         ),
         ("path,label\n1.avi,a\n,b\n", "line 3: path and label must not be empty"),
         ("path,label\n1.avi,\n", "line 2: path and label must not be empty"),

@@ -92,6 +92,25 @@ def test_names_give_groups_and_folders_give_classes(tmp_path: Path) -> None:
     ]
 
 
+def test_folders_of_pictures_are_clips(tmp_path: Path) -> None:
+    make_tree(tmp_path, ["YoYo/v_YoYo_g01_c02.avi", "Run/v_Run_g02_c01.avi"])
+    folder = tmp_path / "YoYo" / "v_YoYo_g03_c01"
+    folder.mkdir()
+    (folder / "frame0001.jpg").touch()
+    dataset = open_ucf101(tmp_path)
+    assert [(clip.key, clip.group) for clip in dataset.clips] == [
+        ("Run/v_Run_g02_c01", "g02"),
+        ("YoYo/v_YoYo_g01_c02", "g01"),
+        ("YoYo/v_YoYo_g03_c01", "g03"),
+    ]
+
+
+@pytest.mark.parametrize("folder", ["HandstandPushups/", ""])
+def test_a_class_has_one_name_with_and_without_folders(tmp_path: Path, folder: str) -> None:
+    make_tree(tmp_path, [f"{folder}v_HandStandPushups_g01_c01.avi", "YoYo/v_YoYo_g01_c01.avi"])
+    assert open_ucf101(tmp_path).labels == ("HandstandPushups", "YoYo")
+
+
 def test_handstand_pushups_are_one_class_though_their_files_say_hand_stand(tmp_path: Path) -> None:
     """UCF101 itself: the folder is HandstandPushups, the files v_HandStandPushups_*."""
     names = ["HandstandPushups/v_HandStandPushups_g01_c01.avi", "YoYo/v_YoYo_g01_c01.avi"]

@@ -10,12 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import actionrnn
 from actionrnn.config import Sampling
 from actionrnn.errors import BackboneError, ConfigError, FeatureError, VideoError
 from actionrnn.features.backbone import Backbone
-from actionrnn.features.extract import extract_features, extract_to_store
+from actionrnn.features.extract import (
+    Source,
+    extract_features,
+    extract_missing,
+    extract_to_store,
+    provenance_of,
+)
+from actionrnn.features.store import FeatureStore
 from actionrnn.video.reading import read_frames
 
 MakeVideo = Callable[..., Path]
@@ -52,7 +60,7 @@ def test_the_public_call_gives_vectors_times_and_provenance(
     times = read_frames(path, Sampling(num_frames=8)).pts_seconds
     np.testing.assert_array_equal(features.pts_seconds, times)
     assert features.provenance["backbone"] == "efficientnet_lite0"
-    assert features.provenance["sampling"] == {"num_frames": 8, "rate_fps": None}
+    assert features.provenance["sampling"] == dataclasses.asdict(Sampling(num_frames=8))
     assert features.provenance["source"]["name"] == "a.avi"
     assert features.provenance["source"]["size_bytes"] == path.stat().st_size
     assert json.loads(json.dumps(features.provenance)) == features.provenance
@@ -175,7 +183,7 @@ def test_the_default_of_a_store_is_four_frames_per_second(
     videos: Path, tmp_path: Path, tiny_backbone: Backbone
 ) -> None:
     store = extract_to_store([videos], tmp_path / "store", backbone=tiny_backbone).store
-    assert store.provenance["sampling"] == {"num_frames": None, "rate_fps": 4.0}
+    assert store.provenance["sampling"] == dataclasses.asdict(Sampling(rate_fps=4.0))
 
 
 @pytest.mark.parametrize("format", ["safetensors", "npy"])
@@ -341,8 +349,6 @@ def test_a_source_that_broke_leaves_no_stale_features(
 def test_an_interrupted_run_leaves_whole_entries_and_goes_on(
     videos: Path, tmp_path: Path, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from actionrnn.features.store import FeatureStore
-
     options = {"backbone": tiny_backbone, "sampling": FOUR}
     write, written = FeatureStore.write, []
 
@@ -371,6 +377,62 @@ def test_files_and_folders_may_be_mixed(
         sampling=FOUR,
     )
     assert done.store.keys() == ["daria", "ido", "single"]
+
+
+def test_a_part_of_a_video_has_its_own_features(
+    tmp_path: Path, tiny_backbone: Backbone, make_video: MakeVideo
+) -> None:
+    path = make_video("a.avi", count=50)
+    sources = [
+        Source("a@0-1", path, 0.0, 1.0),
+        Source("a@1-", path, 1.0),
+        Source("a@9-", path, 9.0),
+    ]
+    store = FeatureStore.create(tmp_path / "store", provenance_of(tiny_backbone, FOUR))
+    done = extract_missing(sources, store, tiny_backbone, FOUR)
+    assert store.keys() == ["a@0-1", "a@1-"]
+    for source in sources[:2]:
+        part = Sampling(
+            num_frames=4, start_seconds=source.start_seconds, end_seconds=source.end_seconds
+        )
+        frames = read_frames(path, part, scale=tiny_backbone.preprocessing.scaled_size)
+        expected = tiny_backbone.encode(tiny_backbone.preprocessing.centre(frames.data))
+        found = store.read(source.key)
+        np.testing.assert_array_equal(found.values, expected.astype(np.float16))
+        np.testing.assert_array_equal(found.pts_seconds, frames.pts_seconds)
+    assert store.read("a@0-1").pts_seconds.max() < 1 <= store.read("a@1-").pts_seconds.min()
+    (failure,) = done.failures
+    assert failure["key"] == "a@9-"
+    assert "from 9 s chooses nothing" in failure["reason"]
+    again = extract_missing(sources[:2], store, tiny_backbone, FOUR)
+    assert (again.num_extracted, again.num_skipped) == (0, 2)
+    assert store.failures() == done.failures
+
+
+def test_a_folder_of_pictures_is_extracted_like_a_video(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone
+) -> None:
+    folder = tmp_path / "frames" / "run" / "ido"
+    folder.mkdir(parents=True)
+    for index, pixels in enumerate(read_frames(videos / "run/ido.avi").data):
+        Image.fromarray(pixels).save(folder / f"frame{index}.png")
+    options = {"backbone": tiny_backbone, "sampling": FOUR}
+    video = extract_to_store([videos / "run"], tmp_path / "a", **options).store  # type: ignore[arg-type]
+    done = extract_to_store([tmp_path / "frames"], tmp_path / "b", **options)  # type: ignore[arg-type]
+    assert done.store.keys() == ["run/ido"]
+    found, expected = done.store.read("run/ido"), video.read("ido")
+    np.testing.assert_array_equal(found.pts_seconds, expected.pts_seconds)
+    np.testing.assert_allclose(found.values, expected.values, atol=0.04)  # chroma
+    assert found.provenance["source"]["size_bytes"] == sum(
+        file.stat().st_size for file in folder.iterdir()
+    )
+    again = extract_to_store([tmp_path / "frames"], tmp_path / "b", **options)  # type: ignore[arg-type]
+    assert (again.num_extracted, again.num_skipped) == (0, 1)
+    Image.new("RGB", (64, 48)).save(folder / "frame3.png")
+    again = extract_to_store([tmp_path / "frames"], tmp_path / "b", **options)  # type: ignore[arg-type]
+    assert again.num_extracted == 1
+    alone = extract_to_store([folder], tmp_path / "c", **options)  # type: ignore[arg-type]
+    assert alone.store.keys() == ["ido"]
 
 
 def test_two_videos_of_one_name_are_refused_before_any_work(

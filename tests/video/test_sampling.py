@@ -134,6 +134,34 @@ def test_choose_frames_follows_the_sampling(sampling: Sampling, chosen: list[int
     assert choose_frames(np.array([0.0, 1.0, 1.2, 1.4]), sampling).tolist() == chosen
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "chosen"),
+    [
+        (None, None, [0, 1, 2, 3]),
+        (0.5, None, [1, 2, 3]),
+        (None, 1.5, [0, 1, 2]),
+        (0.5, 1.0, [1]),
+        (0.50005, 1.0, [1]),  # within the tolerance of a time that is a sum of fractions
+        (0.6, 0.9, []),
+        (9.0, None, []),
+        (None, -1.0, []),
+    ],
+)
+def test_only_frames_within_the_part_are_chosen(
+    start: float | None, end: float | None, chosen: list[int]
+) -> None:
+    times = np.array([0.0, 0.5, 1.0, 1.5])
+    sampling = Sampling(start_seconds=start, end_seconds=end)
+    assert choose_frames(times, sampling).tolist() == chosen
+
+
+def test_the_rule_chooses_within_the_part() -> None:
+    times = np.arange(100) / 10
+    part = {"start_seconds": 2.0, "end_seconds": 4.0}
+    assert choose_frames(times, Sampling(num_frames=2, **part)).tolist() == [25, 35]
+    assert choose_frames(times, Sampling(rate_fps=1, **part)).tolist() == [20, 30]
+
+
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(num_frames=2), Sampling(rate_fps=1)])
 def test_of_no_frames_none_are_chosen(sampling: Sampling) -> None:
     assert choose_frames(np.empty(0), sampling).tolist() == []
