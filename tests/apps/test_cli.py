@@ -375,7 +375,8 @@ def test_a_bad_video_is_reported_at_the_end_and_stops_nothing(
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"failed: {bad}: ")
     (failure,) = json.loads((store / "_failures.json").read_text())
-    assert failure == {"path": str(bad), "reason": line.removeprefix("failed: ")}
+    reason = line.removeprefix("failed: ")
+    assert failure == {"key": "blue/bad", "path": str(bad), "reason": reason}
     entries = {path.stem for path in store.rglob("*.safetensors")}
     assert entries == {"ann_blue", "ann_red"}
 

@@ -117,7 +117,8 @@ def test_a_bad_video_is_left_out_and_reported(
     bad.write_bytes(b"")
     report = evaluate(run_without_bob, f"data.root={other}")
     assert report.num_clips == 3
-    assert report.skipped == [{"path": str(bad), "reason": f"{bad}: is empty (0 bytes)"}]
+    reason = f"{bad}: is empty (0 bytes)"
+    assert report.skipped == [{"key": "red/eve_red", "path": str(bad), "reason": reason}]
 
 
 def test_labels_that_the_model_does_not_know_are_named(

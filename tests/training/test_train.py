@@ -178,6 +178,26 @@ def test_a_changed_video_is_extracted_anew_and_the_others_are_not(
     assert {name for name in after if after[name] != before[name]} == {"red/bob_red.safetensors"}
 
 
+def test_parts_of_videos_are_trained_on_and_one_that_is_not_there_is_left_out_alone(
+    clips: Path, configure: Configure, tmp_path: Path
+) -> None:
+    rows = [
+        f"{clips}/{label}/{group}_{label}.avi,{label},{start},{end}"
+        for label in ("blue", "red")
+        for group in ("ann", "bob", "cid")
+        for start, end in ((0, 0.5), (0.5, 1))
+    ]
+    rows.append(f"{clips}/red/ann_red.avi,red,7,8")
+    manifest = tmp_path / "clips.csv"
+    manifest.write_text("\n".join(["path,label,start,end", *rows]))
+    config = configure(manifest, "data.layout=manifest", SHORT)
+    report = train(config, tmp_path / "run").report
+    assert report.num_clips == 12
+    (skipped,) = report.skipped
+    assert skipped["key"].endswith("red/ann_red@7-8")
+    assert "chooses nothing" in skipped["reason"]
+
+
 def test_a_bad_video_is_left_out_and_reported(
     make_clips: MakeClips, configure: Configure, tmp_path: Path
 ) -> None:
@@ -186,7 +206,8 @@ def test_a_bad_video_is_left_out_and_reported(
     bad.write_bytes(b"")
     done = train(configure(root, SHORT), tmp_path / "run")
     (skipped,) = json.loads((tmp_path / "run" / "report.json").read_text())["skipped"]
-    assert skipped == {"path": str(bad), "reason": f"{bad}: is empty (0 bytes)"}
+    reason = f"{bad}: is empty (0 bytes)"
+    assert skipped == {"key": "red/cid_red", "path": str(bad), "reason": reason}
     assert done.report.num_clips == 5
     assert [fold.num_clips for fold in done.report.folds] == [2, 2, 1]
     assert done.model.training["num_clips"] == 5
