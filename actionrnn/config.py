@@ -27,6 +27,7 @@ PositiveInt = Annotated[int, Field(ge=1, strict=True)]
 Count = Annotated[int, Field(ge=0, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
 Layout = Literal["folder", "ucf101", "manifest", "rendered"]
@@ -39,12 +40,19 @@ Summary = Literal["last", "running_mean", "exponential_mean"]
 
 @dataclass(frozen=True, config=_STRICT_KEYS)
 class Sampling:
-    """Which frames of a video are looked at. Neither field set: every frame."""
+    """Which frames of a video are looked at. No field set: every frame."""
 
     num_frames: PositiveInt | None = None
     """So many frames, spread evenly over the whole clip (cannot stream)."""
     rate_fps: PositiveFloat | None = None
     """The frame shown at each tick of this many ticks per second (can stream)."""
+    start_seconds: FiniteFloat | None = None
+    """Only frames from this time of the video's own clock on; null: from the first."""
+    end_seconds: FiniteFloat | None = None
+    """Only frames before this time of the video's own clock; null: to the last."""
+    keyframes: bool = False
+    """As if the video had no frames but its key frames: many times faster,
+    approximate, as their times are the encoder's choice."""
 
     @model_validator(mode="after")
     def _one_rule(self) -> Sampling:
@@ -55,10 +63,33 @@ class Sampling:
             )
         return self
 
+    @model_validator(mode="after")
+    def _time_goes_on(self) -> Sampling:
+        start, end = self.start_seconds, self.end_seconds
+        if start is not None and end is not None and start >= end:
+            raise ValueError(f"start_seconds ({start:g}) must be less than end_seconds ({end:g})")
+        return self
+
     def __str__(self) -> str:
+        noun = "key frame" if self.keyframes else "frame"
+        text = f"every {noun}"
         if self.num_frames is not None:
-            return f"{self.num_frames} frames evenly"
-        return "every frame" if self.rate_fps is None else f"{self.rate_fps:g} frames/s"
+            text = f"{self.num_frames} {noun}s evenly"
+        elif self.rate_fps is not None:
+            text = f"{self.rate_fps:g} {noun}s/s"
+        start = "" if self.start_seconds is None else f" from {self.start_seconds:g} s"
+        end = "" if self.end_seconds is None else f" until {self.end_seconds:g} s"
+        return text + start + end
+
+
+@dataclass(frozen=True, config=_STRICT_KEYS)
+class VideoLimits:
+    """What one video may take, so that none of them takes the machine down."""
+
+    max_frame_pixels: PositiveInt = 8192 * 8192
+    """Width x height of a frame before scaling; 8K video has half of it."""
+    max_bytes_held: PositiveInt = 4 * 2**30
+    """Of all frames that one call returns, and of a source that is read whole (a pipe)."""
 
 
 @dataclass(frozen=True, config=_STRICT_KEYS)

@@ -1,0 +1,126 @@
+"""A decoded picture becomes RGB as it is shown, scaled on the way.
+
+The conversion is FFmpeg's own scale filter, so unscaled pixels are those of the ffmpeg command,
+bit for bit, at every depth and chroma subsampling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import av
+import numpy as np
+from av.filter import Graph
+from av.sidedata.sidedata import Type
+from numpy.typing import NDArray
+
+from actionrnn.errors import VideoError
+from actionrnn.video.opening import Source, require_pixels
+
+Scale = Callable[[int, int], tuple[int, int]]
+"""(width, height) of the source, as shown -> (width, height) wanted."""
+
+# Unscaled, the ffmpeg command's own flags; scaled, colours rounded as exactly as FFmpeg can.
+_PLAIN = "bicubic"
+_EXACT = "bicubic+accurate_rnd+full_chroma_int"
+
+
+class Converter:
+    """Decoder's frame -> RGB (H, W, 3), as it is shown; all frames in the size of the first."""
+
+    def __init__(self, source: Source, scale: Scale | None, width: int, height: int) -> None:
+        self._source = source
+        self._scale = scale
+        self._stored = (width, height)  # pixels, before turning; 0: the first frame's
+        self._graph: Graph | None = None
+        self._graph_is_for: tuple[object, ...] = ()
+        self._wanted = (0, 0)
+
+    def __call__(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
+        """A view of memory that is valid as long as it is held.
+
+        Raises:
+            VideoError: the frame is too large, or has a format that cannot be converted.
+        """
+        require_pixels(picture.width, picture.height, self._source)
+        matrix = display_matrix(picture)
+        kind = (
+            *(picture.width, picture.height, picture.format.name),
+            *(int(picture.colorspace), int(picture.color_range), matrix),
+        )
+        try:
+            if self._graph is None or kind != self._graph_is_for:
+                self._graph = self._make_graph(picture, is_transposed(matrix))
+                self._graph_is_for = kind
+            self._graph.push(picture)
+            rgb = self._graph.pull()
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise VideoError(
+                f"{self._source.name}: frames of the format {picture.format.name} cannot be "
+                f"converted to RGB ({error}); re-encode it"
+            ) from None
+        assert isinstance(rgb, av.VideoFrame)
+        width, height = self._wanted
+        plane = rgb.planes[0]
+        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        pixels = lines[:height, : 3 * width].reshape(height, width, 3)
+        return _oriented(pixels, matrix)
+
+    def _make_graph(self, picture: av.VideoFrame, transposed: bool) -> Graph:
+        self._stored = width, height = _either(self._stored, (picture.width, picture.height))
+        if self._scale is not None:
+            shown = self._scale(height, width) if transposed else self._scale(width, height)
+            width, height = shown[::-1] if transposed else shown
+        self._wanted = width, height
+        flags = _PLAIN if (width, height) == (picture.width, picture.height) else _EXACT
+        graph = Graph()
+        graph.threads = 1
+        filters = [
+            graph.add(
+                "buffer",
+                f"video_size={picture.width}x{picture.height}:pix_fmt={picture.format.name}:"
+                f"time_base=1/1000:colorspace={int(picture.colorspace)}:"
+                f"range={int(picture.color_range)}",
+            ),
+            graph.add("scale", f"w={width}:h={height}:flags={flags}"),
+            graph.add("format", "pix_fmts=rgb24"),
+            graph.add("buffersink"),
+        ]
+        graph.link_nodes(*filters).configure()
+        return graph
+
+
+Matrix = tuple[int, int, int, int]
+_UPRIGHT: Matrix = (1, 0, 0, 1)
+
+
+def display_matrix(picture: av.VideoFrame) -> Matrix:
+    """The signs of a, b, c, d: a stored point (x, y) is shown at (ax + cy, bx + dy)."""
+    side_data: Mapping[Any, Any] = picture.side_data
+    data = side_data.get(Type.DISPLAYMATRIX)
+    if data is None:
+        return _UPRIGHT
+    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+    largest = max(abs(a), abs(b), abs(c), abs(d))
+    if largest == 0:
+        return _UPRIGHT
+    a, b, c, d = (round(value / largest) for value in (a, b, c, d))
+    is_quarter_turn = abs(a * d - b * c) == 1 and abs(a) + abs(b) == 1 == abs(c) + abs(d)
+    return (a, b, c, d) if is_quarter_turn else _UPRIGHT
+
+
+def is_transposed(matrix: Matrix) -> bool:
+    """Whether width and height change places."""
+    return matrix[0] == 0
+
+
+def _oriented(pixels: NDArray[np.uint8], matrix: Matrix) -> NDArray[np.uint8]:
+    a, b, c, d = matrix
+    if is_transposed(matrix):
+        pixels, a, d = pixels.transpose(1, 0, 2), c, b
+    return pixels[::d, ::a]
+
+
+def _either(size: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return size if size[0] > 0 and size[1] > 0 else other
