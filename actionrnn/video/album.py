@@ -20,7 +20,9 @@ class Album:
         self._source = source
         self._table = table
         self._wanted = wanted  # (T,), never falling; a picture may be wanted twice
-        self._missing = set(wanted.tolist())
+        self._missing: dict[int, list[int]] = {}  # tick -> its places in the array
+        for place, tick in enumerate(wanted.tolist()):
+            self._missing.setdefault(tick, []).append(place)
         self._data: NDArray[np.uint8] | None = None
         self._lock = threading.Lock()
 
@@ -45,9 +47,8 @@ class Album:
                 self._data = self._allocate(picture)
         if picture.shape != self._data.shape[1:]:
             raise VideoError(f"{self._source.name}: turns within the video; re-encode it")
-        first, stop = np.searchsorted(self._wanted, [tick, tick + 1])
-        self._data[first:stop] = picture
-        self._missing.discard(tick)
+        for place in self._missing.pop(tick):
+            self._data[place] = picture
 
     def frames(self) -> Frames:
         """All of it; nothing may be missing."""

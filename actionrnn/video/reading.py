@@ -20,7 +20,7 @@ from actionrnn.video.converting import Converter, Scale, display_matrix, is_tran
 from actionrnn.video.frames import Frame, Frames
 from actionrnn.video.opening import Source, VideoSource, container_of, locate, open_stream
 from actionrnn.video.sampling import choose_frames
-from actionrnn.video.seeking import decode_by_seeking, threads_for
+from actionrnn.video.seeking import decode_by_counting, decode_by_seeking, threads_for
 from actionrnn.video.timetable import (
     Ticks,
     Timetable,
@@ -137,9 +137,13 @@ def read_frames(
         declared = _Declared.of(stream)
         table = read_timetable(stream)
         wanted = _choose(source, table, sampling) if declared.enough(table) else None
-        if wanted is not None and table.is_exact:
+        if wanted is not None:
             album = Album(source, table, wanted)
-            if decode_by_seeking(source, stream, table, album, scale, num_threads):
+            if table.is_exact and decode_by_seeking(
+                source, stream, table, album, scale, num_threads
+            ):
+                return album.frames()
+            if table.is_one_by_one and decode_by_counting(source, stream, table, album, scale):
                 return album.frames()
     if wanted is not None:
         frames = _decode_in_order(source, table, wanted, scale, num_threads)

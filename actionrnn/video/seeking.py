@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 from actionrnn.video.album import Album
 from actionrnn.video.converting import Converter, Scale
 from actionrnn.video.opening import Source, container_of, open_stream
-from actionrnn.video.timetable import Ticks, Timetable, packets_of
+from actionrnn.video.timetable import Ticks, Timetable
 
 # Jumping to the next key frame costs about as much as decoding on over so many frames.
 SEEK_COST_FRAMES = 4
@@ -112,6 +112,51 @@ def decode_by_seeking(
         return all(list(pool.map(read, [stream] + [None] * (num_readers - 1))))
 
 
+def decode_by_counting(
+    source: Source, stream: VideoStream, table: Timetable, album: Album, scale: Scale | None
+) -> bool:
+    """Fill the album from a file whose packets do not say when their frames are shown.
+
+    The decoder holds one frame back, so packet n (from 0) makes it give out frame n - 1 in
+    the order of display, or nothing if that is a B-frame and skipped. It must work with one
+    thread, as threads hold back more.
+
+        packet       0:I  1:P  2:B  3:B  4:P
+        frame out         0    1    2    3   and 4 at the end
+
+    Packed B-frames reach the decoder a packet early and are lost if the one before them is
+    skipped, so that one is decoded as well.
+    """
+    context = stream.codec_context
+    context.thread_count = 1
+    converter = Converter(source, scale, context.width, context.height)
+    ticks = table.ticks.tolist()
+    last = max(place for place, tick in enumerate(ticks) if album.wants(tick))
+    place = -1
+    try:
+        container_of(stream).seek(ticks[0], stream=stream)
+        for packet in container_of(stream).demux(stream):
+            if not packet.size:
+                continue
+            is_wanted = place >= 0 and album.wants(ticks[place])
+            is_needed = is_wanted or album.wants(ticks[min(place + 1, last)])
+            context.skip_frame = "DEFAULT" if is_needed else "NONREF"
+            pictures = packet.decode()
+            if is_wanted and len(pictures) == 1 and not pictures[0].is_corrupt:
+                album.add(ticks[place], converter(pictures[0]))
+            elif is_wanted or len(pictures) > (place >= 0):
+                return False
+            place += 1
+            if place > last:
+                return not album.missing
+        for picture in context.decode(None):
+            if album.wants(ticks[-1]):
+                album.add(ticks[-1], converter(picture))
+    except (av.FFmpegError, OSError):
+        return False
+    return place == len(ticks) - 1 and not album.missing
+
+
 def _decode_run(stream: VideoStream, run: Run, album: Album, converter: Converter) -> bool:
     """Whether all wanted frames of the run were found, from an intact key frame on."""
     try:
@@ -135,16 +180,16 @@ def _decode_run(stream: VideoStream, run: Run, album: Album, converter: Converte
 def _frames_of_run(stream: VideoStream, wanted: frozenset[int]) -> Iterator[av.VideoFrame]:
     """Decode until each wanted packet went in; frames that nobody wants or needs are skipped."""
     context = stream.codec_context
-    may_skip = context.field_order in _PROGRESSIVE
+    may_skip = context.has_b_frames and context.field_order in _PROGRESSIVE
     coming = set(wanted)
-    for packet in packets_of(stream):
+    for packet in container_of(stream).demux(stream):
         if not packet.size:
             continue
-        is_wanted = packet.pts in coming
+        tick = packet.pts
         if may_skip:
-            context.skip_frame = "DEFAULT" if is_wanted else "NONREF"
+            context.skip_frame = "DEFAULT" if tick in coming else "NONREF"
         yield from packet.decode()
-        coming.discard(packet.pts)
+        coming.discard(tick)
         if not coming:
             break
     context.skip_frame = "DEFAULT"

@@ -6,7 +6,7 @@ import contextlib
 import heapq
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
@@ -45,6 +45,9 @@ class Timetable:
     is_exact: bool
     """Whether each packet said itself when its frame is shown, so that a frame
     is known by its time wherever decoding begins."""
+    is_one_by_one: bool = False
+    """Whether the n-th packet makes the decoder give out frame n - 1 (MPEG-4 with
+    B-frames in AVI, which stores no display times)."""
 
     def __len__(self) -> int:
         return len(self.ticks)
@@ -57,23 +60,30 @@ class Timetable:
 
 def read_timetable(stream: VideoStream) -> Timetable:
     """The timetable of the packets; decodes nothing, and ends where a truncated file ends."""
+    packets = []
+    with contextlib.suppress(av.FFmpegError, OSError):
+        for packet in container_of(stream).demux(stream):
+            if packet.size and not packet.is_discard:
+                packets.append((packet.pts, packet.dts, packet.is_keyframe))
     clock = Clock(stream)
-    found, says_all = [], True
-    for packet in packets_of(stream, clock):
-        if packet.is_discard or not packet.size:
-            continue
-        tick = packet.pts if packet.pts is not None else packet.dts
-        says_all = says_all and packet.pts is not None
+    found = []
+    for pts, dts, is_keyframe in packets:
+        shift = clock.shift(dts)
+        tick = pts if pts is not None else dts
         if tick is not None:
-            found.append((tick, packet.is_keyframe))
+            found.append((tick + shift, is_keyframe))
     ticks = [tick for tick, _ in found]
+    context = stream.codec_context
+    depth = context.reorder_depth
     is_exact = (
-        says_all
+        all(pts is not None for pts, _, _ in packets)
         and not clock.jumped
         and len(set(ticks)) == len(ticks)
-        and (_stores_display_times(stream) or ticks == sorted(ticks))
+        and (_stores_display_times(stream) or (depth == 0 and ticks == sorted(ticks)))
     )
-    return make_timetable(stream, found, is_exact=is_exact)
+    table = make_timetable(stream, found, is_exact=is_exact)
+    is_one_by_one = context.name == "mpeg4" and depth == 1 and not clock.jumped
+    return replace(table, is_one_by_one=is_one_by_one and len(found) == len(packets))
 
 
 def decode_timetable(stream: VideoStream) -> Timetable:
@@ -123,33 +133,17 @@ class Clock:
         self._last: int | None = None
         self._shift = 0
 
-    def correct(self, packet: av.Packet[VideoStream]) -> None:
-        """Write the packet's times on the clock of the first packet."""
-        if packet.dts is None:
-            return
-        dts = packet.dts + self._shift
-        if self._last is not None and dts < self._last - self._furthest_fall:
+    def shift(self, dts: int | None) -> int:
+        """What to add to the times of the next packet, whose decoding time this is."""
+        if dts is None:
+            return self._shift
+        last, now = self._last, dts + self._shift
+        if last is not None and now < last - self._furthest_fall:
             self.jumped = True
-            self._shift += self._last + self._step - dts
-            dts = self._last + self._step
-        self._last = dts
-        if self._shift:
-            packet.dts = min(dts, _LAST_TICK)
-            if packet.pts is not None:
-                packet.pts = min(packet.pts + self._shift, _LAST_TICK)
-
-
-def packets_of(stream: VideoStream, clock: Clock | None = None) -> Iterator[av.Packet[VideoStream]]:
-    """The stream's packets, and an empty one that flushes; until a truncated file ends."""
-    clock = clock or Clock(stream)
-    packets = container_of(stream).demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, av.FFmpegError, OSError):
-            return
-        clock.correct(packet)
-        yield packet
+            self._shift += last + self._step - now
+            now = last + self._step
+        self._last = now
+        return self._shift
 
 
 def time_base_of(stream: VideoStream) -> Fraction:
@@ -179,9 +173,24 @@ def _stores_display_times(stream: VideoStream) -> bool:
 
 def _decoded(stream: VideoStream) -> Iterator[av.VideoFrame]:
     """Decode on past damaged packets; what the decoder holds comes out at the end."""
-    for packet in packets_of(stream):
-        if packet.size:
+    for packet in _packets_on_one_clock(stream):
+        if packet.size:  # an empty one would end the decoding
             with contextlib.suppress(av.FFmpegError, OSError):
                 yield from packet.decode()
     with contextlib.suppress(av.FFmpegError, OSError):
         yield from stream.codec_context.decode(None)
+
+
+def _packets_on_one_clock(stream: VideoStream) -> Iterator[av.Packet[VideoStream]]:
+    """The stream's packets, until a truncated file ends."""
+    clock = Clock(stream)
+    with contextlib.suppress(av.FFmpegError, OSError):
+        for packet in container_of(stream).demux(stream):
+            if shift := clock.shift(packet.dts):
+                packet.pts = _shifted(packet.pts, shift)
+                packet.dts = _shifted(packet.dts, shift)
+            yield packet
+
+
+def _shifted(tick: int | None, shift: int) -> int | None:
+    return None if tick is None else min(tick + shift, _LAST_TICK)
