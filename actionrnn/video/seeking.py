@@ -45,9 +45,9 @@ def plan_runs(table: Timetable, wanted: Ticks) -> list[Run]:
     Key frames at 0, 10 and 20; wanted are 3, 9, 11 and 27: one run from 0 takes 3, 9 and 11
     (from 9 it is nearer to decode on than to jump to 10), another from 20 takes 27.
     """
-    keys = np.flatnonzero(table.is_keyframe)
+    keys = np.union1d(0, np.flatnonzero(table.is_keyframe))
     places = np.unique(np.searchsorted(table.ticks, wanted))
-    begins = keys[np.maximum(np.searchsorted(keys, places, side="right") - 1, 0)]
+    begins = keys[np.searchsorted(keys, places, side="right") - 1]
     runs: list[list[int]] = []  # [key, wanted, wanted, ...], places in the table
     for begin, place in zip(begins.tolist(), places.tolist(), strict=True):
         if runs and (begin <= runs[-1][0] or begin <= runs[-1][-1] + SEEK_COST_FRAMES):
