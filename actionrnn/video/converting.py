@@ -1,7 +1,9 @@
 """A decoded picture becomes RGB as it is shown, scaled on the way.
 
-The conversion is FFmpeg's own scale filter, so unscaled pixels are those of the ffmpeg command,
-bit for bit, at every depth and chroma subsampling.
+Unscaled it goes through FFmpeg's scale filter, so the pixels are those of the ffmpeg command, bit
+for bit. The filter takes chroma samples to lie where most decoders of old put them, whatever the
+stream says; swscale alone heeds the stream, which at sharp edges of 10-bit video makes another
+picture. When the frame is scaled there is nothing to be identical with, and swscale is used.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import av
 import numpy as np
 from av.filter import Graph
 from av.sidedata.sidedata import Type
+from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from actionrnn.errors import VideoError
@@ -23,7 +26,7 @@ Scale = Callable[[int, int], tuple[int, int]]
 
 # Unscaled, the ffmpeg command's own flags; scaled, colours rounded as exactly as FFmpeg can.
 _PLAIN = "bicubic"
-_EXACT = "bicubic+accurate_rnd+full_chroma_int"
+_EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
 class Converter:
@@ -33,9 +36,9 @@ class Converter:
         self._source = source
         self._scale = scale
         self._stored = (width, height)  # pixels, before turning; 0: the first frame's
+        self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
         self._graph: Graph | None = None
         self._graph_is_for: tuple[object, ...] = ()
-        self._wanted = (0, 0)
 
     def __call__(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
         """A view of memory that is valid as long as it is held.
@@ -45,50 +48,62 @@ class Converter:
         """
         require_pixels(picture.width, picture.height, self._source)
         matrix = display_matrix(picture)
-        kind = (
-            *(picture.width, picture.height, picture.format.name),
-            *(int(picture.colorspace), int(picture.color_range), matrix),
-        )
+        width, height = self._wanted_size(picture, is_transposed(matrix))
         try:
-            if self._graph is None or kind != self._graph_is_for:
-                self._graph = self._make_graph(picture, is_transposed(matrix))
-                self._graph_is_for = kind
-            self._graph.push(picture)
-            rgb = self._graph.pull()
+            if (width, height) == (picture.width, picture.height):
+                rgb = self._convert(picture)
+            else:
+                rgb = self._reformatter.reformat(
+                    picture, width, height, "rgb24", interpolation=_EXACT, threads=1
+                )
         except (av.FFmpegError, OSError, ValueError) as error:
             raise VideoError(
                 f"{self._source.name}: frames of the format {picture.format.name} cannot be "
-                f"converted to RGB ({error}); re-encode it"
+                f"converted to {width} x {height} RGB ({error}); re-encode it"
             ) from None
-        assert isinstance(rgb, av.VideoFrame)
-        width, height = self._wanted
         plane = rgb.planes[0]
         lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-        pixels = lines[:height, : 3 * width].reshape(height, width, 3)
-        return _oriented(pixels, matrix)
+        return _oriented(lines[:height, : 3 * width].reshape(height, width, 3), matrix)
 
-    def _make_graph(self, picture: av.VideoFrame, transposed: bool) -> Graph:
-        self._stored = width, height = _either(self._stored, (picture.width, picture.height))
-        if self._scale is not None:
-            shown = self._scale(height, width) if transposed else self._scale(width, height)
-            width, height = shown[::-1] if transposed else shown
-        self._wanted = width, height
-        flags = _PLAIN if (width, height) == (picture.width, picture.height) else _EXACT
-        graph = Graph()
-        graph.threads = 1
-        filters = [
-            graph.add(
-                "buffer",
-                f"video_size={picture.width}x{picture.height}:pix_fmt={picture.format.name}:"
-                f"time_base=1/1000:colorspace={int(picture.colorspace)}:"
-                f"range={int(picture.color_range)}",
-            ),
-            graph.add("scale", f"w={width}:h={height}:flags={flags}"),
-            graph.add("format", "pix_fmts=rgb24"),
-            graph.add("buffersink"),
-        ]
-        graph.link_nodes(*filters).configure()
-        return graph
+    def _wanted_size(self, picture: av.VideoFrame, transposed: bool) -> tuple[int, int]:
+        """Width and height before turning."""
+        if min(self._stored) <= 0:
+            self._stored = picture.width, picture.height
+        width, height = self._stored
+        if self._scale is None:
+            return width, height
+        shown = self._scale(height, width) if transposed else self._scale(width, height)
+        return shown[::-1] if transposed else shown
+
+    def _convert(self, picture: av.VideoFrame) -> av.VideoFrame:
+        is_for = (
+            *(picture.width, picture.height, picture.format.name),
+            *(int(picture.colorspace), int(picture.color_range)),
+        )
+        if self._graph is None or is_for != self._graph_is_for:
+            self._graph, self._graph_is_for = _make_graph(picture), is_for
+        self._graph.push(picture)
+        rgb = self._graph.pull()
+        assert isinstance(rgb, av.VideoFrame)
+        return rgb
+
+
+def _make_graph(picture: av.VideoFrame) -> Graph:
+    graph = Graph()
+    graph.threads = 1
+    filters = [
+        graph.add(
+            "buffer",
+            f"video_size={picture.width}x{picture.height}:pix_fmt={picture.format.name}:"
+            f"time_base=1/1000:colorspace={int(picture.colorspace)}:"
+            f"range={int(picture.color_range)}",
+        ),
+        graph.add("scale", f"flags={_PLAIN}"),
+        graph.add("format", "pix_fmts=rgb24"),
+        graph.add("buffersink"),
+    ]
+    graph.link_nodes(*filters).configure()
+    return graph
 
 
 Matrix = tuple[int, int, int, int]
@@ -120,7 +135,3 @@ def _oriented(pixels: NDArray[np.uint8], matrix: Matrix) -> NDArray[np.uint8]:
     if is_transposed(matrix):
         pixels, a, d = pixels.transpose(1, 0, 2), c, b
     return pixels[::d, ::a]
-
-
-def _either(size: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
-    return size if size[0] > 0 and size[1] > 0 else other
