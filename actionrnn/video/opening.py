@@ -112,7 +112,7 @@ def _open_container(source: Source) -> InputContainer:
     target: Any = source.target
     if isinstance(target, bytes):
         target = io.BytesIO(target)
-    options = {"max_pixels": str(source.limits.max_frame_pixels)}
+    options = {}
     timeout = (OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS) if source.is_address else None
     if source.is_address and str(source.target).startswith("rtsp"):
         options["rtsp_transport"] = "tcp"  # packets lost on the way are broken frames
