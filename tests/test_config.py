@@ -232,6 +232,12 @@ def test_two_sampling_rules_exclude_each_other() -> None:
         parse_config({"sampling": {"num_frames": 8, "rate_fps": 4}})
 
 
+@pytest.mark.parametrize("end", [1, 2])
+def test_a_range_must_not_end_before_it_begins(end: int) -> None:
+    with pytest.raises(ConfigError, match=rf"start_seconds \(2\) must be less .* \({end}\)"):
+        parse_config({"sampling": {"start_seconds": 2, "end_seconds": end}})
+
+
 @pytest.mark.parametrize(
     ("pattern", "reason"),
     [("^[a-z]+_", r"needs a bracket: \(\.\.\.\)"), ("([a-z", "group_pattern")],
@@ -249,6 +255,12 @@ def test_a_group_pattern_must_be_a_regular_expression_with_a_bracket(
         (Sampling(), "every frame"),
         (Sampling(num_frames=16), "16 frames evenly"),
         (Sampling(rate_fps=12.5), "12.5 frames/s"),
+        (Sampling(keyframes=True), "every key frame"),
+        (Sampling(rate_fps=2, start_seconds=1.5), "2 frames/s from 1.5 s"),
+        (
+            Sampling(num_frames=8, keyframes=True, start_seconds=0, end_seconds=10),
+            "8 key frames evenly from 0 s until 10 s",
+        ),
     ],
 )
 def test_a_sampling_names_itself_in_words(sampling: Sampling, text: str) -> None:

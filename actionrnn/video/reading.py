@@ -173,14 +173,19 @@ def iter_frames(
     Takes what `read_frames` takes; an address or a pipe may go on for ever.
 
     Raises:
-        VideoError: the video is missing, empty, no video, too large, or has sound only.
+        VideoError: the video is missing, empty, no video, too large, has sound only, or no
+            frame of it can be decoded.
     """
     source = locate(path, limits)
     with open_stream(source, num_threads) as stream:
         time_base = time_base_of(stream)
         to_rgb = _converter(source, stream, scale)
+        came = False
         for picture, tick in timed_frames(stream):
+            came = True
             yield Frame(np.array(to_rgb(picture), order="C"), float(tick * time_base))
+        if not came:
+            raise _nothing_decodable(source)
 
 
 def _choose(source: Source, table: Timetable, sampling: Sampling) -> Ticks:
@@ -249,7 +254,7 @@ def _collect(
                 f"{size_bytes} bytes of frames; set sampling.end_seconds, or use iter_frames"
             )
     if not found:
-        raise VideoError(f"{source.name}: no frame can be decoded; check what it sends")
+        raise _nothing_decodable(source)
     table = make_timetable(stream, found, is_exact=False)
     wanted = _choose(source, table, sampling)
     album = Album(source, table, wanted)
@@ -284,9 +289,7 @@ class _Declared:
     def require_enough(self, source: Source, table: Timetable) -> None:
         """Raise a VideoError that says how much was readable, if it is too little."""
         if len(table) == 0:
-            raise VideoError(
-                f"{source.name}: no frame can be decoded; re-encode it or leave it out"
-            )
+            raise _nothing_decodable(source)
         if self.enough(table):
             return
         found = f"{len(table)} of {self.num_frames} frames"
@@ -296,6 +299,10 @@ class _Declared:
             f"{source.name}: is truncated or damaged: {found} can be decoded "
             f"(at least {LEAST_DECODABLE_FRACTION:.0%} are needed); get the whole file"
         )
+
+
+def _nothing_decodable(source: Source) -> VideoError:
+    return VideoError(f"{source.name}: no frame can be decoded; re-encode it or leave it out")
 
 
 def _declared_seconds(stream: VideoStream) -> float | None:

@@ -263,8 +263,32 @@ def test_bad_input_is_one_line_with_the_file_and_the_reason(
 
 
 def test_a_video_without_a_decodable_frame_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(VideoError, match=r"junk\.avi: no frame can be decoded"):
-        read_frames(junk(tmp_path))
+    for read in (read_frames, lambda path: next(iter_frames(path))):
+        with pytest.raises(VideoError, match=r"junk\.avi: no frame can be decoded"):
+            read(junk(tmp_path))
+
+
+@pytest.mark.parametrize("sampling", [Sampling(start_seconds=5.0), Sampling(end_seconds=-1.0)])
+def test_a_range_without_frames_is_refused_with_the_times_that_there_are(
+    encode_video: EncodeVideo, sampling: Sampling
+) -> None:
+    path = encode_video("a.avi", grey_steps(25))
+    with pytest.raises(VideoError, match=r"chooses nothing; its frames are at 0\.000 to 0\.960 s"):
+        read_frames(path, sampling)
+
+
+def test_a_range_of_a_video_is_cut_out_before_frames_are_chosen(encode_video: EncodeVideo) -> None:
+    path = encode_video("a.mp4", grey_steps(40), "h264")
+    sampling = Sampling(num_frames=4, start_seconds=0.4, end_seconds=0.8)
+    assert grey_levels(read_frames(path, sampling)) == [11, 13, 16, 18]
+
+
+def test_key_frames_alone_are_found_where_the_encoder_put_them(encode_video: EncodeVideo) -> None:
+    path = encode_video("a.mp4", grey_steps(40), "h264")  # one at the beginning
+    assert grey_levels(read_frames(path, Sampling(keyframes=True))) == [0]
+    assert grey_levels(read_frames(path, Sampling(keyframes=True, num_frames=3))) == [0, 0, 0]
+    path = encode_video("b.avi", grey_steps(40), "mjpeg")  # nothing else
+    assert grey_levels(read_frames(path, Sampling(keyframes=True))) == list(range(40))
 
 
 def cut(path: Path, part: float) -> Path:
