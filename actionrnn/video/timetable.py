@@ -81,9 +81,14 @@ def read_timetable(stream: VideoStream) -> Timetable:
         and len(set(ticks)) == len(ticks)
         and (_stores_display_times(stream) or (depth == 0 and ticks == sorted(ticks)))
     )
+    is_one_by_one = (
+        not is_exact
+        and (context.name, depth) == ("mpeg4", 1)
+        and not clock.jumped
+        and len(found) == len(packets)
+    )
     table = make_timetable(stream, found, is_exact=is_exact)
-    is_one_by_one = context.name == "mpeg4" and depth == 1 and not clock.jumped
-    return replace(table, is_one_by_one=is_one_by_one and len(found) == len(packets))
+    return replace(table, is_one_by_one=is_one_by_one)
 
 
 def decode_timetable(stream: VideoStream) -> Timetable:
