@@ -11,6 +11,7 @@ the spot by the ffmpeg command of imageio-ffmpeg, and kept where --videos says.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import json
 import os
@@ -113,6 +114,8 @@ class Row:
     rival: str
     ratio: float
     """The rival's median over ours."""
+    cpu_ratio: float
+    """The same of processor time: what is left of the ratio on a busy machine."""
     ours_seconds: float
     rival_seconds: float
     frames: str
@@ -217,36 +220,66 @@ def places_of(path: Path, sampling: Sampling) -> list[int]:
     return choose_frames(table.pts_seconds, sampling, table.is_keyframe).tolist()
 
 
+@dataclass(frozen=True)
+class Timing:
+    """Of one call: by the clock, and of all its threads together."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+def timed(job: Callable[[], Pictures]) -> tuple[Pictures, Timing]:
+    start, cpu_start = time.perf_counter(), time.process_time()
+    pictures = job()
+    return pictures, Timing(time.perf_counter() - start, time.process_time() - cpu_start)
+
+
+def median(timings: list[Timing]) -> Timing:
+    return Timing(
+        statistics.median(timing.seconds for timing in timings),
+        statistics.median(timing.cpu_seconds for timing in timings),
+    )
+
+
 def run(case: Case, path: Path, rivals: dict[str, Rival], repeats: int) -> list[Row]:
     places = places_of(path, case.rivals_sampling or case.sampling)
-    ours_seconds: list[float] = []
-    seconds: dict[str, list[float]] = {name: [] for name in rivals}
-    same: dict[str, str] = {}
-    for repeat in range(repeats):
-        start = time.perf_counter()
-        ours = read_frames(path, case.sampling).data
-        ours_seconds.append(time.perf_counter() - start)
-        for name, read in rivals.items():
-            if same.get(name) == "failed":
+    ours_timings: list[Timing] = []
+    timings: dict[str, list[Timing]] = {name: [] for name in rivals}
+    verdicts: dict[str, str] = {}
+    for _ in range(repeats):
+        ours, timing = timed(lambda: read_frames(path, case.sampling).data)
+        ours_timings.append(timing)
+        for name, read in list(rivals.items()):
+            if verdicts.get(name) == "failed":
                 continue
-            start = time.perf_counter()
             try:
-                theirs = read(path, places)
+                theirs, timing = timed(functools.partial(read, path, places))
             except Exception as error:
-                same[name] = "failed"
+                verdicts[name] = "failed"
                 print(f"{case.name}: {name} failed: {str(error).splitlines()[0]}")
                 continue
-            seconds[name].append(time.perf_counter() - start)
-            if repeat == 0:
-                same[name] = verdict_on(case, ours, theirs)
+            timings[name].append(timing)
+            verdicts.setdefault(name, verdict_on(case, ours, theirs))
             del theirs
         del ours
-    ours_median = statistics.median(ours_seconds)
-    medians = {name: statistics.median(times) for name, times in seconds.items() if times}
-    return [
-        Row(case.name, name, median / ours_median, ours_median, median, same[name])
-        for name, median in medians.items()
-    ]
+    mine = median(ours_timings)
+    rows = []
+    for name in rivals:
+        if verdicts[name] == "failed":
+            continue
+        rivals_median = median(timings[name])
+        rows.append(
+            Row(
+                case.name,
+                name,
+                ratio=rivals_median.seconds / mine.seconds,
+                cpu_ratio=rivals_median.cpu_seconds / mine.cpu_seconds,
+                ours_seconds=mine.seconds,
+                rival_seconds=rivals_median.seconds,
+                frames=verdicts[name],
+            )
+        )
+    return rows
 
 
 def verdict_on(case: Case, ours: Pictures, theirs: Pictures) -> str:
@@ -260,9 +293,10 @@ def verdict_on(case: Case, ours: Pictures, theirs: Pictures) -> str:
 
 
 def print_row(row: Row) -> None:
+    ours_ms, rival_ms = 1000 * row.ours_seconds, 1000 * row.rival_seconds
     print(
-        f"{row.case:40} {row.rival:22} {row.ratio:6.2f} x   ours {1000 * row.ours_seconds:9.1f} ms"
-        f"   rival {1000 * row.rival_seconds:9.1f} ms   {row.frames}",
+        f"{row.case:40} {row.rival:22} {row.ratio:6.2f} x (cpu {row.cpu_ratio:5.2f})"
+        f"   ours {ours_ms:9.1f} ms   rival {rival_ms:9.1f} ms   {row.frames}",
         flush=True,
     )
 
