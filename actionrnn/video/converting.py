@@ -1,7 +1,7 @@
 """A decoded picture becomes RGB as it is shown, scaled on the way.
 
 Unscaled it goes through FFmpeg's scale filter, so the pixels are those of the ffmpeg command, bit
-for bit. The filter takes chroma samples to lie where most decoders of old put them, whatever the
+for bit. The filter seems to take chroma samples to lie where most decoders of old put them, whatever the
 stream says; swscale alone heeds the stream, which at sharp edges of 10-bit video makes another
 picture. When the frame is scaled there is nothing to be identical with, and swscale is used.
 """
