@@ -31,7 +31,9 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            click.echo("interrupted; run the same command again to go on", err=True)
+            click.echo(
+                "interrupted; run the same command again to go on (train: with --resume)", err=True
+            )
             sys.exit(INTERRUPTED)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
@@ -128,7 +130,15 @@ def extract(
 @click.argument("config")
 @_overrides
 @_output_folder
-def train(config: str, overrides: tuple[str, ...], output: Path | None) -> None:
+@click.option("--resume", is_flag=True, help="Go on with an interrupted training.")
+@click.option("--tensorboard", is_flag=True, help="Write the curves for TensorBoard, too.")
+def train(
+    config: str,
+    overrides: tuple[str, ...],
+    output: Path | None,
+    resume: bool,
+    tensorboard: bool,
+) -> None:
     """Train and test a head as CONFIG (a YAML file, or a shipped one's name) says."""
     from rich.console import Console
 
@@ -137,7 +147,9 @@ def train(config: str, overrides: tuple[str, ...], output: Path | None) -> None:
     from actionrnn.training.train import train as run_training
 
     output = output or Path("runs") / Path(config).stem
-    run = run_training(load_config(config, overrides), output)
+    run = run_training(
+        load_config(config, overrides), output, resume=resume, tensorboard=tensorboard
+    )
     Console().print(run.report)
     click.echo(f"model   {output / MODEL_FILE}\nreport  {output / REPORT_FILE}")
 

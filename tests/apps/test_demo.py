@@ -96,7 +96,7 @@ def test_everything_lies_below_the_output_and_is_named(told: tuple[TrainingRun, 
     run, story = told
     files = ["model.safetensors", "report.json", "contact_sheet.png"]
     found = {path.name for path in run.output.iterdir()}
-    assert found == {*files, "config.yaml", "data", "features"}
+    assert found == {*files, "config.yaml", "curve.csv", "data", "features"}
     assert list(run.output.parent.iterdir()) == [run.output]
     for name in files:
         assert str(run.output / name) in story
