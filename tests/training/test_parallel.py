@@ -35,16 +35,14 @@ with parallel.process_group():
 
 def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
     """Shares of 13 clips in batches of 4 or less: one process sometimes gets more."""
-    script = tmp_path / "fit.py"
-    script.write_text(FIT)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    alone = subprocess.Popen([sys.executable, script, tmp_path / "alone"])
+    alone = subprocess.Popen([sys.executable, "-c", FIT, tmp_path / "alone"])
     group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     pair = [
         subprocess.Popen(
-            [sys.executable, script, tmp_path / "pair"],
+            [sys.executable, "-c", FIT, tmp_path / "pair"],
             env={**os.environ, **group, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(2)
