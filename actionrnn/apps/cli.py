@@ -143,6 +143,7 @@ def train(
     from rich.console import Console
 
     from actionrnn.config import load_config
+    from actionrnn.training import parallel
     from actionrnn.training.train import MODEL_FILE, REPORT_FILE
     from actionrnn.training.train import train as run_training
 
@@ -150,6 +151,8 @@ def train(
     run = run_training(
         load_config(config, overrides), output, resume=resume, tensorboard=tensorboard
     )
+    if not parallel.is_first():
+        return
     Console().print(run.report)
     click.echo(f"model   {output / MODEL_FILE}\nreport  {output / REPORT_FILE}")
 

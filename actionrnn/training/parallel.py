@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 def rank() -> int:
     """The number of this process, from 0."""
-    return distributed.get_rank() if _active() else 0
+    return int(os.environ["RANK"]) if _started_by_torchrun() else 0
 
 
 def is_first() -> bool:
@@ -30,16 +31,29 @@ def is_first() -> bool:
 @contextlib.contextmanager
 def process_group() -> Iterator[None]:
     """Join the processes that torchrun started, if it did."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _active():
+    if not _started_by_torchrun() or _active():
         yield
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    distributed.init_process_group(
+        "nccl" if torch.cuda.is_available() else "gloo",
+        timeout=timedelta(days=7),  # the others wait while the first one extracts
+    )
     try:
         yield
     finally:
         distributed.destroy_process_group()
+
+
+@contextlib.contextmanager
+def first_then_others() -> Iterator[None]:
+    """Let the first process do the block before the others do it."""
+    if not is_first():
+        wait_for_all()
+    yield
+    if is_first():
+        wait_for_all()
 
 
 def wait_for_all() -> None:
@@ -68,6 +82,10 @@ def add_gradients(module: nn.Module) -> None:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         distributed.all_reduce(parameter.grad)
+
+
+def _started_by_torchrun() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def _active() -> bool:

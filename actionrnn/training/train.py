@@ -68,10 +68,10 @@ def train(
     output = Path(output)
     seconds: dict[str, float] = {}
     with parallel.process_group(), curve_log(output, tensorboard) as log:
-        with _timed(seconds, "finding clips"):
+        with _timed(seconds, "finding clips"), parallel.first_then_others():
             dataset = open_dataset(config.data)
             make_folds(dataset, config.data)  # an impossible split shows before the extraction
-        with _timed(seconds, "features"):
+        with _timed(seconds, "features"), parallel.first_then_others():
             backbone = load_backbone(config.backbone)
             dataset, sequences, skipped = load_features(dataset, backbone, config, output)
         folds = make_folds(dataset, config.data)
