@@ -29,6 +29,7 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
+Part = Annotated[float, Field(gt=0, le=1)]
 
 Layout = Literal["folder", "ucf101", "manifest", "rendered"]
 Split = Literal["holdout", "leave_one_group_out", "official", "manifest", "none"]
@@ -188,8 +189,23 @@ class TrainConfig:
     """The probability mass that is spread over all classes."""
     clip_norm: PositiveFloat = 1.0
     """The gradient's largest norm."""
+    crop_fraction: Part = 1.0
+    """Each epoch sees a random stretch of every clip, at least this part of it."""
+    keep_fraction: Part = 1.0
+    """... and of that a random subset of the steps, at least this part of them."""
+    ema_decay: Probability = 0.0
+    """Exponential moving average of the weights over steps; 0: the weights themselves."""
+    validation_fraction: Probability = 0.15
+    """The part of the training groups that is held back to choose the best epoch; the test
+    groups never are. 0: nothing is held back, and the last epoch is taken."""
+    patience_epochs: PositiveInt | None = None
+    """Stop when the validation loss has not fallen for so many epochs; null: never."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: bfloat16 on a GPU that has it, else float32."""
     seed: Count = 0
-    """Fixes initial weights, order and dropout."""
+    """Fixes initial weights, order, dropout and augmentation."""
+    seeds: PositiveInt = 1
+    """Train so many times, with seed, seed + 1, ...; the report gives mean and spread."""
 
 
 @dataclass(frozen=True, config=_STRICT_KEYS)
@@ -284,6 +300,9 @@ def _apply_override(merged: dict[str, Any], override: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         value = text
+    quoted = text.startswith(("'", '"'))
+    if isinstance(value, dict) or (isinstance(value, str) and not quoted):
+        value = text  # a name with ` #` or `: ` in it, not a comment or a mapping
     values = merged.setdefault(section, {})
     if not isinstance(values, dict):
         raise ConfigError(f"{section} must be a section, not {values!r}")

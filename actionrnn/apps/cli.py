@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from actionrnn import __version__
 from actionrnn.errors import ActionrnnError
 
 if TYPE_CHECKING:
+    from actionrnn.errors import VideoError
     from actionrnn.recurrent.recognizer import Prediction, Recognizer
 
 INTERRUPTED = 130
@@ -25,7 +27,18 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo(
+                "interrupted; run the same command again to go on (train: with --resume)", err=True
+            )
+            sys.exit(INTERRUPTED)
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        # where other work runs too, threads that spin while they wait cost many times the work
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         debug = "--debug" in sys.argv[1:]
         try:
             return super().main(*args, **kwargs)
@@ -34,13 +47,12 @@ class _Commands(click.Group):
                 raise
             click.echo(f"error: {error}", err=True)
             sys.exit(1)
-        except KeyboardInterrupt:
-            _exit_interrupted()
-
-
-def _exit_interrupted() -> None:
-    click.echo("interrupted; run the same command again to go on", err=True)
-    sys.exit(INTERRUPTED)
+        except OSError as error:
+            if debug:
+                raise
+            place = error.filename2 or error.filename or "output"
+            click.echo(f"error: {place}: {error.strerror}", err=True)
+            sys.exit(1)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -118,16 +130,29 @@ def extract(
 @click.argument("config")
 @_overrides
 @_output_folder
-def train(config: str, overrides: tuple[str, ...], output: Path | None) -> None:
+@click.option("--resume", is_flag=True, help="Go on with an interrupted training.")
+@click.option("--tensorboard", is_flag=True, help="Write the curves for TensorBoard, too.")
+def train(
+    config: str,
+    overrides: tuple[str, ...],
+    output: Path | None,
+    resume: bool,
+    tensorboard: bool,
+) -> None:
     """Train and test a head as CONFIG (a YAML file, or a shipped one's name) says."""
     from rich.console import Console
 
     from actionrnn.config import load_config
+    from actionrnn.training import parallel
     from actionrnn.training.train import MODEL_FILE, REPORT_FILE
     from actionrnn.training.train import train as run_training
 
     output = output or Path("runs") / Path(config).stem
-    run = run_training(load_config(config, overrides), output)
+    run = run_training(
+        load_config(config, overrides), output, resume=resume, tensorboard=tensorboard
+    )
+    if not parallel.is_first():
+        return
     Console().print(run.report)
     click.echo(f"model   {output / MODEL_FILE}\nreport  {output / REPORT_FILE}")
 
@@ -184,10 +209,10 @@ def classify(
         raise click.UsageError("--sheet draws one video; give one file")
     recognizer = load(model, weights=weights)
     num_failed = 0
-    for path in _each_video(videos):
+    for path, problem in _each_video(videos):
         try:
-            if isinstance(path, VideoError):
-                raise path
+            if problem is not None:
+                raise problem
             prediction = _classify_one(recognizer, path, sheet).top(top)
         except VideoError as error:
             num_failed += 1
@@ -199,18 +224,19 @@ def classify(
     sys.exit(1 if num_failed else 0)
 
 
-def _each_video(inputs: tuple[str, ...]) -> Iterator[Any]:
+def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[Path, VideoError | None]]:
+    """Each video, or a folder and why it has none."""
     from actionrnn.errors import VideoError
     from actionrnn.video.reading import find_videos
 
     for item in map(Path, inputs):
         if not item.is_dir():
-            yield item
+            yield item, None
             continue
         try:
-            yield from find_videos(item)
+            yield from ((path, None) for path in find_videos(item))
         except VideoError as error:
-            yield error
+            yield item, error
 
 
 def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Prediction:

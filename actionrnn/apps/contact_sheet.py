@@ -12,7 +12,7 @@ from actionrnn.files import atomic_path
 from actionrnn.recurrent.recognizer import Timeline
 from actionrnn.video.frames import Frames
 
-COLUMNS = 6
+MOST_COLUMNS = 6
 MOST_FRAMES = 12
 MOST_CURVES = 4
 
@@ -28,30 +28,30 @@ def draw_contact_sheet(
         truth: the true label, if it is known.
     """
     shown = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MOST_FRAMES)).round())
-    rows = -(-len(shown) // COLUMNS)
-    figure = Figure(figsize=(12, 1.9 * rows + 3.2), layout="constrained")
-    figure.suptitle(_title(timeline, truth), fontsize=13)
-    grid = figure.add_gridspec(rows + 1, COLUMNS, height_ratios=[*[1.0] * rows, 1.5])
+    rows = -(-len(shown) // MOST_COLUMNS)
+    columns = -(-len(shown) // rows)
+    figure = Figure(figsize=(12, 2 * rows + 3), layout="constrained")
+    figure.suptitle(_title(timeline, truth), fontsize=13, parse_math=False)
+    grid = figure.add_gridspec(rows + 1, columns, height_ratios=[*[1.0] * rows, 1.5])
     for place, step in enumerate(shown.astype(int)):
-        axes = figure.add_subplot(grid[divmod(place, COLUMNS)])
+        axes = figure.add_subplot(grid[divmod(place, columns)])
         axes.imshow(frames.data[step])
         axes.set_axis_off()
         best = timeline.scores[step].argmax()
         label = f"{timeline.labels[best]} {timeline.scores[step, best]:.0%}"
-        axes.set_title(f"{timeline.pts_seconds[step]:.2f} s   {label}", fontsize=9)
+        title = f"{timeline.pts_seconds[step]:.2f} s   {label}"
+        axes.set_title(title, fontsize=9, parse_math=False)
     curves = figure.add_subplot(grid[rows, :])
     order = np.argsort(-timeline.scores.max(axis=0), kind="stable")[:MOST_CURVES]
-    for index in order:
-        curves.plot(
-            timeline.pts_seconds,
-            timeline.scores[:, index],
-            "o-",
-            ms=3,
-            label=timeline.labels[index],
-        )
+    lines = [curves.plot(timeline.pts_seconds, timeline.scores[:, i], "o-", ms=3)[0] for i in order]
     curves.set(xlabel="seconds", ylabel="score so far", ylim=(0, 1.02))
     curves.grid(alpha=0.3)
-    curves.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    names = [timeline.labels[index] for index in order]
+    legend = curves.legend(
+        lines, names, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     FigureCanvasAgg(figure)
     with atomic_path(Path(output)) as temporary:
         figure.savefig(temporary, format="png", dpi=100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -25,12 +26,13 @@ def run_demo(output: str | Path, *, seed: int = 0) -> TrainingRun:
     Args:
         output: gets `data/`, `features/`, `model.safetensors`, `report.json` and
             `contact_sheet.png`.
-        seed: of the rendering, the split and the training.
+        seed: of the rendering and the training; the held-out groups are always the same.
     """
     output, console, start = Path(output), Console(), time.perf_counter()
-    overrides = [f"data.root={output / 'data'}", f"data.features={output / 'features'}"]
-    config = load_config("demo", [*overrides, f"train.seed={seed}"])
-
+    videos = output / "data" / f"seed_{seed}"
+    config = load_config("demo", [f"train.seed={seed}"])
+    data = replace(config.data, root=str(videos), features=str(output / "features"))
+    config = replace(config, data=data)
     pairs = ", ".join(f"{a}/{b}" for a, b in PAIRS)
     console.print(
         f"1. Rendering {2 * len(PAIRS) * NUM_GROUPS * CLIPS_PER_GROUP} clips of "
@@ -38,7 +40,7 @@ def run_demo(output: str | Path, *, seed: int = 0) -> TrainingRun:
         "a pair shares its pictures and differs only in their order.",
         highlight=False,
     )
-    render_dataset(output / "data", seed=seed)
+    render_dataset(videos, seed=seed)
     console.print(
         f"2. Encoding frames with {config.backbone.name}, frozen, trained on ImageNet "
         f"({config.sampling}); then training the {config.head.kind} and, beside it, the mean-pool "
@@ -48,7 +50,11 @@ def run_demo(output: str | Path, *, seed: int = 0) -> TrainingRun:
     run = train(config, output)
     console.print(_scores(run.report))
     timeline, truth = _classify_held_out(run)
-    console.print(f"3. Classifying one held-out clip ({truth}):\n{timeline.prediction().top(3)}")
+    console.print(
+        f"3. Classifying one held-out clip ({truth}):\n{timeline.prediction().top(3)}",
+        markup=False,
+        highlight=False,
+    )
     sheet = output / SHEET_FILE
     frames = read_frames(timeline.path, config.sampling)
     draw_contact_sheet(frames, timeline, sheet, truth=truth)
@@ -57,6 +63,7 @@ def run_demo(output: str | Path, *, seed: int = 0) -> TrainingRun:
         f"{time.perf_counter() - start:.0f} s in all. Next:\n"
         f"  actionrnn classify VIDEO --model {output / MODEL_FILE}\n"
         f"  actionrnn info {output / MODEL_FILE}",
+        markup=False,
         highlight=False,
         soft_wrap=True,
     )

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from actionrnn.errors import ActionrnnError, ModelError
 from actionrnn.features.store import MANIFEST, FeatureStore
-from actionrnn.recurrent.checkpoint import read_model_info
 from actionrnn.video.reading import find_videos, probe_video
 
 Rows = dict[str, str]
@@ -72,6 +71,8 @@ def _describe_store(path: Path) -> Rows:
 
 
 def _describe_model(path: Path) -> Rows:
+    from actionrnn.recurrent.checkpoint import read_model_info  # imports torch: seconds
+
     try:
         model = read_model_info(path)
     except ModelError:

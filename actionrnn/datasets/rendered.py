@@ -17,6 +17,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.stream import VideoStream
 from PIL import Image, ImageDraw, ImageFilter
 
 from actionrnn.files import atomic_path
@@ -148,6 +149,7 @@ def _encode(
     """Encode pictures, or write packets that are encoded already; returns the packets."""
     with av.open(str(path), "w", format="avi", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("mjpeg", rate=RATE_FPS)
+        assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
         stream.codec_context.qmin = stream.codec_context.qmax = JPEG_QUALITY_SCALE
         stream.codec_context.thread_count = 1

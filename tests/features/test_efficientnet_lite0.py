@@ -83,7 +83,7 @@ def test_the_loaded_backbone_equals_timm_on_frames(
 
 def accurate_pictures(path: Path, indices: list[int]) -> list[Image.Image]:
     """Full-size frames with exact colours: FFmpeg's fast conversion is a grey level too dark."""
-    exact = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+    exact = Interpolation.BICUBIC | 0x40000 | 0x2000  # SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
     rgb = [frames[index].reformat(format="rgb24", interpolation=exact) for index in indices]

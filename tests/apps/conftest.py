@@ -1,0 +1,57 @@
+"""Files that cannot be used as videos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+BAD_VIDEOS = {  # kind: the reason that is given
+    "missing": "no such file",
+    "zero-byte": "is empty (0 bytes)",
+    "text": "is not a readable video",
+    "sound-only": "has no video stream, only audio",
+    "truncated": "is truncated or damaged: ",
+}
+
+
+@pytest.fixture(params=BAD_VIDEOS)
+def bad_video(
+    request: pytest.FixtureRequest, make_bad_video: Callable[..., Path]
+) -> tuple[Path, str]:
+    """A file of each kind, and a part of the reason."""
+    return make_bad_video(request.param), BAD_VIDEOS[request.param]
+
+
+@pytest.fixture
+def make_bad_video(clips: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A bad file `<folder>/bad.avi` of some kind, by default below tmp_path / "bad"."""
+
+    def make(kind: str, folder: Path | None = None) -> Path:
+        path = (folder or tmp_path / "bad") / "bad.avi"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if kind == "zero-byte":
+            path.write_bytes(b"")
+        elif kind == "text":
+            path.write_text("This is a text, not a video.\n" * 100)
+        elif kind == "sound-only":
+            _encode_sound(path)
+        elif kind == "truncated":
+            whole = (clips / "red" / "ann_red.avi").read_bytes()
+            path.write_bytes(whole[: len(whole) // 2])
+        return path
+
+    return make
+
+
+def _encode_sound(path: Path) -> None:
+    with av.open(str(path), "w", format="wav") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        stream.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), "s16", "mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))

