@@ -26,7 +26,8 @@ Scale = Callable[[int, int], tuple[int, int]]
 
 # Unscaled, the ffmpeg command's own flags; scaled, colours rounded as exactly as FFmpeg can.
 _PLAIN = "bicubic"
-_EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+# (ACCURATE_RND and FULL_CHR_H_INT, which older PyAV has no names for)
+_EXACT = int(Interpolation.BICUBIC) | 0x40000 | 0x2000
 
 
 class Converter:

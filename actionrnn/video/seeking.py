@@ -180,7 +180,7 @@ def _decode_run(stream: VideoStream, run: Run, album: Album, converter: Converte
 def _frames_of_run(stream: VideoStream, wanted: frozenset[int]) -> Iterator[av.VideoFrame]:
     """Decode until each wanted packet went in; frames that nobody wants or needs are skipped."""
     context = stream.codec_context
-    may_skip = context.has_b_frames and context.field_order in _PROGRESSIVE
+    may_skip = context.has_b_frames and getattr(context, "field_order", None) in _PROGRESSIVE
     coming = set(wanted)
     for packet in container_of(stream).demux(stream):
         if not packet.size:
