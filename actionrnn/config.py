@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from actionrnn.errors import ConfigError
@@ -24,12 +31,21 @@ from actionrnn.errors import ConfigError
 _STRICT_KEYS = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
-Count = Annotated[int, Field(ge=0, strict=True)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
-Part = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, not {str(value).lower()}")
+    return value
+
+
+_Number = Annotated[float, BeforeValidator(_no_bool)]
+PositiveFloat = Annotated[_Number, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[_Number, Field(ge=0, allow_inf_nan=False)]
+FiniteFloat = Annotated[_Number, Field(allow_inf_nan=False)]
+Probability = Annotated[_Number, Field(ge=0, lt=1)]
+Part = Annotated[_Number, Field(gt=0, le=1)]
 
 Layout = Literal["folder", "ucf101", "manifest", "rendered"]
 Split = Literal["holdout", "leave_one_group_out", "official", "manifest", "none"]
@@ -111,9 +127,9 @@ class DataConfig:
     """holdout: a seeded part of the groups; leave_one_group_out: each group in
     turn; official: UCF101's three splits; manifest: the column `split`;
     none: everything is for training (train) or for testing (evaluate)."""
-    fold: Annotated[int, Field(ge=1)] | str = "all"
+    fold: Annotated[int, Field(ge=1, strict=True)] | str = "all"
     """Which fold of the split: its number from 1, its group's name, or all."""
-    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    test_fraction: Annotated[_Number, Field(gt=0, lt=1)] = 0.25
     """holdout: the part of the groups that is for testing."""
     features: str | None = None
     """The folder of the stored features; null: made beside the run's folder,
@@ -167,7 +183,7 @@ class HeadConfig:
     so far, or their exponential mean."""
     summary_decay: Probability = 0.9
     """exponential_mean: the weight of the past in each step."""
-    temporal_differences: bool = False
+    temporal_differences: Annotated[bool, Field(strict=True)] = False
     """Give the head x_t - x_(t-1) beside x_t: good where motion decides."""
 
 
@@ -231,7 +247,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: the file is missing or no YAML; a key, type or value is wrong.
     """
-    file = Path(path) if Path(path).exists() else _shipped_config(str(path))
+    file = Path(path) if Path(path).is_file() else _shipped_config(str(path))
     try:
         sections = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

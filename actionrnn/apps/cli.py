@@ -59,11 +59,12 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="actionrnn")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
-    r"""Video action recognition: a frozen CNN and a recurrent head.
+    """Video action recognition: a frozen CNN and a recurrent head.
 
-    \b
     Try `actionrnn demo`; then `actionrnn classify VIDEO --model runs/demo/model.safetensors`.
-    Shell completion: eval "$(_ACTIONRNN_COMPLETE=bash_source actionrnn)" (zsh, fish likewise).
+
+    Shell completion: put `eval "$(_ACTIONRNN_COMPLETE=bash_source actionrnn)"` into ~/.bashrc
+    (zsh_source and fish_source likewise).
     """
 
 

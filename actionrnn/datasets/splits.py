@@ -27,7 +27,7 @@ class Fold:
     test: tuple[Clip, ...]
 
 
-def open_dataset(config: DataConfig, *, seed: int = 0) -> Dataset:
+def open_dataset(config: DataConfig) -> Dataset:
     """Find the labelled videos that the configuration names; render the built-in ones.
 
     Raises:
@@ -40,7 +40,7 @@ def open_dataset(config: DataConfig, *, seed: int = 0) -> Dataset:
     if config.layout == "folder":
         return open_folder(config.root, config.group_pattern)
     if config.layout == "rendered":
-        render_dataset(config.root, seed=seed)
+        render_dataset(config.root)
     return open_ucf101(config.root)
 
 

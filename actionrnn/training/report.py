@@ -16,6 +16,8 @@ from rich.text import Text
 from actionrnn.files import write_text
 from actionrnn.training.metrics import confusion_matrix, mean_class_accuracy, top_k_accuracy
 
+MOST_SKIPPED_SHOWN = 10
+
 
 @dataclass(frozen=True)
 class FoldResult:
@@ -127,7 +129,8 @@ class Report:
                 f"{self.num_clips} clips; this is no test"
             )
         if self.skipped:
-            lines.append(f"left out: {len(self.skipped)} videos that cannot be used")
+            lines.append(f"left out: {len(self.skipped)} videos that cannot be used:")
+            lines += [f"  {skipped['reason']}" for skipped in self.skipped[:MOST_SKIPPED_SHOWN]]
         return Text("\n".join(lines))
 
 

@@ -116,6 +116,12 @@ def load_features(
     if not usable:
         reason = failures[0]["reason"]
         raise DatasetError(f"{dataset.root}: no video can be used (the first: {reason})")
+    lost = sorted(set(dataset.labels) - {clip.label for clip in usable})
+    if lost:
+        raise DatasetError(
+            f"{dataset.root}: class {lost[0]!r} has no video that can be used "
+            f"(the first failure: {failures[0]['reason']}); replace its videos, or take it out"
+        )
     dataset = replace(dataset, clips=usable)
     return dataset, load_sequences(store, usable, dataset.labels), failures
 
@@ -223,6 +229,7 @@ def _describe(fold: Fold, sequences: Sequences, config: Config, report: Report) 
         "fingerprints": sorted(sequences.subset(fold.train).fingerprints),
         "scores": {
             "tested_on": [result.group for result in report.folds],
+            "seen_in_training": report.seen_in_training,
             "num_clips": report.num_clips,
             "top1": report.top1,
             "mean_class_accuracy": report.mean_class_accuracy,

@@ -126,6 +126,7 @@ def test_the_model_file_tells_the_reports_scores(run: TrainingRun) -> None:
     scores = load(run.output / "model.safetensors").training["scores"]
     assert scores == {
         "tested_on": ["ann", "bob", "cid"],
+        "seen_in_training": 0,
         "num_clips": 9,
         "top1": run.report.top1,
         "mean_class_accuracy": run.report.mean_class_accuracy,
