@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from actionrnn.errors import ConfigError
@@ -24,11 +31,21 @@ from actionrnn.errors import ConfigError
 _STRICT_KEYS = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
-Count = Annotated[int, Field(ge=0, strict=True)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, not {str(value).lower()}")
+    return value
+
+
+_Number = Annotated[float, BeforeValidator(_no_bool)]
+PositiveFloat = Annotated[_Number, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[_Number, Field(ge=0, allow_inf_nan=False)]
+FiniteFloat = Annotated[_Number, Field(allow_inf_nan=False)]
+Probability = Annotated[_Number, Field(ge=0, lt=1)]
+Part = Annotated[_Number, Field(gt=0, le=1)]
 
 Layout = Literal["folder", "ucf101", "manifest", "rendered"]
 Split = Literal["holdout", "leave_one_group_out", "official", "manifest", "none"]
@@ -50,6 +67,9 @@ class Sampling:
     """Only frames from this time of the video's own clock on; null: from the first."""
     end_seconds: FiniteFloat | None = None
     """Only frames before this time of the video's own clock; null: to the last."""
+    keyframes: bool = False
+    """As if the video had no frames but its key frames: many times faster,
+    approximate, as their times are the encoder's choice."""
     frame_folder_fps: PositiveFloat = 25.0
     """The rate of a clip that is a folder of pictures, which do not say it. UCF101's
     paper says 25; some of its files have 29.97."""
@@ -71,14 +91,25 @@ class Sampling:
         return self
 
     def __str__(self) -> str:
-        text = "every frame"
+        noun = "key frame" if self.keyframes else "frame"
+        text = f"every {noun}"
         if self.num_frames is not None:
-            text = f"{self.num_frames} frames evenly"
+            text = f"{self.num_frames} {noun}s evenly"
         elif self.rate_fps is not None:
-            text = f"{self.rate_fps:g} frames/s"
+            text = f"{self.rate_fps:g} {noun}s/s"
         start = "" if self.start_seconds is None else f" from {self.start_seconds:g} s"
         end = "" if self.end_seconds is None else f" until {self.end_seconds:g} s"
         return text + start + end
+
+
+@dataclass(frozen=True, config=_STRICT_KEYS)
+class VideoLimits:
+    """What one video may take, so that none of them takes the machine down."""
+
+    max_frame_pixels: PositiveInt = 8192 * 8192
+    """Width x height of a frame before scaling; 8K video has half of it."""
+    max_bytes_held: PositiveInt = 4 * 2**30
+    """Of all frames that one call returns, and of a source that is read whole (a pipe)."""
 
 
 @dataclass(frozen=True, config=_STRICT_KEYS)
@@ -100,9 +131,9 @@ class DataConfig:
     """holdout: a seeded part of the groups; leave_one_group_out: each group in
     turn; official: UCF101's three splits; manifest: the column `split`;
     none: everything is for training (train) or for testing (evaluate)."""
-    fold: Annotated[int, Field(ge=1)] | str = "all"
+    fold: Annotated[int, Field(ge=1, strict=True)] | str = "all"
     """Which fold of the split: its number from 1, its group's name, or all."""
-    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    test_fraction: Annotated[_Number, Field(gt=0, lt=1)] = 0.25
     """holdout: the part of the groups that is for testing."""
     features: str | None = None
     """The folder of the stored features; null: made beside the run's folder,
@@ -156,7 +187,7 @@ class HeadConfig:
     so far, or their exponential mean."""
     summary_decay: Probability = 0.9
     """exponential_mean: the weight of the past in each step."""
-    temporal_differences: bool = False
+    temporal_differences: Annotated[bool, Field(strict=True)] = False
     """Give the head x_t - x_(t-1) beside x_t: good where motion decides."""
 
 
@@ -178,8 +209,23 @@ class TrainConfig:
     """The probability mass that is spread over all classes."""
     clip_norm: PositiveFloat = 1.0
     """The gradient's largest norm."""
+    crop_fraction: Part = 1.0
+    """Each epoch sees a random stretch of every clip, at least this part of it."""
+    keep_fraction: Part = 1.0
+    """... and of that a random subset of the steps, at least this part of them."""
+    ema_decay: Probability = 0.0
+    """Exponential moving average of the weights over steps; 0: the weights themselves."""
+    validation_fraction: Probability = 0.15
+    """The part of the training groups that is held back to choose the best epoch; the test
+    groups never are. 0: nothing is held back, and the last epoch is taken."""
+    patience_epochs: PositiveInt | None = None
+    """Stop when the validation loss has not fallen for so many epochs; null: never."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: bfloat16 on a GPU that has it, else float32."""
     seed: Count = 0
-    """Fixes initial weights, order and dropout."""
+    """Fixes initial weights, order, dropout and augmentation."""
+    seeds: PositiveInt = 1
+    """Train so many times, with seed, seed + 1, ...; the report gives mean and spread."""
 
 
 @dataclass(frozen=True, config=_STRICT_KEYS)
@@ -205,7 +251,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: the file is missing or no YAML; a key, type or value is wrong.
     """
-    file = Path(path) if Path(path).exists() else _shipped_config(str(path))
+    file = Path(path) if Path(path).is_file() else _shipped_config(str(path))
     try:
         sections = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

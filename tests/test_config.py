@@ -256,10 +256,11 @@ def test_a_group_pattern_must_be_a_regular_expression_with_a_bracket(
         (Sampling(), "every frame"),
         (Sampling(num_frames=16), "16 frames evenly"),
         (Sampling(rate_fps=12.5), "12.5 frames/s"),
+        (Sampling(keyframes=True), "every key frame"),
         (Sampling(rate_fps=2, start_seconds=1.5), "2 frames/s from 1.5 s"),
         (
-            Sampling(num_frames=8, start_seconds=0, end_seconds=10),
-            "8 frames evenly from 0 s until 10 s",
+            Sampling(num_frames=8, keyframes=True, start_seconds=0, end_seconds=10),
+            "8 key frames evenly from 0 s until 10 s",
         ),
     ],
 )

@@ -31,7 +31,9 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            click.echo("interrupted; run the same command again to go on", err=True)
+            click.echo(
+                "interrupted; run the same command again to go on (train: with --resume)", err=True
+            )
             sys.exit(INTERRUPTED)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
@@ -57,11 +59,12 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="actionrnn")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
-    r"""Video action recognition: a frozen CNN and a recurrent head.
+    """Video action recognition: a frozen CNN and a recurrent head.
 
-    \b
     Try `actionrnn demo`; then `actionrnn classify VIDEO --model runs/demo/model.safetensors`.
-    Shell completion: eval "$(_ACTIONRNN_COMPLETE=bash_source actionrnn)" (zsh, fish likewise).
+
+    Shell completion: put `eval "$(_ACTIONRNN_COMPLETE=bash_source actionrnn)"` into ~/.bashrc
+    (zsh_source and fish_source likewise).
     """
 
 
@@ -160,16 +163,29 @@ def extract(
 @click.argument("config")
 @_overrides
 @_output_folder
-def train(config: str, overrides: tuple[str, ...], output: Path | None) -> None:
+@click.option("--resume", is_flag=True, help="Go on with an interrupted training.")
+@click.option("--tensorboard", is_flag=True, help="Write the curves for TensorBoard, too.")
+def train(
+    config: str,
+    overrides: tuple[str, ...],
+    output: Path | None,
+    resume: bool,
+    tensorboard: bool,
+) -> None:
     """Train and test a head as CONFIG (a YAML file, or a shipped one's name) says."""
     from rich.console import Console
 
     from actionrnn.config import load_config
+    from actionrnn.training import parallel
     from actionrnn.training.train import MODEL_FILE, REPORT_FILE
     from actionrnn.training.train import train as run_training
 
     output = output or Path("runs") / Path(config).stem
-    run = run_training(load_config(config, overrides), output)
+    run = run_training(
+        load_config(config, overrides), output, resume=resume, tensorboard=tensorboard
+    )
+    if not parallel.is_first():
+        return
     Console().print(run.report)
     click.echo(f"model   {output / MODEL_FILE}\nreport  {output / REPORT_FILE}")
 

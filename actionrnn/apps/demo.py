@@ -29,7 +29,7 @@ def run_demo(output: str | Path, *, seed: int = 0) -> TrainingRun:
         seed: of the rendering and the training; the held-out groups are always the same.
     """
     output, console, start = Path(output), Console(), time.perf_counter()
-    videos = output / "data" / f"seed_{seed}"
+    videos = output / "data"
     config = load_config("demo", [f"train.seed={seed}"])
     data = replace(config.data, root=str(videos), features=str(output / "features"))
     config = replace(config, data=data)

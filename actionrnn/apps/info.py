@@ -71,6 +71,10 @@ def _describe_store(path: Path) -> Rows:
     return rows
 
 
+def _part(fold: object) -> str:
+    return "every clip" if fold == "every clip" else f"all but the test clips of fold {fold}"
+
+
 def _describe_model(path: Path) -> Rows:
     from actionrnn.recurrent.checkpoint import read_model_info  # imports torch: seconds
 
@@ -99,14 +103,13 @@ def _describe_model(path: Path) -> Rows:
         "weights": f"sha256 {model.backbone['weights_sha256']}",
         "preprocessing": str(model.backbone["preprocessing"]),
         "sampling": str(model.config.sampling),
-        "trained on": f"{training.get('data')}, {training.get('fold')}, "
+        "trained on": f"{training.get('data')}, {_part(training.get('fold'))}, "
         f"{training.get('num_clips')} clips in {len(training.get('groups', []))} groups",
     }
     if "top1" in scores:
         baseline = scores.get("baseline_mean_pool_top1")
         beside = "" if baseline is None else f" (mean-pool {baseline:.1%})"
-        rows["scores"] = (
-            f"top-1 {scores['top1']:.1%}{beside} on {scores['num_clips']} held-out clips"
-        )
+        tested = "clips it was trained on" if scores.get("seen_in_training") else "held-out clips"
+        rows["scores"] = f"top-1 {scores['top1']:.1%}{beside} on {scores['num_clips']} {tested}"
     rows["made by"] = f"actionrnn {model.actionrnn_version}"
     return rows

@@ -20,12 +20,14 @@ import numpy as np
 from av.video.stream import VideoStream
 from PIL import Image, ImageDraw, ImageFilter
 
-from actionrnn.files import atomic_path
+from actionrnn.errors import DatasetError
+from actionrnn.files import atomic_path, write_text
 from actionrnn.progress import progress_bar
 
 WIDTH, HEIGHT = 320, 240
 RATE_FPS = 12
 NUM_GROUPS = 24
+SEED_FILE = "seed.txt"
 CLIPS_PER_GROUP = 2
 OVERSAMPLING = 2  # drawn larger, then reduced: smooth edges
 
@@ -75,14 +77,19 @@ class Figure:
     hair: Colour
 
 
-def render_dataset(root: str | Path, *, seed: int = 0) -> Path:
+def render_dataset(root: str | Path, *, seed: int | None = None) -> Path:
     """Render and encode the data set below `root`; clips that are there stay as they are.
 
     Args:
         root: gets `<Class>/v_<Class>_gNN_cNN.avi`: 8 classes x 24 groups x 2 clips.
-        seed: the same seed gives the same files, byte for byte.
+        seed: the same seed gives the same files, byte for byte; None: the seed that the
+            folder was rendered with, or 0.
+
+    Raises:
+        DatasetError: the folder was rendered with another seed.
     """
     root = Path(root)
+    seed = _remember_seed(root, seed)
     tasks = [
         (pair, group, clip)
         for group in range(1, NUM_GROUPS + 1)
@@ -102,6 +109,19 @@ def render_dataset(root: str | Path, *, seed: int = 0) -> Path:
         for _ in pool.map(render, missing):
             bar(2)
     return root
+
+
+def _remember_seed(root: Path, seed: int | None) -> int:
+    file = root / SEED_FILE
+    known = int(file.read_text(encoding="utf-8")) if file.exists() else None
+    if None not in (seed, known) and seed != known:
+        raise DatasetError(
+            f"{root}: was rendered with seed {known}, not {seed}; use another folder"
+        )
+    chosen = next((value for value in (seed, known) if value is not None), 0)
+    if known is None:
+        write_text(file, f"{chosen}\n")
+    return chosen
 
 
 def _render_pair(root: Path, pair: tuple[str, str], group: int, clip: int, seed: int) -> None:

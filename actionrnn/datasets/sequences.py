@@ -41,9 +41,21 @@ class Sequences:
             tuple(self.fingerprints[index] for index in chosen),
         )
 
-    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Padded values (B, T, D), lengths (B,) and targets (B,) of some clips."""
-        values, lengths = pad([self.values[index] for index in indices])
+    def batch(
+        self, indices: Sequence[int], steps: Sequence[NDArray[np.intp]] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Padded values (B, T, D), lengths (B,) and targets (B,) of some clips.
+
+        Args:
+            steps: per clip, which of its steps; None: all.
+        """
+        chosen = [self.values[index] for index in indices]
+        if steps is not None:
+            chosen = [
+                values if len(kept) == len(values) else values[kept]
+                for values, kept in zip(chosen, steps, strict=True)
+            ]
+        values, lengths = pad(chosen)
         return values, lengths, torch.from_numpy(self.targets[list(indices)])
 
 

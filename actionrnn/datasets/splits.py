@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ class Fold:
     test: tuple[Clip, ...]
 
 
-def open_dataset(config: DataConfig, *, seed: int = 0) -> Dataset:
+def open_dataset(config: DataConfig) -> Dataset:
     """Find the labelled videos that the configuration names; render the built-in ones.
 
     Raises:
@@ -40,7 +40,7 @@ def open_dataset(config: DataConfig, *, seed: int = 0) -> Dataset:
     if config.layout == "folder":
         return open_folder(config.root, config.group_pattern)
     if config.layout == "rendered":
-        render_dataset(config.root, seed=seed)
+        render_dataset(config.root)
     return open_ucf101(config.root)
 
 
@@ -72,7 +72,7 @@ def _all_folds(dataset: Dataset, config: DataConfig, seed: int) -> list[Fold]:
             _by_groups(f"split {split}", dataset, official_test_groups(split))
             for split in range(1, NUM_SPLITS + 1)
         ]
-    return [_by_groups(HOLDOUT, dataset, _holdout_groups(dataset, config.test_fraction, seed))]
+    return [_by_groups(HOLDOUT, dataset, holdout_groups(dataset.clips, config.test_fraction, seed))]
 
 
 def _by_groups(name: str, dataset: Dataset, test_groups: Iterable[str]) -> Fold:
@@ -84,27 +84,40 @@ def _by_groups(name: str, dataset: Dataset, test_groups: Iterable[str]) -> Fold:
     )
 
 
-def _holdout_groups(dataset: Dataset, test_fraction: float, seed: int) -> set[str]:
-    """Take groups in a seeded order until every class has its part in the test set."""
+def hold_back(
+    clips: Sequence[Clip], fraction: float, seed: int
+) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+    """Divide training clips into those that train and those that validate, by whole groups.
+
+    Each class keeps clips that train; where too few groups are there to hold any back,
+    nothing is.
+    """
+    held_back = holdout_groups(clips, fraction, seed) if fraction else set()
+    return (
+        tuple(clip for clip in clips if clip.group not in held_back),
+        tuple(clip for clip in clips if clip.group in held_back),
+    )
+
+
+def holdout_groups(clips: Sequence[Clip], fraction: float, seed: int) -> set[str]:
+    """Take groups in a seeded order until every class has its part."""
     groups_of: dict[str, set[str]] = defaultdict(set)
     labels_of: dict[str, set[str]] = defaultdict(set)
-    for clip in dataset.clips:
+    for clip in clips:
         groups_of[clip.label].add(clip.group)
         labels_of[clip.group].add(clip.label)
-    wanted = {
-        label: max(1, round(test_fraction * len(groups))) for label, groups in groups_of.items()
-    }
+    wanted = {label: max(1, round(fraction * len(groups))) for label, groups in groups_of.items()}
     taken: dict[str, int] = defaultdict(int)
-    test_groups: set[str] = set()
-    for group in np.random.default_rng(seed).permutation(dataset.groups).tolist():
+    chosen: set[str] = set()
+    for group in np.random.default_rng(seed).permutation(sorted(labels_of)).tolist():
         labels = labels_of[group]
         needed = any(taken[label] < wanted[label] for label in labels)
         spare = all(taken[label] + 1 < len(groups_of[label]) for label in labels)
         if needed and spare:
-            test_groups.add(group)
+            chosen.add(group)
             for label in labels:
                 taken[label] += 1
-    return test_groups
+    return chosen
 
 
 def _manifest_fold(dataset: Dataset) -> Fold:

@@ -168,9 +168,9 @@ def _load_torchvision(name: str, weights: str) -> tuple[nn.Module, Preprocessing
         )
     else:
         network = models.get_model(name, weights=None, **build_options(name))
-        if weights != "none":
-            _load_state(network, Path(weights))
     _remove_classifier(network, num_classes=len(published.meta["categories"]))
+    if weights not in ("default", "none"):
+        _load_state(network, Path(weights))
     return network, preprocessing
 
 
@@ -206,7 +206,8 @@ def _or_offline(load: Callable[[], nn.Module], name: str, source: str) -> nn.Mod
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BackboneError(
             f"{name}: its weights are not on this machine and cannot be fetched from {source} "
-            f"({reason}); connect, or give a local file: backbone.weights=FILE.pth"
+            f"({reason}); connect, or give a local file: --weights FILE (extract, evaluate, "
+            "classify) or backbone.weights=FILE (train)"
         ) from None
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from actionrnn.features.backbone import BUNDLED, build_options, classifier_of
 from actionrnn.features.efficientnet_lite0 import FEATURE_SIZE
@@ -50,12 +52,20 @@ def _torchvision(pattern: str) -> Iterator[BackboneEntry]:
         if not fnmatch.fnmatch(f"torchvision/{name}", pattern):
             continue
         published = models.get_model_weights(name).DEFAULT
-        with torch.device("meta"):
-            network = models.get_model(name, weights=None, **build_options(name))
+        network = _build(functools.partial(models.get_model, name, **build_options(name)))
         _, classifier = classifier_of(network, len(published.meta["categories"]))
         size = getattr(classifier, "in_features", getattr(classifier, "in_channels", None))
         here = (checkpoints / Path(published.url).name).exists()
         yield BackboneEntry(f"torchvision/{name}", size, HERE if here else TO_FETCH)
+
+
+def _build(make: Callable[..., nn.Module]) -> nn.Module:
+    """The network without memory for its weights, where its code allows that."""
+    try:
+        with torch.device("meta"):
+            return make(weights=None)
+    except NotImplementedError:  # the RegNets draw their weights from numbers that they look at
+        return make(weights=None)
 
 
 def _timm(pattern: str) -> Iterator[BackboneEntry]:

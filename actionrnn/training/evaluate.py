@@ -72,6 +72,7 @@ def _choose_clips(recognizer: Recognizer, overrides: Sequence[str]) -> Config:
     other_data = any(override.startswith("data.root=") for override in overrides)
     if other_data:
         default = ["data.split=none", "data.fold=all", "data.features=null"]
+        default += ["data.group_pattern=null"]
     return override_config(recognizer.config, [*default, *overrides])
 
 

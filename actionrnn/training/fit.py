@@ -1,17 +1,51 @@
-"""The training loop: sequences in, a trained head out."""
+"""The training loop: sequences in, a trained head out.
+
+Everything random is drawn anew from (seed, epoch), so that a fit which goes on from a saved
+epoch ends in the very bits of one that was never interrupted.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
 from actionrnn.config import HeadConfig, TrainConfig
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.recurrent.heads import Head, last_step
+from actionrnn.training import parallel
+from actionrnn.training.fit_state import FitState, load_fit_state, save_fit_state
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of the training curve."""
+
+    epoch: int
+    """From 1."""
+    learning_rate: float
+    train_loss: float
+    validation_loss: float | None = None
+    validation_top1: float | None = None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A trained head, and how it came about."""
+
+    head: Head
+    curve: tuple[Epoch, ...]
+    best_epoch: int
+    """The epoch whose weights were taken: the best on validation, else the last."""
 
 
 def fit_head(
@@ -20,58 +54,199 @@ def fit_head(
     head_config: HeadConfig,
     config: TrainConfig,
     *,
+    validation: Sequences | None = None,
     device: torch.device | str = "cpu",
-    on_epoch: Callable[[float], None] = lambda loss: None,
-) -> Head:
+    state_file: Path | None = None,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+) -> Fit:
     """Train one head; the same seed gives the same head.
 
     Args:
         sequences: the training clips.
-        on_epoch: called after each epoch with its mean loss.
+        validation: clips of other groups of the training side; the epoch with the lowest
+            loss on them is taken. None: the last epoch.
+        state_file: saved after each epoch; if it is there, the fit goes on from it.
+        on_epoch: called after each epoch.
     """
-    with torch.random.fork_rng(devices=[]):
+    device = torch.device(device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        order = np.random.default_rng(config.seed)
         head = Head(head_config, sequences.values[0].shape[1], num_classes)
         head.set_normalisation(*_statistics(sequences))
-        head = head.to(device).train()
+        head = head.to(device)
         optimiser = torch.optim.AdamW(
             head.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        batches = math.ceil(len(sequences) / config.batch_size)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, _warmup_cosine(config.epochs * batches, config.warmup_fraction)
+        state = FitState(average=copy.deepcopy(head).requires_grad_(False))
+        if state_file is not None and state_file.exists():
+            load_fit_state(state_file, head, optimiser, state)
+        for saved in state.curve:
+            on_epoch(Epoch(**saved))
+        for epoch in range(len(state.curve) + 1, config.epochs + 1):
+            if _out_of_patience(state, config):
+                break
+            train_loss = _train_epoch(epoch, head, optimiser, state, sequences, config)
+            row = _end_of_epoch(epoch, optimiser, state, train_loss, validation)
+            if state_file is not None and parallel.is_first():
+                save_fit_state(state_file, head, optimiser, state)
+            on_epoch(row)
+    chosen = state.average
+    if state.best_weights:
+        chosen.load_state_dict(state.best_weights)
+    best_epoch = state.best_epoch or len(state.curve)
+    return Fit(chosen.eval(), tuple(Epoch(**row) for row in state.curve), best_epoch)
+
+
+def _train_epoch(
+    epoch: int,
+    head: Head,
+    optimiser: torch.optim.Optimizer,
+    state: FitState,
+    sequences: Sequences,
+    config: TrainConfig,
+) -> float:
+    """One pass over the clips; returns the mean loss."""
+    rng = np.random.default_rng([config.seed, epoch])
+    torch.manual_seed(int(rng.integers(2**62)) + parallel.rank())
+    head.train()
+    batches = shuffled_batches(len(sequences), config.batch_size, rng)
+    num_steps = config.epochs * len(batches)
+    total = 0.0
+    for number, indices in enumerate(batches):
+        step = (epoch - 1) * len(batches) + number
+        for group in optimiser.param_groups:
+            group["lr"] = config.learning_rate * warmup_cosine(
+                step, num_steps, config.warmup_fraction
+            )
+        steps = [choose_steps(len(sequences.values[index]), config, rng) for index in indices]
+        loss = _loss(
+            head,
+            sequences,
+            parallel.share(list(zip(indices, steps, strict=True))),
+            len(indices),
+            config,
         )
-        for _ in range(config.epochs):
-            losses = []
-            for indices in np.array_split(order.permutation(len(sequences)), batches):
-                values, lengths, targets = (t.to(device) for t in sequences.batch(indices.tolist()))
-                logits = last_step(head(values, lengths), lengths)  # (B, K)
-                loss = F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                torch.nn.utils.clip_grad_norm_(head.parameters(), config.clip_norm)
-                optimiser.step()
-                schedule.step()
-                losses.append(loss.item())
-            on_epoch(sum(losses) / len(losses))
-    return head.eval()
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        parallel.add_gradients(head)
+        torch.nn.utils.clip_grad_norm_(head.parameters(), config.clip_norm)
+        optimiser.step()
+        _average(state.average, head, config.ema_decay)
+        total += parallel.add(loss.detach()).item()
+    return total / len(batches)
 
 
-def _statistics(sequences: Sequences) -> tuple[torch.Tensor, torch.Tensor]:
+def _loss(
+    head: Head,
+    sequences: Sequences,
+    chosen: list[tuple[int, NDArray[np.intp]]],
+    count: int,
+    config: TrainConfig,
+) -> Tensor:
+    """The part of these clips in the mean loss over a batch of `count` clips."""
+    device = head.mean.device
+    if not chosen:  # more processes than clips
+        return sum((p.sum() * 0 for p in head.parameters()), torch.zeros((), device=device))
+    values, lengths, targets = (
+        tensor.to(device, non_blocking=True)
+        for tensor in sequences.batch(*zip(*chosen, strict=True))
+    )
+    with autocast(device, config.precision):
+        logits = last_step(head(values, lengths), lengths)  # (B, K)
+    losses = F.cross_entropy(
+        logits.float(), targets, label_smoothing=config.label_smoothing, reduction="sum"
+    )
+    return losses / count
+
+
+def _end_of_epoch(
+    epoch: int,
+    optimiser: torch.optim.Optimizer,
+    state: FitState,
+    train_loss: float,
+    validation: Sequences | None,
+) -> Epoch:
+    rate = float(optimiser.param_groups[0]["lr"])
+    row = Epoch(epoch, rate, train_loss)
+    if validation is not None:
+        loss, top1 = validate(state.average, validation)
+        row = Epoch(epoch, rate, train_loss, loss, top1)
+        if loss < state.best_loss:
+            state.best_loss, state.best_epoch = loss, epoch
+            state.best_weights = copy.deepcopy(state.average.state_dict())
+    state.curve.append(asdict(row))
+    return row
+
+
+@torch.inference_mode()
+def validate(head: Head, sequences: Sequences, batch_size: int = 256) -> tuple[float, float]:
+    """Mean cross-entropy and top-1 of a head on some clips."""
+    head.eval()
+    total, right = 0.0, 0
+    for start in range(0, len(sequences), batch_size):
+        indices = range(start, min(start + batch_size, len(sequences)))
+        values, lengths, targets = (t.to(head.mean.device) for t in sequences.batch(indices))
+        logits = last_step(head(values, lengths), lengths)
+        total += F.cross_entropy(logits, targets, reduction="sum").item()
+        right += int((logits.argmax(dim=1) == targets).sum())
+    return total / len(sequences), right / len(sequences)
+
+
+def shuffled_batches(
+    count: int, batch_size: int, rng: np.random.Generator
+) -> list[NDArray[np.intp]]:
+    """All indices in a random order, in batches of nearly equal size."""
+    return np.array_split(rng.permutation(count), math.ceil(count / batch_size))
+
+
+def choose_steps(length: int, config: TrainConfig, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Augmentation in time: a random crop of a clip's steps, and a random subset of that.
+
+    Returns:
+        rising indices below `length`; all of them where both fractions are 1.
+    """
+    if config.crop_fraction == 1 and config.keep_fraction == 1:
+        return np.arange(length)
+    kept = max(1, round(length * rng.uniform(config.crop_fraction, 1)))
+    start = int(rng.integers(0, length - kept + 1))
+    count = max(1, round(kept * rng.uniform(config.keep_fraction, 1)))
+    return start + np.sort(rng.choice(kept, count, replace=False))
+
+
+def warmup_cosine(step: int, num_steps: int, warmup_fraction: float) -> float:
+    """The factor of the learning rate: it rises linearly, then falls as a cosine."""
+    warmup = max(1, round(warmup_fraction * num_steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
+
+
+@contextlib.contextmanager
+def autocast(device: torch.device, precision: str) -> Iterator[None]:
+    """bfloat16 where it pays: on a GPU that has it, or where it is asked for."""
+    wanted = precision == "bfloat16" or (
+        precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
+    )
+    with torch.autocast(device.type, torch.bfloat16, enabled=wanted):
+        yield
+
+
+@torch.no_grad()
+def _average(average: Head, head: Head, decay: float) -> None:
+    """Exponential moving average of the weights; decay 0 copies them."""
+    for mean, now in zip(average.parameters(), head.parameters(), strict=True):
+        mean.lerp_(now, 1 - decay)
+
+
+def _out_of_patience(state: FitState, config: TrainConfig) -> bool:
+    if config.patience_epochs is None or not state.best_epoch:
+        return False
+    return len(state.curve) - state.best_epoch >= config.patience_epochs
+
+
+def _statistics(sequences: Sequences) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each feature over all training frames, (D,) each."""
     count = sum(len(values) for values in sequences.values)
     mean = sum(values.sum(0, dtype=np.float64) for values in sequences.values) / count
     squares = sum(np.square(values - mean).sum(0) for values in sequences.values) / count
     return torch.from_numpy(mean).float(), torch.from_numpy(np.sqrt(squares)).float()
-
-
-def _warmup_cosine(num_steps: int, warmup_fraction: float) -> Callable[[int], float]:
-    warmup = max(1, round(warmup_fraction * num_steps))
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
-
-    return factor

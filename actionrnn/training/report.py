@@ -16,6 +16,8 @@ from rich.text import Text
 from actionrnn.files import write_text
 from actionrnn.training.metrics import confusion_matrix, mean_class_accuracy, top_k_accuracy
 
+MOST_SKIPPED_SHOWN = 10
+
 
 @dataclass(frozen=True)
 class FoldResult:
@@ -24,6 +26,15 @@ class FoldResult:
     group: str
     """The fold's name: the held-out group, or `split 1`, `holdout`, ..."""
     num_clips: int
+    top1: float
+    baseline_mean_pool_top1: float | None = None
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """The same training with one seed."""
+
+    seed: int
     top1: float
     baseline_mean_pool_top1: float | None = None
 
@@ -50,6 +61,8 @@ class Report:
     config: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     """The wall time of each stage."""
+    seeds: tuple[SeedResult, ...] = ()
+    """The accuracy with each seed; all the other numbers are the first seed's."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -79,6 +92,18 @@ class Report:
     def _head_name(self) -> str:
         return f"{self.config.get('head', {}).get('kind', 'head')} top-1"
 
+    def _spread(self) -> str:
+        """Mean and standard deviation over the seeds, of head and baseline."""
+        parts = []
+        for name, values in (
+            (self._head_name(), [seed.top1 for seed in self.seeds]),
+            ("mean-pool", [seed.baseline_mean_pool_top1 for seed in self.seeds]),
+        ):
+            known = [100 * value for value in values if value is not None]
+            if known:
+                parts.append(f"{name} {np.mean(known):.1f} ± {np.std(known, ddof=1):.1f} %")
+        return ", ".join(parts)
+
     def _worst(self) -> Text | None:
         wrong = [
             (count, self.labels[true], self.labels[given])
@@ -96,13 +121,16 @@ class Report:
         lines = [
             f"top-5 {_percent(self.top5)}, mean class accuracy {_percent(self.mean_class_accuracy)}"
         ]
+        if len(self.seeds) > 1:
+            lines.append(f"over {len(self.seeds)} seeds: {self._spread()}")
         if self.seen_in_training:
             lines.append(
                 f"NOTE: the model was trained on {self.seen_in_training} of these "
                 f"{self.num_clips} clips; this is no test"
             )
         if self.skipped:
-            lines.append(f"left out: {len(self.skipped)} videos that cannot be used")
+            lines.append(f"left out: {len(self.skipped)} videos that cannot be used:")
+            lines += [f"  {skipped['reason']}" for skipped in self.skipped[:MOST_SKIPPED_SHOWN]]
         return Text("\n".join(lines))
 
 
@@ -138,6 +166,12 @@ def make_report(labels: tuple[str, ...], folds: list[Scored], **rest: Any) -> Re
         confusion=confusion.tolist(),
         **rest,
     )
+
+
+def seed_result(seed: int, folds: list[Scored]) -> SeedResult:
+    """The accuracy over the clips of all folds."""
+    report = make_report(tuple(map(str, range(folds[0].scores.shape[1]))), folds)
+    return SeedResult(seed, report.top1, report.baseline_mean_pool_top1)
 
 
 def _fold_result(fold: Scored) -> FoldResult:

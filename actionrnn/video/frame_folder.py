@@ -6,22 +6,20 @@ Pictures do not say when they are shown; picture i is taken to be shown at i / r
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from actionrnn.config import Sampling
+from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
+from actionrnn.video.converting import Scale
 from actionrnn.video.frames import Frame, Frames
 from actionrnn.video.sampling import choose_frames
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
-
-Scale = Callable[[int, int], tuple[int, int]]
-"""(width, height) of the source -> (width, height) wanted."""
 
 
 def is_picture(name: str) -> bool:
@@ -38,50 +36,71 @@ def find_pictures(folder: Path) -> list[Path]:
     return sorted(pictures, key=lambda path: (_numbers_in(path.name), path.name))
 
 
-def read_frame_folder(folder: Path, sampling: Sampling, *, scale: Scale | None = None) -> Frames:
+def read_frame_folder(
+    folder: Path,
+    sampling: Sampling | None = None,
+    *,
+    scale: Scale | None = None,
+    limits: VideoLimits | None = None,
+) -> Frames:
     """The pictures that `sampling` chooses, as `read_frames` gives those of a video.
 
     Raises:
-        VideoError: there is no picture, none where `sampling` looks, one cannot be read, or
-            they differ in size.
+        VideoError: there is no picture, none where `sampling` looks, one cannot be read, they
+            differ in size, or are larger than the limits.
     """
+    sampling, limits = sampling or Sampling(), limits or VideoLimits()
     pictures = _require_pictures(folder)
     times = np.arange(len(pictures)) / sampling.frame_folder_fps  # (T,)
-    chosen = choose_frames(times, sampling)
-    if len(chosen) == 0:
+    chosen = _choose(folder, times, sampling)
+    first = read_picture(pictures[chosen[0]], scale, limits)
+    if len(chosen) * first.nbytes > limits.max_bytes_held:
         raise VideoError(
-            f"{folder}: {sampling} chooses nothing; its frames are at 0.000 to {times[-1]:.3f} s"
+            f"{folder}: is too large: {len(chosen)} frames of {_size(first)} take "
+            f"{len(chosen) * first.nbytes} bytes, at most {limits.max_bytes_held} are held; "
+            "sample fewer, scale them, or take them one by one with iter_frames"
         )
-    unique, places = np.unique(chosen, return_inverse=True)
-    read = [read_picture(pictures[index], scale) for index in unique]
-    for index, pixels in zip(unique, read, strict=True):
-        if pixels.shape != read[0].shape:
+    data = np.empty((len(chosen), *first.shape), np.uint8)
+    for place, index in enumerate(chosen):
+        if place and index == chosen[place - 1]:  # a picture that is shown at two ticks
+            data[place] = data[place - 1]
+            continue
+        pixels = read_picture(pictures[index], scale, limits)
+        if pixels.shape != first.shape:
             raise VideoError(
-                f"{pictures[index]}: is {pixels.shape[1]} x {pixels.shape[0]}, the first frame "
-                f"{read[0].shape[1]} x {read[0].shape[0]}; a clip's frames have one size"
+                f"{pictures[index]}: is {_size(pixels)}, the first frame {_size(first)}; "
+                "a clip's frames have one size"
             )
-    return Frames(np.stack(read)[places], times[chosen])
+        data[place] = pixels
+    return Frames(data, times[chosen])
 
 
-def iter_frame_folder(folder: Path, *, scale: Scale | None = None) -> Iterator[Frame]:
-    """Every picture of a folder, one at a time.
+def iter_frame_folder(
+    folder: Path, *, scale: Scale | None = None, limits: VideoLimits | None = None
+) -> Iterator[Frame]:
+    """Every picture of a folder, one at a time, at the default rate.
 
     Raises:
-        VideoError: there is no picture, or one cannot be read.
+        VideoError: there is no picture, or one cannot be read or is larger than the limits.
     """
     rate_fps = Sampling().frame_folder_fps
     for index, path in enumerate(_require_pictures(folder)):
-        yield Frame(read_picture(path, scale), index / rate_fps)
+        yield Frame(read_picture(path, scale, limits or VideoLimits()), index / rate_fps)
 
 
-def read_picture(path: Path, scale: Scale | None = None) -> NDArray[np.uint8]:
+def read_picture(path: Path, scale: Scale | None, limits: VideoLimits) -> NDArray[np.uint8]:
     """RGB (H, W, 3), scaled bicubically as video frames are.
 
     Raises:
-        VideoError: the file is no picture, or damaged.
+        VideoError: the file is no picture, damaged, or larger than the limits.
     """
     try:
         with Image.open(path) as picture:
+            if picture.width * picture.height > limits.max_frame_pixels:
+                raise VideoError(
+                    f"{path}: is too large: {picture.width} x {picture.height} pixels, at most "
+                    f"{limits.max_frame_pixels} are read"
+                )
             rgb = picture.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = str(error).replace(f" {str(path)!r}", "")
@@ -91,6 +110,21 @@ def read_picture(path: Path, scale: Scale | None = None) -> NDArray[np.uint8]:
     if scale is not None:
         rgb = rgb.resize(scale(*rgb.size), Image.Resampling.BICUBIC)
     return np.asarray(rgb)
+
+
+def _choose(folder: Path, times: NDArray[np.float64], sampling: Sampling) -> NDArray[np.intp]:
+    span = f"its frames are at {times[0]:.3f} to {times[-1]:.3f} s"
+    try:
+        chosen = choose_frames(times, sampling)
+    except ValueError as error:
+        raise VideoError(f"{folder}: {error}; {span}") from None
+    if len(chosen) == 0:
+        raise VideoError(f"{folder}: {sampling} chooses nothing; {span}")
+    return chosen
+
+
+def _size(pixels: NDArray[np.uint8]) -> str:
+    return f"{pixels.shape[1]} x {pixels.shape[0]}"
 
 
 def _require_pictures(folder: Path) -> list[Path]:

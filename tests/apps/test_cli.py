@@ -182,7 +182,9 @@ def test_an_interruption_exits_130_and_says_how_to_go_on(
     result = run_command("info", "clip.avi")
     assert result.exit_code == 130
     assert result.stdout == ""
-    assert result.stderr.split("\n", 1)[0] == ("interrupted; run the same command again to go on")
+    assert result.stderr.split("\n", 1)[0] == (
+        "interrupted; run the same command again to go on (train: with --resume)"
+    )
 
 
 def test_an_error_is_one_line_without_a_traceback() -> None:

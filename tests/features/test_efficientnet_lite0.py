@@ -113,7 +113,6 @@ def test_real_frames_give_the_features_of_the_official_transform(
     features = extract_features(real_data / name, backbone=backbone, num_frames=3).values
     dots = (features * expected).sum(axis=1)
     norms = np.linalg.norm(features, axis=1) * np.linalg.norm(expected, axis=1)
-    print(name, dots / norms)
     assert (dots / norms).min() >= 0.995
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,10 @@ from numpy.typing import NDArray
 
 from actionrnn.config import HeadConfig, TrainConfig
 from actionrnn.datasets.sequences import Sequences
+from actionrnn.errors import ModelError
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.recognizer import clip_scores
-from actionrnn.training.fit import fit_head
+from actionrnn.training.fit import Epoch, choose_steps, fit_head
 
 MakeSequences = Callable[..., Sequences]
 
@@ -48,7 +51,7 @@ def sequences(make_sequences: MakeSequences) -> Sequences:
 def fit(sequences: Sequences, kind: str = "gru", **options: Any) -> Head:
     head = HeadConfig(kind=kind, hidden_size=8, num_layers=2, dropout=0.3)
     config = TrainConfig(**{"epochs": 3, "batch_size": 5, **options})
-    return fit_head(sequences, 2, head, config)
+    return fit_head(sequences, 2, head, config).head
 
 
 def same(one: Head, other: Head) -> bool:
@@ -80,7 +83,7 @@ def test_recurrent_heads_learn_the_order_of_new_clips(
 ) -> None:
     config = TrainConfig(epochs=30, batch_size=16, learning_rate=0.01)
     head = HeadConfig(kind=kind, hidden_size=16, dropout=0.0, summary="last")
-    fitted = fit_head(make_sequences(*order_task(seed=1, count=64)), 2, head, config)
+    fitted = fit_head(make_sequences(*order_task(seed=1, count=64)), 2, head, config).head
     assert accuracy(fitted, *order_task(seed=2, count=100)) == 1
 
 
@@ -89,7 +92,7 @@ def test_the_mean_head_cannot_learn_order(make_sequences: MakeSequences) -> None
     values, targets = order_task(seed=2, count=100)
     both = values + [clip[::-1].copy() for clip in values]  # each clip, and its reverse
     head = HeadConfig(kind="mean", dropout=0.0)
-    fitted = fit_head(make_sequences(*order_task(seed=1, count=64)), 2, head, config)
+    fitted = fit_head(make_sequences(*order_task(seed=1, count=64)), 2, head, config).head
     reversed_targets = [1 - target for target in targets]
     assert accuracy(fitted, both, targets + reversed_targets) == pytest.approx(0.5, abs=0.05)
 
@@ -102,7 +105,7 @@ def test_the_mean_head_learns_what_single_frames_tell(make_sequences: MakeSequen
         for target in targets
     ]
     config = TrainConfig(epochs=30, batch_size=6, learning_rate=0.01)
-    fitted = fit_head(make_sequences(values, targets), 3, HeadConfig(kind="mean"), config)
+    fitted = fit_head(make_sequences(values, targets), 3, HeadConfig(kind="mean"), config).head
     assert accuracy(fitted, values, targets) == 1
 
 
@@ -129,7 +132,13 @@ def test_each_epochs_loss_is_told_and_falls(make_sequences: MakeSequences) -> No
     losses: list[float] = []
     config = TrainConfig(epochs=12, batch_size=16, learning_rate=0.01)
     sequences = make_sequences(*order_task(seed=1, count=32))
-    fit_head(sequences, 2, HeadConfig(hidden_size=16), config, on_epoch=losses.append)
+    fit_head(
+        sequences,
+        2,
+        HeadConfig(hidden_size=16),
+        config,
+        on_epoch=lambda epoch: losses.append(epoch.train_loss),
+    )
     assert len(losses) == 12
     assert losses[-1] < losses[0]
 
@@ -148,9 +157,13 @@ def test_any_batch_size_will_do(sequences: Sequences, batch_size: int) -> None:
         ("warmup_fraction", 0.8),
         ("label_smoothing", 0.0),
         ("clip_norm", 1e-3),
+        ("crop_fraction", 0.5),
+        ("keep_fraction", 0.5),
+        ("ema_decay", 0.9),
+        ("precision", "bfloat16"),
     ],
 )
-def test_every_option_has_its_effect(sequences: Sequences, option: str, value: float) -> None:
+def test_every_option_has_its_effect(sequences: Sequences, option: str, value: Any) -> None:
     assert not same(fit(sequences), fit(sequences, **{option: value}))
 
 
@@ -158,3 +171,74 @@ def test_the_head_is_given_ready_for_use(sequences: Sequences) -> None:
     head = fit(sequences)
     assert not head.training
     assert (head.feature_size, head.num_classes) == (SIZE, 2)
+
+
+class KilledError(Exception):
+    """Stands for a process that is gone."""
+
+
+@pytest.mark.parametrize("kind", ["mean", "lstm"])
+@pytest.mark.parametrize("last_epoch", [1, 4, 7])
+def test_a_resumed_fit_ends_in_the_same_bits(
+    sequences: Sequences, make_sequences: MakeSequences, tmp_path: Path, kind: str, last_epoch: int
+) -> None:
+    head = HeadConfig(kind=kind, hidden_size=8, num_layers=2, dropout=0.3)
+    config = TrainConfig(
+        epochs=8, batch_size=5, ema_decay=0.8, crop_fraction=0.6, keep_fraction=0.8
+    )
+    options = {"validation": make_sequences(*order_task(seed=3, count=6))}
+    whole = fit_head(sequences, 2, head, config, **options)
+
+    def stop(epoch: Epoch) -> None:
+        if epoch.epoch == last_epoch:
+            raise KilledError
+
+    file = tmp_path / "state.safetensors"
+    with pytest.raises(KilledError):
+        fit_head(sequences, 2, head, config, **options, state_file=file, on_epoch=stop)
+    told: list[Epoch] = []
+    resumed = fit_head(sequences, 2, head, config, **options, state_file=file, on_epoch=told.append)
+    assert same(resumed.head, whole.head)
+    assert resumed.curve == whole.curve == tuple(told)
+    assert resumed.best_epoch == whole.best_epoch
+
+
+def test_a_damaged_state_is_one_line(sequences: Sequences, tmp_path: Path) -> None:
+    file = tmp_path / "state.safetensors"
+    file.write_bytes(b"half a file")
+    with pytest.raises(ModelError, match=r"cannot be resumed .* delete it to start again"):
+        fit_head(sequences, 2, HeadConfig(), TrainConfig(epochs=1), state_file=file)
+
+
+def test_the_epoch_with_the_lowest_validation_loss_is_taken(
+    sequences: Sequences, make_sequences: MakeSequences
+) -> None:
+    wrong = make_sequences(*order_task(seed=3, count=8))
+    wrong.targets[:] = 1 - wrong.targets  # the better the fit, the worse
+    config = TrainConfig(epochs=12, batch_size=5, learning_rate=0.01)
+    head = HeadConfig(hidden_size=8, dropout=0.0)
+    fit = fit_head(sequences, 2, head, config, validation=wrong)
+    losses = [epoch.validation_loss for epoch in fit.curve]
+    assert fit.best_epoch == 1 + int(np.argmin(losses)) < 12
+    short = fit_head(
+        sequences, 2, head, dataclasses.replace(config, patience_epochs=3), validation=wrong
+    )
+    assert len(short.curve) == fit.best_epoch + 3
+    assert same(short.head, fit.head)
+
+
+def test_without_validation_the_last_epoch_is_taken(sequences: Sequences) -> None:
+    fit = fit_head(sequences, 2, HeadConfig(hidden_size=8), TrainConfig(epochs=3))
+    assert (fit.best_epoch, fit.curve[-1].validation_loss) == (3, None)
+
+
+def test_chosen_steps_rise_and_keep_their_part() -> None:
+    rng = np.random.default_rng(0)
+    config = TrainConfig(crop_fraction=0.5, keep_fraction=0.5)
+    for length in (1, 2, 7, 40):
+        for _ in range(50):
+            steps = choose_steps(length, config, rng)
+            assert (np.diff(steps) > 0).all()
+            assert 0 <= steps[0] <= steps[-1] < length
+            assert len(steps) >= max(1, length // 4 - 1)
+    assert choose_steps(9, TrainConfig(), rng).tolist() == list(range(9))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 from actionrnn.config import Config, load_config
-from actionrnn.errors import BackboneError, DatasetError, FeatureError
+from actionrnn.errors import BackboneError, ConfigError, DatasetError, FeatureError
 from actionrnn.recurrent.checkpoint import load
+from actionrnn.training import fit
 from actionrnn.training.train import TrainingRun, train
 
 Configure = Callable[..., Config]
@@ -52,7 +55,7 @@ def files_below(folder: Path) -> dict[str, int]:
 
 def test_a_run_leaves_a_model_a_report_and_its_configuration(run: TrainingRun) -> None:
     names = {path.name for path in run.output.iterdir()}
-    assert names == {"model.safetensors", "report.json", "config.yaml"}
+    assert names == {"model.safetensors", "report.json", "config.yaml", "curve.csv"}
 
 
 def test_the_configuration_beside_the_model_reads_back_equal(
@@ -123,6 +126,7 @@ def test_the_model_file_tells_the_reports_scores(run: TrainingRun) -> None:
     scores = load(run.output / "model.safetensors").training["scores"]
     assert scores == {
         "tested_on": ["ann", "bob", "cid"],
+        "seen_in_training": 0,
         "num_clips": 9,
         "top1": run.report.top1,
         "mean_class_accuracy": run.report.mean_class_accuracy,
@@ -353,3 +357,57 @@ def test_every_kind_of_head_can_be_trained(
     config = configure(clips, "data.fold=bob", SHORT, f"head.kind={kind}")
     done = train(config, run.output.parent / kind)
     assert load(done.output / "model.safetensors").config.head.kind == kind
+
+
+def test_a_killed_training_resumes_to_the_same_bits(
+    run: TrainingRun,
+    clips: Path,
+    configure: Configure,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = configure(clips, "data.fold=bob", "train.epochs=6")
+    config = replace(config, data=replace(config.data, features=str(tmp_path / "features")))
+    whole = train(config, tmp_path / "whole")
+    calls = []
+    save = fit.save_fit_state
+
+    def save_five_times(*arguments: Any) -> None:
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        calls.append(1)
+        save(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(fit, "save_fit_state", save_five_times)
+        train(config, tmp_path / "killed")
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    resumed = train(config, tmp_path / "killed", resume=True)
+    for name, tensor in tensors(whole).items():
+        np.testing.assert_array_equal(tensors(resumed)[name], tensor, err_msg=name)
+    curves = [(tmp_path / name / "curve.csv").read_text() for name in ("whole", "killed")]
+    assert curves[0] == curves[1]
+    assert not (tmp_path / "killed" / "unfinished").exists()
+
+
+def test_only_an_unfinished_training_of_the_same_settings_is_resumed(
+    run: TrainingRun, clips: Path, configure: Configure, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="holds no unfinished training; leave --resume out"):
+        train(configure(clips), run.output, resume=True)
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    described = json.dumps(configure(clips, "head.hidden_size=99").to_dict())
+    (unfinished / "config.json").write_text(described)
+    with pytest.raises(ConfigError, match=r"head.hidden_size \(16\): .* was started with 99"):
+        train(configure(clips), tmp_path, resume=True)
+
+
+def test_several_seeds_are_told_one_by_one(
+    run: TrainingRun, clips: Path, configure: Configure
+) -> None:
+    config = configure(clips, "data.fold=bob", SHORT, "train.seeds=2", "train.seed=4")
+    report = train(config, run.output.parent / "seeds").report
+    assert [seed.seed for seed in report.seeds] == [4, 5]
+    assert report.seeds[0].top1 == report.top1
+    assert report.seeds[0].baseline_mean_pool_top1 == report.baseline_mean_pool_top1

@@ -1,17 +1,21 @@
-"""Small videos, encoded on the spot."""
+"""Small videos, encoded on the spot, and the ffmpeg command as the second opinion."""
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 EncodeVideo = Callable[..., Path]
+Decoded = tuple[NDArray[np.uint8], list[float]]
 
 MILLISECOND = Fraction(1, 1000)
 
@@ -43,3 +47,51 @@ def encode_video(tmp_path: Path) -> EncodeVideo:
         return path
 
     return encode
+
+
+@pytest.fixture(scope="module")
+def ffmpeg_encode(tmp_path_factory: pytest.TempPathFactory) -> EncodeVideo:
+    """Encode a moving test picture with the ffmpeg command and its `options`."""
+    folder = tmp_path_factory.mktemp("encoded")
+
+    def encode(
+        name: str,
+        options: str,
+        *,
+        size: str = "96x64",
+        seconds: float = 2.0,
+        source: Path | None = None,
+        before: str = "",
+    ) -> Path:
+        path = folder / name
+        picture = f"-f lavfi -i testsrc2=size={size}:rate=25:duration={seconds}"
+        given = [*before.split(), *(["-i", str(source)] if source else picture.split())]
+        run_ffmpeg(*given, *options.split(), str(path))
+        return path
+
+    return encode
+
+
+@pytest.fixture(scope="session")
+def ffmpeg_decode() -> Callable[..., Decoded]:
+    """Frames (T, H, W, 3) and times of a file as the ffmpeg command gives them."""
+    return decode_with_ffmpeg
+
+
+def decode_with_ffmpeg(path: Path, stream: str = "0:v:0") -> Decoded:
+    log, raw = run_ffmpeg(
+        *("-copyts", "-i", str(path), "-map", stream, "-fps_mode", "passthrough"),
+        *("-vf", "showinfo", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"),
+    )
+    times = [float(time) for time in re.findall(r"pts_time:\s*([-\d.]+)", log)]
+    width, height = re.findall(r"Output #0.*?rawvideo.*?, (\d+)x(\d+)", log, re.DOTALL)[0]
+    return np.frombuffer(raw, np.uint8).reshape(-1, int(height), int(width), 3), times
+
+
+def run_ffmpeg(*arguments: str) -> tuple[str, bytes]:
+    """The log and the output of the ffmpeg command: another build of another version."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-y", *arguments]
+    done = subprocess.run(command, capture_output=True, timeout=120)
+    log = done.stderr.decode(errors="replace")
+    assert done.returncode == 0, log[-2000:]
+    return log, done.stdout

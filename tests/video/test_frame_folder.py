@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from actionrnn.config import Sampling
+from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.video.frame_folder import find_pictures
 from actionrnn.video.reading import find_videos, iter_frames, read_frames
@@ -143,6 +143,29 @@ def test_a_part_without_frames_is_one_line(tmp_path: Path, pictures: NDArray[np.
     folder = save_frames(tmp_path / "clip", pictures)
     with pytest.raises(VideoError, match=r"from 3 s chooses nothing; .* at 0\.000 to 0\.440 s"):
         read_frames(folder, Sampling(start_seconds=3))
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (VideoLimits(max_frame_pixels=32 * 24 - 1), "is too large: 32 x 24 pixels"),
+        (VideoLimits(max_bytes_held=12 * 32 * 24 * 3 - 1), "is too large: 12 frames of 32 x 24"),
+    ],
+)
+def test_pictures_keep_to_the_limits_of_videos(
+    tmp_path: Path, pictures: NDArray[np.uint8], limits: VideoLimits, reason: str
+) -> None:
+    folder = save_frames(tmp_path / "clip", pictures)
+    with pytest.raises(VideoError, match=reason):
+        read_frames(folder, limits=limits)
+
+
+def test_more_frames_than_memory_holds_are_refused(
+    tmp_path: Path, pictures: NDArray[np.uint8]
+) -> None:
+    folder = save_frames(tmp_path / "clip", pictures)
+    with pytest.raises(VideoError, match=r"frames would be chosen"):
+        read_frames(folder, Sampling(num_frames=10**9))
 
 
 def touch(root: Path, *names: str) -> None:

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from actionrnn.config import Sampling
-from actionrnn.video.sampling import choose_frames, constant_rate_frames, uniform_frames
+from actionrnn.video.sampling import (
+    choose_frames,
+    constant_rate_frames,
+    frames_between,
+    uniform_frames,
+)
 
 SEEDS = range(20)
 
@@ -135,31 +140,52 @@ def test_choose_frames_follows_the_sampling(sampling: Sampling, chosen: list[int
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "chosen"),
+    ("start_seconds", "end_seconds", "chosen"),
     [
         (None, None, [0, 1, 2, 3]),
-        (0.5, None, [1, 2, 3]),
-        (None, 1.5, [0, 1, 2]),
-        (0.5, 1.0, [1]),
-        (0.50005, 1.0, [1]),  # within the tolerance of a time that is a sum of fractions
-        (0.6, 0.9, []),
+        (1.0, None, [1, 2, 3]),
+        (None, 1.2, [0, 1]),  # the end is outside
+        (1.00005, 1.4, [1, 2]),  # rounding of times does no harm
+        (0.5, 0.6, []),
         (9.0, None, []),
         (None, -1.0, []),
     ],
 )
-def test_only_frames_within_the_part_are_chosen(
-    start: float | None, end: float | None, chosen: list[int]
+def test_a_range_holds_its_start_and_not_its_end(
+    start_seconds: float | None, end_seconds: float | None, chosen: list[int]
 ) -> None:
-    times = np.array([0.0, 0.5, 1.0, 1.5])
-    sampling = Sampling(start_seconds=start, end_seconds=end)
-    assert choose_frames(times, sampling).tolist() == chosen
+    times = np.array([0.0, 1.0, 1.2, 1.4])
+    assert frames_between(times, start_seconds, end_seconds).tolist() == chosen
 
 
-def test_the_rule_chooses_within_the_part() -> None:
-    times = np.arange(100) / 10
-    part = {"start_seconds": 2.0, "end_seconds": 4.0}
-    assert choose_frames(times, Sampling(num_frames=2, **part)).tolist() == [25, 35]
-    assert choose_frames(times, Sampling(rate_fps=1, **part)).tolist() == [20, 30]
+def test_ticks_of_a_range_begin_at_its_first_frame() -> None:
+    times = np.arange(20) / 10
+    sampling = Sampling(rate_fps=2, start_seconds=0.35, end_seconds=1.5)
+    assert choose_frames(times, sampling).tolist() == [4, 9, 14]
+
+
+@pytest.mark.parametrize(
+    ("sampling", "chosen"),
+    [
+        (Sampling(keyframes=True), [0, 4, 5]),
+        (Sampling(keyframes=True, num_frames=2), [0, 5]),
+        (Sampling(keyframes=True, num_frames=5), [0, 0, 4, 5, 5]),
+        (Sampling(keyframes=True, rate_fps=5), [0, 0, 4]),
+        (Sampling(keyframes=True, start_seconds=0.1, end_seconds=0.5), [4]),
+        (Sampling(keyframes=True, start_seconds=0.1, end_seconds=0.3), []),
+    ],
+)
+def test_key_frames_are_chosen_as_if_there_were_no_others(
+    sampling: Sampling, chosen: list[int]
+) -> None:
+    is_keyframe = np.array([True, False, False, False, True, True])
+    assert choose_frames(np.arange(6) / 10, sampling, is_keyframe).tolist() == chosen
+
+
+@pytest.mark.parametrize("sampling", [Sampling(num_frames=10**9), Sampling(rate_fps=10**9)])
+def test_more_frames_than_memory_holds_are_refused(sampling: Sampling) -> None:
+    with pytest.raises(ValueError, match=r"\d{10} frames would be chosen, at most 10000000"):
+        choose_frames(np.array([0.0, 1.0]), sampling)
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(num_frames=2), Sampling(rate_fps=1)])

@@ -1,0 +1,145 @@
+"""The fits of one training: each fold and seed, head and baseline, resumable one by one."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from actionrnn.config import Config, HeadConfig
+from actionrnn.datasets.clips import Clip
+from actionrnn.datasets.sequences import Sequences
+from actionrnn.datasets.splits import hold_back
+from actionrnn.errors import ConfigError
+from actionrnn.files import atomic_path, write_text
+from actionrnn.progress import progress_bar
+from actionrnn.training import parallel
+from actionrnn.training.fit import Epoch, Fit, fit_head
+
+STATES = "unfinished"
+CURVE_FILE = "curve.csv"
+
+Log = Callable[[str, Epoch], None]
+"""Gets the fit's name and one row of its curve."""
+
+
+@dataclass(frozen=True)
+class FitSpec:
+    """One head to train."""
+
+    fold: str
+    clips: Sequence[Clip]
+    """The training side of the fold."""
+    head: HeadConfig
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """`split 1, gru, seed 0`."""
+        return f"{self.fold}, {self.head.kind}, seed {self.seed}"
+
+
+def run_fits(
+    specs: Sequence[FitSpec],
+    sequences: Sequences,
+    num_classes: int,
+    config: Config,
+    output: Path,
+    *,
+    device: torch.device,
+    log: Log = lambda name, epoch: None,
+) -> list[Fit]:
+    """Train every head; each goes on from its saved state, if there is one."""
+    fits: list[Fit] = []
+    with progress_bar("training", len(specs) * config.train.epochs) as advance:
+        for spec in specs:
+
+            def on_epoch(epoch: Epoch, name: str = spec.name) -> None:
+                advance(note=f"{name}: {describe(epoch)}")
+                log(name, epoch)
+
+            kept, held_back = hold_back(spec.clips, config.train.validation_fraction, spec.seed)
+            fit = fit_head(
+                sequences.subset(kept),
+                num_classes,
+                spec.head,
+                dataclasses.replace(config.train, seed=spec.seed),
+                validation=sequences.subset(held_back) if held_back else None,
+                device=device,
+                state_file=_state_file(output, spec),
+                on_epoch=on_epoch,
+            )
+            advance(config.train.epochs - len(fit.curve))
+            fits.append(fit)
+    if parallel.is_first():
+        _write_curves(output / CURVE_FILE, specs, fits)
+    return fits
+
+
+@contextmanager
+def resumable(config: Config, output: Path, resume: bool) -> Iterator[None]:
+    """Keep the states of unfinished fits below `output` until everything is done.
+
+    Raises:
+        ConfigError: there is nothing to resume, or it was started with other settings.
+    """
+    folder, note = output / STATES, output / STATES / "config.json"
+    wanted = json.dumps(config.to_dict(), indent=1)
+    if resume:
+        _require_same_settings(note, wanted)
+    if parallel.is_first() and not resume:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_text(note, wanted)
+    parallel.wait_for_all()
+    yield
+    parallel.wait_for_all()
+    if parallel.is_first():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def describe(epoch: Epoch) -> str:
+    """A row of the curve in a few words."""
+    text = f"loss {epoch.train_loss:.3f}"
+    if epoch.validation_top1 is None:
+        return text
+    return f"{text}, validation {epoch.validation_loss:.3f} ({epoch.validation_top1:.1%})"
+
+
+def _require_same_settings(note: Path, wanted: str) -> None:
+    if not note.exists():
+        raise ConfigError(f"{note.parent.parent}: holds no unfinished training; leave --resume out")
+    started = json.loads(note.read_text(encoding="utf-8"))
+    for section, values in json.loads(wanted).items():
+        for key, value in values.items():
+            before = started.get(section, {}).get(key)
+            if before != value:
+                raise ConfigError(
+                    f"{section}.{key} ({value}): the training was started with {before}; "
+                    "resume with the same settings, or leave --resume out"
+                )
+
+
+def _state_file(output: Path, spec: FitSpec) -> Path:
+    name = re.sub(r"[^A-Za-z0-9]+", "-", spec.name)
+    return output / STATES / f"{name}-{len(spec.clips)}.safetensors"
+
+
+def _write_curves(file: Path, specs: Sequence[FitSpec], fits: Sequence[Fit]) -> None:
+    columns = ["fold", "head", "seed", *(field.name for field in dataclasses.fields(Epoch))]
+    with (
+        atomic_path(file) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as opened,
+    ):
+        writer = csv.writer(opened)
+        writer.writerow(columns)
+        for spec, fit in zip(specs, fits, strict=True):
+            for epoch in fit.curve:
+                writer.writerow([spec.fold, spec.head.kind, spec.seed, *dataclasses.astuple(epoch)])

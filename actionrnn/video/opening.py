@@ -1,0 +1,188 @@
+"""A path, address, file object or some bytes become an open video stream, or a clear error."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from actionrnn.config import VideoLimits
+from actionrnn.errors import VideoError
+
+# Anything that a video is read from; "-" is standard input.
+VideoSource = str | os.PathLike[str] | bytes | IO[bytes]
+
+# What an address may let us wait: for the connection, and for each packet.
+OPEN_TIMEOUT_SECONDS = 10.0
+READ_TIMEOUT_SECONDS = 10.0
+
+_BLOCK_BYTES = 1 << 20
+_ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_PASSWORD = re.compile(r"(?<=://)[^/@]*@")
+
+# av.logging.set_level is left alone: by default FFmpeg's log is dropped, and any level set there
+# calls Python from the decoder's threads, which can deadlock.
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something that can be opened as often as needed."""
+
+    name: str
+    """As errors call it."""
+    target: str | bytes
+    """FFmpeg's name of it, or the content itself."""
+    is_address: bool
+    limits: VideoLimits
+    size_bytes: int
+    """0 where nobody knows."""
+
+
+def locate(source: VideoSource | Source, limits: VideoLimits | None = None) -> Source:
+    """What can be opened; standard input, pipes and file objects are read whole.
+
+    Raises:
+        VideoError: it is missing, empty, a folder, or larger than the limits.
+    """
+    if isinstance(source, Source):
+        return source
+    limits = limits or VideoLimits()
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _content("the given bytes", bytes(source), limits)
+    if not isinstance(source, str | os.PathLike):
+        name = getattr(source, "name", None)
+        return _read_whole(name if isinstance(name, str) else "the file object", source, limits)
+    text = os.fspath(source)
+    if text == "-":
+        return _read_whole("standard input", sys.stdin.buffer, limits)
+    if _ADDRESS.match(text):
+        return Source(_PASSWORD.sub("***@", text), text, True, limits, 0)
+    return _file(Path(text), limits)
+
+
+@contextlib.contextmanager
+def open_stream(source: VideoSource | Source, num_threads: int = 0) -> Iterator[VideoStream]:
+    """The best video stream, closed afterwards.
+
+    Args:
+        source: a path, an address, an open binary file, bytes, or "-".
+        num_threads: of the decoder; 0 leaves it to the decoder.
+
+    Raises:
+        VideoError: the source is missing, empty, no video, too large, or has sound only.
+    """
+    source = locate(source)
+    with _open_container(source) as container:
+        stream = _best_stream(container, source)
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = num_threads
+        options = {"max_pixels": str(source.limits.max_frame_pixels)}
+        stream.codec_context.options = options
+        yield stream
+
+
+def container_of(stream: VideoStream) -> InputContainer:
+    """The container that the stream was opened from."""
+    container = stream.container
+    assert isinstance(container, InputContainer)
+    return container
+
+
+def require_pixels(width: int, height: int, source: Source) -> None:
+    """Raise a VideoError for a frame that is larger than the limits."""
+    most = source.limits.max_frame_pixels
+    if width * height > most:
+        raise VideoError(
+            f"{source.name}: is too large: {width} x {height} pixels a frame, at most {most} "
+            "are read; raise VideoLimits.max_frame_pixels if that is meant"
+        )
+
+
+def _open_container(source: Source) -> InputContainer:
+    target: Any = source.target
+    if isinstance(target, bytes):
+        target = io.BytesIO(target)
+    options = {}
+    timeout = (OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS) if source.is_address else None
+    if source.is_address and str(source.target).startswith("rtsp"):
+        options["rtsp_transport"] = "tcp"  # packets lost on the way are broken frames
+    try:
+        container = av.open(target, options=options, metadata_errors="replace", timeout=timeout)
+    except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
+        raise VideoError(f"{source.name}: {_why_not_opened(source, error)}") from None
+    assert isinstance(container, InputContainer)
+    return container
+
+
+def _why_not_opened(source: Source, error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, av.ExitError):
+        reason = f"no answer within {OPEN_TIMEOUT_SECONDS:g} s"
+    if source.is_address:
+        return f"cannot be opened ({reason}); check the address, and that the server is up"
+    return f"is not a readable video ({reason}); re-encode it, or leave it out if it is damaged"
+
+
+def _best_stream(container: InputContainer, source: Source) -> VideoStream:
+    stream = container.streams.best("video")
+    cover = stream is not None and bool(stream.disposition & av.stream.Disposition.attached_pic)
+    if stream is None or cover:
+        found = ", ".join(sorted({s.type for s in container.streams if s.type != "video"}))
+        only = " and ".join(filter(None, [found, "a cover picture" if cover else ""]))
+        raise VideoError(f"{source.name}: has no video stream, only {only or 'nothing'}")
+    assert isinstance(stream, VideoStream)
+    if stream.codec_context is None:
+        raise VideoError(f"{source.name}: no decoder for its codec is here; re-encode it")
+    require_pixels(stream.codec_context.width, stream.codec_context.height, source)
+    return stream
+
+
+def _file(path: Path, limits: VideoLimits) -> Source:
+    try:
+        if not path.exists():
+            raise VideoError(f"{path}: no such file")
+        if path.is_dir():
+            raise VideoError(f"{path}: is a folder, not a video file")
+        if not path.is_file():  # a pipe
+            with path.open("rb") as pipe:
+                return _read_whole(str(path), pipe, limits)
+        size_bytes = path.stat().st_size
+    except (OSError, ValueError) as error:
+        raise VideoError(f"{path}: cannot be read ({error})") from None
+    if size_bytes == 0:
+        raise VideoError(f"{path}: is empty (0 bytes)")
+    return Source(str(path), f"file:{path}", False, limits, size_bytes)
+
+
+def _read_whole(name: str, file: IO[bytes], limits: VideoLimits) -> Source:
+    blocks, size_bytes = [], 0
+    try:
+        while block := file.read(_BLOCK_BYTES):
+            if not isinstance(block, bytes):
+                raise VideoError(f"{name}: gives text, not bytes; open it with mode 'rb'")
+            blocks.append(block)
+            size_bytes += len(block)
+            if size_bytes > limits.max_bytes_held:
+                raise VideoError(
+                    f"{name}: is too large: more than {limits.max_bytes_held} bytes; save it as "
+                    "a file and give its path, or raise VideoLimits.max_bytes_held"
+                )
+    except (OSError, ValueError, AttributeError) as error:
+        raise VideoError(f"{name}: cannot be read ({error})") from None
+    return _content(name, b"".join(blocks), limits)
+
+
+def _content(name: str, content: bytes, limits: VideoLimits) -> Source:
+    if not content:
+        raise VideoError(f"{name}: is empty (0 bytes)")
+    return Source(name, content, False, limits, len(content))

@@ -1,0 +1,61 @@
+"""Reads the files whose paths come in, a line each, in every way, and answers a line for each.
+
+Run as a script by test_fuzz.py, so that a crash or a hang ends only this process.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import traceback
+from pathlib import Path
+
+from actionrnn.config import Sampling, VideoLimits
+from actionrnn.errors import VideoError
+from actionrnn.video.reading import iter_frames, probe_video, read_frames
+
+LIMITS = VideoLimits(max_frame_pixels=2**22, max_bytes_held=2**26)
+SAMPLINGS = [
+    Sampling(num_frames=4),
+    Sampling(rate_fps=10),
+    Sampling(keyframes=True),
+    Sampling(start_seconds=0.1, end_seconds=0.3),
+]
+MOST_FRAMES = 500
+
+
+def read_in_one_way(path: str, way: int) -> str:
+    """What came out; a foreign exception is for the caller."""
+    try:
+        if way == len(SAMPLINGS):
+            for count, _ in enumerate(iter_frames(path, limits=LIMITS)):
+                if count == MOST_FRAMES:
+                    break
+        elif way == len(SAMPLINGS) + 1:
+            probe_video(path, limits=LIMITS)
+        elif way == len(SAMPLINGS) + 2:
+            read_frames(Path(path).read_bytes(), scale=lambda *_: (32, 24), limits=LIMITS)
+        else:
+            read_frames(path, SAMPLINGS[way], limits=LIMITS)
+    except VideoError:
+        return "refused"
+    return "read"
+
+
+def main() -> None:
+    num_ways = len(SAMPLINGS) + 3
+    for line in sys.stdin:
+        path = line.rstrip("\n")
+        try:
+            # one mutated file takes two of the ways, chosen by its name
+            first = sum(path.encode()) % num_ways
+            answers = {read_in_one_way(path, way % num_ways) for way in (first, first + 3)}
+            answer = " and ".join(sorted(answers))
+        except BaseException:
+            answer = "foreign: " + repr(traceback.format_exc())
+        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(f"{peak_bytes} {answer}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

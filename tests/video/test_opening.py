@@ -1,0 +1,182 @@
+"""Where videos come from: paths, file objects, bytes, pipes and addresses, and their limits."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import io
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from actionrnn.config import Sampling, VideoLimits
+from actionrnn.errors import VideoError
+from actionrnn.video import opening
+from actionrnn.video.reading import iter_frames, probe_video, read_frames
+
+FFmpegEncode = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def video(ffmpeg_encode: FFmpegEncode) -> Path:
+    return ffmpeg_encode("video.mp4", "-c:v libx264 -g 10 -movflags faststart", seconds=1.0)
+
+
+@pytest.fixture
+def address(video: Path) -> Iterator[str]:
+    """The video's folder, served over http."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    handler = functools.partial(Quiet, directory=str(video.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def same(path: Path, other: object) -> None:
+    for sampling in (Sampling(), Sampling(num_frames=4), Sampling(rate_fps=5, end_seconds=0.7)):
+        expected = read_frames(path, sampling)
+        frames = read_frames(other, sampling)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(frames.data, expected.data)
+        np.testing.assert_array_equal(frames.pts_seconds, expected.pts_seconds)
+        if hasattr(other, "seek"):
+            other.seek(0)
+
+
+def test_bytes_and_file_objects_are_read_like_the_file(video: Path) -> None:
+    same(video, str(video))
+    same(video, video.read_bytes())
+    same(video, io.BytesIO(video.read_bytes()))
+    with video.open("rb") as file:
+        same(video, file)
+
+
+def test_probing_and_streaming_take_bytes_too(video: Path) -> None:
+    info = probe_video(video.read_bytes())
+    assert (info.num_frames, info.codec, info.size_bytes) == (25, "h264", video.stat().st_size)
+    assert len(list(iter_frames(io.BytesIO(video.read_bytes())))) == 25
+
+
+def test_standard_input_is_read(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with video.open("rb") as file:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(file))
+        assert len(read_frames("-", Sampling(num_frames=4))) == 4
+
+
+def test_a_named_pipe_is_read(video: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(video.read_bytes()))
+    writer.start()
+    frames = read_frames(pipe)
+    writer.join()
+    np.testing.assert_array_equal(frames.data, read_frames(video).data)
+
+
+def test_an_address_is_read_like_the_file(video: Path, address: str) -> None:
+    same(video, f"{address}/{video.name}")
+    assert len(list(iter_frames(f"{address}/{video.name}"))) == 25
+
+
+def test_a_stream_of_unknown_length_is_kept_until_the_wanted_end(
+    ffmpeg_encode: FFmpegEncode,
+) -> None:
+    """A server that tells no size and cannot jump."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    stream = ffmpeg_encode("live.ts", "-c:v libx264 -g 10", seconds=1.0)
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: video/mp2t\r\n\r\n")
+            connection.sendall(stream.read_bytes())
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    place = f"http://127.0.0.1:{listening.getsockname()[1]}/live.ts"
+    first = float(read_frames(stream).pts_seconds[0])
+    frames = read_frames(place, Sampling(rate_fps=5, end_seconds=first + 0.6))
+    thread.join()
+    listening.close()
+    assert len(frames) == 3
+
+
+@pytest.mark.parametrize("scheme", ["http", "rtsp"])
+def test_a_dead_address_is_told_without_its_password(scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    place = f"{scheme}://user:secret@127.0.0.1:{port}/a.mp4"
+    with pytest.raises(VideoError, match=r"cannot be opened .*; check the address") as caught:
+        read_frames(place)
+    assert "secret" not in str(caught.value)
+    assert f"{scheme}://***@127.0.0.1:{port}/a.mp4" in str(caught.value)
+
+
+def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "OPEN_TIMEOUT_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(VideoError, match=r"no answer within 0\.5 s"):
+            read_frames(f"http://127.0.0.1:{port}/a.mp4")
+
+
+def test_a_file_opened_as_text_is_refused(video: Path) -> None:
+    with (
+        video.open(encoding="latin-1") as file,
+        pytest.raises(VideoError, match="gives text, not bytes; open it with mode 'rb'"),
+    ):
+        read_frames(file)  # type: ignore[arg-type]
+
+
+def test_a_closed_file_object_is_refused(video: Path) -> None:
+    file = video.open("rb")
+    file.close()
+    with pytest.raises(VideoError, match="cannot be read"):
+        read_frames(file)
+
+
+@pytest.mark.parametrize("content", [b"", b"no video" * 100])
+def test_bytes_that_are_no_video_are_refused(content: bytes) -> None:
+    with pytest.raises(VideoError, match=r"the given bytes: (is empty|is not a readable video)"):
+        read_frames(content)
+
+
+@pytest.mark.parametrize("name", ["a\0b.mp4", "x" * 5000])
+def test_impossible_names_are_refused(name: str) -> None:
+    with pytest.raises(VideoError):
+        read_frames(name)
+
+
+def test_more_bytes_than_the_limit_are_refused(video: Path) -> None:
+    limits = VideoLimits(max_bytes_held=1000)
+    with pytest.raises(VideoError, match=r"is too large: more than 1000 bytes; .*max_bytes_held"):
+        read_frames(io.BytesIO(video.read_bytes()), limits=limits)
+
+
+def test_frames_that_take_too_much_memory_are_refused(video: Path) -> None:
+    limits = VideoLimits(max_bytes_held=10 * 96 * 64 * 3)
+    assert len(read_frames(video, Sampling(num_frames=10), limits=limits)) == 10
+    with pytest.raises(VideoError, match=r"25 frames of 96 x 64 take .*sample fewer"):
+        read_frames(video, limits=limits)
+    assert len(list(iter_frames(video, limits=limits))) == 25
+
+
+@pytest.mark.parametrize("name", ["large.mp4", "large.avi", "large.gif"])
+def test_too_large_a_frame_is_refused(ffmpeg_encode: FFmpegEncode, name: str) -> None:
+    path = ffmpeg_encode(name, "", size="160x120", seconds=0.2)
+    assert read_frames(path, Sampling(num_frames=1)).data.shape == (1, 120, 160, 3)
+    for read in (read_frames, probe_video, lambda *args, **more: list(iter_frames(*args, **more))):
+        with pytest.raises(VideoError, match=r"is too large: 160 x 120 pixels a frame"):
+            read(path, limits=VideoLimits(max_frame_pixels=160 * 120 - 1))

@@ -1,0 +1,84 @@
+"""Where decoding begins for the wanted frames, and how many threads it is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from actionrnn.config import Sampling
+from actionrnn.video import reading
+from actionrnn.video.reading import read_frames
+from actionrnn.video.seeking import plan_runs
+from actionrnn.video.timetable import Timetable
+
+FFmpegEncode = Callable[..., Path]
+
+
+def table_of(count: int, keys: list[int]) -> Timetable:
+    """Frame i is shown at tick 10 i."""
+    is_keyframe = np.isin(np.arange(count), keys)
+    return Timetable(10 * np.arange(count), is_keyframe, Fraction(1, 250), True)
+
+
+@pytest.mark.parametrize(
+    ("keys", "wanted", "runs"),
+    [
+        ([0, 10, 20], [3, 9, 11, 27], [(0, [3, 9, 11]), (20, [27])]),  # 10 is near, 20 is far
+        ([0, 10, 20], [0, 10, 20], [(0, [0]), (10, [10]), (20, [20])]),
+        ([0], [5, 25], [(0, [5, 25])]),
+        ([0, 10], [4, 4, 4], [(0, [4])]),
+        (list(range(30)), list(range(30)), [(0, list(range(30)))]),  # every frame: one run
+        ([10], [3, 12], [(0, [3]), (10, [12])]),  # before the first key frame
+    ],
+)
+def test_runs_begin_at_the_nearest_key_frame(
+    keys: list[int], wanted: list[int], runs: list[tuple[int, list[int]]]
+) -> None:
+    planned = plan_runs(table_of(30, keys), 10 * np.array(wanted))
+    found = [(run.key_tick // 10, sorted(tick // 10 for tick in run.wanted)) for run in planned]
+    assert found == runs
+    assert [run.num_frames for run in planned] == [max(w) - key + 1 for key, w in runs]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("h264.mp4", "-c:v libx264 -g 10"),
+        ("hevc.mkv", "-c:v libx265 -x265-params log-level=none:keyint=10"),
+        ("mpeg4.avi", "-c:v mpeg4 -g 10 -bf 2"),
+        ("mjpeg.avi", "-c:v mjpeg"),
+    ],
+)
+def test_whole_files_take_the_fast_way(
+    ffmpeg_encode: FFmpegEncode, monkeypatch: pytest.MonkeyPatch, name: str, options: str
+) -> None:
+    path = ffmpeg_encode(name, options)
+    monkeypatch.delattr(reading, "_decode_in_order")
+    for sampling in (Sampling(num_frames=4), Sampling(keyframes=True), Sampling()):
+        assert len(read_frames(path, sampling)) > 0
+
+
+def test_frames_that_nobody_wants_are_not_decoded(
+    ffmpeg_encode: FFmpegEncode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame of one second out of ten, and the references before it, but no B-frames."""
+    path = ffmpeg_encode("long.mp4", "-c:v libx264 -g 25 -bf 3", seconds=10.0)
+    from actionrnn.video import seeking
+
+    given_out = []
+    frames_of_run = seeking._frames_of_run
+
+    def counted(*args: object) -> list[av.VideoFrame]:
+        frames = list(frames_of_run(*args))  # type: ignore[arg-type]
+        given_out.append(len(frames))
+        return frames
+
+    monkeypatch.setattr(seeking, "_frames_of_run", counted)
+    read_frames(path, Sampling(num_frames=1))
+    assert len(given_out) == 1
+    assert given_out[0] <= 12
