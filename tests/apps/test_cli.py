@@ -657,4 +657,4 @@ def test_a_tool_is_a_command(tool: str) -> None:
         env={**os.environ, "COLUMNS": "80"},
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"Usage: {tool}.py {command}")
+    assert done.stdout.startswith(f"Usage: actionrnn {command}")

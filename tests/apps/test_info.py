@@ -104,7 +104,7 @@ def test_a_model(run: TrainingRun, clips: Path) -> None:
 
 def test_a_model_of_one_fold_names_it(run_without_bob: TrainingRun, clips: Path) -> None:
     rows = describe(run_without_bob.output / "model.safetensors")
-    assert rows["trained on"] == f"{clips}, bob, 6 clips in 2 groups"
+    assert rows["trained on"] == f"{clips}, all but the test clips of fold bob, 6 clips in 2 groups"
     assert rows["scores"].endswith("on 3 held-out clips")
 
 

@@ -11,6 +11,7 @@ from actionrnn.config import load_config
 from actionrnn.datasets import rendered
 from actionrnn.datasets.rendered import PAIRS, render_dataset
 from actionrnn.datasets.ucf101 import NAME_PATTERN, open_ucf101
+from actionrnn.errors import DatasetError
 from actionrnn.video.reading import probe_video, read_frames
 
 
@@ -116,4 +117,15 @@ def test_a_failed_rendering_leaves_no_broken_clip(
     monkeypatch.setattr("av.Packet", fail)  # when the files are open already
     with pytest.raises(OSError, match="no space"):
         render_dataset(tmp_path, seed=0)
-    assert contents(tmp_path) == {}
+    assert contents(tmp_path).keys() == {"seed.txt"}
+
+
+def test_a_folder_keeps_the_seed_it_was_rendered_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rendered, "NUM_GROUPS", 1)
+    first = contents(render_dataset(tmp_path, seed=5))
+    (tmp_path / "SitDown" / "v_SitDown_g01_c01.avi").unlink()
+    assert contents(render_dataset(tmp_path)) == first
+    with pytest.raises(DatasetError, match="was rendered with seed 5, not 6; use another folder"):
+        render_dataset(tmp_path, seed=6)

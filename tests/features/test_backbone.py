@@ -330,7 +330,7 @@ def test_torchvision_weights_without_a_network_are_told_with_the_remedy(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # nothing is cached there
     monkeypatch.setattr("torch.hub.download_url_to_file", no_network)
-    with pytest.raises(BackboneError, match=r"backbone\.weights=FILE\.pth") as caught:
+    with pytest.raises(BackboneError, match=r"--weights FILE .* backbone\.weights=FILE") as caught:
         on_cpu(name=SMALL_TORCHVISION)
     message = str(caught.value)
     assert message.startswith(f"{SMALL_TORCHVISION}: its weights are not on this machine")
