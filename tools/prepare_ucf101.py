@@ -5,4 +5,4 @@ import sys
 from actionrnn.apps.cli import main
 
 if __name__ == "__main__":
-    main(["prepare", "ucf101", *sys.argv[1:]])
+    main(["prepare", "ucf101", *sys.argv[1:]], prog_name="actionrnn")

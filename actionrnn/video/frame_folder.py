@@ -27,6 +27,14 @@ def is_picture(name: str) -> bool:
     return Path(name).suffix.lower() in PICTURE_SUFFIXES and not name.startswith(".")
 
 
+def is_folder(path: str | Path) -> bool:
+    """Whether there is such a folder; an impossible name is none."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def find_pictures(folder: Path) -> list[Path]:
     """The pictures of a folder in the order of the numbers in their names; maybe none.
 

@@ -18,7 +18,12 @@ from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.video.album import Album
 from actionrnn.video.converting import Converter, Scale, display_matrix, is_transposed
-from actionrnn.video.frame_folder import is_picture, iter_frame_folder, read_frame_folder
+from actionrnn.video.frame_folder import (
+    is_folder,
+    is_picture,
+    iter_frame_folder,
+    read_frame_folder,
+)
 from actionrnn.video.frames import Frame, Frames
 from actionrnn.video.opening import Source, VideoSource, container_of, locate, open_stream
 from actionrnn.video.sampling import choose_frames
@@ -137,7 +142,7 @@ def read_frames(
             frame where `sampling` looks, or so little of it can be decoded that the frames
             would not stand for the clip.
     """
-    if isinstance(path, (str, Path)) and Path(path).is_dir():
+    if isinstance(path, (str, Path)) and is_folder(path):
         return read_frame_folder(Path(path), sampling, scale=scale, limits=limits)
     source, sampling = locate(path, limits), sampling or Sampling()
     with open_stream(source) as stream:
@@ -185,7 +190,7 @@ def iter_frames(
         VideoError: the video is missing, empty, no video, too large, has sound only, or no
             frame of it can be decoded.
     """
-    if isinstance(path, (str, Path)) and Path(path).is_dir():
+    if isinstance(path, (str, Path)) and is_folder(path):
         yield from iter_frame_folder(Path(path), scale=scale, limits=limits)
         return
     source = locate(path, limits)
