@@ -50,6 +50,7 @@ Part = Annotated[_Number, Field(gt=0, le=1)]
 Layout = Literal["folder", "ucf101", "manifest", "rendered"]
 Split = Literal["holdout", "leave_one_group_out", "official", "manifest", "none"]
 Fit = Literal["crop", "squash"]
+Streams = Literal["appearance", "motion", "both"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 HeadKind = Literal["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
 Summary = Literal["last", "running_mean", "exponential_mean"]
@@ -164,6 +165,10 @@ class BackboneConfig:
     fit: Fit = "crop"
     """crop: scale, then cut the centre out, as the weights were trained;
     squash: the whole frame in the same size, so that nothing at the edge is lost."""
+    streams: Streams = "appearance"
+    """appearance: the frames; motion: the amplified change from the frame sampled
+    before, for actions that the way of moving tells; both: one after the other,
+    for twice the work."""
     precision: Precision = "auto"
     """auto: bfloat16 (float16 on older GPUs) where it is fast, else float32."""
     device: str = "auto"

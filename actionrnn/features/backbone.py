@@ -42,7 +42,8 @@ class Backbone:
     preprocessing: Preprocessing
     weights_sha256: str
     """Of the weights as tensors: the same however they were stored."""
-    feature_size: int
+    view_size: int
+    """Features of one picture."""
     device: torch.device
     dtype: torch.dtype
 
@@ -50,6 +51,11 @@ class Backbone:
     def name(self) -> str:
         """As in the configuration."""
         return self.config.name
+
+    @property
+    def feature_size(self) -> int:
+        """D, the features of a frame: those of all its views."""
+        return self.view_size * self.preprocessing.num_views
 
     @property
     def batch_frames(self) -> int:
@@ -69,19 +75,20 @@ class Backbone:
 
     @torch.inference_mode()
     def encode(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Features of frames that `preprocessing` has scaled and centred.
+        """Features of pictures that `preprocessing` has scaled, centred and made views of.
 
         Args:
-            frames: RGB uint8 (N, crop, crop, 3), N of any size.
+            frames: RGB uint8 (N, crop, crop, 3): the `num_views` of each frame in turn.
 
         Returns:
-            float32 (N, D).
+            float32 (N / num_views, D).
         """
         parts = [
             self._encode_batch(frames[start : start + self.batch_frames])
             for start in range(0, len(frames), self.batch_frames)
         ]
-        return np.concatenate(parts) if parts else np.empty((0, self.feature_size), np.float32)
+        values = np.concatenate(parts) if parts else np.empty((0, self.view_size), np.float32)
+        return values.reshape(-1, self.feature_size)
 
     def _encode_batch(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         count = len(frames)
@@ -120,7 +127,7 @@ def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
                 f"{config.name!r} is no backbone; use {BUNDLED}, torchvision/<name> or "
                 "timm/<name> (`actionrnn backbones` lists them)"
             )
-    preprocessing = replace(preprocessing, fit=config.fit)
+    preprocessing = replace(preprocessing, fit=config.fit, streams=config.streams)
     device = _device(config.device)
     dtype = _dtype(config.precision, device)
     network = network.eval().requires_grad_(False)
@@ -131,7 +138,7 @@ def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
         network=network,
         preprocessing=preprocessing,
         weights_sha256=sha256,
-        feature_size=_feature_size(network, preprocessing, device, dtype),
+        view_size=_view_size(network, preprocessing, device, dtype),
         device=device,
         dtype=dtype,
     )
@@ -321,7 +328,7 @@ def _hash_tensors(network: nn.Module) -> str:
 
 
 @torch.inference_mode()
-def _feature_size(
+def _view_size(
     network: nn.Module, preprocessing: Preprocessing, device: torch.device, dtype: torch.dtype
 ) -> int:
     side = preprocessing.crop

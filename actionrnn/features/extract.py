@@ -245,7 +245,8 @@ def _decode(source: Source, backbone: Backbone, sampling: Sampling) -> Frames | 
 def _encode_group(
     group: list[tuple[Source, Frames | VideoError]], backbone: Backbone, provenance: dict[str, Any]
 ) -> Iterator[tuple[Source, Features | VideoError]]:
-    decoded = [frames.data for _, frames in group if isinstance(frames, Frames)]
+    views = backbone.preprocessing.views
+    decoded = [views(frames.data) for _, frames in group if isinstance(frames, Frames)]
     values = backbone.encode(np.concatenate(decoded)) if decoded else np.empty((0, 0), np.float32)
     start = 0
     for source, frames in group:

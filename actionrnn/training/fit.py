@@ -109,7 +109,8 @@ def _train_epoch(
     rng = np.random.default_rng([config.seed, epoch])
     torch.manual_seed(int(rng.integers(2**62)) + parallel.rank())
     head.train()
-    batches = shuffled_batches(len(sequences), config.batch_size, rng)
+    lengths = np.array([len(values) for values in sequences.values])
+    batches = shuffled_batches(lengths, config.batch_size, rng)
     num_steps = config.epochs * len(batches)
     total = 0.0
     for number, indices in enumerate(batches):
@@ -193,10 +194,16 @@ def validate(head: Head, sequences: Sequences, batch_size: int = 256) -> tuple[f
 
 
 def shuffled_batches(
-    count: int, batch_size: int, rng: np.random.Generator
+    lengths: NDArray[np.intp], batch_size: int, rng: np.random.Generator
 ) -> list[NDArray[np.intp]]:
-    """All indices in a random order, in batches of nearly equal size."""
-    return np.array_split(rng.permutation(count), math.ceil(count / batch_size))
+    """All indices in random batches of nearly equal size, each of clips of similar length.
+
+    Lengths are compared with up to 30 % of noise, so that batches differ between epochs and
+    little of them is padding; clips of one length are shuffled freely.
+    """
+    order = np.argsort(lengths * rng.uniform(0.7, 1.3, len(lengths)))
+    batches = np.array_split(order, math.ceil(len(lengths) / batch_size))
+    return [batches[index] for index in rng.permutation(len(batches))]
 
 
 def choose_steps(length: int, config: TrainConfig, rng: np.random.Generator) -> NDArray[np.intp]:
