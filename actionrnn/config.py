@@ -192,6 +192,9 @@ class HeadConfig:
     so far, or their exponential mean."""
     summary_decay: Probability = 0.9
     """exponential_mean: the weight of the past in each step."""
+    l2_normalise: Annotated[bool, Field(strict=True)] = False
+    """Scale each frame's feature vector to length 1 before it is standardised: good where
+    frames differ in contrast, or features are large and sparse (VGG)."""
     temporal_differences: Annotated[bool, Field(strict=True)] = False
     """Give the head x_t - x_(t-1) beside x_t: good where motion decides."""
 
@@ -227,6 +230,9 @@ class TrainConfig:
     """Stop when the validation loss has not fallen for so many epochs; null: never."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 on a GPU that has it, else float32."""
+    search: Count = 0
+    """Try so many head settings first (the given ones, then random ones) on groups that are
+    held back from the training groups, and train the best; 0: the given ones."""
     seed: Count = 0
     """Fixes initial weights, order, dropout and augmentation."""
     seeds: PositiveInt = 1

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -27,6 +28,8 @@ from actionrnn.training.fit import Epoch, Fit, fit_head
 STATES = "unfinished"
 CURVE_FILE = "curve.csv"
 
+Purpose = Literal["head", "baseline", "trial"]
+
 Log = Callable[[str, Epoch], None]
 """Gets the fit's name and one row of its curve."""
 
@@ -40,10 +43,15 @@ class FitSpec:
     """The training side of the fold."""
     head: HeadConfig
     seed: int
+    purpose: Purpose = "head"
+    trial: int = 0
+    """Of a search, from 1."""
 
     @property
     def name(self) -> str:
-        """`split 1, gru, seed 0`."""
+        """`split 1, gru, seed 0`, or `split 1, trial 3 (lstm)`."""
+        if self.trial:
+            return f"{self.fold}, trial {self.trial} ({self.head.kind})"
         return f"{self.fold}, {self.head.kind}, seed {self.seed}"
 
 
@@ -59,7 +67,8 @@ def run_fits(
 ) -> list[Fit]:
     """Train every head; each goes on from its saved state, if there is one."""
     fits: list[Fit] = []
-    with progress_bar("training", len(specs) * config.train.epochs) as advance:
+    doing = "searching" if all(spec.trial for spec in specs) else "training"
+    with progress_bar(doing, len(specs) * config.train.epochs) as advance:
         for spec in specs:
 
             def on_epoch(epoch: Epoch, name: str = spec.name) -> None:
@@ -79,7 +88,7 @@ def run_fits(
             )
             advance(config.train.epochs - len(fit.curve))
             fits.append(fit)
-    if parallel.is_first():
+    if parallel.is_first() and doing == "training":
         _write_curves(output / CURVE_FILE, specs, fits)
     return fits
 
