@@ -28,7 +28,7 @@ from actionrnn.training.fit import Epoch, Fit, fit_head
 STATES = "unfinished"
 CURVE_FILE = "curve.csv"
 
-Purpose = Literal["head", "baseline", "trial"]
+Purpose = Literal["head", "mean-pool", "mean-pool + motion", "trial"]
 
 Log = Callable[[str, Epoch], None]
 """Gets the fit's name and one row of its curve."""
@@ -46,13 +46,16 @@ class FitSpec:
     purpose: Purpose = "head"
     trial: int = 0
     """Of a search, from 1."""
+    num_features: int | None = None
+    """The head sees only the first so many features; None: all."""
 
     @property
     def name(self) -> str:
         """`split 1, gru, seed 0`, or `split 1, trial 3 (lstm)`."""
         if self.trial:
             return f"{self.fold}, trial {self.trial} ({self.head.kind})"
-        return f"{self.fold}, {self.head.kind}, seed {self.seed}"
+        kind = self.head.kind if self.purpose == "head" else self.purpose
+        return f"{self.fold}, {kind}, seed {self.seed}"
 
 
 def run_fits(
@@ -76,12 +79,13 @@ def run_fits(
                 log(name, epoch)
 
             kept, held_back = hold_back(spec.clips, config.train.validation_fraction, spec.seed)
+            seen = sequences.first_features(spec.num_features)
             fit = fit_head(
-                sequences.subset(kept),
+                seen.subset(kept),
                 num_classes,
                 spec.head,
                 dataclasses.replace(config.train, seed=spec.seed),
-                validation=sequences.subset(held_back) if held_back else None,
+                validation=seen.subset(held_back) if held_back else None,
                 device=device,
                 state_file=_state_file(output, spec),
                 on_epoch=on_epoch,

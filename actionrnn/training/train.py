@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from actionrnn.config import Config, HeadConfig
-from actionrnn.datasets.clips import Dataset
+from actionrnn.datasets.clips import Clip, Dataset
 from actionrnn.datasets.sequences import Sequences, load_sequences
 from actionrnn.datasets.splits import Fold, make_folds, open_dataset
 from actionrnn.errors import DatasetError
@@ -27,7 +29,8 @@ from actionrnn.recurrent.recognizer import Recognizer, clip_scores
 from actionrnn.training import parallel
 from actionrnn.training.curve_log import curve_log
 from actionrnn.training.report import Report, Scored, make_report, seed_result
-from actionrnn.training.runs import FitSpec, resumable, run_fits
+from actionrnn.training.runs import FitSpec, Purpose, resumable, run_fits
+from actionrnn.training.search import Trial, search_heads
 
 MODEL_FILE = "model.safetensors"
 REPORT_FILE = "report.json"
@@ -75,8 +78,20 @@ def train(
             backbone = load_backbone(config.backbone)
             dataset, sequences, skipped = load_features(dataset, backbone, config, output)
         folds = make_folds(dataset, config.data)
-        specs = _fit_specs(folds, dataset, config)
         with resumable(config, output, resume):
+            trials: list[Trial] = []
+            if config.train.search:
+                with _timed(seconds, "search"):
+                    trials = search_heads(
+                        _sides(folds, dataset),
+                        sequences,
+                        len(dataset.labels),
+                        config,
+                        output,
+                        device=backbone.device,
+                        log=log,
+                    )
+            specs = _fit_specs(folds, dataset, config, backbone, trials)
             with _timed(seconds, "training"):
                 fits = run_fits(
                     specs,
@@ -88,7 +103,7 @@ def train(
                     log=log,
                 )
             heads = {_slot(spec): fit.head for spec, fit in zip(specs, fits, strict=True)}
-            report = _report(folds, heads, sequences, dataset, config, skipped, seconds)
+            report = _report(folds, heads, sequences, dataset, config, skipped, seconds, trials)
             model = _model(folds, heads, sequences, dataset, config, report, backbone)
             if parallel.is_first():
                 model.save(output / MODEL_FILE)
@@ -138,25 +153,44 @@ def default_store(config: Config, provenance: dict[str, Any], output: Path) -> P
     return output.parent / "features" / f"{root.stem}-{backbone}-{digest}"
 
 
-Slot = tuple[str, str, int]
-"""Fold, kind of head, seed."""
+Slot = tuple[str, Purpose, int]
+"""Fold, purpose, seed."""
 
 
 def _slot(spec: FitSpec) -> Slot:
-    return spec.fold, spec.head.kind, spec.seed
+    return spec.fold, spec.purpose, spec.seed
 
 
-def _fit_specs(folds: list[Fold], dataset: Dataset, config: Config) -> list[FitSpec]:
-    """Head and baseline for each seed and fold; and one for the model, if none of them is it."""
-    baseline = HeadConfig(kind="mean", dropout=config.head.dropout)
+def _sides(folds: list[Fold], dataset: Dataset) -> dict[str, Sequence[Clip]]:
+    """All that is trained on: each fold's training side; with several, every clip, too."""
+    sides: dict[str, Sequence[Clip]] = {fold.name: fold.train for fold in folds}
+    return sides if len(folds) == 1 else {**sides, EVERY_CLIP: dataset.clips}
+
+
+def _fit_specs(
+    folds: list[Fold],
+    dataset: Dataset,
+    config: Config,
+    backbone: Backbone,
+    trials: Sequence[Trial],
+) -> list[FitSpec]:
+    """Head and baselines for each seed and fold; and one for the model, if none of them is it."""
+    chosen = {trial.fold: trial.head for trial in trials if trial.chosen}
     specs = [
-        FitSpec(fold.name, fold.train, head, seed)
+        FitSpec(name, clips, chosen.get(name, config.head), seed)
         for seed in _seeds(config)
-        for fold in folds
-        for head in dict.fromkeys((config.head, baseline))
+        for name, clips in _sides(folds, dataset).items()
+        if name != EVERY_CLIP or seed == config.train.seed
     ]
-    if len(folds) > 1:
-        specs.append(FitSpec(EVERY_CLIP, dataset.clips, config.head, config.train.seed))
+    mean = HeadConfig(kind="mean", dropout=config.head.dropout)
+    # a baseline that cannot see order must not see which frame came before
+    frames_alone = backbone.view_size if config.backbone.streams == "both" else None
+    for seed in _seeds(config):
+        for fold in folds:
+            blind = FitSpec(fold.name, fold.train, mean, seed, "mean-pool")
+            specs.append(replace(blind, num_features=frames_alone))
+            if frames_alone is not None:
+                specs.append(replace(blind, purpose="mean-pool + motion"))
     return specs
 
 
@@ -172,11 +206,10 @@ def _report(
     config: Config,
     skipped: list[dict[str, str]],
     seconds: dict[str, float],
+    trials: Sequence[Trial],
 ) -> Report:
     """The first seed's answers, clip by clip, and every seed's accuracy."""
-    by_seed = [
-        [_scored(fold, heads, sequences, config, seed) for fold in folds] for seed in _seeds(config)
-    ]
+    by_seed = [[_scored(fold, heads, sequences, seed) for fold in folds] for seed in _seeds(config)]
     return make_report(
         dataset.labels,
         by_seed[0],
@@ -188,20 +221,22 @@ def _report(
         seeds=tuple(
             seed_result(seed, scored) for seed, scored in zip(_seeds(config), by_seed, strict=True)
         ),
+        trials=tuple(trial.to_dict() for trial in trials),
     )
 
 
-def _scored(
-    fold: Fold, heads: dict[Slot, Head], sequences: Sequences, config: Config, seed: int
-) -> Scored:
+def _scored(fold: Fold, heads: dict[Slot, Head], sequences: Sequences, seed: int) -> Scored:
     test = sequences.subset(fold.test)
-    head, baseline = (heads[fold.name, kind, seed] for kind in (config.head.kind, "mean"))
-    return Scored(
-        fold.name,
-        clip_scores(head, test.values),
-        test.targets,
-        clip_scores(baseline, test.values),
-    )
+
+    def scores(purpose: Purpose) -> NDArray[np.float32] | None:
+        head = heads.get((fold.name, purpose, seed))
+        if head is None:
+            return None
+        return clip_scores(head, test.first_features(head.feature_size).values)
+
+    own = scores("head")
+    assert own is not None
+    return Scored(fold.name, own, test.targets, scores("mean-pool"), scores("mean-pool + motion"))
 
 
 def _model(
@@ -215,8 +250,9 @@ def _model(
 ) -> Recognizer:
     """The first seed's head of the only fold, or the one trained on every clip."""
     fold = folds[0] if len(folds) == 1 else Fold(EVERY_CLIP, dataset.clips, ())
-    head = heads[fold.name, config.head.kind, config.train.seed]
+    head = heads[fold.name, "head", config.train.seed]
     training = _describe(fold, sequences, config, report)
+    config = replace(config, head=head.config)  # a search may have chosen another
     return Recognizer(backbone, head, dataset.labels, config, training)
 
 

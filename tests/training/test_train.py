@@ -411,3 +411,36 @@ def test_several_seeds_are_told_one_by_one(
     assert [seed.seed for seed in report.seeds] == [4, 5]
     assert report.seeds[0].top1 == report.top1
     assert report.seeds[0].baseline_mean_pool_top1 == report.baseline_mean_pool_top1
+
+
+def test_motion_beside_the_frames_has_a_baseline_with_and_one_without_it(
+    clips: Path, configure: Configure, tmp_path: Path
+) -> None:
+    run = train(configure(clips, SHORT, "backbone.streams=both"), tmp_path / "run")
+    report = read_report(run)
+    assert report["baseline_mean_pool_motion_top1"] is not None
+    assert run.model.head.feature_size == run.model.backbone.feature_size == 2 * 1280
+    with (run.output / "curve.csv").open() as file:
+        heads = {line.split(",")[1] for line in file.read().splitlines()[1:]}
+    assert heads == {"gru", "mean"}
+    again = load(run.output / "model.safetensors")
+    path = next(clips.rglob("*.avi"))
+    assert again.classify(path).scores == run.model.classify(path).scores
+
+
+def test_a_search_chooses_for_each_fold_and_the_model_is_of_the_chosen_kind(
+    clips: Path, configure: Configure, tmp_path: Path
+) -> None:
+    run = train(configure(clips, SHORT, "train.search=3"), tmp_path / "run")
+    trials = run.report.trials
+    assert [trial["fold"] for trial in trials] == [
+        *["ann"] * 3,
+        *["bob"] * 3,
+        *["cid"] * 3,
+        *["every clip"] * 3,
+    ]
+    assert sum(trial["chosen"] for trial in trials) == 4
+    chosen = next(t["head"] for t in trials if t["chosen"] and t["fold"] == "every clip")
+    loaded = load(run.output / "model.safetensors")
+    assert loaded.config.to_dict()["head"] == chosen
+    assert read_report(run)["trials"] == json.loads(json.dumps(trials))
