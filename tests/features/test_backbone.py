@@ -88,7 +88,7 @@ def test_auto_precision_is_close_to_float32(bundled: Backbone, bundled_float32: 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_named_precision_is_kept(precision: str) -> None:
-    backbone = on_cpu(weights="none", precision=precision)
+    backbone = on_cpu(weights="none", precision=precision, runtime="torch")
     assert backbone.dtype == getattr(torch, precision)
     layers = backbone.network.state_dict()
     exact = {name for name, tensor in layers.items() if tensor.dtype == torch.float32}
@@ -190,7 +190,10 @@ def test_another_networks_weights_come_from_a_local_file(
         (
             SMALL_TORCHVISION,
             1024,
-            Preprocessing(256, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+            Preprocessing(
+                *(256, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+                interpolation="bilinear",
+            ),
         ),
         (
             SMALL_TIMM,
