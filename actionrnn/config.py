@@ -52,6 +52,7 @@ Split = Literal["holdout", "leave_one_group_out", "official", "manifest", "none"
 Fit = Literal["crop", "squash"]
 Streams = Literal["appearance", "motion", "both"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+StateKind = Literal["keep", "restart", "forget"]
 HeadKind = Literal["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
 Summary = Literal["last", "running_mean", "exponential_mean"]
 
@@ -194,6 +195,28 @@ class HeadConfig:
     """exponential_mean: the weight of the past in each step."""
     temporal_differences: Annotated[bool, Field(strict=True)] = False
     """Give the head x_t - x_(t-1) beside x_t: good where motion decides."""
+
+
+@dataclass(frozen=True, config=_STRICT_KEYS)
+class StatePolicy:
+    """What becomes of the recurrent state in a recording much longer than the training's clips.
+
+    The defaults are the best of docs/streaming.md's table.
+    """
+
+    kind: StateKind = "restart"
+    """keep: the state of the first frame on, for ever; restart: a new state every half
+    period, beside the old one, which answers until it is a period old; forget: what was seen
+    fades with a half-life."""
+    period_seconds: PositiveFloat = 3.0
+    """restart: the oldest state that answers; after the first period none younger than
+    half of it does."""
+    half_life_seconds: PositiveFloat = 1.0
+    """forget: the time after which what was seen counts half."""
+    reset_at_cuts: bool = False
+    """Begin anew where the picture changes at once."""
+    cut_threshold: PositiveFloat = 0.5
+    """The part of the picture's colours that changes at a cut, 0 to 1."""
 
 
 @dataclass(frozen=True, config=_STRICT_KEYS)

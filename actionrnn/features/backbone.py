@@ -74,25 +74,29 @@ class Backbone:
         }
 
     @torch.inference_mode()
-    def encode(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def encode(self, frames: NDArray[np.uint8], *, padded: bool = True) -> NDArray[np.float32]:
         """Features of pictures that `preprocessing` has scaled, centred and made views of.
 
         Args:
             frames: RGB uint8 (N, crop, crop, 3): the `num_views` of each frame in turn.
+            padded: compute full batches only, so that a frame's features do not depend on
+                their number; a stream does not, as its single frames would cost a batch each.
 
         Returns:
             float32 (N / num_views, D).
         """
         parts = [
-            self._encode_batch(frames[start : start + self.batch_frames])
+            self._encode_batch(frames[start : start + self.batch_frames], padded)
             for start in range(0, len(frames), self.batch_frames)
         ]
         values = np.concatenate(parts) if parts else np.empty((0, self.view_size), np.float32)
         return values.reshape(-1, self.feature_size)
 
-    def _encode_batch(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _encode_batch(self, frames: NDArray[np.uint8], padded: bool) -> NDArray[np.float32]:
         count = len(frames)
-        if count < self.batch_frames:  # a full batch takes the same arithmetic every time
+        if (
+            padded and count < self.batch_frames
+        ):  # a full batch takes the same arithmetic every time
             padding = ((0, self.batch_frames - count), (0, 0), (0, 0), (0, 0))
             frames = np.pad(frames, padding)
         pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from actionrnn.config import Fit, Streams
+from actionrnn.video.converting import scale_rgb
 
 MOTION_GAIN = 3
 """Changes between frames are small; amplified, the backbone sees them as a picture."""
@@ -52,6 +53,13 @@ class Preprocessing:
             return self.crop, self.crop
         shorter = min(width, height)
         return width * self.resize // shorter, height * self.resize // shorter
+
+    def square(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """What the backbone sees of one frame: (H, W, 3) of any size -> (crop, crop, 3)."""
+        height, width = picture.shape[:2]
+        scaled = scale_rgb(picture, *self.scaled_size(width, height))
+        square: NDArray[np.uint8] = self.centre(scaled[None])[0]
+        return square
 
     def centre(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Cut the square out of scaled frames: (T, H, W, 3) -> (T, crop, crop, 3)."""

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from actionrnn.config import Config
+from actionrnn.config import Config, StatePolicy
 from actionrnn.errors import VideoError
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import Source, encode_videos
 from actionrnn.features.types import Features
 from actionrnn.recurrent.heads import Head
+from actionrnn.recurrent.state_policy import KEEP
+from actionrnn.recurrent.streaming import Stream, StreamBatch
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,27 @@ class Recognizer:
         """The scores at every step of features that are there already."""
         scores = step_scores(self.head, features.values)
         return Timeline(self.labels, scores, features.pts_seconds, path)
+
+    def stream(self, policy: StatePolicy = KEEP) -> Stream:
+        """A running recording: `push` frames, get scores, in constant memory.
+
+        Args:
+            policy: of the state in long recordings; by default the state is kept for ever,
+                and the scores are those of `timeline`. `StatePolicy()` is best for recordings
+                much longer than the training's clips.
+
+        Raises:
+            ConfigError: the model's sampling needs the whole clip.
+        """
+        return Stream(self, policy)
+
+    def stream_batch(self, num_streams: int, policy: StatePolicy = KEEP) -> StreamBatch:
+        """Several running recordings that advance together; see `stream`.
+
+        Raises:
+            ConfigError: the model's sampling needs the whole clip.
+        """
+        return StreamBatch(self, num_streams, policy)
 
     def save(self, path: str | Path) -> None:
         """Write one .safetensors file that `actionrnn.load` reads; it needs nothing else."""
