@@ -28,7 +28,7 @@ from pydantic.dataclasses import dataclass
 
 from actionrnn.errors import ConfigError
 
-_STRICT_KEYS = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+STRICT_KEYS = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
 Count = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
@@ -52,12 +52,11 @@ Split = Literal["holdout", "leave_one_group_out", "official", "manifest", "none"
 Fit = Literal["crop", "squash"]
 Streams = Literal["appearance", "motion", "both"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
-StateKind = Literal["keep", "restart", "forget"]
 HeadKind = Literal["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
 Summary = Literal["last", "running_mean", "exponential_mean"]
 
 
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class Sampling:
     """Which frames of a video are looked at. No field set: every frame."""
 
@@ -104,7 +103,7 @@ class Sampling:
         return text + start + end
 
 
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class VideoLimits:
     """What one video may take, so that none of them takes the machine down."""
 
@@ -114,7 +113,7 @@ class VideoLimits:
     """Of all frames that one call returns, and of a source that is read whole (a pipe)."""
 
 
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class DataConfig:
     """Which labelled videos, and how they are split into training and test."""
 
@@ -154,7 +153,7 @@ class DataConfig:
         return self
 
 
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class BackboneConfig:
     """The frozen CNN that turns a frame into a feature vector."""
 
@@ -176,7 +175,7 @@ class BackboneConfig:
     """auto: cuda where there is one, else cpu; or any torch device."""
 
 
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class HeadConfig:
     """The recurrent head that turns feature vectors into scores."""
 
@@ -197,29 +196,7 @@ class HeadConfig:
     """Give the head x_t - x_(t-1) beside x_t: good where motion decides."""
 
 
-@dataclass(frozen=True, config=_STRICT_KEYS)
-class StatePolicy:
-    """What becomes of the recurrent state in a recording much longer than the training's clips.
-
-    The defaults are the best of docs/streaming.md's table.
-    """
-
-    kind: StateKind = "restart"
-    """keep: the state of the first frame on, for ever; restart: a new state every half
-    period, beside the old one, which answers until it is a period old; forget: what was seen
-    fades with a half-life."""
-    period_seconds: PositiveFloat = 3.0
-    """restart: the oldest state that answers; after the first period none younger than
-    half of it does."""
-    half_life_seconds: PositiveFloat = 1.0
-    """forget: the time after which what was seen counts half."""
-    reset_at_cuts: bool = False
-    """Begin anew where the picture changes at once."""
-    cut_threshold: PositiveFloat = 0.5
-    """The part of the picture's colours that changes at a cut, 0 to 1."""
-
-
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class TrainConfig:
     """How the head is trained. The backbone is never trained."""
 
@@ -256,7 +233,7 @@ class TrainConfig:
     """Train so many times, with seed, seed + 1, ...; the report gives mean and spread."""
 
 
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class Config:
     """One experiment, whole."""
 
@@ -310,7 +287,7 @@ def parse_config(
     try:
         return _adapter().validate_python(merged)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_first_problem(error)}") from None
+        raise ConfigError(f"{source}: {first_problem(error)}") from None
 
 
 def override_config(config: Config, overrides: Sequence[str]) -> Config:
@@ -378,7 +355,8 @@ def _nearest(name: str, known: Any, prefix: str = "") -> str:
     return f"known are {', '.join(prefix + key for key in sorted(known))}"
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """The first thing that is wrong, in one line with its value."""
     problem = error.errors()[0]
     steps = [str(step) for step in problem["loc"] if isinstance(step, str)]
     name = ".".join(steps[:2])

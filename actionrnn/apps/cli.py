@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actionrnn import __version__
+from actionrnn.apps import stream_commands
 from actionrnn.errors import ActionrnnError
 
 if TYPE_CHECKING:
@@ -280,6 +281,10 @@ def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Pre
 
         draw_contact_sheet(read_frames(path, recognizer.config.sampling), timeline, sheet)
     return timeline.prediction()
+
+
+main.add_command(stream_commands.timeline)
+main.add_command(stream_commands.render)
 
 
 @main.command()

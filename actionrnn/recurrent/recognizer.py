@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from actionrnn.config import Config, StatePolicy
+from actionrnn.config import Config
 from actionrnn.errors import VideoError
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import Source, encode_videos
 from actionrnn.features.types import Features
 from actionrnn.recurrent.heads import Head
+from actionrnn.recurrent.segments import Segment, find_segments
 from actionrnn.recurrent.state_policy import KEEP
 from actionrnn.recurrent.streaming import Stream, StreamBatch
+from actionrnn.recurrent.watching import Step, watch
+from actionrnn.stream_config import SegmentRule, StatePolicy
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,10 @@ class Timeline:
     """(T,)."""
     path: str = ""
 
+    def segments(self, rule: SegmentRule | None = None) -> list[Segment]:
+        """From when to when which action; see `SegmentRule`."""
+        return find_segments(self.labels, self.scores, self.pts_seconds, rule)
+
     def prediction(self) -> Prediction:
         """The answer at the last step."""
         order = np.argsort(-self.scores[-1], kind="stable")
@@ -105,12 +112,19 @@ class Recognizer:
         """
         return self.timeline(path).prediction()
 
-    def timeline(self, path: str | Path) -> Timeline:
+    def timeline(self, path: str | Path, policy: StatePolicy | None = None) -> Timeline:
         """The scores at every sampled frame of one video file.
+
+        Args:
+            policy: of the state in a recording much longer than the training's clips:
+                `StatePolicy()`; None: one state for the whole clip, as in training.
 
         Raises:
             VideoError: the video cannot be used.
+            ConfigError: a policy is given, but the model's sampling needs the whole clip.
         """
+        if policy is not None:
+            return collect(self.labels, watch(self, path, policy), str(path))
         sources = [Source(Path(path).name, Path(path))]
         _, features = next(encode_videos(sources, self.backbone, self.config.sampling))
         if isinstance(features, VideoError):
@@ -148,6 +162,14 @@ class Recognizer:
         from actionrnn.recurrent.checkpoint import save
 
         save(self, path)
+
+
+def collect(labels: tuple[str, ...], steps: Iterable[Step], path: str) -> Timeline:
+    """All steps as one timeline."""
+    found = list(steps)
+    scores = np.array([step.scores for step in found], np.float32)
+    pts_seconds = np.array([step.pts_seconds for step in found], np.float64)
+    return Timeline(labels, scores.reshape(-1, len(labels)), pts_seconds, path)
 
 
 @torch.inference_mode()

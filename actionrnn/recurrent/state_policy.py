@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from actionrnn.config import StatePolicy
 from actionrnn.recurrent.heads import Head, State
+from actionrnn.stream_config import StatePolicy
 
 KEEP = StatePolicy(kind="keep")
 

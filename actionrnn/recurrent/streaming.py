@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from actionrnn.config import StatePolicy
 from actionrnn.errors import VideoError
 from actionrnn.recurrent.heads import State
 from actionrnn.recurrent.state_policy import KEEP, LongState, prepare
+from actionrnn.stream_config import StatePolicy
 from actionrnn.video.picking import FramePicker
 
 if TYPE_CHECKING:
@@ -53,13 +53,15 @@ class Stream:
         """(n,), the times of the frames behind the last push's scores."""
 
     def push(
-        self, frames: Pixels | LazyFrame, pts_seconds: float | Sequence[float] | NDArray[np.float64]
+        self,
+        frames: Pixels | LazyFrame | Sequence[LazyFrame],
+        pts_seconds: float | Sequence[float] | NDArray[np.float64],
     ) -> Scores:
         """Take one or many frames; those that the sampling wants make steps.
 
         Args:
-            frames: RGB uint8 of any size, (H, W, 3) or (n, H, W, 3); or a function that
-                gives one frame, called later and only if the frame is wanted.
+            frames: RGB uint8 of any size, (H, W, 3) or (n, H, W, 3); or a function, or
+                several, that gives a frame, called later and only if the frame is wanted.
             pts_seconds: when it is shown, or (n,); never falling.
 
         Returns:
@@ -203,25 +205,33 @@ def advance(
 
 
 def _listed(
-    frames: Pixels | LazyFrame, pts_seconds: float | Sequence[float] | NDArray[np.float64]
+    frames: Pixels | LazyFrame | Sequence[LazyFrame],
+    pts_seconds: float | Sequence[float] | NDArray[np.float64],
 ) -> list[tuple[Picture, float]]:
     times = np.asarray(pts_seconds, np.float64)
+    pictures: list[Picture]
+    shape: tuple[int, ...]
     if callable(frames):
-        if times.ndim != 0:
-            raise VideoError(f"a function gives one frame, but there are times {times.shape}")
-        return [(Picture(frames), float(times))]
-    frames = np.asarray(frames)
+        pictures, shape = [Picture(frames)], ()
+    elif isinstance(frames, Sequence) and all(map(callable, frames)):
+        pictures, shape = [Picture(frame) for frame in frames], (len(frames),)
+    else:
+        pixels = np.asarray(frames)
+        _require_pictures(pixels)
+        shape = pixels.shape[:-3]
+        pictures = [Picture(frame) for frame in pixels.reshape(-1, *pixels.shape[-3:])]
+    if times.shape != shape:
+        raise VideoError(f"{len(pictures)} frames {shape} need times {shape}, not {times.shape}")
+    return list(zip(pictures, times.ravel().tolist(), strict=True))
+
+
+def _require_pictures(frames: NDArray[np.uint8]) -> None:
     if frames.dtype != np.uint8 or frames.ndim not in (3, 4) or frames.shape[-1] != 3:
         raise VideoError(
             f"frames must be RGB uint8 (H, W, 3) or (n, H, W, 3), got {frames.dtype} {frames.shape}"
         )
     if min(frames.shape[-3:-1]) == 0:
         raise VideoError(f"frames {frames.shape} have no pixels")
-    if times.shape != frames.shape[:-3]:
-        raise VideoError(f"frames {frames.shape} need times {frames.shape[:-3]}, not {times.shape}")
-    if frames.ndim == 3:
-        return [(Picture(frames), float(times))]
-    return [(Picture(frame), float(time)) for frame, time in zip(frames, times, strict=True)]
 
 
 def _pick(stream: Stream, pictures: list[tuple[Picture, float]]) -> list[tuple[Picture, float]]:
