@@ -20,7 +20,7 @@ from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.segments import Segment, find_segments
 from actionrnn.recurrent.state_policy import KEEP
 from actionrnn.recurrent.streaming import Stream, StreamBatch
-from actionrnn.recurrent.watching import Step, watch
+from actionrnn.recurrent.watching import Step, until_confident, watch
 from actionrnn.stream_config import SegmentRule, StatePolicy
 
 
@@ -104,13 +104,21 @@ class Recognizer:
     training: dict[str, Any] = field(default_factory=dict)
     """What it was trained on and how well it did: data set, clips, fold, scores."""
 
-    def classify(self, path: str | Path) -> Prediction:
+    def classify(self, path: str | Path, *, stop_at_confidence: float | None = None) -> Prediction:
         """The action of one video file.
+
+        Args:
+            stop_at_confidence: decode no further than to the first frame after which the best
+                score is at least this; the answer's `pts_seconds` says where that was.
 
         Raises:
             VideoError: the video cannot be used.
+            ConfigError: it shall stop early, but the sampling needs the whole clip.
         """
-        return self.timeline(path).prediction()
+        if stop_at_confidence is None:
+            return self.timeline(path).prediction()
+        steps = until_confident(watch(self, path, frames_together=1), stop_at_confidence)
+        return collect(self.labels, steps, str(path)).prediction()
 
     def timeline(self, path: str | Path, policy: StatePolicy | None = None) -> Timeline:
         """The scores at every sampled frame of one video file.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -57,6 +57,14 @@ def watch(
             yield Step(seconds, row)
     if not came:
         raise VideoError(f"{path}: {model.config.sampling} chooses nothing")
+
+
+def until_confident(steps: Iterable[Step], confidence: float) -> Iterator[Step]:
+    """The steps up to the first whose best score is at least `confidence`."""
+    for step in steps:
+        yield step
+        if step.scores.max() >= confidence:
+            return
 
 
 def _frames_of(

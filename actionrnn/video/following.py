@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from actionrnn.errors import VideoError
 from actionrnn.video.converting import Converter, Scale
-from actionrnn.video.opening import Source, VideoSource, locate, open_stream
+from actionrnn.video.opening import Source, VideoSource, container_of, locate, open_stream
 from actionrnn.video.timetable import time_base_of, timed_frames
 
 
@@ -50,3 +50,15 @@ def follow_frames(
             yield DecodedFrame(picture, float(tick * time_base), convert)
     if not came:
         raise VideoError(f"{source.name}: no frame can be decoded; re-encode it or leave it out")
+
+
+def declared_span(path: VideoSource) -> tuple[float, float | None]:
+    """When a video says that it begins, and how long it says it is; None: it does not say.
+
+    Raises:
+        VideoError: it is missing, empty, no video, or has sound only.
+    """
+    with open_stream(path) as stream:
+        container = container_of(stream)
+        begin, length = container.start_time or 0, container.duration
+    return begin / av.time_base, length / av.time_base if length else None
