@@ -58,6 +58,23 @@ class SegmentRule:
     """Below this score it is nothing."""
 
 
+@dataclass(frozen=True, config=STRICT_KEYS)
+class LiveOptions:
+    """How a live source is followed."""
+
+    max_lag_seconds: PositiveFloat = 0.5
+    """Frames that wait longer for the model are dropped, so that answers are never older."""
+    stall_seconds: PositiveFloat = 5.0
+    """Without a picture for so long, the source is opened anew."""
+    give_up_seconds: NonNegativeFloat = 60.0
+    """Without a picture for so long, it is given up."""
+    first_wait_seconds: PositiveFloat = 0.5
+    """Before it is opened anew; doubled each time, up to `longest_wait_seconds`."""
+    longest_wait_seconds: PositiveFloat = 8.0
+    reset_on_reconnect: bool = False
+    """Begin with a new state after an interruption, instead of going on with the old one."""
+
+
 def parse_section(kind: type[Section], values: Mapping[str, Any]) -> Section:
     """One dataclass of this file from some of its fields; None stands for the default.
 

@@ -317,6 +317,7 @@ def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Pre
 
 main.add_command(stream_commands.timeline)
 main.add_command(stream_commands.render)
+main.add_command(stream_commands.stream)
 
 
 @main.command()

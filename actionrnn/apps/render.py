@@ -21,9 +21,7 @@ from actionrnn.video.drawing import Panel, draw_panel, make_panel
 from actionrnn.video.following import DecodedFrame
 from actionrnn.video.opening import container_of, locate, open_stream
 from actionrnn.video.timetable import time_base_of, timed_frames
-from actionrnn.video.writing import VIDEO_ENDINGS, VideoWriter
-
-_CONTAINERS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov"}
+from actionrnn.video.writing import CONTAINERS, VideoWriter
 
 
 class ScoreOverlay:
@@ -60,8 +58,8 @@ def render(
         VideoError: the video cannot be used, or the output cannot hold it.
         ConfigError: the model's sampling needs the whole clip.
     """
-    if output.suffix.lower() not in VIDEO_ENDINGS:
-        raise VideoError(f"{output}: must end in {', '.join(VIDEO_ENDINGS)}")
+    if output.suffix.lower() not in CONTAINERS:
+        raise VideoError(f"{output}: must end in {', '.join(CONTAINERS)}")
     stream, overlay = Stream(model, policy), ScoreOverlay(model.labels)
     scale = model.backbone.preprocessing.scaled_size
 
@@ -100,7 +98,7 @@ def rewrite(
                 time_base=time_base,
                 rate_fps=stream.average_rate or Fraction(25),
                 sound=source if sound else None,
-                container=_CONTAINERS[output.suffix.lower()],
+                container=CONTAINERS[output.suffix.lower()],
             ) as writer,
             progress_bar(output.name, total or None) as advance,
         ):

@@ -106,6 +106,51 @@ def render(video: Path, model: str, output: Path, **options: Any) -> None:
     click.echo(f"{output}: {num_frames} frames")
 
 
+@click.command()
+@click.argument("source")
+@model_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object an answer.")
+@click.option("--window", is_flag=True, help="Show the picture; q closes it.")
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the picture with its scores (.mp4, .mkv, .mov).",
+)
+@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--max-lag-seconds", type=float, help="Drop frames that waited longer.")
+@click.option("--stall-seconds", type=float, help="Open anew after so long without a picture.")
+@click.option("--give-up-seconds", type=float, help="End after so long without a picture.")
+@click.option(
+    "--reset-on-reconnect", is_flag=True, default=None, help="Begin anew after an interruption."
+)
+@policy_options
+@weights_option
+def stream(
+    source: str,
+    model: str,
+    as_json: bool,
+    window: bool,
+    record: Path | None,
+    top: int,
+    **options: Any,
+) -> None:
+    """Name the action in a live SOURCE, as it happens.
+
+    SOURCE is camera:0, an address (rtsp://, http://, tcp://, ...), - for standard input, or a
+    file, which is played in real time. Ctrl-C and SIGTERM end it cleanly.
+    """
+    from actionrnn.apps.live import LiveSession, run_live
+    from actionrnn.recurrent.checkpoint import load
+    from actionrnn.stream_config import LiveOptions, parse_section
+
+    policy = chosen_policy(options)
+    weights = options.pop("weights")
+    live = parse_section(LiveOptions, options)
+    recognizer = load(model, weights=weights)
+    session = LiveSession(as_json=as_json, show_window=window, record=record, top=top)
+    run_live(recognizer, source, policy, live, session)
+
+
 def _page_file(video: Path, outputs: tuple[Path, ...], page: str | None) -> list[Path]:
     if page is None:
         return []

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from actionrnn.errors import VideoError
 from actionrnn.video.opening import Source
 
-VIDEO_ENDINGS = (".mp4", ".mkv", ".mov")
+# The formats of the files that can be written, by their endings.
+CONTAINERS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov"}
 
 _HD_LINES = 720  # from here on players take BT.709 colours for granted, below BT.601
 _COLOURS = {True: ("itu709", 1), False: ("itu601", 6)}  # swscale's name, H.264's number
@@ -31,7 +32,7 @@ class VideoWriter:
     """Writes frames in the size of the first one.
 
     Args:
-        path: ends in one of `VIDEO_ENDINGS`.
+        path: ends in one of `CONTAINERS`, or `container` is given.
         time_base: seconds a tick of the frames' times.
         rate_fps: about how many frames a second; players show it.
         sound: a video whose sound is copied, packet by packet.
