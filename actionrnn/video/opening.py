@@ -23,7 +23,8 @@ from actionrnn.errors import VideoError
 VideoSource = str | os.PathLike[str] | bytes | IO[bytes]
 
 # What an address may let us wait: for the connection, and for each packet.
-TIMEOUT_SECONDS = 10.0
+OPEN_TIMEOUT_SECONDS = 10.0
+READ_TIMEOUT_SECONDS = 10.0
 
 _BLOCK_BYTES = 1 << 20
 _ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -74,7 +75,7 @@ def open_stream(
     source: VideoSource | Source,
     num_threads: int = 0,
     *,
-    timeout_seconds: float = TIMEOUT_SECONDS,
+    timeout_seconds: float | None = None,
     options: dict[str, str] | None = None,
 ) -> Iterator[VideoStream]:
     """The best video stream, closed afterwards.
@@ -82,7 +83,8 @@ def open_stream(
     Args:
         source: a path, an address, an open binary file, bytes, or "-".
         num_threads: of the decoder; 0 leaves it to the decoder.
-        timeout_seconds: that an address may let us wait: to be opened, and for each packet.
+        timeout_seconds: that an address may let us wait: to be opened, and for each packet;
+            None: `OPEN_TIMEOUT_SECONDS` and `READ_TIMEOUT_SECONDS`.
         options: of FFmpeg's demuxer.
 
     Raises:
@@ -115,20 +117,20 @@ def require_pixels(width: int, height: int, source: Source) -> None:
 
 
 def _open_container(
-    source: Source, timeout_seconds: float, options: dict[str, str]
+    source: Source, timeout_seconds: float | None, options: dict[str, str]
 ) -> InputContainer:
     target: Any = source.target
     if isinstance(target, bytes):
         target = io.BytesIO(target)
-    timeout = timeout_seconds if source.is_address else None
+    opening = timeout_seconds or OPEN_TIMEOUT_SECONDS
+    reading = timeout_seconds or READ_TIMEOUT_SECONDS
+    timeout = (opening, reading) if source.is_address else None
     if source.is_address and str(source.target).startswith("rtsp"):
         options["rtsp_transport"] = "tcp"  # packets lost on the way are broken frames
     try:
         container = av.open(target, options=options, metadata_errors="replace", timeout=timeout)
     except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
-        raise VideoError(
-            f"{source.name}: {_why_not_opened(source, error, timeout_seconds)}"
-        ) from None
+        raise VideoError(f"{source.name}: {_why_not_opened(source, error, opening)}") from None
     assert isinstance(container, InputContainer)
     return container
 

@@ -125,7 +125,7 @@ def test_a_dead_address_is_told_without_its_password(scheme: str) -> None:
 
 
 def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(opening, "OPEN_TIMEOUT_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(VideoError, match=r"no answer within 0\.5 s"):
