@@ -28,7 +28,7 @@ from pydantic.dataclasses import dataclass
 
 from actionrnn.errors import ConfigError
 
-_STRICT_KEYS = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+STRICT_KEYS = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
 Count = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
@@ -57,7 +57,7 @@ HeadKind = Literal["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
 Summary = Literal["last", "running_mean", "exponential_mean"]
 
 
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class Sampling:
     """Which frames of a video are looked at. No field set: every frame."""
 
@@ -104,7 +104,7 @@ class Sampling:
         return text + start + end
 
 
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class VideoLimits:
     """What one video may take, so that none of them takes the machine down."""
 
@@ -114,7 +114,7 @@ class VideoLimits:
     """Of all frames that one call returns, and of a source that is read whole (a pipe)."""
 
 
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class DataConfig:
     """Which labelled videos, and how they are split into training and test."""
 
@@ -154,7 +154,7 @@ class DataConfig:
         return self
 
 
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class BackboneConfig:
     """The frozen CNN that turns a frame into a feature vector."""
 
@@ -182,7 +182,7 @@ class BackboneConfig:
     an extraction's memory, whatever the videos' lengths. At least two batches wait."""
 
 
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class HeadConfig:
     """The recurrent head that turns feature vectors into scores."""
 
@@ -206,7 +206,7 @@ class HeadConfig:
     """Give the head x_t - x_(t-1) beside x_t: good where motion decides."""
 
 
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class TrainConfig:
     """How the head is trained. The backbone is never trained."""
 
@@ -246,7 +246,7 @@ class TrainConfig:
     """Train so many times, with seed, seed + 1, ...; the report gives mean and spread."""
 
 
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class Config:
     """One experiment, whole."""
 
@@ -300,7 +300,7 @@ def parse_config(
     try:
         return _adapter().validate_python(merged)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_first_problem(error)}") from None
+        raise ConfigError(f"{source}: {first_problem(error)}") from None
 
 
 def override_config(config: Config, overrides: Sequence[str]) -> Config:
@@ -368,7 +368,8 @@ def _nearest(name: str, known: Any, prefix: str = "") -> str:
     return f"known are {', '.join(prefix + key for key in sorted(known))}"
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """The first thing that is wrong, in one line with its value."""
     problem = error.errors()[0]
     steps = [str(step) for step in problem["loc"] if isinstance(step, str)]
     name = ".".join(steps[:2])

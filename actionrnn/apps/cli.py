@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actionrnn import __version__
+from actionrnn.apps import stream_commands
 from actionrnn.errors import ActionrnnError
 
 if TYPE_CHECKING:
@@ -252,6 +253,12 @@ def evaluate(
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Draw a contact sheet (one video).")
+@click.option(
+    "--stop-at-confidence",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="SCORE",
+    help="Stop decoding when the best score reaches this, e.g. 0.9.",
+)
 @_weights
 def classify(
     videos: tuple[str, ...],
@@ -259,6 +266,7 @@ def classify(
     top: int,
     as_json: bool,
     sheet: Path | None,
+    stop_at_confidence: float | None,
     weights: str | None,
 ) -> None:
     """Name the action in videos, or in every video of folders."""
@@ -267,12 +275,17 @@ def classify(
 
     if sheet is not None and (len(videos) > 1 or Path(videos[0]).is_dir()):
         raise click.UsageError("--sheet draws one video; give one file")
+    if sheet is not None and stop_at_confidence is not None:
+        raise click.UsageError("--sheet shows the whole video; leave --stop-at-confidence out")
     recognizer = load(model, weights=weights)
     num_failed = 0
     for path, problem in _each_video(videos):
         try:
             if problem is not None:
                 raise problem
+            if stop_at_confidence is not None:
+                _print_early_answer(recognizer, path, stop_at_confidence, top, as_json)
+                continue
             prediction = _classify_one(recognizer, path, sheet).top(top)
         except VideoError as error:
             num_failed += 1
@@ -299,6 +312,26 @@ def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[Path, VideoError | No
             yield item, error
 
 
+def _print_early_answer(
+    recognizer: Recognizer, path: Path, confidence: float, top: int, as_json: bool
+) -> None:
+    from actionrnn.video.following import declared_span
+
+    prediction = recognizer.classify(path, stop_at_confidence=confidence).top(top)
+    start_seconds, duration_seconds = declared_span(path)
+    needed = prediction.pts_seconds - start_seconds
+    part = min(1.0, needed / duration_seconds) if duration_seconds else None
+    is_early = prediction.scores[0] >= confidence
+    if as_json:
+        described = {"stopped_early": is_early, "needed_seconds": needed, "needed_part": part}
+        click.echo(json.dumps(prediction.to_dict() | described))
+        return
+    click.echo(str(prediction))
+    of_all = "" if part is None else f" of {duration_seconds:.2f} s ({part:.0%})"
+    verdict = "needed" if is_early else f"never reached {confidence:g}; looked at"
+    click.echo(f"  {verdict} {needed:.2f} s{of_all}")
+
+
 def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Prediction:
     timeline = recognizer.timeline(path)
     if sheet is not None:
@@ -307,6 +340,11 @@ def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Pre
 
         draw_contact_sheet(read_frames(path, recognizer.config.sampling), timeline, sheet)
     return timeline.prediction()
+
+
+main.add_command(stream_commands.timeline)
+main.add_command(stream_commands.render)
+main.add_command(stream_commands.stream)
 
 
 @main.command()

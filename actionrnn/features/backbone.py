@@ -102,15 +102,19 @@ class Backbone:
             },
         }
 
-    def encode(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def encode(self, frames: NDArray[np.uint8], *, padded: bool = True) -> NDArray[np.float32]:
         """Features of pictures that `preprocessing` has scaled, cut and made views of.
 
         Args:
             frames: RGB uint8 (N, crop, crop, 3): the `num_views` of each frame in turn.
+            padded: compute full batches only, so that a frame's features do not depend on
+                their number; a stream does not, as its single frames would cost a batch each.
 
         Returns:
             float32 (N / num_views, D).
         """
+        if not padded:
+            return self._encode_now(frames)
         size = self.batch_frames
         parts = [frames[start : start + size] for start in range(0, len(frames), size)]
         if len(parts) <= 1:
@@ -143,6 +147,12 @@ class Backbone:
             features = self._forward(pixels).float().to("cpu", non_blocking=True)
             stream.synchronize()
         return features.numpy()
+
+    @torch.inference_mode()
+    def _encode_now(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
+        values: NDArray[np.float32] = self._forward(pixels).float().cpu().numpy()
+        return values.reshape(-1, self.feature_size)
 
     def enter_lane(self) -> None:
         """Give the calling thread its share of the cores; see `own_thread_counts`."""
