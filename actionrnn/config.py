@@ -68,9 +68,10 @@ def _with_own_errors(kind: type[_T]) -> type[_T]:
         try:
             validate(self, *values, **fields)
         except ValidationError as error:
-            raise ConfigError(f"{kind.__name__}.{_first_problem(error)}") from None
+            problem = f"{kind.__name__}.{_first_problem(error)}".replace(".: ", ": ", 1)
+            raise ConfigError(problem) from None
 
-    kind.__init__ = init  # type: ignore[method-assign]
+    kind.__init__ = init  # type: ignore[assignment, method-assign]
     return kind
 
 
