@@ -272,8 +272,11 @@ def test_the_others_are_answered_beside_a_bad_video(
     assert result.exit_code == 1
     first, second, third = map(json.loads, result.stdout.splitlines())
     assert (first["path"], third["path"]) == (str(clip), str(green))
-    assert second == {"path": str(bad), "error": f"{bad}: is empty (0 bytes)"}
-    assert result.stderr == f"error: {bad}: is empty (0 bytes)\n"
+    assert second == {
+        "path": str(bad),
+        "error": f"{bad}: is empty (0 bytes); copy or download it again",
+    }
+    assert result.stderr == f"error: {bad}: is empty (0 bytes); copy or download it again\n"
 
 
 def test_a_folder_without_videos_is_an_error_and_the_others_are_answered(
