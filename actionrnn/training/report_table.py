@@ -1,0 +1,147 @@
+"""A report on the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from actionrnn.training.report import Report
+
+MOST_SKIPPED_SHOWN = 10
+MOST_GROUPS_SHOWN = 5
+
+
+def render_report(report: Report) -> RenderableType:
+    """A table of the folds, the worst confusions, and what else must be known."""
+    warnings = [Text(line, style="bold") for line in warnings_of(report)]
+    return Group(*warnings, _table(report), *_worst(report), _notes(report))
+
+
+def head_name(report: Report) -> str:
+    """`gru`."""
+    return str(report.config.get("head", {}).get("kind", "head"))
+
+
+def warnings_of(report: Report) -> list[str]:
+    """What makes the score too good, in one line each; for every output."""
+    lines = []
+    if report.seen_in_training:
+        lines.append(
+            f"NOTE: the model was trained on {report.seen_in_training} of these "
+            f"{report.num_clips} clips; this is no test"
+        )
+    if report.leaked_clips:
+        names = ", ".join(report.leaked_groups[:MOST_GROUPS_SHOWN])
+        more = ", ..." if len(report.leaked_groups) > MOST_GROUPS_SHOWN else ""
+        lines.append(
+            f"GROUP LEAK: {report.leaked_clips} of these {report.num_clips} clips are of groups "
+            f"that the model was trained on ({names}{more}); the score is too good"
+        )
+    return lines
+
+
+def percent(value: float | None) -> str:
+    """`86.7%`, or a dash."""
+    return "-" if value is None else f"{value:.1%}"
+
+
+def interval_text(report: Report, name: str) -> str:
+    """`(78.9 to 93.3)`, in per cent; empty where there is none."""
+    bounds = report.intervals.get(name)
+    return "" if bounds is None else f"({100 * bounds[0]:.1f} to {100 * bounds[1]:.1f})"
+
+
+def seeds_text(report: Report) -> str:
+    """Mean and standard deviation over the seeds, of head and baseline."""
+    parts = []
+    for name, values in (
+        (f"{head_name(report)} top-1", [seed.top1 for seed in report.seeds]),
+        ("mean-pool", [seed.baseline_mean_pool_top1 for seed in report.seeds]),
+    ):
+        known = [100 * value for value in values if value is not None]
+        if known:
+            parts.append(f"{name} {np.mean(known):.1f} ± {np.std(known, ddof=1):.1f} %")
+    return ", ".join(parts)
+
+
+def interval_note(report: Report) -> str:
+    """What the intervals are."""
+    if report.num_units < 2:
+        return "no intervals: the test clips are of one group, which says nothing of others"
+    return (
+        f"in brackets: 95 % bootstrap interval over the {report.num_units} {report.resampled}"
+        + ("; fewer than 10 are too few to trust it" if report.num_units < 10 else "")
+    )
+
+
+def worst_confusions(report: Report) -> list[tuple[int, int, int]]:
+    """Clips, true class, answer: every wrong cell of the confusion matrix, fullest first."""
+    wrong = [
+        (count, true, given)
+        for true, row in enumerate(report.confusion)
+        for given, count in enumerate(row)
+        if count and true != given
+    ]
+    return sorted(wrong, key=lambda cell: (-cell[0], report.labels[cell[1]], report.labels[cell[2]]))
+
+
+def _table(report: Report) -> Table:
+    table = Table(title=Text(report.title) if report.title else None, title_justify="left")
+    table.add_column("test on")
+    for heading in ("clips", f"{head_name(report)} top-1", "mean-pool"):
+        table.add_column(heading, justify="right")
+    for fold in report.folds:
+        baseline = percent(fold.baseline_mean_pool_top1)
+        table.add_row(Text(fold.group), str(fold.num_clips), percent(fold.top1), baseline)
+    if len(report.folds) > 1:
+        table.add_section()
+        everything = (str(report.num_clips), percent(report.top1))
+        table.add_row("all", *everything, percent(report.baseline_mean_pool_top1), style="bold")
+    return table
+
+
+def _worst(report: Report) -> list[Text]:
+    worst = worst_confusions(report)[:3]
+    if not worst:
+        return []
+    pairs = ", ".join(
+        f"{report.labels[true]} taken for {report.labels[given]} ({count})"
+        for count, true, given in worst
+    )
+    return [Text(f"most confused: {pairs}")]
+
+
+def _notes(report: Report) -> Text:
+    def number(title: str, name: str) -> str:
+        value = percent(getattr(report, name))
+        return f"{title} {value} {interval_text(report, name)}".rstrip()
+
+    lines = [
+        ", ".join(
+            [
+                number("top-1", "top1"),
+                number("top-5", "top5"),
+                number("mean class accuracy", "mean_class_accuracy"),
+            ]
+        )
+    ]
+    if report.baseline_mean_pool_top1 is not None:
+        gain = 100 * (report.top1 - report.baseline_mean_pool_top1)
+        bounds = interval_text(report, "gain_over_mean_pool")
+        lines.append(f"against mean-pool {gain:+.1f} points {bounds}".rstrip())
+    if report.baseline_shuffled_frames_top1 is not None:
+        lines.append(number("on shuffled frames", "baseline_shuffled_frames_top1"))
+    if report.ece is not None:
+        lines[-1] += f"; calibration error {percent(report.ece)}"
+    lines.append(interval_note(report))
+    if len(report.seeds) > 1:
+        lines.append(f"over {len(report.seeds)} seeds: {seeds_text(report)}")
+    if report.skipped:
+        lines.append(f"left out: {len(report.skipped)} videos that cannot be used:")
+        lines += [f"  {skipped['reason']}" for skipped in report.skipped[:MOST_SKIPPED_SHOWN]]
+    return Text("\n".join(lines))
