@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from actionrnn.config import HeadKind
 from actionrnn.recurrent.heads import Head
 
 NUM_SHUFFLES = 5
 MOST_PROBED = 200
 """Clips whose gradients are taken, evenly over all."""
-FRESH_KINDS = ("rnn_tanh", "lstm", "gru")
+FRESH_KINDS: tuple[HeadKind, ...] = ("rnn_tanh", "lstm", "gru")
 
 Values = NDArray[np.float32]
 
@@ -78,7 +79,7 @@ def fresh_heads(head: Head, sequences: Sequence[Values], seed: int = 0) -> dict[
     """An untrained RNN, LSTM and GRU of the same sizes, whose answer is their last state."""
     frames = np.concatenate(sequences)
     mean, std = (torch.from_numpy(part) for part in (frames.mean(axis=0), frames.std(axis=0)))
-    heads = {}
+    heads: dict[str, Head] = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for kind in FRESH_KINDS:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from rich.console import RenderableType
 
+from actionrnn.datasets.clips import Clip
 from actionrnn.errors import ActionrnnError
 from actionrnn.files import write_text
 from actionrnn.training.curves import Curve
@@ -90,6 +91,8 @@ class Horizon:
     """By lag in steps: the influence relative to that of the newest input."""
     half_steps: float
     """The newest inputs that hold half of all influence, mean over clips."""
+    mean_steps: float
+    """The clips' length."""
     num_clips: int
 
 
@@ -202,7 +205,7 @@ def make_report(
     shuffled = _shuffled_hits(folds, targets)
     bins = reliability(scores.max(axis=1), hits)
     units = _units(folds, rest.get("config", {}))
-    by_clip = {"top1": hits, "top5": hits5}
+    by_clip: dict[str, NDArray[Any]] = {"top1": hits, "top5": hits5}
     if baseline_hits is not None:
         by_clip["baseline_mean_pool_top1"] = baseline_hits
         by_clip["gain_over_mean_pool"] = hits.astype(float) - baseline_hits
@@ -259,15 +262,20 @@ def _fold_result(fold: Scored) -> FoldResult:
     return FoldResult(fold.name, len(fold.targets), result.top1, result.baseline_mean_pool_top1)
 
 
-def _units(folds: list[Scored], config: dict[str, Any]) -> list[tuple[str, ...]]:
-    """What is independent of each other: groups; in UCF101, whose group numbers begin anew in
-    each class, the groups of each class; without clips, every row."""
-    clips = [clip for fold in folds for clip in fold.clips]
-    if not clips:
-        return [(fold.name, str(row)) for fold in folds for row in range(len(fold.targets))]
+def clip_unit(clip: Clip | ClipResult, config: dict[str, Any]) -> tuple[str, ...]:
+    """What is independent of the rest: a clip's group; UCF101 numbers its groups in each class."""
     if config.get("data", {}).get("layout") == "ucf101":
-        return [(clip.label, clip.group) for clip in clips]
-    return [(clip.group,) for clip in clips]
+        return clip.label, clip.group
+    return (clip.group,)
+
+
+def _units(folds: list[Scored], config: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Each clip's unit; where the clips are not known, each row is one."""
+    units = [clip_unit(clip, config) for fold in folds for clip in fold.clips]
+    rows: list[tuple[str, ...]] = [
+        (fold.name, str(row)) for fold in folds for row in range(len(fold.targets))
+    ]
+    return units or rows
 
 
 def _shuffled_hits(folds: list[Scored], targets: NDArray[np.int64]) -> NDArray[np.float64] | None:
@@ -294,14 +302,15 @@ def _horizons(folds: list[Scored]) -> dict[str, Horizon]:
     for name in probed[0].influence if probed else ():
         norms = [norm for one in probed for norm in one.influence[name]]
         curve = tuple(mean_influence(norms))
-        found[name] = Horizon(curve, steps_of_half_influence(norms), len(norms))
+        mean_steps = float(np.mean([len(norm) for norm in norms]))
+        found[name] = Horizon(curve, steps_of_half_influence(norms), mean_steps, len(norms))
     return found
 
 
 def _clip_results(
     labels: Sequence[str], folds: list[Scored], right_by_seed: NDArray[np.bool_] | None
 ) -> tuple[ClipResult, ...]:
-    results = []
+    results: list[ClipResult] = []
     for fold in folds:
         for row, (clip, scores) in enumerate(zip(fold.clips, fold.scores, strict=False)):
             answer = int(scores.argmax())

@@ -87,7 +87,9 @@ def worst_confusions(report: Report) -> list[tuple[int, int, int]]:
         for given, count in enumerate(row)
         if count and true != given
     ]
-    return sorted(wrong, key=lambda cell: (-cell[0], report.labels[cell[1]], report.labels[cell[2]]))
+    return sorted(
+        wrong, key=lambda cell: (-cell[0], report.labels[cell[1]], report.labels[cell[2]])
+    )
 
 
 def _table(report: Report) -> Table:

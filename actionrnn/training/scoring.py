@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import platform
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from actionrnn import __version__
 from actionrnn.datasets.clips import Clip
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.progress import progress_bar
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.recognizer import step_scores
-from actionrnn.training.metrics import steps_observed
+from actionrnn.training.metrics import steps_observed, top_k_hits
 from actionrnn.training.probes import fresh_heads, influence, shuffled_answers, spread_evenly
 
 MEAN_POOL = "mean-pool"
@@ -48,6 +52,11 @@ class Scored:
     """Whether it was trained on other clips of the clip's group."""
     probed: Probed | None = None
 
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether each clip's answer is its class, (N,)."""
+        return top_k_hits(self.scores, self.targets)
+
 
 def score_fold(
     name: str,
@@ -57,8 +66,8 @@ def score_fold(
     baseline: Head | None = None,
     *,
     probe: bool = True,
-    known_videos: frozenset[str] = frozenset(),
-    known_groups: frozenset[str] = frozenset(),
+    known_videos: Iterable[str] = (),
+    known_groups: Iterable[str] = (),
 ) -> Scored:
     """Let the heads answer, and look into them.
 
@@ -69,9 +78,12 @@ def score_fold(
         known_videos: the fingerprints of the videos that the model was trained on.
         known_groups: the groups that it was trained on.
     """
+    videos, groups = set(known_videos) - {""}, set(known_groups)
     models = {head.config.kind: head} | ({MEAN_POOL: baseline} if baseline is not None else {})
     answers = {kind: np.empty((len(test), len(steps_observed(1))), np.int64) for kind in models}
-    scores = {kind: np.empty((len(test), one.num_classes), np.float32) for kind, one in models.items()}
+    scores = {
+        kind: np.empty((len(test), one.num_classes), np.float32) for kind, one in models.items()
+    }
     with progress_bar(f"testing {name}", len(test)) as advance:
         for index, values in enumerate(test.values):
             for kind, model in models.items():
@@ -79,7 +91,7 @@ def score_fold(
                 scores[kind][index] = steps[-1]
                 answers[kind][index] = steps[steps_observed(len(values))].argmax(axis=1)
             advance()
-    seen = tuple(fingerprint in known_videos for fingerprint in test.fingerprints)
+    seen = tuple(fingerprint in videos for fingerprint in test.fingerprints)
     return Scored(
         name=name,
         scores=scores[head.config.kind],
@@ -88,8 +100,7 @@ def score_fold(
         clips=test.clips,
         seen=seen,
         leaked=tuple(
-            clip.group in known_groups and not known
-            for clip, known in zip(test.clips, seen, strict=True)
+            clip.group in groups and not known for clip, known in zip(test.clips, seen, strict=True)
         ),
         probed=_probe(test, models, answers) if probe else None,
     )
@@ -106,3 +117,14 @@ def _probe(
         shuffled=shuffled_answers(head, test.values),
         influence={name: influence(one, some) for name, one in (models | fresh).items()},
     )
+
+
+def versions() -> dict[str, str]:
+    """What computed the numbers."""
+    return {
+        "actionrnn": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+    }
