@@ -90,4 +90,4 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """
     differ = only_first + only_second
     tail = sum(math.comb(differ, i) for i in range(min(only_first, only_second) + 1))
-    return min(1.0, 2 * tail / 2**differ)
+    return min(1.0, float(2 * tail / 2**differ))
