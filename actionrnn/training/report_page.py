@@ -69,6 +69,7 @@ def render_page(report: Report, mistakes: list[Mistake]) -> str:
         seeds=seeds_text(report) if len(report.seeds) > 1 else "",
         interval_note=interval_note(report),
         tiles=_tiles(report),
+        gain_interval=interval_words(report, "gain_over_mean_pool").replace(" %", " points"),
         pairs=worst_confusions(report)[:MOST_PAIRS],
         words={
             "verdict": verdict_words(report),

@@ -12,7 +12,7 @@ from actionrnn.training.intervals import Interval
 from actionrnn.training.metrics import ReliabilityBin
 
 WIDTH, HEIGHT = 440, 270
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 42
+LEFT, RIGHT, TOP, BOTTOM = 62, 22, 12, 42
 LOG_FLOOR = 1e-4
 
 
@@ -77,7 +77,8 @@ def line_chart(
     y_ticks = _decades(axes.y) if log_y else nice_ticks(*axes.y)
     parts = [*_frame(axes, x_label, y_label, nice_ticks(*axes.x), y_ticks, x_text, y_text)]
     for one in series:
-        places = " ".join("{:.1f},{:.1f}".format(*axes.place(x, y)) for x, y in one.points)
+        shown = [(x, y) for x, y in one.points if not log_y or y >= LOG_FLOOR]
+        places = " ".join("{:.1f},{:.1f}".format(*axes.place(x, y)) for x, y in shown)
         dashes = " dashed" if one.dashed else ""
         parts.append(f'<polyline class="line {one.style}{dashes}" points="{places}"/>')
     return _svg(parts, f"{y_label} by {x_label}") + _legend(series)

@@ -72,11 +72,9 @@ def seeds_text(report: Report) -> str:
 def interval_note(report: Report) -> str:
     """What the intervals are."""
     if report.num_units < 2:
-        return "no intervals: the test clips are of one group, which says nothing of others"
-    return (
-        f"in brackets: 95 % bootstrap interval over the {report.num_units} {report.resampled}"
-        + ("; fewer than 10 are too few to trust it" if report.num_units < 10 else "")
-    )
+        return "no 95 % intervals: one group alone says nothing of others"
+    few = " (fewer than 10: a rough guess)" if report.num_units < 10 else ""
+    return f"95 % bootstrap intervals over {report.num_units} {report.resampled}{few}"
 
 
 def worst_confusions(report: Report) -> list[tuple[int, int, int]]:
@@ -140,7 +138,9 @@ def _notes(report: Report) -> Text:
         lines.append(number("on shuffled frames", "baseline_shuffled_frames_top1"))
     if report.ece is not None:
         lines[-1] += f"; calibration error {percent(report.ece)}"
-    lines.append(interval_note(report))
+    lines.append(
+        f"in brackets: {interval_note(report)}" if report.num_units > 1 else interval_note(report)
+    )
     if len(report.seeds) > 1:
         lines.append(f"over {len(report.seeds)} seeds: {seeds_text(report)}")
     if report.skipped:

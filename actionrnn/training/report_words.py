@@ -40,10 +40,9 @@ def order_words(report: Report) -> str:
     if shuffled is None:
         return ""
     lost = 100 * (report.top1 - shuffled)
-    if abs(lost) < 1:
-        return "Shuffling the frames changes next to nothing: the head does not use their order."
-    verb = "costs" if lost > 0 else "gains"
-    return f"Shuffling the frames of the test clips {verb} {abs(lost):.1f} points."
+    if lost < 1:
+        return f"It does not need the frames' order: shuffled, it scores {-lost:+.1f} points."
+    return f"It uses the frames' order: shuffling the test clips' frames costs {lost:.1f} points."
 
 
 def early_words(report: Report) -> str:
