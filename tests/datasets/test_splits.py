@@ -131,8 +131,10 @@ def manifest_of(folder: Path, rows: list[str]) -> Dataset:
     [
         (
             ["1.avi,run,a,train", "2.avi,walk,b,train", "3.avi,run,a,test"],
-            "group 'a' stands in training and test",
+            r"group 'a' stands in training \(1\) and test \(3\), 1 groups in all.*"
+            "put each group on one side, or accept that with --allow-group-leak",
         ),
+        (["1.avi,run,a,train", "2.avi,run,b,test"], r"holds one class only \(run\)"),
         (["1.avi,run,a,train", "2.avi,walk,b,train", "3.avi,run,c,"], "3 has no split"),
         (["1.avi,run,a,train", "2.avi,walk,b,train"], "has no clip for testing"),
         (["1.avi,run,a,train", "2.avi,walk,b,test"], "'walk' has no clip for training"),
