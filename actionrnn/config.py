@@ -69,7 +69,7 @@ def _with_own_errors(kind: type[_T]) -> type[_T]:
         try:
             validate(self, *values, **fields)
         except ValidationError as error:
-            problem = f"{kind.__name__}.{_first_problem(error)}".replace(".: ", ": ", 1)
+            problem = f"{kind.__name__}.{first_problem(error)}".replace(".: ", ": ", 1)
             raise ConfigError(problem) from None
 
     kind.__init__ = init  # type: ignore[assignment, method-assign]
@@ -150,16 +150,20 @@ class DataConfig:
     the clip's group (the person, the scene). Clips of one group never stand on
     both sides of a split. Without it each clip is a group of its own."""
     split: Split = "holdout"
-    """holdout: a seeded part of the groups; leave_one_group_out: each group in
-    turn; official: UCF101's three splits; manifest: the column `split`;
-    none: everything is for training (train) or for testing (evaluate)."""
+    """holdout: a random part of the groups, the same in every run, whatever the
+    training's seed; leave_one_group_out: each group in turn; official: UCF101's
+    three splits; manifest: the column `split`; none: everything is for training
+    (train) or for testing (evaluate)."""
     fold: Annotated[int, Field(ge=1, strict=True)] | str = "all"
     """Which fold of the split: its number from 1, its group's name, or all."""
     test_fraction: Annotated[_Number, Field(gt=0, lt=1)] = 0.25
     """holdout: the part of the groups that is for testing."""
+    allow_group_leak: Annotated[bool, Field(strict=True)] = False
+    """Accept a split with clips of one group in training and in testing
+    (--allow-group-leak). The score is then too good, and every output says so."""
     features: str | None = None
-    """The folder of the stored features; null: made beside the run's folder,
-    named after the data and the backbone, and shared by later runs."""
+    """The folder of the stored features; null: `features` in the run's folder (for
+    evaluate: in the model's), or that of another run beside it if it has the same."""
 
     @model_validator(mode="after")
     def _pattern_has_a_group(self) -> DataConfig:

@@ -13,27 +13,33 @@ from typing import Any
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from actionrnn.config import Config, HeadConfig
 from actionrnn.datasets.clips import Clip, Dataset
 from actionrnn.datasets.sequences import Sequences, load_sequences
-from actionrnn.datasets.splits import Fold, make_folds, open_dataset
+from actionrnn.datasets.splits import Fold, describe_split, make_folds, open_dataset
 from actionrnn.errors import DatasetError
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.extract import Source, extract_missing, provenance_of
-from actionrnn.features.store import FeatureStore
-from actionrnn.files import write_text
+from actionrnn.features.store import MANIFEST, FeatureStore
+from actionrnn.files import MODEL_FILE, write_text
 from actionrnn.recurrent.heads import Head
-from actionrnn.recurrent.recognizer import Recognizer, clip_scores
+from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.training import parallel
 from actionrnn.training.curve_log import curve_log
-from actionrnn.training.report import Report, Scored, make_report, seed_result
-from actionrnn.training.runs import FitSpec, Purpose, resumable, run_fits
+from actionrnn.training.curves import read_curves
+from actionrnn.training.report import Report, make_report, seed_result
+from actionrnn.training.report_page import write_report
+from actionrnn.training.runs import CURVE_FILE, FitSpec, Purpose, resumable, run_fits
+from actionrnn.training.scoring import (
+    MEAN_POOL,
+    MEAN_POOL_MOTION,
+    Scored,
+    score_fold,
+    versions,
+)
 from actionrnn.training.search import Trial, search_heads
 
-MODEL_FILE = "model.safetensors"
-REPORT_FILE = "report.json"
 CONFIG_FILE = "config.yaml"
 EVERY_CLIP = "every clip"
 
@@ -57,7 +63,8 @@ def train(
     the model is trained on every clip. Missing features are extracted first.
 
     Args:
-        output: gets the model, the report, the configuration and the training curves.
+        output: gets the model, the report (JSON and a page), the configuration and the
+            training curves, and the features, where `data.features` names no other place.
         resume: go on with a training of the same settings that was interrupted; it ends in
             the same bits as an uninterrupted one.
         tensorboard: write the curves for TensorBoard, too.
@@ -76,7 +83,9 @@ def train(
             make_folds(dataset, config.data)  # an impossible split shows before the extraction
         with _timed(seconds, "features"), parallel.first_then_others():
             backbone = load_backbone(config.backbone)
-            dataset, sequences, skipped = load_features(dataset, backbone, config, output)
+            found = dataset
+            dataset, sequences, skipped = load_features(found, backbone, config, output)
+            _require_no_class_lost(found, dataset, skipped)
         folds = make_folds(dataset, config.data)
         with resumable(config, output, resume):
             trials: list[Trial] = []
@@ -104,10 +113,11 @@ def train(
                 )
             heads = {_slot(spec): fit.head for spec, fit in zip(specs, fits, strict=True)}
             report = _report(folds, heads, sequences, dataset, config, skipped, seconds, trials)
+            report = replace(report, curves=read_curves(output / CURVE_FILE))
             model = _model(folds, heads, sequences, dataset, config, report, backbone)
             if parallel.is_first():
                 model.save(output / MODEL_FILE)
-                report.write(output / REPORT_FILE)
+                write_report(report, output)
                 text = yaml.safe_dump(config.to_dict(), sort_keys=False)
                 write_text(output / CONFIG_FILE, text)
     return TrainingRun(report, model, output, tuple(folds))
@@ -133,24 +143,33 @@ def load_features(
     if not usable:
         reason = failures[0]["reason"]
         raise DatasetError(f"{dataset.root}: no video can be used (the first: {reason})")
-    lost = sorted(set(dataset.labels) - {clip.label for clip in usable})
-    if lost:
-        raise DatasetError(
-            f"{dataset.root}: class {lost[0]!r} has no video that can be used "
-            f"(the first failure: {failures[0]['reason']}); replace its videos, or take it out"
-        )
     dataset = replace(dataset, clips=usable)
     return dataset, load_sequences(store, usable, dataset.labels), failures
 
 
+def _require_no_class_lost(found: Dataset, usable: Dataset, failures: list[dict[str, str]]) -> None:
+    lost = sorted(set(found.labels) - set(usable.labels))
+    if lost:
+        raise DatasetError(
+            f"{found.root}: class {lost[0]!r} has no video that can be used "
+            f"(the first failure: {failures[0]['reason']}); replace its videos, or take it out"
+        )
+
+
 def default_store(config: Config, provenance: dict[str, Any], output: Path) -> Path:
-    """Where features go by default: beside the run, one folder per data set and provenance."""
+    """Where features go by default: `<output>/features/`, one folder per data set and provenance.
+
+    Where another run beside this one has the very same, they are shared.
+    """
     root = Path(str(config.data.root)).resolve()
     compared = {key: value for key, value in provenance.items() if key != "actionrnn_version"}
     identity = json.dumps([str(root), compared], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
     backbone = config.backbone.name.replace("/", "-")
-    return output.parent / "features" / f"{root.stem}-{backbone}-{digest}"
+    own = output / "features" / f"{root.stem}-{backbone}-{digest}"
+    beside = output.resolve().parent.glob(f"*/features/*-{digest}/{MANIFEST}")
+    shared = min((found.parent for found in beside if found.parent.name == own.name), default=own)
+    return own if own.exists() else shared
 
 
 Slot = tuple[str, Purpose, int]
@@ -209,14 +228,18 @@ def _report(
     trials: Sequence[Trial],
 ) -> Report:
     """The first seed's answers, clip by clip, and every seed's accuracy."""
-    by_seed = [[_scored(fold, heads, sequences, seed) for fold in folds] for seed in _seeds(config)]
+    by_seed = [
+        [_scored(fold, heads, sequences, config, seed) for fold in folds] for seed in _seeds(config)
+    ]
+    right = [np.concatenate([fold.right for fold in scored]) for scored in by_seed]
     return make_report(
         dataset.labels,
         by_seed[0],
-        title=f"{Path(str(config.data.root)).name}, {config.data.split}",
-        seen_in_training=len(dataset.clips) if config.data.split == "none" else 0,
+        right_by_seed=np.stack(right, axis=1),
+        title=describe_split(dataset, config.data, folds, num_skipped=len(skipped)),
         skipped=skipped,
         config=config.to_dict(),
+        versions=versions(),
         seconds={stage: round(value, 1) for stage, value in seconds.items()},
         seeds=tuple(
             seed_result(seed, scored) for seed, scored in zip(_seeds(config), by_seed, strict=True)
@@ -225,18 +248,24 @@ def _report(
     )
 
 
-def _scored(fold: Fold, heads: dict[Slot, Head], sequences: Sequences, seed: int) -> Scored:
+def _scored(
+    fold: Fold, heads: dict[Slot, Head], sequences: Sequences, config: Config, seed: int
+) -> Scored:
     test = sequences.subset(fold.test)
-
-    def scores(purpose: Purpose) -> NDArray[np.float32] | None:
-        head = heads.get((fold.name, purpose, seed))
-        if head is None:
-            return None
-        return clip_scores(head, test.first_features(head.feature_size).values)
-
-    own = scores("head")
-    assert own is not None
-    return Scored(fold.name, own, test.targets, scores("mean-pool"), scores("mean-pool + motion"))
+    purposes: tuple[Purpose, ...] = (MEAN_POOL, MEAN_POOL_MOTION)
+    baselines: dict[str, Head] = {
+        name: heads[fold.name, name, seed] for name in purposes if (fold.name, name, seed) in heads
+    }
+    return score_fold(
+        fold.name,
+        test,
+        test.targets,
+        heads[fold.name, "head", seed],
+        baselines,
+        probe=seed == config.train.seed,
+        known_videos=sequences.subset(fold.train).fingerprints,
+        known_groups=[clip.group for clip in fold.train],
+    )
 
 
 def _model(
@@ -268,6 +297,8 @@ def _describe(fold: Fold, sequences: Sequences, config: Config, report: Report) 
         "scores": {
             "tested_on": [result.group for result in report.folds],
             "seen_in_training": report.seen_in_training,
+            "leaked_clips": report.leaked_clips,
+            "leaked_groups": list(report.leaked_groups),
             "num_clips": report.num_clips,
             "top1": report.top1,
             "mean_class_accuracy": report.mean_class_accuracy,
