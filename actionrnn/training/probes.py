@@ -47,8 +47,9 @@ def shuffled_answers(
         last_step(head(values, lengths), lengths).argmax(dim=1).cpu().numpy()
         for values, lengths in _batches(head, shuffled)
     ]
-    by_clip: NDArray[np.int64] = np.concatenate(answers).reshape(len(sequences), num_shuffles)
-    return by_clip.T
+    by_order: NDArray[np.int64]
+    by_order = np.concatenate(answers).reshape(len(sequences), num_shuffles).transpose()
+    return by_order
 
 
 def influence(head: Head, sequences: Sequence[Values]) -> list[NDArray[np.float64]]:

@@ -28,10 +28,11 @@ from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.training import parallel
 from actionrnn.training.curve_log import curve_log
 from actionrnn.training.curves import read_curves
-from actionrnn.training.report import Report, make_report, seed_result
+from actionrnn.training.report import Report
 from actionrnn.training.report_page import write_report
 from actionrnn.training.runs import CURVE_FILE, FitSpec, resumable, run_fits
 from actionrnn.training.scoring import Scored, score_fold, versions
+from actionrnn.training.summary import make_report, seed_result
 
 CONFIG_FILE = "config.yaml"
 EVERY_CLIP = "every clip"
@@ -98,9 +99,9 @@ def train(
             model = _model(folds, heads, sequences, dataset, config, report, backbone)
             if parallel.is_first():
                 model.save(output / MODEL_FILE)
-                write_report(report, output)
                 text = yaml.safe_dump(config.to_dict(), sort_keys=False)
                 write_text(output / CONFIG_FILE, text)
+                write_report(report, output)
     return TrainingRun(report, model, output, tuple(folds))
 
 
