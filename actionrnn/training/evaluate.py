@@ -69,7 +69,7 @@ def evaluate(
         title=f"{model} on {split}",
         skipped=skipped,
         config=config.to_dict(),
-        versions=versions(),
+        versions=versions(recognizer.backbone),
         curves=read_curves(model.parent / CURVE_FILE),
     )
 

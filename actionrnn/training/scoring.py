@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from actionrnn import __version__
 from actionrnn.datasets.clips import Clip
 from actionrnn.datasets.sequences import Sequences
+from actionrnn.features.backbone import Backbone
 from actionrnn.progress import progress_bar
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.recognizer import step_scores
@@ -119,7 +120,7 @@ def _probe(
     )
 
 
-def versions() -> dict[str, str]:
+def versions(backbone: Backbone) -> dict[str, str]:
     """What computed the numbers."""
     return {
         "actionrnn": __version__,
@@ -127,4 +128,6 @@ def versions() -> dict[str, str]:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "platform": platform.platform(),
+        "device": str(backbone.device),
+        "backbone's weights": f"sha256 {backbone.weights_sha256}",
     }

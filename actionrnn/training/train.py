@@ -94,7 +94,7 @@ def train(
                     log=log,
                 )
             heads = {_slot(spec): fit.head for spec, fit in zip(specs, fits, strict=True)}
-            report = _report(folds, heads, sequences, dataset, config, skipped, seconds)
+            report = _report(folds, heads, sequences, dataset, config, skipped, seconds, backbone)
             report = replace(report, curves=read_curves(output / CURVE_FILE))
             model = _model(folds, heads, sequences, dataset, config, report, backbone)
             if parallel.is_first():
@@ -188,6 +188,7 @@ def _report(
     config: Config,
     skipped: list[dict[str, str]],
     seconds: dict[str, float],
+    backbone: Backbone,
 ) -> Report:
     """The first seed's answers, clip by clip, and every seed's accuracy."""
     by_seed = [
@@ -201,7 +202,7 @@ def _report(
         title=describe_split(dataset, config.data, folds, num_skipped=len(skipped)),
         skipped=skipped,
         config=config.to_dict(),
-        versions=versions(),
+        versions=versions(backbone),
         seconds={stage: round(value, 1) for stage, value in seconds.items()},
         seeds=tuple(
             seed_result(seed, scored) for seed, scored in zip(_seeds(config), by_seed, strict=True)
