@@ -23,7 +23,9 @@ def render_report(report: Report) -> RenderableType:
 
 
 def head_name(report: Report) -> str:
-    """`gru`."""
+    """`gru`; `head` where a search chose for each fold."""
+    if report.trials:
+        return "head"
     return str(report.config.get("head", {}).get("kind", "head"))
 
 
