@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import yaml
 from pydantic import (
@@ -52,10 +52,31 @@ Split = Literal["holdout", "leave_one_group_out", "official", "manifest", "none"
 Fit = Literal["crop", "squash"]
 Streams = Literal["appearance", "motion", "both"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Runtime = Literal["auto", "torch", "compile", "openvino"]
 HeadKind = Literal["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
 Summary = Literal["last", "running_mean", "exponential_mean"]
 
 
+_T = TypeVar("_T")
+
+
+def _with_own_errors(kind: type[_T]) -> type[_T]:
+    """Make the constructor raise ConfigError."""
+    validate = kind.__init__
+
+    @functools.wraps(validate)
+    def init(self: _T, *values: Any, **fields: Any) -> None:
+        try:
+            validate(self, *values, **fields)
+        except ValidationError as error:
+            problem = f"{kind.__name__}.{first_problem(error)}".replace(".: ", ": ", 1)
+            raise ConfigError(problem) from None
+
+    kind.__init__ = init  # type: ignore[assignment, method-assign]
+    return kind
+
+
+@_with_own_errors
 @dataclass(frozen=True, config=STRICT_KEYS)
 class Sampling:
     """Which frames of a video are looked at. No field set: every frame."""
@@ -129,16 +150,20 @@ class DataConfig:
     the clip's group (the person, the scene). Clips of one group never stand on
     both sides of a split. Without it each clip is a group of its own."""
     split: Split = "holdout"
-    """holdout: a seeded part of the groups; leave_one_group_out: each group in
-    turn; official: UCF101's three splits; manifest: the column `split`;
-    none: everything is for training (train) or for testing (evaluate)."""
+    """holdout: a random part of the groups, the same in every run, whatever the
+    training's seed; leave_one_group_out: each group in turn; official: UCF101's
+    three splits; manifest: the column `split`; none: everything is for training
+    (train) or for testing (evaluate)."""
     fold: Annotated[int, Field(ge=1, strict=True)] | str = "all"
     """Which fold of the split: its number from 1, its group's name, or all."""
     test_fraction: Annotated[_Number, Field(gt=0, lt=1)] = 0.25
     """holdout: the part of the groups that is for testing."""
+    allow_group_leak: Annotated[bool, Field(strict=True)] = False
+    """Accept a split with clips of one group in training and in testing
+    (--allow-group-leak). The score is then too good, and every output says so."""
     features: str | None = None
-    """The folder of the stored features; null: made beside the run's folder,
-    named after the data and the backbone, and shared by later runs."""
+    """The folder of the stored features; null: `features` in the run's folder (for
+    evaluate: in the model's), or that of another run beside it if it has the same."""
 
     @model_validator(mode="after")
     def _pattern_has_a_group(self) -> DataConfig:
@@ -173,6 +198,12 @@ class BackboneConfig:
     """auto: bfloat16 (float16 on older GPUs) where it is fast, else float32."""
     device: str = "auto"
     """auto: cuda where there is one, else cpu; or any torch device."""
+    runtime: Runtime = "auto"
+    """auto: OpenVINO on a CPU where it is installed (the extra `openvino`), else torch;
+    compile: torch.compile, which pays after some ten thousand frames."""
+    frames_ahead: PositiveInt = 256
+    """Decoded frames that may wait for the backbone (150 KB each at 224 pixels): the bound of
+    an extraction's memory, whatever the videos' lengths. At least two batches wait."""
 
 
 @dataclass(frozen=True, config=STRICT_KEYS)
@@ -192,6 +223,9 @@ class HeadConfig:
     so far, or their exponential mean."""
     summary_decay: Probability = 0.9
     """exponential_mean: the weight of the past in each step."""
+    l2_normalise: Annotated[bool, Field(strict=True)] = False
+    """Scale each frame's feature vector to length 1 before it is standardised: good where
+    frames differ in contrast, or features are large and sparse (VGG)."""
     temporal_differences: Annotated[bool, Field(strict=True)] = False
     """Give the head x_t - x_(t-1) beside x_t: good where motion decides."""
 
@@ -227,6 +261,9 @@ class TrainConfig:
     """Stop when the validation loss has not fallen for so many epochs; null: never."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 on a GPU that has it, else float32."""
+    search: Count = 0
+    """Try so many head settings first (the given ones, then random ones) on groups that are
+    held back from the training groups, and train the best; 0: the given ones."""
     seed: Count = 0
     """Fixes initial weights, order, dropout and augmentation."""
     seeds: PositiveInt = 1

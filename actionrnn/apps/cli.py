@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,12 +37,16 @@ class _Commands(click.Group):
             )
             sys.exit(INTERRUPTED)
 
-    def main(self, *args: Any, **kwargs: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> Any:
         # where other work runs too, threads that spin while they wait cost many times the work
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        debug = "--debug" in sys.argv[1:]
+        given = list(sys.argv[1:] if args is None else args)
+        options = given[: given.index("--")] if "--" in given else given
+        debug = "--debug" in options
+        if debug:  # also behind the command
+            given.remove("--debug")
         try:
-            return super().main(*args, **kwargs)
+            return super().main(given, *rest, **kwargs)
         except ActionrnnError as error:
             if debug:
                 raise
@@ -58,7 +62,7 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="actionrnn")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error (in any place).")
 def main(debug: bool) -> None:
     """Video action recognition: a frozen CNN and a recurrent head.
 
@@ -74,6 +78,11 @@ _output_folder = click.option(
 )
 _overrides = click.argument("overrides", nargs=-1, metavar="[section.key=value]...")
 _weights = click.option("--weights", help="The backbone's weights, if not where they were.")
+_allow_group_leak = click.option(
+    "--allow-group-leak",
+    is_flag=True,
+    help="Accept groups in training and test; every output then says so.",
+)
 
 
 @main.command()
@@ -133,6 +142,13 @@ def ucf101(folder: Path, fetch: bool, archive: Path | None, check_videos: bool) 
 @click.option("--num-frames", type=int, help="So many frames, evenly over each clip.")
 @click.option("--rate-fps", type=float, help="So many frames per second.")
 @click.option("--format", type=click.Choice(["safetensors", "npy"]), default="safetensors")
+@click.option(
+    "--runtime",
+    type=click.Choice(["auto", "torch", "compile", "openvino"]),
+    help="What computes; auto: OpenVINO on a CPU where it is installed, else torch.",
+)
+@click.option("--strict", is_flag=True, help="Stop at the first video that cannot be used.")
+@click.option("--retry-failed", is_flag=True, help="Try videos again that failed before.")
 def extract(
     videos: tuple[str, ...],
     output: str,
@@ -141,20 +157,40 @@ def extract(
     num_frames: int | None,
     rate_fps: float | None,
     format: Any,
+    runtime: str | None,
+    strict: bool,
+    retry_failed: bool,
 ) -> None:
-    """Per-frame features of any videos, one entry each, mirroring the folders."""
+    """Per-frame features of any videos, one entry each, mirroring the folders.
+
+    Run it again to go on: what is there is skipped, and so are videos that failed before, until
+    their file changes.
+    """
     from actionrnn.config import parse_config
     from actionrnn.features.extract import choose_sampling, extract_to_store
 
     sampling = choose_sampling(num_frames, rate_fps)
-    given = {"name": backbone, "weights": weights}
+    given = {"name": backbone, "weights": weights, "runtime": runtime}
     chosen = {key: value for key, value in given.items() if value is not None}
     config = parse_config({"backbone": chosen}, source="extract").backbone
-    done = extract_to_store(videos, output, backbone=config, sampling=sampling, format=format)
+    done = extract_to_store(
+        videos,
+        output,
+        backbone=config,
+        sampling=sampling,
+        format=format,
+        strict=strict,
+        retry_failed=retry_failed,
+    )
+    known = f", {done.num_known_failures} of them before" if done.num_known_failures else ""
     click.echo(
         f"{output}: {done.num_extracted} extracted, {done.num_skipped} were there, "
-        f"{len(done.failures)} failed"
+        f"{len(done.failures)} failed{known}"
     )
+    if done.pace is not None and done.pace.num_frames:
+        click.echo(str(done.pace), err=True)
+    if known:
+        click.echo("known failures were not tried again; --retry-failed does", err=True)
     for failure in done.failures:
         click.echo(f"failed: {failure['reason']}", err=True)
     sys.exit(1 if done.failures else 0)
@@ -166,29 +202,35 @@ def extract(
 @_output_folder
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training.")
 @click.option("--tensorboard", is_flag=True, help="Write the curves for TensorBoard, too.")
+@_allow_group_leak
 def train(
     config: str,
     overrides: tuple[str, ...],
     output: Path | None,
     resume: bool,
     tensorboard: bool,
+    allow_group_leak: bool,
 ) -> None:
     """Train and test a head as CONFIG (a YAML file, or a shipped one's name) says."""
     from rich.console import Console
 
     from actionrnn.config import load_config
+    from actionrnn.files import MODEL_FILE
     from actionrnn.training import parallel
-    from actionrnn.training.train import MODEL_FILE, REPORT_FILE
+    from actionrnn.training.report_page import PAGE_FILE
     from actionrnn.training.train import train as run_training
 
     output = output or Path("runs") / Path(config).stem
-    run = run_training(
-        load_config(config, overrides), output, resume=resume, tensorboard=tensorboard
-    )
+    chosen = load_config(config, [*overrides, *_leak_override(allow_group_leak)])
+    run = run_training(chosen, output, resume=resume, tensorboard=tensorboard)
     if not parallel.is_first():
         return
     Console().print(run.report)
-    click.echo(f"model   {output / MODEL_FILE}\nreport  {output / REPORT_FILE}")
+    click.echo(f"model   {output / MODEL_FILE}\nreport  {output / PAGE_FILE}")
+
+
+def _leak_override(allow_group_leak: bool) -> list[str]:
+    return ["data.allow_group_leak=true"] if allow_group_leak else []
 
 
 @main.command()
@@ -196,32 +238,65 @@ def train(
 @_overrides
 @_weights
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write the report's JSON.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write report.json and report.html into this folder.",
+)
+@_allow_group_leak
 def evaluate(
     model: str,
     overrides: tuple[str, ...],
     weights: str | None,
     as_json: bool,
     output: Path | None,
+    allow_group_leak: bool,
 ) -> None:
-    """Test MODEL on its test clips, or on others (data.root=... data.split=...)."""
+    """Test MODEL (a file, or a run's folder) on its test clips, or on others (data.root=...)."""
     from rich.console import Console
 
     from actionrnn.training.evaluate import evaluate as run_evaluation
+    from actionrnn.training.report_page import PAGE_FILE, write_report
 
-    report = run_evaluation(model, overrides, weights=weights)
+    chosen = [*overrides, *_leak_override(allow_group_leak)]
+    report = run_evaluation(model, chosen, weights=weights)
     if output is not None:
-        report.write(output)
+        write_report(report, output)
     if as_json:
         click.echo(json.dumps(report.to_dict()))
+        return
+    Console().print(report)
+    if output is not None:
+        click.echo(f"report  {output / PAGE_FILE}")
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+def compare(runs: tuple[str, ...], as_json: bool) -> None:
+    """Runs side by side (folders, or their report.json), each against the first.
+
+    Over the clips that both tested: the difference with a 95 % interval, and the exact
+    McNemar test of whether it is more than luck.
+    """
+    from rich.console import Console
+
+    from actionrnn.training.compare import compare_runs
+
+    if len(runs) < 2:
+        raise click.UsageError("give at least two runs")
+    comparison = compare_runs(runs)
+    if as_json:
+        click.echo(json.dumps(comparison.to_dict()))
     else:
-        Console().print(report)
+        Console().print(comparison)
 
 
 @main.command()
 @click.argument("videos", nargs=-1, required=True, metavar="VIDEO_OR_FOLDER...")
 @click.option(
-    "--model", "-m", required=True, help="A model file, e.g. runs/demo/model.safetensors."
+    "--model", "-m", required=True, help="A model file, or the folder of a run: runs/demo."
 )
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -323,7 +398,7 @@ main.add_command(stream_commands.stream)
 @main.command()
 @click.argument("path")
 def info(path: str) -> None:
-    """What a video, a feature store or a model is."""
+    """What a video, a feature store, a model or a run's folder is."""
     from actionrnn.apps.info import describe
 
     rows = describe(path)

@@ -61,21 +61,18 @@ def render(
     if output.suffix.lower() not in CONTAINERS:
         raise VideoError(f"{output}: must end in {', '.join(CONTAINERS)}")
     stream, overlay = Stream(model, policy), ScoreOverlay(model.labels)
-    scale = model.backbone.preprocessing.scaled_size
 
-    def drawn(frame: DecodedFrame, for_model: Converter) -> np.ndarray:
-        seen = DecodedFrame(frame.picture, frame.pts_seconds, for_model)
-        overlay.update(stream.push(seen, frame.pts_seconds))
+    def drawn(frame: DecodedFrame) -> np.ndarray:
+        overlay.update(stream.push(frame, frame.pts_seconds))
         return overlay.draw(frame())
 
-    return rewrite(path, output, drawn, scale, sound=sound)
+    return rewrite(path, output, drawn, sound=sound)
 
 
 def rewrite(
     path: Path,
     output: Path,
-    draw: Callable[[DecodedFrame, Converter], np.ndarray],
-    scale: Callable[[int, int], tuple[int, int]],
+    draw: Callable[[DecodedFrame], np.ndarray],
     *,
     sound: bool = True,
 ) -> int:
@@ -87,9 +84,7 @@ def rewrite(
     source, count = locate(path), 0
     with atomic_path(output) as temporary, open_stream(source) as stream:
         container, context = container_of(stream), stream.codec_context
-        convert, for_model = (
-            Converter(source, given, context.width, context.height) for given in (None, scale)
-        )
+        convert = Converter(source, None, context.width, context.height)
         time_base = time_base_of(stream)
         total = round((container.duration or 0) / av.time_base)
         with (
@@ -105,7 +100,7 @@ def rewrite(
             shown = 0
             for picture, tick in timed_frames(stream):
                 frame = DecodedFrame(picture, float(tick * time_base), convert)
-                writer.write(draw(frame, for_model), tick)
+                writer.write(draw(frame), tick)
                 count += 1
                 if int(frame.pts_seconds) > shown:
                     advance(int(frame.pts_seconds) - shown)

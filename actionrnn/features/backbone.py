@@ -5,11 +5,14 @@ Names: `efficientnet_lite0` (bundled), `torchvision/<name>`, `timm/<name>`.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
-from collections.abc import Callable
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,18 +22,28 @@ from torch import Tensor, nn
 
 from actionrnn.config import BackboneConfig, Precision
 from actionrnn.errors import BackboneError
-from actionrnn.features.efficientnet_lite0 import (
-    EfficientNetLite0,
-    load_bundled_weights,
-    load_published_weights,
-)
+from actionrnn.features import openvino_runtime
+from actionrnn.features.efficientnet_lite0 import EfficientNetLite0
+from actionrnn.features.networks import load_network
+from actionrnn.features.openvino_runtime import OpenVinoNetwork, load_openvino
 from actionrnn.features.preprocess import Preprocessing
 
-BUNDLED = "efficientnet_lite0"
+# Every batch has exactly this size, so that a clip's features do not depend on the clips that
+# share its batch. On a CPU larger ones gained nothing.
+BATCH_FRAMES = {"cpu": 8, "cuda": 128}
 
-# Batches above this gained nothing on a CPU; every batch has exactly this size, so that a
-# clip's features do not depend on the clips that share its batch.
-BATCH_FRAMES = {"cpu": 16, "cuda": 128}
+# So many batches at once: on a CPU each in a few threads of its own, which beats all threads in
+# one batch by a fifth; on a GPU the copies of one beside the computation of the other.
+MOST_LANES = {"cpu": 8, "cuda": 2}
+
+_own = threading.local()
+
+
+def num_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,8 @@ class Backbone:
     """Features of one picture."""
     device: torch.device
     dtype: torch.dtype
+    converted: OpenVinoNetwork | None = None
+    """What computes in place of `network`, if the runtime is OpenVINO."""
 
     @property
     def name(self) -> str:
@@ -58,9 +73,23 @@ class Backbone:
         return self.view_size * self.preprocessing.num_views
 
     @property
+    def runtime(self) -> str:
+        """What computes: `openvino`, `compile` or `torch`."""
+        if self.converted is not None:
+            return "openvino"
+        return "compile" if self.config.runtime == "compile" else "torch"
+
+    @property
     def batch_frames(self) -> int:
-        """The number of frames that `encode` handles at once."""
+        """The number of frames that are computed together."""
+        if self.converted is not None:
+            return openvino_runtime.BATCH_FRAMES
         return BATCH_FRAMES.get(self.device.type, BATCH_FRAMES["cuda"])
+
+    @property
+    def num_lanes(self) -> int:
+        """How many threads should call `encode_batch` at once."""
+        return _num_lanes(self.device)
 
     def provenance(self) -> dict[str, Any]:
         """What decides the features' values, as plain JSON types."""
@@ -73,9 +102,8 @@ class Backbone:
             },
         }
 
-    @torch.inference_mode()
     def encode(self, frames: NDArray[np.uint8], *, padded: bool = True) -> NDArray[np.float32]:
-        """Features of pictures that `preprocessing` has scaled, centred and made views of.
+        """Features of pictures that `preprocessing` has scaled, cut and made views of.
 
         Args:
             frames: RGB uint8 (N, crop, crop, 3): the `num_views` of each frame in turn.
@@ -85,24 +113,73 @@ class Backbone:
         Returns:
             float32 (N / num_views, D).
         """
-        parts = [
-            self._encode_batch(frames[start : start + self.batch_frames], padded)
-            for start in range(0, len(frames), self.batch_frames)
-        ]
-        values = np.concatenate(parts) if parts else np.empty((0, self.view_size), np.float32)
+        if not padded:
+            return self._encode_now(frames)
+        size = self.batch_frames
+        parts = [frames[start : start + size] for start in range(0, len(frames), size)]
+        if len(parts) <= 1:
+            encoded = [self._encode_part(part) for part in parts]
+        else:
+            with (
+                own_thread_counts(),
+                ThreadPoolExecutor(
+                    min(self.num_lanes, len(parts)), "encode", initializer=self.enter_lane
+                ) as pool,
+            ):
+                encoded = list(pool.map(self._encode_part, parts))
+        values = np.concatenate([np.empty((0, self.view_size), np.float32), *encoded])
         return values.reshape(-1, self.feature_size)
 
-    def _encode_batch(self, frames: NDArray[np.uint8], padded: bool) -> NDArray[np.float32]:
+    @torch.inference_mode()
+    def encode_batch(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Features of one full batch: uint8 (batch_frames, crop, crop, 3) -> (batch_frames, D).
+
+        Threads may call it at once.
+        """
+        if self.converted is not None:
+            return self.converted(frames)
+        pixels = torch.from_numpy(frames)
+        if self.device.type != "cuda":
+            return self._forward(pixels.to(self.device)).float().cpu().numpy()
+        stream = _own_stream(self.device)
+        with torch.cuda.stream(stream):
+            pixels = pixels.pin_memory().to(self.device, non_blocking=True)
+            features = self._forward(pixels).float().to("cpu", non_blocking=True)
+            stream.synchronize()
+        return features.numpy()
+
+    @torch.inference_mode()
+    def _encode_now(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
+        values: NDArray[np.float32] = self._forward(pixels).float().cpu().numpy()
+        return values.reshape(-1, self.feature_size)
+
+    def enter_lane(self) -> None:
+        """Give the calling thread its share of the cores; see `own_thread_counts`."""
+        if self.device.type == "cpu":
+            torch.set_num_threads(max(1, num_cores() // self.num_lanes))
+
+    def _forward(self, pixels: Tensor) -> Tensor:
+        inputs = self.preprocessing.normalise(pixels).to(_input_dtype(self.network))
+        features: Tensor = self.network(inputs)
+        return features
+
+    def _encode_part(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         count = len(frames)
-        if (
-            padded and count < self.batch_frames
-        ):  # a full batch takes the same arithmetic every time
+        if count < self.batch_frames:  # a full batch takes the same arithmetic every time
             padding = ((0, self.batch_frames - count), (0, 0), (0, 0), (0, 0))
             frames = np.pad(frames, padding)
-        pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
-        inputs = self.preprocessing.normalise(pixels).to(_input_dtype(self.network, self.dtype))
-        features: Tensor = self.network(inputs)[:count]
-        return features.float().cpu().numpy()
+        return self.encode_batch(np.ascontiguousarray(frames))[:count]
+
+
+@contextlib.contextmanager
+def own_thread_counts() -> Iterator[None]:
+    """Around threads that set how many threads torch uses: it must not outlive them."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
@@ -113,172 +190,97 @@ def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
 
     Raises:
         BackboneError: the name is unknown, the weights are not here or do not fit,
-            or the device is not here.
+            or the device or the runtime is not here.
     """
     if not isinstance(config, BackboneConfig):
         config = BackboneConfig(name=config) if config else BackboneConfig()
-    library, slash, name = config.name.partition("/")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # weights `none` are random, but the same every time
-        if config.name == BUNDLED:
-            network, preprocessing = _load_bundled(config.weights)
-        elif slash and library == "torchvision":
-            network, preprocessing = _load_torchvision(name, config.weights)
-        elif slash and library == "timm":
-            network, preprocessing = _load_timm(name, config.weights)
-        else:
-            raise BackboneError(
-                f"{config.name!r} is no backbone; use {BUNDLED}, torchvision/<name> or "
-                "timm/<name> (`actionrnn backbones` lists them)"
-            )
+        network, preprocessing = load_network(config.name, config.weights)
     preprocessing = replace(preprocessing, fit=config.fit, streams=config.streams)
     device = _device(config.device)
     dtype = _dtype(config.precision, device)
     network = network.eval().requires_grad_(False)
     sha256 = _hash_tensors(network)
-    network = _cast(network, device, dtype)
-    return Backbone(
+    view_size = _view_size(network, preprocessing)
+    converted = _convert(network, preprocessing, config, device, dtype, sha256)
+    if converted is None:
+        network = _cast(network, device, dtype)
+    if config.runtime == "compile":
+        network = torch.compile(network)  # type: ignore[assignment]
+    backbone = Backbone(
         config=config,
         network=network,
         preprocessing=preprocessing,
         weights_sha256=sha256,
-        view_size=_view_size(network, preprocessing, device, dtype),
+        view_size=view_size,
         device=device,
         dtype=dtype,
+        converted=converted,
     )
+    if config.runtime == "compile":
+        _compile_now(backbone)
+    return backbone
 
 
-def _load_bundled(weights: str) -> tuple[nn.Module, Preprocessing]:
-    preprocessing = Preprocessing(resize=256, crop=224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-    if weights == "none":
-        return EfficientNetLite0(), preprocessing
-    if weights == "default":
-        return load_bundled_weights(), preprocessing
-    return load_published_weights(_read_weights(Path(weights)), weights), preprocessing
-
-
-def _load_torchvision(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
-    from torchvision import models
-
-    if name not in models.list_models(module=models):
+def _convert(
+    network: nn.Module,
+    preprocessing: Preprocessing,
+    config: BackboneConfig,
+    device: torch.device,
+    dtype: torch.dtype,
+    sha256: str,
+) -> OpenVinoNetwork | None:
+    """The network in OpenVINO if that is wanted, or possible where it is left to us."""
+    can = device.type == "cpu" and dtype in openvino_runtime.PRECISIONS
+    if config.runtime == "openvino" and not can:
         raise BackboneError(
-            f"torchvision/{name} is no classification network of torchvision; "
-            "`actionrnn backbones` lists them"
+            f"runtime openvino runs on the cpu in float32 or bfloat16, not on {device} in "
+            f"{str(dtype).removeprefix('torch.')}; use runtime torch"
         )
-    published = models.get_model_weights(name).DEFAULT
-    transform = published.transforms()
-    preprocessing = Preprocessing(
-        resize=transform.resize_size[0],
-        crop=transform.crop_size[0],
-        mean=tuple(transform.mean),
-        std=tuple(transform.std),
-    )
-    if weights == "default":
-        network = _or_offline(
-            lambda: models.get_model(name, weights=published), f"torchvision/{name}", published.url
-        )
-    else:
-        network = models.get_model(name, weights=None, **build_options(name))
-    _remove_classifier(network, num_classes=len(published.meta["categories"]))
-    if weights not in ("default", "none"):
-        _load_state(network, Path(weights))
-    return network, preprocessing
-
-
-def _load_timm(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
-    import timm
-    from timm.data.config import resolve_model_data_config
-
-    if not timm.is_model(name.split(".")[0]):
-        near = ", ".join(timm.list_models(f"*{name.split('.')[0][:8]}*")[:5]) or "none alike"
-        raise BackboneError(f"timm/{name} is no network of timm (similar names: {near})")
-    if weights == "default":
-        network = _or_offline(
-            lambda: timm.create_model(name, pretrained=True, num_classes=0),
-            f"timm/{name}",
-            "the Hugging Face hub",
-        )
-    else:
-        network = timm.create_model(name, num_classes=0)
-        if weights != "none":
-            _load_state(network, Path(weights))
-    data: dict[str, Any] = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
-    crop = data["input_size"][1]
-    return network, Preprocessing(
-        resize=int(crop / data["crop_pct"]), crop=crop, mean=data["mean"], std=data["std"]
-    )
-
-
-def _or_offline(load: Callable[[], nn.Module], name: str, source: str) -> nn.Module:
-    """Run a library's own loading; a failed download becomes one line with the remedy."""
+    wanted = config.runtime == "openvino"
+    if not wanted and not (config.runtime == "auto" and can and openvino_runtime.is_installed()):
+        return None
     try:
-        return load()
-    except Exception as error:  # each library and hub raises its own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return load_openvino(
+            network,
+            preprocessing,
+            dtype,
+            weights_sha256=sha256,
+            float32_layers=_names_of(network, _float32_layers(network)),
+            num_streams=_num_lanes(device),
+            num_threads=num_cores(),
+        )
+    except BackboneError:
+        if wanted:
+            raise
+        return None  # what OpenVINO cannot convert, torch runs
+
+
+def _compile_now(backbone: Backbone) -> None:
+    side = backbone.preprocessing.crop
+    try:
+        backbone.encode_batch(np.zeros((backbone.batch_frames, side, side, 3), np.uint8))
+    except Exception as error:  # no C++ compiler, and much else
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BackboneError(
-            f"{name}: its weights are not on this machine and cannot be fetched from {source} "
-            f"({reason}); connect, or give a local file: --weights FILE (extract, evaluate, "
-            "classify) or backbone.weights=FILE (train)"
+            f"{backbone.name}: cannot be compiled here ({reason}); use runtime torch"
         ) from None
 
 
-def _load_state(network: nn.Module, file: Path) -> None:
-    """Weights of the network, with or without a classifier, from a local file."""
-    state = _read_weights(file)
-    own = network.state_dict()
-    missing = sorted(own.keys() - state.keys())
-    wrong = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
-    if missing or wrong:
-        raise BackboneError(
-            f"{file}: does not fit the backbone: {len(missing)} tensors missing, {len(wrong)} of "
-            f"another shape (first: {(missing + wrong)[0]}); use the weights of this network"
-        )
-    network.load_state_dict({key: state[key] for key in own})
+def _num_lanes(device: torch.device) -> int:
+    if device.type == "cpu":
+        return min(MOST_LANES["cpu"], num_cores())
+    return MOST_LANES.get(device.type, 1)
 
 
-def _read_weights(file: Path) -> dict[str, Tensor]:
-    if not file.is_file():
-        raise BackboneError(f"{file}: no such weights file (backbone.weights); give its path")
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(file)
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # truncated, a pickle with code, or no weights at all
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise BackboneError(f"{file}: is no readable weights file ({reason})") from None
-    for key in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise BackboneError(f"{file}: holds no state_dict of tensors")
-    return state
-
-
-def build_options(name: str) -> dict[str, bool]:
-    """What torchvision wants said when these two are built without weights."""
-    return {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
-
-
-def classifier_of(network: nn.Module, num_classes: int) -> tuple[str, nn.Module]:
-    """The name of the layer that gives the class scores, and the layer.
-
-    Raises:
-        BackboneError: the network has none.
-    """
-    for name, module in reversed(list(network.named_modules())):
-        width = getattr(module, "out_features", getattr(module, "out_channels", None))
-        auxiliary = name.lower().startswith("aux")
-        if isinstance(module, nn.Linear | nn.Conv2d) and width == num_classes and not auxiliary:
-            return name, module
-    raise BackboneError(f"{type(network).__name__}: has no classifier of {num_classes} classes")
-
-
-def _remove_classifier(network: nn.Module, num_classes: int) -> None:
-    name, _ = classifier_of(network, num_classes)
-    parent, _, leaf = name.rpartition(".")
-    setattr(network.get_submodule(parent), leaf, nn.Identity())
+def _own_stream(device: torch.device) -> torch.cuda.Stream:
+    """The calling thread's own stream."""
+    if getattr(_own, "device", None) != device:
+        _own.device = device
+        _own.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream: torch.cuda.Stream = _own.stream
+    return stream
 
 
 def _device(name: str) -> torch.device:
@@ -309,9 +311,18 @@ def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
     return torch.float32
 
 
+def _float32_layers(network: nn.Module) -> tuple[nn.Module, ...]:
+    """The layers that the network wants exact."""
+    return network.float32_layers() if isinstance(network, EfficientNetLite0) else ()
+
+
+def _names_of(network: nn.Module, layers: tuple[nn.Module, ...]) -> list[str]:
+    return [name for name, module in network.named_modules() if module in layers]
+
+
 def _cast(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
     """Convert all layers but those that the network wants exact."""
-    exact = network.float32_layers() if isinstance(network, EfficientNetLite0) else ()
+    exact = _float32_layers(network)
     states = [copy.deepcopy(layer.state_dict()) for layer in exact]
     network = network.to(device=device, dtype=dtype)
     for layer, state in zip(exact, states, strict=True):
@@ -319,8 +330,9 @@ def _cast(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Mo
     return network.to(memory_format=torch.channels_last)
 
 
-def _input_dtype(network: nn.Module, dtype: torch.dtype) -> torch.dtype:
-    return torch.float32 if isinstance(network, EfficientNetLite0) else dtype
+def _input_dtype(network: nn.Module) -> torch.dtype:
+    first = next(network.parameters(), None)
+    return torch.float32 if first is None else first.dtype
 
 
 def _hash_tensors(network: nn.Module) -> str:
@@ -332,12 +344,9 @@ def _hash_tensors(network: nn.Module) -> str:
 
 
 @torch.inference_mode()
-def _view_size(
-    network: nn.Module, preprocessing: Preprocessing, device: torch.device, dtype: torch.dtype
-) -> int:
+def _view_size(network: nn.Module, preprocessing: Preprocessing) -> int:
     side = preprocessing.crop
-    blank = torch.zeros(1, 3, side, side, device=device, dtype=_input_dtype(network, dtype))
-    features = network(blank)
+    features = network(torch.zeros(1, 3, side, side))
     if features.ndim != 2:
         raise BackboneError(f"{type(network).__name__}: gives {tuple(features.shape)}, not (N, D)")
     return int(features.shape[1])

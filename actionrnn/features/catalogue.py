@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from actionrnn.features.backbone import BUNDLED, build_options, classifier_of
 from actionrnn.features.efficientnet_lite0 import FEATURE_SIZE
+from actionrnn.features.networks import BUNDLED, build_options, classifier_of
 
 MOST_TIMM_NAMES = 40
 

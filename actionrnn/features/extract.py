@@ -1,49 +1,28 @@
-"""Many videos become many features: threads decode, the backbone gets full batches."""
+"""Many videos become many features, one entry each, and nothing is done twice."""
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+import contextlib
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from actionrnn import __version__
-from actionrnn.config import BackboneConfig, Config, Sampling
+from actionrnn.config import BackboneConfig, Config, Sampling, parse_config
 from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.backbone import Backbone, load_backbone
+from actionrnn.features.pipeline import Pace, Pipeline
+from actionrnn.features.pipeline import Source as Source
 from actionrnn.features.store import FeatureStore, Format
 from actionrnn.features.types import Features
-from actionrnn.files import file_sha256, file_state
+from actionrnn.files import file_state
 from actionrnn.progress import progress_bar
-from actionrnn.video.frames import Frames
-from actionrnn.video.reading import find_videos, read_frames
-
-DECODER_THREADS = min(4, os.cpu_count() or 1)
-
-# Clips are encoded together in groups of this many batches, so that short clips fill them.
-GROUP_BATCHES = 8
-
-
-@dataclass(frozen=True)
-class Source:
-    """A video, or a part of one, and the name of its entry in a store."""
-
-    key: str
-    path: Path
-    start_seconds: float | None = None
-    end_seconds: float | None = None
-    """The part that is the clip; None: from the first frame, to the last."""
-
-    def sampling(self, sampling: Sampling) -> Sampling:
-        """Where to look in the video: in the clip's part, if it is only a part."""
-        if self.start_seconds is None and self.end_seconds is None:
-            return sampling
-        return replace(sampling, start_seconds=self.start_seconds, end_seconds=self.end_seconds)
+from actionrnn.video.reading import find_videos
 
 
 @dataclass(frozen=True)
@@ -56,6 +35,10 @@ class Extraction:
     """Entries that were there already, whole and of the same source."""
     failures: list[dict[str, str]]
     """`key`, `path` and `reason` of each video that could not be used."""
+    num_known_failures: int = 0
+    """Those among the failures that failed before, and were not tried again."""
+    pace: Pace | None = None
+    """How fast it went; None if there was nothing to do."""
 
 
 def extract_features(
@@ -97,13 +80,20 @@ def extract_to_store(
     backbone: Backbone | BackboneConfig | str | None = None,
     sampling: Sampling | None = None,
     format: Format = "safetensors",
+    strict: bool = False,
+    retry_failed: bool = False,
 ) -> Extraction:
     """Features of videos and folders of videos, one entry each, mirroring the folders.
 
-    A video that cannot be used is listed in the store and does not stop the others.
+    A video that cannot be used is listed in the store and does not stop the others; while its
+    file does not change, later runs list it without trying it again.
+
+    Args:
+        strict: stop at the first video that cannot be used.
+        retry_failed: try known failures again.
 
     Raises:
-        VideoError: an input is missing, or a folder holds no video.
+        VideoError: no input holds a video; strict: the first video that cannot be used.
         FeatureError: the store holds other features, or cannot be written.
         BackboneError: the backbone or its weights are not here.
     """
@@ -111,54 +101,79 @@ def extract_to_store(
     loaded = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
     sampling = sampling or Config().sampling
     store = FeatureStore.create(output, provenance_of(loaded, sampling), format)
-    return extract_missing(sources, store, loaded, sampling)
+    return extract_missing(
+        sources, store, loaded, sampling, strict=strict, retry_failed=retry_failed
+    )
 
 
 def extract_missing(
-    sources: Sequence[Source], store: FeatureStore, backbone: Backbone, sampling: Sampling
+    sources: Sequence[Source],
+    store: FeatureStore,
+    backbone: Backbone,
+    sampling: Sampling,
+    *,
+    strict: bool = False,
+    retry_failed: bool = False,
 ) -> Extraction:
     """Compute the entries of a store that are missing, damaged or of a changed source.
 
+    Ctrl-C finishes the videos that are in work, then raises KeyboardInterrupt; the second one
+    stops at once.
+
     Raises:
         FeatureError: the store cannot be written.
+        VideoError: strict, and a video cannot be used.
     """
+    ledger = _Ledger(store, sources)
     missing = [
         source
         for source in sources
         if not (source.path.exists() and store.holds(source.key, source.path))
     ]
-    failures: list[dict[str, str]] = []
-    with progress_bar("extracting features", len(missing)) as advance:
-        for source, features in encode_videos(missing, backbone, sampling):
+    known = [] if retry_failed else [source for source in missing if ledger.knows(source)]
+    if strict and known:
+        raise VideoError(ledger.reason(known[0]))
+    to_do = [source for source in missing if source not in known]
+    pace: Pace | None = None
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(ledger)
+        stop = stack.enter_context(_finish_on_interrupt())
+        advance = stack.enter_context(progress_bar("extracting features", len(to_do)))
+        pipeline = Pipeline(to_do, backbone, sampling, provenance_of(backbone, sampling), stop)
+        for result in stack.enter_context(contextlib.closing(pipeline.run())):
+            if result is None:
+                advance(0, note=_note(pipeline.pace, ledger))
+                continue
+            source, features = result
             if isinstance(features, VideoError):
                 store.remove(source.key)  # of a video that could be read once
-                failures.append(
-                    {"key": source.key, "path": str(source.path), "reason": str(features)}
-                )
+                ledger.add(source, features)
+                if strict:
+                    raise features
             else:
                 store.write(source.key, features)
-            advance(note=f"{len(failures)} failed" if failures else "")
-    tried = {source.key for source in sources}
-    earlier = [failure for failure in store.failures() if failure.get("key") not in tried]
-    store.write_failures(earlier + failures)
-    num_extracted = len(missing) - len(failures)
-    return Extraction(store, num_extracted, len(sources) - len(missing), failures)
+                ledger.clear(source)
+            advance(note=_note(pipeline.pace, ledger))
+        pace = pipeline.pace if to_do else None
+    if stop.is_set():
+        raise KeyboardInterrupt
+    return Extraction(
+        store,
+        num_extracted=len(missing) - len(ledger.failures()),
+        num_skipped=len(sources) - len(missing),
+        failures=ledger.failures(),
+        num_known_failures=len(known),
+        pace=pace,
+    )
 
 
 def encode_videos(
-    sources: Iterable[Source], backbone: Backbone, sampling: Sampling
+    sources: Sequence[Source], backbone: Backbone, sampling: Sampling
 ) -> Iterator[tuple[Source, Features | VideoError]]:
-    """The features of each video, or why there are none, in the order of `sources`."""
-    provenance = provenance_of(backbone, sampling)
-    group: list[tuple[Source, Frames | VideoError]] = []
-    num_frames = 0
-    for source, frames in _decode_ahead(sources, backbone, sampling):
-        group.append((source, frames))
-        num_frames += 0 if isinstance(frames, VideoError) else len(frames)
-        if num_frames >= GROUP_BATCHES * backbone.batch_frames:
-            yield from _encode_group(group, backbone, provenance)
-            group, num_frames = [], 0
-    yield from _encode_group(group, backbone, provenance)
+    """The features of each video, or why there are none, as they are done."""
+    pipeline = Pipeline(sources, backbone, sampling, provenance_of(backbone, sampling))
+    with contextlib.closing(pipeline.run()) as results:
+        yield from (result for result in results if result is not None)
 
 
 def provenance_of(backbone: Backbone, sampling: Sampling) -> dict[str, Any]:
@@ -167,6 +182,7 @@ def provenance_of(backbone: Backbone, sampling: Sampling) -> dict[str, Any]:
         **backbone.provenance(),
         "sampling": asdict(sampling),
         "precision": str(backbone.dtype).removeprefix("torch."),
+        "runtime": backbone.runtime,
         "actionrnn_version": __version__,
     }
 
@@ -179,8 +195,6 @@ def choose_sampling(num_frames: int | None, rate_fps: float | None) -> Sampling:
     """
     if num_frames is None and rate_fps is None:
         return Config().sampling
-    from actionrnn.config import parse_config
-
     given = {"num_frames": num_frames, "rate_fps": rate_fps}
     return parse_config({"sampling": given}, source="sampling").sampling
 
@@ -188,82 +202,127 @@ def choose_sampling(num_frames: int | None, rate_fps: float | None) -> Sampling:
 def find_sources(inputs: Sequence[str | Path]) -> list[Source]:
     """The videos behind files and folders, with keys that mirror the folders.
 
+    A key has no ending (`run/ido`), but where it would stand for two files of one folder
+    (`ido.avi`, `ido.mp4`). An input that is missing or holds no video is a source with a problem.
+
     Raises:
-        VideoError: an input is missing, or a folder holds no video.
-        FeatureError: two videos would share one entry.
+        VideoError: no input holds a video.
     """
-    sources: dict[str, Source] = {}
+    found: dict[Path, Path] = {}  # video -> below which folder
+    problems: list[Source] = []
     for item in map(Path, inputs):
-        if not item.exists():
-            raise VideoError(f"{item}: no such file or folder")
-        videos = find_videos(item) if item.is_dir() else [item]
-        base = item.parent if videos == [item] else item
-        for path in videos:
-            key = path.relative_to(base).with_suffix("").as_posix()
-            if key in sources and sources[key].path != path:
-                raise FeatureError(
-                    f"{sources[key].path} and {path} would share the entry {key!r}; "
-                    "rename one, or extract them into two stores"
-                )
-            sources[key] = Source(key, path)
-    return list(sources.values())
-
-
-def _decode_ahead(
-    sources: Iterable[Source], backbone: Backbone, sampling: Sampling
-) -> Iterator[tuple[Source, Frames | VideoError]]:
-    """Decode in threads, a few clips ahead of the backbone, in order."""
-    waiting: deque[tuple[Source, Future[Frames | VideoError]]] = deque()
-    pool = ThreadPoolExecutor(DECODER_THREADS, thread_name_prefix="decode")
-    try:
-        for source in sources:
-            waiting.append((source, pool.submit(_decode, source, backbone, sampling)))
-            if len(waiting) > 2 * DECODER_THREADS:
-                done, future = waiting.popleft()
-                yield done, future.result()
-        while waiting:
-            done, future = waiting.popleft()
-            yield done, future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _decode(source: Source, backbone: Backbone, sampling: Sampling) -> Frames | VideoError:
-    preprocessing = backbone.preprocessing
-    try:
-        frames = read_frames(
-            source.path,
-            source.sampling(sampling),
-            scale=preprocessing.scaled_size,
-            num_threads=1,
-        )
-    except VideoError as error:
-        return error
-    return Frames(preprocessing.centre(frames.data), frames.pts_seconds)
-
-
-def _encode_group(
-    group: list[tuple[Source, Frames | VideoError]], backbone: Backbone, provenance: dict[str, Any]
-) -> Iterator[tuple[Source, Features | VideoError]]:
-    views = backbone.preprocessing.views
-    decoded = [views(frames.data) for _, frames in group if isinstance(frames, Frames)]
-    values = backbone.encode(np.concatenate(decoded)) if decoded else np.empty((0, 0), np.float32)
-    start = 0
-    for source, frames in group:
-        if isinstance(frames, VideoError):
-            yield source, frames
+        try:
+            videos = find_videos(item) if item.is_dir() else [_existing(item)]
+        except VideoError as error:
+            problems.append(Source(str(item), item, problem=str(error)))
             continue
-        stop = start + len(frames)
-        described = {**provenance, "source": _describe(source.path)}
-        yield source, Features(values[start:stop].copy(), frames.pts_seconds, described)
-        start = stop
+        base = item.parent if videos == [item] else item
+        found |= dict.fromkeys(videos, base)
+    if problems and not found:
+        raise VideoError(problems[0].problem)
+    stems = Counter(_stem(path, base) for path, base in found.items())
+    sources: dict[str, Source] = {}
+    for path, base in found.items():
+        stem = _stem(path, base)
+        key = stem if stems[stem] == 1 else path.relative_to(base).as_posix()
+        if key in sources:
+            problem = (
+                f"{path}: would share the entry {key!r} with {sources[key].path}; rename one, or "
+                "extract the folder above both"
+            )
+            problems.append(Source(str(path), path, problem=problem))
+            continue
+        sources[key] = Source(key, path)
+    return [*sources.values(), *problems]
 
 
-def _describe(path: Path) -> dict[str, Any]:
-    state = file_state(path)
-    return {
-        "name": path.name,
-        "size_bytes": state.size_bytes,
-        "mtime_ns": state.mtime_ns,
-        "sha256": file_sha256(path),
-    }
+class _Ledger:
+    """The failures of a store: those of earlier runs, and what becomes of them now."""
+
+    def __init__(self, store: FeatureStore, sources: Sequence[Source]) -> None:
+        self._store = store
+        self._order = {source.key: place for place, source in enumerate(sources)}
+        self._failures = {failure.get("key", ""): failure for failure in store.failures()}
+        self._before = dict(self._failures)
+
+    def knows(self, source: Source) -> bool:
+        """Whether it failed before, and its file is as it was."""
+        state = self._failures.get(source.key, {}).get("state")
+        return bool(state) and state == _state(source)
+
+    def reason(self, source: Source) -> str:
+        """Why it failed."""
+        return self._failures[source.key]["reason"]
+
+    def add(self, source: Source, error: VideoError) -> None:
+        """It failed now."""
+        self._failures[source.key] = {
+            "key": source.key,
+            "path": str(source.path),
+            "reason": str(error),
+            "state": _state(source),
+        }
+
+    def clear(self, source: Source) -> None:
+        """It works now."""
+        self._failures.pop(source.key, None)
+
+    def failures(self) -> list[dict[str, str]]:
+        """Those of this run's sources, in their order."""
+        own = [failure for key, failure in self._failures.items() if key in self._order]
+        return sorted(own, key=lambda failure: self._order[failure["key"]])
+
+    def __enter__(self) -> _Ledger:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Bring the store's list up to date, unless the store itself is what failed."""
+        if self._failures != self._before and not isinstance(error, FeatureError):
+            others = [f for key, f in self._failures.items() if key not in self._order]
+            self._store.write_failures(others + self.failures())
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise VideoError(f"{path}: no such file or folder; check the path")
+    return path
+
+
+def _stem(path: Path, base: Path) -> str:
+    """`run/ido` of `run/ido.avi`; a folder of pictures has no ending to lose."""
+    return path.relative_to(base).with_suffix("").as_posix()
+
+
+def _state(source: Source) -> str:
+    """What changes when a file does, or the code that could not read it; empty: not known."""
+    try:
+        state = file_state(source.path)
+    except OSError:
+        return ""
+    return f"{state.size_bytes} bytes, {state.mtime_ns} ns, actionrnn {__version__}"
+
+
+def _note(pace: Pace, ledger: _Ledger) -> str:
+    num_failed = len(ledger.failures())
+    failed = f", {num_failed} failed" if num_failed else ""
+    return f"{pace.frames_per_second:.0f} frames/s{failed}"
+
+
+@contextlib.contextmanager
+def _finish_on_interrupt() -> Iterator[threading.Event]:
+    """The first Ctrl-C sets the event, the second one interrupts as always."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(*_: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+        print("\nfinishing the videos in work; Ctrl-C again stops at once", file=sys.stderr)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)

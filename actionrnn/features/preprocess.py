@@ -1,24 +1,30 @@
 """uint8 frames become what the backbone was trained on.
 
-Scaling is done by the decoder, inside its colour conversion (`scaled_size`);
-cropping and normalising are done here. Training, files and streams share this.
+As the weights' official transform does it, from the frame as every player shows it: scale with
+an antialiased filter, cut the centre, normalise. Training, files and streams share this.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from actionrnn.config import Fit, Streams
-from actionrnn.video.converting import scale_rgb
 
 MOTION_GAIN = 3
 """Changes between frames are small; amplified, the backbone sees them as a picture."""
+
+Interpolation = Literal["bicubic", "bilinear"]
+
+# A frame this many times longer than wide would take gigabytes once its shorter side is scaled.
+LARGEST_ASPECT = 100
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class Preprocessing:
     """Divided by per channel."""
     fit: Fit = "crop"
     """crop: the centre; squash: the whole frame."""
+    interpolation: Interpolation = "bicubic"
+    """The filter that scales."""
     streams: Streams = "appearance"
     """What the backbone sees of each frame: the frame, its change, or both."""
 
@@ -44,7 +52,7 @@ class Preprocessing:
         return 2 if self.streams == "both" else 1
 
     def scaled_size(self, width: int, height: int) -> tuple[int, int]:
-        """The (width, height) to which the decoder scales a frame.
+        """The (width, height) to which a frame is scaled.
 
         >>> Preprocessing(256, 224, (0, 0, 0), (1, 1, 1)).scaled_size(320, 240)
         (341, 256)
@@ -55,10 +63,20 @@ class Preprocessing:
         return width * self.resize // shorter, height * self.resize // shorter
 
     def square(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """What the backbone sees of one frame: (H, W, 3) of any size -> (crop, crop, 3)."""
+        """What the backbone sees of one frame: (H, W, 3) of any size -> (crop, crop, 3).
+
+        The pixels are Pillow's, which the official transforms use, within a level or two.
+
+        Raises:
+            ValueError: the frame is too long for its width to be scaled.
+        """
         height, width = picture.shape[:2]
-        scaled = scale_rgb(picture, *self.scaled_size(width, height))
-        square: NDArray[np.uint8] = self.centre(scaled[None])[0]
+        wide, high = self.scaled_size(width, height)
+        if max(wide, high) > LARGEST_ASPECT * min(wide, high):
+            raise ValueError(f"{width} x {height} pixels are too long a frame to cut a square from")
+        if (wide, high) != (width, height):
+            picture = self._scaled(picture, wide, high)
+        square: NDArray[np.uint8] = self.centre(picture[None])[0]
         return square
 
     def centre(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -102,3 +120,14 @@ class Preprocessing:
             [-m / s for m, s in zip(self.mean, self.std, strict=True)], device=frames.device
         )
         return pixels * scale.view(1, 3, 1, 1) + shift.view(1, 3, 1, 1)
+
+    def _scaled(self, picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+        if not (picture.flags.c_contiguous and picture.flags.writeable):
+            picture = picture.copy()
+        pixels = rearrange(torch.from_numpy(picture), "h w c -> 1 c h w")
+        # on uint8 in channels-last memory this is vectorised, and rounds as Pillow does
+        scaled = F.interpolate(
+            pixels, (height, width), mode=self.interpolation, antialias=True, align_corners=False
+        )
+        resized: NDArray[np.uint8] = rearrange(scaled, "1 c h w -> h w c").numpy()
+        return resized

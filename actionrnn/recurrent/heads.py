@@ -18,6 +18,7 @@ import math
 import torch
 from einops import repeat
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from actionrnn.config import HeadConfig
 
@@ -57,7 +58,7 @@ class Head(nn.Module):
         self.classifier = nn.Linear(hidden_size, num_classes)
 
     def set_normalisation(self, mean: Tensor, std: Tensor) -> None:
-        """Remember the training set's feature statistics, (D,) each."""
+        """Remember the training set's statistics of (rescaled) features, (D,) each."""
         self.mean.copy_(mean)
         self.std.copy_(std.clamp_min(1e-6))
 
@@ -114,8 +115,15 @@ class Head(nn.Module):
             state["cell"] = zeros(layers, size)
         return state
 
+    def rescale(self, features: Tensor) -> Tensor:
+        """What is standardised: the features (..., D), or each scaled to length 1."""
+        return F.normalize(features, dim=-1) if self.config.l2_normalise else features
+
+    def _standardise(self, features: Tensor) -> Tensor:
+        return (self.rescale(features) - self.mean) / self.std
+
     def _inputs(self, features: Tensor) -> Tensor:
-        normal = (features - self.mean) / self.std
+        normal = self._standardise(features)
         if not self.config.temporal_differences:
             return normal
         difference = torch.zeros_like(normal)
@@ -123,10 +131,10 @@ class Head(nn.Module):
         return torch.cat([normal, difference], dim=-1)
 
     def _step_inputs(self, features: Tensor, state: State) -> Tensor:
-        normal = (features - self.mean) / self.std
+        normal = self._standardise(features)
         if not self.config.temporal_differences:
             return normal
-        difference = (features - state["previous"]) / self.std
+        difference = normal - self._standardise(state["previous"])
         return torch.cat([normal, difference * (state["steps"] > 0)], dim=-1)
 
     def _step_core(self, inputs: Tensor, state: State, new: State) -> Tensor:

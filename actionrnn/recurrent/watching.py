@@ -70,11 +70,10 @@ def until_confident(steps: Iterable[Step], confidence: float) -> Iterator[Step]:
 def _frames_of(
     model: Recognizer, path: str | Path
 ) -> Iterator[tuple[Callable[[], NDArray[np.uint8]], float]]:
-    scale = model.backbone.preprocessing.scaled_size
     if is_folder(path):
         fps = model.config.sampling.frame_folder_fps
-        for number, frame in enumerate(iter_frames(path, scale=scale)):
+        for number, frame in enumerate(iter_frames(path)):
             yield (lambda data=frame.data: data), number / fps  # type: ignore[misc]
         return
-    for decoded in follow_frames(path, scale=scale):
+    for decoded in follow_frames(path):
         yield decoded, decoded.pts_seconds

@@ -72,7 +72,7 @@ def fit_head(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
         head = Head(head_config, sequences.values[0].shape[1], num_classes)
-        head.set_normalisation(*_statistics(sequences))
+        head.set_normalisation(*_statistics(head, sequences))
         head = head.to(device)
         optimiser = torch.optim.AdamW(
             head.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -251,9 +251,12 @@ def _out_of_patience(state: FitState, config: TrainConfig) -> bool:
     return len(state.curve) - state.best_epoch >= config.patience_epochs
 
 
-def _statistics(sequences: Sequences) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each feature over all training frames, (D,) each."""
-    count = sum(len(values) for values in sequences.values)
-    mean = sum(values.sum(0, dtype=np.float64) for values in sequences.values) / count
-    squares = sum(np.square(values - mean).sum(0) for values in sequences.values) / count
-    return torch.from_numpy(mean).float(), torch.from_numpy(np.sqrt(squares)).float()
+def _statistics(head: Head, sequences: Sequences) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of what the head standardises, over all frames, (D,) each."""
+    count, total, squares = 0, torch.zeros(()), torch.zeros(())
+    for values in sequences.values:
+        rescaled = head.rescale(torch.from_numpy(values)).double()
+        count, total = count + len(rescaled), total + rescaled.sum(0)
+        squares = squares + rescaled.square().sum(0)
+    mean = total / count
+    return mean.float(), (squares / count - mean.square()).clamp_min(0).sqrt().float()

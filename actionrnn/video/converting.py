@@ -89,15 +89,6 @@ class Converter:
         return rgb
 
 
-def scale_rgb(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """A picture (H, W, 3) in another size, with the filter that scales decoded frames."""
-    if picture.shape[:2] == (height, width):
-        return picture
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-    scaled = frame.reformat(width, height, "rgb24", interpolation=_EXACT, threads=1)
-    return scaled.to_ndarray().astype(np.uint8, copy=False)
-
-
 def _make_graph(picture: av.VideoFrame) -> Graph:
     graph = Graph()
     graph.threads = 1

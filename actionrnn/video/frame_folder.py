@@ -15,6 +15,7 @@ from PIL import Image
 
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
+from actionrnn.video.album import Album, Visitor
 from actionrnn.video.converting import Scale
 from actionrnn.video.frames import Frame, Frames
 from actionrnn.video.sampling import choose_frames
@@ -57,30 +58,42 @@ def read_frame_folder(
         VideoError: there is no picture, none where `sampling` looks, one cannot be read, they
             differ in size, or are larger than the limits.
     """
+    limits = limits or VideoLimits()
+    album = Album(str(folder), limits.max_bytes_held)
+    visit_frame_folder(folder, sampling, album, scale=scale, limits=limits)
+    return album.frames()
+
+
+def visit_frame_folder(
+    folder: Path,
+    sampling: Sampling | None,
+    visitor: Visitor,
+    *,
+    scale: Scale | None = None,
+    limits: VideoLimits | None = None,
+) -> None:
+    """Give the chosen pictures to `visitor`, one by one.
+
+    Raises:
+        VideoError: as in `read_frame_folder`.
+    """
     sampling, limits = sampling or Sampling(), limits or VideoLimits()
     pictures = _require_pictures(folder)
     times = np.arange(len(pictures)) / sampling.frame_folder_fps  # (T,)
     chosen = _choose(folder, times, sampling)
-    first = read_picture(pictures[chosen[0]], scale, limits)
-    if len(chosen) * first.nbytes > limits.max_bytes_held:
-        raise VideoError(
-            f"{folder}: is too large: {len(chosen)} frames of {_size(first)} take "
-            f"{len(chosen) * first.nbytes} bytes, at most {limits.max_bytes_held} are held; "
-            "sample fewer, scale them, or take them one by one with iter_frames"
-        )
-    data = np.empty((len(chosen), *first.shape), np.uint8)
-    for place, index in enumerate(chosen):
-        if place and index == chosen[place - 1]:  # a picture that is shown at two ticks
-            data[place] = data[place - 1]
-            continue
+    visitor.begin(times[chosen])
+    first_size = ""
+    for index, first, count in zip(
+        *np.unique(chosen, return_index=True, return_counts=True), strict=True
+    ):
         pixels = read_picture(pictures[index], scale, limits)
-        if pixels.shape != first.shape:
+        first_size = first_size or _size(pixels)
+        if _size(pixels) != first_size:
             raise VideoError(
-                f"{pictures[index]}: is {_size(pixels)}, the first frame {_size(first)}; "
+                f"{pictures[index]}: is {_size(pixels)}, the first frame {first_size}; "
                 "a clip's frames have one size"
             )
-        data[place] = pixels
-    return Frames(data, times[chosen])
+        visitor.add(slice(int(first), int(first + count)), pixels)
 
 
 def iter_frame_folder(

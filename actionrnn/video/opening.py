@@ -150,7 +150,9 @@ def _best_stream(container: InputContainer, source: Source) -> VideoStream:
     if stream is None or cover:
         found = ", ".join(sorted({s.type for s in container.streams if s.type != "video"}))
         only = " and ".join(filter(None, [found, "a cover picture" if cover else ""]))
-        raise VideoError(f"{source.name}: has no video stream, only {only or 'nothing'}")
+        raise VideoError(
+            f"{source.name}: has no video stream, only {only or 'nothing'}; leave it out"
+        )
     assert isinstance(stream, VideoStream)
     if stream.codec_context is None:
         raise VideoError(f"{source.name}: no decoder for its codec is here; re-encode it")
@@ -171,7 +173,7 @@ def _file(path: Path, limits: VideoLimits) -> Source:
     except (OSError, ValueError) as error:
         raise VideoError(f"{path}: cannot be read ({error})") from None
     if size_bytes == 0:
-        raise VideoError(f"{path}: is empty (0 bytes)")
+        raise VideoError(f"{path}: is empty (0 bytes); copy or download it again")
     return Source(str(path), f"file:{path}", False, limits, size_bytes)
 
 
@@ -195,5 +197,5 @@ def _read_whole(name: str, file: IO[bytes], limits: VideoLimits) -> Source:
 
 def _content(name: str, content: bytes, limits: VideoLimits) -> Source:
     if not content:
-        raise VideoError(f"{name}: is empty (0 bytes)")
+        raise VideoError(f"{name}: is empty (0 bytes); copy or download it again")
     return Source(name, content, False, limits, len(content))

@@ -16,13 +16,14 @@ from av.video.stream import VideoStream
 
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
-from actionrnn.video.album import Album
+from actionrnn.video.album import Album, Visitor, Wanted
 from actionrnn.video.converting import Converter, Scale, display_matrix, is_transposed
 from actionrnn.video.frame_folder import (
     is_folder,
     is_picture,
     iter_frame_folder,
     read_frame_folder,
+    visit_frame_folder,
 )
 from actionrnn.video.frames import Frame, Frames
 from actionrnn.video.opening import Source, VideoSource, container_of, locate, open_stream
@@ -144,35 +145,32 @@ def read_frames(
     """
     if isinstance(path, (str, Path)) and is_folder(path):
         return read_frame_folder(Path(path), sampling, scale=scale, limits=limits)
-    source, sampling = locate(path, limits), sampling or Sampling()
-    with open_stream(source) as stream:
-        if _is_live(stream):
-            return _collect(source, stream, sampling, scale)
-        declared = _Declared.of(stream)
-        table = read_timetable(stream)
-        wanted = _choose(source, table, sampling) if declared.enough(table) else None
-        if wanted is not None:
-            album = Album(source, table, wanted)
-            if table.is_exact and decode_by_seeking(
-                source, stream, table, album, scale, num_threads
-            ):
-                return album.frames()
-            if table.is_one_by_one and decode_by_counting(source, stream, table, album, scale):
-                return album.frames()
-    if wanted is not None:
-        frames = _decode_in_order(source, table, wanted, scale, num_threads)
-        if frames is not None:
-            return frames
-    with open_stream(source, num_threads) as stream:
-        table = decode_timetable(stream)  # of the frames that really come
-    declared.require_enough(source, table)
-    wanted = _choose(source, table, sampling)
-    frames = _decode_in_order(source, table, wanted, scale, num_threads)
-    if frames is None:
-        raise VideoError(
-            f"{source.name}: decodes differently each time; re-encode it or leave it out"
-        )
-    return frames
+    source = locate(path, limits)
+    album = Album.of(source)
+    _visit(source, sampling or Sampling(), album, scale, num_threads)
+    return album.frames()
+
+
+def visit_frames(
+    path: VideoSource,
+    sampling: Sampling | None,
+    visitor: Visitor,
+    *,
+    num_threads: int = 0,
+    limits: VideoLimits | None = None,
+) -> None:
+    """Give the frames that `read_frames` would return to `visitor`, in constant memory.
+
+    A frame that `sampling` chooses several times comes once, with all its places. Frames come
+    in any order, and from several threads if `num_threads` is not 1.
+
+    Raises:
+        VideoError: as in `read_frames`.
+    """
+    if isinstance(path, (str, Path)) and is_folder(path):
+        visit_frame_folder(Path(path), sampling, visitor, limits=limits)
+        return
+    _visit(locate(path, limits), sampling or Sampling(), visitor, None, num_threads)
 
 
 def iter_frames(
@@ -205,6 +203,36 @@ def iter_frames(
             raise _nothing_decodable(source)
 
 
+def _visit(
+    source: Source, sampling: Sampling, visitor: Visitor, scale: Scale | None, num_threads: int
+) -> None:
+    with open_stream(source) as stream:
+        if _is_live(stream):
+            _collect(source, stream, sampling, visitor, scale)
+            return
+        declared = _Declared.of(stream)
+        table = read_timetable(stream)
+        ticks = _choose(source, table, sampling) if declared.enough(table) else None
+        if ticks is not None and (table.is_exact or table.is_one_by_one):
+            wanted = Wanted(table, ticks, visitor)
+            if table.is_exact and decode_by_seeking(
+                source, stream, table, wanted, scale, num_threads
+            ):
+                return
+            if table.is_one_by_one and decode_by_counting(source, stream, table, wanted, scale):
+                return
+    if ticks is not None and _decode_in_order(source, table, ticks, visitor, scale, num_threads):
+        return
+    with open_stream(source, num_threads) as stream:
+        table = decode_timetable(stream)  # of the frames that really come
+    declared.require_enough(source, table)
+    ticks = _choose(source, table, sampling)
+    if not _decode_in_order(source, table, ticks, visitor, scale, num_threads):
+        raise VideoError(
+            f"{source.name}: decodes differently each time; re-encode it or leave it out"
+        )
+
+
 def _is_video_name(name: str) -> bool:
     return Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith(".")
 
@@ -227,20 +255,25 @@ def _choose(source: Source, table: Timetable, sampling: Sampling) -> Ticks:
 
 
 def _decode_in_order(
-    source: Source, table: Timetable, wanted: Ticks, scale: Scale | None, num_threads: int
-) -> Frames | None:
-    """Decode from the first frame to the last wanted one; None if one of them did not come."""
-    album = Album(source, table, wanted)
+    source: Source,
+    table: Timetable,
+    ticks: Ticks,
+    visitor: Visitor,
+    scale: Scale | None,
+    num_threads: int,
+) -> bool:
+    """Decode from the first frame to the last wanted one; whether all of them came."""
+    wanted = Wanted(table, ticks, visitor)
     with open_stream(source) as stream:
         to_rgb = _converter(source, stream, scale)
         threads = threads_for(num_threads, len(table), stream)
         stream.codec_context.thread_count = threads
         for picture, tick in timed_frames(stream):
-            if album.wants(tick):
-                album.add(tick, to_rgb(picture))
-            if not album.missing:
-                return album.frames()
-    return None
+            if wanted.wants(tick):
+                wanted.add(tick, to_rgb(picture))
+            if wanted.is_complete:
+                return True
+    return False
 
 
 def _converter(source: Source, stream: VideoStream, scale: Scale | None) -> Converter:
@@ -254,8 +287,12 @@ def _is_live(stream: VideoStream) -> bool:
 
 
 def _collect(
-    source: Source, stream: VideoStream, sampling: Sampling, scale: Scale | None
-) -> Frames:
+    source: Source,
+    stream: VideoStream,
+    sampling: Sampling,
+    visitor: Visitor,
+    scale: Scale | None,
+) -> None:
     """Keep every frame until `end_seconds`, then choose among them."""
     to_rgb = _converter(source, stream, scale)
     time_base = time_base_of(stream)
@@ -277,12 +314,10 @@ def _collect(
     if not found:
         raise _nothing_decodable(source)
     table = make_timetable(stream, found, is_exact=False)
-    wanted = _choose(source, table, sampling)
-    album = Album(source, table, wanted)
+    wanted = Wanted(table, _choose(source, table, sampling), visitor)
     for tick, pixels in zip(table.ticks.tolist(), pictures, strict=True):
-        if album.wants(tick):
-            album.add(tick, pixels)
-    return album.frames()
+        if wanted.wants(tick):
+            wanted.add(tick, pixels)
 
 
 @dataclass(frozen=True)

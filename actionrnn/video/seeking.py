@@ -13,7 +13,7 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 
-from actionrnn.video.album import Album
+from actionrnn.video.album import Wanted
 from actionrnn.video.converting import Converter, Scale
 from actionrnn.video.opening import Source, container_of, open_stream
 from actionrnn.video.timetable import Ticks, Timetable
@@ -33,8 +33,8 @@ class Run:
 
     key_tick: int
     """The key frame at which it begins."""
-    wanted: frozenset[int]
-    """Ticks; none before the key frame."""
+    ticks: frozenset[int]
+    """The wanted ones; none before the key frame."""
     num_frames: int
     """From the key frame to the last wanted one."""
 
@@ -75,16 +75,16 @@ def decode_by_seeking(
     source: Source,
     stream: VideoStream,
     table: Timetable,
-    album: Album,
+    wanted: Wanted,
     scale: Scale | None,
     num_threads: int,
 ) -> bool:
-    """Fill the album from several places at once; whether every picture was found for certain.
+    """Decode from several places at once; whether every picture was found for certain.
 
     Raises:
         VideoError: the pictures are too large, or cannot be converted.
     """
-    runs = plan_runs(table, np.array(sorted(album.missing), np.int64))
+    runs = plan_runs(table, wanted.missing_ticks())
     num_frames = sum(run.num_frames for run in runs)
     threads = threads_for(num_threads, num_frames, stream)
     num_readers = min(threads, len(runs))
@@ -102,7 +102,7 @@ def decode_by_seeking(
                     run = queue.popleft()
                 except IndexError:
                     return True
-                if not _decode_run(reader, run, album, converter):
+                if not _decode_run(reader, run, wanted, converter):
                     queue.clear()
                     return False
 
@@ -113,9 +113,9 @@ def decode_by_seeking(
 
 
 def decode_by_counting(
-    source: Source, stream: VideoStream, table: Timetable, album: Album, scale: Scale | None
+    source: Source, stream: VideoStream, table: Timetable, wanted: Wanted, scale: Scale | None
 ) -> bool:
-    """Fill the album from a file whose packets do not say when their frames are shown.
+    """Decode a file whose packets do not say when their frames are shown.
 
     The decoder holds one frame back, so packet n (from 0) makes it give out frame n - 1 in
     the order of display, or nothing if that is a B-frame and skipped. It must work with one
@@ -131,38 +131,38 @@ def decode_by_counting(
     context.thread_count = 1
     converter = Converter(source, scale, context.width, context.height)
     ticks = table.ticks.tolist()
-    last = max(place for place, tick in enumerate(ticks) if album.wants(tick))
+    last = max(place for place, tick in enumerate(ticks) if wanted.wants(tick))
     place = -1
     try:
         container_of(stream).seek(ticks[0], stream=stream)
         for packet in container_of(stream).demux(stream):
             if not packet.size:
                 continue
-            is_wanted = place >= 0 and album.wants(ticks[place])
-            is_needed = is_wanted or album.wants(ticks[min(place + 1, last)])
+            is_wanted = place >= 0 and wanted.wants(ticks[place])
+            is_needed = is_wanted or wanted.wants(ticks[min(place + 1, last)])
             context.skip_frame = "DEFAULT" if is_needed else "NONREF"
             pictures = packet.decode()
             if is_wanted and len(pictures) == 1 and not pictures[0].is_corrupt:
-                album.add(ticks[place], converter(pictures[0]))
+                wanted.add(ticks[place], converter(pictures[0]))
             elif is_wanted or len(pictures) > (place >= 0):
                 return False
             place += 1
             if place > last:
-                return not album.missing
+                return wanted.is_complete
         for picture in context.decode(None):
-            if album.wants(ticks[-1]):
-                album.add(ticks[-1], converter(picture))
+            if wanted.wants(ticks[-1]):
+                wanted.add(ticks[-1], converter(picture))
     except (av.FFmpegError, OSError):
         return False
-    return place == len(ticks) - 1 and not album.missing
+    return place == len(ticks) - 1 and wanted.is_complete
 
 
-def _decode_run(stream: VideoStream, run: Run, album: Album, converter: Converter) -> bool:
+def _decode_run(stream: VideoStream, run: Run, wanted: Wanted, converter: Converter) -> bool:
     """Whether all wanted frames of the run were found, from an intact key frame on."""
     try:
         container_of(stream).seek(run.key_tick, stream=stream)
         reached_key = False
-        for picture in _frames_of_run(stream, run.wanted):
+        for picture in _frames_of_run(stream, run.ticks):
             if picture.pts is None or picture.pts < run.key_tick:
                 continue  # shown before the key frame: its references may be missing
             if not reached_key and not (picture.pts == run.key_tick and picture.key_frame):
@@ -170,18 +170,18 @@ def _decode_run(stream: VideoStream, run: Run, album: Album, converter: Converte
             reached_key = True
             if picture.is_corrupt:
                 return False
-            if picture.pts in run.wanted and album.wants(picture.pts):
-                album.add(picture.pts, converter(picture))
+            if picture.pts in run.ticks and wanted.wants(picture.pts):
+                wanted.add(picture.pts, converter(picture))
     except (av.FFmpegError, OSError):
         return False
-    return album.missing.isdisjoint(run.wanted)
+    return not any(map(wanted.wants, run.ticks))
 
 
-def _frames_of_run(stream: VideoStream, wanted: frozenset[int]) -> Iterator[av.VideoFrame]:
+def _frames_of_run(stream: VideoStream, ticks: frozenset[int]) -> Iterator[av.VideoFrame]:
     """Decode until each wanted packet went in; frames that nobody wants or needs are skipped."""
     context = stream.codec_context
     may_skip = context.has_b_frames and getattr(context, "field_order", None) in _PROGRESSIVE
-    coming = set(wanted)
+    coming = set(ticks)
     for packet in container_of(stream).demux(stream):
         if not packet.size:
             continue

@@ -5,24 +5,31 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 import actionrnn
 from actionrnn.config import Sampling
 from actionrnn.errors import BackboneError, ConfigError, FeatureError, VideoError
+from actionrnn.features import pipeline
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import (
     Source,
+    encode_videos,
     extract_features,
     extract_missing,
     extract_to_store,
     provenance_of,
 )
+from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.store import FeatureStore
 from actionrnn.video.reading import read_frames
 
@@ -37,6 +44,11 @@ def snapshot(root: Path) -> dict[str, tuple[bytes, int]]:
         for path in root.rglob("*")
         if path.is_file()
     }
+
+
+def squares(path: Path, backbone: Backbone, sampling: Sampling | None = None) -> NDArray[np.uint8]:
+    """What the backbone sees of a video: whole frames, each scaled and cut."""
+    return np.stack([backbone.preprocessing.square(p) for p in read_frames(path, sampling).data])
 
 
 @pytest.fixture
@@ -91,9 +103,7 @@ def test_values_are_the_backbones_of_the_scaled_and_cut_frames(
     make_video: MakeVideo, tiny_backbone: Backbone
 ) -> None:
     path = make_video("a.avi")
-    preprocessing = tiny_backbone.preprocessing
-    frames = read_frames(path, FOUR, scale=preprocessing.scaled_size)
-    expected = tiny_backbone.encode(preprocessing.centre(frames.data))
+    expected = tiny_backbone.encode(squares(path, tiny_backbone, FOUR))
     found = extract_features(path, backbone=tiny_backbone, num_frames=4)
     np.testing.assert_array_equal(found.values, expected)
     assert np.ptp(found.values) > 0.1
@@ -150,8 +160,7 @@ def test_many_clips_keep_their_own_features(
     done = extract_to_store(paths, tmp_path / "store", backbone=tiny_backbone, sampling=sampling)
     assert done.num_extracted == 14
     for seed, path in enumerate(paths):
-        frames = read_frames(path, scale=tiny_backbone.preprocessing.scaled_size)
-        expected = tiny_backbone.encode(tiny_backbone.preprocessing.centre(frames.data))
+        expected = tiny_backbone.encode(squares(path, tiny_backbone))
         found = done.store.read(path.stem)
         assert len(found) == 10 + seed
         np.testing.assert_array_equal(found.values, expected.astype(np.float16))
@@ -395,11 +404,10 @@ def test_a_part_of_a_video_has_its_own_features(
         part = Sampling(
             num_frames=4, start_seconds=source.start_seconds, end_seconds=source.end_seconds
         )
-        frames = read_frames(path, part, scale=tiny_backbone.preprocessing.scaled_size)
-        expected = tiny_backbone.encode(tiny_backbone.preprocessing.centre(frames.data))
+        expected = tiny_backbone.encode(squares(path, tiny_backbone, part))
         found = store.read(source.key)
         np.testing.assert_array_equal(found.values, expected.astype(np.float16))
-        np.testing.assert_array_equal(found.pts_seconds, frames.pts_seconds)
+        np.testing.assert_array_equal(found.pts_seconds, read_frames(path, part).pts_seconds)
     assert store.read("a@0-1").pts_seconds.max() < 1 <= store.read("a@1-").pts_seconds.min()
     (failure,) = done.failures
     assert failure["key"] == "a@9-"
@@ -435,19 +443,223 @@ def test_a_folder_of_pictures_is_extracted_like_a_video(
     assert alone.store.keys() == ["ido"]
 
 
-def test_two_videos_of_one_name_are_refused_before_any_work(
+def test_two_files_of_one_stem_keep_their_endings(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone, make_video: MakeVideo
+) -> None:
+    make_video("other/run/ido.avi", seed=9).rename(videos / "run" / "ido.mkv")
+    done = extract_to_store([videos], tmp_path / "store", backbone=tiny_backbone, sampling=FOUR)
+    assert done.failures == []
+    assert done.store.keys() == ["bend/daria", "run/daria", "run/ido.avi", "run/ido.mkv"]
+    for name in ("run/ido.avi", "run/ido.mkv"):
+        alone = extract_features(videos / name, backbone=tiny_backbone, num_frames=4)
+        np.testing.assert_array_equal(done.store.read(name).values, alone.values.astype(np.float16))
+
+
+def test_two_videos_of_one_name_in_two_folders_are_told_apart_or_listed(
     videos: Path, tmp_path: Path, tiny_backbone: Backbone
 ) -> None:
-    with pytest.raises(FeatureError, match="would share the entry 'daria'"):
-        extract_to_store(
-            [videos / "run", videos / "bend"], tmp_path / "store", backbone=tiny_backbone
-        )
-    assert not (tmp_path / "store").exists()
+    done = extract_to_store(
+        [videos / "run", videos / "bend"], tmp_path / "store", backbone=tiny_backbone, sampling=FOUR
+    )
+    assert done.store.keys() == ["daria.avi", "ido"]
+    (failure,) = done.failures
+    assert failure["path"] == str(videos / "bend/daria.avi")
+    assert "would share the entry 'daria.avi'" in failure["reason"]
 
 
-def test_a_missing_input_is_refused_before_any_work(
+def test_a_missing_input_is_listed_and_stops_nothing(
     videos: Path, tmp_path: Path, tiny_backbone: Backbone
+) -> None:
+    (tmp_path / "empty").mkdir()
+    done = extract_to_store(
+        [tmp_path / "nowhere", videos, tmp_path / "empty"],
+        tmp_path / "store",
+        backbone=tiny_backbone,
+        sampling=FOUR,
+    )
+    assert done.store.keys() == KEYS
+    reasons = [failure["reason"] for failure in done.failures]
+    assert "nowhere: no such file or folder" in reasons[0]
+    assert "empty: holds no video" in reasons[1]
+
+
+def test_nothing_but_missing_inputs_is_an_error_before_any_work(
+    tmp_path: Path, tiny_backbone: Backbone
 ) -> None:
     with pytest.raises(VideoError, match="nowhere: no such file or folder"):
-        extract_to_store([videos, tmp_path / "nowhere"], tmp_path / "store", backbone=tiny_backbone)
+        extract_to_store([tmp_path / "nowhere"], tmp_path / "store", backbone=tiny_backbone)
     assert not (tmp_path / "store").exists()
+
+
+def test_a_known_failure_waits_for_its_file_to_change_or_for_retry_failed(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"backbone": tiny_backbone, "sampling": FOUR}
+    bad = videos / "run" / "bad.avi"
+    bad.write_text("no video")
+    first = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    assert (len(first.failures), first.num_known_failures) == (1, 0)
+    tried: list[Path] = []
+    visit = pipeline.visit_frames
+
+    def noted(path: Path, *rest: object, **options: object) -> None:
+        tried.append(path)
+        visit(path, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pipeline, "visit_frames", noted)
+    second = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    assert (second.failures, second.num_known_failures, tried) == (first.failures, 1, [])
+    assert second.num_extracted == 0
+    third = extract_to_store([videos], tmp_path / "store", retry_failed=True, **options)  # type: ignore[arg-type]
+    assert (third.failures, third.num_known_failures, tried) == (first.failures, 0, [bad])
+    bad.write_text("still no video")
+    fourth = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    assert (len(fourth.failures), fourth.num_known_failures, tried) == (1, 0, [bad, bad])
+
+
+def test_strict_stops_at_the_first_failure_and_keeps_what_is_done(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone
+) -> None:
+    options = {"backbone": tiny_backbone, "sampling": FOUR}
+    bad = videos / "run" / "bad.avi"
+    bad.write_text("no video")
+    for _ in range(2):  # the second time it is known
+        with pytest.raises(VideoError, match=r"bad\.avi: is not a readable video"):
+            extract_to_store([videos], tmp_path / "store", strict=True, **options)  # type: ignore[arg-type]
+    assert [f["path"] for f in FeatureStore.open(tmp_path / "store").failures()] == [str(bad)]
+    bad.unlink()
+    done = extract_to_store([videos], tmp_path / "store", strict=True, **options)  # type: ignore[arg-type]
+    assert done.store.keys() == KEYS
+
+
+def test_ctrl_c_finishes_the_videos_in_work_and_the_next_run_goes_on(
+    tmp_path: Path, make_video: MakeVideo, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(12):
+        make_video(f"videos/{seed:02d}.avi", seed)
+    options = {"backbone": tiny_backbone, "sampling": FOUR}
+    begun: list[Path] = []
+    visit = pipeline.visit_frames
+
+    def interrupted(path: Path, *rest: object, **options: object) -> None:
+        begun.append(path)
+        if len(begun) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.5)  # until the main thread has seen it
+        visit(path, *rest, **options)  # type: ignore[arg-type]
+
+    handler = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pipeline, "visit_frames", interrupted)
+        extract_to_store([tmp_path / "videos"], tmp_path / "store", **options)  # type: ignore[arg-type]
+    assert signal.getsignal(signal.SIGINT) is handler
+    done = FeatureStore.open(tmp_path / "store").keys()
+    assert done == sorted(path.stem for path in begun)
+    rest = extract_to_store([tmp_path / "videos"], tmp_path / "store", **options)  # type: ignore[arg-type]
+    assert (rest.num_skipped, rest.num_extracted) == (len(done), 12 - len(done))
+
+
+def test_memory_stays_within_its_bound_whatever_a_videos_length(
+    make_video: MakeVideo, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoding stops when so many batches wait for a backbone that does nothing."""
+    config = dataclasses.replace(tiny_backbone.config, frames_ahead=24)
+    gate, counted = threading.Event(), []
+
+    class Gated(Backbone):
+        def encode_batch(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+            gate.wait()
+            return super().encode_batch(frames)
+
+    fields = {f.name: getattr(tiny_backbone, f.name) for f in dataclasses.fields(tiny_backbone)}
+    gated = Gated(**{**fields, "config": config})
+    square = Preprocessing.square
+
+    def counting(self: Preprocessing, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        counted.append(1)
+        return square(self, picture)
+
+    monkeypatch.setattr(Preprocessing, "square", counting)
+    path = make_video("long.avi", count=300)
+    results = encode_videos([Source("long", path)], gated, Sampling())
+    worker = threading.Thread(target=lambda: counted.append(len(next(results)[1])))  # type: ignore[arg-type]
+    worker.start()
+    time.sleep(1.0)
+    # those that wait, that are in work, that fill up, and one that has no place yet
+    most = 24 + (gated.num_lanes + 1) * gated.batch_frames + 1
+    assert 24 <= len(counted) <= most < 300
+    gate.set()
+    worker.join()
+    assert counted[-1] == 300
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"num_frames": 20_000_000}, r"a\.avi: 20000000 frames would be (sampled|chosen)"),
+        ({"rate_fps": 1e9}, r"a\.avi: \d+ frames would be (sampled|chosen)"),
+        ({"num_frames": 2_000_000_000}, "frames would be chosen"),
+    ],
+)
+def test_a_sampling_that_no_memory_holds_is_one_clear_line(
+    make_video: MakeVideo, tiny_backbone: Backbone, options: dict[str, float], reason: str
+) -> None:
+    wide = dataclasses.replace(tiny_backbone, view_size=1280)
+    with pytest.raises(VideoError, match=reason):
+        extract_features(make_video("a.avi"), backbone=wide, **options)  # type: ignore[arg-type]
+
+
+def test_a_frame_that_is_sampled_often_is_computed_once(
+    make_video: MakeVideo, tiny_backbone: Backbone
+) -> None:
+    path = make_video("a.avi", count=20)
+    few = extract_features(path, backbone=tiny_backbone, num_frames=20).values
+    many = extract_features(path, backbone=tiny_backbone, num_frames=200_000).values
+    np.testing.assert_array_equal(many, few.repeat(10_000, axis=0))
+
+
+def test_an_error_in_the_backbone_ends_the_run(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone
+) -> None:
+    class Full(Backbone):
+        def encode_batch(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+            raise RuntimeError("CUDA out of memory")
+
+    fields = {f.name: getattr(tiny_backbone, f.name) for f in dataclasses.fields(tiny_backbone)}
+    with pytest.raises(BackboneError, match=r"tiny: failed on 8 frames \(CUDA out of memory\)"):
+        extract_to_store([videos], tmp_path / "store", backbone=Full(**fields), sampling=FOUR)
+    assert FeatureStore.open(tmp_path / "store").keys() == []
+
+
+def test_a_file_that_vanishes_or_changes_midway_is_listed(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visit = pipeline.visit_frames
+
+    def meddled(path: Path, *rest: object, **options: object) -> None:
+        visit(path, *rest, **options)  # type: ignore[arg-type]
+        if path.stem == "ido":
+            path.unlink()
+        elif path.parent.name == "run":
+            path.write_bytes(path.read_bytes() + b"more")
+
+    monkeypatch.setattr(pipeline, "visit_frames", meddled)
+    done = extract_to_store([videos], tmp_path / "store", backbone=tiny_backbone, sampling=FOUR)
+    assert done.store.keys() == ["bend/daria"]
+    reasons = {Path(f["path"]).name: f["reason"] for f in done.failures}
+    assert "changed while it was read" in reasons["daria.avi"]
+    assert "vanished while it was read" in reasons["ido.avi"]
+
+
+@pytest.mark.parametrize("streams", ["motion", "both"])
+@pytest.mark.parametrize("sampling", [FOUR, Sampling(rate_fps=40.0), Sampling(num_frames=30)])
+def test_motion_is_seen_beside_each_frame_however_the_video_is_read(
+    tiny_backbone: Backbone, videos: Path, streams: str, sampling: Sampling
+) -> None:
+    preprocessing = dataclasses.replace(tiny_backbone.preprocessing, streams=streams)
+    backbone = dataclasses.replace(tiny_backbone, preprocessing=preprocessing)
+    path = videos / "run" / "daria.avi"
+    _, found = next(encode_videos([Source("a", path)], backbone, sampling))
+    expected = backbone.encode(preprocessing.views(squares(path, backbone, sampling)))
+    assert found.values.shape[1] == backbone.feature_size  # type: ignore[union-attr]
+    np.testing.assert_allclose(found.values, expected, atol=1e-6)  # type: ignore[union-attr]

@@ -129,10 +129,7 @@ def test_a_file_scores_as_its_frames_pushed(make_model: MakeModel, clips: Path) 
 
     model, path = make_model(rate_fps=4.0), clips / "red" / "ann_red.avi"
     stream = model.stream()
-    scale = model.backbone.preprocessing.scaled_size
-    scores = [
-        stream.push(frame.data, frame.pts_seconds) for frame in iter_frames(path, scale=scale)
-    ]
+    scores = [stream.push(frame.data, frame.pts_seconds) for frame in iter_frames(path)]
     np.testing.assert_allclose(np.concatenate(scores), model.timeline(path).scores, atol=1e-4)
 
 

@@ -40,7 +40,7 @@ def test_runs_begin_at_the_nearest_key_frame(
     keys: list[int], wanted: list[int], runs: list[tuple[int, list[int]]]
 ) -> None:
     planned = plan_runs(table_of(30, keys), 10 * np.array(wanted))
-    found = [(run.key_tick // 10, sorted(tick // 10 for tick in run.wanted)) for run in planned]
+    found = [(run.key_tick // 10, sorted(tick // 10 for tick in run.ticks)) for run in planned]
     assert found == runs
     assert [run.num_frames for run in planned] == [max(w) - key + 1 for key, w in runs]
 

@@ -1,0 +1,220 @@
+"""Networks with their weights: the bundled one, torchvision's, timm's, or from a local file."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import io
+import logging
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from actionrnn.errors import BackboneError
+from actionrnn.features.efficientnet_lite0 import (
+    EfficientNetLite0,
+    load_bundled_weights,
+    load_published_weights,
+)
+from actionrnn.features.preprocess import Interpolation, Preprocessing
+
+BUNDLED = "efficientnet_lite0"
+
+
+def load_network(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
+    """A network without its classifier, and the preprocessing that its weights were trained with.
+
+    Args:
+        name: `efficientnet_lite0`, `torchvision/<name>` or `timm/<name>`.
+        weights: `default`, `none` (random) or a local file.
+
+    Raises:
+        BackboneError: the name is unknown, or the weights are not here or do not fit.
+    """
+    library, slash, short = name.partition("/")
+    if name == BUNDLED:
+        return _load_bundled(weights)
+    if slash and library == "torchvision":
+        return _load_torchvision(short, weights)
+    if slash and library == "timm":
+        return _load_timm(short, weights)
+    raise BackboneError(
+        f"{name!r} is no backbone; use {BUNDLED}, torchvision/<name> or "
+        "timm/<name> (`actionrnn backbones` lists them)"
+    )
+
+
+def _load_bundled(weights: str) -> tuple[nn.Module, Preprocessing]:
+    preprocessing = Preprocessing(resize=256, crop=224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    if weights == "none":
+        return EfficientNetLite0(), preprocessing
+    if weights == "default":
+        return load_bundled_weights(), preprocessing
+    return load_published_weights(_read_weights(Path(weights)), weights), preprocessing
+
+
+def _load_torchvision(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
+    from torchvision import models
+
+    if name not in models.list_models(module=models):
+        raise BackboneError(
+            f"torchvision/{name} is no classification network of torchvision; "
+            "`actionrnn backbones` lists them"
+        )
+    published = models.get_model_weights(name).DEFAULT
+    transform = published.transforms()
+    preprocessing = Preprocessing(
+        resize=transform.resize_size[0],
+        crop=transform.crop_size[0],
+        mean=tuple(transform.mean),
+        std=tuple(transform.std),
+        interpolation=_interpolation(transform.interpolation.value),
+    )
+    if weights == "default":
+        network = _or_offline(
+            lambda: models.get_model(name, weights=published), f"torchvision/{name}", published.url
+        )
+    else:
+        network = models.get_model(name, weights=None, **build_options(name))
+    _remove_classifier(network, num_classes=len(published.meta["categories"]))
+    if weights not in ("default", "none"):
+        _load_state(network, Path(weights))
+    return network, preprocessing
+
+
+def _load_timm(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
+    import timm
+    from timm.data.config import resolve_model_data_config
+
+    base, _, tag = name.partition(".")
+    if not timm.is_model(base):
+        near = ", ".join(timm.list_models(f"*{base[:8]}*")[:5]) or "none alike"
+        raise BackboneError(f"timm/{name} is no network of timm (similar names: {near})")
+    tagged = timm.list_models(f"{base}.*", include_tags=True)
+    if tag and name not in tagged:
+        near = ", ".join(difflib.get_close_matches(name, tagged, n=5, cutoff=0)) or f"timm/{base}"
+        raise BackboneError(f"timm/{name}: timm/{base} has no such weights (there are: {near})")
+    if weights == "default":
+        network = _or_offline(
+            lambda: timm.create_model(name, pretrained=True, num_classes=0),
+            f"timm/{name}",
+            "the Hugging Face hub",
+        )
+    else:
+        network = timm.create_model(name, num_classes=0)
+        if weights != "none":
+            _load_state(network, Path(weights))
+    data: dict[str, Any] = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
+    crop = data["input_size"][1]
+    return network, Preprocessing(
+        resize=int(crop / data["crop_pct"]),
+        crop=crop,
+        mean=data["mean"],
+        std=data["std"],
+        interpolation=_interpolation(data["interpolation"]),
+    )
+
+
+def _interpolation(name: str) -> Interpolation:
+    return "bilinear" if name == "bilinear" else "bicubic"
+
+
+def _or_offline(load: Callable[[], nn.Module], name: str, source: str) -> nn.Module:
+    """Run a library's own loading; a failed download becomes one line with the remedy."""
+    remedy = (
+        "give a local file: --weights FILE (extract, evaluate, classify) or "
+        "backbone.weights=FILE (train)"
+    )
+    try:
+        with _without_chatter():
+            return load()
+    except OSError as error:  # urllib's, httpx's and the hub's errors are among them
+        raise BackboneError(
+            f"{name}: its weights are not on this machine and cannot be fetched from {source} "
+            f"({_first_line(error)}); connect, or {remedy}"
+        ) from None
+    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+        raise BackboneError(
+            f"{name}: its weights from {source} cannot be used ({_first_line(error)}); delete "
+            f"them from the library's cache and fetch them again, or {remedy}"
+        ) from None
+
+
+@contextlib.contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Leave a download its progress bar, but not the notices around it."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _load_state(network: nn.Module, file: Path) -> None:
+    """Weights of the network, with or without a classifier, from a local file."""
+    state = _read_weights(file)
+    own = network.state_dict()
+    missing = sorted(own.keys() - state.keys())
+    wrong = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
+    if missing or wrong:
+        raise BackboneError(
+            f"{file}: does not fit the backbone: {len(missing)} tensors missing, {len(wrong)} of "
+            f"another shape (first: {(missing + wrong)[0]}); use the weights of this network"
+        )
+    network.load_state_dict({key: state[key] for key in own})
+
+
+def _read_weights(file: Path) -> dict[str, Tensor]:
+    if not file.is_file():
+        raise BackboneError(f"{file}: no such weights file (backbone.weights); give its path")
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(file)
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # truncated, a pickle with code, or no weights at all
+        raise BackboneError(f"{file}: is no readable weights file ({_first_line(error)})") from None
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise BackboneError(f"{file}: holds no state_dict of tensors")
+    return state
+
+
+def build_options(name: str) -> dict[str, bool]:
+    """What torchvision wants said when these two are built without weights."""
+    return {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+
+
+def classifier_of(network: nn.Module, num_classes: int) -> tuple[str, nn.Module]:
+    """The name of the layer that gives the class scores, and the layer.
+
+    Raises:
+        BackboneError: the network has none.
+    """
+    for name, module in reversed(list(network.named_modules())):
+        width = getattr(module, "out_features", getattr(module, "out_channels", None))
+        auxiliary = name.lower().startswith("aux")
+        if isinstance(module, nn.Linear | nn.Conv2d) and width == num_classes and not auxiliary:
+            return name, module
+    raise BackboneError(f"{type(network).__name__}: has no classifier of {num_classes} classes")
+
+
+def _remove_classifier(network: nn.Module, num_classes: int) -> None:
+    name, _ = classifier_of(network, num_classes)
+    parent, _, leaf = name.rpartition(".")
+    setattr(network.get_submodule(parent), leaf, nn.Identity())

@@ -1,0 +1,400 @@
+"""Decoding and the backbone at the same time, on many videos, in bounded memory.
+
+    decoders, a video each        lanes, a batch each          the caller
+    decode -> scale and cut  ──►  batch  ──►  backbone  ──►  (video, features)
+
+Frames of many videos share a batch, and only so many batches wait: then decoders wait, too. What
+is kept of a video is its features, so that its length costs (T, D) numbers and nothing else.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from actionrnn.config import Sampling, VideoLimits
+from actionrnn.errors import BackboneError, VideoError
+from actionrnn.features.backbone import Backbone, num_cores, own_thread_counts
+from actionrnn.features.neighbours import Neighbours
+from actionrnn.features.types import Features
+from actionrnn.files import FileState, file_sha256, file_state
+from actionrnn.video.reading import visit_frames
+
+MOST_DECODERS = 32
+
+# Videos whose features wait for the caller: when its disk is slow, the backbone waits.
+FINISHED_AHEAD = 64
+
+_POLL_SECONDS = 0.2
+
+_T = TypeVar("_T")
+
+Places = tuple[slice, slice]
+"""Rows (frames) and columns (a view's features) of the values (T, D)."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A video, or a part of one, and the name of its entry in a store."""
+
+    key: str
+    path: Path
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    """The part that is the clip; None: from the first frame, to the last."""
+    problem: str = ""
+    """Why it cannot be used, if that is known already."""
+
+    def sampling(self, sampling: Sampling) -> Sampling:
+        """Where to look in the video: in the clip's part, if it is only a part."""
+        if self.start_seconds is None and self.end_seconds is None:
+            return sampling
+        return replace(sampling, start_seconds=self.start_seconds, end_seconds=self.end_seconds)
+
+
+@dataclass
+class Pace:
+    """How fast it goes, and who waits for whom."""
+
+    started: float = field(default_factory=time.perf_counter)
+    num_frames: int = 0
+    """Frames that the backbone has seen."""
+    decoders_waited: float = 0.0
+    """Seconds, of all decoders together."""
+    lanes_waited: float = 0.0
+    seconds_in_all: float | None = None
+    """None while it goes on."""
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        if self.seconds_in_all is not None:
+            return self.seconds_in_all
+        return time.perf_counter() - self.started
+
+    @property
+    def frames_per_second(self) -> float:
+        """On average so far."""
+        return self.num_frames / max(self.seconds, 1e-9)
+
+    @property
+    def bound(self) -> str:
+        """What bounds the run: the side that waits less."""
+        return "decoding" if self.lanes_waited > self.decoders_waited else "the backbone"
+
+    def end(self) -> None:
+        """Stop the clock."""
+        self.seconds_in_all = self.seconds
+
+    def __str__(self) -> str:
+        return (
+            f"{self.num_frames} frames in {self.seconds:.1f} s, "
+            f"{self.frames_per_second:.0f} frames/s, bounded by {self.bound}"
+        )
+
+
+class _AbortedError(Exception):
+    """Ends a thread whose work nobody wants any more."""
+
+
+@dataclass
+class _Sheet:
+    """The features of one video while they come in."""
+
+    times: NDArray[np.float64]
+    values: NDArray[np.float32]
+    num_missing: int = 1
+    """Pictures that the backbone still has, and one for the decoder until it is done."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def expect(self) -> None:
+        with self.lock:
+            self.num_missing += 1
+
+    def is_done_after(self, places: Places | None, values: NDArray[np.float32] | None) -> bool:
+        """Write a picture's features to its places; whether nothing is missing any more."""
+        if places is not None:
+            self.values[places] = values
+        with self.lock:
+            self.num_missing -= 1
+            return self.num_missing == 0
+
+
+@dataclass
+class _Batch:
+    """Frames of several videos, and where their features go."""
+
+    frames: NDArray[np.uint8]
+    """(batch_frames, crop, crop, 3)."""
+    owners: list[tuple[_Video, _Sheet, Places]] = field(default_factory=list)
+
+
+class Pipeline:
+    """The threads and the queues between them; `run` yields what comes out."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        backbone: Backbone,
+        sampling: Sampling,
+        provenance: dict[str, Any],
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.backbone = backbone
+        self.sampling = sampling
+        self.provenance = provenance
+        self.pace = Pace()
+        self._stop = stop or threading.Event()
+        self._abort = threading.Event()
+        self._lock = threading.Lock()  # of the decoders: one may hold it while it waits
+        self._lanes_lock = threading.Lock()
+        self._sources = iter(sources)
+        self._num_decoders = min(MOST_DECODERS, num_cores(), max(1, len(sources)))
+        self.threads_a_video = 0 if len(sources) == 1 else 1
+        self._decoders_left = self._num_decoders
+        self._batch: _Batch | None = None
+        most_batches = max(2, backbone.config.frames_ahead // backbone.batch_frames)
+        self._batches: queue.Queue[_Batch | None] = queue.Queue(most_batches)
+        self._lanes_left = backbone.num_lanes
+        self._finished: queue.Queue[tuple[Source, Features | VideoError] | BaseException | None] = (
+            queue.Queue(FINISHED_AHEAD)
+        )
+
+    def run(self) -> Generator[tuple[Source, Features | VideoError] | None, None, None]:
+        """Each video's features or why there are none, as they are done; None while waiting."""
+        jobs = [self._decode] * self._num_decoders + [self._encode] * self.backbone.num_lanes
+        threads = [threading.Thread(target=self._guarded, args=[job]) for job in jobs]
+        with own_thread_counts():
+            try:
+                for thread in threads:
+                    thread.start()
+                while True:
+                    try:
+                        result = self._finished.get(timeout=_POLL_SECONDS)
+                    except queue.Empty:
+                        yield None
+                        continue
+                    if result is None:
+                        return
+                    if isinstance(result, BaseException):
+                        raise result
+                    yield result
+            finally:
+                self._abort.set()
+                self.pace.end()
+                for thread in threads:
+                    if thread.ident is not None:
+                        thread.join()
+
+    def add(self, video: _Video, sheet: _Sheet, places: Places, square: NDArray[np.uint8]) -> None:
+        """Put one picture into the batch that is filling up."""
+        started = time.perf_counter()
+        with self._lock:
+            if self._batch is None:
+                self._batch = _Batch(
+                    np.zeros((self.backbone.batch_frames, *square.shape), np.uint8)
+                )
+            self._batch.frames[len(self._batch.owners)] = square
+            self._batch.owners.append((video, sheet, places))
+            if len(self._batch.owners) == self.backbone.batch_frames:
+                self._hand_on()
+            self.pace.decoders_waited += time.perf_counter() - started
+
+    def finish(self, source: Source, result: Features | VideoError) -> None:
+        """Give one video's result to the caller."""
+        self._put(self._finished, (source, result))
+
+    def _hand_on(self) -> None:
+        if self._batch is not None:
+            self._put(self._batches, self._batch)
+            self._batch = None
+
+    def _put(self, target: queue.Queue[_T], item: _T) -> None:
+        while True:
+            if self._abort.is_set():
+                raise _AbortedError
+            try:
+                target.put(item, timeout=_POLL_SECONDS)
+                return
+            except queue.Full:
+                continue
+
+    def _guarded(self, job: Any) -> None:
+        try:
+            job()
+        except _AbortedError:
+            pass
+        except BaseException as error:  # the caller's thread raises it
+            while not self._abort.is_set():
+                try:
+                    self._finished.put(error, timeout=_POLL_SECONDS)
+                    return
+                except queue.Full:
+                    continue
+
+    def _decode(self) -> None:
+        torch.set_num_threads(1)
+        while not self._stop.is_set():
+            with self._lock:
+                source = next(self._sources, None)
+            if source is None:
+                break
+            _Video(source, self).decode()
+        with self._lock:
+            self._decoders_left -= 1
+            if self._decoders_left:
+                return
+            self._hand_on()
+        for _ in range(self.backbone.num_lanes):
+            self._put(self._batches, None)
+
+    def _encode(self) -> None:
+        self.backbone.enter_lane()
+        while True:
+            started = time.perf_counter()
+            batch = self._next_batch()
+            waited = time.perf_counter() - started
+            if batch is None:
+                break
+            values = self._encoded(batch.frames)
+            with self._lanes_lock:
+                self.pace.lanes_waited += waited
+                self.pace.num_frames += len(batch.owners)
+            for (video, sheet, places), row in zip(batch.owners, values, strict=False):
+                if sheet.is_done_after(places, row):
+                    video.finish(sheet)
+        with self._lanes_lock:
+            self._lanes_left -= 1
+            is_last = self._lanes_left == 0
+        if is_last:
+            self._put(self._finished, None)
+
+    def _encoded(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        try:
+            return self.backbone.encode_batch(frames)
+        except RuntimeError as error:  # the device's memory is full, or worse
+            reason = str(error).strip().splitlines()[0]
+            raise BackboneError(
+                f"{self.backbone.name}: failed on {len(frames)} frames ({reason}); free the "
+                "device's memory, or use another device"
+            ) from error
+
+    def _next_batch(self) -> _Batch | None:
+        while True:
+            if self._abort.is_set():
+                raise _AbortedError
+            try:
+                return self._batches.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                continue
+
+
+class _Video:
+    """One video on its way: takes frames as they are decoded, and gives features."""
+
+    def __init__(self, source: Source, pipeline: Pipeline) -> None:
+        self._source = source
+        self._pipeline = pipeline
+        self._sheet: _Sheet | None = None
+        self._described: dict[str, Any] = {}
+        self._order = Neighbours()
+
+    def decode(self) -> None:
+        """Decode the whole video; what cannot be used is a result, too."""
+        source, pipeline = self._source, self._pipeline
+        try:
+            if source.problem:
+                raise VideoError(source.problem)
+            state = _state_of(source.path)
+            sampling = source.sampling(pipeline.sampling)
+            visit_frames(source.path, sampling, self, num_threads=pipeline.threads_a_video)
+            self._described = _described(source.path, state)
+        except VideoError as error:
+            pipeline.finish(source, error)
+            return
+        assert self._sheet is not None
+        if self._sheet.is_done_after(None, None):
+            self.finish(self._sheet)
+
+    def begin(self, pts_seconds: NDArray[np.float64]) -> None:
+        """The times (T,) of the frames that will come; what came before is forgotten."""
+        shape = (len(pts_seconds), self._pipeline.backbone.feature_size)
+        most = VideoLimits().max_bytes_held
+        if 4 * shape[0] * shape[1] > most:
+            raise VideoError(
+                f"{self._source.path}: {shape[0]} frames would be sampled, and their features take "
+                f"{4 * shape[0] * shape[1] / 2**30:.1f} GiB, at most {most / 2**30:.1f} are held; "
+                "sample fewer, or cut the video"
+            )
+        self._sheet = _Sheet(pts_seconds, np.empty(shape, np.float32))
+        self._order = Neighbours()
+
+    def add(self, places: slice, picture: NDArray[np.uint8]) -> None:
+        """A frame (H, W, 3), and its places among the T."""
+        assert self._sheet is not None
+        try:
+            square = self._pipeline.backbone.preprocessing.square(picture)
+        except ValueError as error:
+            raise VideoError(
+                f"{self._source.path}: {error}; use fit squash, or leave it out"
+            ) from None
+        if self._pipeline.backbone.preprocessing.streams == "appearance":
+            self._see(places, square)
+            return
+        for ready, frame, before in self._order.add(places, square):
+            self._see(slice(ready.start, ready.start + 1), frame, before)
+            if ready.stop > ready.start + 1:  # shown at several ticks: no change since the first
+                self._see(slice(ready.start + 1, ready.stop), frame, frame)
+
+    def _see(
+        self, rows: slice, frame: NDArray[np.uint8], before: NDArray[np.uint8] | None = None
+    ) -> None:
+        """Hand on what the backbone sees of a frame (H, W, 3)."""
+        assert self._sheet is not None
+        backbone = self._pipeline.backbone
+        for index, view in enumerate(backbone.preprocessing.views(frame[None], before)):
+            columns = slice(index * backbone.view_size, (index + 1) * backbone.view_size)
+            self._sheet.expect()
+            self._pipeline.add(self, self._sheet, (rows, columns), view)
+
+    def finish(self, sheet: _Sheet) -> None:
+        """Everything came: give the features to the caller."""
+        provenance = {**self._pipeline.provenance, "source": self._described}
+        self._pipeline.finish(self._source, Features(sheet.values, sheet.times, provenance))
+
+
+def _state_of(path: Path) -> FileState:
+    try:
+        return file_state(path)
+    except FileNotFoundError:
+        raise VideoError(f"{path}: no such file or folder; check the path") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise VideoError(
+            f"{path}: cannot be read ({reason}); check the path and the permissions"
+        ) from None
+
+
+def _described(path: Path, before: FileState) -> dict[str, Any]:
+    """The source as it is stored with the features; it must be what was decoded."""
+    try:
+        sha256 = file_sha256(path)
+    except OSError as error:
+        raise VideoError(f"{path}: vanished while it was read ({error.strerror})") from None
+    if _state_of(path) != before:
+        raise VideoError(f"{path}: changed while it was read; extract it again")
+    return {
+        "name": path.name,
+        "size_bytes": before.size_bytes,
+        "mtime_ns": before.mtime_ns,
+        "sha256": sha256,
+    }
