@@ -38,16 +38,17 @@ POLICIES = {
     "keep, reset at cuts": StatePolicy(kind="keep", reset_at_cuts=True),
     **{
         f"restart, {seconds:g} s": StatePolicy(kind="restart", period_seconds=seconds)
-        for seconds in (1, 1.5, 2, 3, 5, 8)
+        for seconds in (0.5, 1, 2, 3, 8)
     },
-    "restart, 2 s, reset at cuts": StatePolicy(period_seconds=2, reset_at_cuts=True),
-    "restart, 3 s, reset at cuts": StatePolicy(period_seconds=3, reset_at_cuts=True),
+    "restart, 1 s, reset at cuts": StatePolicy(
+        kind="restart", period_seconds=1, reset_at_cuts=True
+    ),
     **{
         f"forget, half-life {seconds:g} s": StatePolicy(kind="forget", half_life_seconds=seconds)
-        for seconds in (0.25, 0.5, 1, 2, 4)
+        for seconds in (0.08, 0.15, 0.25, 0.35, 0.5, 1, 4)
     },
-    "forget, half-life 0.5 s, reset at cuts": StatePolicy(
-        kind="forget", half_life_seconds=0.5, reset_at_cuts=True
+    "forget, half-life 0.25 s, reset at cuts": StatePolicy(
+        kind="forget", half_life_seconds=0.25, reset_at_cuts=True
     ),
 }
 

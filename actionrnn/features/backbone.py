@@ -113,7 +113,7 @@ class Backbone:
         Returns:
             float32 (N / num_views, D).
         """
-        if not padded:
+        if not padded and len(frames):
             return self._encode_now(frames)
         size = self.batch_frames
         parts = [frames[start : start + size] for start in range(0, len(frames), size)]
@@ -148,11 +148,16 @@ class Backbone:
             stream.synchronize()
         return features.numpy()
 
-    @torch.inference_mode()
     def _encode_now(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
-        values: NDArray[np.float32] = self._forward(pixels).float().cpu().numpy()
-        return values.reshape(-1, self.feature_size)
+        size, left = self.batch_frames, len(frames) % self.batch_frames
+        parts = [frames[start : start + size] for start in range(0, len(frames) - left, size)]
+        rest = frames[len(frames) - left :]
+        if self.converted is not None:  # it has two sizes
+            parts += [rest[place : place + 1] for place in range(left)]
+        elif left:
+            parts.append(rest)
+        values = [self.encode_batch(np.ascontiguousarray(part)) for part in parts]
+        return np.concatenate(values).reshape(-1, self.feature_size)
 
     def enter_lane(self) -> None:
         """Give the calling thread its share of the cores; see `own_thread_counts`."""

@@ -26,6 +26,12 @@ State = dict[str, Tensor]
 """What a head remembers between steps; each tensor has the batch in its first dimension."""
 
 _CORES = {"rnn_tanh": nn.RNN, "rnn_relu": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+_CELLS = {
+    "rnn_tanh": torch.rnn_tanh_cell,
+    "rnn_relu": torch.rnn_relu_cell,
+    "gru": torch.gru_cell,
+}
+_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class Head(nn.Module):
@@ -132,17 +138,22 @@ class Head(nn.Module):
         return torch.cat([normal, difference * (state["steps"] > 0)], dim=-1)
 
     def _step_core(self, inputs: Tensor, state: State, new: State) -> Tensor:
+        """One cell a layer: for a single step many times faster than the layer for sequences."""
         assert self.core is not None
-        hidden = state["hidden"].transpose(0, 1).contiguous()  # (L, B, H)
-        if isinstance(self.core, nn.LSTM):
-            cell = state["cell"].transpose(0, 1).contiguous()
-            out, (hidden, cell) = self.core(inputs[:, None], (hidden, cell))
-            new["cell"] = cell.transpose(0, 1)
-        else:
-            out, hidden = self.core(inputs[:, None], hidden)
-        new["hidden"] = hidden.transpose(0, 1)
-        result: Tensor = out[:, 0]
-        return result
+        hidden, cells, below = [], [], inputs
+        for layer in range(self.core.num_layers):
+            weights = [getattr(self.core, f"{name}_l{layer}") for name in _WEIGHTS]
+            before = state["hidden"][:, layer]
+            if isinstance(self.core, nn.LSTM):
+                below, cell = torch.lstm_cell(below, (before, state["cell"][:, layer]), *weights)
+                cells.append(cell)
+            else:
+                below = _CELLS[self.config.kind](below, before, *weights)
+            hidden.append(below)
+        new["hidden"] = torch.stack(hidden, dim=1)
+        if cells:
+            new["cell"] = torch.stack(cells, dim=1)
+        return below
 
     def _dropout(self, sequence: Tensor) -> Tensor:
         """One mask per clip for all its steps (Gal and Ghahramani, NIPS 2016)."""
