@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -59,6 +58,8 @@ class Row:
     rival: str
     ratio: float
     """The rival's median over ours."""
+    cpu_ratio: float
+    """The same of processor time: what is left of the ratio on a busy machine."""
     ours_ms: float
     rival_ms: float
 
@@ -74,7 +75,7 @@ class WindowWay:
         self._window.append(square)
         backbone = self._model.backbone
         views = backbone.preprocessing.views(np.stack(self._window))
-        return step_scores(self._model.head, backbone.encode(views, padded=False))[-1]
+        return step_scores(self._model.head, backbone.encode(views))[-1]
 
 
 def make_model(backbone: Backbone, head: HeadConfig, rate_fps: float) -> Recognizer:
@@ -84,10 +85,19 @@ def make_model(backbone: Backbone, head: HeadConfig, rate_fps: float) -> Recogni
     return Recognizer(backbone, trained, tuple(map(str, range(NUM_CLASSES))), config)
 
 
-def timed(job: Callable[[], object]) -> float:
-    begin = time.perf_counter()
+@dataclass(frozen=True)
+class Timing:
+    """Of one call: by the clock, and of all its threads together."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+def timed(job: Callable[[], object], per: float = 1.0) -> Timing:
+    begin, cpu_begin = time.perf_counter(), time.process_time()
     job()
-    return time.perf_counter() - begin
+    cpu_seconds = time.process_time() - cpu_begin
+    return Timing((time.perf_counter() - begin) / per, cpu_seconds / per)
 
 
 def per_step(backbone: Backbone, name: str, repeats: int) -> Row:
@@ -111,9 +121,10 @@ def per_step(backbone: Backbone, name: str, repeats: int) -> Row:
     return row(f"per step, {name} head, beside a window of {WINDOW_FRAMES}", ours, rivals)
 
 
-def row(case: str, ours: list[float], rivals: list[float]) -> Row:
-    mine, theirs = statistics.median(ours), statistics.median(rivals)
-    return Row(case, "sliding window", theirs / mine, 1000 * mine, 1000 * theirs)
+def row(case: str, ours: list[Timing], rivals: list[Timing]) -> Row:
+    mine, theirs = (statistics.median(t.seconds for t in times) for times in (ours, rivals))
+    cpu, rivals_cpu = (statistics.median(t.cpu_seconds for t in ts) for ts in (ours, rivals))
+    return Row(case, "sliding window", theirs / mine, rivals_cpu / cpu, 1000 * mine, 1000 * theirs)
 
 
 def head_step(name: str, backbone: Backbone, repeats: int) -> str:
@@ -132,7 +143,7 @@ def on_a_file(backbone: Backbone, name: str, path: Path, rate_fps: float, repeat
     """Decoding, scaling, encoding and head for the whole file, per second of video."""
     model = make_model(backbone, HEADS["gru"], rate_fps)
     cut = backbone.preprocessing.square
-    frames = list(follow_frames(path, scale=backbone.preprocessing.scaled_size))
+    frames = list(follow_frames(path))
     seconds = frames[-1].pts_seconds - frames[0].pts_seconds + 1 / 25
     del frames
 
@@ -142,13 +153,13 @@ def on_a_file(backbone: Backbone, name: str, path: Path, rate_fps: float, repeat
 
     def rivals() -> None:
         window, next_tick = WindowWay(model), 0.0
-        for frame in follow_frames(path, scale=backbone.preprocessing.scaled_size):
+        for frame in follow_frames(path):
             if frame.pts_seconds >= next_tick - 1e-4:
                 window.push(cut(frame()))
                 next_tick += 1 / rate_fps
 
-    mine = [timed(ours) / seconds for _ in range(repeats)]
-    theirs = [timed(rivals) / seconds for _ in range(repeats)]
+    mine = [timed(ours, seconds) for _ in range(repeats)]
+    theirs = [timed(rivals, seconds) for _ in range(repeats)]
     print_latency(model, path, rate_fps)
     case = f"{name}, a second of video with {rate_fps:g} answers, beside a window"
     return row(case, mine, theirs)
@@ -156,7 +167,7 @@ def on_a_file(backbone: Backbone, name: str, path: Path, rate_fps: float, repeat
 
 def print_latency(model: Recognizer, path: Path, rate_fps: float) -> None:
     stream, pushes, answers = model.stream(), [], []
-    for frame in follow_frames(path, scale=model.backbone.preprocessing.scaled_size):
+    for frame in follow_frames(path):
         begin = time.perf_counter()
         scores = stream.push(frame, frame.pts_seconds)
         pushes.append(time.perf_counter() - begin)
@@ -175,7 +186,7 @@ def eight_streams(backbone: Backbone, path: Path) -> str:
     model = make_model(backbone, HEADS["gru"], rate_fps=4)
     batch, count = model.stream_batch(8), 0
     begin = time.perf_counter()
-    followed = [follow_frames(path, scale=backbone.preprocessing.scaled_size) for _ in range(8)]
+    followed = [follow_frames(path) for _ in range(8)]
     for frames in zip(*followed, strict=True):
         scores = batch.push(frames, [frame.pts_seconds for frame in frames])
         count += sum(map(len, scores))
@@ -217,14 +228,20 @@ def print_memory_of(way: str) -> None:
     model = make_model(backbone, HEADS["gru"], rate_fps=25)
     side = backbone.preprocessing.crop
     frame = np.zeros((side, side, 3), np.uint8)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     stream, window = model.stream(), WindowWay(model)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew (Linux)
+    before = _status_kb("VmRSS")
     for number in range(WINDOW_FRAMES + 4):
         if way == "window":
             window.push(frame)
         else:
             stream.push(frame, number / 25)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print((_status_kb("VmHWM") - before) / 1024)
+
+
+def _status_kb(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
 def make_video(folder: Path, size: str, seconds: int) -> Path:
@@ -250,15 +267,20 @@ def main() -> None:
     rows = []
 
     def add(made: Row) -> None:
-        print(f"{made.case:62} {made.ratio:5.1f} x  {made.ours_ms:8.2f}  {made.rival_ms:8.2f} ms")
+        print(
+            f"{made.case:60} {made.ratio:5.1f} x (cpu {made.cpu_ratio:4.1f})  "
+            f"ours {made.ours_ms:8.2f}  window {made.rival_ms:8.2f} ms",
+            flush=True,
+        )
         rows.append(made)
 
     for name in HEADS:
         if arguments.only in "per step":
             add(per_step(backbone, name, arguments.repeats))
             print("  " + head_step(name, backbone, 10 * arguments.repeats))
-    ours, window = memory_mb("stream"), memory_mb("window")
-    print(f"memory beside the model's: stream {ours:.1f} MB, window {window:.1f} MB")
+    if arguments.only in "memory" and Path("/proc/self/clear_refs").exists():
+        ours, window = memory_mb("stream"), memory_mb("window")
+        print(f"peak memory beside the model's: stream {ours:.1f} MB, window {window:.1f} MB")
     with tempfile.TemporaryDirectory() as temporary:
         if arguments.only in "1080p file":
             video = make_video(Path(temporary), "1920x1080", 12)

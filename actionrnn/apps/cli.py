@@ -332,7 +332,13 @@ def classify(
             if problem is not None:
                 raise problem
             if stop_at_confidence is not None:
-                _print_early_answer(recognizer, path, stop_at_confidence, top, as_json)
+                from actionrnn.apps.early_answer import describe_early_answer
+
+                click.echo(
+                    describe_early_answer(
+                        recognizer, path, stop_at_confidence, top=top, as_json=as_json
+                    )
+                )
                 continue
             prediction = _classify_one(recognizer, path, sheet).top(top)
         except VideoError as error:
@@ -358,26 +364,6 @@ def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[Path, VideoError | No
             yield from ((path, None) for path in find_videos(item))
         except VideoError as error:
             yield item, error
-
-
-def _print_early_answer(
-    recognizer: Recognizer, path: Path, confidence: float, top: int, as_json: bool
-) -> None:
-    from actionrnn.video.following import declared_span
-
-    prediction = recognizer.classify(path, stop_at_confidence=confidence).top(top)
-    start_seconds, duration_seconds = declared_span(path)
-    needed = prediction.pts_seconds - start_seconds
-    part = min(1.0, needed / duration_seconds) if duration_seconds else None
-    is_early = prediction.scores[0] >= confidence
-    if as_json:
-        described = {"stopped_early": is_early, "needed_seconds": needed, "needed_part": part}
-        click.echo(json.dumps(prediction.to_dict() | described))
-        return
-    click.echo(str(prediction))
-    of_all = "" if part is None else f" of {duration_seconds:.2f} s ({part:.0%})"
-    verdict = "needed" if is_early else f"never reached {confidence:g}; looked at"
-    click.echo(f"  {verdict} {needed:.2f} s{of_all}")
 
 
 def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Prediction:
