@@ -55,8 +55,6 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Runtime = Literal["auto", "torch", "compile", "openvino"]
 HeadKind = Literal["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
 Summary = Literal["last", "running_mean", "exponential_mean"]
-
-
 _T = TypeVar("_T")
 
 
@@ -191,9 +189,8 @@ class BackboneConfig:
     """crop: scale, then cut the centre out, as the weights were trained;
     squash: the whole frame in the same size, so that nothing at the edge is lost."""
     streams: Streams = "appearance"
-    """appearance: the frames; motion: the amplified change from the frame sampled
-    before, for actions that the way of moving tells; both: one after the other,
-    for twice the work."""
+    """appearance: the frame; motion: its amplified change from the frame sampled before,
+    where the way of moving tells the action; both: both, for twice the work."""
     precision: Precision = "auto"
     """auto: bfloat16 (float16 on older GPUs) where it is fast, else float32."""
     device: str = "auto"
@@ -262,8 +259,7 @@ class TrainConfig:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 on a GPU that has it, else float32."""
     search: Count = 0
-    """Try so many head settings first (the given ones, then random ones) on groups that are
-    held back from the training groups, and train the best; 0: the given ones."""
+    """Head settings to try first, on held-back training groups (docs/training.md); 0: none."""
     seed: Count = 0
     """Fixes initial weights, order, dropout and augmentation."""
     seeds: PositiveInt = 1

@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from actionrnn import __version__
 from actionrnn.apps import stream_commands
+from actionrnn.apps.classify_command import classify
 from actionrnn.errors import ActionrnnError
-
-if TYPE_CHECKING:
-    from actionrnn.errors import VideoError
-    from actionrnn.recurrent.recognizer import Prediction, Recognizer
 
 INTERRUPTED = 130
 
@@ -77,7 +74,6 @@ _output_folder = click.option(
     "--output", "-o", type=click.Path(path_type=Path, file_okay=False), help="Where results go."
 )
 _overrides = click.argument("overrides", nargs=-1, metavar="[section.key=value]...")
-_weights = click.option("--weights", help="The backbone's weights, if not where they were.")
 _allow_group_leak = click.option(
     "--allow-group-leak",
     is_flag=True,
@@ -236,7 +232,7 @@ def _leak_override(allow_group_leak: bool) -> list[str]:
 @main.command()
 @click.argument("model")
 @_overrides
-@_weights
+@stream_commands.weights_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option(
     "--output",
@@ -293,89 +289,7 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
         Console().print(comparison)
 
 
-@main.command()
-@click.argument("videos", nargs=-1, required=True, metavar="VIDEO_OR_FOLDER...")
-@click.option(
-    "--model", "-m", required=True, help="A model file, or the folder of a run: runs/demo."
-)
-@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--sheet", type=click.Path(path_type=Path), help="Draw a contact sheet (one video).")
-@click.option(
-    "--stop-at-confidence",
-    type=click.FloatRange(0, 1, min_open=True),
-    metavar="SCORE",
-    help="Stop decoding when the best score reaches this, e.g. 0.9.",
-)
-@_weights
-def classify(
-    videos: tuple[str, ...],
-    model: str,
-    top: int,
-    as_json: bool,
-    sheet: Path | None,
-    stop_at_confidence: float | None,
-    weights: str | None,
-) -> None:
-    """Name the action in videos, or in every video of folders."""
-    from actionrnn.errors import VideoError
-    from actionrnn.recurrent.checkpoint import load
-
-    if sheet is not None and (len(videos) > 1 or Path(videos[0]).is_dir()):
-        raise click.UsageError("--sheet draws one video; give one file")
-    if sheet is not None and stop_at_confidence is not None:
-        raise click.UsageError("--sheet shows the whole video; leave --stop-at-confidence out")
-    recognizer = load(model, weights=weights)
-    num_failed = 0
-    for path, problem in _each_video(videos):
-        try:
-            if problem is not None:
-                raise problem
-            if stop_at_confidence is not None:
-                from actionrnn.apps.early_answer import describe_early_answer
-
-                click.echo(
-                    describe_early_answer(
-                        recognizer, path, stop_at_confidence, top=top, as_json=as_json
-                    )
-                )
-                continue
-            prediction = _classify_one(recognizer, path, sheet).top(top)
-        except VideoError as error:
-            num_failed += 1
-            if as_json:
-                click.echo(json.dumps({"path": str(path), "error": str(error)}))
-            click.echo(f"error: {error}", err=True)
-            continue
-        click.echo(json.dumps(prediction.to_dict()) if as_json else str(prediction))
-    sys.exit(1 if num_failed else 0)
-
-
-def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[Path, VideoError | None]]:
-    """Each video, or a folder and why it has none."""
-    from actionrnn.errors import VideoError
-    from actionrnn.video.reading import find_videos
-
-    for item in map(Path, inputs):
-        if not item.is_dir():
-            yield item, None
-            continue
-        try:
-            yield from ((path, None) for path in find_videos(item))
-        except VideoError as error:
-            yield item, error
-
-
-def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Prediction:
-    timeline = recognizer.timeline(path)
-    if sheet is not None:
-        from actionrnn.apps.contact_sheet import draw_contact_sheet
-        from actionrnn.video.reading import read_frames
-
-        draw_contact_sheet(read_frames(path, recognizer.config.sampling), timeline, sheet)
-    return timeline.prediction()
-
-
+main.add_command(classify)
 main.add_command(stream_commands.timeline)
 main.add_command(stream_commands.render)
 main.add_command(stream_commands.stream)

@@ -15,9 +15,10 @@ from actionrnn.errors import ConfigError, DatasetError
 from actionrnn.recurrent.checkpoint import load, model_file
 from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.training.curves import read_curves
-from actionrnn.training.report import Report, make_report
+from actionrnn.training.report import Report
 from actionrnn.training.runs import CURVE_FILE
 from actionrnn.training.scoring import score_fold, versions
+from actionrnn.training.summary import make_report
 from actionrnn.training.train import EVERY_CLIP, load_features
 
 
@@ -68,7 +69,7 @@ def evaluate(
         title=f"{model} on {split}",
         skipped=skipped,
         config=config.to_dict(),
-        versions=versions(),
+        versions=versions(recognizer.backbone),
         curves=read_curves(model.parent / CURVE_FILE),
     )
 

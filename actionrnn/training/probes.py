@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from actionrnn.config import HeadKind
-from actionrnn.recurrent.heads import Head
+from actionrnn.datasets.sequences import pad
+from actionrnn.recurrent.heads import Head, last_step
 
 NUM_SHUFFLES = 5
 MOST_PROBED = 200
 """Clips whose gradients are taken, evenly over all."""
+MOST_STEPS = 4000
+"""Rows x steps of one batch: what bounds the memory."""
 FRESH_KINDS: tuple[HeadKind, ...] = ("rnn_tanh", "lstm", "gru")
 
 Values = NDArray[np.float32]
@@ -35,13 +39,17 @@ def shuffled_answers(
     """
     rng = np.random.default_rng(seed)
     head.eval()
-    answers = np.empty((num_shuffles, len(sequences)), np.int64)
-    for index, values in enumerate(sequences):
-        orders = [rng.permutation(len(values)) for _ in range(num_shuffles)]
-        batch = torch.from_numpy(np.stack([values[order] for order in orders]))  # (S, T, D)
-        logits = head(batch.to(head.mean.device))[:, -1]
-        answers[:, index] = logits.argmax(dim=1).cpu().numpy()
-    return answers
+    orders = [[rng.permutation(len(clip)) for _ in range(num_shuffles)] for clip in sequences]
+    shuffled = [
+        clip[order] for clip, several in zip(sequences, orders, strict=True) for order in several
+    ]
+    answers = [
+        last_step(head(values, lengths), lengths).argmax(dim=1).cpu().numpy()
+        for values, lengths in _batches(head, shuffled)
+    ]
+    by_order: NDArray[np.int64]
+    by_order = np.concatenate(answers).reshape(len(sequences), num_shuffles).transpose()
+    return by_order
 
 
 def influence(head: Head, sequences: Sequence[Values]) -> list[NDArray[np.float64]]:
@@ -55,18 +63,34 @@ def influence(head: Head, sequences: Sequence[Values]) -> list[NDArray[np.float6
         its standard deviation over all these frames.
     """
     head.eval()
-    device = head.mean.device
-    scale = torch.from_numpy(np.concatenate(sequences).std(axis=0)).to(device)
-    norms = []
+    scale = torch.from_numpy(np.concatenate(sequences).std(axis=0)).to(head.mean.device)
+    norms: list[NDArray[np.float64]] = []
     with torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradient in eval mode
-        for values in sequences:
-            inputs = torch.from_numpy(np.ascontiguousarray(values))[None].to(device)
-            inputs.requires_grad_()
-            winner = head(inputs)[0, -1].max()
-            (gradient,) = torch.autograd.grad(winner, inputs)
-            norm = (gradient[0] * scale).norm(dim=1).flip(0)
-            norms.append(norm.double().cpu().numpy())
+        for values, lengths in _batches(head, sequences):
+            values.requires_grad_()
+            winners = last_step(head(values, lengths), lengths).amax(dim=1)
+            (gradient,) = torch.autograd.grad(winners.sum(), values)  # each row of its own winner
+            by_step = (gradient * scale).norm(dim=2).double().cpu().numpy()
+            norms += [row[:length][::-1] for row, length in zip(by_step, lengths, strict=True)]
     return norms
+
+
+def _batches(head: Head, sequences: Sequence[Values]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Padded values (B, T, D) and lengths (B,), neighbours together, as many as fit."""
+    batch: list[Values] = []
+    for one in sequences:
+        longest = max(len(other) for other in (*batch, one))
+        if batch and longest * (len(batch) + 1) > MOST_STEPS:
+            yield _on_device(head, batch)
+            batch = []
+        batch.append(one)
+    if batch:
+        yield _on_device(head, batch)
+
+
+def _on_device(head: Head, batch: Sequence[Values]) -> tuple[Tensor, Tensor]:
+    values, lengths = pad(batch)
+    return values.to(head.mean.device), lengths.to(head.mean.device)
 
 
 def spread_evenly(sequences: Sequence[Values], most: int = MOST_PROBED) -> list[Values]:

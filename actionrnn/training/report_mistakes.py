@@ -49,7 +49,7 @@ def _with_pictures(clip: ClipResult, frame_folder_fps: float) -> Mistake:
     )
     try:
         frames = read_frames(clip.path, sampling, scale=_thumbnail_size)
-    except VideoError as error:
+    except (VideoError, OSError) as error:
         return Mistake(clip, problem=str(error))
     return Mistake(clip, [_jpeg_uri(picture) for picture in frames.data])
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MOST_SKIPPED_SHOWN = 10
 MOST_GROUPS_SHOWN = 5
+FEW_UNITS = 10
+"""With fewer groups a bootstrap interval is a rough guess."""
 
 
 def render_report(report: Report) -> RenderableType:
@@ -23,7 +25,9 @@ def render_report(report: Report) -> RenderableType:
 
 
 def head_name(report: Report) -> str:
-    """`gru`."""
+    """`gru`; `head` where a search chose for each fold."""
+    if report.trials:
+        return "head"
     return str(report.config.get("head", {}).get("kind", "head"))
 
 
@@ -98,7 +102,7 @@ def interval_note(report: Report) -> str:
     """What the intervals are."""
     if report.num_units < 2:
         return "no 95 % intervals: one group alone says nothing of others"
-    few = " (fewer than 10: a rough guess)" if report.num_units < 10 else ""
+    few = f" (fewer than {FEW_UNITS}: a rough guess)" if report.num_units < FEW_UNITS else ""
     return f"95 % bootstrap intervals over {report.num_units} {report.resampled}{few}"
 
 

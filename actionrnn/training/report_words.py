@@ -5,7 +5,7 @@ from __future__ import annotations
 from actionrnn.training.intervals import Interval
 from actionrnn.training.metrics import PERCENTS_OBSERVED
 from actionrnn.training.report import Report
-from actionrnn.training.report_table import head_name
+from actionrnn.training.report_table import FEW_UNITS, head_name
 from actionrnn.training.scoring import MEAN_POOL
 
 
@@ -29,7 +29,8 @@ def verdict_words(report: Report) -> str:
     if bounds is None:
         return f"The {head} is {abs(gain):.1f} points {better} than a mean over frames."
     between = f"95 % interval {100 * bounds[0]:+.1f} to {100 * bounds[1]:+.1f}"
-    sure = "more than luck" if _excludes_zero(bounds) else "which may be luck"
+    probably = "probably " if report.num_units < FEW_UNITS else ""
+    sure = f"{probably}more than luck" if _excludes_zero(bounds) else "which may be luck"
     than = f"The {head} is {abs(gain):.1f} points {better} than a mean over frames"
     return f"{than} ({between}): {sure}."
 

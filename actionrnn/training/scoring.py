@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from actionrnn import __version__
 from actionrnn.datasets.clips import Clip
 from actionrnn.datasets.sequences import Sequences
+from actionrnn.features.backbone import Backbone
 from actionrnn.progress import progress_bar
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.recognizer import step_scores
@@ -69,6 +70,7 @@ def score_fold(
     head: Head,
     baselines: Mapping[str, Head] | None = None,
     *,
+    head_name: str | None = None,
     probe: bool = True,
     known_videos: Iterable[str] = (),
     known_groups: Iterable[str] = (),
@@ -79,12 +81,14 @@ def score_fold(
         test: the test clips.
         targets: their class indices among the head's classes, (N,).
         baselines: `MEAN_POOL` and `MEAN_POOL_MOTION`, as far as they were trained.
+        head_name: the head's in the report; None: its kind.
         probe: take frames away, shuffle them, and follow the gradient back, too.
         known_videos: the fingerprints of the videos that the model was trained on.
         known_groups: the groups that it was trained on.
     """
     videos, groups = set(known_videos) - {""}, set(known_groups)
-    models = {head.config.kind: head, **(baselines or {})}
+    head_name = head_name or head.config.kind
+    models = {head_name: head, **(baselines or {})}
     answers = {kind: np.empty((len(test), len(steps_observed(1))), np.int64) for kind in models}
     scores = {
         kind: np.empty((len(test), one.num_classes), np.float32) for kind, one in models.items()
@@ -99,7 +103,7 @@ def score_fold(
     seen = tuple(fingerprint in videos for fingerprint in test.fingerprints)
     return Scored(
         name=name,
-        scores=scores[head.config.kind],
+        scores=scores[head_name],
         targets=targets,
         baseline_scores=scores.get(MEAN_POOL),
         motion_baseline_scores=scores.get(MEAN_POOL_MOTION),
@@ -128,7 +132,7 @@ def _probe(
     )
 
 
-def versions() -> dict[str, str]:
+def versions(backbone: Backbone) -> dict[str, str]:
     """What computed the numbers."""
     return {
         "actionrnn": __version__,
@@ -136,4 +140,6 @@ def versions() -> dict[str, str]:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "platform": platform.platform(),
+        "device": str(backbone.device),
+        "backbone's weights": f"sha256 {backbone.weights_sha256}",
     }

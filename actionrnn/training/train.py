@@ -28,7 +28,7 @@ from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.training import parallel
 from actionrnn.training.curve_log import curve_log
 from actionrnn.training.curves import read_curves
-from actionrnn.training.report import Report, make_report, seed_result
+from actionrnn.training.report import Report
 from actionrnn.training.report_page import write_report
 from actionrnn.training.runs import CURVE_FILE, FitSpec, Purpose, resumable, run_fits
 from actionrnn.training.scoring import (
@@ -39,6 +39,7 @@ from actionrnn.training.scoring import (
     versions,
 )
 from actionrnn.training.search import Trial, search_heads
+from actionrnn.training.summary import make_report, seed_result
 
 CONFIG_FILE = "config.yaml"
 EVERY_CLIP = "every clip"
@@ -112,14 +113,16 @@ def train(
                     log=log,
                 )
             heads = {_slot(spec): fit.head for spec, fit in zip(specs, fits, strict=True)}
-            report = _report(folds, heads, sequences, dataset, config, skipped, seconds, trials)
+            report = _report(
+                folds, heads, sequences, dataset, config, skipped, seconds, trials, backbone
+            )
             report = replace(report, curves=read_curves(output / CURVE_FILE))
             model = _model(folds, heads, sequences, dataset, config, report, backbone)
             if parallel.is_first():
                 model.save(output / MODEL_FILE)
-                write_report(report, output)
                 text = yaml.safe_dump(config.to_dict(), sort_keys=False)
                 write_text(output / CONFIG_FILE, text)
+                write_report(report, output)
     return TrainingRun(report, model, output, tuple(folds))
 
 
@@ -226,6 +229,7 @@ def _report(
     skipped: list[dict[str, str]],
     seconds: dict[str, float],
     trials: Sequence[Trial],
+    backbone: Backbone,
 ) -> Report:
     """The first seed's answers, clip by clip, and every seed's accuracy."""
     by_seed = [
@@ -239,7 +243,7 @@ def _report(
         title=describe_split(dataset, config.data, folds, num_skipped=len(skipped)),
         skipped=skipped,
         config=config.to_dict(),
-        versions=versions(),
+        versions=versions(backbone),
         seconds={stage: round(value, 1) for stage, value in seconds.items()},
         seeds=tuple(
             seed_result(seed, scored) for seed, scored in zip(_seeds(config), by_seed, strict=True)
@@ -262,6 +266,7 @@ def _scored(
         test.targets,
         heads[fold.name, "head", seed],
         baselines,
+        head_name="head" if config.train.search else config.head.kind,
         probe=seed == config.train.seed,
         known_videos=sequences.subset(fold.train).fingerprints,
         known_groups=[clip.group for clip in fold.train],

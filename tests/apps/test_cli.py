@@ -28,7 +28,7 @@ MakeBadVideo = Callable[..., Path]
 
 COMMANDS = (
     *("demo", "prepare", "extract", "train", "evaluate", "compare"),
-    *("classify", "info", "backbones"),
+    *("classify", "timeline", "render", "stream", "info", "backbones"),
 )
 
 

@@ -11,8 +11,8 @@ import pytest
 from actionrnn.datasets.clips import Clip
 from actionrnn.errors import ActionrnnError
 from actionrnn.training.compare import compare_runs
-from actionrnn.training.report import make_report
 from actionrnn.training.scoring import Scored
+from actionrnn.training.summary import make_report
 
 
 def write_run(

@@ -118,7 +118,8 @@ def test_a_bad_video_is_left_out_and_reported(
     report = evaluate(run_without_bob, f"data.root={other}")
     assert report.num_clips == 3
     reason = f"{bad}: is empty (0 bytes); copy or download it again"
-    assert report.skipped == [{"key": "red/eve_red", "path": str(bad), "reason": reason}]
+    (skipped,) = report.skipped
+    assert (skipped["key"], skipped["path"], skipped["reason"]) == ("red/eve_red", str(bad), reason)
 
 
 def test_labels_that_the_model_does_not_know_are_named(

@@ -14,8 +14,9 @@ from rich.console import Console
 
 from actionrnn.datasets.clips import Clip
 from actionrnn.errors import ActionrnnError
-from actionrnn.training.report import Report, make_report, read_report
+from actionrnn.training.report import Report, read_report
 from actionrnn.training.scoring import Scored
+from actionrnn.training.summary import make_report
 
 LABELS = ("clap", "jump", "wave")
 

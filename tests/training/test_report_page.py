@@ -17,11 +17,12 @@ from PIL import Image
 
 from actionrnn.datasets.clips import Clip
 from actionrnn.training.metrics import ReliabilityBin
-from actionrnn.training.report import Report, make_report
+from actionrnn.training.report import Report
 from actionrnn.training.report_mistakes import worst_mistakes
 from actionrnn.training.report_page import render_page, write_report
 from actionrnn.training.report_plots import nice_ticks, reliability_chart
 from actionrnn.training.scoring import Scored
+from actionrnn.training.summary import make_report
 from actionrnn.training.train import TrainingRun
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
