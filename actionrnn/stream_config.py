@@ -31,15 +31,15 @@ class StatePolicy:
     The defaults are the best of docs/streaming.md's table.
     """
 
-    kind: StateKind = "restart"
+    kind: StateKind = "forget"
     """keep: the state of the first frame on, for ever; restart: a new state every half
     period, beside the old one, which answers until it is a period old; forget: what was seen
     fades with a half-life."""
-    period_seconds: PositiveFloat = 3.0
+    period_seconds: PositiveFloat = 1.0
     """restart: the oldest state that answers; after the first period none younger than
     half of it does."""
-    half_life_seconds: PositiveFloat = 1.0
-    """forget: the time after which what was seen counts half."""
+    half_life_steps: PositiveFloat = 3.0
+    """forget: the number of steps after which what was seen counts half."""
     reset_at_cuts: bool = False
     """Begin anew where the picture changes at once."""
     cut_threshold: PositiveFloat = 0.5
@@ -50,9 +50,9 @@ class StatePolicy:
 class SegmentRule:
     """How the scores of a timeline become segments with one label each."""
 
-    smooth_seconds: NonNegativeFloat = 1.0
+    smooth_seconds: NonNegativeFloat = 0.5
     """The scores are averaged over so much time around each step; 0: not at all."""
-    min_seconds: NonNegativeFloat = 0.5
+    min_seconds: NonNegativeFloat = 1.0
     """Shorter segments go to their neighbours."""
     threshold: Probability = 0.0
     """Below this score it is nothing."""

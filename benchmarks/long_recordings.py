@@ -38,17 +38,14 @@ POLICIES = {
     "keep, reset at cuts": StatePolicy(kind="keep", reset_at_cuts=True),
     **{
         f"restart, {seconds:g} s": StatePolicy(kind="restart", period_seconds=seconds)
-        for seconds in (0.5, 1, 2, 3, 8)
+        for seconds in (0.5, 1, 3)
     },
-    "restart, 1 s, reset at cuts": StatePolicy(
-        kind="restart", period_seconds=1, reset_at_cuts=True
-    ),
     **{
-        f"forget, half-life {seconds:g} s": StatePolicy(kind="forget", half_life_seconds=seconds)
-        for seconds in (0.08, 0.15, 0.25, 0.35, 0.5, 1, 4)
+        f"forget, half-life {steps} steps": StatePolicy(kind="forget", half_life_steps=steps)
+        for steps in (2, 3, 12)
     },
-    "forget, half-life 0.25 s, reset at cuts": StatePolicy(
-        kind="forget", half_life_seconds=0.25, reset_at_cuts=True
+    "forget, half-life 3 steps, reset at cuts": StatePolicy(
+        kind="forget", half_life_steps=3, reset_at_cuts=True
     ),
 }
 

@@ -2,10 +2,11 @@
 
     python benchmarks/stream.py --json stream.json
 
-Both ways run in one process, in turns, on the same backbone, precision and head; the window's
-frames are kept scaled and cut, so that only the encoding is repeated. The ratio is the window's
-median over ours, so above 1 the stream is faster. The 1080p video is encoded on the spot by the
-ffmpeg command of imageio-ffmpeg; UCF101's clip is taken from $ACTIONRNN_REAL_DATA, if it is there.
+Both ways run in one process, in turns, on the same backbone, precision and head. The window
+scales, cuts and encodes its 16 frames at each answer, or (`kept scaled`) only encodes them. The
+ratio is the window's median over ours, so above 1 the stream is faster. The 1080p video is encoded
+on the spot by the ffmpeg command of imageio-ffmpeg; UCF101's clip is taken from
+$ACTIONRNN_REAL_DATA, if it is there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -59,22 +59,31 @@ class Row:
     rival: str
     ratio: float
     """The rival's median over ours."""
+    cpu_ratio: float
+    """The same of processor time: what is left of the ratio on a busy machine."""
     ours_ms: float
     rival_ms: float
 
 
 class WindowWay:
-    """The usual way to run a clip model on a stream."""
+    """The usual way to run a clip model on a stream: every answer from a window of its own.
 
-    def __init__(self, model: Recognizer) -> None:
+    Args:
+        keeps_squares: scale and cut each frame once only; as a rule all 16 are, each time.
+    """
+
+    def __init__(self, model: Recognizer, *, keeps_squares: bool = False) -> None:
         self._model = model
+        self._keeps_squares = keeps_squares
         self._window: deque[np.ndarray] = deque(maxlen=WINDOW_FRAMES)
 
-    def push(self, square: np.ndarray) -> np.ndarray:
-        self._window.append(square)
+    def push(self, frame: np.ndarray) -> np.ndarray:
         backbone = self._model.backbone
-        views = backbone.preprocessing.views(np.stack(self._window))
-        return step_scores(self._model.head, backbone.encode(views, padded=False))[-1]
+        square = backbone.preprocessing.square
+        self._window.append(square(frame) if self._keeps_squares else frame)
+        squares = self._window if self._keeps_squares else map(square, self._window)
+        views = backbone.preprocessing.views(np.stack(list(squares)))
+        return step_scores(self._model.head, backbone.encode(views))[-1]
 
 
 def make_model(backbone: Backbone, head: HeadConfig, rate_fps: float) -> Recognizer:
@@ -84,36 +93,42 @@ def make_model(backbone: Backbone, head: HeadConfig, rate_fps: float) -> Recogni
     return Recognizer(backbone, trained, tuple(map(str, range(NUM_CLASSES))), config)
 
 
-def timed(job: Callable[[], object]) -> float:
-    begin = time.perf_counter()
+@dataclass(frozen=True)
+class Timing:
+    """Of one call: by the clock, and of all its threads together."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+def timed(job: Callable[[], object], per: float = 1.0) -> Timing:
+    begin, cpu_begin = time.perf_counter(), time.process_time()
     job()
-    return time.perf_counter() - begin
+    cpu_seconds = time.process_time() - cpu_begin
+    return Timing((time.perf_counter() - begin) / per, cpu_seconds / per)
 
 
-def per_step(backbone: Backbone, name: str, repeats: int) -> Row:
-    """A wanted frame, scaled and cut: ours encodes it, the window all 16."""
+def per_step(backbone: Backbone, name: str, repeats: int, *, keeps_squares: bool) -> Row:
+    """A decoded frame of 320 x 240: ours encodes it, the window all 16."""
     model = make_model(backbone, HEADS[name], rate_fps=25)
-    side = backbone.preprocessing.crop
-    shape = (WINDOW_FRAMES + repeats, side, side, 3)
-    squares = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    stream, window = model.stream(), WindowWay(model)
+    frames = np.random.default_rng(0).integers(0, 256, (WINDOW_FRAMES, 240, 320, 3), np.uint8)
+    stream, window = model.stream(), WindowWay(model, keeps_squares=keeps_squares)
     ours, rivals = [], []
-    for number, square in enumerate(squares):
-        height, width = backbone.preprocessing.scaled_size(side, side)
-        top, left = (height - side) // 2, (width - side) // 2
-        frame = np.zeros((height, width, 3), np.uint8)
-        frame[top : top + side, left : left + side] = square
-        seconds = timed(lambda: stream.push(frame, number / 25))  # noqa: B023
-        rival_seconds = timed(lambda: window.push(square))  # noqa: B023
+    for number in range(WINDOW_FRAMES + repeats):
+        frame = frames[number % WINDOW_FRAMES]
+        mine = timed(lambda: stream.push(frame, number / 25))  # noqa: B023
+        theirs = timed(lambda: window.push(frame))  # noqa: B023
         if number >= WINDOW_FRAMES:  # the window is full
-            ours.append(seconds)
-            rivals.append(rival_seconds)
-    return row(f"per step, {name} head, beside a window of {WINDOW_FRAMES}", ours, rivals)
+            ours.append(mine)
+            rivals.append(theirs)
+    kept = ", frames kept scaled" if keeps_squares else ""
+    return row(f"per step, {name} head, beside a window of {WINDOW_FRAMES}{kept}", ours, rivals)
 
 
-def row(case: str, ours: list[float], rivals: list[float]) -> Row:
-    mine, theirs = statistics.median(ours), statistics.median(rivals)
-    return Row(case, "sliding window", theirs / mine, 1000 * mine, 1000 * theirs)
+def row(case: str, ours: list[Timing], rivals: list[Timing]) -> Row:
+    mine, theirs = (statistics.median(t.seconds for t in times) for times in (ours, rivals))
+    cpu, rivals_cpu = (statistics.median(t.cpu_seconds for t in ts) for ts in (ours, rivals))
+    return Row(case, "sliding window", theirs / mine, rivals_cpu / cpu, 1000 * mine, 1000 * theirs)
 
 
 def head_step(name: str, backbone: Backbone, repeats: int) -> str:
@@ -131,8 +146,7 @@ def head_step(name: str, backbone: Backbone, repeats: int) -> str:
 def on_a_file(backbone: Backbone, name: str, path: Path, rate_fps: float, repeats: int) -> Row:
     """Decoding, scaling, encoding and head for the whole file, per second of video."""
     model = make_model(backbone, HEADS["gru"], rate_fps)
-    cut = backbone.preprocessing.square
-    frames = list(follow_frames(path, scale=backbone.preprocessing.scaled_size))
+    frames = list(follow_frames(path))
     seconds = frames[-1].pts_seconds - frames[0].pts_seconds + 1 / 25
     del frames
 
@@ -142,13 +156,13 @@ def on_a_file(backbone: Backbone, name: str, path: Path, rate_fps: float, repeat
 
     def rivals() -> None:
         window, next_tick = WindowWay(model), 0.0
-        for frame in follow_frames(path, scale=backbone.preprocessing.scaled_size):
+        for frame in follow_frames(path):
             if frame.pts_seconds >= next_tick - 1e-4:
-                window.push(cut(frame()))
+                window.push(frame())
                 next_tick += 1 / rate_fps
 
-    mine = [timed(ours) / seconds for _ in range(repeats)]
-    theirs = [timed(rivals) / seconds for _ in range(repeats)]
+    mine = [timed(ours, seconds) for _ in range(repeats)]
+    theirs = [timed(rivals, seconds) for _ in range(repeats)]
     print_latency(model, path, rate_fps)
     case = f"{name}, a second of video with {rate_fps:g} answers, beside a window"
     return row(case, mine, theirs)
@@ -156,7 +170,7 @@ def on_a_file(backbone: Backbone, name: str, path: Path, rate_fps: float, repeat
 
 def print_latency(model: Recognizer, path: Path, rate_fps: float) -> None:
     stream, pushes, answers = model.stream(), [], []
-    for frame in follow_frames(path, scale=model.backbone.preprocessing.scaled_size):
+    for frame in follow_frames(path):
         begin = time.perf_counter()
         scores = stream.push(frame, frame.pts_seconds)
         pushes.append(time.perf_counter() - begin)
@@ -175,7 +189,7 @@ def eight_streams(backbone: Backbone, path: Path) -> str:
     model = make_model(backbone, HEADS["gru"], rate_fps=4)
     batch, count = model.stream_batch(8), 0
     begin = time.perf_counter()
-    followed = [follow_frames(path, scale=backbone.preprocessing.scaled_size) for _ in range(8)]
+    followed = [follow_frames(path) for _ in range(8)]
     for frames in zip(*followed, strict=True):
         scores = batch.push(frames, [frame.pts_seconds for frame in frames])
         count += sum(map(len, scores))
@@ -217,14 +231,20 @@ def print_memory_of(way: str) -> None:
     model = make_model(backbone, HEADS["gru"], rate_fps=25)
     side = backbone.preprocessing.crop
     frame = np.zeros((side, side, 3), np.uint8)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     stream, window = model.stream(), WindowWay(model)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew (Linux)
+    before = _status_kb("VmRSS")
     for number in range(WINDOW_FRAMES + 4):
         if way == "window":
             window.push(frame)
         else:
             stream.push(frame, number / 25)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print((_status_kb("VmHWM") - before) / 1024)
+
+
+def _status_kb(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
 def make_video(folder: Path, size: str, seconds: int) -> Path:
@@ -250,15 +270,21 @@ def main() -> None:
     rows = []
 
     def add(made: Row) -> None:
-        print(f"{made.case:62} {made.ratio:5.1f} x  {made.ours_ms:8.2f}  {made.rival_ms:8.2f} ms")
+        print(
+            f"{made.case:74} {made.ratio:5.1f} x (cpu {made.cpu_ratio:4.1f})  "
+            f"ours {made.ours_ms:8.2f}  window {made.rival_ms:8.2f} ms",
+            flush=True,
+        )
         rows.append(made)
 
     for name in HEADS:
         if arguments.only in "per step":
-            add(per_step(backbone, name, arguments.repeats))
+            for keeps_squares in (False, True):
+                add(per_step(backbone, name, arguments.repeats, keeps_squares=keeps_squares))
             print("  " + head_step(name, backbone, 10 * arguments.repeats))
-    ours, window = memory_mb("stream"), memory_mb("window")
-    print(f"memory beside the model's: stream {ours:.1f} MB, window {window:.1f} MB")
+    if arguments.only in "memory" and Path("/proc/self/clear_refs").exists():
+        ours, window = memory_mb("stream"), memory_mb("window")
+        print(f"peak memory beside the model's: stream {ours:.1f} MB, window {window:.1f} MB")
     with tempfile.TemporaryDirectory() as temporary:
         if arguments.only in "1080p file":
             video = make_video(Path(temporary), "1920x1080", 12)

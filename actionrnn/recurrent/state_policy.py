@@ -28,7 +28,6 @@ class LongState:
     """Of `births` rows; None before the first step."""
     births: list[float] = field(default_factory=list)
     """When each row began, in seconds."""
-    last_seconds: float = 0.0
     colours: NDArray[np.float32] | None = None
     """The last picture's, where cuts are looked for."""
 
@@ -40,13 +39,11 @@ def prepare(
     if policy.reset_at_cuts and _is_cut(state, square, policy.cut_threshold):
         state.rows, state.births = None, []
     if policy.kind == "forget" and state.rows is not None:
-        elapsed = pts_seconds - state.last_seconds
-        state.rows = _faded(state.rows, 0.5 ** (elapsed / policy.half_life_seconds))
+        state.rows = _faded(state.rows, 0.5 ** (1 / policy.half_life_steps))
     half = policy.period_seconds / 2
     newest = state.births[-1] if state.births else None
     if newest is None or (policy.kind == "restart" and pts_seconds - newest >= half):
         _add_row(state, head, pts_seconds)
-    state.last_seconds = pts_seconds
     assert state.rows is not None
     return state.rows
 

@@ -45,7 +45,6 @@ def save_stream(stream: Stream, path: Path) -> None:
         "identity": identity_of(stream),
         "clock": _finite(asdict(memory.picker.state)),
         "births": memory.state.births,
-        "last_seconds": memory.state.last_seconds,
         "held_is_last": held is memory.last,
         "last_repeats": memory.last_repeats,
     }
@@ -125,7 +124,6 @@ def _rebuild(
     state = LongState(
         rows=rows or None,
         births=[float(birth) for birth in described["births"]],
-        last_seconds=float(described["last_seconds"]),
         colours=arrays.get("colours.last"),
     )
     repeats = bool(described["last_repeats"])

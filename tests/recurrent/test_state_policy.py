@@ -87,21 +87,21 @@ def test_what_is_forgotten_no_longer_matters(head: Head, features: torch.Tensor)
         ours, theirs = (run(head, policy, past, times)[0] for past in (features, other))
         return np.abs(ours - theirs).max(axis=1)
 
-    forgetting = gap(StatePolicy(kind="forget", half_life_seconds=0.2))
+    forgetting = gap(StatePolicy(kind="forget", half_life_steps=2))
     assert forgetting[19] > 1e-2
     assert forgetting[-1] < 1e-4
     assert gap(StatePolicy(kind="keep"))[-1] > 1e-2
 
 
 def test_a_very_long_memory_forgets_nothing(head: Head, features: torch.Tensor) -> None:
-    policy = StatePolicy(kind="forget", half_life_seconds=1e9)
+    policy = StatePolicy(kind="forget", half_life_steps=1e9)
     answers, _ = run(head, policy, features, np.arange(60) / 10)
     np.testing.assert_allclose(answers, whole(head, features), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["keep", "restart", "forget"])
 def test_a_cut_begins_anew(head: Head, features: torch.Tensor, kind: str) -> None:
-    policy = StatePolicy(kind=kind, period_seconds=100, half_life_seconds=1e9, reset_at_cuts=True)
+    policy = StatePolicy(kind=kind, period_seconds=100, half_life_steps=1e9, reset_at_cuts=True)
     squares = [BLANK] * 25 + [WHITE] * 35
     answers, births = run(head, policy, features, np.arange(60) / 10, squares)
     expected = np.concatenate([whole(head, features[:25]), whole(head, features[25:])])
