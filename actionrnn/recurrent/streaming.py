@@ -5,7 +5,8 @@ Each frame that the model's sampling wants is encoded once; the recurrent state 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from actionrnn.errors import VideoError
+from actionrnn.features.backbone import own_thread_counts
 from actionrnn.recurrent.heads import State
 from actionrnn.recurrent.state_policy import KEEP, LongState, prepare
 from actionrnn.stream_config import StatePolicy
@@ -193,15 +195,24 @@ def advance(
     picked = [_pick(stream, pictures) for stream, pictures in zip(streams, given, strict=True)]
     features = _encode(streams, picked)
     logits: list[list[torch.Tensor]] = [[] for _ in streams]
-    for step in range(max(map(len, picked))):
-        active = [place for place, steps in enumerate(picked) if step < len(steps)]
-        rows = [_rows_for(streams[place], *picked[place][step]) for place in active]
-        now = [features[place][step] for place in active]
-        for place, row in zip(active, _step(model, streams, active, rows, now), strict=True):
-            logits[place].append(row)
+    with _one_thread():
+        for step in range(max(map(len, picked))):
+            active = [place for place, steps in enumerate(picked) if step < len(steps)]
+            rows = [_rows_for(streams[place], *picked[place][step]) for place in active]
+            now = [features[place][step] for place in active]
+            for place, row in zip(active, _step(model, streams, active, rows, now), strict=True):
+                logits[place].append(row)
     for stream, steps in zip(streams, picked, strict=True):
         stream.pts_seconds = np.array([seconds for _, seconds in steps], np.float64)
     return [_probabilities(rows, len(model.labels)) for rows in logits]
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """For work so small that waking other threads for it takes longer than doing it."""
+    with own_thread_counts():
+        torch.set_num_threads(1)
+        yield
 
 
 def _listed(
@@ -252,21 +263,22 @@ def _encode(
     places: list[
         list[int | None]
     ] = []  # of each step's features among the encoded; None: as before
-    for stream, steps in zip(streams, picked, strict=True):
-        memory, mine = stream._steps, list[int | None]()
-        for picture, _ in steps:
-            repeats = picture is memory.last
-            # in motion, the first repetition is a change: to standing still
-            if repeats and (preprocessing.streams == "appearance" or memory.last_repeats):
-                mine.append(None)
-            else:
-                last, cut = memory.last, preprocessing.square
-                previous = None if last is None else last.square(cut)
-                square = picture.square(cut)
-                mine.append(len(views))
-                views.append(preprocessing.views(square[None], previous))
-            memory.last, memory.last_repeats = picture, repeats
-        places.append(mine)
+    with _one_thread():
+        for stream, steps in zip(streams, picked, strict=True):
+            memory, mine = stream._steps, list[int | None]()
+            for picture, _ in steps:
+                repeats = picture is memory.last
+                # in motion, the first repetition is a change: to standing still
+                if repeats and (preprocessing.streams == "appearance" or memory.last_repeats):
+                    mine.append(None)
+                else:
+                    last, cut = memory.last, preprocessing.square
+                    previous = None if last is None else last.square(cut)
+                    square = picture.square(cut)
+                    mine.append(len(views))
+                    views.append(preprocessing.views(square[None], previous))
+                memory.last, memory.last_repeats = picture, repeats
+            places.append(mine)
     encoded = backbone.encode(np.concatenate(views), padded=False) if views else None
     features = []
     for stream, mine in zip(streams, places, strict=True):
