@@ -149,15 +149,13 @@ class Backbone:
         return features.numpy()
 
     def _encode_now(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        size, left = self.batch_frames, len(frames) % self.batch_frames
-        parts = [frames[start : start + size] for start in range(0, len(frames) - left, size)]
-        rest = frames[len(frames) - left :]
-        if self.converted is not None:  # it has two sizes
-            parts += [rest[place : place + 1] for place in range(left)]
-        elif left:
-            parts.append(rest)
-        values = [self.encode_batch(np.ascontiguousarray(part)) for part in parts]
-        return np.concatenate(values).reshape(-1, self.feature_size)
+        num_full = len(frames) - len(frames) % self.batch_frames
+        rest = np.ascontiguousarray(frames[num_full:])
+        singles = self.converted is not None  # it has two sizes
+        parts = [rest[i : i + 1] for i in range(len(rest))] if singles else [rest]
+        values = [self.encode_batch(part) for part in parts if len(part)]
+        full = self.encode(frames[:num_full]).reshape(-1, self.view_size)
+        return np.concatenate([full, *values]).reshape(-1, self.feature_size)
 
     def enter_lane(self) -> None:
         """Give the calling thread its share of the cores; see `own_thread_counts`."""

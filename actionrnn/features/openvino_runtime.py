@@ -116,8 +116,8 @@ def load_openvino(
 
         def compile_for(num_frames: int) -> Any:
             model.reshape([num_frames, preprocessing.crop, preprocessing.crop, 3])
-            alone = {} if num_frames > 1 else {"NUM_STREAMS": "1"}
-            return core.compile_model(model, "CPU", options | alone)
+            few = {"NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": str(max(1, num_threads // 2))}
+            return core.compile_model(model, "CPU", options | (few if num_frames == 1 else {}))
 
         return OpenVinoNetwork(compile_for)
     except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
