@@ -183,7 +183,6 @@ def provenance_of(backbone: Backbone, sampling: Sampling) -> dict[str, Any]:
         "sampling": asdict(sampling),
         "precision": str(backbone.dtype).removeprefix("torch."),
         "runtime": backbone.runtime,
-        "actionrnn_version": __version__,
     }
 
 

@@ -359,6 +359,5 @@ def _described(path: Path, before: FileState) -> dict[str, Any]:
     return {
         "name": path.name,
         "size_bytes": before.size_bytes,
-        "mtime_ns": before.mtime_ns,
         "sha256": sha256,
     }
