@@ -132,6 +132,13 @@ def ucf101(folder: Path, fetch: bool, archive: Path | None, check_videos: bool) 
 @click.option("--num-frames", type=int, help="So many frames, evenly over each clip.")
 @click.option("--rate-fps", type=float, help="So many frames per second.")
 @click.option("--format", type=click.Choice(["safetensors", "npy"]), default="safetensors")
+@click.option(
+    "--runtime",
+    type=click.Choice(["auto", "torch", "compile", "openvino"]),
+    help="What computes; auto: OpenVINO on a CPU where it is installed, else torch.",
+)
+@click.option("--strict", is_flag=True, help="Stop at the first video that cannot be used.")
+@click.option("--retry-failed", is_flag=True, help="Try videos again that failed before.")
 def extract(
     videos: tuple[str, ...],
     output: str,
@@ -140,20 +147,40 @@ def extract(
     num_frames: int | None,
     rate_fps: float | None,
     format: Any,
+    runtime: str | None,
+    strict: bool,
+    retry_failed: bool,
 ) -> None:
-    """Per-frame features of any videos, one entry each, mirroring the folders."""
+    """Per-frame features of any videos, one entry each, mirroring the folders.
+
+    Run it again to go on: what is there is skipped, and so are videos that failed before, until
+    their file changes.
+    """
     from actionrnn.config import parse_config
     from actionrnn.features.extract import choose_sampling, extract_to_store
 
     sampling = choose_sampling(num_frames, rate_fps)
-    given = {"name": backbone, "weights": weights}
+    given = {"name": backbone, "weights": weights, "runtime": runtime}
     chosen = {key: value for key, value in given.items() if value is not None}
     config = parse_config({"backbone": chosen}, source="extract").backbone
-    done = extract_to_store(videos, output, backbone=config, sampling=sampling, format=format)
+    done = extract_to_store(
+        videos,
+        output,
+        backbone=config,
+        sampling=sampling,
+        format=format,
+        strict=strict,
+        retry_failed=retry_failed,
+    )
+    known = f", {done.num_known_failures} of them before" if done.num_known_failures else ""
     click.echo(
         f"{output}: {done.num_extracted} extracted, {done.num_skipped} were there, "
-        f"{len(done.failures)} failed"
+        f"{len(done.failures)} failed{known}"
     )
+    if done.pace is not None:
+        click.echo(str(done.pace))
+    if known:
+        click.echo("known failures were not tried again; --retry-failed does", err=True)
     for failure in done.failures:
         click.echo(f"failed: {failure['reason']}", err=True)
     sys.exit(1 if done.failures else 0)

@@ -67,10 +67,14 @@ class Pace:
     decoders_waited: float = 0.0
     """Seconds, of all decoders together."""
     lanes_waited: float = 0.0
+    seconds_in_all: float | None = None
+    """None while it goes on."""
 
     @property
     def seconds(self) -> float:
         """Since the start."""
+        if self.seconds_in_all is not None:
+            return self.seconds_in_all
         return time.perf_counter() - self.started
 
     @property
@@ -78,11 +82,20 @@ class Pace:
         """On average so far."""
         return self.num_frames / max(self.seconds, 1e-9)
 
+    @property
     def bound(self) -> str:
         """What bounds the run: the side that waits less."""
-        if self.lanes_waited > self.decoders_waited:
-            return "decoding (the backbone waited for frames)"
-        return "the backbone (decoding waited for it)"
+        return "decoding" if self.lanes_waited > self.decoders_waited else "the backbone"
+
+    def end(self) -> None:
+        """Stop the clock."""
+        self.seconds_in_all = self.seconds
+
+    def __str__(self) -> str:
+        return (
+            f"{self.num_frames} frames in {self.seconds:.1f} s, "
+            f"{self.frames_per_second:.0f} frames/s, bounded by {self.bound}"
+        )
 
 
 class _AbortedError(Exception):
@@ -173,6 +186,7 @@ class Pipeline:
                     yield result
             finally:
                 self._abort.set()
+                self.pace.end()
                 for thread in threads:
                     if thread.ident is not None:
                         thread.join()
