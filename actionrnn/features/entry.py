@@ -54,7 +54,10 @@ class Entry:
 def pack_safetensors(entry: Entry) -> bytes:
     """The entry as one file."""
     metadata = {"actionrnn": json.dumps(_description(entry))}
-    tensors = {"features": entry.values, "pts_seconds": entry.pts_seconds}
+    tensors: dict[str, NDArray[Any]] = {
+        "features": entry.values,
+        "pts_seconds": entry.pts_seconds,
+    }
     return _sealed(save(tensors, metadata))
 
 
@@ -80,9 +83,12 @@ def unpack_safetensors(content: bytes) -> Entry:
     def tensor(name: str) -> NDArray[Any]:
         said = header[name]
         offset = start + said["data_offsets"][0]
-        return np.ndarray(said["shape"], _DTYPES[said["dtype"]], content, offset).copy()
+        array: NDArray[Any] = np.ndarray(said["shape"], _DTYPES[said["dtype"]], content, offset)
+        return array.copy()
 
-    return Entry(described["key"], tensor("features"), tensor("pts_seconds"), _provenance(described))
+    return Entry(
+        described["key"], tensor("features"), tensor("pts_seconds"), _provenance(described)
+    )
 
 
 def unpack_npy(values: bytes, described: bytes) -> Entry:
@@ -129,9 +135,7 @@ def layout_of_npy(read: Callable[[int], bytes], described: bytes) -> Layout:
     if dtype != np.float16:
         raise ValueError(f"its features are {dtype}, not float16")
     description = json.loads(described)
-    return Layout(
-        (num_frames, size), opened.tell(), description["key"], _provenance(description)
-    )
+    return Layout((num_frames, size), opened.tell(), description["key"], _provenance(description))
 
 
 def _safetensors_header(content: bytes) -> tuple[dict[str, Any], int]:

@@ -15,24 +15,21 @@ same bytes. docs/store.md has the layout in full.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from actionrnn import __version__
 from actionrnn.errors import FeatureError
 from actionrnn.features.entry import (
     Entry,
     Format,
-    Layout,
-    layout_of_npy,
-    layout_of_safetensors,
     pack_npy,
     pack_safetensors,
     unpack_npy,
@@ -87,15 +84,11 @@ class FeatureStore:
         """
         store = cls(Path(root), provenance, format)
         manifest = store.root / MANIFEST
-        try:
+        with store._writing(), contextlib.suppress(FileExistsError):  # another was faster
             if manifest.exists() and overwrite and not store._continues(cls.open(root)):
                 cls.open(root)._clear()
             if not manifest.exists():
                 write_text(manifest, store._manifest(), replace=False)
-        except FileExistsError:
-            pass  # another process was faster
-        except OSError as error:
-            raise FeatureError(f"{root}: cannot be written ({error.strerror})") from None
         present = cls.open(root)
         require_same(present.provenance, provenance, str(root))
         if present.format != format:
@@ -158,18 +151,13 @@ class FeatureStore:
                 f"(largest {np.abs(features.values).max():g}); use another backbone or weights"
             )
         entry = Entry(key, values, features.pts_seconds, features.provenance)
-        try:
+        with self._writing():
             if self.format == "npy":
                 array, described = pack_npy(entry)
-                _write(self._description_of(key), described)
+                _write(self.description_of(key), described)
                 _write(self.path_of(key), array)
             else:
                 _write(self.path_of(key), pack_safetensors(entry))
-        except OSError as error:
-            raise FeatureError(
-                f"{self.root}: cannot be written ({error.strerror}); "
-                "what is stored stays, and the same command goes on"
-            ) from None
 
     def read(self, key: str) -> Features:
         """Load the features of one clip, values as float32, and check every byte.
@@ -183,7 +171,7 @@ class FeatureStore:
         try:
             content = file.read_bytes()
             if self.format == "npy":
-                entry = unpack_npy(content, self._description_of(key).read_bytes())
+                entry = unpack_npy(content, self.description_of(key).read_bytes())
             else:
                 entry = unpack_safetensors(content)
             if entry.key != key:
@@ -194,35 +182,11 @@ class FeatureStore:
                 f"{file}: is damaged ({error}); extract again to repair it"
             ) from None
 
-    def layout(self, key: str) -> Layout:
-        """Where an entry's values are, for mapping them into memory; not checked.
-
-        Raises:
-            FeatureError: the entry is missing, or its head is damaged.
-        """
-        file = self.path_of(key)
-        try:
-            with file.open("rb", buffering=0) as opened:
-
-                def read(size_bytes: int) -> bytes:
-                    opened.seek(0)
-                    return opened.read(size_bytes)
-
-                if self.format == "npy":
-                    return layout_of_npy(read, self._description_of(key).read_bytes())
-                return layout_of_safetensors(read)
-        except FileNotFoundError:
-            raise FeatureError(f"{file}: no such entry; run the extraction again") from None
-        except (OSError, TypeError, ValueError, KeyError, AttributeError) as error:
-            raise FeatureError(
-                f"{file}: is damaged ({error}); extract again to repair it"
-            ) from None
-
     def remove(self, key: str) -> None:
         """Delete one entry, if it is there."""
         self.path_of(key).unlink(missing_ok=True)
         if self.format == "npy":
-            self._description_of(key).unlink(missing_ok=True)
+            self.description_of(key).unlink(missing_ok=True)
 
     def presence(self, key: str, source: Path) -> Presence:
         """Whether an entry is there, whole, and of this very source.
@@ -232,23 +196,29 @@ class FeatureStore:
         """
         try:
             provenance = self.read(key).provenance
-        except FeatureError:
+            now = file_state(source)
+        except (FeatureError, OSError):
             return "absent"
         if any(provenance.get(part) != self.provenance.get(part) for part in IDENTITY):
             return "absent"
-        known, now = provenance.get("source", {}), file_state(source)
+        known = provenance.get("source", {})
         if known.get("size_bytes") != now.size_bytes:
             return "changed"
         if max(now.mtime_ns, now.ctime_ns) < self.path_of(key).stat().st_mtime_ns:
             return "whole"
         if known.get("sha256") != file_sha256(source):
             return "changed"
-        self._touch(key)
+        with contextlib.suppress(OSError):  # where nothing can be written: compared every time
+            os.utime(self.path_of(key))
         return "whole"
 
     def path_of(self, key: str) -> Path:
         """The file of one entry."""
         return self.root / f"{key}.{self.format}"
+
+    def description_of(self, key: str) -> Path:
+        """The second file of an entry of the format npy."""
+        return self.root / f"{key}.json"
 
     def expected_keys(self) -> list[str]:
         """Every clip that was ever asked for; it is there, or it failed, or it is missing."""
@@ -261,14 +231,11 @@ class FeatureStore:
         Raises:
             FeatureError: the folder cannot be written.
         """
-        try:
-            with locked(self.root / MANIFEST):
-                before = self.expected_keys()
-                after = sorted({*before, *keys})
-                if after != before:
-                    write_text(self.root / KEYS, json.dumps(after, indent=0) + "\n")
-        except OSError as error:
-            raise FeatureError(f"{self.root}: cannot be written ({error.strerror})") from None
+        with self._writing(), locked(self.root / MANIFEST):
+            before = self.expected_keys()
+            after = sorted({*before, *keys})
+            if after != before:
+                write_text(self.root / KEYS, json.dumps(after, indent=0) + "\n")
 
     def failures(self) -> list[Failure]:
         """The videos that could not be used, sorted by their keys."""
@@ -284,23 +251,14 @@ class FeatureStore:
             FeatureError: the folder cannot be written.
         """
         file = self.root / FAILURES
-        try:
-            with locked(self.root / MANIFEST):
-                before = {failure.get("key", ""): failure for failure in self.failures()}
-                merged = {**before, **news}
-                after = {key: merged[key] for key in sorted(merged) if merged[key] is not None}
-                if after == before:
-                    return
-                if after:
-                    write_text(file, json.dumps(list(after.values()), indent=2) + "\n")
-                else:
-                    file.unlink(missing_ok=True)
-        except OSError as error:
-            raise FeatureError(f"{self.root}: cannot be written ({error.strerror})") from None
-
-    def _description_of(self, key: str) -> Path:
-        """The second file of an entry of the format npy."""
-        return self.root / f"{key}.json"
+        with self._writing(), locked(self.root / MANIFEST):
+            before = {failure.get("key", ""): failure for failure in self.failures()}
+            merged = {**before, **news}
+            after = {key: merged[key] for key in sorted(merged) if merged[key] is not None}
+            if not after:
+                file.unlink(missing_ok=True)
+            elif after != before:
+                write_text(file, json.dumps(list(after.values()), indent=2) + "\n")
 
     def _manifest(self) -> str:
         manifest = {
@@ -323,11 +281,17 @@ class FeatureStore:
         for name in (KEYS, FAILURES, MANIFEST):
             (self.root / name).unlink(missing_ok=True)
 
-    def _touch(self, key: str) -> None:
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
-            os.utime(self.path_of(key))
-        except OSError:
-            pass  # in a folder that cannot be written the content is compared every time
+            yield
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise FeatureError(
+                f"{self.root}: cannot be written ({error.strerror}); what is stored stays, "
+                "and the same command goes on"
+            ) from None
 
 
 def require_same(present: dict[str, Any], wanted: dict[str, Any], where: str) -> None:

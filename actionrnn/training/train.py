@@ -131,8 +131,7 @@ def load_features(
 def default_store(config: Config, provenance: dict[str, Any], output: Path) -> Path:
     """Where features go by default: beside the run, one folder per data set and provenance."""
     root = Path(str(config.data.root)).resolve()
-    compared = {key: value for key, value in provenance.items() if key != "actionrnn_version"}
-    identity = json.dumps([str(root), compared], sort_keys=True)
+    identity = json.dumps([str(root), provenance], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
     backbone = config.backbone.name.replace("/", "-")
     return output.parent / "features" / f"{root.stem}-{backbone}-{digest}"

@@ -274,7 +274,12 @@ def test_a_changed_source_is_extracted_again(
     first = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
     old = first.store.read("run/ido").values
     make_video("videos/run/ido.avi", seed=77)
-    second = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    before = snapshot(tmp_path / "store")
+    reason = r"'run/ido' was computed from \d+ bytes .*, but .*ido\.avi has \d+ bytes .*--overwrite"
+    with pytest.raises(FeatureError, match=reason):
+        extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    assert snapshot(tmp_path / "store") == before
+    second = extract_to_store([videos], tmp_path / "store", overwrite=True, **options)  # type: ignore[arg-type]
     assert (second.num_extracted, second.num_skipped) == (1, 2)
     new = second.store.read("run/ido").values
     assert not np.array_equal(new, old)
@@ -350,7 +355,7 @@ def test_a_source_that_broke_leaves_no_stale_features(
     options = {"backbone": tiny_backbone, "sampling": FOUR}
     extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
     (videos / "run" / "ido.avi").write_text("overwritten by mistake")
-    done = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    done = extract_to_store([videos], tmp_path / "store", overwrite=True, **options)  # type: ignore[arg-type]
     assert [failure["path"] for failure in done.failures] == [str(videos / "run/ido.avi")]
     assert done.store.keys() == ["bend/daria", "run/daria"]
 
@@ -437,7 +442,7 @@ def test_a_folder_of_pictures_is_extracted_like_a_video(
     again = extract_to_store([tmp_path / "frames"], tmp_path / "b", **options)  # type: ignore[arg-type]
     assert (again.num_extracted, again.num_skipped) == (0, 1)
     Image.new("RGB", (64, 48)).save(folder / "frame3.png")
-    again = extract_to_store([tmp_path / "frames"], tmp_path / "b", **options)  # type: ignore[arg-type]
+    again = extract_to_store([tmp_path / "frames"], tmp_path / "b", overwrite=True, **options)  # type: ignore[arg-type]
     assert again.num_extracted == 1
     alone = extract_to_store([folder], tmp_path / "c", **options)  # type: ignore[arg-type]
     assert alone.store.keys() == ["ido"]
