@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actionrnn import __version__
+from actionrnn.apps.store_commands import store
 from actionrnn.errors import ActionrnnError
 
 if TYPE_CHECKING:
@@ -139,6 +140,9 @@ def ucf101(folder: Path, fetch: bool, archive: Path | None, check_videos: bool) 
 )
 @click.option("--strict", is_flag=True, help="Stop at the first video that cannot be used.")
 @click.option("--retry-failed", is_flag=True, help="Try videos again that failed before.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace features of changed videos or of another origin."
+)
 def extract(
     videos: tuple[str, ...],
     output: str,
@@ -150,6 +154,7 @@ def extract(
     runtime: str | None,
     strict: bool,
     retry_failed: bool,
+    overwrite: bool,
 ) -> None:
     """Per-frame features of any videos, one entry each, mirroring the folders.
 
@@ -171,6 +176,7 @@ def extract(
         format=format,
         strict=strict,
         retry_failed=retry_failed,
+        overwrite=overwrite,
     )
     known = f", {done.num_known_failures} of them before" if done.num_known_failures else ""
     click.echo(
@@ -184,6 +190,9 @@ def extract(
     for failure in done.failures:
         click.echo(f"failed: {failure['reason']}", err=True)
     sys.exit(1 if done.failures else 0)
+
+
+main.add_command(store)
 
 
 @main.command()

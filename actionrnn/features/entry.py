@@ -84,7 +84,7 @@ def unpack_safetensors(content: bytes) -> Entry:
         said = header[name]
         offset = start + said["data_offsets"][0]
         array: NDArray[Any] = np.ndarray(said["shape"], _DTYPES[said["dtype"]], content, offset)
-        return array.copy()
+        return np.array(array)
 
     return Entry(
         described["key"], tensor("features"), tensor("pts_seconds"), _provenance(described)

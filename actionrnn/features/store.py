@@ -255,9 +255,11 @@ class FeatureStore:
             before = {failure.get("key", ""): failure for failure in self.failures()}
             merged = {**before, **news}
             after = {key: merged[key] for key in sorted(merged) if merged[key] is not None}
+            if after == before:
+                return
             if not after:
                 file.unlink(missing_ok=True)
-            elif after != before:
+            else:
                 write_text(file, json.dumps(list(after.values()), indent=2) + "\n")
 
     def _manifest(self) -> str:
@@ -289,8 +291,8 @@ class FeatureStore:
             raise
         except OSError as error:
             raise FeatureError(
-                f"{self.root}: cannot be written ({error.strerror}); what is stored stays, "
-                "and the same command goes on"
+                f"{self.root}: cannot be written ({error.strerror}); make room or choose another "
+                "folder; what is stored stays, and the same command goes on"
             ) from None
 
 

@@ -25,7 +25,17 @@ from actionrnn.training.train import TrainingRun, train
 MakeClips = Callable[..., Path]
 MakeBadVideo = Callable[..., Path]
 
-COMMANDS = ("demo", "prepare", "extract", "train", "evaluate", "classify", "info", "backbones")
+COMMANDS = (
+    "demo",
+    "prepare",
+    "extract",
+    "store",
+    "train",
+    "evaluate",
+    "classify",
+    "info",
+    "backbones",
+)
 
 
 def run_command(*args: object) -> Result:
