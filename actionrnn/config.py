@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import yaml
 from pydantic import (
@@ -56,6 +56,26 @@ HeadKind = Literal["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
 Summary = Literal["last", "running_mean", "exponential_mean"]
 
 
+_T = TypeVar("_T")
+
+
+def _with_own_errors(kind: type[_T]) -> type[_T]:
+    """Make the constructor raise ConfigError."""
+    validate = kind.__init__
+
+    @functools.wraps(validate)
+    def init(self: _T, *values: Any, **fields: Any) -> None:
+        try:
+            validate(self, *values, **fields)
+        except ValidationError as error:
+            problem = f"{kind.__name__}.{_first_problem(error)}".replace(".: ", ": ", 1)
+            raise ConfigError(problem) from None
+
+    kind.__init__ = init  # type: ignore[assignment, method-assign]
+    return kind
+
+
+@_with_own_errors
 @dataclass(frozen=True, config=_STRICT_KEYS)
 class Sampling:
     """Which frames of a video are looked at. No field set: every frame."""

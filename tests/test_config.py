@@ -316,3 +316,15 @@ def test_the_first_wrong_value_is_named_with_its_source() -> None:
 
 def test_a_section_can_be_built_directly() -> None:
     assert DataConfig(layout="ucf101", root="videos").split == "holdout"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"num_frames": 0}, r"^Sampling\.num_frames \(0\): "),
+        ({"num_frames": 4, "rate_fps": 2.0}, r"^Sampling: num_frames \(4\) and rate_fps \(2\)"),
+    ],
+)
+def test_an_impossible_sampling_is_our_own_error(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Sampling(**fields)

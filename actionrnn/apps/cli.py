@@ -183,8 +183,8 @@ def extract(
         f"{output}: {done.num_extracted} extracted, {done.num_skipped} were there, "
         f"{len(done.failures)} failed{known}"
     )
-    if done.pace is not None:
-        click.echo(str(done.pace))
+    if done.pace is not None and done.pace.num_frames:
+        click.echo(str(done.pace), err=True)
     if known:
         click.echo("known failures were not tried again; --retry-failed does", err=True)
     for failure in done.failures:

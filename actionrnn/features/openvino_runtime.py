@@ -200,17 +200,30 @@ def _write_cached(file: Path, xml: NDArray[np.uint8], weights: NDArray[np.uint8]
         )
 
 
+def is_whole(file: Path) -> bool:
+    """Whether a cached conversion is there, and as it was written."""
+    return _cached(file) is not None
+
+
 def _read_cached(core: Any, file: Path) -> Any | None:
     """The converted network; None if it is not there, or not as it was written."""
+    from openvino import Tensor as OpenVinoTensor
+
+    cached = _cached(file)
+    if cached is None:
+        return None
+    try:
+        return core.read_model(cached[0].tobytes(), OpenVinoTensor(cached[1]))
+    except RuntimeError:
+        return None
+
+
+def _cached(file: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
     try:
         with safe_open(file, framework="np") as cached:
             xml, weights = cached.get_tensor("xml"), cached.get_tensor("weights")
-            if cached.metadata()["sha256"] != _digest(xml, weights):
-                return None
-        from openvino import Tensor as OpenVinoTensor
-
-        return core.read_model(xml.tobytes(), OpenVinoTensor(weights))
-    except (OSError, KeyError, TypeError, RuntimeError, SafetensorError):
+            return (xml, weights) if cached.metadata()["sha256"] == _digest(xml, weights) else None
+    except (OSError, KeyError, TypeError, SafetensorError):
         return None
 
 

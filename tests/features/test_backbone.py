@@ -67,6 +67,26 @@ def test_any_number_of_frames_gives_as_many_features(bundled: Backbone, count: i
     assert np.isfinite(features).all()
 
 
+@pytest.mark.needs_cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_frames_features_do_not_depend_on_its_batch_on_cuda() -> None:
+    backbone = load_backbone(BackboneConfig(device="cuda"))
+    frames = random_frames(2 * backbone.batch_frames + 3)
+    together = backbone.encode(frames)
+    for place in (0, backbone.batch_frames, 2 * backbone.batch_frames + 2):
+        np.testing.assert_array_equal(
+            backbone.encode(frames[place : place + 1])[0], together[place]
+        )
+
+
+@pytest.mark.parametrize("runtime", ["torch", "auto"])
+def test_encoding_leaves_torchs_thread_count_alone(runtime: Any) -> None:
+    backbone = on_cpu(weights="none", runtime=runtime)
+    before = torch.get_num_threads()
+    backbone.encode(random_frames(2 * backbone.batch_frames))
+    assert torch.get_num_threads() == before
+
+
 @pytest.mark.parametrize("precision", ["float32", "auto"])
 def test_a_frames_features_do_not_depend_on_the_frames_beside_it(
     precision: str, bundled: Backbone, bundled_float32: Backbone
@@ -310,6 +330,7 @@ def test_weights_that_do_not_fit_are_refused_with_the_first_name(
         ("torchvision/resnet17", r"no classification network of torchvision; `actionrnn backbon"),
         ("torchvision/fcn_resnet50", "no classification network of torchvision"),
         ("timm/mobilenetv3_smal", r"no network of timm \(similar names: .*mobilenet"),
+        ("timm/resnet18.bogus", r"has no such weights \(there are: .*resnet18\.a1_in1k"),
         ("timm/zzzzzzzz", r"no network of timm \(similar names: none alike\)"),
     ],
 )
@@ -339,6 +360,35 @@ def test_torchvision_weights_without_a_network_are_told_with_the_remedy(
     assert message.startswith(f"{SMALL_TORCHVISION}: its weights are not on this machine")
     assert "https://download.pytorch.org/" in message
     assert "Name or service not known" in message
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("invalid hash value"), r"cannot be used \(invalid hash value\); delete"),
+        (OSError(28, "No space left on device"), "cannot be fetched .*No space left on device"),
+    ],
+)
+def test_other_failures_of_a_download_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("timm.create_model", fail)
+    with pytest.raises(BackboneError, match=reason):
+        on_cpu(name=SMALL_TIMM)
+
+
+def test_a_programming_error_in_a_library_is_not_called_offline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AttributeError("no such thing")
+
+    monkeypatch.setattr("timm.create_model", fail)
+    with pytest.raises(AttributeError):
+        on_cpu(name=SMALL_TIMM)
 
 
 def test_timm_weights_without_a_network_are_told_with_the_remedy(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from actionrnn.features.preprocess import Preprocessing
 
@@ -41,6 +44,38 @@ def test_no_scaled_frame_is_smaller_than_the_crop() -> None:
 @pytest.mark.parametrize("size", [(320, 240), (240, 320), (10, 1000)])
 def test_squash_shows_the_whole_frame_in_the_crops_size(size: tuple[int, int]) -> None:
     assert SQUASH.scaled_size(*size) == (224, 224)
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("fit", ["crop", "squash"])
+@pytest.mark.parametrize("size", [(180, 144), (320, 240), (97, 301), (256, 256), (1280, 720)])
+def test_the_pixels_are_those_of_pillow(
+    size: tuple[int, int], fit: Any, interpolation: Any
+) -> None:
+    preprocessing = Preprocessing(256, 224, MEAN, STD, fit, interpolation)
+    noise = np.random.default_rng(0).integers(0, 256, (size[1] // 4, size[0] // 4, 3), np.uint8)
+    picture = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
+    scaled = picture.resize(
+        preprocessing.scaled_size(*size), getattr(Image.Resampling, interpolation.upper())
+    )
+    expected = preprocessing.centre(np.asarray(scaled)[None])[0].astype(np.int16)
+    found = preprocessing.square(np.asarray(picture)).astype(np.int16)
+    assert found.shape == (224, 224, 3)
+    assert np.abs(found - expected).max() <= 3
+    assert np.abs(found - expected).mean() < 0.25  # 0.005 but where one side shrinks and one grows
+
+
+def test_a_turned_or_padded_picture_is_scaled_as_its_copy() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (144, 200, 3), np.uint8)
+    view = picture[::-1, 10:190].transpose(1, 0, 2)
+    np.testing.assert_array_equal(CROP.square(view), CROP.square(view.copy()))
+
+
+def test_a_frame_that_is_nothing_but_long_is_refused_when_cutting() -> None:
+    line = np.zeros((2, 4000, 3), np.uint8)
+    with pytest.raises(ValueError, match="4000 x 2 pixels are too long"):
+        CROP.square(line)
+    assert SQUASH.square(line).shape == (224, 224, 3)
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_a_bad_video_is_left_out_and_reported(
     bad.write_bytes(b"")
     report = evaluate(run_without_bob, f"data.root={other}")
     assert report.num_clips == 3
-    reason = f"{bad}: is empty (0 bytes)"
+    reason = f"{bad}: is empty (0 bytes); copy or download it again"
     assert report.skipped == [{"key": "red/eve_red", "path": str(bad), "reason": reason}]
 
 

@@ -210,7 +210,7 @@ def test_a_bad_video_is_left_out_and_reported(
     bad.write_bytes(b"")
     done = train(configure(root, SHORT), tmp_path / "run")
     (skipped,) = json.loads((tmp_path / "run" / "report.json").read_text())["skipped"]
-    reason = f"{bad}: is empty (0 bytes)"
+    reason = f"{bad}: is empty (0 bytes); copy or download it again"
     assert skipped == {"key": "red/cid_red", "path": str(bad), "reason": reason}
     assert done.report.num_clips == 5
     assert [fold.num_clips for fold in done.report.folds] == [2, 2, 1]
