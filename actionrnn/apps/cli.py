@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -143,6 +144,14 @@ def ucf101(folder: Path, fetch: bool, archive: Path | None, check_videos: bool) 
 @click.option(
     "--overwrite", is_flag=True, help="Replace features of changed videos or of another origin."
 )
+@click.option(
+    "--ray",
+    "address",
+    is_flag=False,
+    flag_value="local",
+    metavar="[ADDRESS]",
+    help="Extract on a Ray cluster (auto: this machine's); without ADDRESS on a local one.",
+)
 def extract(
     videos: tuple[str, ...],
     output: str,
@@ -155,6 +164,7 @@ def extract(
     strict: bool,
     retry_failed: bool,
     overwrite: bool,
+    address: str | None,
 ) -> None:
     """Per-frame features of any videos, one entry each, mirroring the folders.
 
@@ -168,7 +178,12 @@ def extract(
     given = {"name": backbone, "weights": weights, "runtime": runtime}
     chosen = {key: value for key, value in given.items() if value is not None}
     config = parse_config({"backbone": chosen}, source="extract").backbone
-    done = extract_to_store(
+    run = extract_to_store
+    if address is not None:
+        from actionrnn.features.cluster import extract_on_cluster
+
+        run = functools.partial(extract_on_cluster, address=address)
+    done = run(
         videos,
         output,
         backbone=config,

@@ -15,10 +15,10 @@ from typing import Any
 from actionrnn.config import BackboneConfig, Config, Sampling, parse_config
 from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.backbone import Backbone, load_backbone
+from actionrnn.features.decoding import Source as Source
 from actionrnn.features.entry import Format
 from actionrnn.features.ledger import Ledger, bytes_now, stored_bytes
 from actionrnn.features.pipeline import Pace, Pipeline
-from actionrnn.features.pipeline import Source as Source
 from actionrnn.features.store import Failure, FeatureStore
 from actionrnn.features.types import Features
 from actionrnn.files import remove_leftovers
@@ -136,14 +136,8 @@ def extract_missing(
         FeatureError: the store cannot be written; not `overwrite`, and a source changed.
         VideoError: strict, and a video cannot be used.
     """
-    remove_leftovers(store.root)
-    store.expect(source.key for source in sources)
-    ledger = Ledger(store, sources)
-    missing = find_missing(sources, store, overwrite=overwrite)
-    known = [] if retry_failed else [source for source in missing if ledger.knows(source)]
-    if strict and known:
-        raise VideoError(ledger.reason(known[0]))
-    to_do = [source for source in missing if source not in known]
+    todo = plan(sources, store, strict=strict, retry_failed=retry_failed, overwrite=overwrite)
+    ledger, to_do = todo.ledger, todo.sources
     pace: Pace | None = None
     with contextlib.ExitStack() as stack:
         stack.enter_context(ledger)
@@ -167,14 +161,57 @@ def extract_missing(
         pace = pipeline.pace if to_do else None
     if stop.is_set():
         raise KeyboardInterrupt
-    return Extraction(
-        store,
-        num_extracted=len(missing) - len(ledger.failures()),
-        num_skipped=len(sources) - len(missing),
-        failures=ledger.failures(),
-        num_known_failures=len(known),
-        pace=pace,
-    )
+    return todo.extraction(pace)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an extraction has to do."""
+
+    store: FeatureStore
+    ledger: Ledger
+    sources: list[Source]
+    """Those to extract."""
+    num_missing: int
+    """With the known failures, which are not tried again."""
+    num_whole: int
+
+    def extraction(self, pace: Pace | None = None) -> Extraction:
+        """What was done, once it is."""
+        failures = self.ledger.failures()
+        return Extraction(
+            self.store,
+            num_extracted=self.num_missing - len(failures),
+            num_skipped=self.num_whole,
+            failures=failures,
+            num_known_failures=self.num_missing - len(self.sources),
+            pace=pace,
+        )
+
+
+def plan(
+    sources: Sequence[Source],
+    store: FeatureStore,
+    *,
+    strict: bool,
+    retry_failed: bool,
+    overwrite: bool,
+) -> Plan:
+    """Clean up behind killed processes, note what is wanted, and see what of it is missing.
+
+    Raises:
+        FeatureError: the store cannot be written; not `overwrite`, and a source changed.
+        VideoError: strict, and a video failed before.
+    """
+    remove_leftovers(store.root)
+    store.expect(source.key for source in sources)
+    ledger = Ledger(store, sources)
+    missing = find_missing(sources, store, overwrite=overwrite)
+    known = [] if retry_failed else [source for source in missing if ledger.knows(source)]
+    if strict and known:
+        raise VideoError(ledger.reason(known[0]))
+    to_do = [source for source in missing if source not in known]
+    return Plan(store, ledger, to_do, len(missing), len(sources) - len(missing))
 
 
 def find_missing(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from actionrnn import __version__
 from actionrnn.errors import FeatureError, VideoError
-from actionrnn.features.pipeline import Source
+from actionrnn.features.decoding import Source
 from actionrnn.features.store import Failure, FeatureStore
 from actionrnn.files import file_sha256, file_state
 
