@@ -12,26 +12,102 @@ from pathlib import Path
 
 MODEL_FILE = "model.safetensors"
 """The model in the folder of a run."""
+LEFTOVERS = ".*.tmp"
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it when the block ends without error."""
+def atomic_path(path: Path, *, replace: bool = True) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it when the block ends without error.
+
+    Raises:
+        FileExistsError: not `replace`, and `path` is there at the end.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
+    handle, temporary = _locked_temporary(path)
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        if replace:
+            temporary.replace(path)
+        else:
+            _rename_to_new(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    with atomic_path(path) as temporary:
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files of killed processes; those of living ones are locked."""
+    for file in folder.rglob(LEFTOVERS):
+        with contextlib.suppress(OSError):
+            handle = os.open(file, os.O_RDWR)
+            try:
+                if _lock(handle, wait=False):
+                    file.unlink()
+            finally:
+                os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes that do the same out while the block runs; `path` is a file."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        _lock(handle, wait=True)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _locked_temporary(path: Path) -> tuple[int | None, Path]:
+    """A new file beside `path` that `remove_leftovers` leaves alone while it is open."""
+    while True:
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem[:40]}.", suffix=".tmp"
+        )
+        if not _lock(handle, wait=True):
+            os.close(handle)
+            return None, Path(name)
+        if os.fstat(handle).st_nlink:  # nobody took it for a leftover before it was locked
+            return handle, Path(name)
+        os.close(handle)
+
+
+def _rename_to_new(temporary: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(temporary)  # of two processes one succeeds
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if path.exists():
+            raise FileExistsError(path) from None
+        temporary.replace(path)
+
+
+def _lock(handle: int, *, wait: bool) -> bool:
+    """Lock an open file until it is closed; whether that worked.
+
+    A file system without locks keeps nobody out, and then nothing counts as a leftover.
+    """
+    try:
+        import fcntl  # not on Windows
+    except ImportError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True
+
+
+def write_text(path: Path, text: str, *, replace: bool = True) -> None:
+    """Write a text file whole or not at all.
+
+    Raises:
+        FileExistsError: not `replace`, and it is there.
+    """
+    with atomic_path(path, replace=replace) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -41,6 +117,9 @@ class FileState:
 
     size_bytes: int
     mtime_ns: int
+    """When its content changed, as it says itself."""
+    ctime_ns: int
+    """When it was last written, renamed or made to look older, as the system says."""
 
 
 def file_state(path: Path) -> FileState:
@@ -49,6 +128,7 @@ def file_state(path: Path) -> FileState:
     return FileState(
         size_bytes=sum(stat.st_size for stat in stats),
         mtime_ns=max((stat.st_mtime_ns for stat in stats), default=0),
+        ctime_ns=max((stat.st_ctime_ns for stat in stats), default=0),
     )
 
 

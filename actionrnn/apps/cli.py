@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -14,6 +15,7 @@ import click
 from actionrnn import __version__
 from actionrnn.apps import stream_commands
 from actionrnn.apps.classify_command import classify
+from actionrnn.apps.store_commands import store
 from actionrnn.errors import ActionrnnError
 
 INTERRUPTED = 130
@@ -145,6 +147,17 @@ def ucf101(folder: Path, fetch: bool, archive: Path | None, check_videos: bool) 
 )
 @click.option("--strict", is_flag=True, help="Stop at the first video that cannot be used.")
 @click.option("--retry-failed", is_flag=True, help="Try videos again that failed before.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace features of changed videos or of another origin."
+)
+@click.option(
+    "--ray",
+    "address",
+    is_flag=False,
+    flag_value="local",
+    metavar="[ADDRESS]",
+    help="Extract on a Ray cluster (auto: this machine's); without ADDRESS on a local one.",
+)
 def extract(
     videos: tuple[str, ...],
     output: str,
@@ -156,6 +169,8 @@ def extract(
     runtime: str | None,
     strict: bool,
     retry_failed: bool,
+    overwrite: bool,
+    address: str | None,
 ) -> None:
     """Per-frame features of any videos, one entry each, mirroring the folders.
 
@@ -169,7 +184,12 @@ def extract(
     given = {"name": backbone, "weights": weights, "runtime": runtime}
     chosen = {key: value for key, value in given.items() if value is not None}
     config = parse_config({"backbone": chosen}, source="extract").backbone
-    done = extract_to_store(
+    run = extract_to_store
+    if address is not None:
+        from actionrnn.features.cluster import extract_on_cluster
+
+        run = functools.partial(extract_on_cluster, address=address)
+    done = run(
         videos,
         output,
         backbone=config,
@@ -177,6 +197,7 @@ def extract(
         format=format,
         strict=strict,
         retry_failed=retry_failed,
+        overwrite=overwrite,
     )
     known = f", {done.num_known_failures} of them before" if done.num_known_failures else ""
     click.echo(
@@ -190,6 +211,9 @@ def extract(
     for failure in done.failures:
         click.echo(f"failed: {failure['reason']}", err=True)
     sys.exit(1 if done.failures else 0)
+
+
+main.add_command(store)
 
 
 @main.command()

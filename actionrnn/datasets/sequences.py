@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,16 +13,17 @@ from torch import Tensor
 
 from actionrnn.datasets.clips import Clip
 from actionrnn.errors import FeatureError
+from actionrnn.features.mapped import map_entries
 from actionrnn.features.store import FeatureStore
 
 
 @dataclass(frozen=True)
 class Sequences:
-    """The features of some clips, in memory, with their class indices."""
+    """The features of some clips, with their class indices."""
 
     clips: tuple[Clip, ...]
-    values: tuple[NDArray[np.float32], ...]
-    """Per clip (T, D), T its own."""
+    values: Sequence[NDArray[np.float32]]
+    """Per clip (T, D), T its own; those of a store are mapped, and converted when they are used."""
     targets: NDArray[np.int64]
     """Per clip, the index of its label."""
     fingerprints: tuple[str, ...]
@@ -36,7 +38,7 @@ class Sequences:
         chosen = [place[clip.key] for clip in clips if clip.key in place]
         return Sequences(
             tuple(self.clips[index] for index in chosen),
-            tuple(self.values[index] for index in chosen),
+            _Converted(self.values, chosen),
             self.targets[chosen],
             tuple(self.fingerprints[index] for index in chosen),
         )
@@ -69,21 +71,34 @@ def load_sequences(store: FeatureStore, clips: Sequence[Clip], labels: Sequence[
     """Read the features of clips from a store.
 
     Raises:
-        FeatureError: an entry is missing, damaged, empty or not finite.
+        FeatureError: an entry is missing, empty, or its head is damaged. The values behind it
+            are checked where they are written, and by `extract_missing`.
     """
     index_of = {label: index for index, label in enumerate(labels)}
-    values, fingerprints = [], []
-    for clip in clips:
-        features = store.read(clip.key)
-        if len(features) == 0 or not np.isfinite(features.values).all():
+    layouts, values = map_entries(store, [clip.key for clip in clips])
+    for clip, layout in zip(clips, layouts, strict=True):
+        if layout.shape[0] == 0:
             raise FeatureError(
-                f"{store.path_of(clip.key)}: has no frames or values that are not finite; "
-                "delete it and extract again"
+                f"{store.path_of(clip.key)}: has no frames; delete it and extract again"
             )
-        values.append(features.values)
-        fingerprints.append(str(features.provenance.get("source", {}).get("sha256", ""))[:12])
+    sources = [layout.provenance.get("source", {}) for layout in layouts]
+    fingerprints = tuple(str(source.get("sha256", ""))[:12] for source in sources)
     targets = np.array([index_of[clip.label] for clip in clips], np.int64)
-    return Sequences(tuple(clips), tuple(values), targets, tuple(fingerprints))
+    return Sequences(tuple(clips), _Converted(values, range(len(values))), targets, fingerprints)
+
+
+class _Converted(Sequence[NDArray[np.float32]]):
+    """Some of other sequences in single precision, one at a time."""
+
+    def __init__(self, values: Sequence[NDArray[Any]], chosen: Sequence[int]) -> None:
+        self._values, self._chosen = values, chosen
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, index: Any) -> Any:
+        # torch converts ten times faster than numpy
+        return torch.from_numpy(self._values[self._chosen[index]]).float().numpy()
 
 
 def pad(sequences: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:

@@ -12,15 +12,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from actionrnn import __version__
 from actionrnn.config import BackboneConfig, Config, Sampling, parse_config
 from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.backbone import Backbone, load_backbone
+from actionrnn.features.decoding import Source as Source
+from actionrnn.features.entry import Format
+from actionrnn.features.ledger import Ledger, bytes_now, stored_bytes
 from actionrnn.features.pipeline import Pace, Pipeline
-from actionrnn.features.pipeline import Source as Source
-from actionrnn.features.store import FeatureStore, Format
+from actionrnn.features.store import Failure, FeatureStore
 from actionrnn.features.types import Features
-from actionrnn.files import file_state
+from actionrnn.files import remove_leftovers
 from actionrnn.progress import progress_bar
 from actionrnn.video.reading import find_videos
 
@@ -33,7 +34,7 @@ class Extraction:
     num_extracted: int
     num_skipped: int
     """Entries that were there already, whole and of the same source."""
-    failures: list[dict[str, str]]
+    failures: list[Failure]
     """`key`, `path` and `reason` of each video that could not be used."""
     num_known_failures: int = 0
     """Those among the failures that failed before, and were not tried again."""
@@ -82,6 +83,7 @@ def extract_to_store(
     format: Format = "safetensors",
     strict: bool = False,
     retry_failed: bool = False,
+    overwrite: bool = False,
 ) -> Extraction:
     """Features of videos and folders of videos, one entry each, mirroring the folders.
 
@@ -91,18 +93,27 @@ def extract_to_store(
     Args:
         strict: stop at the first video that cannot be used.
         retry_failed: try known failures again.
+        overwrite: replace features of another origin and those of videos that changed.
 
     Raises:
         VideoError: no input holds a video; strict: the first video that cannot be used.
-        FeatureError: the store holds other features, or cannot be written.
+        FeatureError: the store holds other features, or those of videos that changed since;
+            it cannot be written.
         BackboneError: the backbone or its weights are not here.
     """
     sources = find_sources(inputs)
     loaded = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
     sampling = sampling or Config().sampling
-    store = FeatureStore.create(output, provenance_of(loaded, sampling), format)
+    provenance = provenance_of(loaded, sampling)
+    store = FeatureStore.create(output, provenance, format, overwrite=overwrite)
     return extract_missing(
-        sources, store, loaded, sampling, strict=strict, retry_failed=retry_failed
+        sources,
+        store,
+        loaded,
+        sampling,
+        strict=strict,
+        retry_failed=retry_failed,
+        overwrite=overwrite,
     )
 
 
@@ -114,6 +125,7 @@ def extract_missing(
     *,
     strict: bool = False,
     retry_failed: bool = False,
+    overwrite: bool = True,
 ) -> Extraction:
     """Compute the entries of a store that are missing, damaged or of a changed source.
 
@@ -121,19 +133,11 @@ def extract_missing(
     stops at once.
 
     Raises:
-        FeatureError: the store cannot be written.
+        FeatureError: the store cannot be written; not `overwrite`, and a source changed.
         VideoError: strict, and a video cannot be used.
     """
-    ledger = _Ledger(store, sources)
-    missing = [
-        source
-        for source in sources
-        if not (source.path.exists() and store.holds(source.key, source.path))
-    ]
-    known = [] if retry_failed else [source for source in missing if ledger.knows(source)]
-    if strict and known:
-        raise VideoError(ledger.reason(known[0]))
-    to_do = [source for source in missing if source not in known]
+    todo = plan(sources, store, strict=strict, retry_failed=retry_failed, overwrite=overwrite)
+    ledger, to_do = todo.ledger, todo.sources
     pace: Pace | None = None
     with contextlib.ExitStack() as stack:
         stack.enter_context(ledger)
@@ -157,14 +161,81 @@ def extract_missing(
         pace = pipeline.pace if to_do else None
     if stop.is_set():
         raise KeyboardInterrupt
-    return Extraction(
-        store,
-        num_extracted=len(missing) - len(ledger.failures()),
-        num_skipped=len(sources) - len(missing),
-        failures=ledger.failures(),
-        num_known_failures=len(known),
-        pace=pace,
-    )
+    return todo.extraction(pace)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an extraction has to do."""
+
+    store: FeatureStore
+    ledger: Ledger
+    sources: list[Source]
+    """Those to extract."""
+    num_missing: int
+    """With the known failures, which are not tried again."""
+    num_whole: int
+
+    def extraction(self, pace: Pace | None = None) -> Extraction:
+        """What was done, once it is."""
+        failures = self.ledger.failures()
+        return Extraction(
+            self.store,
+            num_extracted=self.num_missing - len(failures),
+            num_skipped=self.num_whole,
+            failures=failures,
+            num_known_failures=self.num_missing - len(self.sources),
+            pace=pace,
+        )
+
+
+def plan(
+    sources: Sequence[Source],
+    store: FeatureStore,
+    *,
+    strict: bool,
+    retry_failed: bool,
+    overwrite: bool,
+) -> Plan:
+    """Clean up behind killed processes, note what is wanted, and see what of it is missing.
+
+    Raises:
+        FeatureError: the store cannot be written; not `overwrite`, and a source changed.
+        VideoError: strict, and a video failed before.
+    """
+    remove_leftovers(store.root)
+    store.expect(source.key for source in sources)
+    ledger = Ledger(store, sources)
+    missing = find_missing(sources, store, overwrite=overwrite)
+    known = [] if retry_failed else [source for source in missing if ledger.knows(source)]
+    if strict and known:
+        raise VideoError(ledger.reason(known[0]))
+    to_do = [source for source in missing if source not in known]
+    return Plan(store, ledger, to_do, len(missing), len(sources) - len(missing))
+
+
+def find_missing(
+    sources: Sequence[Source], store: FeatureStore, *, overwrite: bool
+) -> list[Source]:
+    """The sources whose entries are missing, damaged or, if `overwrite`, of other bytes.
+
+    Raises:
+        FeatureError: not `overwrite`, and a source changed.
+    """
+    missing = []
+    with progress_bar("checking the store", len(sources)) as advance:
+        for source in sources:
+            presence = store.presence(source.key, source.path)
+            if presence == "changed" and not overwrite:
+                raise FeatureError(
+                    f"{store.root}: the entry {source.key!r} was computed from "
+                    f"{stored_bytes(store, source)}, but {source.path} has {bytes_now(source)}; "
+                    "add --overwrite to extract changed videos anew, or choose another folder"
+                )
+            if presence != "whole":
+                missing.append(source)
+            advance()
+    return missing
 
 
 def encode_videos(
@@ -183,7 +254,6 @@ def provenance_of(backbone: Backbone, sampling: Sampling) -> dict[str, Any]:
         "sampling": asdict(sampling),
         "precision": str(backbone.dtype).removeprefix("torch."),
         "runtime": backbone.runtime,
-        "actionrnn_version": __version__,
     }
 
 
@@ -236,52 +306,6 @@ def find_sources(inputs: Sequence[str | Path]) -> list[Source]:
     return [*sources.values(), *problems]
 
 
-class _Ledger:
-    """The failures of a store: those of earlier runs, and what becomes of them now."""
-
-    def __init__(self, store: FeatureStore, sources: Sequence[Source]) -> None:
-        self._store = store
-        self._order = {source.key: place for place, source in enumerate(sources)}
-        self._failures = {failure.get("key", ""): failure for failure in store.failures()}
-        self._before = dict(self._failures)
-
-    def knows(self, source: Source) -> bool:
-        """Whether it failed before, and its file is as it was."""
-        state = self._failures.get(source.key, {}).get("state")
-        return bool(state) and state == _state(source)
-
-    def reason(self, source: Source) -> str:
-        """Why it failed."""
-        return self._failures[source.key]["reason"]
-
-    def add(self, source: Source, error: VideoError) -> None:
-        """It failed now."""
-        self._failures[source.key] = {
-            "key": source.key,
-            "path": str(source.path),
-            "reason": str(error),
-            "state": _state(source),
-        }
-
-    def clear(self, source: Source) -> None:
-        """It works now."""
-        self._failures.pop(source.key, None)
-
-    def failures(self) -> list[dict[str, str]]:
-        """Those of this run's sources, in their order."""
-        own = [failure for key, failure in self._failures.items() if key in self._order]
-        return sorted(own, key=lambda failure: self._order[failure["key"]])
-
-    def __enter__(self) -> _Ledger:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Bring the store's list up to date, unless the store itself is what failed."""
-        if self._failures != self._before and not isinstance(error, FeatureError):
-            others = [f for key, f in self._failures.items() if key not in self._order]
-            self._store.write_failures(others + self.failures())
-
-
 def _existing(path: Path) -> Path:
     if not path.exists():
         raise VideoError(f"{path}: no such file or folder; check the path")
@@ -293,16 +317,7 @@ def _stem(path: Path, base: Path) -> str:
     return path.relative_to(base).with_suffix("").as_posix()
 
 
-def _state(source: Source) -> str:
-    """What changes when a file does, or the code that could not read it; empty: not known."""
-    try:
-        state = file_state(source.path)
-    except OSError:
-        return ""
-    return f"{state.size_bytes} bytes, {state.mtime_ns} ns, actionrnn {__version__}"
-
-
-def _note(pace: Pace, ledger: _Ledger) -> str:
+def _note(pace: Pace, ledger: Ledger) -> str:
     num_failed = len(ledger.failures())
     failed = f", {num_failed} failed" if num_failed else ""
     return f"{pace.frames_per_second:.0f} frames/s{failed}"

@@ -13,8 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,10 +23,9 @@ from numpy.typing import NDArray
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import BackboneError, VideoError
 from actionrnn.features.backbone import Backbone, num_cores, own_thread_counts
+from actionrnn.features.decoding import Decode, Source, decode_here
 from actionrnn.features.neighbours import Neighbours
 from actionrnn.features.types import Features
-from actionrnn.files import FileState, file_sha256, file_state
-from actionrnn.video.reading import visit_frames
 
 MOST_DECODERS = 32
 
@@ -40,25 +38,6 @@ _T = TypeVar("_T")
 
 Places = tuple[slice, slice]
 """Rows (frames) and columns (a view's features) of the values (T, D)."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A video, or a part of one, and the name of its entry in a store."""
-
-    key: str
-    path: Path
-    start_seconds: float | None = None
-    end_seconds: float | None = None
-    """The part that is the clip; None: from the first frame, to the last."""
-    problem: str = ""
-    """Why it cannot be used, if that is known already."""
-
-    def sampling(self, sampling: Sampling) -> Sampling:
-        """Where to look in the video: in the clip's part, if it is only a part."""
-        if self.start_seconds is None and self.end_seconds is None:
-            return sampling
-        return replace(sampling, start_seconds=self.start_seconds, end_seconds=self.end_seconds)
 
 
 @dataclass
@@ -148,7 +127,10 @@ class Pipeline:
         sampling: Sampling,
         provenance: dict[str, Any],
         stop: threading.Event | None = None,
+        decode: Decode | None = None,
+        num_decoders: int | None = None,
     ) -> None:
+        self.decode = decode or decode_here
         self.backbone = backbone
         self.sampling = sampling
         self.provenance = provenance
@@ -158,7 +140,8 @@ class Pipeline:
         self._lock = threading.Lock()  # of the decoders: one may hold it while it waits
         self._lanes_lock = threading.Lock()
         self._sources = iter(sources)
-        self._num_decoders = min(MOST_DECODERS, num_cores(), max(1, len(sources)))
+        at_once = num_decoders or min(MOST_DECODERS, num_cores())
+        self._num_decoders = min(at_once, max(1, len(sources)))
         self.threads_a_video = 0 if len(sources) == 1 else 1
         self._decoders_left = self._num_decoders
         self._batch: _Batch | None = None
@@ -314,10 +297,14 @@ class _Video:
         try:
             if source.problem:
                 raise VideoError(source.problem)
-            state = _state_of(source.path)
             sampling = source.sampling(pipeline.sampling)
-            visit_frames(source.path, sampling, self, num_threads=pipeline.threads_a_video)
-            self._described = _described(source.path, state)
+            self._described = pipeline.decode(
+                source.path,
+                sampling,
+                self,
+                pipeline.backbone.preprocessing,
+                pipeline.threads_a_video,
+            )
         except VideoError as error:
             pipeline.finish(source, error)
             return
@@ -338,15 +325,9 @@ class _Video:
         self._sheet = _Sheet(pts_seconds, np.empty(shape, np.float32))
         self._order = Neighbours()
 
-    def add(self, places: slice, picture: NDArray[np.uint8]) -> None:
-        """A frame (H, W, 3), and its places among the T."""
+    def add(self, places: slice, square: NDArray[np.uint8]) -> None:
+        """A frame (crop, crop, 3), and its places among the T."""
         assert self._sheet is not None
-        try:
-            square = self._pipeline.backbone.preprocessing.square(picture)
-        except ValueError as error:
-            raise VideoError(
-                f"{self._source.path}: {error}; use fit squash, or leave it out"
-            ) from None
         if self._pipeline.backbone.preprocessing.streams == "appearance":
             self._see(places, square)
             return
@@ -370,31 +351,3 @@ class _Video:
         """Everything came: give the features to the caller."""
         provenance = {**self._pipeline.provenance, "source": self._described}
         self._pipeline.finish(self._source, Features(sheet.values, sheet.times, provenance))
-
-
-def _state_of(path: Path) -> FileState:
-    try:
-        return file_state(path)
-    except FileNotFoundError:
-        raise VideoError(f"{path}: no such file or folder; check the path") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise VideoError(
-            f"{path}: cannot be read ({reason}); check the path and the permissions"
-        ) from None
-
-
-def _described(path: Path, before: FileState) -> dict[str, Any]:
-    """The source as it is stored with the features; it must be what was decoded."""
-    try:
-        sha256 = file_sha256(path)
-    except OSError as error:
-        raise VideoError(f"{path}: vanished while it was read ({error.strerror})") from None
-    if _state_of(path) != before:
-        raise VideoError(f"{path}: changed while it was read; extract it again")
-    return {
-        "name": path.name,
-        "size_bytes": before.size_bytes,
-        "mtime_ns": before.mtime_ns,
-        "sha256": sha256,
-    }

@@ -165,8 +165,7 @@ def default_store(config: Config, provenance: dict[str, Any], output: Path) -> P
     Where another run beside this one has the very same, they are shared.
     """
     root = Path(str(config.data.root)).resolve()
-    compared = {key: value for key, value in provenance.items() if key != "actionrnn_version"}
-    identity = json.dumps([str(root), compared], sort_keys=True)
+    identity = json.dumps([str(root), provenance], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
     backbone = config.backbone.name.replace("/", "-")
     own = output / "features" / f"{root.stem}-{backbone}-{digest}"

@@ -27,7 +27,7 @@ MakeClips = Callable[..., Path]
 MakeBadVideo = Callable[..., Path]
 
 COMMANDS = (
-    *("demo", "prepare", "extract", "train", "evaluate", "compare"),
+    *("demo", "prepare", "extract", "store", "train", "evaluate", "compare"),
     *("classify", "timeline", "render", "stream", "info", "backbones"),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,9 +93,18 @@ def test_an_entry_without_frames_is_refused(store: FeatureStore) -> None:
         load_sequences(store, CLIPS, LABELS)
 
 
-def test_an_entry_that_is_not_finite_is_refused(tmp_path: Path) -> None:
-    store = FeatureStore.create(tmp_path / "store", {}, "npy")
-    store.write("run/1", Features(np.ones((2, 4), np.float32), np.arange(2.0)))
-    np.save(store.path_of("run/1"), np.full((2, 4), np.nan, np.float16))
-    with pytest.raises(FeatureError, match=r"run/1\.npy: .*not finite"):
-        load_sequences(store, [make_clip("run/1")], LABELS)
+@pytest.mark.parametrize("format", ["safetensors", "npy"])
+def test_values_come_from_the_files_when_they_are_used(tmp_path: Path, format: Any) -> None:
+    store = FeatureStore.create(tmp_path / "store", {}, format)
+    for key in LENGTHS:
+        store.write(key, Features(np.ones((2, 4), np.float32), np.arange(2.0)))
+    sequences = load_sequences(store, CLIPS, LABELS).subset(CLIPS[1:]).subset(CLIPS[2:])
+    store.path_of("run/2").write_bytes(store.path_of("run/2").read_bytes()[:-70])
+    with pytest.raises(FeatureError, match="is damaged"):
+        sequences.batch([0])
+
+
+def test_a_damaged_head_is_refused(store: FeatureStore) -> None:
+    store.path_of("run/1").write_bytes(bytes(2000))
+    with pytest.raises(FeatureError, match=r"run/1\.safetensors: is damaged"):
+        load_sequences(store, CLIPS, LABELS)

@@ -19,7 +19,7 @@ from PIL import Image
 import actionrnn
 from actionrnn.config import Sampling
 from actionrnn.errors import BackboneError, ConfigError, FeatureError, VideoError
-from actionrnn.features import pipeline
+from actionrnn.features import decoding
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import (
     Source,
@@ -274,7 +274,12 @@ def test_a_changed_source_is_extracted_again(
     first = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
     old = first.store.read("run/ido").values
     make_video("videos/run/ido.avi", seed=77)
-    second = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    before = snapshot(tmp_path / "store")
+    reason = r"'run/ido' was computed from \d+ bytes .*, but .*ido\.avi has \d+ bytes .*--overwrite"
+    with pytest.raises(FeatureError, match=reason):
+        extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    assert snapshot(tmp_path / "store") == before
+    second = extract_to_store([videos], tmp_path / "store", overwrite=True, **options)  # type: ignore[arg-type]
     assert (second.num_extracted, second.num_skipped) == (1, 2)
     new = second.store.read("run/ido").values
     assert not np.array_equal(new, old)
@@ -350,7 +355,7 @@ def test_a_source_that_broke_leaves_no_stale_features(
     options = {"backbone": tiny_backbone, "sampling": FOUR}
     extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
     (videos / "run" / "ido.avi").write_text("overwritten by mistake")
-    done = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    done = extract_to_store([videos], tmp_path / "store", overwrite=True, **options)  # type: ignore[arg-type]
     assert [failure["path"] for failure in done.failures] == [str(videos / "run/ido.avi")]
     assert done.store.keys() == ["bend/daria", "run/daria"]
 
@@ -437,7 +442,7 @@ def test_a_folder_of_pictures_is_extracted_like_a_video(
     again = extract_to_store([tmp_path / "frames"], tmp_path / "b", **options)  # type: ignore[arg-type]
     assert (again.num_extracted, again.num_skipped) == (0, 1)
     Image.new("RGB", (64, 48)).save(folder / "frame3.png")
-    again = extract_to_store([tmp_path / "frames"], tmp_path / "b", **options)  # type: ignore[arg-type]
+    again = extract_to_store([tmp_path / "frames"], tmp_path / "b", overwrite=True, **options)  # type: ignore[arg-type]
     assert again.num_extracted == 1
     alone = extract_to_store([folder], tmp_path / "c", **options)  # type: ignore[arg-type]
     assert alone.store.keys() == ["ido"]
@@ -500,13 +505,13 @@ def test_a_known_failure_waits_for_its_file_to_change_or_for_retry_failed(
     first = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
     assert (len(first.failures), first.num_known_failures) == (1, 0)
     tried: list[Path] = []
-    visit = pipeline.visit_frames
+    visit = decoding.visit_frames
 
     def noted(path: Path, *rest: object, **options: object) -> None:
         tried.append(path)
         visit(path, *rest, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pipeline, "visit_frames", noted)
+    monkeypatch.setattr(decoding, "visit_frames", noted)
     second = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
     assert (second.failures, second.num_known_failures, tried) == (first.failures, 1, [])
     assert second.num_extracted == 0
@@ -539,7 +544,7 @@ def test_ctrl_c_finishes_the_videos_in_work_and_the_next_run_goes_on(
         make_video(f"videos/{seed:02d}.avi", seed)
     options = {"backbone": tiny_backbone, "sampling": FOUR}
     begun: list[Path] = []
-    visit = pipeline.visit_frames
+    visit = decoding.visit_frames
 
     def interrupted(path: Path, *rest: object, **options: object) -> None:
         begun.append(path)
@@ -550,7 +555,7 @@ def test_ctrl_c_finishes_the_videos_in_work_and_the_next_run_goes_on(
 
     handler = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(pipeline, "visit_frames", interrupted)
+        patch.setattr(decoding, "visit_frames", interrupted)
         extract_to_store([tmp_path / "videos"], tmp_path / "store", **options)  # type: ignore[arg-type]
     assert signal.getsignal(signal.SIGINT) is handler
     done = FeatureStore.open(tmp_path / "store").keys()
@@ -634,7 +639,7 @@ def test_an_error_in_the_backbone_ends_the_run(
 def test_a_file_that_vanishes_or_changes_midway_is_listed(
     videos: Path, tmp_path: Path, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    visit = pipeline.visit_frames
+    visit = decoding.visit_frames
 
     def meddled(path: Path, *rest: object, **options: object) -> None:
         visit(path, *rest, **options)  # type: ignore[arg-type]
@@ -643,7 +648,7 @@ def test_a_file_that_vanishes_or_changes_midway_is_listed(
         elif path.parent.name == "run":
             path.write_bytes(path.read_bytes() + b"more")
 
-    monkeypatch.setattr(pipeline, "visit_frames", meddled)
+    monkeypatch.setattr(decoding, "visit_frames", meddled)
     done = extract_to_store([videos], tmp_path / "store", backbone=tiny_backbone, sampling=FOUR)
     assert done.store.keys() == ["bend/daria"]
     reasons = {Path(f["path"]).name: f["reason"] for f in done.failures}

@@ -25,6 +25,7 @@ PROVENANCE: dict[str, Any] = {
     "precision": "bfloat16",
 }
 FORMATS: list[Format] = ["safetensors", "npy"]
+BAD = {"key": "bad", "path": "bad.avi", "reason": "broken"}
 
 
 def make_features(length: int = 3, provenance: dict[str, Any] = PROVENANCE) -> Features:
@@ -54,7 +55,9 @@ def test_a_safetensors_entry_is_laid_out_as_documented(tmp_path: Path) -> None:
         assert set(entry.keys()) == {"features", "pts_seconds"}
         assert entry.get_tensor("features").dtype == np.float16
         assert entry.get_tensor("pts_seconds").dtype == np.float64
-        assert json.loads(entry.metadata()["actionrnn"]) == PROVENANCE
+        described = json.loads(entry.metadata()["actionrnn"])
+    assert len(described.pop("sha256")) == 64
+    assert described == {"key": "run/daria", **PROVENANCE}
 
 
 def test_an_npy_entry_is_laid_out_as_documented(tmp_path: Path) -> None:
@@ -62,7 +65,12 @@ def test_an_npy_entry_is_laid_out_as_documented(tmp_path: Path) -> None:
     values = np.load(tmp_path / "run" / "daria.npy")
     assert (values.shape, values.dtype) == ((3, 5), np.float16)
     described = json.loads((tmp_path / "run" / "daria.json").read_text())
-    assert described == {**PROVENANCE, "pts_seconds": [0.0, 1 / 3, 2 / 3]}
+    assert len(described.pop("sha256")) == 64
+    assert described == {
+        "key": "run/daria",
+        **PROVENANCE,
+        "pts_seconds": [0.0, 1 / 3, 2 / 3],
+    }
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -83,11 +91,11 @@ def test_a_clip_named_like_the_stores_own_files_harms_nothing(
 ) -> None:
     store = FeatureStore.create(tmp_path, PROVENANCE, format)
     store.write(key, make_features())
-    store.write_failures([{"path": "bad.avi", "reason": "broken"}])
+    store.update_failures({"bad": BAD})
     again = FeatureStore.open(tmp_path)
     assert again.provenance == PROVENANCE
     assert len(again.read(key)) == 3
-    assert again.failures() == [{"path": "bad.avi", "reason": "broken"}]
+    assert again.failures() == [BAD]
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -133,12 +141,12 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
         ("", r"store\.json: is damaged"),
         ("{half", r"store\.json: is damaged"),
         ("[]", r"store\.json: is damaged"),
-        ('{"format_version": 1}', r"store\.json: is damaged"),
+        ('{"format_version": 2}', r"store\.json: is damaged"),
         (
             '{"format_version": 99, "entries": "npy", "provenance": {}}',
             "format version 99 .*is not known",
         ),
-        ('{"format_version": 1, "entries": "hdf5", "provenance": {}}', "hdf5.* is not known"),
+        ('{"format_version": 2, "entries": "hdf5", "provenance": {}}', "hdf5.* is not known"),
     ],
 )
 def test_a_manifest_that_cannot_be_used_is_refused(
@@ -210,8 +218,7 @@ def test_a_failed_write_leaves_nothing_half_written(
 
     store = FeatureStore.create(tmp_path, PROVENANCE, format)
     store.write("a", make_features(3))
-    monkeypatch.setattr("actionrnn.features.store.save_file", fail)
-    monkeypatch.setattr("numpy.save", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     expected = FeatureError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected, match="No space left" if expected is FeatureError else None):
         store.write("b", make_features(4))
@@ -230,43 +237,56 @@ def write_source(folder: Path, content: bytes = b"a video") -> tuple[Path, dict[
     """A source file, and the provenance of features that were computed from it."""
     source = folder / "a.avi"
     source.write_bytes(content)
-    stat = source.stat()
-    described = {
-        "size_bytes": stat.st_size,
-        "mtime_ns": stat.st_mtime_ns,
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
+    described = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     return source, {**PROVENANCE, "source": described}
 
 
-def test_an_entry_is_held_for_its_own_source_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_entry_is_whole_for_its_own_source_only(tmp_path: Path, format: Format) -> None:
+    store = FeatureStore.create(tmp_path / "store", PROVENANCE, format)
+    source, provenance = write_source(tmp_path)
+    assert store.presence("a", source) == "absent"
+    store.write("a", make_features(3, provenance))
+    assert store.presence("a", source) == "whole"
+    os.utime(source)
+    assert store.presence("a", source) == "whole"  # another time, the same bytes
+    source.write_bytes(b"A VIDEO")
+    os.utime(source, ns=(1, 1))
+    assert store.presence("a", source) == "changed"  # the same size, made to look old
+    source.write_bytes(b"a longer video")
+    assert store.presence("a", source) == "changed"
+    source.unlink()
+    assert store.presence("a", source) == "absent"
+
+
+def test_a_source_that_did_not_change_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = FeatureStore.create(tmp_path / "store", PROVENANCE)
     source, provenance = write_source(tmp_path)
-    assert not store.holds("a", source)
     store.write("a", make_features(3, provenance))
-    assert store.holds("a", source)
-    os.utime(source, ns=(1, 1))
-    assert store.holds("a", source)  # another time, the same bytes
-    source.write_bytes(b"A VIDEO")
-    assert not store.holds("a", source)  # the same size, other bytes
-    source.write_bytes(b"a longer video")
-    assert not store.holds("a", source)
+    soon = source.stat().st_ctime_ns + 1_000_000_000
+    os.utime(store.path_of("a"), ns=(soon, soon))
+    monkeypatch.setattr("actionrnn.features.store.file_sha256", None)  # a call would fail
+    assert store.presence("a", source) == "whole"
 
 
-def test_an_entry_of_another_origin_is_not_held(tmp_path: Path) -> None:
+def test_an_entry_of_another_origin_does_not_count(tmp_path: Path) -> None:
     store = FeatureStore.create(tmp_path / "store", PROVENANCE)
     source, provenance = write_source(tmp_path)
     store.write("a", make_features(3, {**provenance, "backbone": "timm/resnet18"}))
-    assert not store.holds("a", source)
+    assert store.presence("a", source) == "absent"
 
 
 def test_failures_are_written_and_cleared(tmp_path: Path) -> None:
     store = FeatureStore.create(tmp_path, PROVENANCE)
+    worse = {"key": "a/worse", "path": "worse.avi", "reason": "empty"}
     assert store.failures() == []
-    store.write_failures([{"path": "bad.avi", "reason": "broken"}])
-    assert json.loads((tmp_path / "_failures.json").read_text()) == store.failures()
-    assert store.failures() == [{"path": "bad.avi", "reason": "broken"}]
-    store.write_failures([])
+    store.update_failures({"bad": BAD})
+    store.update_failures({"a/worse": worse})
+    assert json.loads((tmp_path / "_failures.json").read_text()) == [worse, BAD]
+    assert store.failures() == [worse, BAD]
+    store.update_failures({"bad": None, "a/worse": None, "c": None})
     assert files_below(tmp_path) == ["_store.json"]
 
 
@@ -275,6 +295,27 @@ def test_a_damaged_list_of_failures_is_refused(tmp_path: Path) -> None:
     (tmp_path / "_failures.json").write_text("{half")
     with pytest.raises(FeatureError, match=r"failures\.json: is damaged"):
         store.failures()
+
+
+def test_the_keys_that_are_expected_are_those_of_every_call(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE)
+    assert store.expected_keys() == []
+    store.expect(["b", "a"])
+    store.expect(["c", "a"])
+    assert store.expected_keys() == ["a", "b", "c"]
+
+
+def test_overwriting_deletes_what_is_of_another_origin_only(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE)
+    store.write("a", make_features())
+    store.expect(["a"])
+    store.update_failures({"bad": BAD})
+    assert FeatureStore.create(tmp_path, PROVENANCE, overwrite=True).keys() == ["a"]
+    other = {**PROVENANCE, "backbone": "timm/resnet18"}
+    again = FeatureStore.create(tmp_path, other, "npy", overwrite=True)
+    assert (again.keys(), again.failures(), again.expected_keys()) == ([], [], [])
+    assert files_below(tmp_path) == ["_store.json"]
+    assert FeatureStore.open(tmp_path).provenance == other
 
 
 def test_features_need_one_time_for_each_vector() -> None:

@@ -1,0 +1,391 @@
+"""The same extraction on a Ray cluster (extra: `ray`).
+
+    decode tasks, a CPU each       encoders, a GPU (or CPUs) each      this process
+    decode -> scale and cut  ──►  batch -> backbone -> store    ──►   what came of it
+
+Ray places tasks and encoders where the resources are. An encoder gets a few videos at a time, as
+many as it is fast; it asks for their frames as a stream, so that a long video is nowhere held
+whole, and writes the entries itself. When a node dies, its videos go to others, and those that
+are stored already stay. All nodes must see videos and store under the same paths.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import queue
+import threading
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actionrnn.config import BackboneConfig, Sampling
+from actionrnn.errors import ActionrnnError, ConfigError, VideoError
+from actionrnn.features.backbone import load_backbone
+from actionrnn.features.decoding import Source, decode_here
+from actionrnn.features.entry import Format
+from actionrnn.features.extract import Extraction, find_sources, plan, provenance_of
+from actionrnn.features.pipeline import Pipeline
+from actionrnn.features.preprocess import Preprocessing
+from actionrnn.features.store import FeatureStore, require_same
+from actionrnn.progress import progress_bar
+from actionrnn.video.album import Visitor
+
+MOST_ATTEMPTS = 3
+"""So often a video is tried whose worker dies: by its fault, or with its node."""
+MOST_VIDEOS_AT_ONCE = 32
+"""In one encoder; fewer towards the end, so that all encoders end together."""
+UNITS_AT_ONCE = 2
+"""While an encoder ends one lot of videos, it begins the next."""
+SQUARES_IN_A_MESSAGE = 16
+MESSAGES_AHEAD = 4
+
+
+def extract_on_cluster(
+    inputs: Sequence[str | Path],
+    output: str | Path,
+    *,
+    backbone: BackboneConfig,
+    sampling: Sampling,
+    address: str = "local",
+    format: Format = "safetensors",
+    strict: bool = False,
+    retry_failed: bool = False,
+    overwrite: bool = False,
+) -> Extraction:
+    """As `extract_to_store`, on a Ray cluster: the same store, byte for byte.
+
+    Args:
+        address: of the cluster (`auto`: the one of this machine; `local`: start one).
+
+    Raises:
+        ConfigError: Ray is not installed, or there is no such cluster.
+        VideoError, FeatureError, BackboneError: as `extract_to_store`.
+    """
+    sources = find_sources(inputs)
+    root = Path(output).resolve()
+    sources = [
+        Source(s.key, s.path.resolve(), s.start_seconds, s.end_seconds, s.problem) for s in sources
+    ]
+    with _connected(address):
+        crew = _Crew(backbone, sampling)
+        store = FeatureStore.create(root, crew.provenance, format, overwrite=overwrite)
+        todo = plan(sources, store, retry_failed=retry_failed, overwrite=overwrite, strict=strict)
+        with ExitStack() as stack:
+            stack.enter_context(todo.ledger)
+            advance = stack.enter_context(progress_bar("extracting features", len(todo.sources)))
+            for source, error in crew.extract(todo.sources, store):
+                if error is not None:
+                    store.remove(source.key)
+                    todo.ledger.add(source, error)
+                    if strict:
+                        raise error
+                else:
+                    todo.ledger.clear(source)
+                num_failed = len(todo.ledger.failures())
+                advance(note=f"{num_failed} failed" if num_failed else "")
+    return todo.extraction()
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[None]:
+    """Join a cluster, or start one on this machine's loopback, for the block."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anybody
+    ray = _import_ray()
+    if ray.is_initialized():
+        yield
+        return
+    local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level="error",
+            **(local if address == "local" else {}),
+        )
+    except Exception as error:  # each stage of connecting raises its own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConfigError(
+            f"--ray {address}: no Ray cluster can be used ({reason}); start one with "
+            "`ray start --head`, or give its address"
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _import_ray() -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise ConfigError(
+            "Ray is not installed; add it with `pip install 'actionrnn[ray]'`"
+        ) from None
+    return ray
+
+
+@dataclass(frozen=True)
+class _Placement:
+    """How the cluster's resources are shared out."""
+
+    num_encoders: int
+    encoder: dict[str, Any]
+    """Ray's options of each encoder."""
+    decoder_cpus: float
+    decoders_an_encoder: int
+
+    @classmethod
+    def on(cls, nodes: Sequence[dict[str, float]]) -> _Placement:
+        """A GPU for each encoder and the CPUs for decoding; without GPUs, half of them each."""
+        num_cpus = [node["CPU"] for node in nodes if node.get("CPU")]
+        num_gpus = int(sum(node.get("GPU", 0) for node in nodes))
+        if not num_cpus:
+            raise ConfigError("--ray: the cluster has no CPUs to work with; add nodes")
+        half = max(0.5, min(num_cpus) // 2)
+        count, encoder_cpus = (num_gpus, 1.0) if num_gpus else (len(num_cpus), half)
+        decoder_cpus = min(1.0, half)
+        free = sum(num_cpus) - count * encoder_cpus
+        at_once = max(2, math.ceil(free / decoder_cpus / count))
+        options = {
+            "num_gpus": min(1, num_gpus),
+            "num_cpus": encoder_cpus,
+            "scheduling_strategy": "SPREAD",
+            "max_concurrency": UNITS_AT_ONCE + 1,
+        }
+        return cls(count, options, decoder_cpus, at_once)
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """Videos that an encoder has."""
+
+    encoder: Any
+    sources: list[Source]
+
+
+class _Crew:
+    """The encoders of a cluster: given work as they finish it, replaced when they die."""
+
+    def __init__(self, config: BackboneConfig, sampling: Sampling) -> None:
+        self._ray = _import_ray()
+        self._config, self._sampling = config, sampling
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        self._placement = _Placement.on(nodes)
+        self._living: set[Any] = set()
+        self._starting: dict[Any, Any] = {}
+        for _ in range(self._placement.num_encoders):
+            self._start()
+        self.provenance: dict[str, Any] = self._get(next(iter(self._starting)))
+
+    def extract(
+        self, sources: Sequence[Source], store: FeatureStore
+    ) -> Iterator[tuple[Source, VideoError | None]]:
+        """What becomes of each video, as it is known.
+
+        Raises:
+            FeatureError: the store cannot be written, or a node has other weights.
+        """
+        waiting, deaths = deque(sources), Counter[str]()
+        units: dict[Any, _Unit] = {}
+
+        def give(encoder: Any) -> None:
+            if waiting:
+                mine = [waiting.popleft() for _ in range(self._share(len(waiting)))]
+                units[encoder.extract.remote(mine, store)] = _Unit(encoder, mine)
+
+        while waiting or units:
+            (ready, *_), _ = self._ray.wait([*units, *self._starting], num_returns=1)
+            unit = units.pop(ready, None)
+            encoder = unit.encoder if unit else self._starting.pop(ready)
+            try:
+                done = self._get(ready)
+            except self._ray.exceptions.RayActorError:
+                self._replace(encoder)
+                for source in unit.sources if unit else []:
+                    deaths[source.key] += 1
+                    if store.presence(source.key, source.path) == "whole":
+                        yield source, None
+                    elif deaths[source.key] >= MOST_ATTEMPTS:
+                        yield source, _gave_up(source.path, "its encoder died")
+                    else:
+                        waiting.append(source)
+                continue
+            if unit is None:
+                require_same(done, store.provenance, "a node of the cluster")
+                for _ in range(UNITS_AT_ONCE):
+                    give(encoder)
+                continue
+            for source in unit.sources:
+                yield source, VideoError(done[source.key]) if done[source.key] else None
+            give(encoder)
+
+    def _share(self, num_waiting: int) -> int:
+        """So many videos for the next encoder that asks: ever fewer."""
+        fair = num_waiting // (2 * UNITS_AT_ONCE * self._placement.num_encoders)
+        return min(num_waiting, MOST_VIDEOS_AT_ONCE, max(1, fair))
+
+    def _start(self) -> None:
+        encoder = (
+            self._ray.remote(_Encoder)
+            .options(**self._placement.encoder)
+            .remote(self._config, self._sampling, self._placement)
+        )
+        self._living.add(encoder)
+        self._starting[encoder.provenance.remote()] = encoder
+
+    def _replace(self, encoder: Any) -> None:
+        """Start another one, which waits until there is room for it."""
+        if encoder in self._living:
+            self._living.discard(encoder)
+            self._start()
+
+    def _get(self, reference: Any) -> Any:
+        try:
+            return self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, ActionrnnError):
+                raise error.cause from None
+            raise
+
+
+class _Encoder:
+    """Lives on one node: has the backbone, and asks for frames."""
+
+    def __init__(self, config: BackboneConfig, sampling: Sampling, placement: _Placement) -> None:
+        self._backbone = load_backbone(config)
+        self._sampling = sampling
+        self._num_decoders = placement.decoders_an_encoder
+        self._ray = _import_ray()
+        self._decode = self._ray.remote(_decode_in_messages).options(
+            num_cpus=placement.decoder_cpus,
+            num_returns="streaming",
+            scheduling_strategy="SPREAD",
+            max_retries=0,  # a retry begins the video anew, which is for the caller to do
+            _generator_backpressure_num_objects=MESSAGES_AHEAD,
+        )
+
+    def provenance(self) -> dict[str, Any]:
+        """Of the features that this encoder computes."""
+        return provenance_of(self._backbone, self._sampling)
+
+    def extract(self, sources: list[Source], store: FeatureStore) -> dict[str, str]:
+        """Compute and store what is missing; why each video failed, empty if it did not."""
+        reasons = {source.key: "" for source in sources}
+        missing = [s for s in sources if store.presence(s.key, s.path) != "whole"]
+        pipeline = Pipeline(
+            missing,
+            self._backbone,
+            self._sampling,
+            self.provenance(),
+            decode=self._decode_elsewhere,
+            num_decoders=self._num_decoders,
+        )
+        with closing(pipeline.run()) as results:
+            for result in results:
+                if result is None:
+                    continue
+                source, features = result
+                if isinstance(features, VideoError):
+                    reasons[source.key] = str(features)
+                else:
+                    store.write(source.key, features)
+        return reasons
+
+    def _decode_elsewhere(
+        self,
+        path: Path,
+        sampling: Sampling,
+        visitor: Visitor,
+        preprocessing: Preprocessing,
+        num_threads: int,
+    ) -> dict[str, Any]:
+        """As `decode_here`, in a task that may die: then it is tried again, somewhere else."""
+        reason = ""
+        for _ in range(MOST_ATTEMPTS):
+            try:
+                for reference in self._decode.remote(path, sampling, preprocessing):
+                    kind, content = self._ray.get(reference)
+                    if kind == "begin":
+                        visitor.begin(content)
+                    elif kind == "squares":
+                        for places, square in zip(*content, strict=True):
+                            visitor.add(places, square)
+                    elif kind == "failed":
+                        raise VideoError(content)
+                    else:
+                        described: dict[str, Any] = content
+                        return described
+            except self._ray.exceptions.RayTaskError:
+                raise
+            except self._ray.exceptions.RayError as error:  # its worker or its node died
+                reason = type(error).__name__
+        raise _gave_up(path, f"its decoder died: {reason}")
+
+
+def _gave_up(path: Path, reason: str) -> VideoError:
+    return VideoError(
+        f"{path}: was given up after {MOST_ATTEMPTS} attempts ({reason}); leave it out, or "
+        "try again with --retry-failed"
+    )
+
+
+def _decode_in_messages(
+    path: Path, sampling: Sampling, preprocessing: Preprocessing
+) -> Iterator[tuple[str, Any]]:
+    """What `decode_here` gives, in messages of several squares."""
+    mailbox: queue.Queue[tuple[str, Any]] = queue.Queue(MESSAGES_AHEAD)
+
+    def decode() -> None:
+        mailer = _Mailer(mailbox)
+        try:
+            described = decode_here(path, sampling, mailer, preprocessing, 1)
+            mailer.flush()
+            mailbox.put(("end", described))
+        except VideoError as error:
+            mailbox.put(("failed", str(error)))
+        except BaseException as error:  # the task raises it
+            mailbox.put(("broken", error))
+
+    threading.Thread(target=decode, daemon=True).start()
+    while True:
+        kind, content = mailbox.get()
+        if kind == "broken":
+            raise content
+        yield kind, content
+        if kind in ("end", "failed"):
+            return
+
+
+class _Mailer:
+    """Takes squares, from several threads at once, and sends them some at a time."""
+
+    def __init__(self, mailbox: queue.Queue[tuple[str, Any]]) -> None:
+        self._mailbox = mailbox
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[slice, NDArray[np.uint8]]] = []
+
+    def begin(self, pts_seconds: NDArray[np.float64]) -> None:
+        with self._lock:
+            self._waiting = []
+            self._mailbox.put(("begin", pts_seconds))
+
+    def add(self, places: slice, square: NDArray[np.uint8]) -> None:
+        with self._lock:
+            self._waiting.append((places, square.copy()))
+        if len(self._waiting) >= SQUARES_IN_A_MESSAGE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what waits."""
+        with self._lock:
+            if self._waiting:
+                places, squares = zip(*self._waiting, strict=True)
+                self._mailbox.put(("squares", (places, np.stack(squares))))
+                self._waiting = []

@@ -1,0 +1,105 @@
+"""One video file becomes the squares that a backbone sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actionrnn.config import Sampling
+from actionrnn.errors import VideoError
+from actionrnn.features.preprocess import Preprocessing
+from actionrnn.files import FileState, file_sha256, file_state
+from actionrnn.video.album import Visitor
+from actionrnn.video.reading import visit_frames
+
+Decode = Callable[[Path, Sampling, Visitor, Preprocessing, int], dict[str, Any]]
+"""Gives a visitor the squares of a video, decoded in so many threads, and describes the file.
+
+Raises VideoError if it cannot be used."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A video, or a part of one, and the name of its entry in a store."""
+
+    key: str
+    path: Path
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    """The part that is the clip; None: from the first frame, to the last."""
+    problem: str = ""
+    """Why it cannot be used, if that is known already."""
+
+    def sampling(self, sampling: Sampling) -> Sampling:
+        """Where to look in the video: in the clip's part, if it is only a part."""
+        if self.start_seconds is None and self.end_seconds is None:
+            return sampling
+        return replace(sampling, start_seconds=self.start_seconds, end_seconds=self.end_seconds)
+
+
+@dataclass
+class _Squaring:
+    """Scales and cuts the frames that it is given, and hands them on."""
+
+    path: Path
+    squares: Visitor
+    preprocessing: Preprocessing
+
+    def begin(self, pts_seconds: NDArray[np.float64]) -> None:
+        self.squares.begin(pts_seconds)
+
+    def add(self, places: slice, picture: NDArray[np.uint8]) -> None:
+        try:
+            square = self.preprocessing.square(picture)
+        except ValueError as error:
+            raise VideoError(f"{self.path}: {error}; use fit squash, or leave it out") from None
+        self.squares.add(places, square)
+
+
+def decode_here(
+    path: Path,
+    sampling: Sampling,
+    squares: Visitor,
+    preprocessing: Preprocessing,
+    num_threads: int,
+) -> dict[str, Any]:
+    """Decode a video in this process; its name, size and sha256.
+
+    Raises:
+        VideoError: it cannot be used, or it changed meanwhile.
+    """
+    state = _state_of(path)
+    visit_frames(path, sampling, _Squaring(path, squares, preprocessing), num_threads=num_threads)
+    return _described(path, state)
+
+
+def _state_of(path: Path) -> FileState:
+    try:
+        return file_state(path)
+    except FileNotFoundError:
+        raise VideoError(f"{path}: no such file or folder; check the path") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise VideoError(
+            f"{path}: cannot be read ({reason}); check the path and the permissions"
+        ) from None
+
+
+def _described(path: Path, before: FileState) -> dict[str, Any]:
+    """The source as it is stored with the features; it must be what was decoded."""
+    try:
+        sha256 = file_sha256(path)
+    except OSError as error:
+        raise VideoError(f"{path}: vanished while it was read ({error.strerror})") from None
+    if _state_of(path) != before:
+        raise VideoError(f"{path}: changed while it was read; extract it again")
+    return {
+        "name": path.name,
+        "size_bytes": before.size_bytes,
+        "sha256": sha256,
+    }

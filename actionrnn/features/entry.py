@@ -1,0 +1,172 @@
+"""One clip's features as bytes: laid out as docs/store.md says, under a checksum.
+
+The sha256 in an entry's description is that of all its bytes with the sha256 itself blanked, so
+that it finds a flipped bit wherever it is; the key beside it finds an entry under a wrong name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+Format = Literal["safetensors", "npy"]
+
+_BLANK = b"0" * 64
+_SHA256 = re.compile(rb'sha256\\?": \\?"([0-9a-f]{64})')  # within a string, quotes are escaped
+_OWN_FIELDS = ("sha256", "key", "pts_seconds")
+_DTYPES = {"F16": np.float16, "F64": np.float64}
+_HEADER_LENGTH_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where an entry's numbers are, and what they are."""
+
+    shape: tuple[int, int]
+    """(T, D)."""
+    offset_bytes: int
+    """Where the T x D values begin in the entry's main file: float16, row after row."""
+    key: str
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The content of one entry."""
+
+    key: str
+    values: NDArray[np.float16]
+    """(T, D)."""
+    pts_seconds: NDArray[np.float64]
+    """(T,)."""
+    provenance: dict[str, Any]
+
+
+def pack_safetensors(entry: Entry) -> bytes:
+    """The entry as one file."""
+    metadata = {"actionrnn": json.dumps(_description(entry))}
+    tensors: dict[str, NDArray[Any]] = {
+        "features": entry.values,
+        "pts_seconds": entry.pts_seconds,
+    }
+    return _sealed(save(tensors, metadata))
+
+
+def pack_npy(entry: Entry) -> tuple[bytes, bytes]:
+    """The entry as two files: `.npy` and `.json`."""
+    buffer = io.BytesIO()
+    np.save(buffer, entry.values)
+    described = {**_description(entry), "pts_seconds": entry.pts_seconds.tolist()}
+    values = buffer.getvalue()
+    return values, _sealed(json.dumps(described).encode() + b"\n", values)
+
+
+def unpack_safetensors(content: bytes) -> Entry:
+    """Read what `pack_safetensors` wrote.
+
+    Raises:
+        ValueError: it is not that, to the bit.
+    """
+    _require_whole(content)
+    header, start = _safetensors_header(content)
+    described = json.loads(header["__metadata__"]["actionrnn"])
+
+    def tensor(name: str) -> NDArray[Any]:
+        said = header[name]
+        offset = start + said["data_offsets"][0]
+        array: NDArray[Any] = np.ndarray(said["shape"], _DTYPES[said["dtype"]], content, offset)
+        return np.array(array)
+
+    return Entry(
+        described["key"], tensor("features"), tensor("pts_seconds"), _provenance(described)
+    )
+
+
+def unpack_npy(values: bytes, described: bytes) -> Entry:
+    """Read what `pack_npy` wrote.
+
+    Raises:
+        ValueError: it is not that, to the bit.
+    """
+    _require_whole(described, values)
+    description = json.loads(described)
+    times = np.array(description["pts_seconds"], np.float64)
+    array = np.load(io.BytesIO(values), allow_pickle=False)
+    return Entry(description["key"], array, times, _provenance(description))
+
+
+def layout_of_safetensors(read: Callable[[int], bytes]) -> Layout:
+    """What the beginning of a file says; `read(n)` gives its first n bytes.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is no entry.
+    """
+    content = read(4096)
+    end = _HEADER_LENGTH_BYTES + int.from_bytes(content[:_HEADER_LENGTH_BYTES], "little")
+    header, start = _safetensors_header(content if end <= len(content) else read(end))
+    described = json.loads(header["__metadata__"]["actionrnn"])
+    features = header["features"]
+    if features["dtype"] != "F16":
+        raise ValueError(f"its features are {features['dtype']}, not F16")
+    num_frames, size = features["shape"]
+    offset_bytes = start + int(features["data_offsets"][0])
+    return Layout((num_frames, size), offset_bytes, described["key"], _provenance(described))
+
+
+def layout_of_npy(read: Callable[[int], bytes], described: bytes) -> Layout:
+    """The same of the two files of the format `npy`.
+
+    Raises:
+        ValueError, KeyError, TypeError: they are no entry.
+    """
+    opened = io.BytesIO(read(4096))
+    if np.lib.format.read_magic(opened) != (1, 0):
+        raise ValueError("its .npy file is not of version 1.0")
+    (num_frames, size), _, dtype = np.lib.format.read_array_header_1_0(opened)
+    if dtype != np.float16:
+        raise ValueError(f"its features are {dtype}, not float16")
+    description = json.loads(described)
+    return Layout((num_frames, size), opened.tell(), description["key"], _provenance(description))
+
+
+def _safetensors_header(content: bytes) -> tuple[dict[str, Any], int]:
+    """The header, and where the tensors begin."""
+    start = _HEADER_LENGTH_BYTES + int.from_bytes(content[:_HEADER_LENGTH_BYTES], "little")
+    header: dict[str, Any] = json.loads(content[_HEADER_LENGTH_BYTES:start])
+    return header, start
+
+
+def _description(entry: Entry) -> dict[str, Any]:
+    return {"sha256": _BLANK.decode(), "key": entry.key, **entry.provenance}
+
+
+def _provenance(described: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in described.items() if name not in _OWN_FIELDS}
+
+
+def _sealed(described: bytes, rest: bytes = b"") -> bytes:
+    """Put the sha256 of everything into the description's first place for one."""
+    match = _SHA256.search(described)
+    assert match is not None
+    digest = hashlib.sha256(described + rest).hexdigest()
+    return described[: match.start(1)] + digest.encode() + described[match.end(1) :]
+
+
+def _require_whole(described: bytes, rest: bytes = b"") -> None:
+    match = _SHA256.search(described)
+    if match is None:
+        raise ValueError("it has no checksum")
+    hashed = hashlib.sha256(described[: match.start(1)])
+    for part in (_BLANK, memoryview(described)[match.end(1) :], rest):
+        hashed.update(part)
+    if hashed.hexdigest().encode() != match[1]:
+        raise ValueError("its bytes are not those that were written")
