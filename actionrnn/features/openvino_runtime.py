@@ -6,6 +6,7 @@ A network is converted once for each of its weights and kept in the user's cache
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import json
@@ -105,7 +106,7 @@ def load_openvino(
         "INFERENCE_NUM_THREADS": str(num_threads),
     }
     try:
-        core = openvino.Core()
+        core = _core()
         model = _read_cached(core, _cache_file(identity))
         if model is None:
             xml, weights = _convert(openvino, network, preprocessing, float32_layers)
@@ -140,6 +141,16 @@ def _import_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+@functools.cache
+def _core() -> Any:
+    """One for the whole process, never freed.
+
+    Its CPU plugin gives the thread a stack for signals and takes that memory back when the last
+    core goes, with the thread still pointing at it: then Ctrl-C would be a crash.
+    """
+    return _import_openvino().Core()
 
 
 class _Whole(nn.Module):

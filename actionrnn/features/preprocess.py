@@ -65,7 +65,7 @@ class Preprocessing:
     def square(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """What the backbone sees of one frame: (H, W, 3) of any size -> (crop, crop, 3).
 
-        The pixels are Pillow's, which the official transforms use, within a level or two.
+        The pixels are Pillow's, which the official transforms use, within three levels.
 
         Raises:
             ValueError: the frame is too long for its width to be scaled.

@@ -182,7 +182,7 @@ def test_a_rewriting_that_fails_leaves_nothing(uneven: Path, tmp_path: Path) -> 
         raise RuntimeError("drawing failed")
 
     with pytest.raises(RuntimeError, match="drawing failed"):
-        rewrite(uneven, tmp_path / "sub" / "out.mp4", fail, lambda w, h: (w, h))
+        rewrite(uneven, tmp_path / "sub" / "out.mp4", fail)
     assert list((tmp_path / "sub").iterdir()) == []
 
 

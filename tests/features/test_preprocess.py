@@ -63,8 +63,8 @@ def test_the_pixels_are_those_of_pillow(
     expected = preprocessing.centre(np.asarray(scaled)[None])[0].astype(np.int16)
     found = preprocessing.square(np.asarray(picture)).astype(np.int16)
     assert found.shape == (224, 224, 3)
-    assert np.abs(found - expected).max() <= 2
-    assert np.abs(found - expected).mean() < 0.05
+    assert np.abs(found - expected).max() <= 3
+    assert np.abs(found - expected).mean() < 0.25  # 0.005 but where one side shrinks and one grows
 
 
 def test_a_turned_or_padded_picture_is_scaled_as_its_copy() -> None:
