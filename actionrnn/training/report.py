@@ -110,8 +110,13 @@ class Report:
     """The wall time of each stage."""
     seeds: tuple[SeedResult, ...] = ()
     """The accuracy with each seed; all the other numbers are the first seed's."""
+    fold_mean_top1: float | None = None
+    """The mean of the folds' accuracies, as UCF101's three splits are reported; with several."""
+    fold_std_top1: float | None = None
+    """Their standard deviation."""
     baseline_mean_pool_motion_top1: float | None = None
-    """The same with each frame's change beside it, where the head sees that (streams: both)."""
+    """Mean-pool + linear with each frame's change beside it, where the head sees that
+    (streams: both)."""
     trials: tuple[dict[str, Any], ...] = ()
     """What a search tried in each fold: settings, validation loss and top-1, whether chosen."""
     baseline_shuffled_frames_top1: float | None = None

@@ -175,6 +175,9 @@ def _notes(report: Report) -> Text:
     lines.append(
         f"in brackets: {interval_note(report)}" if report.num_units > 1 else interval_note(report)
     )
+    if report.fold_mean_top1 is not None and report.fold_std_top1 is not None:
+        mean, std = 100 * report.fold_mean_top1, 100 * report.fold_std_top1
+        lines.append(f"over {len(report.folds)} folds: {mean:.1f} ± {std:.1f} %")
     if len(report.seeds) > 1:
         lines.append(f"over {len(report.seeds)} seeds: {seeds_text(report)}")
     lines += searched(report)

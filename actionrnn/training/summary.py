@@ -61,6 +61,8 @@ def make_report(
     per_clip["baseline_shuffled_frames_top1"] = shuffled
     intervals = _intervals(per_clip, units)
     intervals["mean_class_accuracy"] = bootstrap_class_mean(hits, targets, units)
+    results = tuple(_fold_result(fold) for fold in folds)
+    by_fold = [result.top1 for result in results]
     leaked = [
         clip.group
         for fold in folds
@@ -75,7 +77,9 @@ def make_report(
         mean_class_accuracy=mean_class_accuracy(confusion),
         baseline_mean_pool_top1=_top1(baseline, targets),
         baseline_mean_pool_motion_top1=_top1(motion, targets),
-        folds=tuple(_fold_result(fold) for fold in folds),
+        folds=results,
+        fold_mean_top1=float(np.mean(by_fold)) if len(folds) > 1 else None,
+        fold_std_top1=float(np.std(by_fold, ddof=1)) if len(folds) > 1 else None,
         confusion=confusion.tolist(),
         seen_in_training=sum(sum(fold.seen) for fold in folds),
         leaked_clips=len(leaked),

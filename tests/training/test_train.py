@@ -448,3 +448,11 @@ def test_a_search_chooses_for_each_fold_and_the_model_is_of_the_chosen_kind(
     loaded = load(run.output / "model.safetensors")
     assert loaded.config.to_dict()["head"] == chosen
     assert read_report(run)["trials"] == json.loads(json.dumps(trials))
+
+
+def test_the_folds_have_a_mean_and_a_spread(run: TrainingRun) -> None:
+    report, values = run.report, [fold.top1 for fold in run.report.folds]
+    mean = sum(values) / 3
+    assert report.fold_mean_top1 == pytest.approx(mean)
+    spread = (sum((value - mean) ** 2 for value in values) / 2) ** 0.5
+    assert report.fold_std_top1 == pytest.approx(spread)
