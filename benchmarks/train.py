@@ -82,7 +82,7 @@ def write_data(folder: Path, num_clips: int) -> tuple[TimedSequences, NpyFiles]:
     for index in range(num_clips):
         values = rng.standard_normal((NUM_FRAMES, FEATURE_SIZE), np.float32)
         label = LABELS[index % NUM_CLASSES]
-        clips.append(Clip(f"{label}/{index:05d}", Path(f"{index}.avi"), label, str(index)))
+        clips.append(Clip(Path(f"{index}.avi"), f"{label}/{index:05d}", label, str(index)))
         store.write(clips[-1].key, Features(values, times, provenance))
         files.append(folder / "npy" / f"{index:05d}.npy")
         np.save(files[-1], values.astype(np.float16))
