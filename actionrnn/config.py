@@ -52,7 +52,7 @@ Split = Literal["holdout", "leave_one_group_out", "official", "manifest", "none"
 Fit = Literal["crop", "squash"]
 Streams = Literal["appearance", "motion", "both"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
-Runtime = Literal["auto", "torch", "compile", "openvino"]
+Runtime = Literal["auto", "torch", "compile", "openvino", "onnx"]
 HeadKind = Literal["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
 Summary = Literal["last", "running_mean", "exponential_mean"]
 _T = TypeVar("_T")
@@ -196,7 +196,7 @@ class BackboneConfig:
     device: str = "auto"
     """auto: cuda where there is one, else cpu; or any torch device."""
     runtime: Runtime = "auto"
-    """auto: OpenVINO on a CPU where it is installed (the extra `openvino`), else torch;
+    """auto: OpenVINO on a CPU where it is installed, else torch; onnx: ONNX Runtime on a CPU;
     compile: torch.compile, which pays after some ten thousand frames."""
     frames_ahead: PositiveInt = 256
     """Decoded frames that may wait for the backbone (150 KB each at 224 pixels): the bound of

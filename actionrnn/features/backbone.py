@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from actionrnn.config import BackboneConfig, Precision
 from actionrnn.errors import BackboneError
-from actionrnn.features import openvino_runtime
+from actionrnn.features import onnx_runtime, openvino_runtime
 from actionrnn.features.efficientnet_lite0 import EfficientNetLite0
 from actionrnn.features.networks import load_network
+from actionrnn.features.onnx_runtime import OnnxNetwork, load_onnx
 from actionrnn.features.openvino_runtime import OpenVinoNetwork, load_openvino
 from actionrnn.features.preprocess import Preprocessing
 
@@ -59,8 +60,8 @@ class Backbone:
     """Features of one picture."""
     device: torch.device
     dtype: torch.dtype
-    converted: OpenVinoNetwork | None = None
-    """What computes in place of `network`, if the runtime is OpenVINO."""
+    converted: OpenVinoNetwork | OnnxNetwork | None = None
+    """What computes in place of `network`, if the runtime is OpenVINO or ONNX Runtime."""
 
     @property
     def name(self) -> str:
@@ -74,16 +75,17 @@ class Backbone:
 
     @property
     def runtime(self) -> str:
-        """What computes: `openvino`, `compile` or `torch`."""
+        """What computes: `openvino`, `onnx`, `compile` or `torch`."""
         if self.converted is not None:
-            return "openvino"
+            return "onnx" if isinstance(self.converted, OnnxNetwork) else "openvino"
         return "compile" if self.config.runtime == "compile" else "torch"
 
     @property
     def batch_frames(self) -> int:
         """The number of frames that are computed together."""
-        if self.converted is not None:
-            return openvino_runtime.BATCH_FRAMES
+        if self.runtime in ("openvino", "onnx"):
+            home = openvino_runtime if self.runtime == "openvino" else onnx_runtime
+            return home.BATCH_FRAMES
         return BATCH_FRAMES.get(self.device.type, BATCH_FRAMES["cuda"])
 
     @property
@@ -151,7 +153,7 @@ class Backbone:
     def _encode_now(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         num_full = len(frames) - len(frames) % self.batch_frames
         rest = np.ascontiguousarray(frames[num_full:])
-        singles = self.converted is not None  # it has two sizes
+        singles = self.runtime == "openvino"  # it has two sizes
         parts = [rest[i : i + 1] for i in range(len(rest))] if singles else [rest]
         values = [self.encode_batch(part) for part in parts if len(part)]
         full = self.encode(frames[:num_full]).reshape(-1, self.view_size)
@@ -201,8 +203,9 @@ def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
         torch.manual_seed(0)  # weights `none` are random, but the same every time
         network, preprocessing = load_network(config.name, config.weights)
     preprocessing = replace(preprocessing, fit=config.fit, streams=config.streams)
-    device = _device(config.device)
-    dtype = _dtype(config.precision, device)
+    on_cpu = config.runtime == "onnx" and config.device == "auto"
+    device = torch.device("cpu") if on_cpu else _device(config.device)
+    dtype = torch.float32 if config.runtime == "onnx" else _dtype(config.precision, device)
     network = network.eval().requires_grad_(False)
     sha256 = _hash_tensors(network)
     view_size = _view_size(network, preprocessing)
@@ -233,8 +236,10 @@ def _convert(
     device: torch.device,
     dtype: torch.dtype,
     sha256: str,
-) -> OpenVinoNetwork | None:
-    """The network in OpenVINO if that is wanted, or possible where it is left to us."""
+) -> OpenVinoNetwork | OnnxNetwork | None:
+    """The network in another runtime if one is wanted, or OpenVINO where it is left to us."""
+    if config.runtime == "onnx":
+        return _convert_to_onnx(network, preprocessing, config, device, sha256)
     can = device.type == "cpu" and dtype in openvino_runtime.PRECISIONS
     if config.runtime == "openvino" and not can:
         raise BackboneError(
@@ -258,6 +263,22 @@ def _convert(
         if wanted:
             raise
         return None  # what OpenVINO cannot convert, torch runs
+
+
+def _convert_to_onnx(
+    network: nn.Module,
+    preprocessing: Preprocessing,
+    config: BackboneConfig,
+    device: torch.device,
+    sha256: str,
+) -> OnnxNetwork:
+    if config.precision not in ("auto", "float32") or device.type != "cpu":
+        raise BackboneError(
+            f"runtime onnx runs on the cpu in float32, not on {device} in "
+            f"{config.precision}; use runtime torch"
+        )
+    threads = max(1, num_cores() // _num_lanes(torch.device("cpu")))
+    return load_onnx(network, preprocessing, weights_sha256=sha256, num_threads=threads)
 
 
 def _compile_now(backbone: Backbone) -> None:

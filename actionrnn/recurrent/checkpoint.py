@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from actionrnn import __version__
-from actionrnn.config import Config, parse_config
+from actionrnn.config import Config, Precision, Runtime, parse_config
 from actionrnn.errors import ConfigError, ModelError
 from actionrnn.features.backbone import load_backbone
 from actionrnn.files import MODEL_FILE, atomic_path
@@ -63,13 +63,22 @@ def save(model: Recognizer, path: str | Path) -> None:
         raise ModelError(f"{path}: cannot be written ({error.strerror})") from None
 
 
-def load(path: str | Path, *, weights: str | None = None, device: str | None = None) -> Recognizer:
+def load(
+    path: str | Path,
+    *,
+    weights: str | None = None,
+    device: str | None = None,
+    runtime: Runtime | None = None,
+    precision: Precision | None = None,
+) -> Recognizer:
     """Load a model; its backbone is loaded with it.
 
     Args:
         path: a model file, or the folder of a run.
         weights: where the backbone's weights are on this machine, if not where they were.
         device: a torch device instead of the one in the model's configuration.
+        runtime: what computes the backbone, instead of the one in the configuration.
+        precision: of the backbone, likewise.
 
     Raises:
         ModelError: there is no such file, it is no model, or this machine has other
@@ -79,9 +88,9 @@ def load(path: str | Path, *, weights: str | None = None, device: str | None = N
     info = read_model_info(path)
     path = info.path
     config = info.config.backbone
-    config = dataclasses.replace(
-        config, weights=weights or config.weights, device=device or config.device
-    )
+    given = {"weights": weights, "device": device, "runtime": runtime, "precision": precision}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    config = dataclasses.replace(config, **changes)
     backbone = load_backbone(config)
     for part, here in backbone.provenance().items():
         if here != info.backbone.get(part):

@@ -1,0 +1,185 @@
+"""A model becomes two ONNX files, their description and a runner: a folder without PyTorch.
+
+    encoder.onnx   uint8 frames of any size (and the frames before) -> features (N, D)
+    step.onnx      features (N, D) and the state -> scores (N, K) and the new state
+    model.json     labels, sampling, inputs, outputs, sizes, checksums, versions
+    run.py         names the action in videos, with onnxruntime, numpy and av
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from actionrnn import __version__
+from actionrnn.errors import ModelError
+from actionrnn.features.backbone import Backbone
+from actionrnn.features.onnx_runtime import OPSET, require_installed, to_onnx, versions
+from actionrnn.features.tensor_preprocess import Encoder
+from actionrnn.files import file_sha256
+from actionrnn.recurrent.checkpoint import load
+from actionrnn.recurrent.heads import Head, State
+from actionrnn.recurrent.recognizer import Recognizer
+
+ENCODER, STEP, DESCRIPTION, RUNNER = "encoder.onnx", "step.onnx", "model.json", "run.py"
+FORMAT = "actionrnn export"
+FORMAT_VERSION = 1
+
+LARGEST_SIDE = 16384
+"""Pixels of a frame's side that the encoder takes."""
+
+
+def export(model: str | Path, output: str | Path, *, weights: str | None = None) -> Path:
+    """Write a model as ONNX into a folder, whole or not at all; an earlier export is replaced.
+
+    Args:
+        model: a model file, or the folder of a run.
+        weights: where the backbone's weights are on this machine, if not where they were.
+
+    Raises:
+        ModelError: it cannot be loaded, or the output is another folder that is not empty.
+        BackboneError: the extra is not installed, or ONNX cannot express the backbone.
+    """
+    require_installed()
+    output = Path(output)
+    _require_free(output)
+    recognizer = load(model, weights=weights, device="cpu", runtime="torch", precision="float32")
+    with _whole_folder(output) as folder:
+        write_export(recognizer, folder)
+    return output
+
+
+def write_export(model: Recognizer, folder: Path) -> None:
+    """Write the files of an export; the model must be on the CPU in float32."""
+    (folder / ENCODER).write_bytes(encoder_to_onnx(model.backbone))
+    (folder / STEP).write_bytes(step_to_onnx(model.head))
+    shutil.copyfile(Path(__file__).with_name("onnx_runner.py"), folder / RUNNER)
+    write_description(model, folder)
+
+
+def write_description(model: Recognizer, folder: Path, **more: Any) -> None:
+    """Write model.json for the files that are there."""
+    files = {
+        name: {"size_bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)}
+        for name in (ENCODER, STEP, RUNNER)
+    }
+    state = _initial_state(model.head)
+    described = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "labels": model.labels,
+        "sampling": dataclasses.asdict(model.config.sampling),
+        "encoder": {
+            "file": ENCODER,
+            "inputs": _encoder_inputs(model.backbone),
+            "input_shape": ["N", "height", "width", 3],
+            "input_type": "uint8 RGB",
+            "outputs": ["features"],
+            "output_shape": ["N", model.head.feature_size],
+            "precision": "float32",
+            "largest_side": LARGEST_SIDE,
+        },
+        "step": {
+            "file": STEP,
+            "inputs": ["features", *state],
+            "outputs": ["scores", *(f"new_{name}" for name in state)],
+            "output_shape": ["N", len(model.labels)],
+            # zeros before the first frame; the results go in again, in this order
+            "state": {name: list(value.shape[1:]) for name, value in state.items()},
+        },
+        "head": dataclasses.asdict(model.head.config),
+        "backbone": model.backbone.provenance(),
+        "files": files,
+        "versions": {"actionrnn": __version__, "opset": OPSET, **versions()},
+        **more,
+    }
+    text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
+    (folder / DESCRIPTION).write_text(text, encoding="utf-8")
+
+
+def encoder_to_onnx(backbone: Backbone) -> bytes:
+    """Frames of any size and number -> features, the scaling and cutting inside.
+
+    Raises:
+        BackboneError: ONNX cannot express the network.
+    """
+    names = _encoder_inputs(backbone)
+    sides = [torch.export.Dim(side, min=2, max=LARGEST_SIDE) for side in ("height", "width")]
+    shape = {0: torch.export.Dim("batch"), 1: sides[0], 2: sides[1]}
+    inputs = {name: torch.zeros(2, 240, 320, 3, dtype=torch.uint8) for name in names}
+    network = backbone.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    module = Encoder(network, backbone.preprocessing)
+    return to_onnx(module, inputs, ["features"], [shape for _ in names])
+
+
+def step_to_onnx(head: Head) -> bytes:
+    """One step of any number of streams: features and state -> probabilities and new state."""
+    state = _initial_state(head)
+    inputs = {"features": torch.zeros(2, head.feature_size), "state": state}
+    batch = {0: torch.export.Dim("batch")}
+    outputs = ["scores", *(f"new_{name}" for name in state)]
+    return to_onnx(_Step(head), inputs, outputs, [batch, {name: batch for name in state}])
+
+
+class _Step(nn.Module):
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, features: Tensor, state: State) -> tuple[Tensor, ...]:
+        logits, new = self.head.step(features, state)
+        return logits.softmax(dim=-1), *(new[name] for name in state)
+
+
+def _initial_state(head: Head) -> State:
+    """The state that this head reads: most never look at the features before."""
+    state = head.initial_state(batch_size=2)
+    if not head.config.temporal_differences:
+        del state["previous"]
+    return state
+
+
+def _encoder_inputs(backbone: Backbone) -> list[str]:
+    moves = backbone.preprocessing.streams != "appearance"
+    return ["frames", "previous"] if moves else ["frames"]
+
+
+def _require_free(output: Path) -> None:
+    if not output.exists() or _is_export(output):
+        return
+    if not output.is_dir() or any(output.iterdir()):
+        raise ModelError(f"{output}: is there, and no earlier export; choose another folder")
+
+
+def _is_export(folder: Path) -> bool:
+    try:
+        described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(described, dict) and described.get("format") == FORMAT
+
+
+@contextlib.contextmanager
+def _whole_folder(output: Path) -> Iterator[Path]:
+    """A folder beside `output` that takes its place when the block ends without error."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        temporary = output.with_name(f".{output.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)  # of one that was killed
+        temporary.mkdir()
+        try:
+            yield temporary
+            shutil.rmtree(output, ignore_errors=True)
+            temporary.rename(output)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise ModelError(f"{output}: cannot be written ({error.strerror})") from None

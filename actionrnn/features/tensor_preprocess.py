@@ -1,0 +1,80 @@
+"""The preprocessing as tensor operations, for graphs that leave Python (ONNX).
+
+The scaling is that of `Preprocessing.square`: separable, antialiased, rows after columns, rounded
+to uint8 in between, as Pillow does it. Each output pixel is a weighted sum of input pixels, so
+each axis is one matrix product, and the cut of the square is a choice of the matrix's rows:
+whatever the frame's size, the matrices have `crop` rows.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from actionrnn.features.preprocess import MOTION_GAIN, Preprocessing
+
+_CUBIC_A = -0.5  # Keys 1981; what Pillow and antialiasing torch take
+_RADIUS = {"bicubic": 2.0, "bilinear": 1.0}
+
+
+class Encoder(nn.Module):
+    """uint8 frames of any size -> features; with a motion stream it sees the frames before, too."""
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.network, self.preprocessing = network, preprocessing
+
+    def forward(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
+        """(N, H, W, 3), and each one's frame before in the same shape -> (N, D)."""
+        square = squares(frames, self.preprocessing)
+        views = square
+        if previous is not None:
+            change = (square - squares(previous, self.preprocessing)).abs()
+            motion = change.clamp_max(255 // MOTION_GAIN) * MOTION_GAIN
+            views = motion
+            if self.preprocessing.streams == "both":  # in turn: frame, change, frame, change
+                views = torch.stack([square, motion], dim=1).flatten(0, 1)
+        features: Tensor = self.network(self.preprocessing.normalise(views))
+        return features.reshape(frames.shape[0], -1)
+
+
+def squares(frames: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """What the backbone sees: uint8 (N, H, W, 3) -> whole numbers in float32 (N, crop, crop, 3)."""
+    height, width = (frames.new_full((), side, dtype=torch.float64) for side in frames.shape[1:3])
+    shorter = torch.minimum(height, width)
+    columns = _weights(width, shorter, frames.shape[2], preprocessing)  # (crop, W)
+    rows = _weights(height, shorter, frames.shape[1], preprocessing)  # (crop, H)
+    pixels = frames.float().permute(0, 3, 1, 2)  # (N, 3, H, W)
+    narrow = _rounded(pixels @ columns.T)  # (N, 3, H, crop)
+    return _rounded(rows @ narrow).permute(0, 2, 3, 1)
+
+
+def _weights(side: Tensor, shorter: Tensor, num_pixels: int, given: Preprocessing) -> Tensor:
+    """Row i: the weights of an axis's pixels in the square's i-th pixel, (crop, num_pixels)."""
+    scaled: Tensor | float
+    if given.fit == "squash":
+        scaled, offset = torch.full_like(side, given.crop), torch.zeros_like(side)
+    else:
+        scaled = torch.floor(side * given.resize / shorter)
+        offset = torch.round((scaled - given.crop) / 2)
+    step = side / scaled
+    spread = step.clamp_min(1)  # a smaller picture averages: that is the antialiasing
+    centres = (torch.arange(given.crop, dtype=torch.float64) + offset + 0.5) * step
+    radius = _RADIUS[given.interpolation] * spread
+    pixels = torch.arange(num_pixels, dtype=torch.float64)
+    first = torch.floor(centres - radius + 0.5)[:, None]
+    stop = torch.floor(centres + radius + 0.5)[:, None]
+    distance = ((pixels + 0.5 - centres[:, None]) / spread).abs()
+    weights = _cubic(distance) if given.interpolation == "bicubic" else (1 - distance).clamp_min(0)
+    weights = torch.where((pixels >= first) & (pixels < stop), weights, 0)
+    return (weights / weights.sum(dim=1, keepdim=True)).float()
+
+
+def _cubic(x: Tensor) -> Tensor:
+    near = ((_CUBIC_A + 2) * x - (_CUBIC_A + 3)) * x * x + 1
+    far = (((x - 5) * x + 8) * x - 4) * _CUBIC_A
+    return torch.where(x < 1, near, torch.where(x < 2, far, 0))
+
+
+def _rounded(values: Tensor) -> Tensor:
+    return torch.floor(values + 0.5).clamp(0, 255)
