@@ -6,11 +6,11 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from actionrnn.apps.stream_commands import weights_option
+from actionrnn.apps.stream_commands import RUNTIMES, weights_option
 from actionrnn.errors import VideoError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     metavar="SCORE",
     help="Stop decoding when the best score reaches this, e.g. 0.9.",
 )
+@click.option("--runtime", type=click.Choice(RUNTIMES), help="What computes the backbone.")
 @weights_option
 def classify(
     videos: tuple[str, ...],
@@ -39,6 +40,7 @@ def classify(
     as_json: bool,
     sheet: Path | None,
     stop_at_confidence: float | None,
+    runtime: Any,
     weights: str | None,
 ) -> None:
     """Name the action in videos, or in every video of folders."""
@@ -48,7 +50,7 @@ def classify(
         raise click.UsageError("--sheet draws one video; give one file")
     if sheet is not None and stop_at_confidence is not None:
         raise click.UsageError("--sheet shows the whole video; leave --stop-at-confidence out")
-    recognizer = load(model, weights=weights)
+    recognizer = load(model, weights=weights, runtime=runtime)
     num_failed = 0
     for path, problem in _each_video(videos):
         try:

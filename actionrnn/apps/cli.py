@@ -15,7 +15,9 @@ import click
 from actionrnn import __version__
 from actionrnn.apps import stream_commands
 from actionrnn.apps.classify_command import classify
+from actionrnn.apps.model_commands import card, export, push
 from actionrnn.apps.store_commands import store
+from actionrnn.apps.stream_commands import RUNTIMES
 from actionrnn.errors import ActionrnnError
 
 INTERRUPTED = 130
@@ -142,7 +144,7 @@ def ucf101(folder: Path, fetch: bool, archive: Path | None, check_videos: bool) 
 @click.option("--format", type=click.Choice(["safetensors", "npy"]), default="safetensors")
 @click.option(
     "--runtime",
-    type=click.Choice(["auto", "torch", "compile", "openvino"]),
+    type=click.Choice(RUNTIMES),
     help="What computes; auto: OpenVINO on a CPU where it is installed, else torch.",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first video that cannot be used.")
@@ -317,6 +319,9 @@ main.add_command(classify)
 main.add_command(stream_commands.timeline)
 main.add_command(stream_commands.render)
 main.add_command(stream_commands.stream)
+main.add_command(export)
+main.add_command(card)
+main.add_command(push)
 
 
 @main.command()

@@ -1,9 +1,9 @@
 """A model becomes two ONNX files, their description and a runner: a folder without PyTorch.
 
-    encoder.onnx   uint8 frames of any size (and the frames before) -> features (N, D)
-    step.onnx      features (N, D) and the state -> scores (N, K) and the new state
-    model.json     labels, sampling, inputs, outputs, sizes, checksums, versions
-    run.py         names the action in videos, with onnxruntime, numpy and av
+encoder.onnx   uint8 frames of any size (and the frames before) -> features (N, D)
+step.onnx      features (N, D) and the state -> scores (N, K) and the new state
+model.json     labels, sampling, inputs, outputs, sizes, checksums, versions
+run.py         names the action in videos, with onnxruntime, numpy and av
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from actionrnn import __version__
+from actionrnn.apps.quantise import Int8Report, quantise
 from actionrnn.errors import ModelError
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.onnx_runtime import OPSET, require_installed, to_onnx, versions
@@ -37,15 +37,32 @@ LARGEST_SIDE = 16384
 """Pixels of a frame's side that the encoder takes."""
 
 
-def export(model: str | Path, output: str | Path, *, weights: str | None = None) -> Path:
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """What was written."""
+
+    folder: Path
+    int8: Int8Report | None
+    """What the 8 bits cost, if they were wanted."""
+
+
+def export(
+    model: str | Path,
+    output: str | Path,
+    *,
+    weights: str | None = None,
+    int8_clips: Path | None = None,
+) -> Export:
     """Write a model as ONNX into a folder, whole or not at all; an earlier export is replaced.
 
     Args:
         model: a model file, or the folder of a run.
         weights: where the backbone's weights are on this machine, if not where they were.
+        int8_clips: videos with which the encoder is quantised, and tested.
 
     Raises:
-        ModelError: it cannot be loaded, or the output is another folder that is not empty.
+        ModelError: it cannot be loaded, int8 costs too much, or the output is another folder
+            that is not empty.
         BackboneError: the extra is not installed, or ONNX cannot express the backbone.
     """
     require_installed()
@@ -53,19 +70,18 @@ def export(model: str | Path, output: str | Path, *, weights: str | None = None)
     _require_free(output)
     recognizer = load(model, weights=weights, device="cpu", runtime="torch", precision="float32")
     with _whole_folder(output) as folder:
-        write_export(recognizer, folder)
-    return output
+        (folder / ENCODER).write_bytes(encoder_to_onnx(recognizer.backbone))
+        (folder / STEP).write_bytes(step_to_onnx(recognizer.head))
+        shutil.copyfile(Path(__file__).with_name("onnx_runner.py"), folder / RUNNER)
+        int8 = None
+        if int8_clips is not None:
+            inputs = _encoder_inputs(recognizer.backbone)
+            int8 = quantise(recognizer, folder / ENCODER, inputs, int8_clips)
+        _write_description(recognizer, folder, int8)
+    return Export(output, int8)
 
 
-def write_export(model: Recognizer, folder: Path) -> None:
-    """Write the files of an export; the model must be on the CPU in float32."""
-    (folder / ENCODER).write_bytes(encoder_to_onnx(model.backbone))
-    (folder / STEP).write_bytes(step_to_onnx(model.head))
-    shutil.copyfile(Path(__file__).with_name("onnx_runner.py"), folder / RUNNER)
-    write_description(model, folder)
-
-
-def write_description(model: Recognizer, folder: Path, **more: Any) -> None:
+def _write_description(model: Recognizer, folder: Path, int8: Int8Report | None) -> None:
     """Write model.json for the files that are there."""
     files = {
         name: {"size_bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)}
@@ -84,7 +100,8 @@ def write_description(model: Recognizer, folder: Path, **more: Any) -> None:
             "input_type": "uint8 RGB",
             "outputs": ["features"],
             "output_shape": ["N", model.head.feature_size],
-            "precision": "float32",
+            "precision": "float32" if int8 is None else "int8",
+            "int8_test": None if int8 is None else dataclasses.asdict(int8),
             "largest_side": LARGEST_SIDE,
         },
         "step": {
@@ -99,7 +116,6 @@ def write_description(model: Recognizer, folder: Path, **more: Any) -> None:
         "backbone": model.backbone.provenance(),
         "files": files,
         "versions": {"actionrnn": __version__, "opset": OPSET, **versions()},
-        **more,
     }
     text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
     (folder / DESCRIPTION).write_text(text, encoding="utf-8")
@@ -115,9 +131,9 @@ def encoder_to_onnx(backbone: Backbone) -> bytes:
     sides = [torch.export.Dim(side, min=2, max=LARGEST_SIDE) for side in ("height", "width")]
     shape = {0: torch.export.Dim("batch"), 1: sides[0], 2: sides[1]}
     inputs = {name: torch.zeros(2, 240, 320, 3, dtype=torch.uint8) for name in names}
-    network = backbone.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    network = backbone.network.to(memory_format=torch.contiguous_format)
     module = Encoder(network, backbone.preprocessing)
-    return to_onnx(module, inputs, ["features"], [shape for _ in names])
+    return to_onnx(module, inputs, ["features"], dict.fromkeys(names, shape))
 
 
 def step_to_onnx(head: Head) -> bytes:
@@ -126,7 +142,8 @@ def step_to_onnx(head: Head) -> bytes:
     inputs = {"features": torch.zeros(2, head.feature_size), "state": state}
     batch = {0: torch.export.Dim("batch")}
     outputs = ["scores", *(f"new_{name}" for name in state)]
-    return to_onnx(_Step(head), inputs, outputs, [batch, {name: batch for name in state}])
+    dynamic = {"features": batch, "state": dict.fromkeys(state, batch)}
+    return to_onnx(_Step(head), inputs, outputs, dynamic)
 
 
 class _Step(nn.Module):

@@ -7,6 +7,7 @@ from pathlib import Path
 from actionrnn.errors import ActionrnnError, ModelError
 from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.files import MODEL_FILE
+from actionrnn.recurrent.hub import fetch, is_address
 from actionrnn.video.reading import find_videos, probe_video
 
 Rows = dict[str, str]
@@ -18,6 +19,8 @@ def describe(path: str | Path) -> Rows:
     Raises:
         ActionrnnError: the path is missing, or nothing that is known here.
     """
+    if is_address(path):
+        return _describe_model(fetch(str(path)))
     path = Path(path)
     if not path.exists():
         raise ActionrnnError(f"{path}: no such file or folder")

@@ -31,9 +31,11 @@ class Stream:
         """RGB uint8 (H, W, 3) of any size -> the scores (K,) after it."""
         previous = frame if self.previous is None else self.previous
         known = {"frames": frame[None], "previous": previous[None]}
-        [features] = self.encoder.run(None, {name: known[name] for name in MODEL["encoder"]["inputs"]})
+        [features] = self.encoder.run(
+            None, {name: known[name] for name in MODEL["encoder"]["inputs"]}
+        )
         scores, *state = self.head.run(None, {"features": features, **self.state})
-        self.state, self.previous = dict(zip(self.state, state)), frame
+        self.state, self.previous = dict(zip(self.state, state, strict=True)), frame
         return scores[0]
 
 
@@ -51,7 +53,9 @@ def chosen(times, is_key):
     end = np.inf if rule["end_seconds"] is None else rule["end_seconds"] - TOLERANCE_SECONDS
     within = np.flatnonzero((times >= start) & (times < end) & (is_key | (not rule["keyframes"])))
     if rule["num_frames"] and len(within):  # the middles of so many equal parts
-        return within[(2 * np.arange(rule["num_frames"]) + 1) * len(within) // (2 * rule["num_frames"])]
+        return within[
+            (2 * np.arange(rule["num_frames"]) + 1) * len(within) // (2 * rule["num_frames"])
+        ]
     if rule["rate_fps"] and len(within):  # the frame that is shown at each tick
         left = times[within]
         count = int((left[-1] - left[0] + TOLERANCE_SECONDS) * rule["rate_fps"]) + 1
@@ -82,4 +86,8 @@ if __name__ == "__main__":
     for video in sys.argv[1:]:
         _, scores = timeline(video)
         best = int(scores[-1].argmax())
-        print(json.dumps({"path": video, "label": MODEL["labels"][best], "score": float(scores[-1][best])}))
+        print(
+            json.dumps(
+                {"path": video, "label": MODEL["labels"][best], "score": float(scores[-1][best])}
+            )
+        )

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from actionrnn.recurrent.recognizer import Timeline
     from actionrnn.stream_config import SegmentRule, StatePolicy
 
+RUNTIMES = ("auto", "torch", "compile", "openvino", "onnx")  # config.Runtime, which costs an import
+
 PAGE_ENDINGS = (".html", ".htm")
 
 model_option = click.option(

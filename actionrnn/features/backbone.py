@@ -83,9 +83,10 @@ class Backbone:
     @property
     def batch_frames(self) -> int:
         """The number of frames that are computed together."""
-        if self.runtime in ("openvino", "onnx"):
-            home = openvino_runtime if self.runtime == "openvino" else onnx_runtime
-            return home.BATCH_FRAMES
+        if self.runtime == "onnx":
+            return onnx_runtime.BATCH_FRAMES
+        if self.runtime == "openvino":
+            return openvino_runtime.BATCH_FRAMES
         return BATCH_FRAMES.get(self.device.type, BATCH_FRAMES["cuda"])
 
     @property

@@ -107,22 +107,21 @@ def load_onnx(
         _Normalised(network, preprocessing),
         {"frames": example},
         ["features"],
-        [{0: torch.export.Dim("batch")}],
+        {"frames": {0: torch.export.Dim("batch")}},
     )
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
-        with atomic_path(file) as temporary:
-            temporary.write_bytes(hashlib.sha256(content).digest() + content)
+    with contextlib.suppress(OSError), atomic_path(file) as temporary:  # else it costs time only
+        temporary.write_bytes(hashlib.sha256(content).digest() + content)
     return OnnxNetwork(content, num_threads)
 
 
 @torch.inference_mode()
 def to_onnx(
-    module: nn.Module, inputs: dict[str, Any], outputs: Sequence[str], dynamic: Sequence[Any]
+    module: nn.Module, inputs: dict[str, Any], outputs: Sequence[str], dynamic: dict[str, Any]
 ) -> bytes:
     """A module as an ONNX file's bytes.
 
     Args:
-        inputs: an example of each argument, in order, by its name in the file.
+        inputs: an example of each argument by its name, or a dictionary of such.
         outputs: the names of the results.
         dynamic: which dimensions of each argument may vary, as `torch.export` takes it.
 
@@ -135,16 +134,16 @@ def to_onnx(
         try:
             program = torch.onnx.export(
                 module.eval(),
-                tuple(inputs.values()),
+                kwargs=inputs,
                 input_names=names,
                 output_names=list(outputs),
                 opset_version=OPSET,
                 dynamo=True,
-                dynamic_shapes=tuple(dynamic),
+                dynamic_shapes=dynamic,
                 verbose=False,
             )
             assert program is not None
-            program.save(buffer)
+            program.save(buffer)  # type: ignore[arg-type]
         except Exception as error:  # torch has a dozen kinds of them
             raise _refused(error) from None
     return buffer.getvalue()
@@ -164,7 +163,8 @@ class _Normalised(nn.Module):
         return features
 
 
-def _refused(error: Exception) -> BackboneError:
+def _refused(error: BaseException) -> BackboneError:
+    error = error.__cause__ or error  # torch's own says only at which step it was
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return BackboneError(f"ONNX cannot run this network ({reason}); use runtime torch")
 

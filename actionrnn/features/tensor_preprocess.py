@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from actionrnn.features.preprocess import MOTION_GAIN, Preprocessing
 
 _CUBIC_A = -0.5  # Keys 1981; what Pillow and antialiasing torch take
+_MOST_DIGITS = 22  # of a weight behind the binary point, if it fits into 16 bits with its sign
+_EDGE_PIXELS = 4  # of the scaled axis, whose weights the picture's edge cuts off
 _RADIUS = {"bicubic": 2.0, "bilinear": 1.0}
 
 
@@ -42,24 +44,43 @@ def squares(frames: Tensor, preprocessing: Preprocessing) -> Tensor:
     """What the backbone sees: uint8 (N, H, W, 3) -> whole numbers in float32 (N, crop, crop, 3)."""
     height, width = (frames.new_full((), side, dtype=torch.float64) for side in frames.shape[1:3])
     shorter = torch.minimum(height, width)
-    columns = _weights(width, shorter, frames.shape[2], preprocessing)  # (crop, W)
-    rows = _weights(height, shorter, frames.shape[1], preprocessing)  # (crop, H)
+    columns, column_unit = _weights(width, shorter, frames.shape[2], preprocessing)  # (crop, W)
+    rows, row_unit = _weights(height, shorter, frames.shape[1], preprocessing)  # (crop, H)
     pixels = frames.float().permute(0, 3, 1, 2)  # (N, 3, H, W)
-    narrow = _rounded(pixels @ columns.T)  # (N, 3, H, crop)
-    return _rounded(rows @ narrow).permute(0, 2, 3, 1)
+    narrow = _rounded(pixels @ columns.T, column_unit)  # (N, 3, H, crop)
+    return _rounded(rows @ narrow, row_unit).permute(0, 2, 3, 1)
 
 
-def _weights(side: Tensor, shorter: Tensor, num_pixels: int, given: Preprocessing) -> Tensor:
-    """Row i: the weights of an axis's pixels in the square's i-th pixel, (crop, num_pixels)."""
-    scaled: Tensor | float
+def _weights(
+    side: Tensor, shorter: Tensor, num_pixels: int, given: Preprocessing
+) -> tuple[Tensor, Tensor]:
+    """Row i: the weights of an axis's pixels in the square's i-th pixel, (crop, num_pixels).
+
+    They are whole numbers, as torch scales uint8; the second result is what stands for 1.
+    """
+    scaled: Tensor
     if given.fit == "squash":
         scaled, offset = torch.full_like(side, given.crop), torch.zeros_like(side)
     else:
         scaled = torch.floor(side * given.resize / shorter)
         offset = torch.round((scaled - given.crop) / 2)
     step = side / scaled
+    chosen = torch.arange(given.crop, dtype=torch.float64) + offset
+    weights = _real_weights(chosen, step, num_pixels, given)
+    begin = torch.arange(_EDGE_PIXELS, dtype=torch.float64)
+    edges = torch.cat([begin, scaled - 1 - begin])
+    largest = torch.maximum(
+        weights.max(), _real_weights(edges, step, num_pixels, given).max()
+    )  # of the whole axis: it decides the precision
+    digits = torch.floor(torch.log2((2**15 - 0.5) / largest)).clamp_max(_MOST_DIGITS)
+    unit = torch.exp2(digits)
+    return torch.floor(weights * unit + 0.5).float(), unit.float()
+
+
+def _real_weights(chosen: Tensor, step: Tensor, num_pixels: int, given: Preprocessing) -> Tensor:
+    """The same for chosen pixels of the scaled axis, (n, num_pixels), each row summing to 1."""
     spread = step.clamp_min(1)  # a smaller picture averages: that is the antialiasing
-    centres = (torch.arange(given.crop, dtype=torch.float64) + offset + 0.5) * step
+    centres = (chosen + 0.5) * step
     radius = _RADIUS[given.interpolation] * spread
     pixels = torch.arange(num_pixels, dtype=torch.float64)
     first = torch.floor(centres - radius + 0.5)[:, None]
@@ -67,7 +88,7 @@ def _weights(side: Tensor, shorter: Tensor, num_pixels: int, given: Preprocessin
     distance = ((pixels + 0.5 - centres[:, None]) / spread).abs()
     weights = _cubic(distance) if given.interpolation == "bicubic" else (1 - distance).clamp_min(0)
     weights = torch.where((pixels >= first) & (pixels < stop), weights, 0)
-    return (weights / weights.sum(dim=1, keepdim=True)).float()
+    return weights / weights.sum(dim=1, keepdim=True)
 
 
 def _cubic(x: Tensor) -> Tensor:
@@ -76,5 +97,5 @@ def _cubic(x: Tensor) -> Tensor:
     return torch.where(x < 1, near, torch.where(x < 2, far, 0))
 
 
-def _rounded(values: Tensor) -> Tensor:
-    return torch.floor(values + 0.5).clamp(0, 255)
+def _rounded(sums: Tensor, unit: Tensor) -> Tensor:
+    return torch.floor(sums / unit + 0.5).clamp(0, 255)

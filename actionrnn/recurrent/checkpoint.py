@@ -19,6 +19,7 @@ from actionrnn.config import Config, Precision, Runtime, parse_config
 from actionrnn.errors import ConfigError, ModelError
 from actionrnn.features.backbone import load_backbone
 from actionrnn.files import MODEL_FILE, atomic_path
+from actionrnn.recurrent import hub
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.recognizer import Recognizer
 
@@ -74,7 +75,7 @@ def load(
     """Load a model; its backbone is loaded with it.
 
     Args:
-        path: a model file, or the folder of a run.
+        path: a model file, the folder of a run, or `hf://USER/NAME[@REVISION]` on the hub.
         weights: where the backbone's weights are on this machine, if not where they were.
         device: a torch device instead of the one in the model's configuration.
         runtime: what computes the backbone, instead of the one in the configuration.
@@ -149,7 +150,13 @@ def read_model_info(path: str | Path) -> ModelInfo:
 
 
 def model_file(path: str | Path) -> Path:
-    """The model file that is meant: a run's folder stands for the one in it."""
+    """The model file that is meant: a run's folder, or a place on the hub, stands for its own.
+
+    Raises:
+        ModelError: the hub does not give it.
+    """
+    if hub.is_address(path):
+        return hub.fetch(str(path))
     path = Path(path)
     return path / MODEL_FILE if path.is_dir() else path
 

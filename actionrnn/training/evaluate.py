@@ -13,6 +13,7 @@ from actionrnn.datasets.clips import Dataset
 from actionrnn.datasets.splits import describe_split, make_folds, open_dataset
 from actionrnn.errors import ConfigError, DatasetError
 from actionrnn.recurrent.checkpoint import load, model_file
+from actionrnn.recurrent.hub import is_address
 from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.training.curves import read_curves
 from actionrnn.training.report import Report
@@ -38,13 +39,16 @@ def evaluate(
         ConfigError: an override is wrong, or would change the model itself.
         DatasetError: the clips cannot be used, or have labels that the model does not know.
     """
-    model = model_file(model)
+    name, model = model, model_file(model)
+    if is_address(name) and not any(override.startswith("data.root=") for override in overrides):
+        raise ConfigError(f"{name}: say on which clips it shall be tested: data.root=DIR")
     recognizer = load(model, weights=weights)
     config = _choose_clips(recognizer, overrides)
     dataset = open_dataset(config.data)
     _require_known_labels(dataset, recognizer)
+    folder = Path() if is_address(name) else model.parent
     make_folds(dataset, config.data, training=False)  # before the extraction
-    dataset, sequences, skipped = load_features(dataset, recognizer.backbone, config, model.parent)
+    dataset, sequences, skipped = load_features(dataset, recognizer.backbone, config, folder)
     folds = make_folds(dataset, config.data, training=False)
     index_of = {label: index for index, label in enumerate(recognizer.labels)}
     training = recognizer.training

@@ -307,6 +307,8 @@ def _describe(fold: Fold, sequences: Sequences, config: Config, report: Report) 
             "top1": report.top1,
             "mean_class_accuracy": report.mean_class_accuracy,
             "baseline_mean_pool_top1": report.baseline_mean_pool_top1,
+            "intervals": report.intervals,
+            "intervals_over": f"{report.num_units} {report.resampled}",
         },
     }
 

@@ -1,0 +1,188 @@
+"""A model's card: what it is, what it was trained on, how good it is, what it is not for.
+
+Markdown with YAML front matter, as the Hugging Face hub reads it (its documentation: model cards).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from actionrnn.apps.plain_text import plain
+from actionrnn.recurrent.checkpoint import ModelInfo
+
+_MOST_LABELS = 500
+_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]#|<>"} | {"&": "&amp;"})
+
+_CARD = """---
+{front_matter}---
+
+# {title}
+
+Names the action in a video, at every frame: a frozen image backbone and a recurrent head, made
+with [actionrnn](https://pypi.org/project/actionrnn/) {version}.
+
+```python
+import actionrnn
+
+model = actionrnn.load("{address}")
+print(model.classify("clip.mp4"))
+```
+
+## The model
+
+| | |
+|---|---|
+| backbone | {backbone}, frozen; weights sha256 {sha256} |
+| head | {head} |
+| frames | {sampling} |
+| classes | {num_labels} |
+
+{labels}
+
+## Training data
+
+{data}
+
+## Scores
+
+{scores}
+
+## Intended use
+
+Short clips of one action, or streams of such, from cameras and scenes like those of the training
+data. The score of a class is its share among the classes above: there is no class for "none of
+them", and a video of something else gets one of these labels all the same.
+
+## Limits
+
+- The backbone is frozen and sees single frames; what no frame and no change between frames shows,
+  the head cannot learn.
+- Scores on other people, cameras and scenes than those tested may be far lower.
+- Not for decisions about people (surveillance, employment, medicine) without a test of your own.
+
+## Licence
+
+{licence}
+"""
+
+
+def make_card(info: ModelInfo, address: str = "hf://USER/NAME") -> str:
+    """The card of a model, in Markdown.
+
+    Args:
+        address: where it can be loaded from, for the example.
+    """
+    head = info.config.head
+    licence = weights_licence(str(info.backbone.get("backbone")))
+    shown = [_text(label) for label in info.labels[:_MOST_LABELS]]
+    more = f" and {len(info.labels) - len(shown)} more" if len(info.labels) > len(shown) else ""
+    front_matter: dict[str, Any] = {
+        "library_name": "actionrnn",
+        "pipeline_tag": "video-classification",
+        "tags": ["video", "action-recognition", "recurrent", head.kind],
+    }
+    return _CARD.format(
+        front_matter=yaml.safe_dump(front_matter | _results(info), sort_keys=False),
+        title=_text(address.removeprefix("hf://").partition("@")[0].rpartition("/")[2]),
+        version=_text(info.actionrnn_version),
+        address=plain(address),
+        backbone=_text(str(info.backbone.get("backbone"))),
+        sha256=_text(str(info.backbone.get("weights_sha256"))),
+        head=f"{head.kind}, {head.num_layers} x {head.hidden_size}, summary {head.summary}",
+        sampling=str(info.config.sampling),
+        num_labels=len(info.labels),
+        labels=", ".join(shown) + more,
+        data=_data(info.training),
+        scores=_scores(info.training),
+        licence=licence,
+    )
+
+
+def weights_licence(backbone: str) -> str:
+    """What is known of the licence of a backbone's weights, in a sentence or two."""
+    library, _, name = backbone.partition("/")
+    if library == "efficientnet_lite0":
+        known = "Apache-2.0 (EfficientNet-Lite0, trained on ImageNet)"
+    elif library == "torchvision":
+        known = "those of torchvision (BSD-3-Clause code; most weights are trained on ImageNet)"
+    elif library == "timm":
+        known = _timm_licence(name)
+    else:
+        known = "not known here"
+    return (
+        f"The backbone's weights, which are not in this file: {known}. The data that they and the "
+        "head were trained on may have terms of their own. The head's weights: its author says."
+    )
+
+
+def _timm_licence(name: str) -> str:
+    import timm
+
+    try:
+        licence = getattr(timm.models.get_pretrained_cfg(name), "license", None)
+    except (RuntimeError, ValueError):
+        licence = None
+    return _text(licence or f"not said by timm; look at the page of timm/{name}")
+
+
+def _data(training: dict[str, Any]) -> str:
+    folder = str(training.get("data") or "unknown").replace("\\", "/").rstrip("/")
+    groups, num_clips = training.get("groups") or [], training.get("num_clips")
+    # the last part only: the rest is somebody's machine
+    return (
+        f"{_text(folder.rpartition('/')[2])}: {num_clips} clips of {len(groups)} groups (people, "
+        f"scenes), split {_text(str(training.get('split')))}, "
+        f"fold {_text(str(training.get('fold')))}."
+    )
+
+
+def _scores(training: dict[str, Any]) -> str:
+    scores = training.get("scores") or {}
+    if "top1" not in scores:
+        return "Not measured."
+    names = {
+        "top1": "top-1",
+        "mean_class_accuracy": "mean class accuracy",
+        "baseline_mean_pool_top1": "mean-pool baseline, top-1",
+    }
+    tested = "clips that it was TRAINED on: no test" if scores.get("seen_in_training") else "clips"
+    lines = [
+        f"On {scores.get('num_clips')} {tested}:",
+        "",
+        "| | score | 95 % interval |",
+        "|---|---|---|",
+    ]
+    for name, title in names.items():
+        if isinstance(scores.get(name), float | int):
+            bounds = (scores.get("intervals") or {}).get(name)
+            interval = f"{bounds[0]:.1%} to {bounds[1]:.1%}" if bounds else "-"
+            lines.append(f"| {title} | {scores[name]:.1%} | {interval} |")
+    over = scores.get("intervals_over")
+    if over:
+        lines += ["", f"Intervals: bootstrap over {_text(str(over))}; of one group there is none."]
+    if scores.get("leaked_clips"):
+        leaked = f"{scores['leaked_clips']} of the clips are of groups that it was trained on"
+        lines += ["", f"{leaked}; the score is too good."]
+    return "\n".join(lines)
+
+
+def _results(info: ModelInfo) -> dict[str, Any]:
+    """The hub's own table of results, `model-index`."""
+    scores = info.training.get("scores") or {}
+    if not isinstance(scores.get("top1"), float | int) or scores.get("seen_in_training"):
+        return {}
+    data = plain(Path(str(info.training.get("data"))).name)
+    result = {
+        "task": {"type": "video-classification"},
+        "dataset": {"name": data, "type": data},
+        "metrics": [{"type": "accuracy", "value": round(float(scores["top1"]), 4)}],
+    }
+    return {"model-index": [{"name": "actionrnn", "results": [result]}]}
+
+
+def _text(text: str) -> str:
+    """A stranger's words as Markdown that shows them, and does nothing else."""
+    return plain(text).translate(_MARKDOWN)

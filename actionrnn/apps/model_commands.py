@@ -1,0 +1,75 @@
+"""The commands that hand a model on: export, card, push."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from actionrnn.apps.stream_commands import weights_option
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder of the export; an earlier export there is replaced.",
+)
+@click.option(
+    "--int8",
+    "int8_clips",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Quantise the encoder with the videos in FOLDER (in folders named by their labels, if "
+    "they are known); refused if it costs accuracy on them.",
+)
+@weights_option
+def export(model: str, output: Path, int8_clips: Path | None, weights: str | None) -> None:
+    """MODEL as ONNX: an encoder, a step of the head, and a runner that needs no PyTorch."""
+    from actionrnn.apps.export import export as run_export
+
+    done = run_export(model, output, weights=weights, int8_clips=int8_clips)
+    if done.int8 is not None:
+        click.echo(str(done.int8))
+    for file in sorted(done.folder.iterdir()):
+        click.echo(f"{file}  {file.stat().st_size / 1e6:.2f} MB")
+
+
+@click.command()
+@click.argument("model")
+@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False))
+def card(model: str, output: Path | None) -> None:
+    """The card of MODEL, in Markdown: labels, data, scores, use, limits, licence."""
+    from actionrnn.apps.card import make_card
+    from actionrnn.files import write_text
+    from actionrnn.recurrent.checkpoint import read_model_info
+
+    info = read_model_info(model)
+    text = make_card(info, model) if model.startswith("hf://") else make_card(info)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    write_text(output, text)
+    click.echo(f"wrote {output}", err=True)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("repository", metavar="USER/NAME")
+@click.option("--private", is_flag=True, help="If the repository is made: for you alone.")
+def push(model: str, repository: str, private: bool) -> None:
+    """Publish MODEL with its card on the Hugging Face hub, as a new commit of USER/NAME.
+
+    It can be loaded then wherever a model is named: --model hf://USER/NAME. The token is that of
+    `hf auth login`, or HF_TOKEN.
+    """
+    from actionrnn.apps.card import make_card
+    from actionrnn.recurrent.checkpoint import read_model_info
+    from actionrnn.recurrent.hub import parse_address, upload
+
+    address = parse_address(repository)
+    info = read_model_info(model)
+    click.echo(upload(info.path, make_card(info, str(address)), str(address), private=private))
