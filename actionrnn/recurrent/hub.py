@@ -67,9 +67,10 @@ def fetch(text: str) -> Path:
         announced = hf_hub_download(
             address.repository, MODEL_FILE, revision=address.revision, dry_run=True
         )
-        if (announced.file_size or 0) > LARGEST_MODEL_BYTES:
+        size_bytes = announced.file_size or 0
+        if size_bytes > LARGEST_MODEL_BYTES:
             raise ModelError(
-                f"{address}: its {MODEL_FILE} has {(announced.file_size or 0) / 2**30:.1f} GiB, at most "
+                f"{address}: its {MODEL_FILE} has {size_bytes / 2**30:.1f} GiB, at most "
                 f"{LARGEST_MODEL_BYTES / 2**30:.0f} are fetched"
             )
         return Path(hf_hub_download(address.repository, MODEL_FILE, revision=address.revision))
@@ -112,7 +113,6 @@ def upload(file: Path, card: str, text: str, *, private: bool = False) -> str:
 @contextlib.contextmanager
 def _hub_errors(address: Address) -> Iterator[None]:
     """The hub's many errors as one line with the remedy."""
-    import httpx
     from huggingface_hub import errors
 
     try:
@@ -143,6 +143,6 @@ def _hub_errors(address: Address) -> Iterator[None]:
                 "as somebody who may do that"
             ) from None
         raise ModelError(f"{address}: the hub answers {status}; try again later") from None
-    except (httpx.HTTPError, OSError, ValueError) as error:
+    except (errors.HTTPError, OSError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"{address}: cannot be transferred ({reason}); try again") from None
