@@ -67,6 +67,8 @@ def fetch(text: str) -> Path:
         announced = hf_hub_download(
             address.repository, MODEL_FILE, revision=address.revision, dry_run=True
         )
+        if announced.is_cached:  # also where the hub cannot be reached
+            return Path(announced.local_path)
         size_bytes = announced.file_size or 0
         if size_bytes > LARGEST_MODEL_BYTES:
             raise ModelError(

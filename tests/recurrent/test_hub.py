@@ -220,12 +220,12 @@ def test_what_is_in_the_cache_needs_no_hub(
 
     stand_in.commits["me/squares"] = [{"model.safetensors": saved.read_bytes()}]
     fetch("hf://me/squares")
-    nobody = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", nobody)
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    stand_in.requests.clear()
     assert read_model_info("hf://me/squares").labels == ("clap", "jump", "wave")
     with pytest.raises(ModelError, match=r"me/other: the hub cannot be reached"):
         fetch("hf://me/other")
+    assert stand_in.requests == []
 
 
 def test_errors_are_one_line(stand_in: StandIn, saved: Path) -> None:
