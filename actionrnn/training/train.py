@@ -296,6 +296,7 @@ def _describe(fold: Fold, sequences: Sequences, config: Config, report: Report) 
         "split": config.data.split,
         "fold": fold.name,
         "num_clips": len(fold.train),
+        "clip_seconds": _median_seconds(sequences.subset(fold.train), config.sampling.rate_fps),
         "groups": sorted({clip.group for clip in fold.train}),
         "fingerprints": sorted(sequences.subset(fold.train).fingerprints),
         "scores": {
@@ -309,6 +310,13 @@ def _describe(fold: Fold, sequences: Sequences, config: Config, report: Report) 
             "baseline_mean_pool_top1": report.baseline_mean_pool_top1,
         },
     }
+
+
+def _median_seconds(sequences: Sequences, rate_fps: float | None) -> float | None:
+    """The median length of the clips; None where the sampling has no rate."""
+    if rate_fps is None:
+        return None
+    return round(float(np.median([len(values) for values in sequences.values])) / rate_fps, 3)
 
 
 @contextmanager
