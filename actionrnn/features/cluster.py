@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import math
 import os
-import queue
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -23,13 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from actionrnn.config import BackboneConfig, Sampling
 from actionrnn.errors import ActionrnnError, ConfigError, VideoError
 from actionrnn.features.backbone import load_backbone
-from actionrnn.features.decoding import Source, decode_here
+from actionrnn.features.decode_task import MESSAGES_AHEAD, decode_in_messages
+from actionrnn.features.decoding import Source
 from actionrnn.features.entry import Format
 from actionrnn.features.extract import Extraction, find_sources, plan, provenance_of
 from actionrnn.features.pipeline import Pipeline
@@ -46,8 +42,6 @@ UNITS_AT_ONCE = 2
 """While an encoder ends one lot of videos, it begins the next."""
 RECRUIT_SECONDS = 1.0
 """So often nodes are looked for that have no encoder."""
-SQUARES_IN_A_MESSAGE = 16
-MESSAGES_AHEAD = 4
 
 
 def extract_on_cluster(
@@ -200,6 +194,9 @@ class _Crew:
         while waiting or units:
             self._recruit()
             wanted = [*units, *self._starting]
+            if not wanted:  # every node is lost; others may join
+                time.sleep(RECRUIT_SECONDS)
+                continue
             done_now, _ = self._ray.wait(wanted, num_returns=1, timeout=RECRUIT_SECONDS)
             if not done_now:
                 continue
@@ -286,7 +283,7 @@ class _Encoder:
         self._sampling = sampling
         self._num_decoders = num_decoders
         self._ray = _import_ray()
-        self._decode = self._ray.remote(_decode_in_messages).options(
+        self._decode = self._ray.remote(decode_in_messages).options(
             num_cpus=cpus_a_decoder,
             num_returns="streaming",
             scheduling_strategy="SPREAD",
@@ -357,58 +354,3 @@ def _gave_up(path: Path, reason: str) -> VideoError:
         f"{path}: was given up after {MOST_ATTEMPTS} attempts ({reason}); leave it out, or "
         "try again with --retry-failed"
     )
-
-
-def _decode_in_messages(
-    path: Path, sampling: Sampling, preprocessing: Preprocessing
-) -> Iterator[tuple[str, Any]]:
-    """What `decode_here` gives, in messages of several squares."""
-    mailbox: queue.Queue[tuple[str, Any]] = queue.Queue(MESSAGES_AHEAD)
-
-    def decode() -> None:
-        mailer = _Mailer(mailbox)
-        try:
-            described = decode_here(path, sampling, mailer, preprocessing, 1)
-            mailer.flush()
-            mailbox.put(("end", described))
-        except VideoError as error:
-            mailbox.put(("failed", str(error)))
-        except BaseException as error:  # the task raises it
-            mailbox.put(("broken", error))
-
-    threading.Thread(target=decode, daemon=True).start()
-    while True:
-        kind, content = mailbox.get()
-        if kind == "broken":
-            raise content
-        yield kind, content
-        if kind in ("end", "failed"):
-            return
-
-
-class _Mailer:
-    """Takes squares, from several threads at once, and sends them some at a time."""
-
-    def __init__(self, mailbox: queue.Queue[tuple[str, Any]]) -> None:
-        self._mailbox = mailbox
-        self._lock = threading.Lock()
-        self._waiting: list[tuple[slice, NDArray[np.uint8]]] = []
-
-    def begin(self, pts_seconds: NDArray[np.float64]) -> None:
-        with self._lock:
-            self._waiting = []
-            self._mailbox.put(("begin", pts_seconds))
-
-    def add(self, places: slice, square: NDArray[np.uint8]) -> None:
-        with self._lock:
-            self._waiting.append((places, square.copy()))
-        if len(self._waiting) >= SQUARES_IN_A_MESSAGE:
-            self.flush()
-
-    def flush(self) -> None:
-        """Send what waits."""
-        with self._lock:
-            if self._waiting:
-                places, squares = zip(*self._waiting, strict=True)
-                self._mailbox.put(("squares", (places, np.stack(squares))))
-                self._waiting = []
