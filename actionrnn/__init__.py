@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from actionrnn.recurrent.checkpoint import load
     from actionrnn.recurrent.heads import Head
     from actionrnn.recurrent.recognizer import Prediction, Recognizer, Timeline
+    from actionrnn.recurrent.segments import Segment
+    from actionrnn.recurrent.streaming import Stream, StreamBatch
+    from actionrnn.stream_config import SegmentRule, StatePolicy
     from actionrnn.training.evaluate import evaluate
     from actionrnn.training.report import Report
     from actionrnn.training.train import train
@@ -53,6 +56,11 @@ _HOME_OF = {
     "Recognizer": "recurrent.recognizer",
     "Report": "training.report",
     "Sampling": "config",
+    "Segment": "recurrent.segments",
+    "SegmentRule": "stream_config",
+    "StatePolicy": "stream_config",
+    "Stream": "recurrent.streaming",
+    "StreamBatch": "recurrent.streaming",
     "Timeline": "recurrent.recognizer",
     "VideoError": "errors",
     "evaluate": "training.evaluate",
@@ -84,6 +92,11 @@ __all__ = [
     "Recognizer",
     "Report",
     "Sampling",
+    "Segment",
+    "SegmentRule",
+    "StatePolicy",
+    "Stream",
+    "StreamBatch",
     "Timeline",
     "VideoError",
     "evaluate",

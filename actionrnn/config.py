@@ -28,7 +28,7 @@ from pydantic.dataclasses import dataclass
 
 from actionrnn.errors import ConfigError
 
-_STRICT_KEYS = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+STRICT_KEYS = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
 Count = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
@@ -50,12 +50,11 @@ Part = Annotated[_Number, Field(gt=0, le=1)]
 Layout = Literal["folder", "ucf101", "manifest", "rendered"]
 Split = Literal["holdout", "leave_one_group_out", "official", "manifest", "none"]
 Fit = Literal["crop", "squash"]
+Streams = Literal["appearance", "motion", "both"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Runtime = Literal["auto", "torch", "compile", "openvino"]
 HeadKind = Literal["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
 Summary = Literal["last", "running_mean", "exponential_mean"]
-
-
 _T = TypeVar("_T")
 
 
@@ -68,7 +67,7 @@ def _with_own_errors(kind: type[_T]) -> type[_T]:
         try:
             validate(self, *values, **fields)
         except ValidationError as error:
-            problem = f"{kind.__name__}.{_first_problem(error)}".replace(".: ", ": ", 1)
+            problem = f"{kind.__name__}.{first_problem(error)}".replace(".: ", ": ", 1)
             raise ConfigError(problem) from None
 
     kind.__init__ = init  # type: ignore[assignment, method-assign]
@@ -76,7 +75,7 @@ def _with_own_errors(kind: type[_T]) -> type[_T]:
 
 
 @_with_own_errors
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class Sampling:
     """Which frames of a video are looked at. No field set: every frame."""
 
@@ -123,7 +122,7 @@ class Sampling:
         return text + start + end
 
 
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class VideoLimits:
     """What one video may take, so that none of them takes the machine down."""
 
@@ -133,7 +132,7 @@ class VideoLimits:
     """Of all frames that one call returns, and of a source that is read whole (a pipe)."""
 
 
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class DataConfig:
     """Which labelled videos, and how they are split into training and test."""
 
@@ -149,16 +148,20 @@ class DataConfig:
     the clip's group (the person, the scene). Clips of one group never stand on
     both sides of a split. Without it each clip is a group of its own."""
     split: Split = "holdout"
-    """holdout: a seeded part of the groups; leave_one_group_out: each group in
-    turn; official: UCF101's three splits; manifest: the column `split`;
-    none: everything is for training (train) or for testing (evaluate)."""
+    """holdout: a random part of the groups, the same in every run, whatever the
+    training's seed; leave_one_group_out: each group in turn; official: UCF101's
+    three splits; manifest: the column `split`; none: everything is for training
+    (train) or for testing (evaluate)."""
     fold: Annotated[int, Field(ge=1, strict=True)] | str = "all"
     """Which fold of the split: its number from 1, its group's name, or all."""
     test_fraction: Annotated[_Number, Field(gt=0, lt=1)] = 0.25
     """holdout: the part of the groups that is for testing."""
+    allow_group_leak: Annotated[bool, Field(strict=True)] = False
+    """Accept a split with clips of one group in training and in testing
+    (--allow-group-leak). The score is then too good, and every output says so."""
     features: str | None = None
-    """The folder of the stored features; null: made beside the run's folder,
-    named after the data and the backbone, and shared by later runs."""
+    """The folder of the stored features; null: `features` in the run's folder (for
+    evaluate: in the model's), or that of another run beside it if it has the same."""
 
     @model_validator(mode="after")
     def _pattern_has_a_group(self) -> DataConfig:
@@ -173,7 +176,7 @@ class DataConfig:
         return self
 
 
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class BackboneConfig:
     """The frozen CNN that turns a frame into a feature vector."""
 
@@ -185,6 +188,9 @@ class BackboneConfig:
     fit: Fit = "crop"
     """crop: scale, then cut the centre out, as the weights were trained;
     squash: the whole frame in the same size, so that nothing at the edge is lost."""
+    streams: Streams = "appearance"
+    """appearance: the frame; motion: its amplified change from the frame sampled before,
+    where the way of moving tells the action; both: both, for twice the work."""
     precision: Precision = "auto"
     """auto: bfloat16 (float16 on older GPUs) where it is fast, else float32."""
     device: str = "auto"
@@ -197,7 +203,7 @@ class BackboneConfig:
     an extraction's memory, whatever the videos' lengths. At least two batches wait."""
 
 
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class HeadConfig:
     """The recurrent head that turns feature vectors into scores."""
 
@@ -214,11 +220,14 @@ class HeadConfig:
     so far, or their exponential mean."""
     summary_decay: Probability = 0.9
     """exponential_mean: the weight of the past in each step."""
+    l2_normalise: Annotated[bool, Field(strict=True)] = False
+    """Scale each frame's feature vector to length 1 before it is standardised: good where
+    frames differ in contrast, or features are large and sparse (VGG)."""
     temporal_differences: Annotated[bool, Field(strict=True)] = False
     """Give the head x_t - x_(t-1) beside x_t: good where motion decides."""
 
 
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class TrainConfig:
     """How the head is trained. The backbone is never trained."""
 
@@ -249,13 +258,15 @@ class TrainConfig:
     """Stop when the validation loss has not fallen for so many epochs; null: never."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 on a GPU that has it, else float32."""
+    search: Count = 0
+    """Head settings to try first, on held-back training groups (docs/training.md); 0: none."""
     seed: Count = 0
     """Fixes initial weights, order, dropout and augmentation."""
     seeds: PositiveInt = 1
     """Train so many times, with seed, seed + 1, ...; the report gives mean and spread."""
 
 
-@dataclass(frozen=True, config=_STRICT_KEYS)
+@dataclass(frozen=True, config=STRICT_KEYS)
 class Config:
     """One experiment, whole."""
 
@@ -309,7 +320,7 @@ def parse_config(
     try:
         return _adapter().validate_python(merged)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_first_problem(error)}") from None
+        raise ConfigError(f"{source}: {first_problem(error)}") from None
 
 
 def override_config(config: Config, overrides: Sequence[str]) -> Config:
@@ -377,7 +388,8 @@ def _nearest(name: str, known: Any, prefix: str = "") -> str:
     return f"known are {', '.join(prefix + key for key in sorted(known))}"
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """The first thing that is wrong, in one line with its value."""
     problem = error.errors()[0]
     steps = [str(step) for step in problem["loc"] if isinstance(step, str)]
     name = ".".join(steps[:2])

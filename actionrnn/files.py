@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+MODEL_FILE = "model.safetensors"
+"""The model in the folder of a run."""
 LEFTOVERS = ".*.tmp"
 
 

@@ -6,19 +6,17 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from actionrnn import __version__
+from actionrnn.apps import stream_commands
+from actionrnn.apps.classify_command import classify
 from actionrnn.apps.store_commands import store
 from actionrnn.errors import ActionrnnError
-
-if TYPE_CHECKING:
-    from actionrnn.errors import VideoError
-    from actionrnn.recurrent.recognizer import Prediction, Recognizer
 
 INTERRUPTED = 130
 
@@ -38,12 +36,16 @@ class _Commands(click.Group):
             )
             sys.exit(INTERRUPTED)
 
-    def main(self, *args: Any, **kwargs: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> Any:
         # where other work runs too, threads that spin while they wait cost many times the work
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        debug = "--debug" in sys.argv[1:]
+        given = list(sys.argv[1:] if args is None else args)
+        options = given[: given.index("--")] if "--" in given else given
+        debug = "--debug" in options
+        if debug:  # also behind the command
+            given.remove("--debug")
         try:
-            return super().main(*args, **kwargs)
+            return super().main(given, *rest, **kwargs)
         except ActionrnnError as error:
             if debug:
                 raise
@@ -59,7 +61,7 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="actionrnn")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error (in any place).")
 def main(debug: bool) -> None:
     """Video action recognition: a frozen CNN and a recurrent head.
 
@@ -74,7 +76,11 @@ _output_folder = click.option(
     "--output", "-o", type=click.Path(path_type=Path, file_okay=False), help="Where results go."
 )
 _overrides = click.argument("overrides", nargs=-1, metavar="[section.key=value]...")
-_weights = click.option("--weights", help="The backbone's weights, if not where they were.")
+_allow_group_leak = click.option(
+    "--allow-group-leak",
+    is_flag=True,
+    help="Accept groups in training and test; every output then says so.",
+)
 
 
 @main.command()
@@ -216,127 +222,107 @@ main.add_command(store)
 @_output_folder
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training.")
 @click.option("--tensorboard", is_flag=True, help="Write the curves for TensorBoard, too.")
+@_allow_group_leak
 def train(
     config: str,
     overrides: tuple[str, ...],
     output: Path | None,
     resume: bool,
     tensorboard: bool,
+    allow_group_leak: bool,
 ) -> None:
     """Train and test a head as CONFIG (a YAML file, or a shipped one's name) says."""
     from rich.console import Console
 
     from actionrnn.config import load_config
+    from actionrnn.files import MODEL_FILE
     from actionrnn.training import parallel
-    from actionrnn.training.train import MODEL_FILE, REPORT_FILE
+    from actionrnn.training.report_page import PAGE_FILE
     from actionrnn.training.train import train as run_training
 
     output = output or Path("runs") / Path(config).stem
-    run = run_training(
-        load_config(config, overrides), output, resume=resume, tensorboard=tensorboard
-    )
+    chosen = load_config(config, [*overrides, *_leak_override(allow_group_leak)])
+    run = run_training(chosen, output, resume=resume, tensorboard=tensorboard)
     if not parallel.is_first():
         return
     Console().print(run.report)
-    click.echo(f"model   {output / MODEL_FILE}\nreport  {output / REPORT_FILE}")
+    click.echo(f"model   {output / MODEL_FILE}\nreport  {output / PAGE_FILE}")
+
+
+def _leak_override(allow_group_leak: bool) -> list[str]:
+    return ["data.allow_group_leak=true"] if allow_group_leak else []
 
 
 @main.command()
 @click.argument("model")
 @_overrides
-@_weights
+@stream_commands.weights_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write the report's JSON.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write report.json and report.html into this folder.",
+)
+@_allow_group_leak
 def evaluate(
     model: str,
     overrides: tuple[str, ...],
     weights: str | None,
     as_json: bool,
     output: Path | None,
+    allow_group_leak: bool,
 ) -> None:
-    """Test MODEL on its test clips, or on others (data.root=... data.split=...)."""
+    """Test MODEL (a file, or a run's folder) on its test clips, or on others (data.root=...)."""
     from rich.console import Console
 
     from actionrnn.training.evaluate import evaluate as run_evaluation
+    from actionrnn.training.report_page import PAGE_FILE, write_report
 
-    report = run_evaluation(model, overrides, weights=weights)
+    chosen = [*overrides, *_leak_override(allow_group_leak)]
+    report = run_evaluation(model, chosen, weights=weights)
     if output is not None:
-        report.write(output)
+        write_report(report, output)
     if as_json:
         click.echo(json.dumps(report.to_dict()))
-    else:
-        Console().print(report)
+        return
+    Console().print(report)
+    if output is not None:
+        click.echo(f"report  {output / PAGE_FILE}")
 
 
 @main.command()
-@click.argument("videos", nargs=-1, required=True, metavar="VIDEO_OR_FOLDER...")
-@click.option(
-    "--model", "-m", required=True, help="A model file, e.g. runs/demo/model.safetensors."
-)
-@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--sheet", type=click.Path(path_type=Path), help="Draw a contact sheet (one video).")
-@_weights
-def classify(
-    videos: tuple[str, ...],
-    model: str,
-    top: int,
-    as_json: bool,
-    sheet: Path | None,
-    weights: str | None,
-) -> None:
-    """Name the action in videos, or in every video of folders."""
-    from actionrnn.errors import VideoError
-    from actionrnn.recurrent.checkpoint import load
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+def compare(runs: tuple[str, ...], as_json: bool) -> None:
+    """Runs side by side (folders, or their report.json), each against the first.
 
-    if sheet is not None and (len(videos) > 1 or Path(videos[0]).is_dir()):
-        raise click.UsageError("--sheet draws one video; give one file")
-    recognizer = load(model, weights=weights)
-    num_failed = 0
-    for path, problem in _each_video(videos):
-        try:
-            if problem is not None:
-                raise problem
-            prediction = _classify_one(recognizer, path, sheet).top(top)
-        except VideoError as error:
-            num_failed += 1
-            if as_json:
-                click.echo(json.dumps({"path": str(path), "error": str(error)}))
-            click.echo(f"error: {error}", err=True)
-            continue
-        click.echo(json.dumps(prediction.to_dict()) if as_json else str(prediction))
-    sys.exit(1 if num_failed else 0)
+    Over the clips that both tested: the difference with a 95 % interval, and the exact
+    McNemar test of whether it is more than luck.
+    """
+    from rich.console import Console
+
+    from actionrnn.training.compare import compare_runs
+
+    if len(runs) < 2:
+        raise click.UsageError("give at least two runs")
+    comparison = compare_runs(runs)
+    if as_json:
+        click.echo(json.dumps(comparison.to_dict()))
+    else:
+        Console().print(comparison)
 
 
-def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[Path, VideoError | None]]:
-    """Each video, or a folder and why it has none."""
-    from actionrnn.errors import VideoError
-    from actionrnn.video.reading import find_videos
-
-    for item in map(Path, inputs):
-        if not item.is_dir():
-            yield item, None
-            continue
-        try:
-            yield from ((path, None) for path in find_videos(item))
-        except VideoError as error:
-            yield item, error
-
-
-def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Prediction:
-    timeline = recognizer.timeline(path)
-    if sheet is not None:
-        from actionrnn.apps.contact_sheet import draw_contact_sheet
-        from actionrnn.video.reading import read_frames
-
-        draw_contact_sheet(read_frames(path, recognizer.config.sampling), timeline, sheet)
-    return timeline.prediction()
+main.add_command(classify)
+main.add_command(stream_commands.timeline)
+main.add_command(stream_commands.render)
+main.add_command(stream_commands.stream)
 
 
 @main.command()
 @click.argument("path")
 def info(path: str) -> None:
-    """What a video, a feature store or a model is."""
+    """What a video, a feature store, a model or a run's folder is."""
     from actionrnn.apps.info import describe
 
     rows = describe(path)

@@ -12,9 +12,11 @@ from rich.table import Table
 from actionrnn.apps.contact_sheet import draw_contact_sheet
 from actionrnn.config import load_config
 from actionrnn.datasets.rendered import CLIPS_PER_GROUP, NUM_GROUPS, PAIRS, render_dataset
+from actionrnn.files import MODEL_FILE
 from actionrnn.recurrent.recognizer import Timeline
 from actionrnn.training.report import Report
-from actionrnn.training.train import MODEL_FILE, REPORT_FILE, TrainingRun, train
+from actionrnn.training.report_page import PAGE_FILE
+from actionrnn.training.train import TrainingRun, train
 from actionrnn.video.reading import read_frames
 
 SHEET_FILE = "contact_sheet.png"
@@ -24,8 +26,8 @@ def run_demo(output: str | Path, *, seed: int = 0) -> TrainingRun:
     """Run the whole path below `output` and tell its story on the terminal.
 
     Args:
-        output: gets `data/`, `features/`, `model.safetensors`, `report.json` and
-            `contact_sheet.png`.
+        output: gets `data/`, `features/`, `model.safetensors`, `report.json`,
+            `report.html` and `contact_sheet.png`.
         seed: of the rendering and the training; the held-out groups are always the same.
     """
     output, console, start = Path(output), Console(), time.perf_counter()
@@ -59,7 +61,7 @@ def run_demo(output: str | Path, *, seed: int = 0) -> TrainingRun:
     frames = read_frames(timeline.path, config.sampling)
     draw_contact_sheet(frames, timeline, sheet, truth=truth)
     console.print(
-        f"\nmodel   {output / MODEL_FILE}\nreport  {output / REPORT_FILE}\nsheet   {sheet}\n"
+        f"\nmodel   {output / MODEL_FILE}\nreport  {output / PAGE_FILE}\nsheet   {sheet}\n"
         f"{time.perf_counter() - start:.0f} s in all. Next:\n"
         f"  actionrnn classify VIDEO --model {output / MODEL_FILE}\n"
         f"  actionrnn info {output / MODEL_FILE}",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from actionrnn.errors import ActionrnnError, ModelError
 from actionrnn.features.store import MANIFEST, FeatureStore
+from actionrnn.files import MODEL_FILE
 from actionrnn.video.reading import find_videos, probe_video
 
 Rows = dict[str, str]
@@ -20,6 +21,8 @@ def describe(path: str | Path) -> Rows:
     path = Path(path)
     if not path.exists():
         raise ActionrnnError(f"{path}: no such file or folder")
+    if (path / MODEL_FILE).is_file():
+        return _describe_model(path / MODEL_FILE)
     if path.is_dir():
         return _describe_store(path) if (path / MANIFEST).exists() else _describe_folder(path)
     if path.suffix == ".safetensors":
@@ -111,5 +114,11 @@ def _describe_model(path: Path) -> Rows:
         beside = "" if baseline is None else f" (mean-pool {baseline:.1%})"
         tested = "clips it was trained on" if scores.get("seen_in_training") else "held-out clips"
         rows["scores"] = f"top-1 {scores['top1']:.1%}{beside} on {scores['num_clips']} {tested}"
+    if scores.get("leaked_clips"):
+        groups = ", ".join(scores.get("leaked_groups", [])[:5])
+        rows["group leak"] = (
+            f"{scores['leaked_clips']} of those clips are of groups that it was trained on "
+            f"({groups}); the score is too good"
+        )
     rows["made by"] = f"actionrnn {model.actionrnn_version}"
     return rows

@@ -38,10 +38,6 @@ class Dataset:
     def __post_init__(self) -> None:
         if not self.clips:
             raise DatasetError(f"{self.root}: holds no labelled video")
-        if len(self.labels) < 2:
-            raise DatasetError(
-                f"{self.root}: holds one class only ({self.labels[0]}); at least 2 are needed"
-            )
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,12 @@ class Sequences:
             self.targets[chosen],
             tuple(self.fingerprints[index] for index in chosen),
         )
+
+    def first_features(self, count: int | None) -> Sequences:
+        """The same clips with only the first so many features of each frame; None: all."""
+        if count is None:
+            return self
+        return replace(self, values=tuple(values[:, :count] for values in self.values))
 
     def batch(
         self, indices: Sequence[int], steps: Sequence[NDArray[np.intp]] | None = None

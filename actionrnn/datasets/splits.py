@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -12,10 +13,18 @@ from actionrnn.config import DataConfig
 from actionrnn.datasets.clips import Clip, Dataset
 from actionrnn.datasets.folder import open_folder, open_manifest
 from actionrnn.datasets.rendered import render_dataset
-from actionrnn.datasets.ucf101 import NUM_SPLITS, official_test_groups, open_ucf101
+from actionrnn.datasets.ucf101 import (
+    NUM_CLASSES,
+    NUM_CLIPS,
+    NUM_SPLITS,
+    official_test_groups,
+    open_ucf101,
+)
 from actionrnn.errors import DatasetError
 
 HOLDOUT = "holdout"
+HOLDOUT_SEED = 0
+"""Not the training's: several seeds are tested on the same clips."""
 
 
 @dataclass(frozen=True)
@@ -44,27 +53,72 @@ def open_dataset(config: DataConfig) -> Dataset:
     return open_ucf101(config.root)
 
 
-def make_folds(dataset: Dataset, config: DataConfig, *, seed: int = 0) -> list[Fold]:
+def make_folds(
+    dataset: Dataset, config: DataConfig, *, seed: int = HOLDOUT_SEED, training: bool = True
+) -> list[Fold]:
     """The folds that `data.split` and `data.fold` choose.
 
+    Args:
+        seed: of the holdout.
+        training: False where there is nothing to train: the training sides may then lack
+            classes, or be empty.
+
     Raises:
-        DatasetError: a class has too few groups to stand on both sides, a group stands
-            on both sides, or there is no such fold.
+        DatasetError: there is one class only, a class has too few groups to stand on both
+            sides, a group stands on both sides (and `data.allow_group_leak` is off), or there
+            is no such fold.
     """
-    folds = _all_folds(dataset, config, seed)
+    if training and len(dataset.labels) < 2:
+        raise DatasetError(
+            f"{dataset.root}: holds one class only ({dataset.labels[0]}); at least 2 are needed"
+        )
+    folds = _all_folds(dataset, config, seed, training)
     if config.fold != "all":
         folds = [_choose_fold(folds, config.fold)]
     for fold in folds:
-        _require_sound(fold, dataset)
+        if not fold.test:
+            raise DatasetError(
+                f"fold {fold.name}: has no clip for testing; choose another data.split"
+            )
+        if not config.allow_group_leak:
+            _require_whole_groups(fold)
+        if training:
+            _require_every_class(fold, dataset)
     return folds
 
 
-def _all_folds(dataset: Dataset, config: DataConfig, seed: int) -> list[Fold]:
+def describe_split(
+    dataset: Dataset, config: DataConfig, folds: Sequence[Fold], *, num_skipped: int = 0
+) -> str:
+    """What was tested, for a title; `UCF101 split k` for the official ones of all of UCF101 alone.
+
+    Args:
+        num_skipped: videos of the data set that could not be used.
+    """
+    name = f"{Path(dataset.root).stem}: "
+    one = None if config.fold == "all" else folds[0].name
+    if config.split == "official":
+        whole = len(dataset.labels) == NUM_CLASSES and len(dataset.clips) + num_skipped == NUM_CLIPS
+        if config.layout != "ucf101" or not whole:
+            return (
+                f"{name}official test groups, on {len(dataset.labels)} of {NUM_CLASSES} classes "
+                f"and {len(dataset.clips)} of {NUM_CLIPS:,} clips of UCF101"
+            )
+        return "UCF101 splits 1 to 3" if one is None else f"UCF101 {one}"
+    if config.split == "leave_one_group_out":
+        return name + ("each group left out in turn" if one is None else f"group {one} left out")
+    if config.split == "manifest":
+        return name + "test clips of the manifest"
+    return name + ("a holdout of its groups" if config.split == HOLDOUT else "every clip")
+
+
+def _all_folds(dataset: Dataset, config: DataConfig, seed: int, training: bool) -> list[Fold]:
     if config.split == "none":
         return [Fold("every clip", dataset.clips, dataset.clips)]
     if config.split == "manifest":
         return [_manifest_fold(dataset)]
-    _require_groups(dataset)
+    if training:
+        _require_groups(dataset)
     if config.split == "leave_one_group_out":
         return [_by_groups(group, dataset, {group}) for group in dataset.groups]
     if config.split == "official":
@@ -159,18 +213,24 @@ def _require_groups(dataset: Dataset) -> None:
             )
 
 
-def _require_sound(fold: Fold, dataset: Dataset) -> None:
-    if fold.train is fold.test:
+def _require_whole_groups(fold: Fold) -> None:
+    if fold.train is fold.test:  # every clip on both sides, as it was asked for
         return
-    shared = {clip.group for clip in fold.train} & {clip.group for clip in fold.test}
-    if shared:
-        raise DatasetError(
-            f"fold {fold.name}: group {min(shared)!r} stands in training and test "
-            f"({len(shared)} groups in all), so the score would be too good; "
-            "put each group on one side"
-        )
-    if not fold.test:
-        raise DatasetError(f"fold {fold.name}: has no clip for testing; choose another data.split")
+    trained = {clip.group: clip for clip in reversed(fold.train)}
+    leaking = [clip for clip in fold.test if clip.group in trained]
+    if not leaking:
+        return
+    first = min(leaking, key=lambda clip: (clip.group, clip.key))
+    number = len({clip.group for clip in leaking})
+    raise DatasetError(
+        f"fold {fold.name}: group {first.group!r} stands in training "
+        f"({trained[first.group].key}) and test ({first.key}), {number} groups in all, so the "
+        "score would be too good; put each group on one side, or accept that with "
+        "--allow-group-leak"
+    )
+
+
+def _require_every_class(fold: Fold, dataset: Dataset) -> None:
     untested = set(dataset.labels) - {clip.label for clip in fold.test}
     if untested and fold.name == HOLDOUT:
         raise DatasetError(

@@ -55,7 +55,8 @@ class Backbone:
     preprocessing: Preprocessing
     weights_sha256: str
     """Of the weights as tensors: the same however they were stored."""
-    feature_size: int
+    view_size: int
+    """Features of one picture."""
     device: torch.device
     dtype: torch.dtype
     converted: OpenVinoNetwork | None = None
@@ -65,6 +66,11 @@ class Backbone:
     def name(self) -> str:
         """As in the configuration."""
         return self.config.name
+
+    @property
+    def feature_size(self) -> int:
+        """D, the features of a frame: those of all its views."""
+        return self.view_size * self.preprocessing.num_views
 
     @property
     def runtime(self) -> str:
@@ -96,15 +102,19 @@ class Backbone:
             },
         }
 
-    def encode(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Features of frames that `preprocessing` has scaled and cut.
+    def encode(self, frames: NDArray[np.uint8], *, padded: bool = True) -> NDArray[np.float32]:
+        """Features of pictures that `preprocessing` has scaled, cut and made views of.
 
         Args:
-            frames: RGB uint8 (N, crop, crop, 3), N of any size.
+            frames: RGB uint8 (N, crop, crop, 3): the `num_views` of each frame in turn.
+            padded: compute full batches only, so that a frame's features do not depend on
+                their number; a stream does not, as its single frames would cost a batch each.
 
         Returns:
-            float32 (N, D).
+            float32 (N / num_views, D).
         """
+        if not padded and len(frames):
+            return self._encode_now(frames)
         size = self.batch_frames
         parts = [frames[start : start + size] for start in range(0, len(frames), size)]
         if len(parts) <= 1:
@@ -117,7 +127,8 @@ class Backbone:
                 ) as pool,
             ):
                 encoded = list(pool.map(self._encode_part, parts))
-        return np.concatenate([np.empty((0, self.feature_size), np.float32), *encoded])
+        values = np.concatenate([np.empty((0, self.view_size), np.float32), *encoded])
+        return values.reshape(-1, self.feature_size)
 
     @torch.inference_mode()
     def encode_batch(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -136,6 +147,15 @@ class Backbone:
             features = self._forward(pixels).float().to("cpu", non_blocking=True)
             stream.synchronize()
         return features.numpy()
+
+    def _encode_now(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        num_full = len(frames) - len(frames) % self.batch_frames
+        rest = np.ascontiguousarray(frames[num_full:])
+        singles = self.converted is not None  # it has two sizes
+        parts = [rest[i : i + 1] for i in range(len(rest))] if singles else [rest]
+        values = [self.encode_batch(part) for part in parts if len(part)]
+        full = self.encode(frames[:num_full]).reshape(-1, self.view_size)
+        return np.concatenate([full, *values]).reshape(-1, self.feature_size)
 
     def enter_lane(self) -> None:
         """Give the calling thread its share of the cores; see `own_thread_counts`."""
@@ -180,12 +200,12 @@ def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # weights `none` are random, but the same every time
         network, preprocessing = load_network(config.name, config.weights)
-    preprocessing = replace(preprocessing, fit=config.fit)
+    preprocessing = replace(preprocessing, fit=config.fit, streams=config.streams)
     device = _device(config.device)
     dtype = _dtype(config.precision, device)
     network = network.eval().requires_grad_(False)
     sha256 = _hash_tensors(network)
-    feature_size = _feature_size(network, preprocessing)
+    view_size = _view_size(network, preprocessing)
     converted = _convert(network, preprocessing, config, device, dtype, sha256)
     if converted is None:
         network = _cast(network, device, dtype)
@@ -196,7 +216,7 @@ def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
         network=network,
         preprocessing=preprocessing,
         weights_sha256=sha256,
-        feature_size=feature_size,
+        view_size=view_size,
         device=device,
         dtype=dtype,
         converted=converted,
@@ -327,7 +347,7 @@ def _hash_tensors(network: nn.Module) -> str:
 
 
 @torch.inference_mode()
-def _feature_size(network: nn.Module, preprocessing: Preprocessing) -> int:
+def _view_size(network: nn.Module, preprocessing: Preprocessing) -> int:
     side = preprocessing.crop
     features = network(torch.zeros(1, 3, side, side))
     if features.ndim != 2:

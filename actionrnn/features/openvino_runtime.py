@@ -6,6 +6,7 @@ A network is converted once for each of its weights and kept in the user's cache
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import json
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -45,16 +46,23 @@ def is_installed() -> bool:
 class OpenVinoNetwork:
     """A converted network with its normalisation; threads may call it at once."""
 
-    def __init__(self, compiled: Any) -> None:
-        self._compiled = compiled
+    def __init__(self, compile_for: Callable[[int], Any]) -> None:
+        self._compile_for = compile_for  # a number of frames
+        self._compiled = {BATCH_FRAMES: compile_for(BATCH_FRAMES)}
+        self._compiling = threading.Lock()
         self._own = threading.local()
 
     def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 (BATCH_FRAMES, crop, crop, 3) -> float32 (BATCH_FRAMES, D)."""
-        if not hasattr(self._own, "request"):
-            self._own.request = self._compiled.create_infer_request()
-        self._own.request.infer({0: frames}, share_inputs=True)
-        features: NDArray[np.float32] = self._own.request.get_output_tensor(0).data.copy()
+        """uint8 (N, crop, crop, 3) -> float32 (N, D), for N = BATCH_FRAMES or 1."""
+        size = len(frames)
+        requests = self._own.__dict__.setdefault("requests", {})
+        if size not in requests:
+            with self._compiling:  # single frames: a stream's, compiled when the first comes
+                if size not in self._compiled:
+                    self._compiled[size] = self._compile_for(size)
+            requests[size] = self._compiled[size].create_infer_request()
+        requests[size].infer({0: frames}, share_inputs=True)
+        features: NDArray[np.float32] = requests[size].get_output_tensor(0).data.copy()
         return features
 
 
@@ -98,14 +106,20 @@ def load_openvino(
         "INFERENCE_NUM_THREADS": str(num_threads),
     }
     try:
-        core = openvino.Core()
+        core = _core()
         model = _read_cached(core, _cache_file(identity))
         if model is None:
             xml, weights = _convert(openvino, network, preprocessing, float32_layers)
             with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
                 _write_cached(_cache_file(identity), xml, weights)
             model = core.read_model(xml.tobytes(), openvino.Tensor(weights))
-        return OpenVinoNetwork(core.compile_model(model, "CPU", options))
+
+        def compile_for(num_frames: int) -> Any:
+            model.reshape([num_frames, preprocessing.crop, preprocessing.crop, 3])
+            few = {"NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": str(max(1, num_threads // 2))}
+            return core.compile_model(model, "CPU", options | (few if num_frames == 1 else {}))
+
+        return OpenVinoNetwork(compile_for)
     except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BackboneError(
@@ -127,6 +141,16 @@ def _import_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+@functools.cache
+def _core() -> Any:
+    """One for the whole process, never freed.
+
+    Its CPU plugin gives the thread a stack for signals and takes that memory back when the last
+    core goes, with the thread still pointing at it: then Ctrl-C would be a crash.
+    """
+    return _import_openvino().Core()
 
 
 class _Whole(nn.Module):

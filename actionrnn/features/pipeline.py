@@ -24,6 +24,7 @@ from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import BackboneError, VideoError
 from actionrnn.features.backbone import Backbone, num_cores, own_thread_counts
 from actionrnn.features.decoding import Decode, Source, decode_here
+from actionrnn.features.neighbours import Neighbours
 from actionrnn.features.types import Features
 
 MOST_DECODERS = 32
@@ -34,6 +35,9 @@ FINISHED_AHEAD = 64
 _POLL_SECONDS = 0.2
 
 _T = TypeVar("_T")
+
+Places = tuple[slice, slice]
+"""Rows (frames) and columns (a view's features) of the values (T, D)."""
 
 
 @dataclass
@@ -95,7 +99,7 @@ class _Sheet:
         with self.lock:
             self.num_missing += 1
 
-    def is_done_after(self, places: slice | None, values: NDArray[np.float32] | None) -> bool:
+    def is_done_after(self, places: Places | None, values: NDArray[np.float32] | None) -> bool:
         """Write a picture's features to its places; whether nothing is missing any more."""
         if places is not None:
             self.values[places] = values
@@ -110,7 +114,7 @@ class _Batch:
 
     frames: NDArray[np.uint8]
     """(batch_frames, crop, crop, 3)."""
-    owners: list[tuple[_Video, _Sheet, slice]] = field(default_factory=list)
+    owners: list[tuple[_Video, _Sheet, Places]] = field(default_factory=list)
 
 
 class Pipeline:
@@ -174,8 +178,8 @@ class Pipeline:
                     if thread.ident is not None:
                         thread.join()
 
-    def add(self, video: _Video, sheet: _Sheet, places: slice, square: NDArray[np.uint8]) -> None:
-        """Put one frame into the batch that is filling up."""
+    def add(self, video: _Video, sheet: _Sheet, places: Places, square: NDArray[np.uint8]) -> None:
+        """Put one picture into the batch that is filling up."""
         started = time.perf_counter()
         with self._lock:
             if self._batch is None:
@@ -285,6 +289,7 @@ class _Video:
         self._pipeline = pipeline
         self._sheet: _Sheet | None = None
         self._described: dict[str, Any] = {}
+        self._order = Neighbours()
 
     def decode(self) -> None:
         """Decode the whole video; what cannot be used is a result, too."""
@@ -318,12 +323,29 @@ class _Video:
                 "sample fewer, or cut the video"
             )
         self._sheet = _Sheet(pts_seconds, np.empty(shape, np.float32))
+        self._order = Neighbours()
 
     def add(self, places: slice, square: NDArray[np.uint8]) -> None:
         """A frame (crop, crop, 3), and its places among the T."""
         assert self._sheet is not None
-        self._sheet.expect()
-        self._pipeline.add(self, self._sheet, places, square)
+        if self._pipeline.backbone.preprocessing.streams == "appearance":
+            self._see(places, square)
+            return
+        for ready, frame, before in self._order.add(places, square):
+            self._see(slice(ready.start, ready.start + 1), frame, before)
+            if ready.stop > ready.start + 1:  # shown at several ticks: no change since the first
+                self._see(slice(ready.start + 1, ready.stop), frame, frame)
+
+    def _see(
+        self, rows: slice, frame: NDArray[np.uint8], before: NDArray[np.uint8] | None = None
+    ) -> None:
+        """Hand on what the backbone sees of a frame (H, W, 3)."""
+        assert self._sheet is not None
+        backbone = self._pipeline.backbone
+        for index, view in enumerate(backbone.preprocessing.views(frame[None], before)):
+            columns = slice(index * backbone.view_size, (index + 1) * backbone.view_size)
+            self._sheet.expect()
+            self._pipeline.add(self, self._sheet, (rows, columns), view)
 
     def finish(self, sheet: _Sheet) -> None:
         """Everything came: give the features to the caller."""

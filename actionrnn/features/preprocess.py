@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from actionrnn.config import Fit
+from actionrnn.config import Fit, Streams
+
+MOTION_GAIN = 3
+"""Changes between frames are small; amplified, the backbone sees them as a picture."""
 
 Interpolation = Literal["bicubic", "bilinear"]
 
@@ -40,6 +43,13 @@ class Preprocessing:
     """crop: the centre; squash: the whole frame."""
     interpolation: Interpolation = "bicubic"
     """The filter that scales."""
+    streams: Streams = "appearance"
+    """What the backbone sees of each frame: the frame, its change, or both."""
+
+    @property
+    def num_views(self) -> int:
+        """Pictures that the backbone encodes for one frame."""
+        return 2 if self.streams == "both" else 1
 
     def scaled_size(self, width: int, height: int) -> tuple[int, int]:
         """The (width, height) to which a frame is scaled.
@@ -74,6 +84,33 @@ class Preprocessing:
         height, width = frames.shape[1:3]
         top, left = round((height - self.crop) / 2), round((width - self.crop) / 2)
         return frames[:, top : top + self.crop, left : left + self.crop]
+
+    def views(
+        self, frames: NDArray[np.uint8], previous: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        """The pictures that the backbone encodes: the frames, their changes, or both in turn.
+
+        A change is |frame - the frame before| x `MOTION_GAIN`, cut off at white: the RGB
+        difference of Wang et al. (Temporal Segment Networks, ECCV 2016) without its sign.
+
+        Args:
+            frames: centred, (T, H, W, 3).
+            previous: the frame before the first, (H, W, 3); None: nothing has changed yet.
+
+        Returns:
+            (T x num_views, H, W, 3).
+        """
+        if self.streams == "appearance":
+            return frames
+        first = frames[0] if previous is None else previous
+        before = np.concatenate([first[None], frames[:-1]])
+        change = np.maximum(frames, before) - np.minimum(frames, before)
+        motion: NDArray[np.uint8] = np.minimum(change, 255 // MOTION_GAIN) * np.uint8(MOTION_GAIN)
+        if self.streams == "motion":
+            return motion
+        views: NDArray[np.uint8] = np.stack([frames, motion], axis=1)  # (T, 2, H, W, 3)
+        views.shape = (2 * len(frames), *frames.shape[1:])
+        return views
 
     def normalise(self, frames: Tensor) -> Tensor:
         """uint8 (N, H, W, 3) -> float32 (N, 3, H, W), in channels-last memory."""

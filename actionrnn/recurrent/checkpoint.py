@@ -18,7 +18,7 @@ from actionrnn import __version__
 from actionrnn.config import Config, parse_config
 from actionrnn.errors import ConfigError, ModelError
 from actionrnn.features.backbone import load_backbone
-from actionrnn.files import atomic_path
+from actionrnn.files import MODEL_FILE, atomic_path
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.recognizer import Recognizer
 
@@ -67,7 +67,7 @@ def load(path: str | Path, *, weights: str | None = None, device: str | None = N
     """Load a model; its backbone is loaded with it.
 
     Args:
-        path: a model file.
+        path: a model file, or the folder of a run.
         weights: where the backbone's weights are on this machine, if not where they were.
         device: a torch device instead of the one in the model's configuration.
 
@@ -77,6 +77,7 @@ def load(path: str | Path, *, weights: str | None = None, device: str | None = N
         BackboneError: the backbone's weights are not here.
     """
     info = read_model_info(path)
+    path = info.path
     config = info.config.backbone
     config = dataclasses.replace(
         config, weights=weights or config.weights, device=device or config.device
@@ -105,7 +106,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
     Raises:
         ModelError: there is no such file, or it is no model of this version.
     """
-    path = Path(path)
+    path = model_file(path)
     if not path.is_file():
         raise ModelError(
             f"{path}: no such model file; train one with `actionrnn train` or `actionrnn demo`"
@@ -136,6 +137,12 @@ def read_model_info(path: str | Path) -> ModelInfo:
         )
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise ModelError(f"{path}: its description is damaged ({error})") from None
+
+
+def model_file(path: str | Path) -> Path:
+    """The model file that is meant: a run's folder stands for the one in it."""
+    path = Path(path)
+    return path / MODEL_FILE if path.is_dir() else path
 
 
 def _require_size(value: Any) -> int:

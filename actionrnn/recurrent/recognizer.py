@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,11 @@ from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import Source, encode_videos
 from actionrnn.features.types import Features
 from actionrnn.recurrent.heads import Head
+from actionrnn.recurrent.segments import Segment, find_segments
+from actionrnn.recurrent.state_policy import KEEP
+from actionrnn.recurrent.streaming import Stream, StreamBatch
+from actionrnn.recurrent.watching import Step, until_confident, watch
+from actionrnn.stream_config import SegmentRule, StatePolicy
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,10 @@ class Timeline:
     """(T,)."""
     path: str = ""
 
+    def segments(self, rule: SegmentRule | None = None) -> list[Segment]:
+        """From when to when which action; see `SegmentRule`."""
+        return find_segments(self.labels, self.scores, self.pts_seconds, rule)
+
     def prediction(self) -> Prediction:
         """The answer at the last step."""
         order = np.argsort(-self.scores[-1], kind="stable")
@@ -95,20 +104,35 @@ class Recognizer:
     training: dict[str, Any] = field(default_factory=dict)
     """What it was trained on and how well it did: data set, clips, fold, scores."""
 
-    def classify(self, path: str | Path) -> Prediction:
+    def classify(self, path: str | Path, *, stop_at_confidence: float | None = None) -> Prediction:
         """The action of one video file.
 
+        Args:
+            stop_at_confidence: decode no further than to the first frame after which the best
+                score is at least this; the answer's `pts_seconds` says where that was.
+
         Raises:
             VideoError: the video cannot be used.
+            ConfigError: it shall stop early, but the sampling needs the whole clip.
         """
-        return self.timeline(path).prediction()
+        if stop_at_confidence is None:
+            return self.timeline(path).prediction()
+        steps = until_confident(watch(self, path, frames_together=1), stop_at_confidence)
+        return collect(self.labels, steps, str(path)).prediction()
 
-    def timeline(self, path: str | Path) -> Timeline:
+    def timeline(self, path: str | Path, policy: StatePolicy | None = None) -> Timeline:
         """The scores at every sampled frame of one video file.
 
+        Args:
+            policy: of the state in a recording much longer than the training's clips:
+                `StatePolicy()`; None: one state for the whole clip, as in training.
+
         Raises:
             VideoError: the video cannot be used.
+            ConfigError: a policy is given, but the model's sampling needs the whole clip.
         """
+        if policy is not None:
+            return collect(self.labels, watch(self, path, policy), str(path))
         sources = [Source(Path(path).name, Path(path))]
         _, features = next(encode_videos(sources, self.backbone, self.config.sampling))
         if isinstance(features, VideoError):
@@ -120,11 +144,40 @@ class Recognizer:
         scores = step_scores(self.head, features.values)
         return Timeline(self.labels, scores, features.pts_seconds, path)
 
+    def stream(self, policy: StatePolicy = KEEP) -> Stream:
+        """A running recording: `push` frames, get scores, in constant memory.
+
+        Args:
+            policy: of the state in long recordings; by default the state is kept for ever,
+                and the scores are those of `timeline`. `StatePolicy()` is best for recordings
+                much longer than the training's clips.
+
+        Raises:
+            ConfigError: the model's sampling needs the whole clip.
+        """
+        return Stream(self, policy)
+
+    def stream_batch(self, num_streams: int, policy: StatePolicy = KEEP) -> StreamBatch:
+        """Several running recordings that advance together; see `stream`.
+
+        Raises:
+            ConfigError: the model's sampling needs the whole clip.
+        """
+        return StreamBatch(self, num_streams, policy)
+
     def save(self, path: str | Path) -> None:
         """Write one .safetensors file that `actionrnn.load` reads; it needs nothing else."""
         from actionrnn.recurrent.checkpoint import save
 
         save(self, path)
+
+
+def collect(labels: tuple[str, ...], steps: Iterable[Step], path: str) -> Timeline:
+    """All steps as one timeline."""
+    found = list(steps)
+    scores = np.array([step.scores for step in found], np.float32)
+    pts_seconds = np.array([step.pts_seconds for step in found], np.float64)
+    return Timeline(labels, scores.reshape(-1, len(labels)), pts_seconds, path)
 
 
 @torch.inference_mode()

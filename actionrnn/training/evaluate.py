@@ -10,11 +10,15 @@ import numpy as np
 
 from actionrnn.config import Config, override_config
 from actionrnn.datasets.clips import Dataset
-from actionrnn.datasets.splits import make_folds, open_dataset
+from actionrnn.datasets.splits import describe_split, make_folds, open_dataset
 from actionrnn.errors import ConfigError, DatasetError
-from actionrnn.recurrent.checkpoint import load
-from actionrnn.recurrent.recognizer import Recognizer, clip_scores
-from actionrnn.training.report import Report, Scored, make_report
+from actionrnn.recurrent.checkpoint import load, model_file
+from actionrnn.recurrent.recognizer import Recognizer
+from actionrnn.training.curves import read_curves
+from actionrnn.training.report import Report
+from actionrnn.training.runs import CURVE_FILE
+from actionrnn.training.scoring import score_fold, versions
+from actionrnn.training.summary import make_report
 from actionrnn.training.train import EVERY_CLIP, load_features
 
 
@@ -24,7 +28,7 @@ def evaluate(
     """Test a model on the test clips of its own data set, or of another one.
 
     Args:
-        model: a model file.
+        model: a model file, or the folder of a run.
         overrides: `section.key=value`, above all `data.root=...`, `data.split=...` and
             `data.fold=...`. Without a split of the model's own fold, every clip is used.
         weights: where the backbone's weights are, if not where they were.
@@ -34,29 +38,39 @@ def evaluate(
         ConfigError: an override is wrong, or would change the model itself.
         DatasetError: the clips cannot be used, or have labels that the model does not know.
     """
+    model = model_file(model)
     recognizer = load(model, weights=weights)
     config = _choose_clips(recognizer, overrides)
     dataset = open_dataset(config.data)
     _require_known_labels(dataset, recognizer)
-    make_folds(dataset, config.data)
-    dataset, sequences, skipped = load_features(
-        dataset, recognizer.backbone, config, Path(model).parent
-    )
+    make_folds(dataset, config.data, training=False)  # before the extraction
+    dataset, sequences, skipped = load_features(dataset, recognizer.backbone, config, model.parent)
+    folds = make_folds(dataset, config.data, training=False)
     index_of = {label: index for index, label in enumerate(recognizer.labels)}
-    known = set(recognizer.training.get("fingerprints", ()))
-    results, seen = [], 0
-    for fold in make_folds(dataset, config.data):
+    training = recognizer.training
+    same_data = str(config.data.root) == training.get("data")
+    results = []
+    for fold in folds:
         test = sequences.subset(fold.test)
-        targets = np.array([index_of[clip.label] for clip in test.clips], np.int64)
-        results.append(Scored(fold.name, clip_scores(recognizer.head, test.values), targets))
-        seen += sum(fingerprint in known for fingerprint in test.fingerprints)
+        results.append(
+            score_fold(
+                fold.name,
+                test,
+                np.array([index_of[clip.label] for clip in test.clips], np.int64),
+                recognizer.head,
+                known_videos=training.get("fingerprints", ()),
+                known_groups=training.get("groups", ()) if same_data else (),
+            )
+        )
+    split = describe_split(dataset, config.data, folds, num_skipped=len(skipped))
     return make_report(
         recognizer.labels,
         results,
-        title=f"{Path(model)} on {config.data.root}",
-        seen_in_training=seen,
+        title=f"{model} on {split}",
         skipped=skipped,
         config=config.to_dict(),
+        versions=versions(recognizer.backbone),
+        curves=read_curves(model.parent / CURVE_FILE),
     )
 
 

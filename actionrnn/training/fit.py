@@ -72,7 +72,7 @@ def fit_head(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
         head = Head(head_config, sequences.values[0].shape[1], num_classes)
-        head.set_normalisation(*_statistics(sequences))
+        head.set_normalisation(*_statistics(head, sequences))
         head = head.to(device)
         optimiser = torch.optim.AdamW(
             head.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -109,7 +109,8 @@ def _train_epoch(
     rng = np.random.default_rng([config.seed, epoch])
     torch.manual_seed(int(rng.integers(2**62)) + parallel.rank())
     head.train()
-    batches = shuffled_batches(len(sequences), config.batch_size, rng)
+    lengths = np.array([len(values) for values in sequences.values])
+    batches = shuffled_batches(lengths, config.batch_size, rng)
     num_steps = config.epochs * len(batches)
     total = 0.0
     for number, indices in enumerate(batches):
@@ -193,10 +194,16 @@ def validate(head: Head, sequences: Sequences, batch_size: int = 256) -> tuple[f
 
 
 def shuffled_batches(
-    count: int, batch_size: int, rng: np.random.Generator
+    lengths: NDArray[np.intp], batch_size: int, rng: np.random.Generator
 ) -> list[NDArray[np.intp]]:
-    """All indices in a random order, in batches of nearly equal size."""
-    return np.array_split(rng.permutation(count), math.ceil(count / batch_size))
+    """All indices in random batches of nearly equal size, each of clips of similar length.
+
+    Lengths are compared with up to 30 % of noise, so that batches differ between epochs and
+    little of them is padding; clips of one length are shuffled freely.
+    """
+    order = np.argsort(lengths * rng.uniform(0.7, 1.3, len(lengths)))
+    batches = np.array_split(order, math.ceil(len(lengths) / batch_size))
+    return [batches[index] for index in rng.permutation(len(batches))]
 
 
 def choose_steps(length: int, config: TrainConfig, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -244,9 +251,12 @@ def _out_of_patience(state: FitState, config: TrainConfig) -> bool:
     return len(state.curve) - state.best_epoch >= config.patience_epochs
 
 
-def _statistics(sequences: Sequences) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each feature over all training frames, (D,) each."""
-    count = sum(len(values) for values in sequences.values)
-    mean = sum(values.sum(0, dtype=np.float64) for values in sequences.values) / count
-    squares = sum(np.square(values - mean).sum(0) for values in sequences.values) / count
-    return torch.from_numpy(mean).float(), torch.from_numpy(np.sqrt(squares)).float()
+def _statistics(head: Head, sequences: Sequences) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of what the head standardises, over all frames, (D,) each."""
+    count, total, squares = 0, torch.zeros(()), torch.zeros(())
+    for values in sequences.values:
+        rescaled = head.rescale(torch.from_numpy(values)).double()
+        count, total = count + len(rescaled), total + rescaled.sum(0)
+        squares = squares + rescaled.square().sum(0)
+    mean = total / count
+    return mean.float(), (squares / count - mean.square()).clamp_min(0).sqrt().float()

@@ -1,4 +1,4 @@
-"""What an evaluation found: terminal table and JSON."""
+"""What an evaluation found: numbers for the terminal, JSON and the HTML page."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from pydantic import TypeAdapter, ValidationError
+from rich.console import RenderableType
 
+from actionrnn.datasets.clips import Clip
+from actionrnn.errors import ActionrnnError
 from actionrnn.files import write_text
-from actionrnn.training.metrics import confusion_matrix, mean_class_accuracy, top_k_accuracy
+from actionrnn.training.curves import Curve
+from actionrnn.training.intervals import Interval
+from actionrnn.training.metrics import ClassResult, ReliabilityBin
+from actionrnn.training.report_table import render_report
 
-MOST_SKIPPED_SHOWN = 10
+REPORT_FILE = "report.json"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class FoldResult:
     num_clips: int
     top1: float
     baseline_mean_pool_top1: float | None = None
+    baseline_mean_pool_motion_top1: float | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,46 @@ class SeedResult:
     seed: int
     top1: float
     baseline_mean_pool_top1: float | None = None
+    baseline_mean_pool_motion_top1: float | None = None
+
+
+@dataclass(frozen=True)
+class ClipResult:
+    """One test clip."""
+
+    key: str
+    """Its name within the data set."""
+    path: str
+    label: str
+    group: str
+    fold: str
+    answer: str
+    score: float
+    """The answer's probability."""
+    label_score: float
+    """The true class's probability."""
+    baseline_answer: str | None = None
+    right_by_seed: tuple[bool, ...] = ()
+    """Whether each seed's head was right; the first is the report's."""
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    seen: bool = False
+    """The model was trained on this very video."""
+    leaked: bool = False
+    """The model was trained on other clips of its group."""
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """How far back the answer depends on the input; see `metrics.mean_influence`."""
+
+    curve: tuple[float, ...]
+    """By lag in steps: the influence relative to that of the newest input."""
+    half_steps: float
+    """The newest inputs that hold half of all influence, mean over clips."""
+    mean_steps: float
+    """The clips' length."""
+    num_clips: int
 
 
 @dataclass(frozen=True)
@@ -49,13 +92,17 @@ class Report:
     top5: float
     mean_class_accuracy: float
     baseline_mean_pool_top1: float | None
-    """Mean-pool + linear on the same clips, trained alike; None where it was not trained."""
+    """Mean-pool + linear over the frames of the same clips, trained alike: it cannot see their
+    order. None where it was not trained."""
     folds: tuple[FoldResult, ...]
     confusion: list[list[int]]
     """Rows: true class; columns: the answer; in the order of `labels`."""
     title: str = ""
     seen_in_training: int = 0
     """Test clips whose very video the model was trained on."""
+    leaked_clips: int = 0
+    """Further test clips of whose group the model was trained on other clips."""
+    leaked_groups: tuple[str, ...] = ()
     skipped: list[dict[str, str]] = field(default_factory=list)
     """Videos that could not be used: `path` and `reason`."""
     config: dict[str, Any] = field(default_factory=dict)
@@ -63,128 +110,81 @@ class Report:
     """The wall time of each stage."""
     seeds: tuple[SeedResult, ...] = ()
     """The accuracy with each seed; all the other numbers are the first seed's."""
+    fold_mean_top1: float | None = None
+    """The mean of the folds' accuracies, as UCF101's three splits are reported; with several."""
+    fold_std_top1: float | None = None
+    """Their standard deviation."""
+    baseline_mean_pool_motion_top1: float | None = None
+    """Mean-pool + linear with each frame's change beside it, where the head sees that
+    (streams: both)."""
+    trials: tuple[dict[str, Any], ...] = ()
+    """What a search tried in each fold: settings, validation loss and top-1, whether chosen."""
+    baseline_shuffled_frames_top1: float | None = None
+    """The same trained head on the clips' frames in random orders, mean over orders."""
+    intervals: dict[str, Interval | None] = field(default_factory=dict)
+    """95 % bootstrap intervals, by the number's name; `gain_over_mean_pool` is a difference."""
+    resampled: str = "clips"
+    """What the bootstrap drew: `groups`, or `clips` where each clip is a group of its own."""
+    num_units: int = 0
+    """How many of those there are."""
+    classes: tuple[ClassResult, ...] = ()
+    observed: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """By model: top-1 after the first 10, 20, ... 100 % of each clip."""
+    ece: float | None = None
+    """Expected calibration error, in 15 bins."""
+    reliability: tuple[ReliabilityBin, ...] = ()
+    horizon: dict[str, Horizon] = field(default_factory=dict)
+    """By model: the memory horizon."""
+    curves: tuple[Curve, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+    clips: tuple[ClipResult, ...] = ()
+    """Every test clip; what `actionrnn compare` pairs."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         return asdict(self)
 
     def write(self, path: str | Path) -> None:
-        """Write the JSON file."""
-        write_text(Path(path), json.dumps(self.to_dict(), indent=2) + "\n")
+        """Write the JSON file: one line for each number, and for each row of a list."""
+        rows = (f"  {json.dumps(key)}: {_rows(value)}" for key, value in self.to_dict().items())
+        write_text(Path(path), "{\n" + ",\n".join(rows) + "\n}\n")
 
     def __rich__(self) -> RenderableType:
-        return Group(*[part for part in (self._table(), self._worst(), self._notes()) if part])
-
-    def _table(self) -> Table:
-        table = Table(title=Text(self.title) if self.title else None, title_justify="left")
-        table.add_column("test on")
-        for heading in ("clips", self._head_name(), "mean-pool"):
-            table.add_column(heading, justify="right")
-        for fold in self.folds:
-            baseline = _percent(fold.baseline_mean_pool_top1)
-            table.add_row(Text(fold.group), str(fold.num_clips), _percent(fold.top1), baseline)
-        if len(self.folds) > 1:
-            table.add_section()
-            everything = (str(self.num_clips), _percent(self.top1))
-            table.add_row("all", *everything, _percent(self.baseline_mean_pool_top1), style="bold")
-        return table
-
-    def _head_name(self) -> str:
-        return f"{self.config.get('head', {}).get('kind', 'head')} top-1"
-
-    def _spread(self) -> str:
-        """Mean and standard deviation over the seeds, of head and baseline."""
-        parts = []
-        for name, values in (
-            (self._head_name(), [seed.top1 for seed in self.seeds]),
-            ("mean-pool", [seed.baseline_mean_pool_top1 for seed in self.seeds]),
-        ):
-            known = [100 * value for value in values if value is not None]
-            if known:
-                parts.append(f"{name} {np.mean(known):.1f} ± {np.std(known, ddof=1):.1f} %")
-        return ", ".join(parts)
-
-    def _worst(self) -> Text | None:
-        wrong = [
-            (count, self.labels[true], self.labels[given])
-            for true, row in enumerate(self.confusion)
-            for given, count in enumerate(row)
-            if count and true != given
-        ]
-        if not wrong:
-            return None
-        worst = sorted(wrong, key=lambda item: (-item[0], item[1:]))[:3]
-        pairs = ", ".join(f"{true} taken for {given} ({count})" for count, true, given in worst)
-        return Text(f"most confused: {pairs}")
-
-    def _notes(self) -> Text:
-        lines = [
-            f"top-5 {_percent(self.top5)}, mean class accuracy {_percent(self.mean_class_accuracy)}"
-        ]
-        if len(self.seeds) > 1:
-            lines.append(f"over {len(self.seeds)} seeds: {self._spread()}")
-        if self.seen_in_training:
-            lines.append(
-                f"NOTE: the model was trained on {self.seen_in_training} of these "
-                f"{self.num_clips} clips; this is no test"
-            )
-        if self.skipped:
-            lines.append(f"left out: {len(self.skipped)} videos that cannot be used:")
-            lines += [f"  {skipped['reason']}" for skipped in self.skipped[:MOST_SKIPPED_SHOWN]]
-        return Text("\n".join(lines))
+        return render_report(self)
 
 
-@dataclass(frozen=True)
-class Scored:
-    """The test clips of one fold with their scores."""
+def read_report(path: str | Path) -> Report:
+    """Read a report back: its JSON file, or the folder of a run.
 
-    name: str
-    scores: NDArray[np.float32]
-    """(N, K)."""
-    targets: NDArray[np.int64]
-    """(N,)."""
-    baseline_scores: NDArray[np.float32] | None = None
-    """(N, K)."""
-
-
-def make_report(labels: tuple[str, ...], folds: list[Scored], **rest: Any) -> Report:
-    """Put the folds' clips together; `rest` are further fields of `Report`."""
-    scores = np.concatenate([fold.scores for fold in folds])
-    targets = np.concatenate([fold.targets for fold in folds])
-    baselines = [fold.baseline_scores for fold in folds if fold.baseline_scores is not None]
-    confusion = confusion_matrix(scores, targets, len(labels))
-    return Report(
-        labels=labels,
-        num_clips=len(targets),
-        top1=top_k_accuracy(scores, targets),
-        top5=top_k_accuracy(scores, targets, 5),
-        mean_class_accuracy=mean_class_accuracy(confusion),
-        baseline_mean_pool_top1=(
-            top_k_accuracy(np.concatenate(baselines), targets) if baselines else None
-        ),
-        folds=tuple(_fold_result(fold) for fold in folds),
-        confusion=confusion.tolist(),
-        **rest,
-    )
+    Raises:
+        ActionrnnError: there is none, or it is damaged or of another version.
+    """
+    path = Path(path)
+    file = path / REPORT_FILE if path.is_dir() else path
+    try:
+        return TypeAdapter(Report).validate_json(file.read_bytes())
+    except OSError as error:
+        raise ActionrnnError(
+            f"{file}: cannot be read ({error.strerror}); give a run's folder or its {REPORT_FILE}"
+        ) from None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise ActionrnnError(
+            f"{file}: is no report of this version ({where}: {problem['msg']}); "
+            "evaluate the model again"
+        ) from None
 
 
-def seed_result(seed: int, folds: list[Scored]) -> SeedResult:
-    """The accuracy over the clips of all folds."""
-    report = make_report(tuple(map(str, range(folds[0].scores.shape[1]))), folds)
-    return SeedResult(seed, report.top1, report.baseline_mean_pool_top1)
+def clip_unit(clip: Clip | ClipResult, config: dict[str, Any]) -> tuple[str, ...]:
+    """What is independent of the rest: a clip's group; UCF101 numbers its groups in each class."""
+    if config.get("data", {}).get("layout") == "ucf101":
+        return clip.label, clip.group
+    return (clip.group,)
 
 
-def _fold_result(fold: Scored) -> FoldResult:
-    baseline = fold.baseline_scores
-    return FoldResult(
-        group=fold.name,
-        num_clips=len(fold.targets),
-        top1=top_k_accuracy(fold.scores, fold.targets),
-        baseline_mean_pool_top1=None
-        if baseline is None
-        else top_k_accuracy(baseline, fold.targets),
-    )
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
+def _rows(value: Any) -> str:
+    """A list with one row a line."""
+    if not isinstance(value, list | tuple) or not value:
+        return json.dumps(value)
+    return "[\n    " + ",\n    ".join(map(json.dumps, value)) + "\n  ]"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -27,6 +28,8 @@ from actionrnn.training.fit import Epoch, Fit, fit_head
 STATES = "unfinished"
 CURVE_FILE = "curve.csv"
 
+Purpose = Literal["head", "mean-pool", "mean-pool + motion", "trial"]
+
 Log = Callable[[str, Epoch], None]
 """Gets the fit's name and one row of its curve."""
 
@@ -40,11 +43,19 @@ class FitSpec:
     """The training side of the fold."""
     head: HeadConfig
     seed: int
+    purpose: Purpose = "head"
+    trial: int = 0
+    """Of a search, from 1."""
+    num_features: int | None = None
+    """The head sees only the first so many features; None: all."""
 
     @property
     def name(self) -> str:
-        """`split 1, gru, seed 0`."""
-        return f"{self.fold}, {self.head.kind}, seed {self.seed}"
+        """`split 1, gru, seed 0`, or `split 1, trial 3 (lstm)`."""
+        if self.trial:
+            return f"{self.fold}, trial {self.trial} ({self.head.kind})"
+        kind = self.head.kind if self.purpose == "head" else self.purpose
+        return f"{self.fold}, {kind}, seed {self.seed}"
 
 
 def run_fits(
@@ -59,7 +70,8 @@ def run_fits(
 ) -> list[Fit]:
     """Train every head; each goes on from its saved state, if there is one."""
     fits: list[Fit] = []
-    with progress_bar("training", len(specs) * config.train.epochs) as advance:
+    doing = "searching" if all(spec.trial for spec in specs) else "training"
+    with progress_bar(doing, len(specs) * config.train.epochs) as advance:
         for spec in specs:
 
             def on_epoch(epoch: Epoch, name: str = spec.name) -> None:
@@ -67,19 +79,20 @@ def run_fits(
                 log(name, epoch)
 
             kept, held_back = hold_back(spec.clips, config.train.validation_fraction, spec.seed)
+            seen = sequences.first_features(spec.num_features)
             fit = fit_head(
-                sequences.subset(kept),
+                seen.subset(kept),
                 num_classes,
                 spec.head,
                 dataclasses.replace(config.train, seed=spec.seed),
-                validation=sequences.subset(held_back) if held_back else None,
+                validation=seen.subset(held_back) if held_back else None,
                 device=device,
                 state_file=_state_file(output, spec),
                 on_epoch=on_epoch,
             )
             advance(config.train.epochs - len(fit.curve))
             fits.append(fit)
-    if parallel.is_first():
+    if parallel.is_first() and doing == "training":
         _write_curves(output / CURVE_FILE, specs, fits)
     return fits
 

@@ -5,32 +5,42 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from actionrnn.config import Config, HeadConfig
-from actionrnn.datasets.clips import Dataset
+from actionrnn.datasets.clips import Clip, Dataset
 from actionrnn.datasets.sequences import Sequences, load_sequences
-from actionrnn.datasets.splits import Fold, make_folds, open_dataset
+from actionrnn.datasets.splits import Fold, describe_split, make_folds, open_dataset
 from actionrnn.errors import DatasetError
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.extract import Source, extract_missing, provenance_of
-from actionrnn.features.store import FeatureStore
-from actionrnn.files import write_text
+from actionrnn.features.store import MANIFEST, FeatureStore
+from actionrnn.files import MODEL_FILE, write_text
 from actionrnn.recurrent.heads import Head
-from actionrnn.recurrent.recognizer import Recognizer, clip_scores
+from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.training import parallel
 from actionrnn.training.curve_log import curve_log
-from actionrnn.training.report import Report, Scored, make_report, seed_result
-from actionrnn.training.runs import FitSpec, resumable, run_fits
+from actionrnn.training.curves import read_curves
+from actionrnn.training.report import Report
+from actionrnn.training.report_page import write_report
+from actionrnn.training.runs import CURVE_FILE, FitSpec, Purpose, resumable, run_fits
+from actionrnn.training.scoring import (
+    MEAN_POOL,
+    MEAN_POOL_MOTION,
+    Scored,
+    score_fold,
+    versions,
+)
+from actionrnn.training.search import Trial, search_heads
+from actionrnn.training.summary import make_report, seed_result
 
-MODEL_FILE = "model.safetensors"
-REPORT_FILE = "report.json"
 CONFIG_FILE = "config.yaml"
 EVERY_CLIP = "every clip"
 
@@ -54,7 +64,8 @@ def train(
     the model is trained on every clip. Missing features are extracted first.
 
     Args:
-        output: gets the model, the report, the configuration and the training curves.
+        output: gets the model, the report (JSON and a page), the configuration and the
+            training curves, and the features, where `data.features` names no other place.
         resume: go on with a training of the same settings that was interrupted; it ends in
             the same bits as an uninterrupted one.
         tensorboard: write the curves for TensorBoard, too.
@@ -73,10 +84,24 @@ def train(
             make_folds(dataset, config.data)  # an impossible split shows before the extraction
         with _timed(seconds, "features"), parallel.first_then_others():
             backbone = load_backbone(config.backbone)
-            dataset, sequences, skipped = load_features(dataset, backbone, config, output)
+            found = dataset
+            dataset, sequences, skipped = load_features(found, backbone, config, output)
+            _require_no_class_lost(found, dataset, skipped)
         folds = make_folds(dataset, config.data)
-        specs = _fit_specs(folds, dataset, config)
         with resumable(config, output, resume):
+            trials: list[Trial] = []
+            if config.train.search:
+                with _timed(seconds, "search"):
+                    trials = search_heads(
+                        _sides(folds, dataset),
+                        sequences,
+                        len(dataset.labels),
+                        config,
+                        output,
+                        device=backbone.device,
+                        log=log,
+                    )
+            specs = _fit_specs(folds, dataset, config, backbone, trials)
             with _timed(seconds, "training"):
                 fits = run_fits(
                     specs,
@@ -88,13 +113,16 @@ def train(
                     log=log,
                 )
             heads = {_slot(spec): fit.head for spec, fit in zip(specs, fits, strict=True)}
-            report = _report(folds, heads, sequences, dataset, config, skipped, seconds)
+            report = _report(
+                folds, heads, sequences, dataset, config, skipped, seconds, trials, backbone
+            )
+            report = replace(report, curves=read_curves(output / CURVE_FILE))
             model = _model(folds, heads, sequences, dataset, config, report, backbone)
             if parallel.is_first():
                 model.save(output / MODEL_FILE)
-                report.write(output / REPORT_FILE)
                 text = yaml.safe_dump(config.to_dict(), sort_keys=False)
                 write_text(output / CONFIG_FILE, text)
+                write_report(report, output)
     return TrainingRun(report, model, output, tuple(folds))
 
 
@@ -118,44 +146,72 @@ def load_features(
     if not usable:
         reason = failures[0]["reason"]
         raise DatasetError(f"{dataset.root}: no video can be used (the first: {reason})")
-    lost = sorted(set(dataset.labels) - {clip.label for clip in usable})
-    if lost:
-        raise DatasetError(
-            f"{dataset.root}: class {lost[0]!r} has no video that can be used "
-            f"(the first failure: {failures[0]['reason']}); replace its videos, or take it out"
-        )
     dataset = replace(dataset, clips=usable)
     return dataset, load_sequences(store, usable, dataset.labels), failures
 
 
+def _require_no_class_lost(found: Dataset, usable: Dataset, failures: list[dict[str, str]]) -> None:
+    lost = sorted(set(found.labels) - set(usable.labels))
+    if lost:
+        raise DatasetError(
+            f"{found.root}: class {lost[0]!r} has no video that can be used "
+            f"(the first failure: {failures[0]['reason']}); replace its videos, or take it out"
+        )
+
+
 def default_store(config: Config, provenance: dict[str, Any], output: Path) -> Path:
-    """Where features go by default: beside the run, one folder per data set and provenance."""
+    """Where features go by default: `<output>/features/`, one folder per data set and provenance.
+
+    Where another run beside this one has the very same, they are shared.
+    """
     root = Path(str(config.data.root)).resolve()
     identity = json.dumps([str(root), provenance], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
     backbone = config.backbone.name.replace("/", "-")
-    return output.parent / "features" / f"{root.stem}-{backbone}-{digest}"
+    own = output / "features" / f"{root.stem}-{backbone}-{digest}"
+    beside = output.resolve().parent.glob(f"*/features/*-{digest}/{MANIFEST}")
+    shared = min((found.parent for found in beside if found.parent.name == own.name), default=own)
+    return own if own.exists() else shared
 
 
-Slot = tuple[str, str, int]
-"""Fold, kind of head, seed."""
+Slot = tuple[str, Purpose, int]
+"""Fold, purpose, seed."""
 
 
 def _slot(spec: FitSpec) -> Slot:
-    return spec.fold, spec.head.kind, spec.seed
+    return spec.fold, spec.purpose, spec.seed
 
 
-def _fit_specs(folds: list[Fold], dataset: Dataset, config: Config) -> list[FitSpec]:
-    """Head and baseline for each seed and fold; and one for the model, if none of them is it."""
-    baseline = HeadConfig(kind="mean", dropout=config.head.dropout)
+def _sides(folds: list[Fold], dataset: Dataset) -> dict[str, Sequence[Clip]]:
+    """All that is trained on: each fold's training side; with several, every clip, too."""
+    sides: dict[str, Sequence[Clip]] = {fold.name: fold.train for fold in folds}
+    return sides if len(folds) == 1 else {**sides, EVERY_CLIP: dataset.clips}
+
+
+def _fit_specs(
+    folds: list[Fold],
+    dataset: Dataset,
+    config: Config,
+    backbone: Backbone,
+    trials: Sequence[Trial],
+) -> list[FitSpec]:
+    """Head and baselines for each seed and fold; and one for the model, if none of them is it."""
+    chosen = {trial.fold: trial.head for trial in trials if trial.chosen}
     specs = [
-        FitSpec(fold.name, fold.train, head, seed)
+        FitSpec(name, clips, chosen.get(name, config.head), seed)
         for seed in _seeds(config)
-        for fold in folds
-        for head in dict.fromkeys((config.head, baseline))
+        for name, clips in _sides(folds, dataset).items()
+        if name != EVERY_CLIP or seed == config.train.seed
     ]
-    if len(folds) > 1:
-        specs.append(FitSpec(EVERY_CLIP, dataset.clips, config.head, config.train.seed))
+    mean = HeadConfig(kind="mean", dropout=config.head.dropout)
+    # a baseline that cannot see order must not see which frame came before
+    frames_alone = backbone.view_size if config.backbone.streams == "both" else None
+    for seed in _seeds(config):
+        for fold in folds:
+            blind = FitSpec(fold.name, fold.train, mean, seed, "mean-pool")
+            specs.append(replace(blind, num_features=frames_alone))
+            if frames_alone is not None:
+                specs.append(replace(blind, purpose="mean-pool + motion"))
     return specs
 
 
@@ -171,22 +227,27 @@ def _report(
     config: Config,
     skipped: list[dict[str, str]],
     seconds: dict[str, float],
+    trials: Sequence[Trial],
+    backbone: Backbone,
 ) -> Report:
     """The first seed's answers, clip by clip, and every seed's accuracy."""
     by_seed = [
         [_scored(fold, heads, sequences, config, seed) for fold in folds] for seed in _seeds(config)
     ]
+    right = [np.concatenate([fold.right for fold in scored]) for scored in by_seed]
     return make_report(
         dataset.labels,
         by_seed[0],
-        title=f"{Path(str(config.data.root)).name}, {config.data.split}",
-        seen_in_training=len(dataset.clips) if config.data.split == "none" else 0,
+        right_by_seed=np.stack(right, axis=1),
+        title=describe_split(dataset, config.data, folds, num_skipped=len(skipped)),
         skipped=skipped,
         config=config.to_dict(),
+        versions=versions(backbone),
         seconds={stage: round(value, 1) for stage, value in seconds.items()},
         seeds=tuple(
             seed_result(seed, scored) for seed, scored in zip(_seeds(config), by_seed, strict=True)
         ),
+        trials=tuple(trial.to_dict() for trial in trials),
     )
 
 
@@ -194,12 +255,20 @@ def _scored(
     fold: Fold, heads: dict[Slot, Head], sequences: Sequences, config: Config, seed: int
 ) -> Scored:
     test = sequences.subset(fold.test)
-    head, baseline = (heads[fold.name, kind, seed] for kind in (config.head.kind, "mean"))
-    return Scored(
+    purposes: tuple[Purpose, ...] = (MEAN_POOL, MEAN_POOL_MOTION)
+    baselines: dict[str, Head] = {
+        name: heads[fold.name, name, seed] for name in purposes if (fold.name, name, seed) in heads
+    }
+    return score_fold(
         fold.name,
-        clip_scores(head, test.values),
+        test,
         test.targets,
-        clip_scores(baseline, test.values),
+        heads[fold.name, "head", seed],
+        baselines,
+        head_name="head" if config.train.search else config.head.kind,
+        probe=seed == config.train.seed,
+        known_videos=sequences.subset(fold.train).fingerprints,
+        known_groups=[clip.group for clip in fold.train],
     )
 
 
@@ -214,8 +283,9 @@ def _model(
 ) -> Recognizer:
     """The first seed's head of the only fold, or the one trained on every clip."""
     fold = folds[0] if len(folds) == 1 else Fold(EVERY_CLIP, dataset.clips, ())
-    head = heads[fold.name, config.head.kind, config.train.seed]
+    head = heads[fold.name, "head", config.train.seed]
     training = _describe(fold, sequences, config, report)
+    config = replace(config, head=head.config)  # a search may have chosen another
     return Recognizer(backbone, head, dataset.labels, config, training)
 
 
@@ -231,6 +301,8 @@ def _describe(fold: Fold, sequences: Sequences, config: Config, report: Report) 
         "scores": {
             "tested_on": [result.group for result in report.folds],
             "seen_in_training": report.seen_in_training,
+            "leaked_clips": report.leaked_clips,
+            "leaked_groups": list(report.leaked_groups),
             "num_clips": report.num_clips,
             "top1": report.top1,
             "mean_class_accuracy": report.mean_class_accuracy,

@@ -71,23 +71,31 @@ def locate(source: VideoSource | Source, limits: VideoLimits | None = None) -> S
 
 
 @contextlib.contextmanager
-def open_stream(source: VideoSource | Source, num_threads: int = 0) -> Iterator[VideoStream]:
+def open_stream(
+    source: VideoSource | Source,
+    num_threads: int = 0,
+    *,
+    timeout_seconds: float | None = None,
+    options: dict[str, str] | None = None,
+) -> Iterator[VideoStream]:
     """The best video stream, closed afterwards.
 
     Args:
         source: a path, an address, an open binary file, bytes, or "-".
         num_threads: of the decoder; 0 leaves it to the decoder.
+        timeout_seconds: that an address may let us wait: to be opened, and for each packet;
+            None: `OPEN_TIMEOUT_SECONDS` and `READ_TIMEOUT_SECONDS`.
+        options: of FFmpeg's demuxer.
 
     Raises:
         VideoError: the source is missing, empty, no video, too large, or has sound only.
     """
     source = locate(source)
-    with _open_container(source) as container:
+    with _open_container(source, timeout_seconds, dict(options or {})) as container:
         stream = _best_stream(container, source)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = num_threads
-        options = {"max_pixels": str(source.limits.max_frame_pixels)}
-        stream.codec_context.options = options
+        stream.codec_context.options = {"max_pixels": str(source.limits.max_frame_pixels)}
         yield stream
 
 
@@ -108,26 +116,29 @@ def require_pixels(width: int, height: int, source: Source) -> None:
         )
 
 
-def _open_container(source: Source) -> InputContainer:
+def _open_container(
+    source: Source, timeout_seconds: float | None, options: dict[str, str]
+) -> InputContainer:
     target: Any = source.target
     if isinstance(target, bytes):
         target = io.BytesIO(target)
-    options = {}
-    timeout = (OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS) if source.is_address else None
+    opening = timeout_seconds or OPEN_TIMEOUT_SECONDS
+    reading = timeout_seconds or READ_TIMEOUT_SECONDS
+    timeout = (opening, reading) if source.is_address else None
     if source.is_address and str(source.target).startswith("rtsp"):
         options["rtsp_transport"] = "tcp"  # packets lost on the way are broken frames
     try:
         container = av.open(target, options=options, metadata_errors="replace", timeout=timeout)
     except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
-        raise VideoError(f"{source.name}: {_why_not_opened(source, error)}") from None
+        raise VideoError(f"{source.name}: {_why_not_opened(source, error, opening)}") from None
     assert isinstance(container, InputContainer)
     return container
 
 
-def _why_not_opened(source: Source, error: Exception) -> str:
+def _why_not_opened(source: Source, error: Exception, timeout_seconds: float) -> str:
     reason = getattr(error, "strerror", None) or str(error)
     if isinstance(error, av.ExitError):
-        reason = f"no answer within {OPEN_TIMEOUT_SECONDS:g} s"
+        reason = f"no answer within {timeout_seconds:g} s"
     if source.is_address:
         return f"cannot be opened ({reason}); check the address, and that the server is up"
     return f"is not a readable video ({reason}); re-encode it, or leave it out if it is damaged"

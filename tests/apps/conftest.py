@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 import pytest
+
+from actionrnn.config import Sampling
+
+if TYPE_CHECKING:
+    from actionrnn.training.train import TrainingRun
 
 BAD_VIDEOS = {  # kind: the reason that is given
     "missing": "no such file",
@@ -55,3 +62,15 @@ def _encode_sound(path: Path) -> None:
         frame.sample_rate = 8000
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+
+
+@pytest.fixture(scope="session")
+def streaming_model(run: TrainingRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The squares' model, with a sampling that can stream."""
+    from actionrnn.recurrent.checkpoint import load
+
+    model = load(run.output / "model.safetensors")
+    config = replace(model.config, sampling=Sampling(num_frames=None, rate_fps=4.0))
+    path = tmp_path_factory.mktemp("streaming") / "model.safetensors"
+    replace(model, config=config).save(path)
+    return path

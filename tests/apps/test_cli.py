@@ -27,15 +27,8 @@ MakeClips = Callable[..., Path]
 MakeBadVideo = Callable[..., Path]
 
 COMMANDS = (
-    "demo",
-    "prepare",
-    "extract",
-    "store",
-    "train",
-    "evaluate",
-    "classify",
-    "info",
-    "backbones",
+    *("demo", "prepare", "extract", "store", "train", "evaluate", "compare"),
+    *("classify", "timeline", "render", "stream", "info", "backbones"),
 )
 
 
@@ -205,9 +198,10 @@ def test_an_error_is_one_line_without_a_traceback() -> None:
     assert done.stderr == "error: nowhere.avi: no such file or folder\n"
 
 
-def test_debug_shows_where_an_error_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    args = ["--debug", "info", "nowhere.avi"]
-    monkeypatch.setattr("sys.argv", ["actionrnn", *args])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_debug_shows_where_an_error_comes_from(place: int) -> None:
+    args = ["info", "nowhere.avi"]
+    args.insert(place, "--debug")
     with pytest.raises(actionrnn.ActionrnnError, match="no such file or folder") as caught:
         run_command(*args)  # Python prints the traceback of what leaves the program
     assert "describe" in {entry.name for entry in caught.traceback}
@@ -479,7 +473,7 @@ def test_train_prints_the_report_and_where_things_are(
     assert f"{report['baseline_mean_pool_top1']:.1%}" in result.stdout
     assert result.stdout.splitlines()[-2:] == [
         f"model   {output / 'model.safetensors'}",
-        f"report  {output / 'report.json'}",
+        f"report  {output / 'report.html'}",
     ]
 
 
@@ -540,7 +534,7 @@ def test_bad_videos_only_are_one_line_and_leave_no_model(
         path.write_bytes(b"")
     args = ("train", config_file, f"data.root={root}", "--output", tmp_path / "run")
     assert_one_error(run_command(*args), f"{root}: no video can be used")
-    assert not (tmp_path / "run").exists()
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"features"}
 
 
 def test_evaluate_prints_the_report(
@@ -554,13 +548,13 @@ def test_evaluate_prints_the_report(
     assert cells == ["bob", "3", f"{run_without_bob.report.top1:.1%}", "-"]
 
 
-def test_evaluate_as_json_and_into_a_file(run_without_bob: TrainingRun, tmp_path: Path) -> None:
-    file = tmp_path / "deep" / "evaluation.json"
-    model = run_without_bob.output / "model.safetensors"
-    result = run_command("evaluate", model, "--json", "--output", file)
+def test_evaluate_as_json_and_into_a_folder(run_without_bob: TrainingRun, tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "evaluation"
+    result = run_command("evaluate", run_without_bob.output, "--json", "--output", folder)
     assert (result.exit_code, result.stderr) == (0, "")
     printed = json.loads(result.stdout)
-    assert printed == json.loads(file.read_text())
+    assert printed == json.loads((folder / "report.json").read_text())
+    assert (folder / "report.html").read_text().startswith("<!doctype html>")
     assert printed["top1"] == run_without_bob.report.top1
     assert [fold["group"] for fold in printed["folds"]] == ["bob"]
 
@@ -580,13 +574,14 @@ def test_an_impossible_evaluation_is_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("where", ["folder", "below a file"])
+@pytest.mark.parametrize("where", ["taken", "below a file"])
 @pytest.mark.parametrize("command", ["evaluate", "classify"])
 def test_a_file_that_cannot_be_written_is_one_line(
     command: str, where: str, model: Path, clip: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    place = tmp_path if where == "folder" else tmp_path / "file" / "below"
+    taken = tmp_path / "file" if command == "evaluate" else tmp_path
+    place = taken if where == "taken" else tmp_path / "file" / "below"
     if command == "evaluate":
         result = run_command("evaluate", model, "--output", place)
     else:
@@ -607,6 +602,71 @@ def test_a_folder_that_cannot_be_made_is_one_line(
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"error: {tmp_path / 'file'}")
+
+
+def test_a_runs_folder_stands_for_its_model(run: TrainingRun, clip: Path) -> None:
+    model = run.output / "model.safetensors"
+    assert run_command("info", run.output).stdout == run_command("info", model).stdout
+    by_folder = run_command("classify", clip, "--model", run.output)
+    assert by_folder.exit_code == 0
+    assert by_folder.stdout == run_command("classify", clip, "--model", model).stdout
+
+
+# --- compare
+
+
+def test_compare_puts_runs_side_by_side(
+    run: TrainingRun, run_without_bob: TrainingRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    result = run_command("compare", run.output, run_without_bob.output / "report.json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "compared over the 3 clips that both tested" in result.stdout
+    printed = json.loads(run_command("compare", run.output, run.output, "--json").stdout)
+    assert [row["against_first"] is None for row in printed] == [True, False]
+    assert printed[1]["against_first"]["gain"] == 0
+    assert printed[1]["against_first"]["p_value"] == 1
+
+
+def test_compare_needs_reports_and_two_of_them(run: TrainingRun, tmp_path: Path) -> None:
+    assert run_command("compare", run.output).exit_code == 2
+    assert_one_error(run_command("compare", run.output, tmp_path), "report.json: cannot be read")
+
+
+# --- a split that leaks
+
+
+def test_a_leaking_split_is_refused_unless_it_is_accepted_and_then_everything_says_so(
+    clips: Path, config_file: Path, tmp_path: Path
+) -> None:
+    rows = [
+        f"{clips}/{label}/{group}_{label}.avi,{label},{person},{side}"
+        for label in ("blue", "red")
+        for group, person, side in (("ann", "p1", "train"), ("bob", "p1", "test"))
+    ]
+    manifest = tmp_path / "clips.csv"
+    manifest.write_text("\n".join(["path,label,group,split", *rows]))
+    output = tmp_path / "run"
+    chosen = (f"data.root={manifest}", "data.layout=manifest", "data.split=manifest")
+    args = ("train", config_file, *chosen, "train.epochs=1", "--output", output)
+    reason = "put each group on one side, or accept that with --allow-group-leak"
+    assert_one_error(run_command(*args), reason)
+    assert not output.exists()
+
+    leak = "GROUP LEAK: 2 of these 2 clips are of groups that the model was trained on (p1)"
+    trained = run_command(*args, "--allow-group-leak")
+    assert trained.exit_code == 0
+    assert leak in " ".join(trained.stdout.split())
+    assert json.loads((output / "report.json").read_text())["leaked_groups"] == ["p1"]
+    assert leak in (output / "report.html").read_text()
+    assert "2 of those clips are of groups" in rows_of_info(output)["group leak"]
+    evaluated = run_command("evaluate", output)
+    assert leak in " ".join(evaluated.stdout.split())
+    assert_one_error(run_command("evaluate", output, "data.allow_group_leak=false"), reason)
+
+
+def rows_of_info(path: Path) -> dict[str, str]:
+    return rows(run_command("info", path).stdout)
 
 
 # --- info and backbones

@@ -94,9 +94,9 @@ def test_the_classified_clip_is_a_held_out_one(told: tuple[TrainingRun, str]) ->
 
 def test_everything_lies_below_the_output_and_is_named(told: tuple[TrainingRun, str]) -> None:
     run, story = told
-    files = ["model.safetensors", "report.json", "contact_sheet.png"]
+    files = ["model.safetensors", "report.html", "contact_sheet.png"]
     found = {path.name for path in run.output.iterdir()}
-    assert found == {*files, "config.yaml", "curve.csv", "data", "features"}
+    assert found == {*files, "report.json", "config.yaml", "curve.csv", "data", "features"}
     assert list(run.output.parent.iterdir()) == [run.output]
     for name in files:
         assert str(run.output / name) in story

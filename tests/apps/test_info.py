@@ -69,7 +69,7 @@ def test_a_store(extraction: Extraction) -> None:
     assert "'num_frames': 3" in rows["sampling"]
     assert rows["precision"] == "float32"
     assert rows["failures"] == "1"
-    assert rows["failure 1"].endswith("empty.avi: is empty (0 bytes)")
+    assert rows["failure 1"].endswith("empty.avi: is empty (0 bytes); copy or download it again")
     assert rows["first entry"] == "ann_red (3, 1280)"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from actionrnn.config import DataConfig
 from actionrnn.datasets import rendered
 from actionrnn.datasets.clips import Clip, Dataset
-from actionrnn.datasets.splits import Fold, make_folds, open_dataset
+from actionrnn.datasets.splits import Fold, describe_split, make_folds, open_dataset
 from actionrnn.errors import DatasetError
 
 
@@ -131,8 +132,10 @@ def manifest_of(folder: Path, rows: list[str]) -> Dataset:
     [
         (
             ["1.avi,run,a,train", "2.avi,walk,b,train", "3.avi,run,a,test"],
-            "group 'a' stands in training and test",
+            r"group 'a' stands in training \(1\) and test \(3\), 1 groups in all.*"
+            "put each group on one side, or accept that with --allow-group-leak",
         ),
+        (["1.avi,run,a,train", "2.avi,run,b,test"], r"holds one class only \(run\)"),
         (["1.avi,run,a,train", "2.avi,walk,b,train", "3.avi,run,c,"], "3 has no split"),
         (["1.avi,run,a,train", "2.avi,walk,b,train"], "has no clip for testing"),
         (["1.avi,run,a,train", "2.avi,walk,b,test"], "'walk' has no clip for training"),
@@ -217,3 +220,66 @@ def test_the_rendered_layout_makes_its_videos(
 def test_the_rendered_pairs_have_distinct_labels() -> None:
     names = [name for pair in rendered.PAIRS for name in pair]
     assert len(names) == len(set(names)) == 8
+
+
+def test_a_leaking_split_can_be_accepted(tmp_path: Path) -> None:
+    rows = ["1.avi,run,a,train", "2.avi,walk,a,train", "3.avi,run,a,test"]
+    config = DataConfig(split="manifest", allow_group_leak=True)
+    (fold,) = make_folds(manifest_of(tmp_path, rows), config)
+    assert (len(fold.train), len(fold.test)) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ["1.avi,run,a,test", "2.avi,walk,b,test"],
+        ["1.avi,run,a,train", "2.avi,walk,b,test"],
+        ["1.avi,run,a,test"],
+    ],
+)
+def test_where_nothing_is_trained_no_class_is_missed(tmp_path: Path, rows: list[str]) -> None:
+    (fold,) = make_folds(manifest_of(tmp_path, rows), DataConfig(split="manifest"), training=False)
+    assert len(fold.test) == sum(row.endswith("test") for row in rows)
+
+
+def ucf101_of(num_classes: int, num_clips: int) -> Dataset:
+    names = [
+        (f"C{index % num_classes:03d}", f"g{index % 25 + 1:02d}") for index in range(num_clips)
+    ]
+    clips = (Clip(Path(f"{i}"), f"{i}", label, group) for i, (label, group) in enumerate(names))
+    return Dataset(Path("UCF-101"), tuple(clips))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "config", "title"),
+    [
+        (ucf101_of(101, 13_320), DataConfig(split="official", fold=2), "UCF101 split 2"),
+        (ucf101_of(101, 13_320), DataConfig(split="official"), "UCF101 splits 1 to 3"),
+        (
+            ucf101_of(14, 500),
+            DataConfig(split="official", fold=1),
+            "UCF-101: official test groups, on 14 of 101 classes and 500 of 13,320 clips of UCF101",
+        ),
+        (ucf101_of(101, 13_320), DataConfig(split="holdout"), "UCF-101: a holdout of its groups"),
+        (
+            ucf101_of(101, 13_320),
+            DataConfig(split="leave_one_group_out", fold=1),
+            "UCF-101: group g01 left out",
+        ),
+        (ucf101_of(101, 13_320), DataConfig(split="none"), "UCF-101: every clip"),
+    ],
+)
+def test_only_the_official_splits_of_all_of_ucf101_are_called_so(
+    dataset: Dataset, config: DataConfig, title: str
+) -> None:
+    config = replace(config, layout="ucf101")
+    folds = make_folds(dataset, config)
+    assert describe_split(dataset, config, folds) == title
+    assert ("UCF101 split" in title) == (config.split == "official" and len(dataset.labels) == 101)
+
+
+def test_a_clip_that_cannot_be_used_takes_no_name_away() -> None:
+    dataset, config = ucf101_of(101, 13_318), DataConfig(layout="ucf101", split="official", fold=1)
+    folds = make_folds(dataset, config)
+    assert describe_split(dataset, config, folds, num_skipped=2) == "UCF101 split 1"
+    assert "UCF101 split" not in describe_split(dataset, config, folds)

@@ -34,7 +34,7 @@ def tiny_backbone() -> Backbone:
         network=nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten()).eval(),
         preprocessing=Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
         weights_sha256="0" * 64,
-        feature_size=48,
+        view_size=48,
         device=torch.device("cpu"),
         dtype=torch.float32,
     )

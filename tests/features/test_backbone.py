@@ -397,3 +397,13 @@ def test_timm_weights_without_a_network_are_told_with_the_remedy(
     monkeypatch.setattr("timm.create_model", no_network)
     with pytest.raises(BackboneError, match="cannot be fetched from the Hugging Face hub"):
         on_cpu(name=SMALL_TIMM)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 5, 17])
+def test_without_padding_the_features_are_the_same(count: int) -> None:
+    backbone = load_backbone(BackboneConfig(device="cpu"))
+    side = backbone.preprocessing.crop
+    frames = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
+    padded, single = backbone.encode(frames), backbone.encode(frames, padded=False)
+    assert padded.shape == single.shape == (count, backbone.feature_size)
+    np.testing.assert_allclose(single, padded, atol=0.05 * np.abs(padded).max(initial=1))

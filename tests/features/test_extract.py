@@ -609,7 +609,7 @@ def test_memory_stays_within_its_bound_whatever_a_videos_length(
 def test_a_sampling_that_no_memory_holds_is_one_clear_line(
     make_video: MakeVideo, tiny_backbone: Backbone, options: dict[str, float], reason: str
 ) -> None:
-    wide = dataclasses.replace(tiny_backbone, feature_size=1280)
+    wide = dataclasses.replace(tiny_backbone, view_size=1280)
     with pytest.raises(VideoError, match=reason):
         extract_features(make_video("a.avi"), backbone=wide, **options)  # type: ignore[arg-type]
 
@@ -654,3 +654,17 @@ def test_a_file_that_vanishes_or_changes_midway_is_listed(
     reasons = {Path(f["path"]).name: f["reason"] for f in done.failures}
     assert "changed while it was read" in reasons["daria.avi"]
     assert "vanished while it was read" in reasons["ido.avi"]
+
+
+@pytest.mark.parametrize("streams", ["motion", "both"])
+@pytest.mark.parametrize("sampling", [FOUR, Sampling(rate_fps=40.0), Sampling(num_frames=30)])
+def test_motion_is_seen_beside_each_frame_however_the_video_is_read(
+    tiny_backbone: Backbone, videos: Path, streams: str, sampling: Sampling
+) -> None:
+    preprocessing = dataclasses.replace(tiny_backbone.preprocessing, streams=streams)
+    backbone = dataclasses.replace(tiny_backbone, preprocessing=preprocessing)
+    path = videos / "run" / "daria.avi"
+    _, found = next(encode_videos([Source("a", path)], backbone, sampling))
+    expected = backbone.encode(preprocessing.views(squares(path, backbone, sampling)))
+    assert found.values.shape[1] == backbone.feature_size  # type: ignore[union-attr]
+    np.testing.assert_allclose(found.values, expected, atol=1e-6)  # type: ignore[union-attr]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from actionrnn.config import Streams
 from actionrnn.features.preprocess import Preprocessing
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -106,3 +108,36 @@ def test_black_and_white_are_minus_one_and_one_for_the_bundled_weights() -> None
     frames = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 1, 1, 3)
     found = Preprocessing(256, 224, half, half).normalise(frames)
     torch.testing.assert_close(found[:, 0, 0, 0], torch.tensor([-1.0, 1.0]))
+
+
+def test_motion_is_the_amplified_change_from_the_frame_before() -> None:
+    frames = np.zeros((3, 1, 2, 3), np.uint8)
+    frames[1] = 10
+    frames[2, 0, 1] = 200
+    motion = replace(CROP, streams="motion").views(frames)
+    expected = np.zeros_like(frames)  # nothing has changed yet in the first
+    expected[1] = 30
+    expected[2, 0, 0] = 30  # back to 0: brighter and darker count alike
+    expected[2, 0, 1] = 255  # 3 x 190, cut off
+    np.testing.assert_array_equal(motion, expected)
+
+
+def test_both_streams_stand_side_by_side_for_each_frame() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), np.uint8)
+    both, motion = replace(CROP, streams="both"), replace(CROP, streams="motion")
+    assert (both.num_views, motion.num_views, CROP.num_views) == (2, 1, 1)
+    views = both.views(frames)
+    np.testing.assert_array_equal(views[0::2], frames)
+    np.testing.assert_array_equal(views[1::2], motion.views(frames))
+    np.testing.assert_array_equal(CROP.views(frames), frames)
+
+
+@pytest.mark.parametrize("streams", ["motion", "both"])
+def test_a_clip_in_pieces_has_the_views_of_the_whole(streams: Streams) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (7, 5, 6, 3), np.uint8)
+    preprocessing = replace(CROP, streams=streams)
+    pieces = [
+        preprocessing.views(frames[start : start + 3], frames[start - 1] if start else None)
+        for start in (0, 3, 6)
+    ]
+    np.testing.assert_array_equal(np.concatenate(pieces), preprocessing.views(frames))

@@ -30,7 +30,7 @@ def tiny_backbone() -> Backbone:
         network=nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()).eval(),
         preprocessing=Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
         weights_sha256="0" * 64,
-        feature_size=12,
+        view_size=12,
         device=torch.device("cpu"),
         dtype=torch.float32,
     )

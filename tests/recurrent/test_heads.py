@@ -364,3 +364,20 @@ def test_a_gpu_gives_what_the_cpu_gives(kind: str, features: Tensor) -> None:
     head, features = head.cuda(), features.cuda()
     torch.testing.assert_close(head(features).cpu(), expected, rtol=0, atol=1e-2)
     torch.testing.assert_close(run_steps(head, features).cpu(), expected, rtol=0, atol=1e-2)
+
+
+@torch.no_grad()
+def test_l2_normalised_heads_do_not_see_how_long_a_feature_vector_is(features: Tensor) -> None:
+    head = make_head(small("gru", l2_normalise=True))
+    brighter = features * torch.rand(BATCH, STEPS, 1).add(0.5)
+    assert_same(head(brighter), head(features))
+    length = features.square().sum(-1, keepdim=True).sqrt()
+    plain = make_head(small("gru"))
+    assert_same(head(features), plain(features / length))
+
+
+@pytest.mark.parametrize("differences", [False, True])
+@torch.no_grad()
+def test_l2_normalised_heads_step_as_they_run(differences: bool, features: Tensor) -> None:
+    head = make_head(small("lstm", l2_normalise=True, temporal_differences=differences))
+    assert_same(run_steps(head, features), head(features))

@@ -118,7 +118,8 @@ def test_a_bad_video_is_left_out_and_reported(
     report = evaluate(run_without_bob, f"data.root={other}")
     assert report.num_clips == 3
     reason = f"{bad}: is empty (0 bytes); copy or download it again"
-    assert report.skipped == [{"key": "red/eve_red", "path": str(bad), "reason": reason}]
+    (skipped,) = report.skipped
+    assert (skipped["key"], skipped["path"], skipped["reason"]) == ("red/eve_red", str(bad), reason)
 
 
 def test_labels_that_the_model_does_not_know_are_named(
@@ -157,3 +158,67 @@ def test_a_wrong_choice_of_clips_is_an_error(
 def test_what_is_no_model_is_an_error(clips: Path) -> None:
     with pytest.raises(ModelError, match="is no actionrnn model"):
         actionrnn.evaluate(clips / "red" / "ann_red.avi")
+
+
+def write_manifest(file: Path, rows: list[tuple[Path, str, str, str]]) -> Path:
+    lines = ["path,label,group,split", *(",".join(map(str, row)) for row in rows)]
+    file.write_text("\n".join(lines))
+    return file
+
+
+def test_a_manifest_with_nothing_to_train_on_can_be_tested(
+    run_without_bob: TrainingRun, clips: Path, tmp_path: Path
+) -> None:
+    rows = [(clips / label / f"bob_{label}.avi", label, "bob", "test") for label in ("blue", "red")]
+    file = write_manifest(tmp_path / "clips.csv", rows)
+    chosen = (f"data.root={file}", "data.layout=manifest", "data.split=manifest")
+    report = evaluate(run_without_bob, *chosen)
+    assert (report.num_clips, report.seen_in_training, report.leaked_clips) == (2, 0, 0)
+
+
+def test_clips_of_one_class_alone_can_be_tested(
+    run_without_bob: TrainingRun, make_clips: MakeClips
+) -> None:
+    other = make_clips(("dee", "eve"), ("red",))
+    report = evaluate(run_without_bob, f"data.root={other}")
+    assert (report.num_clips, len(report.labels)) == (2, 3)
+    assert [one.num_clips for one in report.classes] == [0, 0, 2]
+
+
+def test_further_clips_of_trained_people_are_a_leak(
+    make_clips: MakeClips, configure: Configure, tmp_path: Path
+) -> None:
+    """Trained without a video that could not be read then, of somebody else who could."""
+    root = make_clips(("ann", "bob", "cid"), ("blue", "red"))
+    hidden = root / "red" / "ann_red.avi"
+    kept = hidden.read_bytes()
+    hidden.write_bytes(b"")
+    run = train(configure(root, "data.fold=bob", "train.epochs=1"), tmp_path / "run")
+    hidden.write_bytes(kept)
+    report = evaluate(run, "data.split=none", "data.fold=all")
+    assert (report.num_clips, report.seen_in_training, report.leaked_clips) == (6, 3, 1)
+    assert report.leaked_groups == ("ann",)
+
+
+def test_what_the_head_does_with_its_frames_is_found_anew(run_without_bob: TrainingRun) -> None:
+    trained, tested = run_without_bob.report, evaluate(run_without_bob)
+    assert tested.observed["gru"] == trained.observed["gru"]
+    assert tested.observed["gru"][-1] == tested.top1
+    assert tested.baseline_shuffled_frames_top1 == trained.baseline_shuffled_frames_top1
+    assert tested.horizon["gru"] == trained.horizon["gru"]
+    assert tested.horizon.keys() == trained.horizon.keys() - {"mean-pool"}
+    assert trained.horizon["mean-pool"].curve == pytest.approx([1] * 4)
+    assert tested.curves == trained.curves
+    assert len(tested.curves[0].train_loss) == 10
+
+
+def test_features_of_a_model_that_was_moved_stay_beside_it(
+    run_without_bob: TrainingRun, tmp_path: Path
+) -> None:
+    home = tmp_path / "models"
+    home.mkdir()
+    shutil.copy(run_without_bob.output / "model.safetensors", home / "mine.safetensors")
+    report = actionrnn.evaluate(home / "mine.safetensors")
+    assert report.top1 == run_without_bob.report.top1
+    assert {path.name for path in home.iterdir()} == {"mine.safetensors", "features"}
+    assert [path.name for path in tmp_path.iterdir()] == ["models"]

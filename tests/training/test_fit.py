@@ -17,7 +17,7 @@ from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ModelError
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.recognizer import clip_scores
-from actionrnn.training.fit import Epoch, choose_steps, fit_head
+from actionrnn.training.fit import Epoch, choose_steps, fit_head, shuffled_batches
 
 MakeSequences = Callable[..., Sequences]
 
@@ -242,3 +242,13 @@ def test_chosen_steps_rise_and_keep_their_part() -> None:
             assert 0 <= steps[0] <= steps[-1] < length
             assert len(steps) >= max(1, length // 4 - 1)
     assert choose_steps(9, TrainConfig(), rng).tolist() == list(range(9))
+
+
+def test_batches_are_of_similar_lengths_and_hold_every_clip_once() -> None:
+    lengths = np.random.default_rng(0).integers(1, 200, 1000)
+    batches = shuffled_batches(lengths, 32, np.random.default_rng(0))
+    assert sorted(np.concatenate(batches)) == list(range(1000))
+    padded = sum(len(batch) * lengths[batch].max() for batch in batches)
+    assert padded < 1.6 * lengths.sum()  # random batches: twice the sum
+    again = shuffled_batches(lengths, 32, np.random.default_rng(1))
+    assert not np.array_equal(np.sort(batches[0]), np.sort(again[0]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from actionrnn.training.report import Report, Scored, make_report
+from actionrnn.datasets.clips import Clip
+from actionrnn.errors import ActionrnnError
+from actionrnn.training.report import Report, read_report
+from actionrnn.training.scoring import Scored
+from actionrnn.training.summary import make_report
 
 LABELS = ("clap", "jump", "wave")
 
@@ -95,7 +100,8 @@ def test_the_table_has_a_row_for_each_fold_and_one_for_all(report: Report) -> No
     assert "gru top-1" in text
     for row in ("ann 3 66.7% 33.3%", "bob 3 33.3% 66.7%", "all 6 50.0% 50.0%"):
         assert row in text
-    assert "top-5 100.0%, mean class accuracy 66.7%" in text
+    assert "top-1 50.0% (16.7 to 83.3), top-5 100.0% (54.1 to 100.0), mean class" in text
+    assert "in brackets: 95 % bootstrap intervals over 6 clips" in text
 
 
 def test_the_worst_confusions_are_named_in_order(report: Report) -> None:
@@ -109,7 +115,6 @@ def test_without_confusion_nothing_is_said_of_it() -> None:
 @pytest.mark.parametrize(
     ("rest", "note"),
     [
-        ({"seen_in_training": 2}, "NOTE: the model was trained on 2 of these 2 clips"),
         ({"skipped": [{"path": "a.avi", "reason": "a.avi: is empty"}]}, "left out: 1 video"),
     ],
 )
@@ -124,3 +129,71 @@ def test_names_with_brackets_are_shown_as_they_are() -> None:
     text = shown(make_report(LABELS, folds, title="[old] clips [/x]"))
     for name in ("[bold]ann", "[/bob]", "[old] clips [/x]"):
         assert name in text
+
+
+def with_clips(people: str, answers: list[int], targets: list[int], **rest: Any) -> Report:
+    """Clips of people a, b, ...; each letter is one clip's group."""
+    one = scored("fold", answers, targets)
+    clips = tuple(
+        Clip(Path(f"/videos/{row}.avi"), f"{LABELS[target]}/{row}", LABELS[target], person)
+        for row, (person, target) in enumerate(zip(people, targets, strict=True))
+    )
+    no = (False,) * len(clips)
+    return make_report(LABELS, [replace(one, clips=clips, seen=no, leaked=no)], **rest)
+
+
+def test_groups_are_resampled_where_they_are_known() -> None:
+    """Three clips each: ann is always right, bob never."""
+    report = with_clips("aaabbb", [0] * 6, [0, 0, 0, 1, 1, 1])
+    assert (report.resampled, report.num_units) == ("groups", 2)
+    assert report.intervals["top1"] == (0, 1)
+    assert "bootstrap intervals over 2 groups" in shown(report)
+
+
+def test_ucf101_numbers_its_groups_anew_in_each_class() -> None:
+    ucf101 = {"data": {"layout": "ucf101"}}
+    report = with_clips("aaabbb", [0] * 6, [0, 0, 1, 1, 2, 2], config=ucf101)
+    assert report.num_units == 4  # clap a, jump a, jump b, wave b
+
+
+def test_one_group_has_no_interval_and_that_is_said() -> None:
+    report = with_clips("aaa", [0, 1, 0], [0, 1, 1])
+    assert report.intervals["top1"] is None
+    assert "no 95 % intervals: one group alone says nothing of others" in shown(report)
+
+
+def test_each_clip_is_listed_with_its_answer() -> None:
+    clip = with_clips("ab", [0, 2], [0, 1]).clips[1]
+    assert (clip.key, clip.label, clip.answer, clip.group) == ("jump/1", "jump", "wave", "b")
+    assert (clip.path, clip.score, clip.label_score) == ("/videos/1.avi", 1, 0)
+    assert clip.right_by_seed == (False,)
+
+
+@pytest.mark.parametrize("where", ["folder", "file"])
+def test_a_written_report_reads_back_equal(report: Report, tmp_path: Path, where: str) -> None:
+    for one in (report, with_clips("aabb", [0, 1, 2, 0], [0, 1, 2, 2])):
+        one.write(tmp_path / "report.json")
+        assert read_report(tmp_path if where == "folder" else tmp_path / "report.json") == one
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"labels": 3}', "null", "\x00"])
+def test_what_is_no_report_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "report.json"
+    file.write_text(text)
+    with pytest.raises(ActionrnnError, match=r"report\.json: is no report of this version"):
+        read_report(file)
+    with pytest.raises(ActionrnnError, match="cannot be read"):
+        read_report(tmp_path / "nowhere")
+
+
+def test_clips_that_were_trained_on_and_leaking_groups_are_told() -> None:
+    one = with_clips("aab", [0, 1, 2], [0, 1, 2])
+    clips = tuple(Clip(Path(clip.path), clip.key, clip.label, clip.group) for clip in one.clips)
+    fold = scored("fold", [0, 1, 2], [0, 1, 2])
+    fold = replace(fold, clips=clips, seen=(True, False, False), leaked=(False, True, False))
+    report = make_report(LABELS, [fold])
+    assert (report.seen_in_training, report.leaked_clips) == (1, 1)
+    assert report.leaked_groups == ("a",)
+    assert "NOTE: the model was trained on 1 of these 3 clips; this is no test" in shown(report)
+    assert "GROUP LEAK: 1 of these 3 clips are of groups that the model was" in shown(report)
+    assert "LEAK" not in shown(one)

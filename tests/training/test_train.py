@@ -55,7 +55,8 @@ def files_below(folder: Path) -> dict[str, int]:
 
 def test_a_run_leaves_a_model_a_report_and_its_configuration(run: TrainingRun) -> None:
     names = {path.name for path in run.output.iterdir()}
-    assert names == {"model.safetensors", "report.json", "config.yaml", "curve.csv"}
+    files = {"model.safetensors", "report.json", "report.html", "config.yaml", "curve.csv"}
+    assert names == {*files, "features"}
 
 
 def test_the_configuration_beside_the_model_reads_back_equal(
@@ -127,6 +128,8 @@ def test_the_model_file_tells_the_reports_scores(run: TrainingRun) -> None:
     assert scores == {
         "tested_on": ["ann", "bob", "cid"],
         "seen_in_training": 0,
+        "leaked_clips": 0,
+        "leaked_groups": [],
         "num_clips": 9,
         "top1": run.report.top1,
         "mean_class_accuracy": run.report.mean_class_accuracy,
@@ -143,11 +146,12 @@ def test_the_saved_model_answers_as_the_returned_one(run: TrainingRun, clips: Pa
 def test_a_second_run_extracts_nothing_and_gives_the_same(
     run: TrainingRun, clips: Path, configure: Configure
 ) -> None:
-    features = run.output.parent / "features"
+    features = run.output / "features"
     before = files_below(features)
     again = train(configure(clips), run.output.parent / "again")
     assert sum(name.endswith(".safetensors") for name in before) >= 9
     assert files_below(features) == before
+    assert not (again.output / "features").exists()
     first, second = read_report(run), read_report(again)
     assert {key: second[key] for key in SCORES} == {key: first[key] for key in SCORES}
     assert again.model.training == run.model.training
@@ -211,7 +215,7 @@ def test_a_bad_video_is_left_out_and_reported(
     done = train(configure(root, SHORT), tmp_path / "run")
     (skipped,) = json.loads((tmp_path / "run" / "report.json").read_text())["skipped"]
     reason = f"{bad}: is empty (0 bytes); copy or download it again"
-    assert skipped == {"key": "red/cid_red", "path": str(bad), "reason": reason}
+    assert (skipped["key"], skipped["path"], skipped["reason"]) == ("red/cid_red", str(bad), reason)
     assert done.report.num_clips == 5
     assert [fold.num_clips for fold in done.report.folds] == [2, 2, 1]
     assert done.model.training["num_clips"] == 5
@@ -238,7 +242,7 @@ def test_without_any_usable_video_there_is_no_model(
         path.write_text("no video")
     with pytest.raises(DatasetError, match=r"no video can be used \(the first: .*ann_blue\.avi"):
         train(configure(root), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"features"}
 
 
 def test_a_class_whose_bad_video_leaves_one_group_is_an_error(
@@ -248,7 +252,7 @@ def test_a_class_whose_bad_video_leaves_one_group_is_an_error(
     (root / "red" / "bob_red.avi").write_bytes(b"")
     with pytest.raises(DatasetError, match="class 'red' has one group only"):
         train(configure(root), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"features"}
 
 
 def test_a_class_of_one_group_is_an_error_before_anything_is_written(
@@ -293,7 +297,7 @@ def test_what_cannot_be_is_said_before_anything_is_written(
 def test_features_of_another_sampling_are_refused_by_name(
     clips: Path, configure: Configure, run: TrainingRun, tmp_path: Path
 ) -> None:
-    (store,) = (run.output.parent / "features").glob(f"{clips.name}-*")
+    (store,) = (run.output / "features").glob(f"{clips.name}-*")
     before = files_below(store)
     config = configure(clips, f"data.features={store}", "sampling.num_frames=5")
     with pytest.raises(FeatureError, match=r"'num_frames': 4.*wanted.*'num_frames': 5"):
@@ -321,7 +325,7 @@ def test_features_of_another_backbone_are_refused_by_name(
     overrides: tuple[str, ...],
     reason: str,
 ) -> None:
-    (store,) = (run.output.parent / "features").glob(f"{clips.name}-*")
+    (store,) = (run.output / "features").glob(f"{clips.name}-*")
     with pytest.raises(FeatureError, match=reason):
         train(configure(clips, f"data.features={store}", *overrides), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
@@ -336,7 +340,7 @@ def test_by_default_each_sampling_has_features_of_its_own(
             configure(root, "data.fold=1", SHORT, f"sampling.num_frames={num_frames}"),
             tmp_path / "run",
         )
-    stores = list((tmp_path / "features").iterdir())
+    stores = list((tmp_path / "run" / "features").iterdir())
     assert len(stores) == 2
     assert all(len(list(store.rglob("*.safetensors"))) == 4 for store in stores)
 
@@ -411,3 +415,44 @@ def test_several_seeds_are_told_one_by_one(
     assert [seed.seed for seed in report.seeds] == [4, 5]
     assert report.seeds[0].top1 == report.top1
     assert report.seeds[0].baseline_mean_pool_top1 == report.baseline_mean_pool_top1
+
+
+def test_motion_beside_the_frames_has_a_baseline_with_and_one_without_it(
+    clips: Path, configure: Configure, tmp_path: Path
+) -> None:
+    run = train(configure(clips, SHORT, "backbone.streams=both"), tmp_path / "run")
+    report = read_report(run)
+    assert report["baseline_mean_pool_motion_top1"] is not None
+    assert run.model.head.feature_size == run.model.backbone.feature_size == 2 * 1280
+    with (run.output / "curve.csv").open() as file:
+        heads = {line.split(",")[1] for line in file.read().splitlines()[1:]}
+    assert heads == {"gru", "mean"}
+    again = load(run.output / "model.safetensors")
+    path = next(clips.rglob("*.avi"))
+    assert again.classify(path).scores == run.model.classify(path).scores
+
+
+def test_a_search_chooses_for_each_fold_and_the_model_is_of_the_chosen_kind(
+    clips: Path, configure: Configure, tmp_path: Path
+) -> None:
+    run = train(configure(clips, SHORT, "train.search=3"), tmp_path / "run")
+    trials = run.report.trials
+    assert [trial["fold"] for trial in trials] == [
+        *["ann"] * 3,
+        *["bob"] * 3,
+        *["cid"] * 3,
+        *["every clip"] * 3,
+    ]
+    assert sum(trial["chosen"] for trial in trials) == 4
+    chosen = next(t["head"] for t in trials if t["chosen"] and t["fold"] == "every clip")
+    loaded = load(run.output / "model.safetensors")
+    assert loaded.config.to_dict()["head"] == chosen
+    assert read_report(run)["trials"] == json.loads(json.dumps(trials))
+
+
+def test_the_folds_have_a_mean_and_a_spread(run: TrainingRun) -> None:
+    report, values = run.report, [fold.top1 for fold in run.report.folds]
+    mean = sum(values) / 3
+    assert report.fold_mean_top1 == pytest.approx(mean)
+    spread = (sum((value - mean) ** 2 for value in values) / 2) ** 0.5
+    assert report.fold_std_top1 == pytest.approx(spread)

@@ -21,7 +21,7 @@ def test_people_who_were_left_out_are_recognised(real_data: Path, tmp_path: Path
     run = actionrnn.train(config, tmp_path / "weizmann")
 
     report = json.loads((tmp_path / "weizmann" / "report.json").read_text())
-    assert report["top1"] >= 0.86
+    assert report["top1"] >= 0.9
     assert report["num_clips"] == 90
     assert [fold["group"] for fold in report["folds"]] == PEOPLE
     assert [fold["num_clips"] for fold in report["folds"]] == [10] * 9

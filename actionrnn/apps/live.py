@@ -1,0 +1,268 @@
+"""A model looks at a live source: one steady line or JSON lines, a window, a recording."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actionrnn.apps.plain_text import plain
+from actionrnn.apps.render import ScoreOverlay
+from actionrnn.errors import ActionrnnError, VideoError
+from actionrnn.files import atomic_path
+from actionrnn.recurrent.recognizer import Recognizer
+from actionrnn.recurrent.streaming import Stream
+from actionrnn.stream_config import LiveOptions, StatePolicy
+from actionrnn.video.camera import LiveFrame, LiveSource
+from actionrnn.video.writing import CONTAINERS, VideoWriter
+
+_RATE_WINDOW_SECONDS = 2.0
+_LINE_SECONDS = 0.1  # a terminal's line is written anew so often
+_LOG_SECONDS = 1.0  # where nobody watches
+_RECORD_TICK = Fraction(1, 1000)
+_KEYS_TO_CLOSE = (ord("q"), 27)
+
+
+@dataclass
+class LiveSession:
+    """What a live run does besides answering."""
+
+    as_json: bool = False
+    show_window: bool = False
+    record: Path | None = None
+    top: int = 3
+
+
+def run_live(
+    model: Recognizer,
+    address: str,
+    policy: StatePolicy,
+    options: LiveOptions,
+    session: LiveSession,
+) -> None:
+    """Follow a source until it ends, is given up, or a signal says stop.
+
+    Raises:
+        VideoError: the source was given up, or the recording cannot be written.
+        ConfigError: the model's sampling needs the whole clip.
+        ActionrnnError: there is no screen for the window.
+    """
+    if session.show_window:
+        _require_screen()
+    stream, overlay = Stream(model, policy), ScoreOverlay(model.labels)
+    Stream(model).push(np.zeros((64, 64, 3), np.uint8), 0.0)  # the first call of all is slow
+    printer = _Printer(model.labels, session)
+    source = LiveSource(address, options, report=printer.interrupted)
+    connection = 1
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_stopped_by_signals(source.stop))
+        stack.callback(printer.end, source)
+        stack.callback(source.close)
+        recorder = stack.enter_context(_recorder(session.record))
+        for frame in source.frames():
+            if frame is None:
+                printer.waiting(source)
+                continue
+            if frame.connection != connection:
+                connection = frame.connection
+                if options.reset_on_reconnect:
+                    stream.reset()
+            scores = stream.push(frame.picture, frame.pts_seconds)
+            overlay.update(scores)
+            for seconds, row in zip(stream.pts_seconds.tolist(), scores, strict=True):
+                printer.answer(seconds, row, frame, source)
+            if session.show_window or session.record:
+                drawn = overlay.draw(frame.picture())
+                recorder(drawn, frame.pts_seconds)
+                if session.show_window and _show(drawn, source.name):
+                    source.stop()
+
+
+@dataclass
+class _Printer:
+    """Where the answers go: JSON lines, or a line that stays in its place on a terminal."""
+
+    labels: tuple[str, ...]
+    session: LiveSession
+    began: float = field(default_factory=time.monotonic)
+    answers: int = 0
+    _recent: deque[tuple[float, int]] = field(default_factory=deque)  # time, frames so far
+    _recent_answers: deque[float] = field(default_factory=deque)
+    _printed: float = 0.0
+    _line: str = ""
+    _last_frame: float | None = None
+    _worst_delay: float = 0.0
+
+    def answer(
+        self, seconds: float, scores: NDArray[np.float32], frame: LiveFrame, source: LiveSource
+    ) -> None:
+        """Print what the model says now."""
+        now = time.monotonic()
+        self.answers += 1
+        self._last_frame = now
+        self._recent_answers.append(now)
+        self._worst_delay = max(self._worst_delay, now - frame.arrived)
+        self._recent.append((now, source.counts.frames))
+        while now - self._recent[0][0] > _RATE_WINDOW_SECONDS:
+            self._recent.popleft()
+        while now - self._recent_answers[0] > _RATE_WINDOW_SECONDS:
+            self._recent_answers.popleft()
+        best = np.argsort(-scores, kind="stable")[: self.session.top]
+        if self.session.as_json:
+            self._print_json(
+                {
+                    "pts_seconds": round(seconds, 4),
+                    "unix_seconds": round(time.time(), 3),
+                    "label": self.labels[best[0]],
+                    "labels": [self.labels[index] for index in best],
+                    "scores": [round(float(scores[index]), 6) for index in best],
+                    "delay_seconds": round(now - frame.arrived, 4),
+                    "dropped": source.counts.dropped,
+                }
+            )
+            return
+        said = "  ".join(f"{plain(self.labels[i])} {scores[i]:.0%}" for i in best)
+        frames_a_second, answers_a_second = self._rates(now)
+        self._print_line(
+            f"{_clock(now - self.began)}  {said}  | {frames_a_second:.0f} frames/s, "
+            f"{answers_a_second:.1f} answers/s, {source.counts.dropped} dropped"
+        )
+
+    def waiting(self, source: LiveSource) -> None:
+        """Say that nothing comes."""
+        silent = time.monotonic() - (self._last_frame or self.began)
+        if not self.session.as_json and silent > 1:
+            self._print_line(f"{_clock(time.monotonic() - self.began)}  no picture: {silent:.0f} s")
+
+    def interrupted(self, reason: str) -> None:
+        """Say that the source is opened anew."""
+        if self.session.as_json:
+            self._print_json({"event": "interrupted", "reason": reason})
+            return
+        self._end_line()
+        print(plain(reason), file=sys.stderr, flush=True)
+
+    def end(self, source: LiveSource) -> None:
+        """The sum of it all."""
+        counts, seconds = source.counts, time.monotonic() - self.began
+        if self.session.as_json:
+            self._print_json(
+                {
+                    "event": "end",
+                    "seconds": round(seconds, 3),
+                    "frames": counts.frames,
+                    "dropped": counts.dropped,
+                    "answers": self.answers,
+                    "connections": counts.connections,
+                    "longest_delay_seconds": round(self._worst_delay, 4),
+                }
+            )
+            return
+        self._end_line()
+        print(
+            f"{seconds:.1f} s: {counts.frames} frames ({counts.dropped} dropped), "
+            f"{self.answers} answers, the latest {self._worst_delay * 1000:.0f} ms after its frame",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def _rates(self, now: float) -> tuple[float, float]:
+        (first, frames), (_, latest) = self._recent[0], self._recent[-1]
+        seconds = max(now - first, 1e-3)
+        if len(self._recent) < 2:
+            return 0.0, 0.0
+        return (latest - frames) / seconds, (len(self._recent_answers) - 1) / seconds
+
+    def _print_line(self, line: str) -> None:
+        now, is_terminal = time.monotonic(), sys.stdout.isatty()
+        if now - self._printed < (_LINE_SECONDS if is_terminal else _LOG_SECONDS):
+            return
+        self._printed = now
+        if not is_terminal:
+            print(line, flush=True)
+            return
+        columns = os.get_terminal_size().columns
+        self._line = line[: max(0, columns - 1)]
+        print(f"\r{self._line}\x1b[K", end="", flush=True)
+
+    def _end_line(self) -> None:
+        if self._line:
+            print(flush=True)
+            self._line = ""
+
+    @staticmethod
+    def _print_json(values: dict[str, Any]) -> None:
+        print(json.dumps(values), flush=True)
+
+
+@contextlib.contextmanager
+def _recorder(path: Path | None) -> Iterator[Callable[[NDArray[np.uint8], float], None]]:
+    """A function that records a frame at its time; without a path it does nothing."""
+    if path is None:
+        yield lambda frame, seconds: None
+        return
+    suffix = path.suffix.lower()
+    if suffix not in CONTAINERS:
+        raise VideoError(f"{path}: must end in {', '.join(CONTAINERS)}")
+    with (
+        atomic_path(path) as temporary,
+        VideoWriter(temporary, time_base=_RECORD_TICK, container=CONTAINERS[suffix]) as writer,
+    ):
+        begin: list[float] = []
+
+        def record(frame: NDArray[np.uint8], seconds: float) -> None:
+            if not begin:
+                begin.append(seconds)
+            writer.write(frame, round((seconds - begin[0]) / _RECORD_TICK))
+
+        yield record
+        if not begin:
+            raise VideoError(f"{path}: is not written, as no picture came")
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """SIGINT and SIGTERM end the run as its own end does."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _require_screen() -> None:
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        raise ActionrnnError("--window: there is no screen here (DISPLAY is not set); leave it out")
+
+
+def _show(frame: NDArray[np.uint8], title: str) -> bool:
+    """Show a frame; whether the window was closed."""
+    import cv2
+
+    cv2.imshow(title, frame[..., ::-1])
+    return cv2.waitKey(1) & 0xFF in _KEYS_TO_CLOSE
+
+
+def _clock(seconds: float) -> str:
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

@@ -1,0 +1,112 @@
+"""A timeline as a file: CSV and JSON to go on with, SRT and WebVTT for any player."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from actionrnn.apps.plain_text import plain
+from actionrnn.files import write_text
+from actionrnn.recurrent.recognizer import Timeline
+from actionrnn.recurrent.segments import Segment
+from actionrnn.stream_config import SegmentRule
+
+_FORMULA = ("=", "+", "-", "@")  # a spreadsheet would compute such a cell
+
+
+def write_timeline(timeline: Timeline, path: Path, rule: SegmentRule | None = None) -> None:
+    """Write a timeline in the format that the path's ending names; see `FORMATS`."""
+    write_text(path, FORMATS[path.suffix.lower()](timeline, timeline.segments(rule)))
+
+
+def as_csv(timeline: Timeline, segments: list[Segment]) -> str:
+    """A row a step: time, the segment's label (empty: nothing), every class's probability."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["pts_seconds", "segment", *map(_cell, timeline.labels)])
+    waiting = iter(segments)
+    current = next(waiting, None)
+    for seconds, row in zip(timeline.pts_seconds.tolist(), timeline.scores, strict=True):
+        while current is not None and seconds >= current.end_seconds:
+            current = next(waiting, None)
+        inside = current is not None and seconds >= current.start_seconds
+        label = _cell(current.label) if current is not None and inside else ""
+        writer.writerow([f"{seconds:.6f}", label, *(f"{score:.6f}" for score in row)])
+    return out.getvalue()
+
+
+def as_json(timeline: Timeline, segments: list[Segment]) -> str:
+    """`path`, `labels`, `segments` and `steps` with the scores in the order of `labels`."""
+    described = {
+        "path": timeline.path,
+        "labels": timeline.labels,
+        "segments": [
+            {
+                "label": segment.label,
+                "start_seconds": round(segment.start_seconds, 6),
+                "end_seconds": round(segment.end_seconds, 6),
+                "score": round(segment.score, 6),
+            }
+            for segment in segments
+        ],
+        "steps": [
+            {"pts_seconds": round(seconds, 6), "scores": [round(float(s), 6) for s in row]}
+            for seconds, row in zip(timeline.pts_seconds.tolist(), timeline.scores, strict=True)
+        ],
+    }
+    return json.dumps(described) + "\n"
+
+
+def as_srt(timeline: Timeline, segments: list[Segment]) -> str:
+    """SubRip subtitles: one a segment."""
+    cues = [
+        f"{number}\n{_clock(segment.start_seconds, ',')} --> {_clock(segment.end_seconds, ',')}\n"
+        f"{_caption(segment).translate(_NO_TAGS)}\n"
+        for number, segment in enumerate(segments, start=1)
+    ]
+    return "\n".join(cues)
+
+
+def as_vtt(timeline: Timeline, segments: list[Segment]) -> str:
+    """WebVTT subtitles: one a segment (W3C WebVTT, section 4)."""
+    cues = [
+        f"{_clock(segment.start_seconds, '.')} --> {_clock(segment.end_seconds, '.')}\n"
+        f"{html.escape(_caption(segment), quote=False)}\n"
+        for segment in segments
+    ]
+    return "\n".join(["WEBVTT\n", *cues])
+
+
+FORMATS: dict[str, Callable[[Timeline, list[Segment]], str]] = {
+    ".csv": as_csv,
+    ".json": as_json,
+    ".srt": as_srt,
+    ".vtt": as_vtt,
+}
+
+_NO_TAGS = str.maketrans({"<": "(", ">": ")", "{": "(", "}": ")"})  # SubRip has no escapes
+
+
+def _caption(segment: Segment) -> str:
+    return f"{plain(segment.label)} {segment.score:.0%}"
+
+
+def _cell(label: str) -> str:
+    text = plain(label)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _clock(seconds: float, point: str) -> str:
+    """Hours:minutes:seconds and milliseconds; subtitles know no time before 0.
+
+    >>> _clock(3725.5, ",")
+    '01:02:05,500'
+    """
+    milliseconds = max(0, round(1000 * seconds))
+    minutes, rest = divmod(milliseconds, 60_000)
+    whole, fraction = divmod(rest, 1000)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{whole:02}{point}{fraction:03}"

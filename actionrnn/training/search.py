@@ -1,0 +1,125 @@
+"""Which head suits the data: settings are tried on groups held back from the training groups.
+
+Random search (Bergstra and Bengio, JMLR 2012) over what matters for a head on frozen
+features. The test groups take no part in it: each fold searches within its own training side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from actionrnn.config import Config, HeadConfig
+from actionrnn.datasets.clips import Clip
+from actionrnn.datasets.sequences import Sequences
+from actionrnn.datasets.splits import hold_back
+from actionrnn.errors import DatasetError
+from actionrnn.training.runs import FitSpec, Log, run_fits
+
+SPACE: dict[str, tuple[Any, ...]] = {
+    "kind": ("gru", "lstm"),
+    "hidden_size": (64, 128, 256, 512),
+    "dropout": (0.3, 0.5, 0.7),
+    "summary": ("running_mean", "last", "exponential_mean"),
+    "l2_normalise": (False, True),
+    "temporal_differences": (False, True),
+}
+
+# Where the configuration holds nothing back, the search must.
+LEAST_VALIDATION_FRACTION = 0.25
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting, and how it did on the groups that were held back."""
+
+    fold: str
+    head: HeadConfig
+    validation_loss: float
+    validation_top1: float
+    chosen: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+
+def search_heads(
+    sides: dict[str, Sequence[Clip]],
+    sequences: Sequences,
+    num_classes: int,
+    config: Config,
+    output: Path,
+    *,
+    device: torch.device,
+    log: Log = lambda name, epoch: None,
+) -> list[Trial]:
+    """Try `train.search` settings on the training side of each fold.
+
+    Args:
+        sides: each fold's name and its training clips.
+
+    Returns:
+        all trials; of each fold, the one with the lowest validation loss is chosen.
+
+    Raises:
+        DatasetError: a fold has too few groups to hold any back.
+    """
+    train = replace(
+        config.train,
+        validation_fraction=max(config.train.validation_fraction, LEAST_VALIDATION_FRACTION),
+    )
+    for name, clips in sides.items():
+        if not hold_back(clips, train.validation_fraction, train.seed)[1]:
+            raise DatasetError(
+                f"fold {name}: has too few groups to hold any back for train.search "
+                f"({config.train.search}); give more groups, or use train.search=0"
+            )
+    heads = candidates(config.head, config.train.search, train.seed)
+    specs = [
+        FitSpec(name, clips, head, train.seed, "trial", number)
+        for name, clips in sides.items()
+        for number, head in enumerate(heads, start=1)
+    ]
+    fits = run_fits(
+        specs,
+        sequences,
+        num_classes,
+        replace(config, train=train),
+        output,
+        device=device,
+        log=log,
+    )
+    trials = []
+    for spec, fit in zip(specs, fits, strict=True):
+        best = fit.curve[fit.best_epoch - 1]
+        assert best.validation_loss is not None and best.validation_top1 is not None
+        trials.append(
+            Trial(spec.fold, spec.head, best.validation_loss, best.validation_top1, False)
+        )
+    return _mark_best(trials)
+
+
+def candidates(given: HeadConfig, count: int, seed: int) -> list[HeadConfig]:
+    """The given settings, then random ones from `SPACE`; none of them twice."""
+    rng = np.random.default_rng(seed)
+    heads = {given: None}
+    for _ in range(100 * count):
+        if len(heads) == count:
+            break
+        drawn = {name: values[rng.integers(len(values))] for name, values in SPACE.items()}
+        heads[replace(given, **drawn)] = None
+    return list(heads)[:count]
+
+
+def _mark_best(trials: list[Trial]) -> list[Trial]:
+    best = {
+        fold: min((t for t in trials if t.fold == fold), key=lambda t: t.validation_loss)
+        for fold in {trial.fold for trial in trials}
+    }
+    return [replace(trial, chosen=trial is best[trial.fold]) for trial in trials]

@@ -1,0 +1,192 @@
+"""Training a head from stored features, beside the usual loop.
+
+    python benchmarks/train.py --json train.json
+
+A store of UCF101 split 1's shape (9,537 clips x 16 frames x 1280 features, random numbers) is
+written, then one epoch is trained by, in turns:
+
+- this toolkit (`fit_head`), the store in memory;
+- the limit: forward, backward and optimiser alone, on one batch that is ready;
+- the usual loop: a `Dataset` that loads one .npy per clip, `DataLoader` with its defaults,
+  and the same maths: head, loss, clipping, optimiser, batch size.
+
+The ratio is the rival's median time over ours; for the limit it is the part of our time that
+is forward, backward and optimiser.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from actionrnn.config import Config, load_config
+from actionrnn.datasets.clips import Clip
+from actionrnn.datasets.sequences import Sequences, load_sequences
+from actionrnn.features.store import FeatureStore
+from actionrnn.features.types import Features
+from actionrnn.recurrent.heads import Head, last_step
+from actionrnn.training.fit import autocast, fit_head
+
+NUM_CLIPS, NUM_FRAMES, FEATURE_SIZE, NUM_CLASSES = 9537, 16, 1280, 101
+LABELS = tuple(f"class{index:03d}" for index in range(NUM_CLASSES))
+
+
+class TimedSequences(Sequences):
+    """The sequences, and how long their batches were waited for."""
+
+    waited_seconds = 0.0
+
+    def batch(self, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+        start = time.perf_counter()
+        batch = super().batch(*arguments)
+        TimedSequences.waited_seconds += time.perf_counter() - start
+        return batch
+
+
+class NpyFiles(Dataset[tuple[Tensor, int]]):
+    """One file per clip, loaded when it is wanted."""
+
+    def __init__(self, files: list[Path], targets: list[int]) -> None:
+        self.files, self.targets = files, targets
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return torch.from_numpy(np.load(self.files[index])).float(), self.targets[index]
+
+
+def write_data(folder: Path, num_clips: int) -> tuple[TimedSequences, NpyFiles]:
+    rng = np.random.default_rng(0)
+    provenance = {"backbone": "random", "weights_sha256": "", "preprocessing": {}, "sampling": {}}
+    store = FeatureStore.create(folder / "store", provenance)
+    times = np.arange(NUM_FRAMES, dtype=np.float64)
+    clips, files, targets = [], [], []
+    (folder / "npy").mkdir()
+    for index in range(num_clips):
+        values = rng.standard_normal((NUM_FRAMES, FEATURE_SIZE), np.float32)
+        label = LABELS[index % NUM_CLASSES]
+        clips.append(Clip(Path(f"{index}.avi"), f"{label}/{index:05d}", label, str(index)))
+        store.write(clips[-1].key, Features(values, times, provenance))
+        files.append(folder / "npy" / f"{index:05d}.npy")
+        np.save(files[-1], values.astype(np.float16))
+        targets.append(index % NUM_CLASSES)
+    start = time.perf_counter()
+    loaded = load_sequences(store, clips, LABELS)
+    print(f"the store was read into memory in {time.perf_counter() - start:.1f} s", flush=True)
+    sequences = TimedSequences(loaded.clips, loaded.values, loaded.targets, loaded.fingerprints)
+    return sequences, NpyFiles(files, targets)
+
+
+def make_step(config: Config) -> Callable[[Tensor, Tensor], None]:
+    """One step of the usual loop: our head, loss, clipping and optimiser."""
+    head = Head(config.head, FEATURE_SIZE, NUM_CLASSES).train()
+    train = config.train
+    optimiser = torch.optim.AdamW(
+        head.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay
+    )
+
+    def step(values: Tensor, targets: Tensor) -> None:
+        lengths = torch.full((len(values),), values.shape[1])
+        with autocast(torch.device("cpu"), train.precision):
+            logits = last_step(head(values, lengths), lengths)
+        loss = F.cross_entropy(logits.float(), targets, label_smoothing=train.label_smoothing)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(head.parameters(), train.clip_norm)
+        optimiser.step()
+        loss.item()
+
+    return step
+
+
+def run_ours(config: Config, sequences: TimedSequences) -> None:
+    fit_head(sequences, NUM_CLASSES, config.head, replace(config.train, epochs=1))
+
+
+def run_limit(config: Config, num_clips: int) -> None:
+    step, size = make_step(config), config.train.batch_size
+    values, targets = torch.randn(size, NUM_FRAMES, FEATURE_SIZE), torch.arange(size) % NUM_CLASSES
+    for start in range(0, num_clips, size):
+        count = min(size, num_clips - start)
+        step(values[:count], targets[:count])
+
+
+def run_usual(config: Config, files: NpyFiles) -> None:
+    step = make_step(config)
+    for values, targets in DataLoader(files, batch_size=config.train.batch_size, shuffle=True):
+        step(values, targets)
+
+
+def timed(job: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    job()
+    return time.perf_counter() - start
+
+
+def measure(
+    name: str, config: Config, sequences: TimedSequences, files: NpyFiles, repeats: int
+) -> list[dict[str, str | float]]:
+    jobs: dict[str, Callable[[], None]] = {
+        "ours": lambda: run_ours(config, sequences),
+        "limit": lambda: run_limit(config, len(files)),
+        "usual loop": lambda: run_usual(config, files),
+    }
+    seconds: dict[str, list[float]] = {job: [] for job in jobs}
+    TimedSequences.waited_seconds = 0.0
+    for _ in range(repeats):
+        for job, run in jobs.items():
+            seconds[job].append(timed(run))
+    ours = statistics.median(seconds["ours"])
+    waiting = TimedSequences.waited_seconds / sum(seconds["ours"])
+    ratios = {job: statistics.median(seconds[job]) / ours for job in ("limit", "usual loop")}
+    print(
+        f"{name:<24} forward, backward, optimiser {ratios['limit']:4.0%} of our time   "
+        f"waiting for data {waiting:5.1%}   usual loop {ratios['usual loop']:4.2f}x our time",
+        flush=True,
+    )
+    return [{"case": name, "rival": job, "ratio": round(r, 3)} for job, r in ratios.items()]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--clips", type=int, default=NUM_CLIPS, help="clips in the store")
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    config = load_config("ucf101_efficientnet_lite0_gru")
+    small = replace(
+        config,
+        head=replace(config.head, hidden_size=Config().head.hidden_size),
+        train=replace(config.train, batch_size=Config().train.batch_size),
+    )
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        sequences, files = write_data(Path(temporary), arguments.clips)
+        for name, case in {
+            f"GRU {config.head.hidden_size}, batch {config.train.batch_size}": config,
+            f"GRU {small.head.hidden_size}, batch {small.train.batch_size}": small,
+        }.items():
+            rows += measure(name, case, sequences, files, arguments.repeats)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

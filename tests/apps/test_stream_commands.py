@@ -1,0 +1,253 @@
+"""The commands that follow a recording: timeline, render, stream, and an early answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+import actionrnn
+from actionrnn.apps import cli
+from actionrnn.apps.render import rewrite
+from actionrnn.stream_config import StatePolicy
+from actionrnn.video.following import follow_frames
+
+
+def run_command(*args: object) -> Result:
+    result = CliRunner().invoke(cli.main, [str(arg) for arg in args], prog_name="actionrnn")
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def clip(clips: Path) -> Path:
+    return clips / "red" / "ann_red.avi"
+
+
+@pytest.fixture
+def uneven(tmp_path: Path) -> Path:
+    """Frames at uneven times from 2 s on, odd sizes, and sound."""
+    path = tmp_path / "uneven.mkv"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mjpeg", rate=25)
+        video.width, video.height, video.pix_fmt = 99, 75, "yuvj420p"
+        video.codec_context.time_base = Fraction(1, 1000)
+        sound = container.add_stream("aac", rate=16000, layout="mono")
+        for number, milliseconds in enumerate([2000, 2040, 2100, 2333, 2340, 2900, 3500]):
+            pixels = np.full((75, 99, 3), 30 * number, np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = milliseconds, Fraction(1, 1000)
+            container.mux(video.encode(frame))
+        for block in range(20):
+            samples = np.random.default_rng(block).integers(-999, 999, (1, 1024), np.int16)
+            heard = av.AudioFrame.from_ndarray(samples, "s16", "mono")
+            heard.sample_rate, heard.pts = 16000, 32000 + 1024 * block
+            heard.time_base = Fraction(1, 16000)
+            container.mux(sound.encode(heard))
+        container.mux(video.encode(None))
+        container.mux(sound.encode(None))
+    return path
+
+
+def packets_of(path: Path, kind: str) -> list[tuple[float, bytes]]:
+    with av.open(str(path)) as container:
+        stream = container.streams.best(kind)
+        assert stream is not None
+        return [
+            (round(float(p.pts * p.time_base), 3), bytes(p))
+            for p in container.demux(stream)
+            if p.size
+        ]
+
+
+def test_timeline_writes_what_the_endings_say(
+    streaming_model: Path, clip: Path, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"t{ending}" for ending in (".csv", ".json", ".srt", ".vtt", ".html")]
+    given = [option for file in files for option in ("--output", file)]
+    result = run_command("timeline", clip, "--model", streaming_model, *given)
+    assert result.exit_code == 0
+    assert all(file.stat().st_size > 0 for file in files)
+    found = json.loads(files[1].read_text())
+    model = actionrnn.load(streaming_model)
+    expected = model.timeline(clip, StatePolicy())
+    np.testing.assert_allclose(
+        [step["scores"] for step in found["steps"]], expected.scores, atol=1e-5
+    )
+    assert "red" in result.output
+
+
+@pytest.mark.parametrize("given", [["--html"], ["--html", "other.html"]])
+def test_the_page_goes_where_it_is_asked_to(
+    streaming_model: Path,
+    clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_command("timeline", clip, "-m", streaming_model, *given).exit_code == 0
+    page = (tmp_path / (given[1] if len(given) > 1 else "ann_red.html")).read_text()
+    assert 'src="data:video/mp4;base64,' in page  # this AVI was converted for browsers
+    assert "@@" not in page and "http" not in page.replace("http-equiv", "").replace(
+        "http: https:", ""
+    )
+
+
+def test_a_timeline_of_another_ending_is_a_usage_error(
+    streaming_model: Path, clip: Path, tmp_path: Path
+) -> None:
+    result = run_command("timeline", clip, "-m", streaming_model, "-o", tmp_path / "t.pdf")
+    assert result.exit_code == 2
+    assert "must end in one of .csv .json .srt .vtt .html" in result.output
+
+
+def test_a_policy_given_in_long_is_the_same_as_offline_on_a_short_clip(
+    streaming_model: Path, clip: Path
+) -> None:
+    model = actionrnn.load(streaming_model)
+    kept = model.timeline(clip, StatePolicy(kind="keep"))
+    np.testing.assert_allclose(kept.scores, model.timeline(clip).scores, atol=2e-2)  # bfloat16
+    np.testing.assert_array_equal(kept.pts_seconds, model.timeline(clip).pts_seconds)
+
+
+@pytest.mark.parametrize("command", ["timeline", "stream", "render"])
+def test_a_model_that_cannot_stream_says_so(
+    run: object, clip: Path, tmp_path: Path, command: str
+) -> None:
+    model = run.output / "model.safetensors"  # type: ignore[attr-defined]
+    more = ["-o", tmp_path / "out.mp4"] if command == "render" else []
+    if command == "timeline":
+        more = ["-o", tmp_path / "out.csv"]
+    result = run_command(command, clip, "-m", model, *more)
+    assert result.exit_code == 1
+    assert "cannot stream" in result.output and "folder_example.yaml" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_impossible_option_is_one_line(streaming_model: Path, clip: Path) -> None:
+    result = run_command("timeline", clip, "-m", streaming_model, "--period-seconds", -1)
+    assert result.exit_code == 1
+    assert result.output.startswith("error: period_seconds (-1.0): ")
+
+
+def test_an_early_answer_stops_early(streaming_model: Path, clip: Path) -> None:
+    whole = json.loads(run_command("classify", clip, "-m", streaming_model, "--json").stdout)
+    early = run_command(
+        "classify", clip, "-m", streaming_model, "--json", "--stop-at-confidence", 0.4
+    )
+    never = run_command("classify", clip, "-m", streaming_model, "--stop-at-confidence", 1)
+    found = json.loads(early.stdout)
+    assert found["stopped_early"] and found["pts_seconds"] < whole["pts_seconds"]
+    assert found["needed_part"] == pytest.approx(found["needed_seconds"] / 1.0)
+    assert found["scores"][0] >= 0.4
+    assert "never reached 1; looked at 0.75 s of 1.00 s (75%)" in never.stdout
+
+
+def test_rendering_keeps_times_and_sound(
+    streaming_model: Path, uneven: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.mp4"
+    assert run_command("render", uneven, "-m", streaming_model, "-o", output).exit_code == 0
+    frames = list(follow_frames(output))
+    times = [frame.pts_seconds for frame in follow_frames(uneven)]
+    assert [frame.pts_seconds for frame in frames] == pytest.approx(times, abs=1e-3)
+    assert frames[0]().shape == (76, 100, 3)  # H.264 wants even sizes
+    assert packets_of(output, "audio") == packets_of(uneven, "audio")
+    top = [frame()[:20].mean() for frame in frames]
+    np.testing.assert_allclose(top, np.arange(7) * 30, atol=4)  # above the panel: as it was
+    bottom = frames[-1]()[-20:, :90]
+    assert bottom.min() < 120 < bottom.max()  # a dark panel with light letters
+
+
+def test_rendering_elsewhere_is_refused(streaming_model: Path, clip: Path, tmp_path: Path) -> None:
+    result = run_command("render", clip, "-m", streaming_model, "-o", tmp_path / "out.avi")
+    assert result.exit_code == 1
+    assert "must end in .mp4, .mkv, .mov" in result.output
+
+
+def test_a_rewriting_that_fails_leaves_nothing(uneven: Path, tmp_path: Path) -> None:
+    def fail(*_: object) -> np.ndarray:
+        raise RuntimeError("drawing failed")
+
+    with pytest.raises(RuntimeError, match="drawing failed"):
+        rewrite(uneven, tmp_path / "sub" / "out.mp4", fail)
+    assert list((tmp_path / "sub").iterdir()) == []
+
+
+def test_streaming_a_file_prints_json_lines_and_records(
+    streaming_model: Path, clip: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "rec.mkv"
+    result = run_command("stream", clip, "-m", streaming_model, "--json", "--record", output)
+    assert result.exit_code == 0
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert lines[-1]["event"] == "end" and lines[-1]["frames"] == 12
+    answers = lines[:-1]
+    assert len(answers) == lines[-1]["answers"] >= 1
+    assert all(line["label"] == line["labels"][0] for line in answers)
+    assert len(list(follow_frames(output))) == 12 - lines[-1]["dropped"]
+
+
+def test_without_a_screen_there_is_no_window(
+    streaming_model: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    result = run_command("stream", clip, "-m", streaming_model, "--window")
+    assert result.exit_code == 1
+    assert "no screen" in result.output
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
+def test_a_signal_ends_it_cleanly(
+    streaming_model: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """A pipe that stays open: frames come from standard input until the signal."""
+    import imageio_ffmpeg
+
+    feed = subprocess.Popen(
+        [
+            *(imageio_ffmpeg.get_ffmpeg_exe(), "-v", "quiet", "-re", "-f", "lavfi"),
+            *("-i", "testsrc2=size=64x48:rate=25", "-c:v", "mpeg2video", "-f", "mpegts", "-"),
+        ],
+        stdout=subprocess.PIPE,
+    )
+    record = tmp_path / "rec.mp4"
+    command = ["-m", "actionrnn", "stream", "-", "-m", str(streaming_model), "--json"]
+    live = subprocess.Popen(
+        [sys.executable, *command, "--record", str(record)],
+        stdin=feed.stdout,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+    )
+    try:
+        assert live.stdout is not None
+        assert "label" in json.loads(live.stdout.readline())
+        time.sleep(0.5)
+        live.send_signal(number)
+        rest, _ = live.communicate(timeout=30)
+    finally:
+        for process in (live, feed):
+            process.kill()
+            process.wait()
+        assert feed.stdout is not None
+        feed.stdout.close()
+    assert live.returncode == 0
+    assert json.loads(rest.splitlines()[-1])["event"] == "end"
+    assert len(list(follow_frames(record))) > 1
