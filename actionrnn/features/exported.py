@@ -75,7 +75,7 @@ def _write_hdf5(
     entries: Iterator[tuple[str, Features]], file: Path, provenance: dict[str, Any]
 ) -> None:
     h5py = import_h5py()
-    with atomic_path(file) as temporary, h5py.File(temporary, "w") as opened:
+    with atomic_path(file) as temporary, h5py.File(temporary, "w", locking=False) as opened:
         opened.attrs["provenance"] = json.dumps(provenance)
         for key, features in entries:
             opened[f"{key}/features"] = _half(features)

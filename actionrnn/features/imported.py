@@ -9,23 +9,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from actionrnn.config import BackboneConfig
-from actionrnn.errors import BackboneError, FeatureError
-from actionrnn.features.backbone import Backbone
+from actionrnn.config import Sampling
+from actionrnn.errors import FeatureError
+from actionrnn.features.backbone import load_backbone
 from actionrnn.features.entry import Format
-from actionrnn.features.preprocess import Preprocessing
+from actionrnn.features.extract import provenance_of
+from actionrnn.features.networks import IMPORTED, is_imported
 from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.features.types import Features
 from actionrnn.progress import progress_bar
 
-PREFIX = "imported/"
 SUFFIXES = (".npy", ".npz", ".pt", ".pth")
 HDF5_SUFFIXES = (".h5", ".hdf5")
 
@@ -55,13 +56,14 @@ def import_features(
         FeatureError: there is nothing to import, or it has another shape, or is not finite.
     """
     source = Path(source)
-    provenance = {"backbone": PREFIX + name, "weights_sha256": None}
-    provenance |= {"preprocessing": None, "sampling": None, "precision": "float16"}
+    absent = load_backbone(IMPORTED + name)
+    provenance = provenance_of(absent, Sampling(rate_fps=rate_fps))
     store: FeatureStore | None = None
     keys: dict[str, str] = {}
     size = 0
     with progress_bar("importing", None) as advance:
-        for key, values, times, origin in _read_all(source, names):
+        for name_there, values, times, origin in _read_all(source, names):
+            key = _key(name_there)
             array = _as_steps(values, f"{origin}: {key}")
             if key in keys:
                 raise FeatureError(f"{origin} and {keys[key]} share the key {key!r}; rename one")
@@ -83,42 +85,12 @@ def import_features(
     return store
 
 
-def is_imported(provenance: dict[str, Any]) -> bool:
-    """Whether features of this provenance come from elsewhere."""
-    return str(provenance.get("backbone", "")).startswith(PREFIX)
-
-
 def imported_store(folder: str | Path | None) -> FeatureStore | None:
     """The store of imported features that is there, if one is."""
     if folder is None or not (Path(folder) / MANIFEST).exists():
         return None
     store = FeatureStore.open(folder)
-    return store if is_imported(store.provenance) else None
-
-
-def absent_backbone(provenance: dict[str, Any]) -> Backbone:
-    """What stands for the backbone that computed imported features: it sees no video."""
-    return Backbone(
-        config=BackboneConfig(name=provenance["backbone"]),
-        network=_Absent(provenance["backbone"]),
-        preprocessing=Preprocessing(1, 1, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-        weights_sha256="",
-        feature_size=1,
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-    )
-
-
-class _Absent(nn.Module):
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        raise BackboneError(
-            f"{self.name}: the model was trained on imported features, so it has no backbone to "
-            "see videos with; use `actionrnn evaluate MODEL data.features=STORE`"
-        )
+    return store if is_imported(str(store.provenance.get("backbone"))) else None
 
 
 def _read_all(
@@ -160,7 +132,7 @@ def _arrays_of(file: Path) -> Iterator[Named]:
             raise FeatureError(
                 f"{file}: is no {', '.join((*SUFFIXES, *HDF5_SUFFIXES))} file; convert it"
             )
-    except (OSError, ValueError, EOFError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, EOFError, RuntimeError, KeyError, UnpicklingError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise FeatureError(f"{file}: cannot be read ({reason}); nothing is unpickled") from None
 
@@ -217,17 +189,22 @@ def _read_names(names: str | Path | None, source: Path, count: int) -> Sequence[
         lines = Path(names).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise FeatureError(f"{names}: cannot be read ({error}); give a text file") from None
-    keys = [_key(line.strip()) for line in lines if line.strip()]
+    keys = [line.strip() for line in lines if line.strip()]
     if len(keys) != count:
         raise FeatureError(f"{names}: has {len(keys)} names, and {source} has {count} clips")
     return keys
 
 
 def _key(name: str) -> str:
-    """`run/ido` of `run/ido.avi`; what follows another dot is part of the name."""
-    path = Path(name)
+    """`run/ido` of `run/ido.avi`; what follows another dot is part of the name.
+
+    Never a path out of the store.
+    """
+    path = Path(*(part for part in Path(name.strip("/")).parts if part != ".."))
+    if not path.name:
+        raise FeatureError(f"{name!r} is no name for a clip; rename it")
     known = path.suffix.lower() in (".avi", ".mp4", ".mkv", ".webm", ".mov", ".npy", ".pt")
-    return (path.with_suffix("") if known else path).as_posix().lstrip("/").replace("../", "")
+    return (path.with_suffix("") if known else path).as_posix()
 
 
 def _as_steps(values: NDArray[Any], where: str) -> NDArray[np.float32]:
@@ -241,7 +218,6 @@ def _as_steps(values: NDArray[Any], where: str) -> NDArray[np.float32]:
 
 
 def _describe(origin: Path, values: NDArray[np.float32]) -> dict[str, Any]:
-
     return {
         "name": origin.name,
         "size_bytes": values.nbytes,
