@@ -31,13 +31,14 @@ class StatePolicy:
     The defaults are the best of docs/streaming.md's table.
     """
 
-    kind: StateKind = "forget"
+    kind: StateKind = "restart"
     """keep: the state of the first frame on, for ever; restart: a new state every half
-    period, beside the old one, which answers until it is a period old; forget: what was seen
-    fades with a half-life."""
-    period_seconds: PositiveFloat = 1.0
-    """restart: the oldest state that answers; after the first period none younger than
-    half of it does."""
+    period beside the one before, and the more confident of the two answers; forget: what was
+    seen fades with a half-life."""
+    period_seconds: PositiveFloat | None = None
+    """restart: how old a state grows; the very first grows two and a half periods old, and
+    is alone for two. None: half the median length of the clips that the head was trained on, so
+    that a recording no longer than such a clip is answered as by `classify`."""
     half_life_steps: PositiveFloat = 3.0
     """forget: the number of steps after which what was seen counts half."""
     reset_at_cuts: bool = False

@@ -36,6 +36,8 @@ RATE_FPS = 25
 POLICIES = {
     "keep for ever": StatePolicy(kind="keep"),
     "keep, reset at cuts": StatePolicy(kind="keep", reset_at_cuts=True),
+    "restart, half a training clip (default)": StatePolicy(),
+    "restart, half a training clip, reset at cuts": StatePolicy(reset_at_cuts=True),
     **{
         f"restart, {seconds:g} s": StatePolicy(kind="restart", period_seconds=seconds)
         for seconds in (0.5, 1, 3)
@@ -44,9 +46,6 @@ POLICIES = {
         f"forget, half-life {steps} steps": StatePolicy(kind="forget", half_life_steps=steps)
         for steps in (2, 3, 12)
     },
-    "forget, half-life 3 steps, reset at cuts": StatePolicy(
-        kind="forget", half_life_steps=3, reset_at_cuts=True
-    ),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -34,3 +35,39 @@ def verify(folder: Path) -> None:
         err=bool(findings),
     )
     sys.exit(1 if findings else 0)
+
+
+@store.command("import")
+@click.argument("source", type=click.Path(path_type=Path), metavar="SOURCE")
+@click.option("--output", "-o", required=True, metavar="STORE", help="The feature store's folder.")
+@click.option("--name", default="features", help="What the features are, e.g. i3d-rgb.")
+@click.option("--names", type=click.Path(path_type=Path), help="Of one array's clips, a line each.")
+@click.option("--rate-fps", type=float, help="Steps per second, if they are known.")
+def import_(
+    source: Path, output: str, name: str, names: Path | None, rate_fps: float | None
+) -> None:
+    """Take features that were computed elsewhere into STORE, to train a head on them.
+
+    SOURCE is a folder of .npy, .npz or .pt files, (T, D) each and named <label>/<clip>; a file
+    with one array (N, T, D), with --names; or an .npz, .pt or HDF5 file with an array a clip.
+    """
+    from actionrnn.features.imported import import_features
+
+    made = import_features(source, output, name=name, names=names, rate_fps=rate_fps)
+    click.echo(f"{output}: {len(made.keys())} entries; next:")
+    click.echo(f"  actionrnn train folder_example data.features={output}")
+
+
+@store.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="STORE")
+@click.option("--output", "-o", required=True, help="The new file or folder.")
+@click.option(
+    "--to", "target", type=click.Choice(["npy", "hdf5", "parquet", "webdataset"]), required=True
+)
+def export(folder: Path, output: str, target: Any) -> None:
+    """Write the features of STORE as .npy files, HDF5, Parquet or WebDataset shards."""
+    from actionrnn.features.exported import export_store
+    from actionrnn.features.store import FeatureStore
+
+    count = export_store(FeatureStore.open(folder), output, target)
+    click.echo(f"{output}: {count} clips")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from actionrnn.datasets.clips import Clip, Dataset, unique_clips
@@ -38,6 +39,24 @@ def open_folder(root: str | Path, group_pattern: str | None = None) -> Dataset:
         relative = path.relative_to(root)
         key = relative.with_suffix("").as_posix()
         clips.append(Clip(path, key, relative.parts[0], _group(path.name, key, group_pattern)))
+    return Dataset(root, unique_clips(clips))
+
+
+def open_stored(root: Path, keys: Sequence[str], group_pattern: str | None = None) -> Dataset:
+    """The clips behind the entries `<label>/<name>` of a store whose videos are not here.
+
+    Raises:
+        DatasetError: an entry has no label, or its name does not match the pattern.
+    """
+    clips = []
+    for key in keys:
+        label, slash, _ = key.partition("/")
+        if not slash:
+            raise DatasetError(
+                f"{root}: the entry {key!r} has no label; import features as <label>/<name>, or "
+                "give a manifest: data.layout=manifest data.root=FILE.csv"
+            )
+        clips.append(Clip(root / key, key, label, _group(Path(key).name, key, group_pattern)))
     return Dataset(root, unique_clips(clips))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from actionrnn.config import DataConfig
 from actionrnn.datasets.clips import Clip, Dataset
-from actionrnn.datasets.folder import open_folder, open_manifest
+from actionrnn.datasets.folder import open_folder, open_manifest, open_stored
 from actionrnn.datasets.rendered import render_dataset
 from actionrnn.datasets.ucf101 import (
     NUM_CLASSES,
@@ -21,6 +21,7 @@ from actionrnn.datasets.ucf101 import (
     open_ucf101,
 )
 from actionrnn.errors import DatasetError
+from actionrnn.features.imported import imported_store
 
 HOLDOUT = "holdout"
 HOLDOUT_SEED = 0
@@ -39,9 +40,14 @@ class Fold:
 def open_dataset(config: DataConfig) -> Dataset:
     """Find the labelled videos that the configuration names; render the built-in ones.
 
+    Where `data.features` were imported, the entries `<label>/<name>` are the clips.
+
     Raises:
         DatasetError: there are none, or they are not laid out as said.
     """
+    store = imported_store(config.features)
+    if store is not None and config.layout == "folder":
+        return open_stored(store.root, store.keys(), config.group_pattern)
     if config.root is None:
         raise DatasetError("data.root is not set; add data.root=FOLDER")
     if config.layout == "manifest":

@@ -24,7 +24,7 @@ from actionrnn.config import BackboneConfig, Precision
 from actionrnn.errors import BackboneError
 from actionrnn.features import onnx_runtime, openvino_runtime
 from actionrnn.features.efficientnet_lite0 import EfficientNetLite0
-from actionrnn.features.networks import load_network
+from actionrnn.features.networks import absent_network, is_imported, load_network
 from actionrnn.features.onnx_runtime import OnnxNetwork, load_onnx
 from actionrnn.features.openvino_runtime import OpenVinoNetwork, load_openvino
 from actionrnn.features.preprocess import Preprocessing
@@ -200,6 +200,9 @@ def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
     """
     if not isinstance(config, BackboneConfig):
         config = BackboneConfig(name=config) if config else BackboneConfig()
+    if is_imported(config.name):
+        absent = absent_network(config.name)
+        return Backbone(config, *absent, "", 1, torch.device("cpu"), torch.float32)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # weights `none` are random, but the same every time
         network, preprocessing = load_network(config.name, config.weights)

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import math
 import os
-import queue
-import threading
+import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -22,13 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from actionrnn.config import BackboneConfig, Sampling
 from actionrnn.errors import ActionrnnError, ConfigError, VideoError
 from actionrnn.features.backbone import load_backbone
-from actionrnn.features.decoding import Source, decode_here
+from actionrnn.features.decode_task import MESSAGES_AHEAD, decode_in_messages
+from actionrnn.features.decoding import Source
 from actionrnn.features.entry import Format
 from actionrnn.features.extract import Extraction, find_sources, plan, provenance_of
 from actionrnn.features.pipeline import Pipeline
@@ -43,8 +40,8 @@ MOST_VIDEOS_AT_ONCE = 32
 """In one encoder; fewer towards the end, so that all encoders end together."""
 UNITS_AT_ONCE = 2
 """While an encoder ends one lot of videos, it begins the next."""
-SQUARES_IN_A_MESSAGE = 16
-MESSAGES_AHEAD = 4
+RECRUIT_SECONDS = 1.0
+"""So often nodes are looked for that have no encoder."""
 
 
 def extract_on_cluster(
@@ -132,34 +129,28 @@ def _import_ray() -> Any:
 
 
 @dataclass(frozen=True)
-class _Placement:
-    """How the cluster's resources are shared out."""
+class _Place:
+    """Where encoders run, and what each of them takes of the node."""
 
+    node_id: str
     num_encoders: int
-    encoder: dict[str, Any]
-    """Ray's options of each encoder."""
-    decoder_cpus: float
-    decoders_an_encoder: int
+    num_cpus: float
+    num_gpus: int
 
-    @classmethod
-    def on(cls, nodes: Sequence[dict[str, float]]) -> _Placement:
-        """A GPU for each encoder and the CPUs for decoding; without GPUs, half of them each."""
-        num_cpus = [node["CPU"] for node in nodes if node.get("CPU")]
-        num_gpus = int(sum(node.get("GPU", 0) for node in nodes))
-        if not num_cpus:
-            raise ConfigError("--ray: the cluster has no CPUs to work with; add nodes")
-        half = max(0.5, min(num_cpus) // 2)
-        count, encoder_cpus = (num_gpus, 1.0) if num_gpus else (len(num_cpus), half)
-        decoder_cpus = min(1.0, half)
-        free = sum(num_cpus) - count * encoder_cpus
-        at_once = max(2, math.ceil(free / decoder_cpus / count))
-        options = {
-            "num_gpus": min(1, num_gpus),
-            "num_cpus": encoder_cpus,
-            "scheduling_strategy": "SPREAD",
-            "max_concurrency": UNITS_AT_ONCE + 1,
-        }
-        return cls(count, options, decoder_cpus, at_once)
+
+def _places(nodes: Sequence[dict[str, Any]]) -> list[_Place]:
+    """A GPU for each encoder; without GPUs, one on each node. Half of the CPUs are for decoding."""
+    living = [(node["NodeID"], node["Resources"]) for node in nodes if node["Alive"]]
+    some_gpus = any(resources.get("GPU", 0) >= 1 for _, resources in living)
+    places = []
+    for node_id, resources in living:
+        count = int(resources.get("GPU", 0)) if some_gpus else int(resources.get("CPU", 0) > 0)
+        if count:
+            cpus = resources.get("CPU", 0) / 2 / count
+            cpus = min(cpus, 1) if some_gpus else cpus
+            # Ray takes fractions below 1 only
+            places.append(_Place(node_id, count, cpus if cpus < 1 else cpus // 1, int(some_gpus)))
+    return places
 
 
 @dataclass(frozen=True)
@@ -176,12 +167,12 @@ class _Crew:
     def __init__(self, config: BackboneConfig, sampling: Sampling) -> None:
         self._ray = _import_ray()
         self._config, self._sampling = config, sampling
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        self._placement = _Placement.on(nodes)
-        self._living: set[Any] = set()
+        self._node_of: dict[Any, str] = {}
         self._starting: dict[Any, Any] = {}
-        for _ in range(self._placement.num_encoders):
-            self._start()
+        self._recruited = 0.0
+        self._recruit()
+        if not self._starting:
+            raise ConfigError("--ray: the cluster has no CPUs to work with; add nodes")
         self.provenance: dict[str, Any] = self._get(next(iter(self._starting)))
 
     def extract(
@@ -201,13 +192,21 @@ class _Crew:
                 units[encoder.extract.remote(mine, store)] = _Unit(encoder, mine)
 
         while waiting or units:
-            (ready, *_), _ = self._ray.wait([*units, *self._starting], num_returns=1)
+            self._recruit()
+            wanted = [*units, *self._starting]
+            if not wanted:  # every node is lost; others may join
+                time.sleep(RECRUIT_SECONDS)
+                continue
+            done_now, _ = self._ray.wait(wanted, num_returns=1, timeout=RECRUIT_SECONDS)
+            if not done_now:
+                continue
+            ready = done_now[0]
             unit = units.pop(ready, None)
             encoder = unit.encoder if unit else self._starting.pop(ready)
             try:
                 done = self._get(ready)
             except self._ray.exceptions.RayActorError:
-                self._replace(encoder)
+                self._node_of.pop(encoder, None)
                 for source in unit.sources if unit else []:
                     deaths[source.key] += 1
                     if store.presence(source.key, source.path) == "whole":
@@ -228,23 +227,38 @@ class _Crew:
 
     def _share(self, num_waiting: int) -> int:
         """So many videos for the next encoder that asks: ever fewer."""
-        fair = num_waiting // (2 * UNITS_AT_ONCE * self._placement.num_encoders)
+        fair = num_waiting // (2 * UNITS_AT_ONCE * max(1, len(self._node_of)))
         return min(num_waiting, MOST_VIDEOS_AT_ONCE, max(1, fair))
 
-    def _start(self) -> None:
+    def _recruit(self) -> None:
+        """Start encoders where a node has room: at first, for dead ones, on nodes that joined."""
+        if time.monotonic() - self._recruited < RECRUIT_SECONDS:
+            return
+        self._recruited = time.monotonic()
+        nodes = self._ray.nodes()
+        num_cpus = sum(node["Resources"].get("CPU", 0) for node in nodes if node["Alive"])
+        places = _places(nodes)
+        num_encoders = sum(place.num_encoders for place in places)
+        there = Counter(self._node_of.values())
+        for place in places:
+            for _ in range(place.num_encoders - there[place.node_id]):
+                self._start(place, num_decoders=max(2, math.ceil(num_cpus / 2 / num_encoders)))
+
+    def _start(self, place: _Place, num_decoders: int) -> None:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
         encoder = (
             self._ray.remote(_Encoder)
-            .options(**self._placement.encoder)
-            .remote(self._config, self._sampling, self._placement)
+            .options(
+                num_cpus=place.num_cpus,
+                num_gpus=place.num_gpus,
+                max_concurrency=UNITS_AT_ONCE + 1,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(place.node_id, soft=False),
+            )
+            .remote(self._config, self._sampling, num_decoders, min(1.0, place.num_cpus))
         )
-        self._living.add(encoder)
+        self._node_of[encoder] = place.node_id
         self._starting[encoder.provenance.remote()] = encoder
-
-    def _replace(self, encoder: Any) -> None:
-        """Start another one, which waits until there is room for it."""
-        if encoder in self._living:
-            self._living.discard(encoder)
-            self._start()
 
     def _get(self, reference: Any) -> Any:
         try:
@@ -258,13 +272,19 @@ class _Crew:
 class _Encoder:
     """Lives on one node: has the backbone, and asks for frames."""
 
-    def __init__(self, config: BackboneConfig, sampling: Sampling, placement: _Placement) -> None:
+    def __init__(
+        self,
+        config: BackboneConfig,
+        sampling: Sampling,
+        num_decoders: int,
+        cpus_a_decoder: float,
+    ) -> None:
         self._backbone = load_backbone(config)
         self._sampling = sampling
-        self._num_decoders = placement.decoders_an_encoder
+        self._num_decoders = num_decoders
         self._ray = _import_ray()
-        self._decode = self._ray.remote(_decode_in_messages).options(
-            num_cpus=placement.decoder_cpus,
+        self._decode = self._ray.remote(decode_in_messages).options(
+            num_cpus=cpus_a_decoder,
             num_returns="streaming",
             scheduling_strategy="SPREAD",
             max_retries=0,  # a retry begins the video anew, which is for the caller to do
@@ -334,58 +354,3 @@ def _gave_up(path: Path, reason: str) -> VideoError:
         f"{path}: was given up after {MOST_ATTEMPTS} attempts ({reason}); leave it out, or "
         "try again with --retry-failed"
     )
-
-
-def _decode_in_messages(
-    path: Path, sampling: Sampling, preprocessing: Preprocessing
-) -> Iterator[tuple[str, Any]]:
-    """What `decode_here` gives, in messages of several squares."""
-    mailbox: queue.Queue[tuple[str, Any]] = queue.Queue(MESSAGES_AHEAD)
-
-    def decode() -> None:
-        mailer = _Mailer(mailbox)
-        try:
-            described = decode_here(path, sampling, mailer, preprocessing, 1)
-            mailer.flush()
-            mailbox.put(("end", described))
-        except VideoError as error:
-            mailbox.put(("failed", str(error)))
-        except BaseException as error:  # the task raises it
-            mailbox.put(("broken", error))
-
-    threading.Thread(target=decode, daemon=True).start()
-    while True:
-        kind, content = mailbox.get()
-        if kind == "broken":
-            raise content
-        yield kind, content
-        if kind in ("end", "failed"):
-            return
-
-
-class _Mailer:
-    """Takes squares, from several threads at once, and sends them some at a time."""
-
-    def __init__(self, mailbox: queue.Queue[tuple[str, Any]]) -> None:
-        self._mailbox = mailbox
-        self._lock = threading.Lock()
-        self._waiting: list[tuple[slice, NDArray[np.uint8]]] = []
-
-    def begin(self, pts_seconds: NDArray[np.float64]) -> None:
-        with self._lock:
-            self._waiting = []
-            self._mailbox.put(("begin", pts_seconds))
-
-    def add(self, places: slice, square: NDArray[np.uint8]) -> None:
-        with self._lock:
-            self._waiting.append((places, square.copy()))
-        if len(self._waiting) >= SQUARES_IN_A_MESSAGE:
-            self.flush()
-
-    def flush(self) -> None:
-        """Send what waits."""
-        with self._lock:
-            if self._waiting:
-                places, squares = zip(*self._waiting, strict=True)
-                self._mailbox.put(("squares", (places, np.stack(squares))))
-                self._waiting = []

@@ -19,6 +19,7 @@ from actionrnn.features.decoding import Source as Source
 from actionrnn.features.entry import Format
 from actionrnn.features.ledger import Ledger, bytes_now, stored_bytes
 from actionrnn.features.pipeline import Pace, Pipeline
+from actionrnn.features.ranks import share_of_rank
 from actionrnn.features.store import Failure, FeatureStore
 from actionrnn.features.types import Features
 from actionrnn.files import remove_leftovers
@@ -90,6 +91,8 @@ def extract_to_store(
     A video that cannot be used is listed in the store and does not stop the others; while its
     file does not change, later runs list it without trying it again.
 
+    Under `torchrun` or `srun`, each process does its part of the videos; see `share_of_rank`.
+
     Args:
         strict: stop at the first video that cannot be used.
         retry_failed: try known failures again.
@@ -101,7 +104,7 @@ def extract_to_store(
             it cannot be written.
         BackboneError: the backbone or its weights are not here.
     """
-    sources = find_sources(inputs)
+    sources = share_of_rank(find_sources(inputs))
     loaded = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
     sampling = sampling or Config().sampling
     provenance = provenance_of(loaded, sampling)

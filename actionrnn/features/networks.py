@@ -24,6 +24,30 @@ from actionrnn.features.efficientnet_lite0 import (
 from actionrnn.features.preprocess import Interpolation, Preprocessing
 
 BUNDLED = "efficientnet_lite0"
+IMPORTED = "imported/"
+"""Begins the name of what computed features elsewhere."""
+
+
+def is_imported(name: str) -> bool:
+    """Whether a backbone's name stands for features that were computed elsewhere."""
+    return name.startswith(IMPORTED)
+
+
+def absent_network(name: str) -> tuple[nn.Module, Preprocessing]:
+    """What stands for the network that computed imported features: it sees no video."""
+    return _Absent(name), Preprocessing(1, 1, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+class _Absent(nn.Module):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        raise BackboneError(
+            f"{self.name}: the model was trained on imported features and has no backbone that "
+            "sees videos; use `actionrnn evaluate MODEL data.features=STORE`"
+        )
 
 
 def load_network(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:

@@ -23,6 +23,9 @@ from actionrnn.recurrent.streaming import Stream, StreamBatch
 from actionrnn.recurrent.watching import Step, until_confident, watch
 from actionrnn.stream_config import SegmentRule, StatePolicy
 
+UNKNOWN_CLIP_SECONDS = 4.0
+"""Where a training does not say how long its clips are: it took every frame, of any rate."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -103,6 +106,11 @@ class Recognizer:
     config: Config
     training: dict[str, Any] = field(default_factory=dict)
     """What it was trained on and how well it did: data set, clips, fold, scores."""
+
+    @property
+    def clip_seconds(self) -> float:
+        """The median length of the clips that the head was trained on."""
+        return float(self.training.get("clip_seconds") or UNKNOWN_CLIP_SECONDS)
 
     def classify(self, path: str | Path, *, stop_at_confidence: float | None = None) -> Prediction:
         """The action of one video file.

@@ -1,11 +1,11 @@
 """What becomes of a head's state in a long recording: kept, restarted, faded, cut.
 
-A stream has one row of state, or two where a second one grows up beside the first. Row 0 answers.
+A stream has one row of state, or two where a second one grows up beside the first.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -40,12 +40,31 @@ def prepare(
         state.rows, state.births = None, []
     if policy.kind == "forget" and state.rows is not None:
         state.rows = _faded(state.rows, 0.5 ** (1 / policy.half_life_steps))
-    half = policy.period_seconds / 2
-    newest = state.births[-1] if state.births else None
-    if newest is None or (policy.kind == "restart" and pts_seconds - newest >= half):
+    if not state.births or (policy.kind == "restart" and _is_time(state, policy, pts_seconds)):
         _add_row(state, head, pts_seconds)
     assert state.rows is not None
     return state.rows
+
+
+def most_confident(logits: torch.Tensor) -> torch.Tensor:
+    """Of the answers (n, K) of all rows the one (K,) with the highest probability."""
+    if len(logits) == 1:
+        return logits[0]
+    return logits[logits.softmax(dim=-1).amax(dim=-1).argmax()]
+
+
+def with_period(policy: StatePolicy, clip_seconds: float) -> StatePolicy:
+    """The policy for a head that was trained on clips of this length."""
+    if policy.period_seconds is not None:
+        return policy
+    return replace(policy, period_seconds=clip_seconds / 2)
+
+
+def _is_time(state: LongState, policy: StatePolicy, pts_seconds: float) -> bool:
+    """Whether the next row is due: the first is alone for as long as it saw in training."""
+    assert policy.period_seconds is not None
+    wait = policy.period_seconds * (2 if len(state.births) == 1 else 0.5)
+    return pts_seconds - state.births[-1] >= wait - 1e-9
 
 
 def colours_of(square: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from actionrnn.errors import VideoError
 from actionrnn.features.backbone import own_thread_counts
 from actionrnn.recurrent.heads import State
-from actionrnn.recurrent.state_policy import KEEP, LongState, prepare
+from actionrnn.recurrent.state_policy import KEEP, LongState, most_confident, prepare, with_period
 from actionrnn.stream_config import StatePolicy
 from actionrnn.video.picking import FramePicker
 
@@ -45,7 +45,7 @@ class Stream:
 
     def __init__(self, model: Recognizer, policy: StatePolicy = KEEP) -> None:
         self.model = model
-        self.policy = policy
+        self.policy = with_period(policy, model.clip_seconds)
         self.reset()
 
     def reset(self) -> None:
@@ -307,7 +307,7 @@ def _step(
     rows: list[State],
     features: list[NDArray[np.float32]],
 ) -> list[torch.Tensor]:
-    """One step for all rows of all active streams; the answer (K,) of each one's first row."""
+    """One step for all rows of all active streams; the answer (K,) of each stream."""
     sizes = [len(state["steps"]) for state in rows]
     inputs = np.repeat(np.stack(features), sizes, axis=0)
     joined = {name: torch.cat([state[name] for state in rows]) for name in rows[0]}
@@ -317,7 +317,7 @@ def _step(
         # clones: a view would keep the whole batch alive
         state = {name: value[number].clone() for name, value in parts.items()}
         streams[place]._steps.state.rows = state
-    return [part[0] for part in torch.split(logits, sizes)]
+    return [most_confident(part) for part in torch.split(logits, sizes)]
 
 
 def _probabilities(logits: list[torch.Tensor], num_classes: int) -> Scores:

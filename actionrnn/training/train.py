@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import yaml
 
-from actionrnn.config import Config, HeadConfig
+from actionrnn.config import BackboneConfig, Config, HeadConfig, Sampling
 from actionrnn.datasets.clips import Clip, Dataset
 from actionrnn.datasets.sequences import Sequences, load_sequences
 from actionrnn.datasets.splits import Fold, describe_split, make_folds, open_dataset
 from actionrnn.errors import DatasetError
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.extract import Source, extract_missing, provenance_of
+from actionrnn.features.imported import imported_store
 from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.files import MODEL_FILE, write_text
 from actionrnn.recurrent.heads import Head
@@ -78,6 +79,7 @@ def train(
     """
     output = Path(output)
     seconds: dict[str, float] = {}
+    config = _for_imported_features(config)
     with parallel.process_group(), curve_log(output, tensorboard) as log:
         with _timed(seconds, "finding clips"), parallel.first_then_others():
             dataset = open_dataset(config.data)
@@ -134,6 +136,8 @@ def load_features(
     Raises:
         DatasetError: no video can be used.
     """
+    if (store := imported_store(config.data.features)) is not None:
+        return _load_imported(dataset, store)
     provenance = provenance_of(backbone, config.sampling)
     folder = config.data.features or default_store(config, provenance, output)
     store = FeatureStore.create(folder, provenance)
@@ -148,6 +152,33 @@ def load_features(
         raise DatasetError(f"{dataset.root}: no video can be used (the first: {reason})")
     dataset = replace(dataset, clips=usable)
     return dataset, load_sequences(store, usable, dataset.labels), failures
+
+
+def _for_imported_features(config: Config) -> Config:
+    """Imported features say themselves what they are."""
+    store = imported_store(config.data.features)
+    if store is None:
+        return config
+    backbone = BackboneConfig(name=store.provenance["backbone"])
+    return replace(config, backbone=backbone, sampling=Sampling(**store.provenance["sampling"]))
+
+
+def _load_imported(
+    dataset: Dataset, store: FeatureStore
+) -> tuple[Dataset, Sequences, list[dict[str, str]]]:
+    there = set(store.keys())
+    usable = tuple(clip for clip in dataset.clips if clip.key in there)
+    absent = [
+        {"key": clip.key, "path": str(clip.path), "reason": f"{clip.key}: has no entry"}
+        for clip in dataset.clips
+        if clip.key not in there
+    ]
+    if not usable:
+        raise DatasetError(
+            f"{store.root}: no clip has features (the first: {absent[0]['reason']}; the store's "
+            f"first: {min(there, default='none')})"
+        )
+    return replace(dataset, clips=usable), load_sequences(store, usable, dataset.labels), absent
 
 
 def _require_no_class_lost(found: Dataset, usable: Dataset, failures: list[dict[str, str]]) -> None:
@@ -296,6 +327,7 @@ def _describe(fold: Fold, sequences: Sequences, config: Config, report: Report) 
         "split": config.data.split,
         "fold": fold.name,
         "num_clips": len(fold.train),
+        "clip_seconds": _median_seconds(sequences.subset(fold.train), config.sampling.rate_fps),
         "groups": sorted({clip.group for clip in fold.train}),
         "fingerprints": sorted(sequences.subset(fold.train).fingerprints),
         "scores": {
@@ -311,6 +343,13 @@ def _describe(fold: Fold, sequences: Sequences, config: Config, report: Report) 
             "intervals_over": f"{report.num_units} {report.resampled}",
         },
     }
+
+
+def _median_seconds(sequences: Sequences, rate_fps: float | None) -> float | None:
+    """The median length of the clips; None where the sampling has no rate."""
+    if rate_fps is None:
+        return None
+    return round(float(np.median([len(values) for values in sequences.values])) / rate_fps, 3)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import torch
 
 from actionrnn.config import HeadConfig
 from actionrnn.recurrent.heads import Head
-from actionrnn.recurrent.state_policy import LongState, prepare
+from actionrnn.recurrent.state_policy import LongState, most_confident, prepare, with_period
 from actionrnn.stream_config import StatePolicy
 
 BLANK = np.zeros((16, 16, 3), np.uint8)
@@ -37,7 +37,7 @@ def run(
         births.append(list(state.births))
         repeated = features[place].repeat(len(rows["steps"]), 1)
         answers, state.rows = head.step(repeated, rows)
-        logits.append(answers[0].numpy())
+        logits.append(most_confident(answers).numpy())
     return np.stack(logits), births
 
 
@@ -57,25 +57,38 @@ def test_kept_it_is_the_whole_clip(head: Head, features: torch.Tensor) -> None:
     assert births == [[0.0]] * 60
 
 
-def test_restarted_each_answer_is_that_of_a_state_of_half_to_a_whole_period(
+def test_restarted_the_more_confident_of_two_overlapping_states_answers(
     head: Head, features: torch.Tensor
 ) -> None:
     times = np.arange(60) / 10
-    policy = StatePolicy(kind="restart", period_seconds=2.0)
+    policy = StatePolicy(kind="restart", period_seconds=1.0)
     answers, births = run(head, policy, features, times)
+    young_answers = 0
     for place, (seconds, begins) in enumerate(zip(times, births, strict=True)):
-        age = seconds - begins[0]
-        assert age < 2.0 + 1e-9
-        assert age >= 1.0 - 1e-9 or seconds < 1.0  # no blind gap: never younger
-        first = int(np.searchsorted(times, begins[0] - 1e-9))
-        expected = whole(head, features[first : place + 1])[-1]
-        np.testing.assert_allclose(answers[place], expected, atol=1e-5)
-    assert max(map(len, births)) == 2
+        if seconds >= 2.5:  # no blind gap: one is always at least half a period old
+            assert 0.5 - 1e-9 <= seconds - begins[0] < 1.0 + 1e-9
+        rows = [
+            whole(head, features[int(np.searchsorted(times, begin - 1e-9)) : place + 1])[-1]
+            for begin in begins
+        ]
+        best = int(np.argmax([np.exp(row).max() / np.exp(row).sum() for row in rows]))
+        np.testing.assert_allclose(answers[place], rows[best], atol=1e-5)
+        young_answers += best
+    assert {len(begins) for begins in births} == {1, 2}
+    assert young_answers > 0
 
 
-def test_before_the_first_period_ends_nothing_is_lost(head: Head, features: torch.Tensor) -> None:
-    answers, _ = run(head, StatePolicy(kind="restart", period_seconds=100), features, np.arange(60))
-    np.testing.assert_allclose(answers[:100], whole(head, features), atol=1e-5)
+def test_the_first_state_is_alone_for_two_periods(head: Head, features: torch.Tensor) -> None:
+    policy = StatePolicy(kind="restart", period_seconds=1.0)
+    answers, births = run(head, policy, features, np.arange(60) / 10)
+    assert births[:20] == [[0.0]] * 20
+    assert births[20] == [0.0, 2.0]
+    np.testing.assert_allclose(answers[:20], whole(head, features)[:20], atol=1e-5)
+
+
+def test_by_default_the_first_state_is_alone_for_a_clip_of_the_training() -> None:
+    assert with_period(StatePolicy(), clip_seconds=7.0).period_seconds == 3.5
+    assert with_period(StatePolicy(period_seconds=2.0), clip_seconds=7.0).period_seconds == 2.0
 
 
 def test_what_is_forgotten_no_longer_matters(head: Head, features: torch.Tensor) -> None:

@@ -1,0 +1,159 @@
+"""A store for other tools: `.npy` files, HDF5, Parquet or WebDataset shards."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actionrnn.errors import FeatureError
+from actionrnn.features.imported import import_h5py
+from actionrnn.features.store import FeatureStore
+from actionrnn.features.types import Features
+from actionrnn.files import atomic_path, write_text
+from actionrnn.progress import progress_bar
+
+Target = Literal["npy", "hdf5", "parquet", "webdataset"]
+
+CLIPS_A_SHARD = 1000
+
+
+def export_store(
+    store: FeatureStore, output: str | Path, target: Target, *, clips_a_shard: int = CLIPS_A_SHARD
+) -> int:
+    """Write all entries of a store in another form; how many there were.
+
+    - npy: a folder with `<key>.npy` (T, D) float16 and `provenance.json`
+    - hdf5: one file; `<key>/features` (T, D) float16 and `<key>/pts_seconds` (T,)
+    - parquet: one table; key, pts_seconds (a list), features (a list of T lists of D float32)
+    - webdataset: a folder with `shard-000000.tar`, ...; `<key>.npy` and `<key>.json` a clip,
+      where a `.` in the key is a `_` (the key itself is in the JSON)
+
+    Raises:
+        FeatureError: an entry is damaged, the output is there already or cannot be written, or
+            a library is missing.
+    """
+    output = Path(output)
+    if output.exists() and (output.is_file() or any(output.iterdir())):
+        raise FeatureError(f"{output}: is there already; choose another name")
+    keys = store.keys()
+    if not keys:
+        raise FeatureError(f"{store.root}: has no entries; extract or import some first")
+    with progress_bar("exporting", len(keys)) as advance:
+
+        def entries() -> Iterator[tuple[str, Features]]:
+            for key in keys:
+                yield key, store.read(key)
+                advance()
+
+        try:
+            if target == "webdataset":
+                _write_shards(entries(), output, clips_a_shard)
+            else:
+                _WRITERS[target](entries(), output, store.provenance)
+        except OSError as error:
+            raise FeatureError(f"{output}: cannot be written ({error.strerror})") from None
+    return len(keys)
+
+
+def _write_npy(
+    entries: Iterator[tuple[str, Features]], folder: Path, provenance: dict[str, Any]
+) -> None:
+    for key, features in entries:
+        with atomic_path(folder / f"{key}.npy") as temporary:
+            temporary.write_bytes(_npy(features))
+    write_text(folder / "provenance.json", json.dumps(provenance, indent=2) + "\n")
+
+
+def _write_hdf5(
+    entries: Iterator[tuple[str, Features]], file: Path, provenance: dict[str, Any]
+) -> None:
+    h5py = import_h5py()
+    with atomic_path(file) as temporary, h5py.File(temporary, "w", locking=False) as opened:
+        opened.attrs["provenance"] = json.dumps(provenance)
+        for key, features in entries:
+            opened[f"{key}/features"] = _half(features)
+            opened[f"{key}/pts_seconds"] = features.pts_seconds
+
+
+def _write_parquet(
+    entries: Iterator[tuple[str, Features]], file: Path, provenance: dict[str, Any]
+) -> None:
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise FeatureError(
+            "Parquet needs pyarrow; add it with `pip install 'actionrnn[parquet]'`"
+        ) from None
+    schema = pa.schema(
+        {
+            "key": pa.string(),
+            "pts_seconds": pa.list_(pa.float64()),
+            "features": pa.list_(pa.list_(pa.float32())),
+        },
+        metadata={"provenance": json.dumps(provenance)},
+    )
+    with atomic_path(file) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
+        for key, features in entries:
+            size = features.values.shape[1]
+            rows = pa.ListArray.from_arrays(
+                np.arange(0, features.values.size + 1, size, dtype=np.int32),
+                pa.array(features.values.ravel()),
+            )
+            clip = pa.ListArray.from_arrays(np.array([0, len(features)], np.int32), rows)
+            times = pa.array([features.pts_seconds], pa.list_(pa.float64()))
+            writer.write_batch(pa.record_batch([pa.array([key]), times, clip], schema=schema))
+
+
+def _write_shards(
+    entries: Iterator[tuple[str, Features]], folder: Path, clips_a_shard: int
+) -> None:
+    numbered = enumerate(entries)
+    item = next(numbered, None)
+    while item is not None:
+        shard = item[0] // clips_a_shard
+        with (
+            atomic_path(folder / f"shard-{shard:06d}.tar") as temporary,
+            tarfile.open(temporary, "w") as tar,
+        ):
+            while item is not None and item[0] // clips_a_shard == shard:
+                key, features = item[1]
+                name = key.replace(".", "_")
+                described = {
+                    "key": key,
+                    "pts_seconds": features.pts_seconds.tolist(),
+                    **features.provenance,
+                }
+                _add(tar, f"{name}.npy", _npy(features))
+                _add(tar, f"{name}.json", json.dumps(described).encode())
+                item = next(numbered, None)
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+def _npy(features: Features) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, _half(features))
+    return buffer.getvalue()
+
+
+def _half(features: Features) -> NDArray[np.float16]:
+    return features.values.astype(np.float16)
+
+
+_WRITERS: dict[str, Callable[[Iterator[tuple[str, Features]], Path, dict[str, Any]], None]] = {
+    "npy": _write_npy,
+    "hdf5": _write_hdf5,
+    "parquet": _write_parquet,
+}

@@ -1,0 +1,225 @@
+"""Features that this toolkit did not compute, taken into a store.
+
+They come as a folder of `.npy`, `.npz` or `.pt` files, as one array (N, T, D) with a list of
+names, or as HDF5. Nothing is unpickled but what torch's `weights_only` lets through.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from actionrnn.config import Sampling
+from actionrnn.errors import FeatureError
+from actionrnn.features.backbone import load_backbone
+from actionrnn.features.entry import Format
+from actionrnn.features.extract import provenance_of
+from actionrnn.features.networks import IMPORTED, is_imported
+from actionrnn.features.store import MANIFEST, FeatureStore
+from actionrnn.features.types import Features
+from actionrnn.progress import progress_bar
+
+SUFFIXES = (".npy", ".npz", ".pt", ".pth")
+HDF5_SUFFIXES = (".h5", ".hdf5")
+
+Named = tuple[str, NDArray[Any], NDArray[np.float64] | None]
+"""A clip's key, its values (T, D), and its times (T,) if they are there."""
+
+
+def import_features(
+    source: str | Path,
+    output: str | Path,
+    *,
+    name: str = "features",
+    names: str | Path | None = None,
+    rate_fps: float | None = None,
+    format: Format = "safetensors",
+) -> FeatureStore:
+    """Take others' features into a store that a head can be trained on.
+
+    Args:
+        source: a folder of files with one clip (T, D) each; a file with one array (N, T, D), or
+            with one array (T, D) per clip (`.npz`, `.pt`, HDF5).
+        name: what the features are, such as `i3d-rgb`: features of two names are never mixed.
+        names: for an array (N, T, D), a text file with N keys, one a line.
+        rate_fps: steps per second; None: times count steps.
+
+    Raises:
+        FeatureError: there is nothing to import, or it has another shape, or is not finite.
+    """
+    source = Path(source)
+    absent = load_backbone(IMPORTED + name)
+    provenance = provenance_of(absent, Sampling(rate_fps=rate_fps))
+    store: FeatureStore | None = None
+    keys: dict[str, str] = {}
+    size = 0
+    with progress_bar("importing", None) as advance:
+        for name_there, values, times, origin in _read_all(source, names):
+            key = _key(name_there)
+            array = _as_steps(values, f"{origin}: {key}")
+            if key in keys:
+                raise FeatureError(f"{origin} and {keys[key]} share the key {key!r}; rename one")
+            if size and array.shape[1] != size:
+                raise FeatureError(
+                    f"{origin}: {key} has {array.shape[1]} features a step, those before it "
+                    f"{size}; import them into two stores"
+                )
+            keys[key], size = str(origin), array.shape[1]
+            if times is None:
+                times = np.arange(len(array)) / (rate_fps or 1.0)
+            store = store or FeatureStore.create(output, provenance, format)
+            described = {**provenance, "source": _describe(origin, array)}
+            store.write(key, Features(array, times, described))
+            advance()
+    if store is None:
+        raise FeatureError(f"{source}: holds no features; give .npy, .npz, .pt or HDF5 files")
+    store.expect(keys)
+    return store
+
+
+def imported_store(folder: str | Path | None) -> FeatureStore | None:
+    """The store of imported features that is there, if one is."""
+    if folder is None or not (Path(folder) / MANIFEST).exists():
+        return None
+    store = FeatureStore.open(folder)
+    return store if is_imported(str(store.provenance.get("backbone"))) else None
+
+
+def _read_all(
+    source: Path, names: str | Path | None
+) -> Iterator[tuple[str, NDArray[Any], NDArray[np.float64] | None, Path]]:
+    if source.is_dir():
+        files = sorted(file for file in source.rglob("*") if file.suffix in SUFFIXES)
+        for file in files:
+            key = file.relative_to(source).with_suffix("").as_posix()
+            clips = list(_arrays_of(file))
+            if len(clips) != 1:
+                raise FeatureError(f"{file}: holds {len(clips)} arrays, one a file is needed")
+            _, values, times = clips[0]
+            yield key, values, times, file
+        return
+    if not source.is_file():
+        raise FeatureError(f"{source}: no such file or folder; check the path")
+    for key, values, times in _arrays_of(source):
+        if names is None and values.ndim <= 2 and key:
+            yield key, values, times, source
+            continue
+        listed = _read_names(names, source, len(values))
+        for place, clip in enumerate(listed):
+            yield clip, values[place], None, source
+
+
+def _arrays_of(file: Path) -> Iterator[Named]:
+    """The arrays of a file with their names; one without a name has an empty one."""
+    try:
+        if file.suffix == ".npy":
+            yield "", np.load(file, mmap_mode="r", allow_pickle=False), None
+        elif file.suffix == ".npz":
+            yield from _named(dict(np.load(file, allow_pickle=False)))
+        elif file.suffix in (".pt", ".pth"):
+            yield from _named(torch.load(file, map_location="cpu", weights_only=True))
+        elif file.suffix in HDF5_SUFFIXES:
+            yield from _hdf5_arrays(file)
+        else:
+            raise FeatureError(
+                f"{file}: is no {', '.join((*SUFFIXES, *HDF5_SUFFIXES))} file; convert it"
+            )
+    except (OSError, ValueError, EOFError, RuntimeError, KeyError, UnpicklingError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise FeatureError(f"{file}: cannot be read ({reason}); nothing is unpickled") from None
+
+
+def _named(content: Any) -> Iterator[Named]:
+    if not isinstance(content, dict):
+        yield "", _array(content), None
+        return
+    times = content.get("pts_seconds")
+    if "features" in content:
+        yield "", _array(content["features"]), None if times is None else _array(times)
+        return
+    for key, value in content.items():
+        yield "" if len(content) == 1 and _array(value).ndim == 3 else key, _array(value), None
+
+
+def _array(value: Any) -> NDArray[Any]:
+    return value.float().numpy() if isinstance(value, Tensor) else np.asarray(value)
+
+
+def _hdf5_arrays(file: Path) -> Iterator[Named]:
+    h5py = import_h5py()
+    found: list[str] = []
+    with h5py.File(file, "r") as opened:
+        opened.visititems(
+            lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None
+        )
+        for name in found:
+            folder, _, last = name.rpartition("/")
+            if last == "pts_seconds":
+                continue
+            beside = opened.get(f"{folder}/pts_seconds") if last == "features" else None
+            alone = len(found) == 1 and opened[name].ndim == 3
+            key = "" if alone else folder if last == "features" else name
+            yield key, opened[name][()], None if beside is None else beside[()]
+
+
+def import_h5py() -> Any:
+    """The library for HDF5, or how to get it."""
+    try:
+        import h5py
+    except ImportError:
+        raise FeatureError("HDF5 needs h5py; add it with `pip install 'actionrnn[hdf5]'`") from None
+    return h5py
+
+
+def _read_names(names: str | Path | None, source: Path, count: int) -> Sequence[str]:
+    if names is None:
+        raise FeatureError(
+            f"{source}: holds one array of {count} clips; give their names, one a line: "
+            "--names FILE"
+        )
+    try:
+        lines = Path(names).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FeatureError(f"{names}: cannot be read ({error}); give a text file") from None
+    keys = [line.strip() for line in lines if line.strip()]
+    if len(keys) != count:
+        raise FeatureError(f"{names}: has {len(keys)} names, and {source} has {count} clips")
+    return keys
+
+
+def _key(name: str) -> str:
+    """`run/ido` of `run/ido.avi`; what follows another dot is part of the name.
+
+    Never a path out of the store.
+    """
+    path = Path(*(part for part in Path(name.strip("/")).parts if part != ".."))
+    if not path.name:
+        raise FeatureError(f"{name!r} is no name for a clip; rename it")
+    known = path.suffix.lower() in (".avi", ".mp4", ".mkv", ".webm", ".mov", ".npy", ".pt")
+    return (path.with_suffix("") if known else path).as_posix()
+
+
+def _as_steps(values: NDArray[Any], where: str) -> NDArray[np.float32]:
+    if values.ndim == 1:  # one vector for the whole clip
+        values = values[None]
+    if values.ndim != 2 or not values.size:
+        raise FeatureError(f"{where} has the shape {values.shape}, needed is (T, D)")
+    if not np.issubdtype(values.dtype, np.number):
+        raise FeatureError(f"{where} holds {values.dtype}, needed are numbers")
+    return np.ascontiguousarray(values, np.float32)
+
+
+def _describe(origin: Path, values: NDArray[np.float32]) -> dict[str, Any]:
+    return {
+        "name": origin.name,
+        "size_bytes": values.nbytes,
+        "sha256": hashlib.sha256(values.tobytes()).hexdigest(),
+    }
