@@ -22,7 +22,7 @@ _CARD = """---
 # {title}
 
 Names the action in a video, at every frame: a frozen image backbone and a recurrent head, made
-with [actionrnn](https://pypi.org/project/actionrnn/) {version}.
+with actionrnn {version}.
 
 ```python
 import actionrnn

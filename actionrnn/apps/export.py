@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from actionrnn import __version__
 from actionrnn.apps.quantise import Int8Report, quantise
+from actionrnn.config import Sampling
 from actionrnn.errors import ModelError
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.onnx_runtime import OPSET, require_installed, to_onnx, versions
@@ -69,6 +70,7 @@ def export(
     output = Path(output)
     _require_free(output)
     recognizer = load(model, weights=weights, device="cpu", runtime="torch", precision="float32")
+    _require_plain(recognizer.config.sampling)
     with _whole_folder(output) as folder:
         (folder / ENCODER).write_bytes(encoder_to_onnx(recognizer.backbone))
         (folder / STEP).write_bytes(step_to_onnx(recognizer.head))
@@ -167,6 +169,16 @@ def _initial_state(head: Head) -> State:
 def _encoder_inputs(backbone: Backbone) -> list[str]:
     moves = backbone.preprocessing.streams != "appearance"
     return ["frames", "previous"] if moves else ["frames"]
+
+
+def _require_plain(sampling: Sampling) -> None:
+    """The runner takes frames of the whole video, by their number or their times."""
+    plain = Sampling(num_frames=sampling.num_frames, rate_fps=sampling.rate_fps)
+    if dataclasses.replace(sampling, frame_folder_fps=plain.frame_folder_fps) != plain:
+        raise ModelError(
+            f"sampling {sampling}: key frames, start and end cannot be exported; train with "
+            "sampling.num_frames or sampling.rate_fps alone"
+        )
 
 
 def _require_free(output: Path) -> None:

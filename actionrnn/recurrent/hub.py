@@ -145,6 +145,6 @@ def _hub_errors(address: Address) -> Iterator[None]:
                 "as somebody who may do that"
             ) from None
         raise ModelError(f"{address}: the hub answers {status}; try again later") from None
-    except (errors.HTTPError, OSError, ValueError) as error:
+    except (errors.HTTPError, OSError, ValueError) as error:  # type: ignore[attr-defined]
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"{address}: cannot be transferred ({reason}); try again") from None
