@@ -1,0 +1,218 @@
+"""An exported model, run by its own runner, gives PyTorch's scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from numpy.typing import NDArray
+
+import actionrnn
+from actionrnn.apps.cli import main
+from actionrnn.apps.export import export, step_to_onnx
+from actionrnn.config import HeadConfig, HeadKind, Sampling
+from actionrnn.errors import ModelError
+from actionrnn.features.onnx_runtime import open_session
+from actionrnn.recurrent.heads import Head
+from actionrnn.recurrent.recognizer import Recognizer, step_scores
+from actionrnn.training.train import TrainingRun
+from actionrnn.video.reading import read_frames
+
+pytest.importorskip("onnxruntime")
+
+CLOSE = 1e-3
+KINDS: list[HeadKind] = ["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
+
+
+@pytest.fixture(scope="session")
+def exported(run: TrainingRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model of `run`, exported; to be left as it is."""
+    return export(run.output, tmp_path_factory.mktemp("export") / "squares").folder
+
+
+@pytest.fixture(scope="session")
+def model(run: TrainingRun) -> Recognizer:
+    """The same model in PyTorch."""
+    return actionrnn.load(run.output, runtime="torch", precision="float32", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def runner(exported: Path) -> ModuleType:
+    return import_runner(exported)
+
+
+def import_runner(folder: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("exported_runner", folder / "run.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def require_same_timeline(runner: ModuleType, model: Recognizer, clip: Path) -> None:
+    pts_seconds, scores = runner.timeline(clip)
+    wanted = model.timeline(clip)
+    np.testing.assert_allclose(pts_seconds, wanted.pts_seconds, atol=1e-6)
+    np.testing.assert_allclose(scores, wanted.scores, atol=CLOSE)
+
+
+def test_the_runner_gives_the_same_scores(
+    runner: ModuleType, model: Recognizer, clips: Path
+) -> None:
+    for clip in sorted(clips.rglob("*.avi"))[::4]:
+        require_same_timeline(runner, model, clip)
+
+
+@pytest.mark.realdata
+def test_the_runner_gives_the_same_scores_on_real_clips(
+    runner: ModuleType, model: Recognizer, real_data: Path
+) -> None:
+    weizmann = sorted((real_data / "weizmann").rglob("*.avi"))[::30]
+    ucf101 = sorted((real_data / "ucf101_clips").rglob("*.avi"))[::8]
+    assert weizmann
+    assert ucf101
+    for clip in [*weizmann, *ucf101]:
+        require_same_timeline(runner, model, clip)
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("rate_fps", [4.0, None])
+def test_the_runner_samples_as_the_model_does(
+    runner: ModuleType, real_data: Path, rate_fps: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampling = Sampling(rate_fps=rate_fps)
+    monkeypatch.setitem(runner.MODEL, "sampling", dataclasses.asdict(sampling))
+    monkeypatch.setattr(runner.Stream, "push", lambda _, frame: frame)
+    clip = sorted((real_data / "ucf101_clips").rglob("*.avi"))[0]
+    pts_seconds, pictures = runner.timeline(clip)
+    frames = read_frames(clip, sampling)
+    np.testing.assert_allclose(pts_seconds, frames.pts_seconds, atol=1e-6)
+    assert np.abs(pictures.astype(int) - frames.data).max() <= 2
+
+
+def test_the_encoder_takes_any_number_and_size_of_frames(exported: Path, model: Recognizer) -> None:
+    encoder = open_session(exported / "encoder.onnx")
+    rng = np.random.default_rng(0)
+    for num_frames, height, width in [(1, 224, 224), (5, 120, 200), (2, 300, 240)]:
+        frames = rng.integers(0, 256, (num_frames, height, width, 3), np.uint8)
+        [features] = encoder.run(None, {"frames": frames})
+        squares = np.stack([model.backbone.preprocessing.square(frame) for frame in frames])
+        cosines = cosine(features, model.backbone.encode(squares))
+        assert cosines.min() > 0.9999
+
+
+def cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    products: NDArray[np.float32] = (a * b).sum(axis=1) / lengths
+    return products
+
+
+@pytest.mark.parametrize(
+    "kind", ["gru", *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k != "gru")]
+)
+def test_steps_of_several_streams_are_those_of_the_whole_sequence(kind: HeadKind) -> None:
+    torch.manual_seed(0)
+    head = Head(HeadConfig(kind=kind, hidden_size=8, num_layers=2), 12, 3).eval()
+    session = open_session(step_to_onnx(head))
+    values = np.random.default_rng(0).normal(size=(3, 9, 12)).astype(np.float32)
+    state: dict[str, Any] = {
+        given.name: np.zeros((3, *given.shape[1:]), np.float32)
+        for given in session.get_inputs()
+        if given.name != "features"
+    }
+    found = []
+    for step in range(9):
+        scores, *new = session.run(None, {"features": values[:, step], **state})
+        state = dict(zip(state, new, strict=True))
+        found.append(scores)
+    wanted = np.stack([step_scores(head, sequence) for sequence in values], axis=1)
+    np.testing.assert_allclose(np.stack(found), wanted, atol=1e-5)
+
+
+def test_the_runner_names_the_action(exported: Path, clips: Path, model: Recognizer) -> None:
+    clip = clips / "red" / "ann_red.avi"
+    command = [sys.executable, str(exported / "run.py"), str(clip)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    prediction = model.classify(clip)
+    assert done.stdout == f"{clip}: {prediction.labels[0]} ({prediction.scores[0]:.1%})\n"
+
+
+def test_the_runner_needs_nothing_of_this_toolkit(exported: Path) -> None:
+    code = (exported / "run.py").read_text(encoding="utf-8")
+    assert "actionrnn" not in code
+    assert "torch" not in code
+
+
+def test_the_description_tells_the_files_and_what_goes_in(exported: Path) -> None:
+    described = json.loads((exported / "model.json").read_text(encoding="utf-8"))
+    assert described["labels"] == ["blue", "green", "red"]
+    assert sorted(described["files"]) == ["encoder.onnx", "run.py", "step.onnx"]
+    for part in ("encoder", "step"):
+        session = open_session(exported / described[part]["file"])
+        assert [given.name for given in session.get_inputs()] == described[part]["inputs"]
+        assert [given.name for given in session.get_outputs()] == described[part]["outputs"]
+
+
+def test_a_folder_of_something_else_is_not_replaced(run: TrainingRun, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(ModelError, match="no earlier export; choose another folder"):
+        export(run.output, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_what_fails_leaves_nothing(
+    run: TrainingRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("actionrnn.apps.export.encoder_to_onnx", fail)
+    with pytest.raises(ModelError, match="No space left on device"):
+        export(run.output, tmp_path / "export")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_extra_the_remedy_is_named(
+    run: TrainingRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actionrnn.features.onnx_runtime.is_installed", lambda: False)
+    done = CliRunner().invoke(main, ["export", str(run.output), "-o", str(tmp_path / "export")])
+    assert done.exit_code == 1
+    assert "pip install 'actionrnn[onnx]'" in done.output
+
+
+def test_classify_with_onnx_gives_the_same(
+    run: TrainingRun, model: Recognizer, clips: Path
+) -> None:
+    clip = clips / "green" / "bob_green.avi"
+    arguments = ["classify", str(clip), "--model", str(run.output), "--runtime", "onnx", "--json"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output)
+    prediction = model.classify(clip)
+    assert found["labels"] == list(prediction.labels)
+    np.testing.assert_allclose(found["scores"], prediction.scores, atol=CLOSE)
+
+
+@pytest.mark.slow
+def test_int8_says_its_cost_or_is_refused(run: TrainingRun, clips: Path, tmp_path: Path) -> None:
+    arguments = ["export", str(run.output), "-o", str(tmp_path / "export"), "--int8", str(clips)]
+    done = CliRunner().invoke(main, arguments)
+    assert "int8 on 4 clips: accuracy" in done.output
+    if done.exit_code:
+        assert "export without --int8" in done.output
+        assert not (tmp_path / "export").exists()
+    else:
+        assert (tmp_path / "export" / "encoder.onnx").stat().st_size < 6e6
