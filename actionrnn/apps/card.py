@@ -14,7 +14,9 @@ from actionrnn.apps.plain_text import plain
 from actionrnn.recurrent.checkpoint import ModelInfo
 
 _MOST_LABELS = 500
-_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]#|<>"} | {"&": "&amp;"})
+_MARKDOWN = str.maketrans(
+    {c: f"\\{c}" for c in "\\`*_[]#|"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+)
 
 _CARD = """---
 {front_matter}---
