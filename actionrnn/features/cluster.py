@@ -94,6 +94,8 @@ def extract_on_cluster(
 def _connected(address: str) -> Iterator[None]:
     """Join a cluster, or start one on this machine's loopback, for the block."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anybody
+    # under `uv run` Ray would send the working directory, videos and all, to every node
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     ray = _import_ray()
     if ray.is_initialized():
         yield

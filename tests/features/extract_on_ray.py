@@ -16,7 +16,11 @@ import time
 from pathlib import Path
 
 # before Ray is imported: nothing is reported, and 127.0.0.1 means this machine's loopback
-os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0")
+os.environ.update(
+    RAY_USAGE_STATS_ENABLED="0",
+    RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
+    RAY_ENABLE_UV_RUN_RUNTIME_ENV="0",
+)
 
 import ray
 from ray.cluster_utils import Cluster

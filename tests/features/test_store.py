@@ -321,3 +321,25 @@ def test_overwriting_deletes_what_is_of_another_origin_only(tmp_path: Path) -> N
 def test_features_need_one_time_for_each_vector() -> None:
     with pytest.raises(ValueError, match=r"values must be \(T, D\) with pts_seconds \(T,\)"):
         Features(np.zeros((2, 5), np.float32), np.zeros(3))
+
+
+def test_the_documented_lines_of_numpy_read_an_entry(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "store.md").read_text(encoding="utf-8")
+    namespace: dict[str, Any] = {}
+    exec(page.split("```python\n")[1].split("```")[0], namespace)
+    store = FeatureStore.create(tmp_path, PROVENANCE)
+    features = make_features(7)
+    store.write("a", features)
+    values, pts_seconds = namespace["read_entry"](store.path_of("a"))
+    np.testing.assert_array_equal(values, features.values.astype(np.float16))
+    np.testing.assert_array_equal(pts_seconds, features.pts_seconds)
+
+
+def test_the_checksum_is_the_documented_one(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE)
+    store.write("a", make_features())
+    content = store.path_of("a").read_bytes()
+    with safe_open(store.path_of("a"), "np") as opened:
+        said = json.loads(opened.metadata()["actionrnn"])["sha256"]
+    blanked = content.replace(said.encode(), b"0" * 64, 1)
+    assert hashlib.sha256(blanked).hexdigest() == said
