@@ -9,43 +9,29 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import yaml
-from pydantic import (
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
+from actionrnn.config_types import (
+    STRICT_KEYS,
+    Count,
+    FiniteFloat,
+    NonNegativeFloat,
+    Number,
+    Part,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    first_problem,
+)
 from actionrnn.errors import ConfigError
-
-STRICT_KEYS = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
-
-PositiveInt = Annotated[int, Field(ge=1, strict=True)]
-Count = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
-
-
-def _no_bool(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError(f"must be a number, not {str(value).lower()}")
-    return value
-
-
-_Number = Annotated[float, BeforeValidator(_no_bool)]
-PositiveFloat = Annotated[_Number, Field(gt=0, allow_inf_nan=False)]
-NonNegativeFloat = Annotated[_Number, Field(ge=0, allow_inf_nan=False)]
-FiniteFloat = Annotated[_Number, Field(allow_inf_nan=False)]
-Probability = Annotated[_Number, Field(ge=0, lt=1)]
-Part = Annotated[_Number, Field(gt=0, le=1)]
+from actionrnn.plain_yaml import load_plain_yaml
 
 Layout = Literal["folder", "ucf101", "manifest", "rendered"]
 Split = Literal["holdout", "leave_one_group_out", "official", "manifest", "none"]
@@ -55,6 +41,8 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Runtime = Literal["auto", "torch", "compile", "openvino", "onnx"]
 HeadKind = Literal["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
 Summary = Literal["last", "running_mean", "exponential_mean"]
+MOST_RECURRENT_WEIGHTS = 2**27
+"""Of a head, a gate: a stranger's model must not take the machine down; 0.1 % of it is usual."""
 _T = TypeVar("_T")
 
 
@@ -126,9 +114,9 @@ class Sampling:
 class VideoLimits:
     """What one video may take, so that none of them takes the machine down."""
 
-    max_frame_pixels: PositiveInt = 8192 * 8192
+    max_frame_pixels: Annotated[int, Field(ge=1, strict=True)] = 8192 * 8192
     """Width x height of a frame before scaling; 8K video has half of it."""
-    max_bytes_held: PositiveInt = 4 * 2**30
+    max_bytes_held: Annotated[int, Field(ge=1, strict=True)] = 4 * 2**30
     """Of all frames that one call returns, and of a source that is read whole (a pipe)."""
 
 
@@ -154,7 +142,7 @@ class DataConfig:
     (train) or for testing (evaluate)."""
     fold: Annotated[int, Field(ge=1, strict=True)] | str = "all"
     """Which fold of the split: its number from 1, its group's name, or all."""
-    test_fraction: Annotated[_Number, Field(gt=0, lt=1)] = 0.25
+    test_fraction: Annotated[Number, Field(gt=0, lt=1)] = 0.25
     """holdout: the part of the groups that is for testing."""
     allow_group_leak: Annotated[bool, Field(strict=True)] = False
     """Accept a split with clips of one group in training and in testing
@@ -226,6 +214,15 @@ class HeadConfig:
     temporal_differences: Annotated[bool, Field(strict=True)] = False
     """Give the head x_t - x_(t-1) beside x_t: good where motion decides."""
 
+    @model_validator(mode="after")
+    def _fits_a_machine(self) -> HeadConfig:
+        if self.num_layers * self.hidden_size**2 > MOST_RECURRENT_WEIGHTS:
+            raise ValueError(
+                f"hidden_size ({self.hidden_size}) x hidden_size x num_layers "
+                f"({self.num_layers}) must be at most {MOST_RECURRENT_WEIGHTS}"
+            )
+        return self
+
 
 @dataclass(frozen=True, config=STRICT_KEYS)
 class TrainConfig:
@@ -291,7 +288,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """
     file = Path(path) if Path(path).is_file() else _shipped_config(str(path))
     try:
-        sections = yaml.safe_load(file.read_text(encoding="utf-8"))
+        sections = load_plain_yaml(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: cannot be read ({error})") from None
     except yaml.YAMLError as error:
@@ -355,7 +352,7 @@ def _apply_override(merged: dict[str, Any], override: str) -> None:
     if not (equals and dot and section and key):
         raise ConfigError(f"{override!r} is no override; write section.key=value")
     try:
-        value = yaml.safe_load(text)
+        value = load_plain_yaml(text)
     except yaml.YAMLError:
         value = text
     quoted = text.startswith(("'", '"'))
@@ -386,15 +383,3 @@ def _nearest(name: str, known: Any, prefix: str = "") -> str:
     if close:
         return f"did you mean '{prefix}{close[0]}'?"
     return f"known are {', '.join(prefix + key for key in sorted(known))}"
-
-
-def first_problem(error: ValidationError) -> str:
-    """The first thing that is wrong, in one line with its value."""
-    problem = error.errors()[0]
-    steps = [str(step) for step in problem["loc"] if isinstance(step, str)]
-    name = ".".join(steps[:2])
-    text = problem["msg"].removeprefix("Value error, ")
-    text = text[:1].lower() + text[1:]
-    if isinstance(problem["input"], Mapping) or problem["type"] == "value_error":
-        return f"{name}: {text}"
-    return f"{name} ({json.dumps(problem['input'], default=str)}): {text}"

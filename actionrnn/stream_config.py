@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from actionrnn.config import (
+from actionrnn.config_types import (
     STRICT_KEYS,
     NonNegativeFloat,
     PositiveFloat,

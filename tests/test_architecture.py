@@ -11,7 +11,16 @@ import actionrnn
 
 PACKAGE = Path(actionrnn.__file__).parent
 FOLDERS = ("video", "features", "recurrent", "datasets", "training", "apps")
-SHARED = ("errors", "config", "stream_config", "files", "progress")
+SHARED = (
+    "errors",
+    "config",
+    "config_types",
+    "stream_config",
+    "plain_text",
+    "plain_yaml",
+    "files",
+    "progress",
+)
 OUTSIDE = ("tools", "tests", "benchmarks")
 FRONT_DOORS = ("actionrnn", "actionrnn.__main__")  # they lead to everything
 MOST_LINES = 400

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from actionrnn.apps.plain_text import plain
+from actionrnn.plain_text import plain
 from actionrnn.recurrent.checkpoint import ModelInfo
 
 _MOST_LABELS = 500

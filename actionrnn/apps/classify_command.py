@@ -12,6 +12,7 @@ import click
 
 from actionrnn.apps.stream_commands import RUNTIMES, weights_option
 from actionrnn.errors import VideoError
+from actionrnn.plain_text import printable
 
 if TYPE_CHECKING:
     from actionrnn.recurrent.recognizer import Prediction, Recognizer
@@ -64,7 +65,7 @@ def classify(
             num_failed += 1
             if as_json:
                 click.echo(json.dumps({"path": str(path), "error": str(error)}))
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {printable(error)}", err=True)
             continue
         click.echo(json.dumps(prediction.to_dict()) if as_json else str(prediction))
     sys.exit(1 if num_failed else 0)

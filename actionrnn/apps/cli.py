@@ -19,6 +19,7 @@ from actionrnn.apps.model_commands import card, export, push
 from actionrnn.apps.store_commands import store
 from actionrnn.apps.stream_commands import RUNTIMES
 from actionrnn.errors import ActionrnnError
+from actionrnn.plain_text import printable
 
 INTERRUPTED = 130
 
@@ -51,13 +52,13 @@ class _Commands(click.Group):
         except ActionrnnError as error:
             if debug:
                 raise
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {printable(error)}", err=True)
             sys.exit(1)
         except OSError as error:
             if debug:
                 raise
             place = error.filename2 or error.filename or "output"
-            click.echo(f"error: {place}: {error.strerror}", err=True)
+            click.echo(f"error: {printable(place)}: {error.strerror}", err=True)
             sys.exit(1)
 
 
@@ -211,7 +212,7 @@ def extract(
     if known:
         click.echo("known failures were not tried again; --retry-failed does", err=True)
     for failure in done.failures:
-        click.echo(f"failed: {failure['reason']}", err=True)
+        click.echo(f"failed: {printable(failure['reason'])}", err=True)
     sys.exit(1 if done.failures else 0)
 
 
@@ -333,7 +334,7 @@ def info(path: str) -> None:
     rows = describe(path)
     width = max(map(len, rows))
     for name, value in rows.items():
-        click.echo(f"{name:<{width}}  {value}")
+        click.echo(f"{name:<{width}}  {printable(value)}")
 
 
 @main.command()

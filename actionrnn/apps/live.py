@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrnn.apps.plain_text import plain
 from actionrnn.apps.render import ScoreOverlay
 from actionrnn.errors import ActionrnnError, VideoError
 from actionrnn.files import atomic_path
+from actionrnn.plain_text import plain
 from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.recurrent.streaming import Stream
 from actionrnn.stream_config import LiveOptions, StatePolicy

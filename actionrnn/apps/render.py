@@ -9,9 +9,9 @@ from pathlib import Path
 import av
 import numpy as np
 
-from actionrnn.apps.plain_text import plain
 from actionrnn.errors import VideoError
 from actionrnn.files import atomic_path
+from actionrnn.plain_text import plain
 from actionrnn.progress import progress_bar
 from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.recurrent.streaming import Scores, Stream

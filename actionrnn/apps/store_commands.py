@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from actionrnn.plain_text import printable
+
 
 @click.group()
 def store() -> None:
@@ -27,7 +29,7 @@ def verify(folder: Path) -> None:
     opened = FeatureStore.open(folder)
     findings = list(verify_store(opened))
     for finding in findings:
-        click.echo(finding.problem)
+        click.echo(printable(finding.problem))
     num_entries, num_failed = len(opened.keys()), len(opened.failures())
     click.echo(
         f"{folder}: {num_entries} entries, {len(findings)} to repair, "

@@ -182,7 +182,7 @@ def _write(found: Timeline, video: Path, file: Path, rule: SegmentRule) -> None:
 
 
 def _print_segments(found: Timeline, rule: SegmentRule) -> None:
-    from actionrnn.apps.plain_text import plain
+    from actionrnn.plain_text import plain
 
     for segment in found.segments(rule):
         click.echo(

@@ -9,8 +9,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from actionrnn.apps.plain_text import plain
 from actionrnn.files import write_text
+from actionrnn.plain_text import plain
 from actionrnn.recurrent.recognizer import Timeline
 from actionrnn.recurrent.segments import Segment
 from actionrnn.stream_config import SegmentRule

@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 import numpy as np
 
-from actionrnn.apps.plain_text import plain
 from actionrnn.apps.render import rewrite
 from actionrnn.errors import VideoError
 from actionrnn.files import write_text
+from actionrnn.plain_text import plain
 from actionrnn.recurrent.recognizer import Timeline
 from actionrnn.stream_config import SegmentRule
 from actionrnn.video.opening import container_of, open_stream

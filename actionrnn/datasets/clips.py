@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actionrnn.errors import DatasetError
+from actionrnn.plain_text import is_harmless
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,12 @@ class Dataset:
     def __post_init__(self) -> None:
         if not self.clips:
             raise DatasetError(f"{self.root}: holds no labelled video")
+        for label in self.labels:
+            if not is_harmless(label):
+                raise DatasetError(
+                    f"{self.root}: {label!r} is no class name, as control characters could act "
+                    "on a terminal; rename it"
+                )
 
     @property
     def labels(self) -> tuple[str, ...]:

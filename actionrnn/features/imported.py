@@ -7,6 +7,7 @@ names, or as HDF5. Nothing is unpickled but what torch's `weights_only` lets thr
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
@@ -29,6 +30,13 @@ from actionrnn.progress import progress_bar
 
 SUFFIXES = (".npy", ".npz", ".pt", ".pth")
 HDF5_SUFFIXES = (".h5", ".hdf5")
+MOST_UNPACKED_RATIO = 100
+SMALL_BYTES = 64 * 2**20  # what any machine can unpack
+
+_UNREADABLE = (
+    *(OSError, ValueError, EOFError, RuntimeError, KeyError, MemoryError),
+    *(zipfile.BadZipFile, UnpicklingError),
+)
 
 Named = tuple[str, NDArray[Any], NDArray[np.float64] | None]
 """A clip's key, its values (T, D), and its times (T,) if they are there."""
@@ -123,8 +131,10 @@ def _arrays_of(file: Path) -> Iterator[Named]:
         if file.suffix == ".npy":
             yield "", np.load(file, mmap_mode="r", allow_pickle=False), None
         elif file.suffix == ".npz":
+            _require_sane_zip(file)
             yield from _named(dict(np.load(file, allow_pickle=False)))
         elif file.suffix in (".pt", ".pth"):
+            _require_sane_zip(file)
             yield from _named(torch.load(file, map_location="cpu", weights_only=True))
         elif file.suffix in HDF5_SUFFIXES:
             yield from _hdf5_arrays(file)
@@ -132,9 +142,21 @@ def _arrays_of(file: Path) -> Iterator[Named]:
             raise FeatureError(
                 f"{file}: is no {', '.join((*SUFFIXES, *HDF5_SUFFIXES))} file; convert it"
             )
-    except (OSError, ValueError, EOFError, RuntimeError, KeyError, UnpicklingError) as error:
+    except _UNREADABLE as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise FeatureError(f"{file}: cannot be read ({reason}); nothing is unpickled") from None
+
+
+def _require_sane_zip(file: Path) -> None:
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as opened:
+            _require_sane(file, sum(entry.file_size for entry in opened.infolist()))
+
+
+def _require_sane(file: Path, unpacked_bytes: int) -> None:
+    """Features hardly shrink: what says that it grows a hundred times is no such file."""
+    if unpacked_bytes > MOST_UNPACKED_RATIO * file.stat().st_size + SMALL_BYTES:
+        raise ValueError(f"its {file.stat().st_size} bytes would become {unpacked_bytes}")
 
 
 def _named(content: Any) -> Iterator[Named]:
@@ -160,6 +182,7 @@ def _hdf5_arrays(file: Path) -> Iterator[Named]:
         opened.visititems(
             lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None
         )
+        _require_sane(file, sum(opened[name].nbytes for name in found))
         for name in found:
             folder, _, last = name.rpartition("/")
             if last == "pts_seconds":

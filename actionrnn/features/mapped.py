@@ -17,6 +17,8 @@ from actionrnn.features.store import FeatureStore
 
 # Linux lets a process have 65,530 mappings; a mapping that stays saves opening the file again.
 MOST_MAPPINGS = 32_768
+MOST_HEAD_BYTES = 2**24
+"""Of a file's description: a thousandth is usual."""
 
 
 def map_entries(store: FeatureStore, keys: Sequence[str]) -> tuple[list[Layout], MappedValues]:
@@ -70,6 +72,8 @@ def read_layout(store: FeatureStore, key: str) -> Layout:
         with file.open("rb", buffering=0) as opened:
 
             def read(size_bytes: int) -> bytes:
+                if size_bytes > MOST_HEAD_BYTES:
+                    raise ValueError(f"its head should have {size_bytes} bytes")
                 opened.seek(0)
                 return opened.read(size_bytes)
 
@@ -78,5 +82,5 @@ def read_layout(store: FeatureStore, key: str) -> Layout:
             return layout_of_safetensors(read)
     except FileNotFoundError:
         raise FeatureError(f"{file}: no such entry; run the extraction again") from None
-    except (OSError, TypeError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise FeatureError(f"{file}: is damaged ({error}); extract again to repair it") from None

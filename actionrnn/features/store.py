@@ -21,9 +21,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
 
 from actionrnn import __version__
 from actionrnn.errors import FeatureError
@@ -46,6 +47,10 @@ FAILURES = "_failures.json"
 
 Failure = dict[str, str]
 """`key`, `path` and `reason` of a video that could not be used."""
+
+_Item = TypeVar("_Item")
+_KEYS = TypeAdapter(list[str])
+_FAILURES = TypeAdapter(list[Annotated[Failure, Field(min_length=3)]])
 
 Presence = Literal["absent", "whole", "changed"]
 """Of an entry: missing or damaged; whole; whole, but of other bytes than its video has now."""
@@ -115,7 +120,7 @@ class FeatureStore:
                 f"{root}: is no feature store ({MANIFEST} is missing); make one with "
                 "`actionrnn extract VIDEOS --output STORE`"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise FeatureError(f"{file}: is damaged ({error}); delete it, extract again") from None
         if version != FORMAT_VERSION or entries not in get_args(Format):
             raise FeatureError(
@@ -151,6 +156,9 @@ class FeatureStore:
                 f"(largest {np.abs(features.values).max():g}); use another backbone or weights"
             )
         entry = Entry(key, values, features.pts_seconds, features.provenance)
+        folder = self.path_of(key).parent
+        if not folder.resolve().is_relative_to(self.root.resolve()):
+            raise FeatureError(f"{folder}: leads out of the store; replace the link by a folder")
         with self._writing():
             if self.format == "npy":
                 array, described = pack_npy(entry)
@@ -177,10 +185,11 @@ class FeatureStore:
             if entry.key != key:
                 raise ValueError(f"it is the entry {entry.key!r}")
             return Features(entry.values.astype(np.float32), entry.pts_seconds, entry.provenance)
-        except (OSError, EOFError, TypeError, ValueError, KeyError, LookupError) as error:
-            raise FeatureError(
-                f"{file}: is damaged ({error}); extract again to repair it"
-            ) from None
+        except (OSError, EOFError, TypeError, ValueError, LookupError) as error:
+            reason = str(error)
+        except (MemoryError, OverflowError, RecursionError) as error:  # no file of this toolkit
+            reason = type(error).__name__
+        raise FeatureError(f"{file}: is damaged ({reason}); extract again to repair it")
 
     def remove(self, key: str) -> None:
         """Delete one entry, if it is there."""
@@ -213,7 +222,14 @@ class FeatureStore:
         return "whole"
 
     def path_of(self, key: str) -> Path:
-        """The file of one entry."""
+        """The file of one entry.
+
+        Raises:
+            FeatureError: the key would lead out of the store.
+        """
+        path = Path(key)
+        if not path.name or path.anchor or ".." in path.parts or path.as_posix() != key:
+            raise FeatureError(f"{key!r}: is no name of an entry; write <folder>/<clip>")
         return self.root / f"{key}.{self.format}"
 
     def description_of(self, key: str) -> Path:
@@ -222,8 +238,7 @@ class FeatureStore:
 
     def expected_keys(self) -> list[str]:
         """Every clip that was ever asked for; it is there, or it failed, or it is missing."""
-        keys: list[str] = _read_json(self.root / KEYS, [])
-        return keys
+        return _read_list(self.root / KEYS, _KEYS)
 
     def expect(self, keys: Iterable[str]) -> None:
         """Note the clips that are asked for, before they are computed.
@@ -239,8 +254,7 @@ class FeatureStore:
 
     def failures(self) -> list[Failure]:
         """The videos that could not be used, sorted by their keys."""
-        failures: list[Failure] = _read_json(self.root / FAILURES, [])
-        return failures
+        return _read_list(self.root / FAILURES, _FAILURES)
 
     def update_failures(self, news: Mapping[str, Failure | None]) -> None:
         """Add failures by their key, and take back those that are None.
@@ -316,10 +330,12 @@ def _write(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def _read_json(file: Path, missing: Any) -> Any:
+def _read_list(file: Path, kind: TypeAdapter[list[_Item]]) -> list[_Item]:
+    """What a JSON file holds; nothing where there is no file."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return kind.validate_json(file.read_bytes(), strict=True)
     except FileNotFoundError:
-        return missing
-    except ValueError as error:
-        raise FeatureError(f"{file}: is damaged ({error}); delete it") from None
+        return []
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise FeatureError(f"{file}: is damaged ({reason}); delete it") from None

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -19,6 +20,7 @@ from actionrnn.config import Config, Precision, Runtime, parse_config
 from actionrnn.errors import ConfigError, ModelError
 from actionrnn.features.backbone import load_backbone
 from actionrnn.files import MODEL_FILE, atomic_path
+from actionrnn.plain_text import is_harmless
 from actionrnn.recurrent import hub
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.recognizer import Recognizer
@@ -99,15 +101,28 @@ def load(
                 f"{path}: was trained with {part} {info.backbone.get(part)}, here is {here}; "
                 "point --weights at the original weights, or train again"
             )
-    head = Head(info.config.head, info.feature_size, len(info.labels))
     try:
         with safe_open(path, framework="pt") as file:
+            _require_shapes(info, file)
+            head = Head(info.config.head, info.feature_size, len(info.labels))
             head.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{path}: its tensors do not fit its description ({reason})") from None
     head = head.to(backbone.device).eval()
     return Recognizer(backbone, head, info.labels, info.config, info.training)
+
+
+def _require_shapes(info: ModelInfo, file: Any) -> None:
+    """Compare the description with the tensors before it takes any memory."""
+    names = list(file.keys())
+    if info.config.head.num_layers > len(names):
+        raise ValueError(f"{len(names)} tensors for {info.config.head.num_layers} layers")
+    with torch.device("meta"):
+        head = Head(info.config.head, info.feature_size, len(info.labels))
+    for name, tensor in head.state_dict().items():
+        if name in names and file.get_slice(name).get_shape() != list(tensor.shape):
+            raise ValueError(f"{name} should have the shape {list(tensor.shape)}")
 
 
 def read_model_info(path: str | Path) -> ModelInfo:
@@ -126,7 +141,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
             described = json.loads((file.metadata() or {})["actionrnn"])
         if described["format"] != "actionrnn model":
             raise KeyError("format")
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError):
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError):
         raise ModelError(
             f"{path}: is no actionrnn model; give the model.safetensors of a run"
         ) from None
@@ -138,14 +153,14 @@ def read_model_info(path: str | Path) -> ModelInfo:
     try:
         return ModelInfo(
             path=path,
-            labels=tuple(described["labels"]),
+            labels=_require_labels(described["labels"]),
             config=parse_config(described["config"], source=str(path)),
             feature_size=_require_size(described["feature_size"]),
             backbone=_require_dict(described["backbone"], "backbone"),
             training=_require_dict(described["training"], "training"),
             actionrnn_version=str(described["actionrnn_version"]),
         )
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
+    except (KeyError, TypeError, ValueError, ConfigError, RecursionError) as error:
         raise ModelError(f"{path}: its description is damaged ({error})") from None
 
 
@@ -159,6 +174,14 @@ def model_file(path: str | Path) -> Path:
         return hub.fetch(str(path))
     path = Path(path)
     return path / MODEL_FILE if path.is_dir() else path
+
+
+def _require_labels(value: Any) -> tuple[str, ...]:
+    labels = tuple(value)
+    for label in labels:
+        if not isinstance(label, str) or not is_harmless(label):
+            raise ValueError(f"{label!r} is no label: control characters could act on a terminal")
+    return labels
 
 
 def _require_size(value: Any) -> int:

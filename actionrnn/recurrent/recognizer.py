@@ -16,6 +16,7 @@ from actionrnn.errors import VideoError
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import Source, encode_videos
 from actionrnn.features.types import Features
+from actionrnn.plain_text import printable
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.segments import Segment, find_segments
 from actionrnn.recurrent.state_policy import KEEP
@@ -64,7 +65,7 @@ class Prediction:
             f"  {label:<{width}}  {score:6.1%}  {'#' * round(30 * score)}".rstrip()
             for label, score in zip(self.labels, self.scores, strict=True)
         ]
-        return "\n".join([self.path or "prediction", *rows])
+        return "\n".join([printable(self.path or "prediction"), *rows])
 
 
 @dataclass(frozen=True)

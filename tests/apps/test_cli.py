@@ -28,7 +28,7 @@ MakeBadVideo = Callable[..., Path]
 
 COMMANDS = (
     *("demo", "prepare", "extract", "store", "train", "evaluate", "compare"),
-    *("classify", "timeline", "render", "stream", "info", "backbones"),
+    *("classify", "timeline", "render", "stream", "export", "card", "push", "info", "backbones"),
 )
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actionrnn.apps.plain_text import plain
 from actionrnn.apps.timeline_files import FORMATS, write_timeline
+from actionrnn.plain_text import plain
 from actionrnn.recurrent.recognizer import Timeline
 from actionrnn.stream_config import SegmentRule
 
