@@ -67,7 +67,7 @@ def _with_own_errors(kind: type[_T]) -> type[_T]:
 class Sampling:
     """Which frames of a video are looked at. No field set: every frame."""
 
-    num_frames: PositiveInt | None = None
+    num_frames: Annotated[int, Field(ge=1, strict=True)] | None = None
     """So many frames, spread evenly over the whole clip (cannot stream)."""
     rate_fps: PositiveFloat | None = None
     """The frame shown at each tick of this many ticks per second (can stream)."""

@@ -16,6 +16,7 @@ from actionrnn import __version__
 from actionrnn.apps import stream_commands
 from actionrnn.apps.classify_command import classify
 from actionrnn.apps.model_commands import card, export, push
+from actionrnn.apps.serve_command import serve
 from actionrnn.apps.store_commands import store
 from actionrnn.apps.stream_commands import RUNTIMES
 from actionrnn.errors import ActionrnnError
@@ -320,6 +321,7 @@ main.add_command(classify)
 main.add_command(stream_commands.timeline)
 main.add_command(stream_commands.render)
 main.add_command(stream_commands.stream)
+main.add_command(serve)
 main.add_command(export)
 main.add_command(card)
 main.add_command(push)

@@ -19,7 +19,7 @@ from actionrnn.features.types import Features
 from actionrnn.plain_text import printable
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.segments import Segment, find_segments
-from actionrnn.recurrent.state_policy import KEEP
+from actionrnn.recurrent.state_policy import KEEP, long_scores, with_period
 from actionrnn.recurrent.streaming import Stream, StreamBatch
 from actionrnn.recurrent.watching import Step, until_confident, watch
 from actionrnn.stream_config import SegmentRule, StatePolicy
@@ -148,9 +148,21 @@ class Recognizer:
             raise features
         return self.score(features, str(path))
 
-    def score(self, features: Features, path: str = "") -> Timeline:
-        """The scores at every step of features that are there already."""
-        scores = step_scores(self.head, features.values)
+    def score(
+        self, features: Features, path: str = "", policy: StatePolicy | None = None
+    ) -> Timeline:
+        """The scores at every step of features that are there already.
+
+        Args:
+            policy: of the state in a recording much longer than the training's clips.
+
+        Raises:
+            ConfigError: the policy looks for cuts, which features do not show.
+        """
+        if policy is None:
+            scores = step_scores(self.head, features.values)
+        else:
+            scores = long_scores(self.head, features, with_period(policy, self.clip_seconds))
         return Timeline(self.labels, scores, features.pts_seconds, path)
 
     def stream(self, policy: StatePolicy = KEEP) -> Stream:

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from actionrnn.errors import ConfigError
+from actionrnn.features.types import Features
 from actionrnn.recurrent.heads import Head, State
 from actionrnn.stream_config import StatePolicy
 
@@ -33,10 +35,14 @@ class LongState:
 
 
 def prepare(
-    state: LongState, policy: StatePolicy, head: Head, pts_seconds: float, square: NDArray[np.uint8]
+    state: LongState,
+    policy: StatePolicy,
+    head: Head,
+    pts_seconds: float,
+    square: NDArray[np.uint8] | None = None,
 ) -> State:
     """The rows that make the next step; `state` changes, too."""
-    if policy.reset_at_cuts and _is_cut(state, square, policy.cut_threshold):
+    if policy.reset_at_cuts and square is not None and _is_cut(state, square, policy.cut_threshold):
         state.rows, state.births = None, []
     if policy.kind == "forget" and state.rows is not None:
         state.rows = _faded(state.rows, 0.5 ** (1 / policy.half_life_steps))
@@ -51,6 +57,26 @@ def most_confident(logits: torch.Tensor) -> torch.Tensor:
     if len(logits) == 1:
         return logits[0]
     return logits[logits.softmax(dim=-1).amax(dim=-1).argmax()]
+
+
+@torch.inference_mode()
+def long_scores(head: Head, features: Features, policy: StatePolicy) -> NDArray[np.float32]:
+    """Probabilities at every step under a policy: (T, D) -> (T, K).
+
+    Raises:
+        ConfigError: the policy looks for cuts, which features do not show.
+    """
+    if policy.reset_at_cuts:
+        raise ConfigError("reset_at_cuts needs the pictures; give the video, not its features")
+    head.eval()
+    state, logits = LongState(), []
+    values = torch.from_numpy(np.ascontiguousarray(features.values)).to(head.mean.device)
+    for seconds, value in zip(features.pts_seconds.tolist(), values, strict=True):
+        rows = prepare(state, policy, head, seconds)
+        answers, state.rows = head.step(value.expand(len(rows["steps"]), -1), rows)
+        logits.append(most_confident(answers))
+    scores: NDArray[np.float32] = torch.stack(logits).softmax(dim=-1).cpu().numpy()
+    return scores
 
 
 def with_period(policy: StatePolicy, clip_seconds: float) -> StatePolicy:

@@ -28,7 +28,18 @@ MakeBadVideo = Callable[..., Path]
 
 COMMANDS = (
     *("demo", "prepare", "extract", "store", "train", "evaluate", "compare"),
-    *("classify", "timeline", "render", "stream", "export", "card", "push", "info", "backbones"),
+    *(
+        "classify",
+        "timeline",
+        "render",
+        "stream",
+        "serve",
+        "export",
+        "card",
+        "push",
+        "info",
+        "backbones",
+    ),
 )
 
 

@@ -1,0 +1,45 @@
+"""The command that opens the web page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from actionrnn.apps.stream_commands import weights_option
+
+# the fields of ServeLimits that are options; the others are for those who write Python
+BOUNDS = {
+    "upload_mb": "The largest upload.",
+    "video_seconds": "The longest video.",
+    "request_seconds": "The longest time that one video may take.",
+    "visitors": "Requests and webcams at once.",
+}
+
+
+def _bound_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for name, text in reversed(BOUNDS.items()):
+        kind = int if name == "visitors" else float
+        option = click.option(f"--{name.replace('_', '-')}", type=kind, help=text)
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.option("--model", "-m", help="A model file or a run; without it, the demo's.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: every network.")
+@click.option("--port", default=7860, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--token", envvar="ACTIONRNN_TOKEN", help="Visitors must give it.")
+@_bound_options
+@weights_option
+def serve(
+    model: str | None, host: str, port: int, token: str | None, weights: str | None, **bounds: Any
+) -> None:
+    """A web page to try a model on videos and the webcam, and an HTTP API."""
+    from actionrnn.apps.serving.limits import ServeLimits
+    from actionrnn.apps.serving.server import serve as run_server
+    from actionrnn.stream_config import parse_section
+
+    limits = parse_section(ServeLimits, bounds)
+    run_server(model, host=host, port=port, token=token, limits=limits, weights=weights)

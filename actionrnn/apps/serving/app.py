@@ -1,0 +1,218 @@
+"""The routes: a video in, an answer out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import tempfile
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, HTTPException, Query, Request, UploadFile, WebSocket
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from actionrnn import __version__
+from actionrnn.apps.serving.analysis import Answer, analyse
+from actionrnn.apps.serving.guard import Guard
+from actionrnn.apps.serving.limits import ServeLimits
+from actionrnn.apps.serving.webcam import follow_webcam
+from actionrnn.apps.timeline_files import FORMATS
+from actionrnn.errors import VideoError
+from actionrnn.plain_text import plain
+from actionrnn.recurrent.recognizer import Recognizer
+
+PAGE = Path(__file__).with_name("page")
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_POLL_SECONDS = 0.2
+_KINDS = {"csv": "text/csv", "srt": "application/x-subrip", "vtt": "text/vtt"}
+_HEADERS = {
+    "content-security-policy": "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; "
+    "connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",  # the address may hold the token
+    "cache-control": "no-cache",
+}
+
+TimelineFormat = Literal["json", "csv", "srt", "vtt", "all"]
+
+
+@dataclass
+class Desk:
+    """Who works on the videos, and whose work can be stopped."""
+
+    model: Recognizer
+    limits: ServeLimits
+    workers: ThreadPoolExecutor = field(init=False)
+    stops: set[threading.Event] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.workers = ThreadPoolExecutor(self.limits.at_once, "analyse")
+
+    async def answer(self, request: Request, file: UploadFile) -> Answer:
+        """The answer for an upload; given up if its visitor goes away.
+
+        Raises:
+            HTTPException: the video cannot be used.
+        """
+        stop = threading.Event()
+        self.stops.add(stop)
+        name = plain(Path(file.filename or "").name) or "video"
+        try:
+            with tempfile.TemporaryDirectory(prefix="actionrnn-") as folder:
+                path = Path(folder, "video")
+                await asyncio.to_thread(_copy, file, path)
+                return await self._watched(request, path, name, stop)
+        except VideoError as error:
+            raise HTTPException(422, str(error)) from None
+        finally:
+            self.stops.discard(stop)
+
+    async def _watched(
+        self, request: Request, path: Path, name: str, stop: threading.Event
+    ) -> Answer:
+        job = asyncio.get_running_loop().run_in_executor(
+            self.workers, analyse, self.model, path, name, self.limits, stop
+        )
+        try:
+            while not job.done():
+                await asyncio.wait([job], timeout=_POLL_SECONDS)
+                if await request.is_disconnected():
+                    stop.set()
+        finally:
+            stop.set()  # before the folder goes
+            await asyncio.wait([job])
+        return job.result()
+
+    def close(self) -> None:
+        """Stop all work."""
+        for stop in tuple(self.stops):
+            stop.set()
+        self.workers.shutdown(cancel_futures=True)
+
+
+def make_app(
+    model: Recognizer,
+    limits: ServeLimits | None = None,
+    *,
+    token: str | None = None,
+    hosts: tuple[str, ...] = LOOPBACK,
+) -> FastAPI:
+    """The page and the API of one model.
+
+    Args:
+        token: visitors must give it; None: anybody may come in.
+        hosts: the names under which it answers (`*`: any), so that no foreign page can reach a
+            server on loopback by a name of its own.
+    """
+    limits = limits or ServeLimits()
+    desk = Desk(model, limits)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        desk.close()
+
+    app = FastAPI(
+        title="actionrnn",
+        version=__version__,
+        description="Video action recognition.",
+        docs_url=None,  # its page would come from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.add_middleware(Guard, limits=limits, token=token)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    app.add_exception_handler(HTTPException, _say)
+    app.add_exception_handler(RequestValidationError, _say_invalid)
+    app.mount("/page", StaticFiles(directory=PAGE), name="page")
+    _add_routes(app, desk)
+    return app
+
+
+def _add_routes(app: FastAPI, desk: Desk) -> None:
+    model, limits = desk.model, desk.limits
+
+    @app.get("/", include_in_schema=False)
+    def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html", headers=_HEADERS)
+
+    @app.get("/health")
+    def health() -> dict[str, str]:
+        """Whether it runs, and which version."""
+        return {"status": "ok", "version": __version__}
+
+    @app.get("/labels")
+    def labels() -> dict[str, Any]:
+        """The labels, in the order of the scores, and how often a webcam's pictures are looked at.
+
+        `rate_fps` is null where the model sees every frame; `can_stream` is false where it needs
+        the whole clip.
+        """
+        sampling = model.config.sampling
+        return {
+            "labels": model.labels,
+            "rate_fps": sampling.rate_fps,
+            "can_stream": sampling.num_frames is None,
+            "limits": {"upload_mb": limits.upload_mb, "video_seconds": limits.video_seconds},
+        }
+
+    @app.post("/classify")
+    async def classify(
+        request: Request, file: UploadFile, top: Annotated[int, Query(ge=1)] = 5
+    ) -> JSONResponse:
+        """The action of one video: `label`, and the best labels with their scores."""
+        return JSONResponse((await desk.answer(request, file)).summary(top))
+
+    @app.post("/timeline")
+    async def timeline(
+        request: Request,
+        file: UploadFile,
+        format: TimelineFormat = "json",
+        top: Annotated[int, Query(ge=1)] = 5,
+    ) -> Response:
+        """When which action happens: segments, and the scores at every step.
+
+        `all` is JSON with the answer for the whole video (`prediction`) and the other formats as
+        texts (`files`) beside it.
+        """
+        answer = await desk.answer(request, file)
+        found = answer.timeline
+        segments = found.segments()
+        if format != "all":
+            text = FORMATS[f".{format}"](found, segments)
+            return PlainTextResponse(text, media_type=_KINDS.get(format, "application/json"))
+        files = {kind: FORMATS[f".{kind}"](found, segments) for kind in _KINDS}
+        whole = json.loads(FORMATS[".json"](found, segments))
+        return JSONResponse(whole | {"prediction": answer.summary(top), "files": files})
+
+    @app.websocket("/stream")
+    async def stream(websocket: WebSocket) -> None:
+        await follow_webcam(websocket, model, limits)
+
+
+def _copy(file: UploadFile, path: Path) -> None:
+    with path.open("wb") as copy:
+        shutil.copyfileobj(file.file, copy, 2**20)
+    file.file.close()
+
+
+async def _say(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _say_invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"][1:])
+    text = f"{place}: {first['msg']}; send the video as `-F file=@clip.mp4`"
+    return JSONResponse({"error": text}, 422)

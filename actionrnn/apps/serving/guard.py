@@ -1,0 +1,117 @@
+"""Before a request is read: may this visitor come in, is there a place, is it small enough?"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import anyio
+from fastapi import HTTPException
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from actionrnn.apps.serving.limits import ServeLimits
+
+OPEN_PATHS = ("/", "/health")
+PAGE_PREFIX = "/page/"
+RETRY_SECONDS = 5
+# close codes of RFC 6455 and its registry
+POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
+
+
+class Guard:
+    """Wraps the application; counts the visitors inside."""
+
+    def __init__(self, app: ASGIApp, limits: ServeLimits, token: str | None) -> None:
+        self.app, self.limits, self.token = app, limits, token
+        self.num_inside = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or say why not."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        problem = self._problem(scope)
+        if problem is not None:
+            await _refuse(scope, receive, send, *problem)
+            return
+        if not _takes_a_place(scope):
+            await self.app(scope, receive, send)
+            return
+        self.num_inside += 1
+        try:
+            bounded = self._bounded(receive) if scope["type"] == "http" else receive
+            await self.app(scope, bounded, send)
+        finally:
+            self.num_inside -= 1
+
+    def _problem(self, scope: Scope) -> tuple[int, str] | None:
+        headers, path = Headers(scope=scope), scope["path"]
+        if path in OPEN_PATHS or path.startswith(PAGE_PREFIX):
+            return None
+        if not self._is_known(scope, headers):
+            return (
+                401,
+                "a token is needed: open ?token=TOKEN, or send it as `Authorization: Bearer`",
+            )
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+            return 403, f"the page {origin} is not of this server"
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > self.limits.upload_bytes:
+            return 413, self._too_large()
+        if _takes_a_place(scope) and self.num_inside >= self.limits.visitors:
+            return 503, f"all {self.limits.visitors} places are taken; try again in a moment"
+        return None
+
+    def _is_known(self, scope: Scope, headers: Headers) -> bool:
+        if self.token is None:
+            return True
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer":
+            query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+            given = query.get("token", [""])[0]
+        return hmac.compare_digest(given.encode(), self.token.encode())
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """Counts the bytes as they come, and the time until the last."""
+        received = 0
+        is_whole = False
+        deadline = anyio.current_time() + self.limits.upload_seconds
+
+        async def bounded() -> Message:
+            nonlocal received, is_whole
+            if is_whole:  # then it is asked whether the visitor is still there
+                return await receive()
+            with anyio.move_on_after(deadline - anyio.current_time()):
+                message = await receive()
+                received += len(message.get("body", b""))
+                is_whole = not message.get("more_body", False)
+                if received > self.limits.upload_bytes:
+                    raise HTTPException(413, self._too_large())
+                return message
+            raise HTTPException(408, f"the upload took over {self.limits.upload_seconds:g} s")
+
+        return bounded
+
+    def _too_large(self) -> str:
+        return f"the upload is larger than {self.limits.upload_mb:g} MB; cut or convert the video"
+
+
+def _takes_a_place(scope: Scope) -> bool:
+    return scope["type"] == "websocket" or scope.get("method") == "POST"
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, code: int, reason: str) -> None:
+    if scope["type"] == "websocket":
+        await receive()  # the visitor's wish to connect
+        await send({"type": "websocket.accept"})
+        close = TRY_AGAIN_LATER if code == 503 else POLICY_VIOLATION
+        await send({"type": "websocket.close", "code": close, "reason": reason[:120]})
+        return
+    headers: dict[str, Any] = {"connection": "close"}
+    headers |= {"retry-after": str(RETRY_SECONDS)} if code == 503 else {}
+    headers |= {"www-authenticate": "Bearer"} if code == 401 else {}
+    await JSONResponse({"error": reason}, code, headers)(scope, receive, send)

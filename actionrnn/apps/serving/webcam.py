@@ -1,0 +1,82 @@
+"""Pictures come up, scores go down: one recurrent state a visitor."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import math
+import struct
+from typing import Any
+
+import numpy as np
+from fastapi import WebSocket, WebSocketDisconnect
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from actionrnn.apps.serving.limits import ServeLimits
+from actionrnn.errors import ActionrnnError, VideoError
+from actionrnn.recurrent.recognizer import Recognizer
+from actionrnn.recurrent.streaming import Stream
+from actionrnn.stream_config import StatePolicy
+
+_TIME = struct.Struct("<d")
+
+
+async def follow_webcam(websocket: WebSocket, model: Recognizer, limits: ServeLimits) -> None:
+    """Answer each message until the visitor goes away, is silent for long, or sends nonsense.
+
+    A message is the picture's time in seconds as a little-endian float64, then a JPEG file. The
+    answer is JSON: `steps` with `pts_seconds` and `scores` in the order of `/labels`; `error`
+    where it ends.
+    """
+    await websocket.accept()
+    try:
+        stream = model.stream(StatePolicy())
+        while True:
+            wait = limits.webcam_idle_seconds
+            message = await asyncio.wait_for(websocket.receive_bytes(), wait)
+            steps = await asyncio.to_thread(_push, stream, message, limits.frame_pixels)
+            await websocket.send_json({"steps": steps})
+    except WebSocketDisconnect:
+        return
+    except TimeoutError:
+        problem = f"no picture came for {limits.webcam_idle_seconds:g} s; start again"
+    except asyncio.TimeoutError:
+        problem = f"no picture came for {limits.webcam_idle_seconds:g} s; start again"
+    except KeyError:
+        problem = "pictures are sent as binary messages"
+    except ActionrnnError as error:
+        problem = str(error)
+    await _end(websocket, problem)
+
+
+async def _end(websocket: WebSocket, problem: str) -> None:
+    try:
+        await websocket.send_json({"error": problem})
+        await websocket.close()
+    except (RuntimeError, WebSocketDisconnect):  # it has gone meanwhile
+        return
+
+
+def _push(stream: Stream, message: bytes, most_pixels: int) -> list[dict[str, Any]]:
+    pts_seconds, picture = _unpack(message, most_pixels)
+    scores = stream.push(picture, pts_seconds)
+    return [
+        {"pts_seconds": round(seconds, 6), "scores": [round(float(s), 6) for s in row]}
+        for seconds, row in zip(stream.pts_seconds.tolist(), scores, strict=True)
+    ]
+
+
+def _unpack(message: bytes, most_pixels: int) -> tuple[float, NDArray[np.uint8]]:
+    if len(message) <= _TIME.size:
+        raise VideoError(f"a message of {len(message)} bytes holds no time and no JPEG picture")
+    (pts_seconds,) = _TIME.unpack_from(message)
+    if not math.isfinite(pts_seconds) or abs(pts_seconds) > 1e9:
+        raise VideoError(f"{pts_seconds} is no time in seconds")
+    try:
+        with Image.open(io.BytesIO(message[_TIME.size :]), formats=["JPEG"]) as image:
+            if image.width * image.height > most_pixels:
+                raise VideoError(f"{image.width} x {image.height} pixels are too many; send fewer")
+            return pts_seconds, np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        raise VideoError(f"the picture is no JPEG ({type(error).__name__})") from None
