@@ -79,7 +79,8 @@ def extract_on_cluster(
             advance = stack.enter_context(progress_bar("extracting features", len(todo.sources)))
             for source, error in crew.extract(todo.sources, store):
                 if error is not None:
-                    store.remove(source.key)
+                    if not source.problem:
+                        store.remove(source.key)
                     todo.ledger.add(source, error)
                     if strict:
                         raise error

@@ -153,7 +153,8 @@ def extract_missing(
                 continue
             source, features = result
             if isinstance(features, VideoError):
-                store.remove(source.key)  # of a video that could be read once
+                if not source.problem:  # its key may be a path elsewhere
+                    store.remove(source.key)  # of a video that could be read once
                 ledger.add(source, features)
                 if strict:
                     raise features

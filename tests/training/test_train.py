@@ -134,6 +134,8 @@ def test_the_model_file_tells_the_reports_scores(run: TrainingRun) -> None:
         "top1": run.report.top1,
         "mean_class_accuracy": run.report.mean_class_accuracy,
         "baseline_mean_pool_top1": run.report.baseline_mean_pool_top1,
+        "intervals": {name: list(bounds) for name, bounds in run.report.intervals.items()},
+        "intervals_over": "3 groups",
     }
 
 

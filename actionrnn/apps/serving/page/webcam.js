@@ -1,0 +1,98 @@
+// Pictures go up one at a time, the next when the last is answered; scores come down.
+
+import { byId, colourOf, drawCurves, mostCurves, percent, say, showBars, showLegend, socketAddress } from "./common.js";
+
+const camera = byId("camera"), canvas = byId("live-curves");
+const shortSide = 288, windowSeconds = 60, fallbackFps = 12;
+let socket = null, media = null, labels = [], steps = [], shown = [], answered = 0, begun = 0;
+
+export async function start(model) {
+  say("");
+  labels = model.labels;
+  steps = []; shown = []; answered = 0;
+  try {
+    media = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 } }, audio: false });
+  } catch (error) {
+    say(`The webcam cannot be used (${error.name}); allow it in the browser. Away from this machine, browsers want https.`);
+    return;
+  }
+  camera.srcObject = media;
+  await camera.play();
+  begun = performance.now();
+  // twice as often as the model looks, so that each look finds a fresh picture
+  const interval = 1000 / Math.min(2 * (model.rate_fps || fallbackFps), 25);
+  const mine = new WebSocket(socketAddress("stream"));
+  socket = mine;
+  mine.onopen = () => { running(true); next(mine); };
+  mine.onmessage = (event) => {
+    const answer = JSON.parse(event.data);
+    if (answer.error) { say(answer.error); return; }
+    take(answer.steps);
+    setTimeout(() => next(mine), interval - (performance.now() - mine.sentAt));
+  };
+  mine.onclose = (event) => {
+    if (socket !== mine) return;
+    if (event.reason) say(event.reason);
+    else if (event.code === 1006) say("The server has ended the connection; is it still running?");
+    stop();
+  };
+}
+
+export function stop() {
+  const old = socket;
+  socket = null;
+  if (old) old.close();
+  if (media) for (const track of media.getTracks()) track.stop();
+  media = null;
+  camera.srcObject = null;
+  running(false);
+}
+
+function running(isRunning) {
+  byId("start").hidden = isRunning;
+  byId("stop").hidden = !isRunning;
+  if (isRunning) byId("live").hidden = false;
+}
+
+function next(mine) {
+  if (socket !== mine || mine.readyState !== WebSocket.OPEN) return;
+  const small = document.createElement("canvas");
+  const scale = Math.min(1, shortSide / Math.min(camera.videoWidth, camera.videoHeight));
+  small.width = Math.max(1, Math.round(camera.videoWidth * scale));
+  small.height = Math.max(1, Math.round(camera.videoHeight * scale));
+  small.getContext("2d").drawImage(camera, 0, 0, small.width, small.height);
+  const seconds = (performance.now() - begun) / 1000;
+  small.toBlob(async (blob) => {
+    if (socket !== mine || mine.readyState !== WebSocket.OPEN || !blob) return;
+    const time = new DataView(new ArrayBuffer(8));
+    time.setFloat64(0, seconds, true);
+    mine.sentAt = performance.now();
+    mine.send(new Blob([time.buffer, blob]));
+  }, "image/jpeg", 0.85);
+}
+
+function take(news) {
+  if (!news.length) return;
+  answered += news.length;
+  steps.push(...news);
+  const now = steps[steps.length - 1];
+  while (steps[0].pts_seconds < now.pts_seconds - windowSeconds) steps.shift();
+  const order = now.scores.map((_, index) => index).sort((a, b) => now.scores[b] - now.scores[a]);
+  for (const index of order.slice(0, 3)) if (!shown.includes(index) && shown.length < mostCurves) shown.push(index);
+  showLegend(byId("live-legend"), shown.map((index) => labels[index]));
+  byId("live-label").textContent = `${labels[order[0]]} ${percent(now.scores[order[0]])}`;
+  const bars = order.slice(0, 5).map((index) => [labels[index], now.scores[index], colourOf(shown.indexOf(index))]);
+  showBars(byId("live-best"), bars);
+  const rate = answered / Math.max((performance.now() - begun) / 1000, 0.1);
+  byId("live-pace").textContent = `${rate.toFixed(1)} looks a second, answer after ${Math.round(performance.now() - socket.sentAt)} ms`;
+  draw();
+}
+
+function draw() {
+  if (!steps.length || !canvas.clientWidth) return;
+  const last = Math.max(steps[steps.length - 1].pts_seconds, 10), first = Math.max(0, last - windowSeconds);
+  const curves = shown.map((index) => steps.map((step) => step.scores[index]));
+  drawCurves(canvas, steps.map((step) => step.pts_seconds), curves, first, last);
+}
+
+window.addEventListener("resize", draw);
