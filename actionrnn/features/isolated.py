@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.forkserver
 import signal
 import threading
 import time
@@ -103,6 +104,12 @@ class IsolatedDecode:
             raise VideoError(
                 f"{path}: is {seconds:.0f} s long, {self.most_video_seconds:g} s are read; cut it"
             )
+
+
+def prepare() -> None:
+    """Import everything ahead of the first video, in the background."""
+    if _context().get_start_method() == "forkserver":
+        multiprocessing.forkserver.ensure_running()
 
 
 @cache

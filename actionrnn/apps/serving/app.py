@@ -27,6 +27,7 @@ from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.serving.webcam import follow_webcam
 from actionrnn.apps.timeline_files import FORMATS
 from actionrnn.errors import VideoError
+from actionrnn.features import isolated
 from actionrnn.plain_text import plain
 from actionrnn.recurrent.recognizer import Recognizer
 
@@ -114,6 +115,7 @@ def make_app(
             server on loopback by a name of its own.
     """
     limits = limits or ServeLimits()
+    isolated.prepare()
     desk = Desk(model, limits)
 
     @asynccontextmanager

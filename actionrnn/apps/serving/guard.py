@@ -17,6 +17,7 @@ from actionrnn.apps.serving.limits import ServeLimits
 OPEN_PATHS = ("/", "/health")
 PAGE_PREFIX = "/page/"
 RETRY_SECONDS = 5
+_HANG_UP = {"connection": "close"}  # what still comes is not waited for
 # close codes of RFC 6455 and its registry
 POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
 
@@ -90,9 +91,11 @@ class Guard:
                 received += len(message.get("body", b""))
                 is_whole = not message.get("more_body", False)
                 if received > self.limits.upload_bytes:
-                    raise HTTPException(413, self._too_large())
+                    raise HTTPException(413, self._too_large(), _HANG_UP)
                 return message
-            raise HTTPException(408, f"the upload took over {self.limits.upload_seconds:g} s")
+            raise HTTPException(
+                408, f"the upload took over {self.limits.upload_seconds:g} s", _HANG_UP
+            )
 
         return bounded
 
@@ -111,7 +114,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, code: int, reason:
         close = TRY_AGAIN_LATER if code == 503 else POLICY_VIOLATION
         await send({"type": "websocket.close", "code": close, "reason": reason[:120]})
         return
-    headers: dict[str, Any] = {"connection": "close"}
+    headers: dict[str, Any] = dict(_HANG_UP)
     headers |= {"retry-after": str(RETRY_SECONDS)} if code == 503 else {}
     headers |= {"www-authenticate": "Bearer"} if code == 401 else {}
     await JSONResponse({"error": reason}, code, headers)(scope, receive, send)

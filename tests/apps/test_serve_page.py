@@ -1,0 +1,232 @@
+"""The page in a real browser: Debian's Chromium, headless, with real clips."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import pytest
+
+import actionrnn
+from actionrnn.recurrent.recognizer import Recognizer
+from actionrnn.video.reading import iter_frames
+from tests.apps.serving import Running, running
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.realdata,
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+]
+
+
+def encode(clip: Path, target: Path, codec: str, pix_fmt: str, times: int = 1) -> Path:
+    """A real clip as a browser plays it, or as its fake camera takes it."""
+    frames = [frame.data for frame in iter_frames(clip)]
+    with av.open(str(target), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width = frames[0].shape[0], frames[0].shape[1]
+        stream.pix_fmt = pix_fmt
+        for index, data in enumerate(frames * times):
+            frame = av.VideoFrame.from_ndarray(data, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return target
+
+
+@pytest.fixture(scope="module")
+def clip(real_data: Path) -> Path:
+    return real_data / "weizmann" / "walk" / "denis_walk.avi"
+
+
+@pytest.fixture(scope="module")
+def model(streaming_model: Path) -> Recognizer:
+    return actionrnn.load(streaming_model)
+
+
+@pytest.fixture(scope="module")
+def server(model: Recognizer) -> Iterator[Running]:
+    with running(model) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if BROWSER is None:
+        if os.environ.get("CI"):
+            pytest.fail("no chromium, and CI promises one: apt-get install chromium")
+        pytest.skip("no chromium here")
+    from playwright.sync_api import sync_playwright
+
+    camera = encode(
+        clip, tmp_path_factory.mktemp("camera") / "camera.mjpeg", "mjpeg", "yuvj420p", 3
+    )
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=BROWSER,
+            args=[
+                "--no-sandbox",
+                "--use-fake-ui-for-media-stream",
+                "--use-fake-device-for-media-stream",
+                f"--use-file-for-fake-video-capture={camera}",
+            ],
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser, server: Running) -> Iterator[Page]:
+    """The page, which may load nothing foreign and log no error."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    problems: list[str] = []
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((server.address, "blob:", "data:"))
+            else problems.append(request.url)
+        ),
+    )
+    opened.goto(server.address)
+    yield opened
+    context.close()
+    assert problems == []
+
+
+def upload(page: Page, file: Path) -> None:
+    page.set_input_files("#file", file)
+
+
+def wait_for(page: Page, expression: str) -> None:
+    """The page's own policy forbids `wait_for_function`, which evaluates texts inside it."""
+    end = time.monotonic() + 20
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, f"never: {expression[:100]}"
+        page.wait_for_timeout(20)
+
+
+def bars(page: Page, home: str) -> dict[str, str]:
+    labels = page.locator(f"{home} .label").all_inner_texts()
+    return dict(zip(labels, page.locator(f"{home} .score").all_inner_texts(), strict=True))
+
+
+def percent(score: float) -> str:
+    return f"{100 * score:.1f} %" if score < 0.1 else f"{int(100 * score + 0.5)} %"
+
+
+def test_a_video_is_played_and_scored(
+    page: Page, model: Recognizer, clip: Path, tmp_path: Path
+) -> None:
+    video = encode(clip, tmp_path / "denis <b>walk.mp4", "libx264", "yuv420p")
+    upload(page, video)
+    page.wait_for_selector("#result:not([hidden])")
+    wait_for(page, "document.getElementById('video').readyState >= 2")
+    answer = model.classify(video)
+    assert page.inner_text("#name") == "denis <b>walk.mp4"
+    assert bars(page, "#best") == {
+        label: percent(score) for label, score in zip(answer.labels, answer.scores, strict=True)
+    }
+    assert page.locator("#segments tr").count() >= 1
+
+    box = page.locator("#curves").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 0.75 * box["width"], box["y"] + 60)
+    wait_for(page, "document.getElementById('video').currentTime > 1")
+    duration = page.evaluate("document.getElementById('video').duration")
+    there = page.evaluate("document.getElementById('video').currentTime")
+    assert there == pytest.approx(0.75 * duration, abs=0.15)
+    before = page.inner_text("#now")
+    page.focus("#curves")
+    page.keyboard.press("ArrowLeft")
+    wait_for(page, f"document.getElementById('video').currentTime < {there} - 0.3")
+    assert page.inner_text("#now") != before
+
+    page.evaluate("document.getElementById('video').currentTime = 0")
+    page.evaluate("document.getElementById('video').play()")
+    wait_for(page, "parseFloat(document.getElementById('now').textContent.slice(2)) > 0.4")
+
+    for kind, begin in {"json": '{"path"', "srt": "1\n", "vtt": "WEBVTT", "csv": "pts_"}.items():
+        with page.expect_download() as download:
+            page.click(f"#save-{kind}")
+        saved = tmp_path / download.value.suggested_filename
+        download.value.save_as(saved)
+        assert saved.suffix == f".{kind}"
+        assert saved.read_text(encoding="utf-8").startswith(begin)
+
+
+def test_a_video_that_the_browser_cannot_play_is_scored_all_the_same(
+    page: Page, clip: Path
+) -> None:
+    upload(page, clip)  # an .avi
+    page.wait_for_selector("#result:not([hidden])")
+    page.wait_for_selector("#unplayable:not([hidden])")
+    box = page.locator("#curves").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 60)
+    assert page.inner_text("#now").startswith("0:01.")
+
+
+def test_a_bad_file_is_said_and_the_page_lives_on(page: Page, clip: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "notes.mp4"
+    bad.write_text("no video\n" * 100)
+    upload(page, bad)
+    page.wait_for_selector("#problem:not([hidden])")
+    assert page.inner_text("#problem").startswith("notes.mp4: is not a readable video")
+    assert page.locator("#working").is_hidden()
+    upload(page, clip)
+    page.wait_for_selector("#result:not([hidden])")
+    assert page.locator("#problem").is_hidden()
+
+
+def test_the_webcam_is_scored_live(page: Page, model: Recognizer) -> None:
+    page.click("#webcam-tab")
+    page.click("#start")
+    wait_for(page, "document.querySelectorAll('#live-best .label').length > 0")
+    wait_for(page, "document.getElementById('live-pace').textContent.includes('looks')")
+    assert set(bars(page, "#live-best")) == set(model.labels)
+    before = page.evaluate("document.getElementById('live-curves').toDataURL()")
+    wait_for(page, f"document.getElementById('live-curves').toDataURL() !== {before!r}")
+    page.click("#stop")
+    assert page.locator("#start").is_visible()
+    page.click("#start")  # again, with a new state
+    page.wait_for_selector("#stop:not([hidden])")
+    page.click("#file-tab")
+    assert page.locator("#webcam-panel").is_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone(browser: Browser, server: Running, clip: Path, scheme: Any) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(server.address)
+    upload(page, clip)
+    page.wait_for_selector("#result:not([hidden])")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    context.close()
+
+
+def test_the_page_hands_its_token_on(browser: Browser, model: Recognizer, clip: Path) -> None:
+    with running(model, token="s3cret") as server:
+        page = browser.new_page()
+        page.goto(server.address)
+        page.wait_for_selector("#problem:not([hidden])")
+        assert "a token is needed" in page.inner_text("#problem")
+        page.goto(f"{server.address}/?token=s3cret")
+        upload(page, clip)
+        page.wait_for_selector("#result:not([hidden])")
+        page.click("#webcam-tab")
+        page.click("#start")
+        wait_for(page, "document.querySelectorAll('#live-best .label').length > 0")
+        page.close()
