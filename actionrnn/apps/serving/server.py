@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,7 +59,8 @@ def serve(
         query = f"/?token={token}" if token else ""
         address = f"http://{shown}:{opened.getsockname()[1]}{query}"
         print(f"serving on {address} (Ctrl-C ends it)", flush=True)
-        uvicorn.Server(config).run(sockets=[opened])
+        with contextlib.suppress(KeyboardInterrupt):  # the usual end
+            uvicorn.Server(config).run(sockets=[opened])
 
 
 def load_model(model: str | None, weights: str | None) -> Recognizer:

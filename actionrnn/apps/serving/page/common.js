@@ -74,7 +74,7 @@ export function penOf(canvas) {
 const steps = [0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600];
 
 // curves: one list of scores for each place in the palette, of the same times
-export function drawCurves(canvas, times, curves, first, last, timeText = clock) {
+export function drawCurves(canvas, times, curves, first, last) {
   const [pen, width, height] = penOf(canvas);
   const style = getComputedStyle(document.documentElement);
   const span = Math.max(last - first, 1e-3);
@@ -85,11 +85,11 @@ export function drawCurves(canvas, times, curves, first, last, timeText = clock)
     pen.strokeStyle = style.getPropertyValue("--line");
     pen.beginPath(); pen.moveTo(0, y(level)); pen.lineTo(width, y(level)); pen.stroke();
     pen.fillStyle = style.getPropertyValue("--dim");
-    pen.fillText(100 * level + " %", 2, y(level) - 3);
+    if (level) pen.fillText(100 * level + " %", 2, y(level) - 3);
   }
   const tick = steps.find((seconds) => seconds / span * width >= 72) || 7200;
   for (let seconds = Math.ceil(first / tick) * tick; seconds <= last; seconds += tick)
-    pen.fillText(timeText(seconds), Math.min(x(seconds) + 2, width - 40), height - 5);
+    if (x(seconds) < width - 36) pen.fillText(clock(seconds).replace(/\.0$/, ""), x(seconds) + 2, height - 5);
   curves.forEach((curve, place) => {
     pen.strokeStyle = colourOf(place);
     pen.lineWidth = 2;

@@ -59,7 +59,7 @@ function show(file, found) {
   const placeOf = (label) => answer.names.indexOf(label);
   const best = found.prediction;
   showBars(byId("best"), best.labels.map((label, index) => [label, best.scores[index], colourOf(placeOf(label))]));
-  byId("took").textContent = `${times.length} frames looked at, ${best.took_seconds.toFixed(2)} s`;
+  byId("took").textContent = `The whole video: ${times.length} frames looked at, ${best.took_seconds.toFixed(2)} s`;
   const texts = { json: JSON.stringify({ ...found, files: undefined }), ...found.files };
   for (const [kind, text] of Object.entries(texts)) {
     const link = byId("save-" + kind);
