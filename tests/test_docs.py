@@ -7,6 +7,7 @@ it needs what is not here: then its commands must exist, with these options and 
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import shlex
@@ -23,6 +24,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from actionrnn import errors
 from actionrnn.apps import cli
 from actionrnn.config import Config, load_config, shipped_configs
 from actionrnn.recurrent.checkpoint import load
@@ -35,7 +37,7 @@ PAGES = sorted(
 SLOW = ("docs/deploy.md",)  # converts a backbone, twice
 LANGUAGES = ("sh", "python", "yaml", "text")
 OTHERS = ("pip", "uv", "hf", "ray", "srun", "torchrun", "ffmpeg", "docker", "git", "curl", "cd")
-CHECKED = re.compile(r"<!-- checked, not run: .+ -->")
+CHECKED = re.compile(r"<!-- (checked, not run: .+|from \S+) -->")
 SERVED_AT = "http://127.0.0.1:7860"
 
 
@@ -203,7 +205,7 @@ def test_the_code_of_a_page_does_what_it_says(
                 text = text.replace(SERVED_AT, request.getfixturevalue("server").address)
             with redirect_stdout(io.StringIO()):
                 exec(compile(text, page, "exec"), names)
-        elif block.language == "python":
+        elif block.language == "python" and not block.text.rstrip().endswith(":"):
             compile(block.text, page, "exec")
         elif block.language == "sh":
             for line in logical_lines(block.text):
@@ -257,3 +259,61 @@ def test_every_field_that_the_docs_name_is_there() -> None:
         ):
             is_file = key == "py"
             assert is_file or key in get_type_hints(sections[section]), f"{page}: {section}.{key}"
+
+
+def raised() -> Iterator[tuple[str, str]]:
+    """Where our own errors are raised, and the constant text of their messages."""
+    kinds = {name for name in vars(errors) if name.endswith("Error")}
+    for file in sorted((ROOT / "actionrnn").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            call = node.exc if isinstance(node, ast.Raise) else None
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") in kinds and call.args:
+                parts = [n.value for n in ast.walk(call.args[0]) if isinstance(n, ast.Constant)]
+                text = constant_text(call.args[0])
+                if len(parts) and len(text.strip("{}: ()")) > 3:
+                    yield f"{file.name}:{node.lineno}", text
+
+
+def constant_text(node: ast.expr) -> str:
+    """An f-string with {} for its values."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(v.value if isinstance(v, ast.Constant) else "{}" for v in node.values)
+    return ""
+
+
+def test_every_error_stands_in_troubleshooting() -> None:
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    quoted = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
+    messages = dict(raised())
+    assert len(messages) > 150
+    whole = "\n".join(messages.values()) + (ROOT / "actionrnn/apps/live.py").read_text()
+    unknown = [fragment for fragment in quoted if fragment not in whole]
+    assert unknown == []
+    missing = {
+        where: message
+        for where, message in messages.items()
+        if not any(fragment in message for fragment in quoted)
+    }
+    assert missing == {}
+    for name in vars(errors):
+        if name.endswith("Error") and name != "NotImplementedError":
+            assert f"`{name}`" in text
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_code_that_is_quoted_stands_in_the_source(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for file, block in re.findall(r"<!-- from (\S+) -->\n```python\n(.*?)```", text, re.DOTALL):
+        source = [line.strip() for line in (ROOT / file).read_text(encoding="utf-8").splitlines()]
+        for line in block.strip().splitlines():
+            assert line.strip() in source, f"{page}: {file} has no {line!r}"
+
+
+def test_the_figures_are_what_the_code_draws() -> None:
+    names: dict[str, Any] = {}
+    script = ROOT / "docs" / "figures" / "draw.py"
+    exec(compile(script.read_text(encoding="utf-8"), script, "exec"), names)
+    for name, draw in names["FIGURES"].items():
+        assert (script.parent / name).read_text(encoding="utf-8") == draw().svg(), name
