@@ -6,6 +6,7 @@ import io
 import json
 import socket
 import struct
+import sys
 import tempfile
 import threading
 import time
@@ -384,3 +385,12 @@ def test_wrong_options_are_one_line(streaming_model: Path) -> None:
     assert "upload_mb" in done.stderr
     done = run_command("serve", "--model", "missing.safetensors", "--port", 0)
     assert done.exit_code == 1 and "no such model file" in done.stderr
+
+
+def test_the_extra_is_named_where_it_is_missing(
+    streaming_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    done = run_command("serve", "--model", streaming_model, "--port", 0)
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+    assert "pip install 'actionrnn[serve]'" in done.stderr

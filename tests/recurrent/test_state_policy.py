@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from actionrnn.config import HeadConfig
+from actionrnn.errors import ConfigError
+from actionrnn.features.types import Features
 from actionrnn.recurrent.heads import Head
-from actionrnn.recurrent.state_policy import LongState, most_confident, prepare, with_period
+from actionrnn.recurrent.state_policy import (
+    LongState,
+    long_scores,
+    most_confident,
+    prepare,
+    with_period,
+)
 from actionrnn.stream_config import StatePolicy
 
 BLANK = np.zeros((16, 16, 3), np.uint8)
@@ -134,3 +144,21 @@ def test_motion_is_no_cut(head: Head, features: torch.Tensor) -> None:
     policy = StatePolicy(kind="keep", reset_at_cuts=True)
     _, births = run(head, policy, features, np.arange(60) / 10, squares)
     assert [begins[0] for begins in births] == [0.0] * 40 + [4.0] * 20
+
+
+@pytest.mark.parametrize("kind", ["keep", "restart", "forget"])
+def test_features_that_are_there_are_scored_as_a_stream(
+    head: Head, features: torch.Tensor, kind: Any
+) -> None:
+    times = np.arange(60) / 10
+    policy = StatePolicy(kind=kind, period_seconds=1.0)
+    answers, _ = run(head, policy, features, times)
+    found = long_scores(head, Features(features.numpy(), times), policy)
+    expected = torch.from_numpy(answers).softmax(dim=-1).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_features_show_no_cuts(head: Head, features: torch.Tensor) -> None:
+    policy = StatePolicy(kind="keep", reset_at_cuts=True)
+    with pytest.raises(ConfigError, match="needs the pictures"):
+        long_scores(head, Features(features.numpy(), np.arange(60) / 10), policy)

@@ -1,0 +1,76 @@
+"""Takes docs/figures/page.png: `python docs/figures/page.py RUN`, with the run of a demo.
+
+Four clips of one rendered figure are joined, uploaded to the page, and photographed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from actionrnn.datasets.rendered import RATE_FPS
+from actionrnn.video.reading import iter_frames
+
+ACTIONS = ("StandUp", "RaiseArms", "LowerArms", "SitDown")
+
+
+def join(run: Path, target: Path) -> None:
+    """The clips of a held-out figure, one after the other."""
+    with av.open(str(target), "w") as container:
+        stream, number = container.add_stream("libx264", rate=RATE_FPS), 0
+        stream.pix_fmt = "yuv420p"
+        for action in ACTIONS:
+            clip = sorted((run / "data" / action).glob("*_g03_*"))[0]
+            for frame in iter_frames(clip):
+                if number == 0:
+                    stream.height, stream.width = frame.data.shape[:2]
+                made = av.VideoFrame.from_ndarray(frame.data, format="rgb24")
+                made.pts, made.time_base = number, Fraction(1, RATE_FPS)
+                container.mux(stream.encode(made))
+                number += 1
+        container.mux(stream.encode(None))
+
+
+def main() -> None:
+    """Serve, upload, photograph."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("run", type=Path)
+    run = parser.parse_args().run
+    command = [sys.executable, "-m", "actionrnn", "serve", "--model", str(run), "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        address = server.stdout.readline().split()[2]
+        with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+            clip = Path(folder, "four actions.mp4")
+            join(run, clip)
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+            )
+            page = browser.new_page(viewport={"width": 960, "height": 1100})
+            page.goto(address)
+            page.set_input_files("#file", clip)
+            page.wait_for_selector("#result:not([hidden])")
+            page.wait_for_timeout(1500)
+            box = page.locator("#curves").bounding_box()
+            assert box is not None
+            page.mouse.click(box["x"] + 0.43 * box["width"], box["y"] + 60)
+            page.wait_for_timeout(500)
+            target = Path(__file__).with_suffix(".png")
+            page.screenshot(path=target, full_page=True)
+            Image.open(target).convert("RGB").quantize(128).save(target, optimize=True)
+    finally:
+        server.terminate()
+
+
+if __name__ == "__main__":
+    main()
