@@ -36,7 +36,10 @@ PAGES = sorted(
 )
 SLOW = ("docs/deploy.md",)  # converts a backbone, twice
 LANGUAGES = ("sh", "python", "yaml", "text")
-OTHERS = ("pip", "uv", "hf", "ray", "srun", "torchrun", "ffmpeg", "docker", "git", "curl", "cd")
+OTHERS = (
+    *("pip", "uv", "hf", "ray", "srun", "torchrun", "ffmpeg", "curl"),
+    *("pytest", "mkdocs", "playwright", "sh"),
+)
 CHECKED = re.compile(r"<!-- (checked, not run: .+|from \S+) -->")
 SERVED_AT = "http://127.0.0.1:7860"
 
@@ -122,8 +125,13 @@ def check(line: str) -> None:
     """The commands of a line exist, with these options, configurations and keys."""
     words = shlex.split(line, comments=True)
     for part in split_at(words, ("|", "&&", ";")):
-        while part and (re.fullmatch(r"[A-Z_]+=\S*", part[0]) or part[:2] == ["uv", "run"]):
-            part = part[2:] if part[0] == "uv" else part[1:]
+        while part and re.fullmatch(r"[A-Z_]+=\S*", part[0]):
+            part = part[1:]
+        if part[:2] == ["uv", "run"]:
+            part = part[2:]
+            while part[:1] in (["--group"], ["--extra"]):
+                check_group(part[1])
+                part = part[2:]
         if not part:
             continue
         if "actionrnn" in part[1:] and part[0] in ("srun", "torchrun"):
@@ -133,9 +141,11 @@ def check(line: str) -> None:
         elif part[0] == "actionrnn":
             check_command(part[1:], line)
         else:
-            assert part[0] in (*OTHERS, "pytest", "mkdocs", "sh"), f"{line}: what is {part[0]}?"
+            assert part[0] in OTHERS, (
+                f"{line}: what is {part[0]}?"
+            )
             for extra in re.findall(r"actionrnn\[(\w+)\]", " ".join(part)):
-                assert f"\n{extra} = [" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+                check_group(extra)
 
 
 def split_at(words: list[str], marks: tuple[str, ...]) -> Iterator[list[str]]:
@@ -147,6 +157,10 @@ def split_at(words: list[str], marks: tuple[str, ...]) -> Iterator[list[str]]:
         else:
             part.append(word)
     yield part
+
+
+def check_group(name: str) -> None:
+    assert f"\n{name} = [" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def check_script(part: list[str]) -> None:

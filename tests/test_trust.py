@@ -207,7 +207,7 @@ def test_labels_that_hold_markup_are_shown_as_they_are(
 # Stores and features
 
 
-@pytest.mark.parametrize("key", ["../out", "/tmp/out", "a/../../out", "a/./b", "", "a//b"])
+@pytest.mark.parametrize("key", ["../out", "/out", "a/../../out", "a/./b", "", "a//b"])
 def test_a_key_never_leads_out_of_a_store(store: FeatureStore, key: str) -> None:
     features = store.read("run/ann")
     with pytest.raises(FeatureError, match="is no name"):

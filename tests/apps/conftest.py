@@ -1,8 +1,8 @@
-"""Files that cannot be used as videos."""
+"""Files that cannot be used as videos; a model that streams, and a server of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,9 @@ import pytest
 from actionrnn.config import Sampling
 
 if TYPE_CHECKING:
+    from actionrnn.recurrent.recognizer import Recognizer
     from actionrnn.training.train import TrainingRun
+    from tests.apps.serving import Running
 
 BAD_VIDEOS = {  # kind: the reason that is given
     "missing": "no such file",
@@ -74,3 +76,20 @@ def streaming_model(run: TrainingRun, tmp_path_factory: pytest.TempPathFactory) 
     path = tmp_path_factory.mktemp("streaming") / "model.safetensors"
     replace(model, config=config).save(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def model(streaming_model: Path) -> Recognizer:
+    """The same, loaded."""
+    from actionrnn.recurrent.checkpoint import load
+
+    return load(streaming_model)
+
+
+@pytest.fixture(scope="module")
+def server(model: Recognizer) -> Iterator[Running]:
+    """It, served on loopback."""
+    from tests.apps.serving import running
+
+    with running(model) as started:
+        yield started

@@ -34,17 +34,6 @@ MakeBadVideo = Callable[..., Path]
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 
-@pytest.fixture(scope="module")
-def model(streaming_model: Path) -> Recognizer:
-    return actionrnn.load(streaming_model)
-
-
-@pytest.fixture(scope="module")
-def server(model: Recognizer) -> Iterator[Running]:
-    with running(model) as started:
-        yield started
-
-
 @pytest.fixture
 def clip(clips: Path) -> Path:
     return clips / "red" / "ann_red.avi"

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import av
 import pytest
 
-import actionrnn
 from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.video.reading import iter_frames
 from tests.apps.serving import Running, running
@@ -46,17 +45,6 @@ def encode(clip: Path, target: Path, codec: str, pix_fmt: str, times: int = 1) -
 @pytest.fixture(scope="module")
 def clip(real_data: Path) -> Path:
     return real_data / "weizmann" / "walk" / "denis_walk.avi"
-
-
-@pytest.fixture(scope="module")
-def model(streaming_model: Path) -> Recognizer:
-    return actionrnn.load(streaming_model)
-
-
-@pytest.fixture(scope="module")
-def server(model: Recognizer) -> Iterator[Running]:
-    with running(model) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
