@@ -141,9 +141,7 @@ def check(line: str) -> None:
         elif part[0] == "actionrnn":
             check_command(part[1:], line)
         else:
-            assert part[0] in OTHERS, (
-                f"{line}: what is {part[0]}?"
-            )
+            assert part[0] in OTHERS, f"{line}: what is {part[0]}?"
             for extra in re.findall(r"actionrnn\[(\w+)\]", " ".join(part)):
                 check_group(extra)
 
