@@ -6,6 +6,7 @@ and can read it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -26,6 +27,8 @@ from actionrnn.progress import progress_bar
 
 # Videos hardly shrink in an archive: so much room for each of its bytes.
 UNPACKED_RATIO = 1.05
+MOST_UNPACKED_RATIO = 20
+SMALL_BYTES = 100 * 10**6  # what any disk can take
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ def _unpack_zip(archive: Path, folder: Path) -> None:
         with zipfile.ZipFile(archive) as opened:
             members = opened.infolist()
             require_inside(archive, [_zip_entry(member) for member in members])
+            _require_sane(archive, sum(member.file_size for member in members))
             with progress_bar(f"unpacking {archive.name}", len(members)) as advance:
                 for member in members:
                     opened.extract(member, folder)
@@ -134,7 +138,7 @@ def _unpack_by_program(archive: Path, folder: Path) -> None:
             require_inside(archive, entries)
             arguments = unpacker.extract_arguments
             filled = [part.format(archive=archive, folder=folder) for part in arguments]
-            _extract([unpacker.program, *filled], folder, len(entries))
+            _extract([unpacker.program, *filled], archive, folder, len(entries))
         except (_FailedError, OSError, ValueError, LookupError) as error:
             problems.append(f"{unpacker.program}: {error}")
             shutil.rmtree(folder)
@@ -144,24 +148,33 @@ def _unpack_by_program(archive: Path, folder: Path) -> None:
     raise _damaged(archive, "; ".join(problems))
 
 
-def _extract(command: list[str], folder: Path, num_entries: int) -> None:
+def _require_sane(archive: Path, unpacked_bytes: int) -> None:
+    """Videos hardly shrink: what grows twenty times is made to fill the disk."""
+    if unpacked_bytes > MOST_UNPACKED_RATIO * archive.stat().st_size + SMALL_BYTES:
+        raise DatasetError(
+            f"{archive}: its {archive.stat().st_size} bytes would become {unpacked_bytes}; "
+            "get the archive from the data set's own site"
+        )
+
+
+def _extract(command: list[str], archive: Path, folder: Path, num_entries: int) -> None:
     """Run the program, and show how many files are there."""
     with (
         progress_bar("unpacking", num_entries) as advance,
         subprocess.Popen(command, **_PIPES) as process,
     ):
-        num_shown = 0
-        while True:
-            try:
-                printed, problems = process.communicate(timeout=1)
-                break
-            except subprocess.TimeoutExpired:
-                num_unpacked = sum(len(files) for _, _, files in os.walk(folder))
-                advance(num_unpacked - num_shown)
-                num_shown = num_unpacked
-            except BaseException:
-                process.kill()
-                raise
+        num_shown, printed = 0, None
+        try:
+            while printed is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    printed, problems = process.communicate(timeout=1)
+                unpacked = [path for path in folder.rglob("*") if path.is_file()]
+                advance(len(unpacked) - num_shown)
+                num_shown = len(unpacked)
+                _require_sane(archive, sum(path.lstat().st_size for path in unpacked))
+        except BaseException:
+            process.kill()
+            raise
     if process.returncode:
         raise _FailedError(_last_line(printed + problems) or f"exit code {process.returncode}")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from actionrnn.datasets import archive as module
-from actionrnn.datasets.archive import Entry, find_unpackers, require_inside, unpack
+from actionrnn.datasets.archive import SMALL_BYTES, Entry, find_unpackers, require_inside, unpack
 from actionrnn.errors import DatasetError
 
 NAMES = ["UCF-101/YoYo/v_YoYo_g01_c01.avi", "UCF-101/YoYo/v_YoYo_g01_c02.avi"]
@@ -185,6 +185,28 @@ def test_a_listed_entry_outside_is_refused_before_the_program_unpacks(
     install(programs, "unrar", listing="unrar")
     with pytest.raises(DatasetError, match="would land outside"):
         unpack(rar, tmp_path / "new")
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "UCF101.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("v_YoYo_g01_c01.avi", bytes(SMALL_BYTES + 30 * 10**6))
+    with pytest.raises(DatasetError, match=r"would become 130000000; get the archive"):
+        unpack(path, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_program_that_fills_the_disk_is_ended(
+    rar: Path, tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(programs, "unrar", listing="unrar")
+    script = (programs / "unrar").read_text()
+    grow = "import time\n        open(folder + '/a.avi', 'wb').write(bytes(5000)); time.sleep(600)"
+    (programs / "unrar").write_text(script.replace("opened.extractall(folder)", grow))
+    monkeypatch.setattr("actionrnn.datasets.archive.SMALL_BYTES", 1000)
+    with pytest.raises(DatasetError, match="would become 5000; get the archive"):
+        unpack(rar, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_links_are_seen_in_what_the_programs_print(monkeypatch: pytest.MonkeyPatch) -> None:
