@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import socket
 import struct
 import sys
@@ -23,6 +24,7 @@ from websockets.sync.client import connect
 
 import actionrnn
 from actionrnn.apps.serving.limits import ServeLimits
+from actionrnn.apps.serving.server import load_model
 from actionrnn.features.isolated import IsolatedDecode
 from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.stream_config import StatePolicy
@@ -154,12 +156,19 @@ def test_a_path_is_no_video(server: Running, kwargs: dict[str, Any]) -> None:
     assert "root:" not in answer.text and "-F file=@clip.mp4" in answer.json()["error"]
 
 
+def test_only_one_file_is_taken(server: Running, clip: Path) -> None:
+    several = [("file", ("a.avi", clip.read_bytes())), ("more", ("b.avi", bytes(10)))]
+    answer = httpx.post(f"{server.address}/classify", files=several, timeout=30)
+    assert answer.status_code == 400
+    assert "Too many files" in answer.json()["error"]
+
+
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "x\x1b[2J.avi", "", "a/b.avi"])
 def test_a_file_name_is_only_shown(server: Running, clip: Path, name: str) -> None:
     with clip.open("rb") as file:
         answer = httpx.post(f"{server.address}/classify", files={"file": (name, file)}, timeout=30)
     if not name:  # then it is no file
-        assert answer.status_code == 422
+        assert answer.status_code == 400
         return
     shown = answer.json()["path"]
     assert answer.status_code == 200
@@ -383,3 +392,20 @@ def test_the_extra_is_named_where_it_is_missing(
     done = run_command("serve", "--model", streaming_model, "--port", 0)
     assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
     assert "pip install 'actionrnn[serve]'" in done.stderr
+
+
+def test_without_a_model_it_takes_the_demos(
+    streaming_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+
+    def make(output: Path) -> None:
+        made.append(output)
+        output.mkdir(parents=True)
+        shutil.copy(streaming_model, output / "model.safetensors")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("actionrnn.apps.demo.run_demo", make)
+    for _ in range(2):  # the second time it is there
+        assert load_model(None, None).labels == ("blue", "green", "red")
+    assert made == [Path("runs/demo")]

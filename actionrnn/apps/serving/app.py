@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,7 +17,9 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, HTTPException, Query, Request, UploadFile, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from actionrnn import __version__
@@ -131,13 +133,31 @@ def make_app(
         redoc_url=None,
         lifespan=lifespan,
     )
+    app.router.route_class = _OneFileRoute
     app.add_middleware(Guard, limits=limits, token=token)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
-    app.add_exception_handler(HTTPException, _say)
+    app.add_exception_handler(AnyHTTPException, _say)
     app.add_exception_handler(RequestValidationError, _say_invalid)
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
     _add_routes(app, desk)
     return app
+
+
+class _OneFileRequest(Request):
+    """Reads one file, and not a thousand small ones into memory."""
+
+    def form(self, **_: Any) -> Any:
+        return super().form(max_files=1, max_fields=4, max_part_size=10_000)
+
+
+class _OneFileRoute(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_one_file(request: Request) -> Response:
+            return await handle(_OneFileRequest(request.scope, request.receive))
+
+        return handle_one_file
 
 
 def _add_routes(app: FastAPI, desk: Desk) -> None:
@@ -187,18 +207,22 @@ def _add_routes(app: FastAPI, desk: Desk) -> None:
         texts (`files`) beside it.
         """
         answer = await desk.answer(request, file)
-        found = answer.timeline
-        segments = found.segments()
-        if format != "all":
-            text = FORMATS[f".{format}"](found, segments)
-            return PlainTextResponse(text, media_type=_KINDS.get(format, "application/json"))
-        files = {kind: FORMATS[f".{kind}"](found, segments) for kind in _KINDS}
-        whole = json.loads(FORMATS[".json"](found, segments))
-        return JSONResponse(whole | {"prediction": answer.summary(top), "files": files})
+        text = await asyncio.to_thread(_written, answer, format, top)
+        return PlainTextResponse(text, media_type=_KINDS.get(format, "application/json"))
 
     @app.websocket("/stream")
     async def stream(websocket: WebSocket) -> None:
         await follow_webcam(websocket, model, limits)
+
+
+def _written(answer: Answer, format: TimelineFormat, top: int) -> str:
+    found = answer.timeline
+    segments = found.segments()
+    if format != "all":
+        return FORMATS[f".{format}"](found, segments)
+    files = {kind: FORMATS[f".{kind}"](found, segments) for kind in _KINDS}
+    whole = json.loads(FORMATS[".json"](found, segments))
+    return json.dumps(whole | {"prediction": answer.summary(top), "files": files})
 
 
 def _copy(file: UploadFile, path: Path) -> None:
@@ -208,7 +232,7 @@ def _copy(file: UploadFile, path: Path) -> None:
 
 
 async def _say(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+    assert isinstance(error, AnyHTTPException)
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,11 +54,14 @@ def serve(
             log_level="warning",
             ws="websockets-sansio",
             ws_max_size=limits.webcam_message_bytes,
+            ws_max_queue=2,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
         shown = f"[{host}]" if ":" in host else host
         query = f"/?token={token}" if token else ""
         address = f"http://{shown}:{opened.getsockname()[1]}{query}"
+        if host not in LOOPBACK and token is None:
+            print("anybody in the network may use it; --token keeps others out", file=sys.stderr)
         print(f"serving on {address} (Ctrl-C ends it)", flush=True)
         with contextlib.suppress(KeyboardInterrupt):  # the usual end
             uvicorn.Server(config).run(sockets=[opened])

@@ -39,9 +39,7 @@ async def follow_webcam(websocket: WebSocket, model: Recognizer, limits: ServeLi
             await websocket.send_json({"steps": steps})
     except WebSocketDisconnect:
         return
-    except TimeoutError:
-        problem = f"no picture came for {limits.webcam_idle_seconds:g} s; start again"
-    except asyncio.TimeoutError:
+    except asyncio.TimeoutError:  # a class of its own before Python 3.11
         problem = f"no picture came for {limits.webcam_idle_seconds:g} s; start again"
     except KeyError:
         problem = "pictures are sent as binary messages"
