@@ -1,7 +1,7 @@
 """Decoding in a process of its own: what a hostile video does ends there, and it can be stopped.
 
 this process                              a process for each video
-Pipeline  ◄──  IsolatedDecode  ◄── pipe ──  decode -> scale and cut
+Pipeline  ◄──  Isolation.decode  ◄── pipe ──  decode -> scale and cut
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import multiprocessing.forkserver
 import signal
 import threading
 import time
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from multiprocessing.connection import Connection
@@ -31,13 +32,14 @@ from actionrnn.video.reading import probe_video
 _POLL_SECONDS = 0.1
 
 
-@dataclass(frozen=True)
-class IsolatedDecode:
-    """Decodes as `decode_here` does, within bounds.
+Messages = Generator[tuple[str, Any], None, None]
+Work = Callable[..., Iterator[tuple[str, Any]]]
+"""Takes a video's path and more, and gives messages; the last is `end`, or `failed`."""
 
-    Raises:
-        VideoError: the video cannot be used, exceeds a bound, or kills its decoder.
-    """
+
+@dataclass(frozen=True)
+class Isolation:
+    """What one video may take, in a process of its own."""
 
     most_seconds: float
     """Of wall clock, with the waiting for the backbone."""
@@ -49,7 +51,7 @@ class IsolatedDecode:
     stop: threading.Event = field(default_factory=threading.Event)
     """Nobody wants the answer any more."""
 
-    def __call__(
+    def decode(
         self,
         path: Path,
         sampling: Sampling,
@@ -57,28 +59,45 @@ class IsolatedDecode:
         preprocessing: Preprocessing,
         num_threads: int,
     ) -> dict[str, Any]:
-        """See `Decode`."""
-        deadline = time.monotonic() + self.most_seconds
-        reader, writer = _context().Pipe(duplex=False)
-        bounds = (self.most_frame_pixels, self.most_memory_bytes)
-        arguments = (writer, *bounds, path, sampling, preprocessing)
-        process = _context().Process(target=_decode, args=arguments, daemon=True)
-        process.start()
-        writer.close()
-        try:
-            while True:
-                kind, content = self._next(reader, path, deadline)
+        """As `decode_here`, within the bounds; see `Decode`.
+
+        Raises:
+            VideoError: the video cannot be used, exceeds a bound, or kills its decoder.
+        """
+        with contextlib.closing(
+            self.messages(decode_in_messages, path, sampling, preprocessing)
+        ) as messages:
+            for kind, content in messages:
                 if kind == "begin":
                     self._require_short(path, content)
                     squares.begin(content)
                 elif kind == "squares":
                     for places, square in zip(*content, strict=True):
                         squares.add(places, square)
-                elif kind == "failed":
-                    raise VideoError(content)
                 else:
                     described: dict[str, Any] = content
-                    return described
+        return described
+
+    def messages(self, work: Work, path: Path, *arguments: Any) -> Messages:
+        """What `work(path, *arguments)` gives in a process of its own, up to `end`.
+
+        Raises:
+            VideoError: it failed, exceeds a bound, or ended without a word.
+        """
+        deadline = time.monotonic() + self.most_seconds
+        reader, writer = _context().Pipe(duplex=False)
+        bounds = (self.most_frame_pixels, self.most_memory_bytes)
+        given = (writer, *bounds, work, path, *arguments)
+        process = _context().Process(target=_work, args=given, daemon=True)
+        process.start()
+        writer.close()
+        try:
+            kind = ""
+            while kind != "end":
+                kind, content = self._next(reader, path, deadline)
+                if kind == "failed":
+                    raise VideoError(content)
+                yield kind, content
         finally:
             process.kill()
             process.join()
@@ -122,20 +141,20 @@ def _context() -> Any:
     return context
 
 
-def _decode(
+def _work(
     writer: Connection,
     most_frame_pixels: int,
     most_memory_bytes: int,
+    work: Work,
     path: Path,
-    sampling: Sampling,
-    preprocessing: Preprocessing,
+    *arguments: Any,
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this
     _limit_memory(most_memory_bytes)
     with contextlib.suppress(BrokenPipeError):  # nobody listens any more
         try:
             probe_video(path, limits=VideoLimits(max_frame_pixels=most_frame_pixels))
-            for message in decode_in_messages(path, sampling, preprocessing):
+            for message in work(path, *arguments):
                 writer.send(message)
         except VideoError as error:
             writer.send(("failed", str(error)))

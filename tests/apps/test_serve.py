@@ -25,10 +25,10 @@ from websockets.sync.client import connect
 import actionrnn
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.serving.server import load_model
-from actionrnn.features.isolated import IsolatedDecode
+from actionrnn.features.isolated import Isolation
 from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.stream_config import StatePolicy
-from actionrnn.video.reading import iter_frames
+from actionrnn.video.reading import iter_frames, probe_video, read_frames
 from tests.apps.serving import Running, running
 from tests.apps.test_cli import run_command
 
@@ -96,13 +96,25 @@ def test_timeline_formats(server: Running, clip: Path, format: str, begin: str, 
     assert whole["prediction"]["labels"] == server.post("/classify", clip).json()["labels"]
 
 
+def test_what_browsers_cannot_play_is_converted(
+    server: Running, clip: Path, tmp_path: Path
+) -> None:
+    answer = server.post("/playable", clip)
+    assert answer.headers["content-type"] == "video/mp4"
+    (tmp_path / "played.mp4").write_bytes(answer.content)
+    found, expected = read_frames(tmp_path / "played.mp4"), read_frames(clip)
+    np.testing.assert_allclose(found.pts_seconds, expected.pts_seconds, atol=1e-3)
+    assert np.abs(found.data.astype(int) - expected.data).mean() < 8
+    assert probe_video(tmp_path / "played.mp4").codec == "h264"
+
+
 def test_labels_health_and_description(server: Running, model: Recognizer) -> None:
     told = server.get("/labels").json()
     assert told["labels"] == list(model.labels)
     assert (told["rate_fps"], told["can_stream"]) == (4.0, True)
     assert server.get("/health").json() == {"status": "ok", "version": actionrnn.__version__}
     paths = server.get("/openapi.json").json()["paths"]
-    assert set(paths) == {"/classify", "/timeline", "/health", "/labels"}
+    assert set(paths) == {"/classify", "/timeline", "/playable", "/health", "/labels"}
     assert server.get("/docs").status_code == 404
 
 
@@ -226,7 +238,8 @@ def test_a_slow_upload_is_ended(model: Recognizer) -> None:
 def test_long_and_large_videos_are_refused(model: Recognizer, clip: Path) -> None:
     limits = ServeLimits(video_seconds=0.5)
     with running(model, limits) as server:
-        assert "is 1 s long, 0.5 s are read" in server.post("/classify", clip).json()["error"]
+        for path in ("/classify", "/playable"):
+            assert "is 1 s long, 0.5 s are read" in server.post(path, clip).json()["error"]
     with running(model, ServeLimits(frame_megapixels=0.001)) as server:
         assert "64 x 48" in server.post("/classify", clip).json()["error"]
     with running(model, ServeLimits(request_seconds=1e-6)) as server:
@@ -285,7 +298,7 @@ def test_who_goes_away_frees_the_place_and_stops_the_work(
 ) -> None:
     begun, ended = threading.Event(), threading.Event()
 
-    def endless(self: IsolatedDecode, path: Path, *_: object) -> dict[str, Any]:
+    def endless(self: Isolation, path: Path, *_: object) -> dict[str, Any]:
         begun.set()
         try:
             self._next(NeverReady(), path, time.monotonic() + 60)  # type: ignore[arg-type]
@@ -293,7 +306,7 @@ def test_who_goes_away_frees_the_place_and_stops_the_work(
             ended.set()
         raise AssertionError("it was given up")
 
-    monkeypatch.setattr(IsolatedDecode, "__call__", endless)
+    monkeypatch.setattr(Isolation, "decode", endless)
     with running(model, ServeLimits(visitors=1)) as server:
         with pytest.raises(httpx.ReadTimeout), clip.open("rb") as file:
             httpx.post(f"{server.address}/classify", files={"file": file}, timeout=1.0)

@@ -105,6 +105,12 @@ def wait_for(page: Page, expression: str) -> None:
         page.wait_for_timeout(20)
 
 
+def click_curves(page: Page, part: float) -> None:
+    box = page.locator("#curves").bounding_box()
+    assert box is not None
+    page.locator("#curves").click(position={"x": part * box["width"], "y": 60})
+
+
 def bars(page: Page, home: str) -> dict[str, str]:
     labels = page.locator(f"{home} .label").all_inner_texts()
     return dict(zip(labels, page.locator(f"{home} .score").all_inner_texts(), strict=True))
@@ -128,9 +134,7 @@ def test_a_video_is_played_and_scored(
     }
     assert page.locator("#segments tr").count() >= 1
 
-    box = page.locator("#curves").bounding_box()
-    assert box is not None
-    page.mouse.click(box["x"] + 0.75 * box["width"], box["y"] + 60)
+    click_curves(page, 0.75)
     wait_for(page, "document.getElementById('video').currentTime > 1")
     duration = page.evaluate("document.getElementById('video').duration")
     there = page.evaluate("document.getElementById('video').currentTime")
@@ -154,15 +158,21 @@ def test_a_video_is_played_and_scored(
         assert saved.read_text(encoding="utf-8").startswith(begin)
 
 
-def test_a_video_that_the_browser_cannot_play_is_scored_all_the_same(
-    page: Page, clip: Path
-) -> None:
+def test_a_video_that_the_browser_cannot_play_is_converted(page: Page, clip: Path) -> None:
     upload(page, clip)  # an .avi
     page.wait_for_selector("#result:not([hidden])")
-    page.wait_for_selector("#unplayable:not([hidden])")
-    box = page.locator("#curves").bounding_box()
-    assert box is not None
-    page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 60)
+    wait_for(page, "document.getElementById('video').readyState >= 2")
+    assert page.inner_text("#unplayable") == "Converted for this browser."
+    click_curves(page, 0.75)
+    wait_for(page, "document.getElementById('video').currentTime > 1")
+
+
+def test_a_video_that_nobody_can_convert_is_scored_all_the_same(page: Page, clip: Path) -> None:
+    page.route("**/playable", lambda route: route.abort())
+    upload(page, clip)
+    page.wait_for_selector("#result:not([hidden])")
+    wait_for(page, "document.getElementById('unplayable').textContent.includes('all the same')")
+    click_curves(page, 0.5)
     assert page.inner_text("#now").startswith("0:01.")
 
 

@@ -20,18 +20,18 @@ from actionrnn.features import isolated
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.decoding import Source
 from actionrnn.features.extract import encode_videos
-from actionrnn.features.isolated import IsolatedDecode
+from actionrnn.features.isolated import Isolation
 from actionrnn.features.pipeline import Pipeline
 from actionrnn.features.types import Features
 
 EVERY = Sampling(rate_fps=12)
-BOUNDS = IsolatedDecode(
+BOUNDS = Isolation(
     most_seconds=60, most_video_seconds=60, most_frame_pixels=10**6, most_memory_bytes=2 * 10**9
 )
 
 
-def encode(path: Path, backbone: Backbone, decode: IsolatedDecode) -> Features:
-    pipeline = Pipeline([Source("clip", path)], backbone, EVERY, {}, decode=decode)
+def encode(path: Path, backbone: Backbone, isolation: Isolation) -> Features:
+    pipeline = Pipeline([Source("clip", path)], backbone, EVERY, {}, decode=isolation.decode)
     (result,) = [found for found in pipeline.run() if found is not None]
     if isinstance(result[1], VideoError):
         raise result[1]

@@ -1,22 +1,25 @@
-"""One uploaded video becomes scores, within the server's bounds."""
+"""One uploaded video becomes scores, or a file that browsers play, within the server's bounds."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from actionrnn.apps.render import rewrite
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.errors import VideoError
 from actionrnn.features.decoding import Source
 from actionrnn.features.extract import provenance_of
-from actionrnn.features.isolated import IsolatedDecode
+from actionrnn.features.isolated import Isolation
 from actionrnn.features.pipeline import Pipeline
 from actionrnn.recurrent.recognizer import Prediction, Recognizer, Timeline
 from actionrnn.stream_config import StatePolicy
+from actionrnn.video.following import declared_span
 
 
 @dataclass(frozen=True)
@@ -35,29 +38,73 @@ class Answer:
         return self.prediction.top(top).to_dict() | took
 
 
-def analyse(
-    model: Recognizer, path: Path, name: str, limits: ServeLimits, stop: threading.Event
-) -> Answer:
-    """Decode in a process of its own, encode, and score a video that a visitor calls `name`.
+@dataclass(frozen=True)
+class Upload:
+    """A video on the server's disk, and what its visitor calls it."""
+
+    path: Path
+    name: str
+    limits: ServeLimits
+    stop: threading.Event
+    """Nobody waits for the answer any more."""
+
+    def isolation(self) -> Isolation:
+        """What it may take."""
+        return Isolation(
+            most_seconds=self.limits.request_seconds,
+            most_video_seconds=self.limits.video_seconds,
+            most_frame_pixels=self.limits.frame_pixels,
+            most_memory_bytes=int(self.limits.decode_mb * 1e6),
+            stop=self.stop,
+        )
+
+    def problem(self, error: VideoError) -> VideoError:
+        """The same without our folders."""
+        return VideoError(str(error).replace(str(self.path), self.name))
+
+
+def analyse(upload: Upload, model: Recognizer) -> Answer:
+    """Decode in a process of its own, encode, and score.
 
     Raises:
         VideoError: it cannot be used, exceeds a bound, or nobody waits for it any more.
     """
     start = time.perf_counter()
-    decode = IsolatedDecode(
-        most_seconds=limits.request_seconds,
-        most_video_seconds=limits.video_seconds,
-        most_frame_pixels=limits.frame_pixels,
-        most_memory_bytes=int(limits.decode_mb * 1e6),
-        stop=stop,
-    )
-    sampling = model.config.sampling
+    sampling, name = model.config.sampling, upload.name
     made = provenance_of(model.backbone, sampling)
-    pipeline = Pipeline([Source(name, path)], model.backbone, sampling, made, decode=decode)
+    decode = upload.isolation().decode
+    source = Source(name, upload.path)
+    pipeline = Pipeline([source], model.backbone, sampling, made, decode=decode)
     with contextlib.closing(pipeline.run()) as results:
         _, features = next(result for result in results if result is not None)
     if isinstance(features, VideoError):
-        raise VideoError(str(features).replace(str(path), name))  # nobody learns of our folders
+        raise upload.problem(features)
     whole = model.score(features, name)
     long = model.score(features, name, StatePolicy())
     return Answer(whole.prediction(), long, time.perf_counter() - start)
+
+
+def make_playable(upload: Upload) -> bytes:
+    """The video as an .mp4 file that browsers play, without its sound.
+
+    Raises:
+        VideoError: as `analyse`.
+    """
+    target = upload.path.with_suffix(".mp4")
+    seconds = upload.limits.video_seconds
+    try:
+        for _ in upload.isolation().messages(_rewrite, upload.path, target, seconds):
+            continue
+    except VideoError as error:
+        raise upload.problem(error) from None
+    return target.read_bytes()
+
+
+def _rewrite(path: Path, target: Path, most_video_seconds: float) -> Iterator[tuple[str, Any]]:
+    _, seconds = declared_span(path)
+    if (seconds or 0) > most_video_seconds:
+        raise VideoError(
+            f"{path}: is {seconds:.0f} s long, {most_video_seconds:g} s are read; cut it"
+        )
+    rewrite(path, target, lambda frame: frame(), sound=False)
+    yield "end", {}

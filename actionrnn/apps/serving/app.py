@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import FastAPI, HTTPException, Query, Request, UploadFile, WebSocket
 from fastapi.exceptions import RequestValidationError
@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from actionrnn import __version__
-from actionrnn.apps.serving.analysis import Answer, analyse
+from actionrnn.apps.serving.analysis import Answer, Upload, analyse, make_playable
 from actionrnn.apps.serving.guard import Guard
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.serving.webcam import follow_webcam
@@ -45,6 +45,7 @@ _HEADERS = {
     "cache-control": "no-cache",
 }
 
+_Result = TypeVar("_Result")
 TimelineFormat = Literal["json", "csv", "srt", "vtt", "all"]
 
 
@@ -60,8 +61,10 @@ class Desk:
     def __post_init__(self) -> None:
         self.workers = ThreadPoolExecutor(self.limits.at_once, "analyse")
 
-    async def answer(self, request: Request, file: UploadFile) -> Answer:
-        """The answer for an upload; given up if its visitor goes away.
+    async def work(
+        self, request: Request, file: UploadFile, job: Callable[..., _Result], *arguments: Any
+    ) -> _Result:
+        """What `job` makes of an upload; given up if its visitor goes away.
 
         Raises:
             HTTPException: the video cannot be used.
@@ -71,29 +74,27 @@ class Desk:
         name = plain(Path(file.filename or "").name) or "video"
         try:
             with tempfile.TemporaryDirectory(prefix="actionrnn-") as folder:
-                path = Path(folder, "video")
-                await asyncio.to_thread(_copy, file, path)
-                return await self._watched(request, path, name, stop)
+                upload = Upload(Path(folder, "video"), name, self.limits, stop)
+                await asyncio.to_thread(_copy, file, upload.path)
+                return await self._watched(request, stop, job, upload, *arguments)
         except VideoError as error:
             raise HTTPException(422, str(error)) from None
         finally:
             self.stops.discard(stop)
 
     async def _watched(
-        self, request: Request, path: Path, name: str, stop: threading.Event
-    ) -> Answer:
-        job = asyncio.get_running_loop().run_in_executor(
-            self.workers, analyse, self.model, path, name, self.limits, stop
-        )
+        self, request: Request, stop: threading.Event, job: Callable[..., _Result], *arguments: Any
+    ) -> _Result:
+        running = asyncio.get_running_loop().run_in_executor(self.workers, job, *arguments)
         try:
-            while not job.done():
-                await asyncio.wait([job], timeout=_POLL_SECONDS)
+            while not running.done():
+                await asyncio.wait([running], timeout=_POLL_SECONDS)
                 if await request.is_disconnected():
                     stop.set()
         finally:
             stop.set()  # before the folder goes
-            await asyncio.wait([job])
-        return job.result()
+            await asyncio.wait([running])
+        return running.result()
 
     def close(self) -> None:
         """Stop all work."""
@@ -192,7 +193,7 @@ def _add_routes(app: FastAPI, desk: Desk) -> None:
         request: Request, file: UploadFile, top: Annotated[int, Query(ge=1)] = 5
     ) -> JSONResponse:
         """The action of one video: `label`, and the best labels with their scores."""
-        return JSONResponse((await desk.answer(request, file)).summary(top))
+        return JSONResponse((await desk.work(request, file, analyse, model)).summary(top))
 
     @app.post("/timeline")
     async def timeline(
@@ -206,9 +207,15 @@ def _add_routes(app: FastAPI, desk: Desk) -> None:
         `all` is JSON with the answer for the whole video (`prediction`) and the other formats as
         texts (`files`) beside it.
         """
-        answer = await desk.answer(request, file)
+        answer = await desk.work(request, file, analyse, model)
         text = await asyncio.to_thread(_written, answer, format, top)
         return PlainTextResponse(text, media_type=_KINDS.get(format, "application/json"))
+
+    @app.post("/playable", response_class=Response)
+    async def playable(request: Request, file: UploadFile) -> Response:
+        """The video as an .mp4 file that browsers play, without its sound."""
+        content = await desk.work(request, file, make_playable)
+        return Response(content, media_type="video/mp4")
 
     @app.websocket("/stream")
     async def stream(websocket: WebSocket) -> None:

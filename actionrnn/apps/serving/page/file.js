@@ -4,7 +4,7 @@ import { address, byId, clock, colourOf, drawCurves, element, headers, mostCurve
 
 const video = byId("video"), curves = byId("curves"), strip = byId("strip");
 const kinds = { json: "application/json", csv: "text/csv", srt: "application/x-subrip", vtt: "text/vtt" };
-let answer = null, request = null, links = [], place = 0, playable = false;
+let answer = null, shownFile = null, conversion = null, request = null, links = [], place = 0, playable = false;
 
 export function send(file, limits) {
   if (request) request.abort();
@@ -37,6 +37,28 @@ function problemOf(done) {
   try { return JSON.parse(done.responseText).error; } catch { return `The server says ${done.status} ${done.statusText}`; }
 }
 
+// What this browser cannot play (most .avi), the server makes an .mp4 of.
+async function convert(file) {
+  const note = byId("unplayable");
+  const mine = conversion = new AbortController();
+  note.hidden = false;
+  note.textContent = "This browser cannot play the file; the server converts it ...";
+  try {
+    const form = new FormData();
+    form.append("file", file);
+    const reply = await fetch(address("playable"), { method: "POST", body: form, headers, signal: mine.signal });
+    if (!reply.ok) throw new Error(reply.status);
+    const source = URL.createObjectURL(await reply.blob());
+    if (conversion !== mine) return;
+    links.push(source);
+    note.textContent = "Converted for this browser.";
+    video.hidden = false;
+    video.src = source;
+  } catch {
+    if (conversion === mine) note.textContent = "This browser cannot play the file. The scores are there all the same.";
+  }
+}
+
 function show(file, found) {
   const order = found.labels.map((_, index) => index);
   const peak = order.map((index) => Math.max(...found.steps.map((step) => step.scores[index])));
@@ -49,6 +71,9 @@ function show(file, found) {
     rows: shown.map((index) => found.steps.map((step) => step.scores[index])),
   };
   for (const link of links) URL.revokeObjectURL(link);
+  if (conversion) conversion.abort();
+  conversion = null;
+  shownFile = file;
   const source = URL.createObjectURL(file);
   links = [source];
   playable = false;
@@ -150,7 +175,11 @@ curves.addEventListener("keydown", (event) => {
   if (by) { seek(place + by); event.preventDefault(); }
 });
 video.addEventListener("loadeddata", () => { playable = true; seek(place); });
-video.addEventListener("error", () => { playable = false; video.hidden = true; byId("unplayable").hidden = !answer; });
+video.addEventListener("error", () => {
+  playable = false;
+  video.hidden = true;
+  if (shownFile && !conversion) convert(shownFile);
+});
 for (const name of ["timeupdate", "seeked"]) video.addEventListener(name, follow);
 window.addEventListener("resize", draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
