@@ -109,8 +109,7 @@ class Preprocessing:
         if self.streams == "motion":
             return motion
         views: NDArray[np.uint8] = np.stack([frames, motion], axis=1)  # (T, 2, H, W, 3)
-        views.shape = (2 * len(frames), *frames.shape[1:])
-        return views
+        return views.reshape(2 * len(frames), *frames.shape[1:])
 
     def normalise(self, frames: Tensor) -> Tensor:
         """uint8 (N, H, W, 3) -> float32 (N, 3, H, W), in channels-last memory."""
