@@ -118,6 +118,9 @@ class VideoLimits:
     """Width x height of a frame before scaling; 8K video has half of it."""
     max_bytes_held: Annotated[int, Field(ge=1, strict=True)] = 4 * 2**30
     """Of all frames that one call returns, and of a source that is read whole (a pipe)."""
+    containers: tuple[str, ...] = ()
+    """FFmpeg's names of the formats that are read, and then of the given file alone: one that
+    names other files or addresses reaches none of them. Empty: every format."""
 
 
 @dataclass(frozen=True, config=STRICT_KEYS)

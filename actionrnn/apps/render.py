@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from actionrnn.config import VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.files import atomic_path
 from actionrnn.plain_text import plain
@@ -75,13 +76,14 @@ def rewrite(
     draw: Callable[[DecodedFrame], np.ndarray],
     *,
     sound: bool = True,
+    limits: VideoLimits | None = None,
 ) -> int:
     """Write a video again with each frame as `draw` makes it, times and sound kept.
 
     Raises:
         VideoError: the video cannot be used, or the output cannot hold it.
     """
-    source, count = locate(path), 0
+    source, count = locate(path, limits), 0
     with atomic_path(output) as temporary, open_stream(source) as stream:
         container, context = container_of(stream), stream.codec_context
         convert = Converter(source, None, context.width, context.height)
@@ -98,7 +100,7 @@ def rewrite(
             progress_bar(output.name, total or None) as advance,
         ):
             shown = 0
-            for picture, tick in timed_frames(stream):
+            for picture, tick in timed_frames(source, stream):
                 frame = DecodedFrame(picture, float(tick * time_base), convert)
                 writer.write(draw(frame), tick)
                 count += 1

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrnn.config import Sampling
+from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.features.decoding import decode_here
 from actionrnn.features.preprocess import Preprocessing
@@ -21,7 +21,10 @@ MESSAGES_AHEAD = 4
 
 
 def decode_in_messages(
-    path: Path, sampling: Sampling, preprocessing: Preprocessing
+    path: Path,
+    sampling: Sampling,
+    preprocessing: Preprocessing,
+    limits: VideoLimits | None = None,
 ) -> Iterator[tuple[str, Any]]:
     """What `decode_here` gives, in messages of several squares."""
     mailbox: queue.Queue[tuple[str, Any]] = queue.Queue(MESSAGES_AHEAD)
@@ -29,7 +32,7 @@ def decode_in_messages(
     def decode() -> None:
         mailer = _Mailer(mailbox)
         try:
-            described = decode_here(path, sampling, mailer, preprocessing, 1)
+            described = decode_here(path, sampling, mailer, preprocessing, 1, limits)
             mailer.flush()
             mailbox.put(("end", described))
         except VideoError as error:

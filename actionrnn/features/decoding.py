@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrnn.config import Sampling
+from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.features.preprocess import Preprocessing
 from actionrnn.files import FileState, file_sha256, file_state
@@ -67,6 +67,7 @@ def decode_here(
     squares: Visitor,
     preprocessing: Preprocessing,
     num_threads: int,
+    limits: VideoLimits | None = None,
 ) -> dict[str, Any]:
     """Decode a video in this process; its name, size and sha256.
 
@@ -74,7 +75,8 @@ def decode_here(
         VideoError: it cannot be used, or it changed meanwhile.
     """
     state = _state_of(path)
-    visit_frames(path, sampling, _Squaring(path, squares, preprocessing), num_threads=num_threads)
+    squaring = _Squaring(path, squares, preprocessing)
+    visit_frames(path, sampling, squaring, num_threads=num_threads, limits=limits)
     return _described(path, state)
 
 

@@ -1,7 +1,7 @@
 """Decoding in a process of its own: what a hostile video does ends there, and it can be stopped.
 
-this process                              a process for each video
-Pipeline  ◄──  Isolation.decode  ◄── pipe ──  decode -> scale and cut
+this process                                a process for each video
+Pipeline  ◄──  Isolation.decode  ◄── socket ──  decode -> scale and cut
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import multiprocessing.forkserver
+import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,17 @@ from numpy.typing import NDArray
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.features.decode_task import decode_in_messages
+from actionrnn.features.decoder_messages import MessageError, Receiver, send
 from actionrnn.features.preprocess import Preprocessing
 from actionrnn.video.album import Visitor
-from actionrnn.video.reading import probe_video
 
 _POLL_SECONDS = 0.1
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 Messages = Generator[tuple[str, Any], None, None]
 Work = Callable[..., Iterator[tuple[str, Any]]]
-"""Takes a video's path and more, and gives messages; the last is `end`, or `failed`."""
+"""Takes a video's path, more, and the limits, and gives messages; the last is `end` or `failed`."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Isolation:
     """Of wall clock, with the waiting for the backbone."""
     most_video_seconds: float
     """From the first frame that is looked at to the last."""
-    most_frame_pixels: int
+    limits: VideoLimits
+    """Of every frame, and of what may be opened."""
     most_memory_bytes: int
     """That the process may take for the video (Linux)."""
     stop: threading.Event = field(default_factory=threading.Event)
@@ -65,7 +68,9 @@ class Isolation:
             VideoError: the video cannot be used, exceeds a bound, or kills its decoder.
         """
         with contextlib.closing(
-            self.messages(decode_in_messages, path, sampling, preprocessing)
+            self.messages(
+                decode_in_messages, path, sampling, preprocessing, crop=preprocessing.crop
+            )
         ) as messages:
             for kind, content in messages:
                 if kind == "begin":
@@ -74,48 +79,65 @@ class Isolation:
                 elif kind == "squares":
                     for places, square in zip(*content, strict=True):
                         squares.add(places, square)
-                else:
-                    described: dict[str, Any] = content
-        return described
+        return _source(path, content)
 
-    def messages(self, work: Work, path: Path, *arguments: Any) -> Messages:
-        """What `work(path, *arguments)` gives in a process of its own, up to `end`.
+    def messages(self, work: Work, path: Path, *arguments: Any, crop: int = 0) -> Messages:
+        """What `work(path, *arguments, limits)` gives in a process of its own, up to `end`.
+
+        Args:
+            crop: the side of the squares that it gives; 0: it gives none.
 
         Raises:
-            VideoError: it failed, exceeds a bound, or ended without a word.
+            VideoError: it failed, exceeds a bound, says nonsense, or ended without a word.
         """
         deadline = time.monotonic() + self.most_seconds
-        reader, writer = _context().Pipe(duplex=False)
-        bounds = (self.most_frame_pixels, self.most_memory_bytes)
-        given = (writer, *bounds, work, path, *arguments)
+        ours, theirs = socket.socketpair()
+        ours.settimeout(_POLL_SECONDS)
+        given = (theirs, self.most_memory_bytes, work, path, *arguments, self.limits)
         process = _context().Process(target=_work, args=given, daemon=True)
         process.start()
-        writer.close()
+        theirs.close()
+        receiver = Receiver(lambda size: self.read(ours, size, path, deadline), crop)
         try:
             kind = ""
             while kind != "end":
-                kind, content = self._next(reader, path, deadline)
+                kind, content = receiver.receive()
                 if kind == "failed":
                     raise VideoError(content)
                 yield kind, content
+        except MessageError as error:
+            raise _nonsense(path, str(error)) from None
         finally:
             process.kill()
             process.join()
             process.close()
-            reader.close()
+            ours.close()
 
-    def _next(self, reader: Connection, path: Path, deadline: float) -> Any:
-        while not self.stop.is_set():
+    def read(self, line: socket.socket, size: int, path: Path, deadline: float) -> bytearray:
+        """So many bytes of what a decoder says.
+
+        Raises:
+            VideoError: it ended before, the deadline is over, or nobody wants them any more.
+        """
+        content = bytearray(size)
+        missing = memoryview(content)
+        while missing:
+            if self.stop.is_set():
+                raise VideoError(f"{path}: was given up")
             if time.monotonic() > deadline:
                 raise VideoError(
                     f"{path}: takes longer than {self.most_seconds:g} s; cut or convert it"
                 )
-            if not reader.poll(_POLL_SECONDS):
+            try:
+                came = line.recv_into(missing)
+            except TimeoutError:
                 continue
-            with contextlib.suppress(EOFError, OSError):
-                return reader.recv()
-            raise VideoError(f"{path}: ended its decoder, so it is damaged; convert it")
-        raise VideoError(f"{path}: was given up")
+            except OSError:
+                came = 0
+            if came == 0:
+                raise VideoError(f"{path}: ended its decoder, so it is damaged; convert it")
+            missing = missing[came:]
+        return content
 
     def _require_short(self, path: Path, pts_seconds: NDArray[np.float64]) -> None:
         seconds = float(pts_seconds[-1] - pts_seconds[0]) if len(pts_seconds) else 0.0
@@ -123,6 +145,18 @@ class Isolation:
             raise VideoError(
                 f"{path}: is {seconds:.0f} s long, {self.most_video_seconds:g} s are read; cut it"
             )
+
+
+def _source(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """What a decoder says of the file itself."""
+    size_bytes, sha256 = content.get("size_bytes"), content.get("sha256")
+    if type(size_bytes) is not int or not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
+        raise _nonsense(path, "an end without the file's size and sha256")
+    return {"name": path.name, "size_bytes": size_bytes, "sha256": sha256}
+
+
+def _nonsense(path: Path, what: str) -> VideoError:
+    return VideoError(f"{path}: made its decoder send {what}, so it is damaged; convert it")
 
 
 def prepare() -> None:
@@ -142,8 +176,7 @@ def _context() -> Any:
 
 
 def _work(
-    writer: Connection,
-    most_frame_pixels: int,
+    line: socket.socket,
     most_memory_bytes: int,
     work: Work,
     path: Path,
@@ -151,16 +184,15 @@ def _work(
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this
     _limit_memory(most_memory_bytes)
-    with contextlib.suppress(BrokenPipeError):  # nobody listens any more
+    with contextlib.suppress(ConnectionError):  # nobody listens any more
         try:
-            probe_video(path, limits=VideoLimits(max_frame_pixels=most_frame_pixels))
             for message in work(path, *arguments):
-                writer.send(message)
+                send(line, *message)
         except VideoError as error:
-            writer.send(("failed", str(error)))
+            send(line, "failed", str(error))
         except MemoryError:
             mib = most_memory_bytes // 2**20
-            writer.send(("failed", f"{path}: needs more than {mib} MiB; scale it down"))
+            send(line, "failed", f"{path}: needs more than {mib} MiB; scale it down")
 
 
 def _limit_memory(most_bytes: int) -> None:

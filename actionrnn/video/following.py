@@ -45,14 +45,14 @@ def follow_frames(
     with open_stream(source, num_threads) as stream:
         time_base, context, came = time_base_of(stream), stream.codec_context, False
         convert = Converter(source, scale, context.width, context.height)
-        for picture, tick in timed_frames(stream):
+        for picture, tick in timed_frames(source, stream):
             came = True
             yield DecodedFrame(picture, float(tick * time_base), convert)
     if not came:
         raise VideoError(f"{source.name}: no frame can be decoded; re-encode it or leave it out")
 
 
-def declared_span(path: VideoSource) -> tuple[float, float | None]:
+def declared_span(path: VideoSource | Source) -> tuple[float, float | None]:
     """When a video says that it begins, and how long it says it is; None: it does not say.
 
     Raises:

@@ -20,7 +20,7 @@ from actionrnn.config import VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.stream_config import LiveOptions
 from actionrnn.video.converting import Converter
-from actionrnn.video.opening import Source, container_of, locate, open_stream
+from actionrnn.video.opening import Source, container_of, decode_packet, locate, open_stream
 
 # Look at so much of a live stream before decoding begins; FFmpeg's own 5 s are a long wait.
 _PROBE = {"analyzeduration": "1000000", "fflags": "nobuffer"}
@@ -139,7 +139,7 @@ def _decode_live(
         if stop.is_set():
             return
         context.skip_frame = guard.level(lag, bool(packet.is_keyframe))
-        for picture in _decoded(packet):
+        for picture in decode_packet(source, stream, packet):
             pts_seconds = picture.time
             if pts_seconds is None:
                 continue
@@ -165,13 +165,6 @@ def _packets(source: Source, stream: VideoStream) -> Iterator[Any]:
     except (av.FFmpegError, OSError) as error:
         reason = "no data" if isinstance(error, av.ExitError) else error.strerror
         raise VideoError(f"{source.name}: was interrupted ({reason})") from None
-
-
-def _decoded(packet: Any) -> list[av.VideoFrame]:
-    """Decode on past damaged packets."""
-    with contextlib.suppress(av.FFmpegError, OSError):
-        return list(packet.decode())
-    return []
 
 
 def _is_pipe(address: str) -> bool:

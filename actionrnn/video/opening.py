@@ -26,6 +26,9 @@ VideoSource = str | os.PathLike[str] | bytes | IO[bytes]
 OPEN_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 10.0
 
+# A video file is read by itself, whatever other files it names (QuickTime's references).
+_ALONE = {"protocol_whitelist": "file", "enable_drefs": "0", "use_absolute_path": "0"}
+
 _BLOCK_BYTES = 1 << 20
 _ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _PASSWORD = re.compile(r"(?<=://)[^/@]*@")
@@ -99,6 +102,32 @@ def open_stream(
         yield stream
 
 
+def decode_packet(
+    source: Source, stream: VideoStream, packet: av.Packet[VideoStream] | None
+) -> list[av.VideoFrame]:
+    """The pictures that a packet completes, and none if it is damaged.
+
+    Args:
+        packet: None: the decoder gives what it still holds.
+
+    Raises:
+        VideoError: a picture is larger than the limits.
+    """
+    context = stream.codec_context
+    had_size = context.width > 0
+    try:
+        return context.decode(packet)
+    except (av.FFmpegError, OSError):
+        # of a picture that is too large a decoder keeps the size, or sets it to 0
+        require_pixels(context.width, context.height, source)
+        if had_size and context.width <= 0:
+            raise VideoError(
+                f"{source.name}: is too large: its frames change their size midway, to none or to "
+                f"more than {source.limits.max_frame_pixels} pixels; scale it down"
+            ) from None
+        return []
+
+
 def container_of(stream: VideoStream) -> InputContainer:
     """The container that the stream was opened from."""
     container = stream.container
@@ -112,7 +141,7 @@ def require_pixels(width: int, height: int, source: Source) -> None:
     if width * height > most:
         raise VideoError(
             f"{source.name}: is too large: {width} x {height} pixels a frame, at most {most} "
-            "are read; raise VideoLimits.max_frame_pixels if that is meant"
+            "are read; scale it down, or raise VideoLimits.max_frame_pixels"
         )
 
 
@@ -127,6 +156,8 @@ def _open_container(
     timeout = (opening, reading) if source.is_address else None
     if source.is_address and str(source.target).startswith("rtsp"):
         options["rtsp_transport"] = "tcp"  # packets lost on the way are broken frames
+    if source.limits.containers:
+        options |= _ALONE | {"format_whitelist": ",".join(source.limits.containers)}
     try:
         container = av.open(target, options=options, metadata_errors="replace", timeout=timeout)
     except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
@@ -139,6 +170,8 @@ def _why_not_opened(source: Source, error: Exception, timeout_seconds: float) ->
     reason = getattr(error, "strerror", None) or str(error)
     if isinstance(error, av.ExitError):
         reason = f"no answer within {timeout_seconds:g} s"
+    if source.limits.containers and isinstance(error, av.ArgumentError):
+        return "is not in a format that is read here; convert it to .mp4"
     if source.is_address:
         return f"cannot be opened ({reason}); check the address, and that the server is up"
     return f"is not a readable video ({reason}); re-encode it, or leave it out if it is damaged"

@@ -101,7 +101,7 @@ def probe_video(path: VideoSource, *, limits: VideoLimits | None = None) -> Vide
     with open_stream(source) as stream:
         num_frames = len(read_timetable(stream))
     with open_stream(source) as stream:
-        first = next(timed_frames(stream), None)
+        first = next(timed_frames(source, stream), None)
         turned = first is not None and is_transposed(display_matrix(first[0]))
         width, height = stream.width, stream.height
         return VideoInfo(
@@ -196,7 +196,7 @@ def iter_frames(
         time_base = time_base_of(stream)
         to_rgb = _converter(source, stream, scale)
         came = False
-        for picture, tick in timed_frames(stream):
+        for picture, tick in timed_frames(source, stream):
             came = True
             yield Frame(np.array(to_rgb(picture), order="C"), float(tick * time_base))
         if not came:
@@ -224,7 +224,7 @@ def _visit(
     if ticks is not None and _decode_in_order(source, table, ticks, visitor, scale, num_threads):
         return
     with open_stream(source, num_threads) as stream:
-        table = decode_timetable(stream)  # of the frames that really come
+        table = decode_timetable(source, stream)  # of the frames that really come
     declared.require_enough(source, table)
     ticks = _choose(source, table, sampling)
     if not _decode_in_order(source, table, ticks, visitor, scale, num_threads):
@@ -268,7 +268,7 @@ def _decode_in_order(
         to_rgb = _converter(source, stream, scale)
         threads = threads_for(num_threads, len(table), stream)
         stream.codec_context.thread_count = threads
-        for picture, tick in timed_frames(stream):
+        for picture, tick in timed_frames(source, stream):
             if wanted.wants(tick):
                 wanted.add(tick, to_rgb(picture))
             if wanted.is_complete:
@@ -299,7 +299,7 @@ def _collect(
     found: list[tuple[int, bool]] = []
     pictures = []
     size_bytes = 0
-    for picture, tick in timed_frames(stream):
+    for picture, tick in timed_frames(source, stream):
         seconds = float(tick * time_base)
         if sampling.end_seconds is not None and seconds >= sampling.end_seconds:
             break

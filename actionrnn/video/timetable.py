@@ -15,7 +15,7 @@ from av.format import Flags
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from actionrnn.video.opening import container_of
+from actionrnn.video.opening import Source, container_of, decode_packet
 
 Ticks = NDArray[np.int64]
 
@@ -91,9 +91,13 @@ def read_timetable(stream: VideoStream) -> Timetable:
     return replace(table, is_one_by_one=is_one_by_one)
 
 
-def decode_timetable(stream: VideoStream) -> Timetable:
-    """The timetable of the frames that really come; decodes everything."""
-    found = [(tick, bool(picture.key_frame)) for picture, tick in timed_frames(stream)]
+def decode_timetable(source: Source, stream: VideoStream) -> Timetable:
+    """The timetable of the frames that really come; decodes everything.
+
+    Raises:
+        VideoError: as `timed_frames`.
+    """
+    found = [(tick, bool(picture.key_frame)) for picture, tick in timed_frames(source, stream)]
     return make_timetable(stream, found, is_exact=False)
 
 
@@ -109,13 +113,17 @@ def make_timetable(
     return Timetable(ticks, is_keyframe, time_base_of(stream), is_exact)
 
 
-def timed_frames(stream: VideoStream) -> Iterator[tuple[av.VideoFrame, int]]:
-    """Decoded frames in the order of display, each with its time in ticks, never falling."""
+def timed_frames(source: Source, stream: VideoStream) -> Iterator[tuple[av.VideoFrame, int]]:
+    """Decoded frames in the order of display, each with its time in ticks, never falling.
+
+    Raises:
+        VideoError: a frame is larger than the limits.
+    """
     pending: deque[av.VideoFrame] = deque()
     ticks: list[int] = []
     step = frame_ticks(stream)
     newest, shown = -step, -_LAST_TICK
-    for picture in _decoded(stream):
+    for picture in _decoded(source, stream):
         known = picture.pts if picture.pts is not None else picture.dts
         newest = known if known is not None else newest + step
         pending.append(picture)
@@ -176,14 +184,12 @@ def _stores_display_times(stream: VideoStream) -> bool:
     )
 
 
-def _decoded(stream: VideoStream) -> Iterator[av.VideoFrame]:
+def _decoded(source: Source, stream: VideoStream) -> Iterator[av.VideoFrame]:
     """Decode on past damaged packets; what the decoder holds comes out at the end."""
     for packet in _packets_on_one_clock(stream):
         if packet.size:  # an empty one would end the decoding
-            with contextlib.suppress(av.FFmpegError, OSError):
-                yield from packet.decode()
-    with contextlib.suppress(av.FFmpegError, OSError):
-        yield from stream.codec_context.decode(None)
+            yield from decode_packet(source, stream, packet)
+    yield from decode_packet(source, stream, None)
 
 
 def _packets_on_one_clock(stream: VideoStream) -> Iterator[av.Packet[VideoStream]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import shutil
@@ -134,6 +135,8 @@ def test_a_bad_video_is_one_line_without_our_folders(
     path, reason = bad_video
     if not path.exists():
         pytest.skip("cannot be uploaded")
+    if "only audio" in reason:  # a .wav inside
+        reason = "is not in a format that is read here"
     answer = server.post("/classify", path)
     assert answer.status_code == 422
     problem = answer.json()["error"]
@@ -301,7 +304,8 @@ def test_who_goes_away_frees_the_place_and_stops_the_work(
     def endless(self: Isolation, path: Path, *_: object) -> dict[str, Any]:
         begun.set()
         try:
-            self._next(NeverReady(), path, time.monotonic() + 60)  # type: ignore[arg-type]
+            with silent_line() as line:
+                self.read(line, 1, path, time.monotonic() + 60)
         finally:
             ended.set()
         raise AssertionError("it was given up")
@@ -316,12 +320,13 @@ def test_who_goes_away_frees_the_place_and_stops_the_work(
         wait_until(lambda: server.post("/classify", clip).status_code == 200)
 
 
-class NeverReady:
-    """A decoder that says nothing."""
-
-    def poll(self, seconds: float) -> bool:
-        time.sleep(seconds)
-        return False
+@contextlib.contextmanager
+def silent_line() -> Iterator[socket.socket]:
+    """To a decoder that says nothing."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(0.1)
+        yield ours
 
 
 def test_the_webcam_gives_the_numbers_of_a_stream(

@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from actionrnn.config import Sampling
+from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.features import isolated
 from actionrnn.features.backbone import Backbone
@@ -26,7 +27,10 @@ from actionrnn.features.types import Features
 
 EVERY = Sampling(rate_fps=12)
 BOUNDS = Isolation(
-    most_seconds=60, most_video_seconds=60, most_frame_pixels=10**6, most_memory_bytes=2 * 10**9
+    most_seconds=60,
+    most_video_seconds=60,
+    limits=VideoLimits(max_frame_pixels=10**6),
+    most_memory_bytes=2 * 10**9,
 )
 
 
@@ -55,12 +59,12 @@ def test_the_features_are_the_same(clip: Path, tiny_backbone: Backbone) -> None:
     ("changes", "problem"),
     [
         ({"most_video_seconds": 0.5}, "is 1 s long, 0.5 s are read"),
-        ({"most_frame_pixels": 64 * 48 - 1}, "64 x 48"),
+        ({"limits": VideoLimits(max_frame_pixels=64 * 48 - 1)}, "64 x 48"),
         ({"most_seconds": 1e-9}, "takes longer than 1e-09 s"),
     ],
 )
 def test_a_bound_is_one_line(
-    clip: Path, tiny_backbone: Backbone, changes: dict[str, float], problem: str
+    clip: Path, tiny_backbone: Backbone, changes: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(VideoError, match=problem) as seen:
         encode(clip, tiny_backbone, replace(BOUNDS, **changes))

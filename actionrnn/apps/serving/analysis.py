@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -10,8 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from actionrnn.apps.render import rewrite
 from actionrnn.apps.serving.limits import ServeLimits
+from actionrnn.config import VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.features.decoding import Source
 from actionrnn.features.extract import provenance_of
@@ -19,7 +24,8 @@ from actionrnn.features.isolated import Isolation
 from actionrnn.features.pipeline import Pipeline
 from actionrnn.recurrent.recognizer import Prediction, Recognizer, Timeline
 from actionrnn.stream_config import StatePolicy
-from actionrnn.video.following import declared_span
+from actionrnn.video.following import DecodedFrame, declared_span
+from actionrnn.video.opening import locate
 
 
 @dataclass(frozen=True)
@@ -53,14 +59,15 @@ class Upload:
         return Isolation(
             most_seconds=self.limits.request_seconds,
             most_video_seconds=self.limits.video_seconds,
-            most_frame_pixels=self.limits.frame_pixels,
+            limits=self.limits.video_limits(),
             most_memory_bytes=int(self.limits.decode_mb * 1e6),
             stop=self.stop,
         )
 
     def problem(self, error: VideoError) -> VideoError:
         """The same without our folders."""
-        return VideoError(str(error).replace(str(self.path), self.name))
+        text = str(error).replace(str(self.path), self.name)
+        return VideoError(text.replace(f"{self.path.parent}{os.sep}", ""))
 
 
 def analyse(upload: Upload, model: Recognizer) -> Answer:
@@ -100,11 +107,20 @@ def make_playable(upload: Upload) -> bytes:
     return target.read_bytes()
 
 
-def _rewrite(path: Path, target: Path, most_video_seconds: float) -> Iterator[tuple[str, Any]]:
-    _, seconds = declared_span(path)
-    if (seconds or 0) > most_video_seconds:
-        raise VideoError(
-            f"{path}: is {seconds:.0f} s long, {most_video_seconds:g} s are read; cut it"
-        )
-    rewrite(path, target, lambda frame: frame(), sound=False)
+def _rewrite(
+    path: Path, target: Path, most_video_seconds: float, limits: VideoLimits
+) -> Iterator[tuple[str, Any]]:
+    begin, seconds = declared_span(locate(path, limits))
+    _require_short(path, seconds or 0.0, most_video_seconds)
+
+    def draw(frame: DecodedFrame) -> NDArray[np.uint8]:
+        _require_short(path, frame.pts_seconds - begin, most_video_seconds)
+        return frame()
+
+    rewrite(path, target, draw, sound=False, limits=limits)
     yield "end", {}
+
+
+def _require_short(path: Path, seconds: float, most_seconds: float) -> None:
+    if seconds > most_seconds:
+        raise VideoError(f"{path}: is {seconds:.0f} s long, {most_seconds:g} s are read; cut it")

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from pydantic.dataclasses import dataclass
 
+from actionrnn.config import VideoLimits
 from actionrnn.config_types import STRICT_KEYS, PositiveFloat, PositiveInt
+
+CONTAINERS = (
+    *("asf", "avi", "dhav", "dv", "flv", "gif", "matroska", "mov", "mxf", "ogg"),
+    *("mpeg", "mpegts", "mpegvideo", "ivf", "obu"),
+    *("h264", "hevc", "m4v", "mjpeg", "yuv4mpegpipe"),
+)
+"""The formats of an upload, as FFmpeg calls them: each holds its video itself. Playlists and
+descriptions of streams (hls, dash, concat, sdp) name files of the server, and are not read."""
 
 
 @dataclass(frozen=True, config=STRICT_KEYS)
@@ -36,6 +45,10 @@ class ServeLimits:
     def upload_bytes(self) -> int:
         """In bytes."""
         return int(self.upload_mb * 1e6)
+
+    def video_limits(self) -> VideoLimits:
+        """What a video is opened within."""
+        return VideoLimits(max_frame_pixels=self.frame_pixels, containers=CONTAINERS)
 
     @property
     def frame_pixels(self) -> int:
