@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from actionrnn.stream_config import SegmentRule
 
 NOTHING = -1
+
+_ONE = 2**32  # of a score, as a whole number
 
 Runs = list[tuple[int, int, int]]
 """(first step, step behind the last, class or NOTHING), without gaps."""
@@ -88,30 +91,43 @@ def _absorb_short(
     ends: NDArray[np.float64],
     min_seconds: float,
 ) -> Runs:
-    """Give the shortest run to the better of its neighbours until none is too short."""
+    """Give the shortest run to the better of its neighbours until none is too short.
 
-    def seconds(run: tuple[int, int, int]) -> float:
-        return float(ends[run[1] - 1] - starts[run[0]])
+    In n log n for n runs: the shortest is found in a heap, its neighbours by their steps.
+    """
+    run_at = {first: (stop, which) for first, stop, which in runs}
+    first_of = {stop: first for first, stop, _ in runs}
+    sums = _exact_sums(smooth)
 
-    while len(runs) > 1:
-        place = min(range(len(runs)), key=lambda index: seconds(runs[index]))
-        first, stop, _ = runs[place]
-        if seconds(runs[place]) >= min_seconds:
+    def entry(first: int, stop: int) -> tuple[float, int, int]:
+        return float(ends[stop - 1] - starts[first]), first, stop
+
+    def share(first: int, stop: int, which: int) -> int:
+        return -1 if which == NOTHING else int(sums[stop, which] - sums[first, which])
+
+    heap = [entry(first, stop) for first, stop, _ in runs]
+    heapq.heapify(heap)
+    while len(run_at) > 1:
+        seconds, first, stop = heapq.heappop(heap)
+        if first not in run_at or run_at[first][0] != stop:
+            continue  # it has grown since
+        if seconds >= min_seconds:
             break
-        beside = [runs[index][2] for index in (place - 1, place + 1) if 0 <= index < len(runs)]
-        heir = max(
-            beside, key=lambda c: -1.0 if c == NOTHING else float(smooth[first:stop, c].mean())
-        )
-        runs[place] = (first, stop, heir)
-        runs = _joined(runs)
-    return runs
+        before = first_of.get(first)
+        beside = [run_at[place][1] for place in (before, stop) if place in run_at]
+        heir = max(beside, key=lambda which: share(first, stop, which))
+        begin, end = first, stop
+        if before is not None and run_at[before][1] == heir:
+            begin = before
+        if stop in run_at and run_at[stop][1] == heir:
+            end = run_at.pop(stop)[0]
+        run_at.pop(first)
+        run_at[begin], first_of[end] = (end, heir), begin
+        heapq.heappush(heap, entry(begin, end))
+    return [(first, *run_at[first]) for first in sorted(run_at)]
 
 
-def _joined(runs: Runs) -> Runs:
-    joined: Runs = []
-    for first, stop, which in runs:
-        if joined and joined[-1][2] == which:
-            joined[-1] = (joined[-1][0], stop, which)
-        else:
-            joined.append((first, stop, which))
-    return joined
+def _exact_sums(smooth: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The sums of the first n scores, (T + 1, K): whole numbers, so that equal ones are equal."""
+    whole = np.rint(smooth * _ONE).astype(np.int64)
+    return np.concatenate([np.zeros((1, smooth.shape[1]), np.int64), whole.cumsum(axis=0)])
