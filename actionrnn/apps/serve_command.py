@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from actionrnn.apps.stream_commands import weights_option
 
@@ -30,11 +31,38 @@ def _bound_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--model", "-m", help="A model file or a run; without it, the demo's.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: every network.")
 @click.option("--port", default=7860, show_default=True, type=click.IntRange(0, 65535))
-@click.option("--token", envvar="ACTIONRNN_TOKEN", help="Visitors must give it.")
+@click.option(
+    "--token",
+    envvar="ACTIONRNN_TOKEN",
+    show_envvar=True,
+    help="Visitors must give it. From the environment it is not printed.",
+)
+@click.option(
+    "--allow-host",
+    multiple=True,
+    metavar="NAME",
+    help="Answer to this name, too, that of a proxy or tunnel: example.com.",
+)
+@click.option(
+    "--allow-origin",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let the pages of this origin in, too: https://example.com.",
+)
 @_bound_options
 @weights_option
+@click.pass_context
 def serve(
-    model: str | None, host: str, port: int, token: str | None, weights: str | None, **bounds: Any
+    context: click.Context,
+    /,
+    model: str | None,
+    host: str,
+    port: int,
+    token: str | None,
+    allow_host: tuple[str, ...],
+    allow_origin: tuple[str, ...],
+    weights: str | None,
+    **bounds: Any,
 ) -> None:
     """A web page to try a model on videos and the webcam, and an HTTP API."""
     from actionrnn.apps.serving.limits import ServeLimits
@@ -42,4 +70,14 @@ def serve(
     from actionrnn.stream_config import parse_section
 
     limits = parse_section(ServeLimits, bounds)
-    run_server(model, host=host, port=port, token=token, limits=limits, weights=weights)
+    run_server(
+        model,
+        host=host,
+        port=port,
+        token=token,
+        limits=limits,
+        weights=weights,
+        show_token=context.get_parameter_source("token") is not ParameterSource.ENVIRONMENT,
+        allowed_hosts=allow_host,
+        allowed_origins=allow_origin,
+    )

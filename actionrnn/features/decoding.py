@@ -56,8 +56,8 @@ class _Squaring:
     def add(self, places: slice, picture: NDArray[np.uint8]) -> None:
         try:
             square = self.preprocessing.square(picture)
-        except ValueError as error:
-            raise VideoError(f"{self.path}: {error}; use fit squash, or leave it out") from None
+        except VideoError as error:
+            raise VideoError(f"{self.path}: {error}") from None
         self.squares.add(places, square)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from actionrnn.config import Fit, Streams
+from actionrnn.errors import VideoError
 
 MOTION_GAIN = 3
 """Changes between frames are small; amplified, the backbone sees them as a picture."""
@@ -68,12 +69,15 @@ class Preprocessing:
         The pixels are Pillow's, which the official transforms use, within three levels.
 
         Raises:
-            ValueError: the frame is too long for its width to be scaled.
+            VideoError: the frame is too long for its width to be scaled.
         """
         height, width = picture.shape[:2]
         wide, high = self.scaled_size(width, height)
         if max(wide, high) > LARGEST_ASPECT * min(wide, high):
-            raise ValueError(f"{width} x {height} pixels are too long a frame to cut a square from")
+            raise VideoError(
+                f"{width} x {height} pixels are too long a frame to cut a square from; use fit "
+                "squash, or leave it out"
+            )
         if (wide, high) != (width, height):
             picture = self._scaled(picture, wide, high)
         square: NDArray[np.uint8] = self.centre(picture[None])[0]

@@ -40,12 +40,15 @@ class Running:
 
 @contextlib.contextmanager
 def running(
-    model: Recognizer, limits: ServeLimits | None = None, token: str | None = None
+    model: Recognizer,
+    limits: ServeLimits | None = None,
+    token: str | None = None,
+    **names: Any,
 ) -> Iterator[Running]:
     """Serve a model for the block."""
     limits = limits or ServeLimits()
     with open_port("127.0.0.1", 0) as opened:
-        app = make_app(model, limits, token=token)
+        app = make_app(model, limits, token=token, **names)
         config = uvicorn.Config(
             app,
             log_level="warning",

@@ -28,6 +28,7 @@ from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.serving.server import load_model
 from actionrnn.features.isolated import Isolation
 from actionrnn.recurrent.recognizer import Recognizer
+from actionrnn.recurrent.streaming import Stream
 from actionrnn.stream_config import StatePolicy
 from actionrnn.video.reading import iter_frames, probe_video, read_frames
 from tests.apps.serving import Running, running
@@ -50,6 +51,13 @@ def jpeg(picture: np.ndarray) -> bytes:
 
 def message(seconds: float, picture: np.ndarray) -> bytes:
     return struct.pack("<d", seconds) + jpeg(picture)
+
+
+def huge_jpeg() -> bytes:
+    """A few bytes whose head says that they are 60,000 x 60,000 pixels."""
+    content = jpeg(np.zeros((8, 8, 3), np.uint8))
+    place = content.index(b"\xff\xc0") + 5
+    return content[:place] + struct.pack(">HH", 60_000, 60_000) + content[place + 4 :]
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -356,6 +364,9 @@ def test_the_webcam_gives_the_numbers_of_a_stream(
         (struct.pack("<d", 0.0) + b"GIF89a no jpeg", "is no JPEG"),
         (struct.pack("<d", float("nan")) + jpeg(np.zeros((8, 8, 3), np.uint8)), "is no time"),
         (message(0.0, np.zeros((3200, 3200, 3), np.uint8)), "pixels are too many"),
+        (message(0.0, np.zeros((1, 200, 3), np.uint8)), "200 x 1 pixels are too long"),
+        (message(0.0, np.zeros((200, 1, 3), np.uint8)), "1 x 200 pixels are too long"),
+        (struct.pack("<d", 0.0) + huge_jpeg(), "pixels are too many"),
         ("text", "binary messages"),
     ],
 )
@@ -367,6 +378,50 @@ def test_nonsense_from_a_webcam_is_answered_in_one_line(
         assert problem in json.loads(live.recv(timeout=20))["error"]
         with pytest.raises(ConnectionClosed):
             live.recv(timeout=20)
+
+
+def test_a_webcam_whose_clock_leaps_is_not_worked_on(server: Running) -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    with connect(stream_of(server)) as live:
+        live.send(message(0.0, picture))
+        assert len(json.loads(live.recv(timeout=20))["steps"]) == 1
+        live.send(message(59.0, picture))
+        assert len(json.loads(live.recv(timeout=20))["steps"]) == 236
+        live.send(message(59.0 + 61.0, picture))  # else 244 steps, or 100,000
+        assert "at most 60 s may lie between" in json.loads(live.recv(timeout=20))["error"]
+
+
+def test_a_webcam_is_told_when_the_server_fails(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory in /srv/secret")
+
+    monkeypatch.setattr(Stream, "push", fail)
+    with connect(stream_of(server)) as live:
+        live.send(message(0.0, np.zeros((8, 8, 3), np.uint8)))
+        problem = json.loads(live.recv(timeout=20))["error"]
+        assert "the server failed" in problem and "secret" not in problem
+
+
+def test_an_answer_that_fails_is_json_without_our_folders(
+    server: Running, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory in /srv/secret")
+
+    monkeypatch.setattr(Recognizer, "score", fail)
+    answer = server.post("/classify", clip)
+    assert answer.status_code == 500
+    assert "the server failed" in answer.json()["error"] and "secret" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/labels", "/page/app.js", "/nowhere"])
+def test_every_answer_has_the_headers_of_the_page(server: Running, path: str) -> None:
+    headers = server.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "default-src 'self'" in headers["content-security-policy"]
 
 
 def test_a_webcam_message_is_bounded_and_a_silent_one_is_ended(model: Recognizer) -> None:

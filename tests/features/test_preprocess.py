@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from actionrnn.config import Streams
+from actionrnn.errors import VideoError
 from actionrnn.features.preprocess import Preprocessing
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -75,7 +76,7 @@ def test_a_turned_or_padded_picture_is_scaled_as_its_copy() -> None:
 
 def test_a_frame_that_is_nothing_but_long_is_refused_when_cutting() -> None:
     line = np.zeros((2, 4000, 3), np.uint8)
-    with pytest.raises(ValueError, match="4000 x 2 pixels are too long"):
+    with pytest.raises(VideoError, match="4000 x 2 pixels are too long"):
         CROP.square(line)
     assert SQUASH.square(line).shape == (224, 224, 3)
 

@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,12 +20,12 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Res
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from actionrnn import __version__
 from actionrnn.apps.serving.analysis import Answer, Upload, analyse, make_playable
-from actionrnn.apps.serving.guard import Guard
+from actionrnn.apps.serving.guard import HEADERS, Guard
 from actionrnn.apps.serving.limits import ServeLimits
+from actionrnn.apps.serving.names import Names
 from actionrnn.apps.serving.webcam import follow_webcam
 from actionrnn.apps.timeline_files import FORMATS
 from actionrnn.errors import VideoError
@@ -34,16 +34,9 @@ from actionrnn.plain_text import plain
 from actionrnn.recurrent.recognizer import Recognizer
 
 PAGE = Path(__file__).with_name("page")
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _POLL_SECONDS = 0.2
 _KINDS = {"csv": "text/csv", "srt": "application/x-subrip", "vtt": "text/vtt"}
-_HEADERS = {
-    "content-security-policy": "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; "
-    "connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",  # the address may hold the token
-    "cache-control": "no-cache",
-}
 
 _Result = TypeVar("_Result")
 TimelineFormat = Literal["json", "csv", "srt", "vtt", "all"]
@@ -108,7 +101,8 @@ def make_app(
     limits: ServeLimits | None = None,
     *,
     token: str | None = None,
-    hosts: tuple[str, ...] = LOOPBACK,
+    hosts: Iterable[str] = LOOPBACK,
+    origins: Iterable[str] = (),
 ) -> FastAPI:
     """The page and the API of one model.
 
@@ -116,6 +110,11 @@ def make_app(
         token: visitors must give it; None: anybody may come in.
         hosts: the names under which it answers (`*`: any), so that no foreign page can reach a
             server on loopback by a name of its own.
+        origins: of pages that may use it beside its own, as `https://example.com`: its own,
+            where a proxy hands on another `Host` than its visitors see.
+
+    Raises:
+        ConfigError: a host or an origin is none.
     """
     limits = limits or ServeLimits()
     isolated.prepare()
@@ -135,10 +134,10 @@ def make_app(
         lifespan=lifespan,
     )
     app.router.route_class = _OneFileRoute
-    app.add_middleware(Guard, limits=limits, token=token)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    app.add_middleware(Guard, limits=limits, token=token, names=Names.of(hosts, origins))
     app.add_exception_handler(AnyHTTPException, _say)
     app.add_exception_handler(RequestValidationError, _say_invalid)
+    app.add_exception_handler(Exception, _say_broken)
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
     _add_routes(app, desk)
     return app
@@ -166,7 +165,7 @@ def _add_routes(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/", include_in_schema=False)
     def page() -> FileResponse:
-        return FileResponse(PAGE / "index.html", headers=_HEADERS)
+        return FileResponse(PAGE / "index.html")
 
     @app.get("/health")
     def health() -> dict[str, str]:
@@ -241,6 +240,12 @@ def _copy(file: UploadFile, path: Path) -> None:
 async def _say(_: Request, error: Exception) -> Response:
     assert isinstance(error, AnyHTTPException)
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _say_broken(_: Request, error: Exception) -> Response:
+    """What the log tells in full."""
+    text = "the server failed on this request; its log says why"
+    return JSONResponse({"error": text}, 500, HEADERS)
 
 
 async def _say_invalid(_: Request, error: Exception) -> Response:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hmac
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import anyio
 from fastapi import HTTPException
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actionrnn.apps.serving.limits import ServeLimits
+from actionrnn.apps.serving.names import Names
 
 OPEN_PATHS = ("/", "/health")
 PAGE_PREFIX = "/page/"
@@ -20,13 +21,23 @@ RETRY_SECONDS = 5
 _HANG_UP = {"connection": "close"}  # what still comes is not waited for
 # close codes of RFC 6455 and its registry
 POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
+_MOST_REASON_BYTES = 123
+
+HEADERS = {
+    "content-security-policy": "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; "
+    "connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",  # the address may hold the token
+    "cache-control": "no-cache",
+}
+"""Of every answer."""
 
 
 class Guard:
     """Wraps the application; counts the visitors inside."""
 
-    def __init__(self, app: ASGIApp, limits: ServeLimits, token: str | None) -> None:
-        self.app, self.limits, self.token = app, limits, token
+    def __init__(self, app: ASGIApp, limits: ServeLimits, token: str | None, names: Names) -> None:
+        self.app, self.limits, self.token, self.names = app, limits, token, names
         self.num_inside = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,6 +45,7 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
+        send = _with_headers(send)
         problem = self._problem(scope)
         if problem is not None:
             await _refuse(scope, receive, send, *problem)
@@ -50,6 +62,9 @@ class Guard:
 
     def _problem(self, scope: Scope) -> tuple[int, str] | None:
         headers, path = Headers(scope=scope), scope["path"]
+        problem = self.names.problem(headers)
+        if problem is not None:
+            return problem
         if path in OPEN_PATHS or path.startswith(PAGE_PREFIX):
             return None
         if not self._is_known(scope, headers):
@@ -57,9 +72,6 @@ class Guard:
                 401,
                 "a token is needed: open ?token=TOKEN, or send it as `Authorization: Bearer`",
             )
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
-            return 403, f"the page {origin} is not of this server"
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self.limits.upload_bytes:
             return 413, self._too_large()
@@ -103,6 +115,17 @@ class Guard:
         return f"the upload is larger than {self.limits.upload_mb:g} MB; cut or convert the video"
 
 
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return sending
+
+
 def _takes_a_place(scope: Scope) -> bool:
     return scope["type"] == "websocket" or scope.get("method") == "POST"
 
@@ -112,7 +135,8 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, code: int, reason:
         await receive()  # the visitor's wish to connect
         await send({"type": "websocket.accept"})
         close = TRY_AGAIN_LATER if code == 503 else POLICY_VIOLATION
-        await send({"type": "websocket.close", "code": close, "reason": reason[:120]})
+        short = reason.encode()[:_MOST_REASON_BYTES].decode(errors="ignore")
+        await send({"type": "websocket.close", "code": close, "reason": short})
         return
     headers: dict[str, Any] = dict(_HANG_UP)
     headers |= {"retry-after": str(RETRY_SECONDS)} if code == 503 else {}

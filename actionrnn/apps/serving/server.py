@@ -7,6 +7,7 @@ import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.errors import ActionrnnError, ConfigError
@@ -27,27 +28,46 @@ def serve(
     token: str | None,
     limits: ServeLimits,
     weights: str | None = None,
+    show_token: bool = True,
+    allowed_hosts: tuple[str, ...] = (),
+    allowed_origins: tuple[str, ...] = (),
 ) -> None:
     """Serve a model's page and API; returns after Ctrl-C.
 
+    Args:
+        show_token: print it as a part of the address, which ends in the logs of a service.
+        allowed_hosts: names under which it answers beside its own. Where it listens on a
+            network it answers to any name; with some given, to these and those of this machine.
+        allowed_origins: of pages that may use it beside its own.
+
     Raises:
-        ConfigError: the extra is not installed, or the port is taken.
+        ConfigError: the extra is not installed, the port is taken, the token is empty, or a
+            host or origin is none.
         ModelError, BackboneError: the model cannot be loaded.
     """
     try:
         import uvicorn
 
         from actionrnn.apps.serving.app import LOOPBACK, make_app
+        from actionrnn.apps.serving.names import ANY, Names, own_names
     except ImportError as error:
         raise ConfigError(
             f"{error.name} is not installed; add it with `pip install 'actionrnn[serve]'`"
         ) from None
+    if token == "":
+        raise ConfigError("--token is empty, and would keep nobody out; give one, or leave it out")
+    Names.of(allowed_hosts, allowed_origins)  # before the model is loaded
     with open_port(host, port) as opened:
+        own = own_names(host, opened.getsockname()[0])
+        is_open = ANY in own
+        if is_open and allowed_hosts:
+            own = *LOOPBACK, host
         app = make_app(
             load_model(model, weights),
             limits,
             token=token,
-            hosts=LOOPBACK if host in LOOPBACK else ("*",),
+            hosts=(*own, *allowed_hosts),
+            origins=allowed_origins,
         )
         config = uvicorn.Config(
             app,
@@ -58,9 +78,9 @@ def serve(
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
         shown = f"[{host}]" if ":" in host else host
-        query = f"/?token={token}" if token else ""
+        query = f"/?token={quote(token, safe='')}" if token and show_token else ""
         address = f"http://{shown}:{opened.getsockname()[1]}{query}"
-        if host not in LOOPBACK and token is None:
+        if is_open and token is None:
             print("anybody in the network may use it; --token keeps others out", file=sys.stderr)
         print(f"serving on {address} (Ctrl-C ends it)", flush=True)
         with contextlib.suppress(KeyboardInterrupt):  # the usual end

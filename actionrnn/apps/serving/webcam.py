@@ -6,6 +6,7 @@ import asyncio
 import io
 import math
 import struct
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,11 @@ async def follow_webcam(websocket: WebSocket, model: Recognizer, limits: ServeLi
     """
     await websocket.accept()
     try:
-        stream = model.stream(StatePolicy())
+        live = _Live(model.stream(StatePolicy()), limits)
         while True:
             wait = limits.webcam_idle_seconds
             message = await asyncio.wait_for(websocket.receive_bytes(), wait)
-            steps = await asyncio.to_thread(_push, stream, message, limits.frame_pixels)
+            steps = await asyncio.to_thread(live.push, message)
             await websocket.send_json({"steps": steps})
     except WebSocketDisconnect:
         return
@@ -45,6 +46,9 @@ async def follow_webcam(websocket: WebSocket, model: Recognizer, limits: ServeLi
         problem = "pictures are sent as binary messages"
     except ActionrnnError as error:
         problem = str(error)
+    except Exception:
+        await _end(websocket, "the server failed on this picture; its log says why")
+        raise
     await _end(websocket, problem)
 
 
@@ -56,13 +60,33 @@ async def _end(websocket: WebSocket, problem: str) -> None:
         return
 
 
-def _push(stream: Stream, message: bytes, most_pixels: int) -> list[dict[str, Any]]:
-    pts_seconds, picture = _unpack(message, most_pixels)
-    scores = stream.push(picture, pts_seconds)
-    return [
-        {"pts_seconds": round(seconds, 6), "scores": [round(float(s), 6) for s in row]}
-        for seconds, row in zip(stream.pts_seconds.tolist(), scores, strict=True)
-    ]
+@dataclass
+class _Live:
+    """A visitor's stream."""
+
+    stream: Stream
+    limits: ServeLimits
+    last_seconds: float | None = None
+
+    def push(self, message: bytes) -> list[dict[str, Any]]:
+        """The steps that a message's picture makes, as they are answered."""
+        pts_seconds, picture = _unpack(message, self.limits.frame_pixels)
+        self._require_near(pts_seconds)
+        scores = self.stream.push(picture, pts_seconds)
+        self.last_seconds = pts_seconds
+        return [
+            {"pts_seconds": round(seconds, 6), "scores": [round(float(s), 6) for s in row]}
+            for seconds, row in zip(self.stream.pts_seconds.tolist(), scores, strict=True)
+        ]
+
+    def _require_near(self, pts_seconds: float) -> None:
+        """A picture is shown at each tick until the next: a leap in time would be endless work."""
+        most = 2 * self.limits.webcam_idle_seconds
+        if self.last_seconds is not None and pts_seconds - self.last_seconds > most:
+            raise VideoError(
+                f"a picture at {pts_seconds:.3f} s came after one at {self.last_seconds:.3f} s, "
+                f"at most {most:g} s may lie between; start again"
+            )
 
 
 def _unpack(message: bytes, most_pixels: int) -> tuple[float, NDArray[np.uint8]]:
@@ -76,5 +100,7 @@ def _unpack(message: bytes, most_pixels: int) -> tuple[float, NDArray[np.uint8]]
             if image.width * image.height > most_pixels:
                 raise VideoError(f"{image.width} x {image.height} pixels are too many; send fewer")
             return pts_seconds, np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:
+        raise VideoError("the picture's pixels are too many; send fewer") from None
+    except (UnidentifiedImageError, OSError, ValueError) as error:
         raise VideoError(f"the picture is no JPEG ({type(error).__name__})") from None
