@@ -257,6 +257,19 @@ def test_long_and_large_videos_are_refused(model: Recognizer, clip: Path) -> Non
         assert "takes longer than" in server.post("/classify", clip).json()["error"]
 
 
+@pytest.mark.parametrize("path", ["/classify", "/playable"])
+def test_a_video_that_grows_midway_is_held_to_the_bounds(
+    model: Recognizer, tmp_path: Path, path: str
+) -> None:
+    grown = tmp_path / "grown.mjpeg"
+    small, large = (jpeg(np.zeros((size, size, 3), np.uint8)) for size in (64, 640))
+    grown.write_bytes(20 * small + 5 * large)
+    with running(model, ServeLimits(frame_megapixels=0.1)) as server:
+        answer = server.post(path, grown)
+        assert answer.status_code == 422
+        assert "grown.mjpeg: is too large" in answer.json()["error"]
+
+
 def test_a_token_is_needed_where_one_is_set(model: Recognizer, clip: Path) -> None:
     with running(model, token="s3cret") as server:
         assert server.get("/").status_code == server.get("/health").status_code == 200

@@ -180,3 +180,63 @@ def test_too_large_a_frame_is_refused(ffmpeg_encode: FFmpegEncode, name: str) ->
     for read in (read_frames, probe_video, lambda *args, **more: list(iter_frames(*args, **more))):
         with pytest.raises(VideoError, match=r"is too large: 160 x 120 pixels a frame"):
             read(path, limits=VideoLimits(max_frame_pixels=160 * 120 - 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("grown.ts", "-c:v libx264 -g 5 -bf 0"),
+        ("grown.h264", "-c:v libx264 -g 5"),
+        ("grown.mjpeg", ""),
+        ("grown.mpg", "-c:v mpeg2video"),
+    ],
+)
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(rate_fps=5)])
+def test_a_frame_that_is_too_large_later_on_is_refused(
+    ffmpeg_encode: FFmpegEncode, tmp_path: Path, name: str, options: str, sampling: Sampling
+) -> None:
+    """Not left out as if it were damaged."""
+    small = ffmpeg_encode(f"small_{name}", options, size="96x64", seconds=0.8)
+    large = ffmpeg_encode(f"large_{name}", options, size="640x480", seconds=0.8)
+    grown = tmp_path / name
+    grown.write_bytes(small.read_bytes() + large.read_bytes())
+    assert read_frames(grown, sampling).data.shape[1:] == (64, 96, 3)
+    limits = VideoLimits(max_frame_pixels=640 * 480 - 1)
+    for read in (read_frames, lambda path, _, **more: list(iter_frames(path, **more))):
+        with pytest.raises(VideoError, match=rf"{name}: is too large: ") as caught:
+            read(grown, sampling, limits=limits)
+        assert "\n" not in str(caught.value)
+
+
+ALONE = VideoLimits(containers=("avi", "mov", "mpegts"))
+
+
+@pytest.mark.parametrize("target", [str, lambda path: path.read_bytes()])
+def test_only_the_containers_of_the_limits_are_read(
+    video: Path, ffmpeg_encode: FFmpegEncode, target: Callable[[Path], str | bytes]
+) -> None:
+    assert probe_video(target(video), limits=ALONE).num_frames == 25
+    other = ffmpeg_encode("other.mkv", "-c:v libx264", seconds=0.4)
+    assert probe_video(target(other)).num_frames == 10
+    with pytest.raises(VideoError, match=r"is not in a format that is read here; convert it"):
+        probe_video(target(other), limits=ALONE)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{video}\n#EXT-X-ENDLIST\n"),
+        ("list.ffconcat", "ffconcat version 1.0\nfile {video.name}\n"),
+        ("list.txt", "ffconcat version 1.0\nfile {video.name}\n"),
+    ],
+)
+def test_a_list_of_files_is_read_only_where_it_may_be(
+    ffmpeg_encode: FFmpegEncode, name: str, text: str
+) -> None:
+    """FFmpeg's defaults follow it."""
+    video = ffmpeg_encode("other.ts", "-c:v libx264", seconds=0.4)
+    file = video.parent / name
+    file.write_text(text.format(video=video))
+    assert probe_video(file).num_frames == 10
+    with pytest.raises(VideoError, match=r"is not in a format that is read here; convert it"):
+        probe_video(file, limits=ALONE)

@@ -10,7 +10,7 @@ from actionrnn.config_types import STRICT_KEYS, PositiveFloat, PositiveInt
 CONTAINERS = (
     *("asf", "avi", "dhav", "dv", "flv", "gif", "matroska", "mov", "mxf", "ogg"),
     *("mpeg", "mpegts", "mpegvideo", "ivf", "obu"),
-    *("h264", "hevc", "m4v", "mjpeg", "yuv4mpegpipe"),
+    *("h264", "hevc", "m4v", "mjpeg", "jpeg_pipe", "yuv4mpegpipe"),
 )
 """The formats of an upload, as FFmpeg calls them: each holds its video itself. Playlists and
 descriptions of streams (hls, dash, concat, sdp) name files of the server, and are not read."""
