@@ -29,6 +29,7 @@ from actionrnn.features.decode_task import decode_in_messages
 from actionrnn.features.decoder_messages import MessageError, Receiver, send
 from actionrnn.features.preprocess import Preprocessing
 from actionrnn.video.album import Visitor
+from actionrnn.video.reading import probe_video
 
 _POLL_SECONDS = 0.1
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -93,7 +94,7 @@ class Isolation:
         deadline = time.monotonic() + self.most_seconds
         ours, theirs = socket.socketpair()
         ours.settimeout(_POLL_SECONDS)
-        given = (theirs, self.most_memory_bytes, work, path, *arguments, self.limits)
+        given = (theirs, self.limits, self.most_memory_bytes, work, path, *arguments)
         process = _context().Process(target=_work, args=given, daemon=True)
         process.start()
         theirs.close()
@@ -177,6 +178,7 @@ def _context() -> Any:
 
 def _work(
     line: socket.socket,
+    limits: VideoLimits,
     most_memory_bytes: int,
     work: Work,
     path: Path,
@@ -186,7 +188,8 @@ def _work(
     _limit_memory(most_memory_bytes)
     with contextlib.suppress(ConnectionError):  # nobody listens any more
         try:
-            for message in work(path, *arguments):
+            probe_video(path, limits=limits)  # first of all: it needs no threads, and little memory
+            for message in work(path, *arguments, limits):
                 send(line, *message)
         except VideoError as error:
             send(line, "failed", str(error))

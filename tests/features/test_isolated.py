@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import os
+import pickle
 import signal
+import struct
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.features import isolated
 from actionrnn.features.backbone import Backbone
+from actionrnn.features.decoder_messages import MessageError, Receiver
 from actionrnn.features.decoding import Source
 from actionrnn.features.extract import encode_videos
 from actionrnn.features.isolated import Isolation
 from actionrnn.features.pipeline import Pipeline
 from actionrnn.features.types import Features
+from tests.features import hostile_decoder
 
 EVERY = Sampling(rate_fps=12)
 BOUNDS = Isolation(
@@ -119,6 +128,186 @@ def test_who_stops_waits_for_nothing_and_leaves_no_process(
 def test_memory_is_bounded(clip: Path, tiny_backbone: Backbone) -> None:
     with pytest.raises(VideoError, match=r"ann_red\.avi: "):
         encode(clip, tiny_backbone, replace(BOUNDS, most_memory_bytes=1))
+
+
+class Attack:
+    """Unpickling it makes a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> Any:
+        return (open, (str(self.file), "w"))
+
+
+def framed(described: object, body: bytes = b"") -> bytes:
+    """A message as a decoder sends it."""
+    text = json.dumps(described).encode()
+    return struct.pack("<I", len(text)) + text + body
+
+
+def begin(*times: float) -> bytes:
+    return framed({"kind": "begin", "num_frames": len(times)}, np.array(times).tobytes())
+
+
+def squares(*places: object) -> bytes:
+    return framed({"kind": "squares", "places": places}, bytes(len(places) * CROP * CROP * 3))
+
+
+CROP = 32
+END = framed({"kind": "end", "content": {"size_bytes": 7, "sha256": "a" * 64}})
+WHOLE = begin(0.0, 0.5) + squares([0, 1], [1, 2]) + END
+
+
+def hear(content: bytes, tmp_path: Path, *, stays: bool = False, **changes: Any) -> int:
+    """How many squares were taken of a decoder that sends this."""
+    bounds = replace(BOUNDS, **changes)
+    path = tmp_path / "clip.avi"
+    num_squares = 0
+    receiver = bounds.messages(hostile_decoder.work, path, content, stays, crop=CROP)
+    for kind, taken in receiver:
+        if kind == "squares":
+            num_squares += len(taken[0])
+    return num_squares
+
+
+@pytest.fixture
+def taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoders that send what they are told to."""
+    monkeypatch.setattr(isolated, "_work", hostile_decoder.say)
+
+
+@pytest.mark.usefixtures("taken_over")
+def test_what_a_decoder_says_is_taken(tmp_path: Path) -> None:
+    assert hear(WHOLE, tmp_path) == 2
+    assert hear(begin(1.0) + WHOLE, tmp_path) == 2  # it began anew
+    assert hear(begin(0, 0, 0) + squares([1, 3]) + squares([0, 1]) + END, tmp_path) == 2
+
+
+@pytest.mark.usefixtures("taken_over")
+def test_nothing_of_a_decoder_is_unpickled(tmp_path: Path) -> None:
+    victim = tmp_path / "was here"
+    pickled = pickle.dumps(Attack(victim))
+    for content in (
+        pickled,
+        struct.pack("!i", len(pickled)) + pickled,
+        struct.pack("<I", len(pickled)) + pickled,
+    ):
+        with pytest.raises(VideoError, match=r"clip\.avi: (made|ended) its decoder"):
+            hear(content, tmp_path)
+    assert not victim.exists()
+
+
+def receiver_of(content: bytes) -> Receiver:
+    """Of a decoder that sends this, and ends."""
+    line = io.BytesIO(content)
+
+    def read(size: int) -> bytearray:
+        assert size < 10**8
+        came = bytearray(line.read(size))
+        if len(came) < size:
+            raise EOFError
+        return came
+
+    return Receiver(read, CROP)
+
+
+NONSENSE = {
+    "nothing": b"",
+    "half a length": b"\x07\0",
+    "half a message": WHOLE[:40],
+    "half a square": (begin(0.0) + squares([0, 1]))[:-1],
+    "garbage": b"\xff" * 1000,
+    "a huge length": struct.pack("<I", 2**32 - 1) + b"{}",
+    "no JSON": struct.pack("<I", 4) + b"\xff{}}",
+    "deep JSON": struct.pack("<I", 60_000) + b"[" * 60_000,
+    "a huge number": struct.pack("<I", 60_000) + b"9" * 60_000,
+    "a list": framed([]),
+    "no kind": framed({}),
+    "another kind": framed({"kind": ["begin"]}),
+    "a huge video": framed({"kind": "begin", "num_frames": 2**60}),
+    "no frames": begin(),
+    "less than no frames": framed({"kind": "begin", "num_frames": -1}),
+    "true frames": framed({"kind": "begin", "num_frames": True}, bytes(8)),
+    "no number of frames": framed({"kind": "begin", "num_frames": "1"}, bytes(8)),
+    "half a frame": framed({"kind": "begin", "num_frames": 1.5}, bytes(12)),
+    "no times": begin(float("nan")),
+    "falling times": begin(1.0, 0.0),
+    "squares first": squares([0, 1]),
+    "no squares": begin(0.0) + squares(),
+    "too many squares": begin(*[0.0] * 99) + squares(*[[n, n + 1] for n in range(99)]),
+    "a square behind the end": begin(0.0) + squares([0, 2]),
+    "a square before the first": begin(0.0) + squares([-1, 1]),
+    "a square of no place": begin(0.0) + squares([0, 0]),
+    "a square without a place": begin(0.0) + squares(0),
+    "a place that is no number": begin(0.0) + squares([0, "1"]),
+    "a square that came before": begin(0.0, 0.0) + squares([0, 1], [0, 2]),
+    "an end before the squares": begin(0.0, 0.0) + squares([0, 1]) + END,
+    "an end before all": END,
+    "an end without content": begin(0.0) + squares([0, 1]) + framed({"kind": "end"}),
+    "a failure without a reason": framed({"kind": "failed", "reason": 7}),
+    "an endless reason": framed({"kind": "failed", "reason": "x" * 5000}),
+}
+
+
+@pytest.mark.parametrize("kind", NONSENSE)
+def test_nonsense_of_a_decoder_is_refused(kind: str) -> None:
+    receiver = receiver_of(NONSENSE[kind])
+    with pytest.raises((MessageError, EOFError)) as seen:
+        while receiver.receive()[0] not in ("end", "failed"):
+            continue
+    assert "\n" not in str(seen.value) and len(str(seen.value)) < 100
+
+
+@pytest.mark.usefixtures("taken_over")
+@pytest.mark.parametrize("kind", ["nothing", "garbage", "half a square", "a huge video"])
+def test_nonsense_ends_the_decoder_in_one_line(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(VideoError, match=r"clip\.avi: (made|ended) its decoder") as seen:
+        hear(NONSENSE[kind], tmp_path, stays=kind in ("garbage", "a huge video"))
+    assert "\n" not in str(seen.value) and len(str(seen.value)) < 300
+
+
+@pytest.mark.usefixtures("taken_over")
+@pytest.mark.parametrize("content", [b"\x07", begin(0.0), WHOLE[:-1]])
+def test_a_decoder_that_stops_in_a_message_is_ended_in_time(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(VideoError, match=r"takes longer than 0\.5 s"):
+        hear(content, tmp_path, stays=True, most_seconds=0.5)
+
+
+@pytest.mark.usefixtures("taken_over")
+def test_a_reason_cannot_act_on_a_terminal(tmp_path: Path) -> None:
+    with pytest.raises(VideoError) as seen:
+        hear(framed({"kind": "failed", "reason": "a\x1b[2J\nb"}), tmp_path)
+    assert str(seen.value) == r"a\x1b[2J b"
+
+
+@pytest.mark.usefixtures("taken_over")
+@pytest.mark.parametrize("content", [{}, {"size_bytes": "7"}, {"size_bytes": 7, "sha256": "a"}])
+def test_what_a_decoder_says_of_the_file_is_checked(
+    tmp_path: Path,
+    tiny_backbone: Backbone,
+    monkeypatch: pytest.MonkeyPatch,
+    content: dict[str, object],
+) -> None:
+    def messages(*_: object, **__: object) -> Iterator[tuple[str, Any]]:
+        yield "end", content
+
+    monkeypatch.setattr(Isolation, "messages", messages)
+    with pytest.raises(VideoError, match="without the file's size and sha256"):
+        encode(tmp_path / "clip.avi", tiny_backbone, BOUNDS)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.data())
+def test_a_message_that_is_changed_anywhere_is_taken_or_refused(data: st.DataObject) -> None:
+    content = bytearray(WHOLE)
+    for _ in range(data.draw(st.integers(1, 3))):
+        head = st.integers(0, 60) | st.integers(0, len(content) - 1)
+        content[data.draw(head)] = data.draw(st.integers(0, 255))
+    receiver = receiver_of(content)
+    with contextlib.suppress(MessageError, EOFError):
+        while receiver.receive()[0] not in ("end", "failed"):
+            continue
 
 
 def decoders() -> set[int]:
