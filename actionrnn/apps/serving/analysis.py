@@ -104,6 +104,12 @@ def make_playable(upload: Upload) -> bytes:
             continue
     except VideoError as error:
         raise upload.problem(error) from None
+    size_bytes, most = target.stat().st_size, upload.limits.upload_bytes
+    if size_bytes > most:
+        raise VideoError(
+            f"{upload.name}: has {size_bytes / 1e6:.0f} MB as .mp4, {most / 1e6:g} MB are sent; "
+            "cut it, or scale it down"
+        )
     return target.read_bytes()
 
 

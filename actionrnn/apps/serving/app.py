@@ -22,7 +22,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from actionrnn import __version__
-from actionrnn.apps.serving.analysis import Answer, Upload, analyse, make_playable
+from actionrnn.apps.serving.analysis import Upload, analyse, make_playable
 from actionrnn.apps.serving.guard import HEADERS, Guard
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.serving.names import Names
@@ -206,8 +206,7 @@ def _add_routes(app: FastAPI, desk: Desk) -> None:
         `all` is JSON with the answer for the whole video (`prediction`) and the other formats as
         texts (`files`) beside it.
         """
-        answer = await desk.work(request, file, analyse, model)
-        text = await asyncio.to_thread(_written, answer, format, top)
+        text = await desk.work(request, file, _timeline, model, format, top)
         return PlainTextResponse(text, media_type=_KINDS.get(format, "application/json"))
 
     @app.post("/playable", response_class=Response)
@@ -221,7 +220,9 @@ def _add_routes(app: FastAPI, desk: Desk) -> None:
         await follow_webcam(websocket, model, limits)
 
 
-def _written(answer: Answer, format: TimelineFormat, top: int) -> str:
+def _timeline(upload: Upload, model: Recognizer, format: TimelineFormat, top: int) -> str:
+    """In the formats of files; among the videos in work until it is written."""
+    answer = analyse(upload, model)
     found = answer.timeline
     segments = found.segments()
     if format != "all":
