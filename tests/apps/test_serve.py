@@ -263,7 +263,7 @@ def test_a_video_that_grows_midway_is_held_to_the_bounds(
 ) -> None:
     grown = tmp_path / "grown.mjpeg"
     small, large = (jpeg(np.zeros((size, size, 3), np.uint8)) for size in (64, 640))
-    grown.write_bytes(20 * small + 5 * large)
+    grown.write_bytes(20 * small + 20 * large)
     with running(model, ServeLimits(frame_megapixels=0.1)) as server:
         answer = server.post(path, grown)
         assert answer.status_code == 422

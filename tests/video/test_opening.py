@@ -196,7 +196,7 @@ def test_a_frame_that_is_too_large_later_on_is_refused(
     ffmpeg_encode: FFmpegEncode, tmp_path: Path, name: str, options: str, sampling: Sampling
 ) -> None:
     """Not left out as if it were damaged."""
-    small = ffmpeg_encode(f"small_{name}", options, size="96x64", seconds=0.8)
+    small = ffmpeg_encode(f"small_{name}", options, size="96x64", seconds=1.6)
     large = ffmpeg_encode(f"large_{name}", options, size="640x480", seconds=0.8)
     grown = tmp_path / name
     grown.write_bytes(small.read_bytes() + large.read_bytes())
