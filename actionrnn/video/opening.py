@@ -106,6 +106,14 @@ def container_of(stream: VideoStream) -> InputContainer:
     return container
 
 
+def why_unreadable(error: OSError) -> str:
+    """What is wrong with a file or folder that the system does not let us read, and the remedy."""
+    remedy = "change its permissions, or leave it out"
+    if not isinstance(error, PermissionError):
+        remedy = "see whether its disk is still there, or leave it out"
+    return f"cannot be read ({error.strerror or error}); {remedy}"
+
+
 def require_pixels(width: int, height: int, source: Source) -> None:
     """Raise a VideoError for a frame that is larger than the limits."""
     most = source.limits.max_frame_pixels
@@ -136,6 +144,8 @@ def _open_container(
 
 
 def _why_not_opened(source: Source, error: Exception, timeout_seconds: float) -> str:
+    if isinstance(error, PermissionError) and not source.is_address:
+        return why_unreadable(error)
     reason = getattr(error, "strerror", None) or str(error)
     if isinstance(error, av.ExitError):
         reason = f"no answer within {timeout_seconds:g} s"

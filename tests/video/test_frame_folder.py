@@ -13,7 +13,8 @@ from PIL import Image
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.video.frame_folder import find_pictures
-from actionrnn.video.reading import find_videos, iter_frames, read_frames
+from actionrnn.video.finding import find_videos
+from actionrnn.video.reading import iter_frames, read_frames
 
 
 def save_frames(

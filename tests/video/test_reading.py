@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.video.frames import Frames
-from actionrnn.video.reading import find_videos, iter_frames, probe_video, read_frames
+from actionrnn.video.finding import find_videos
+from actionrnn.video.reading import iter_frames, probe_video, read_frames
 
 EncodeVideo = Callable[..., Path]
 
@@ -369,7 +370,7 @@ def test_videos_are_found_below_a_folder_in_order(tmp_path: Path) -> None:
     for name in [*wanted, "a/.hidden.avi", "notes.txt", "a/2.csv"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert find_videos(tmp_path) == [tmp_path / name for name in wanted]
+    assert find_videos(tmp_path).paths == tuple(tmp_path / name for name in wanted)
 
 
 def test_a_folder_without_videos_or_none_at_all_is_refused(tmp_path: Path) -> None:
