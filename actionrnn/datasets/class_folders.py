@@ -84,8 +84,8 @@ def find_sides(
         named: the clips' names say their classes, so they need no class folders.
 
     Raises:
-        DatasetError: some of the folders look like a division, but not all of them; and `level` does
-            not say that the outermost folders are the classes.
+        DatasetError: some of the folders look like a division, but not all of them; and `level`
+            does not say that the outermost folders are the classes.
     """
     count = Counter(folders[0] for folders in clips if folders)
     sides = {name: side for name in sorted(count) if (side := _side_of(name)) is not None}

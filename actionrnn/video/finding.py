@@ -147,6 +147,14 @@ class _Folder:
         return any(folder.path == self.copy_of for folder in self.above())
 
     @property
+    def unknown(self) -> Counter[str]:
+        """The files that may be videos of a kind that is not known here, by their endings."""
+        if self.is_clip:
+            return Counter()
+        known = _OTHER_DATA_SUFFIXES if self.parent else _OTHER_DATA_SUFFIXES | {""}  # README
+        return Counter({e: count for e, count in self.others.items() if e not in known})
+
+    @property
     def has_preview_name(self) -> bool:
         return self.parent is not None and bool(_PREVIEWS.fullmatch(self.path.name))
 
@@ -273,10 +281,10 @@ def _why_barren(folder: _Folder) -> tuple[str, bool]:
     pictured = [child for child in below if child.num_pictures]
     if any(not _is_preview(child) for child in pictured):
         return "holds pictures, but beside videos only folders of numbered frames are read", True
-    endings = Counter(ending for child in below for ending in child.others)
-    unknown = endings.keys() - _OTHER_DATA_SUFFIXES
+    unknown = {ending for child in below for ending in child.unknown}
     if unknown:
         return f"holds no video, only {_endings(unknown)}", True
+    endings = {ending for child in below for ending in child.others}
     if pictured:
         return "holds previews", False
     return (f"holds {_endings(endings)}", False) if endings else ("is empty", True)
@@ -296,18 +304,12 @@ def _notes(root: Path, folders: Sequence[_Folder]) -> Iterator[str]:
     if loose:
         number = sum(folder.num_pictures for folder in loose)
         yield f"left out: pictures beside videos: {number} (in {_some(root, loose)})"
-    unknown: Counter[str] = Counter()
-    for folder in folders:
-        if not folder.is_clip:
-            for ending, count in folder.others.items():
-                # a README in the root is no surprise
-                if ending not in _OTHER_DATA_SUFFIXES and (ending or folder.parent):
-                    unknown[ending] += count
+    unknown = sum((folder.unknown for folder in folders), Counter[str]())
     if unknown:
-        some = ", ".join(
-            f"{count} {ending or 'without ending'}" for ending, count in unknown.items()
+        counts = (
+            f"{count} {ending or 'without ending'}" for ending, count in unknown.most_common()
         )
-        yield f"left out: files not known to be videos: {some}"
+        yield f"left out: files not known to be videos: {', '.join(counts)}"
     for folder in folders:
         if folder.copy_of is not None:
             yield f"left out: {folder.path}, which {folder.problem}"
