@@ -60,7 +60,7 @@ class FoundVideos:
     paths: tuple[Path, ...]
     """Sorted."""
     unreadable: Mapping[Path, str]
-    """Folders that may not be read and links that lead nowhere, each with a line that says why."""
+    """Folders that may not be read and links that cannot be followed; for each a line says why."""
     notes: tuple[str, ...]
     """A line for each kind of thing that was left out and may be missed."""
     barren: tuple[Barren, ...]
@@ -222,8 +222,8 @@ def _look_into(folder: _Folder) -> list[_Folder]:
                 folder.videos.append(name)
             elif is_picture(name):
                 folder.num_pictures += 1
-            elif entry.is_symlink() and not Path(entry.path).exists():
-                problem = "is a link that leads nowhere"
+            elif entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
+                problem = "is a link that cannot be followed"
                 below.append(_Folder(folder.path / name, folder, problem=problem))
             else:
                 folder.others[suffix] += 1

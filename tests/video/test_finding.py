@@ -196,6 +196,8 @@ def locked_tree(open_path: Path) -> Path:
     touch(open_path, "bend/2.avi", "run/2.avi", "run/more/2.avi", *frames("walk/1"))
     touch(open_path, "locked/1.jpg")
     (open_path / "locked.avi").write_text("a video")
+    link(open_path / "jump", open_path / "locked" / "inside")
+    link(open_path / "run" / "3.avi", open_path / "locked" / "3.avi")
     for name in ("run/more", "locked.avi", "locked", "walk/1/00001.jpg"):
         lock(open_path / name)
     return open_path
@@ -205,7 +207,9 @@ def locked_tree(open_path: Path) -> Path:
 def test_folders_that_may_not_be_read_are_named(locked_tree: Path) -> None:
     more = locked_tree / "run" / "more"
     line = f"{more}: cannot be read (Permission denied); change its permissions, or leave it out"
-    assert find_videos(locked_tree).unreadable[more] == line
+    unreadable = find_videos(locked_tree).unreadable
+    assert unreadable[more] == line
+    assert set(unreadable) == {locked_tree / name for name in ("run/more", "locked", "jump")}
     with pytest.raises(VideoError, match=r"more: cannot be read \(Permission denied\)"):
         find_videos(more)
 
@@ -213,7 +217,8 @@ def test_folders_that_may_not_be_read_are_named(locked_tree: Path) -> None:
 @pytest.mark.usefixtures("locked_tree", "unprivileged")
 def test_what_may_not_be_read_is_not_told_to_be_encoded_again(locked_tree: Path) -> None:
     (clip,) = [path for path in find_videos(locked_tree).paths if path.name == "1"]
-    for path in (locked_tree / "locked.avi", locked_tree / "locked", clip):
+    files = [locked_tree / name for name in ("locked.avi", "locked", "run/3.avi")]
+    for path in (*files, clip):
         with pytest.raises(VideoError, match=r"cannot be read \(Permission denied\)") as caught:
             list(iter_frames(path))
         assert "encode" not in str(caught.value)
@@ -251,15 +256,15 @@ def test_each_real_folder_is_read_once_under_the_name_that_is_no_link(tmp_path: 
     }
 
 
-def test_links_that_lead_nowhere_are_named(tmp_path: Path) -> None:
+def test_links_that_cannot_be_followed_are_named(tmp_path: Path) -> None:
     touch(tmp_path, "run/1.avi")
     link(tmp_path / "bend", tmp_path / "nowhere")
     link(tmp_path / "loop", tmp_path / "loop")
     assert list(find_videos(tmp_path).unreadable.values()) == [
-        f"{tmp_path}/bend: is a link that leads nowhere",
-        f"{tmp_path}/loop: is a link that leads nowhere",
+        f"{tmp_path}/bend: is a link that cannot be followed",
+        f"{tmp_path}/loop: is a link that cannot be followed",
     ]
-    assert barren(tmp_path)["bend"] == ("is a link that leads nowhere", True)
+    assert barren(tmp_path)["bend"] == ("is a link that cannot be followed", True)
 
 
 @settings(deadline=None, max_examples=40, derandomize=True)

@@ -149,8 +149,15 @@ def two_sizes(folder: Path) -> str:
 
 @pytest.mark.parametrize(
     "damage",
-    [no_pictures, broken_picture, truncated_picture, two_sizes]
-    + [two_series, many_in_one, unknown_range],
+    [
+        no_pictures,
+        broken_picture,
+        truncated_picture,
+        two_sizes,
+        two_series,
+        many_in_one,
+        unknown_range,
+    ],
 )
 def test_a_folder_that_cannot_be_used_is_one_line(
     tmp_path: Path, damage: Callable[[Path], str]
