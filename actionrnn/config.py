@@ -34,6 +34,7 @@ from actionrnn.errors import ConfigError
 from actionrnn.plain_yaml import load_plain_yaml
 
 Layout = Literal["folder", "ucf101", "manifest", "rendered"]
+LabelLevel = Annotated[int, Field(ge=1, strict=True)] | Literal["last"]
 Split = Literal["holdout", "leave_one_group_out", "official", "manifest", "none"]
 Fit = Literal["crop", "squash"]
 Streams = Literal["appearance", "motion", "both"]
@@ -131,9 +132,13 @@ class DataConfig:
     """folder: one folder per class; ucf101: v_<Class>_gNN_cNN files, in
     class folders or not; manifest: a CSV file with the columns path, label and, if wanted,
     group, split, start and end (seconds); rendered: the built-in data set, made on the spot.
-    A folder that holds nothing but pictures (.jpg, .png) is a video."""
+    A folder that holds nothing but pictures (.jpg, .png, ...) is a video."""
     root: str | None = None
     """The folder of the videos; for a manifest, the CSV file."""
+    label_level: LabelLevel | None = None
+    """folder: which of the folders above a clip is its class: 1 is the first below the root (or
+    below train, val, test), last the one that the clip lies in. null: the first, and an
+    error that asks where the classes could as well be deeper."""
     group_pattern: str | None = None
     """A regular expression searched in the file's name; its first bracket is
     the clip's group (the person, the scene). Clips of one group never stand on

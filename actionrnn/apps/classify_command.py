@@ -72,17 +72,23 @@ def classify(
 
 
 def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[Path, VideoError | None]]:
-    """Each video, or a folder and why it has none."""
-    from actionrnn.video.reading import find_videos
+    """Each video, or a folder and why it, or a part of it, is not answered."""
+    from actionrnn.video.finding import find_videos
+    from actionrnn.video.frame_folder import is_folder
 
     for item in map(Path, inputs):
-        if not item.is_dir():
+        if not is_folder(item):
             yield item, None
             continue
         try:
-            yield from ((path, None) for path in find_videos(item))
+            found = find_videos(item)
         except VideoError as error:
             yield item, error
+            continue
+        for note in found.notes:
+            click.echo(f"note: {printable(note)}", err=True)
+        yield from ((path, None) for path in found.paths)
+        yield from ((path, VideoError(why)) for path, why in found.unreadable.items())
 
 
 def _print_early_answer(

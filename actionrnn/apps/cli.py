@@ -203,6 +203,8 @@ def extract(
         retry_failed=retry_failed,
         overwrite=overwrite,
     )
+    for note in done.notes:
+        click.echo(f"note: {printable(note)}", err=True)
     known = f", {done.num_known_failures} of them before" if done.num_known_failures else ""
     click.echo(
         f"{output}: {done.num_extracted} extracted, {done.num_skipped} were there, "

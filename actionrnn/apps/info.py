@@ -8,7 +8,9 @@ from actionrnn.errors import ActionrnnError, ModelError
 from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.files import MODEL_FILE
 from actionrnn.recurrent.hub import fetch, is_address
-from actionrnn.video.reading import find_videos, probe_video
+from actionrnn.video.finding import find_videos
+from actionrnn.video.opening import why_unreadable
+from actionrnn.video.reading import probe_video
 
 Rows = dict[str, str]
 
@@ -21,7 +23,13 @@ def describe(path: str | Path) -> Rows:
     """
     if is_address(path):
         return _describe_model(fetch(str(path)))
-    path = Path(path)
+    try:
+        return _describe_path(Path(path))
+    except PermissionError as error:
+        raise ActionrnnError(f"{path}: {why_unreadable(error)}") from None
+
+
+def _describe_path(path: Path) -> Rows:
     if not path.exists():
         raise ActionrnnError(f"{path}: no such file or folder")
     if (path / MODEL_FILE).is_file():
@@ -47,14 +55,17 @@ def _describe_video(path: Path) -> Rows:
 
 
 def _describe_folder(path: Path) -> Rows:
-    videos = find_videos(path)
-    nested = (video.relative_to(path).parts for video in videos)
+    found = find_videos(path)
+    nested = (video.relative_to(path).parts for video in found.paths)
     folders = sorted({parts[0] for parts in nested if len(parts) > 1})
-    return {
+    rows = {
         "folder": str(path),
-        "videos": str(len(videos)),
+        "videos": str(len(found.paths)),
         "subfolders": f"{len(folders)} ({', '.join(folders[:8])}{', ...' if folders[8:] else ''})",
     }
+    for number, note in enumerate((*found.unreadable.values(), *found.notes), start=1):
+        rows[f"note {number}"] = note
+    return rows
 
 
 def _describe_store(path: Path) -> Rows:

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from actionrnn.errors import ModelError
 from actionrnn.features.onnx_runtime import open_session
 from actionrnn.recurrent.recognizer import Recognizer, step_scores
-from actionrnn.video.reading import find_videos, read_frames
+from actionrnn.video.finding import find_videos
+from actionrnn.video.reading import read_frames
 
 MOST_LOST = 0.01
 """The part of the test clips that may get a wrong answer for a right (or another) one."""
@@ -68,7 +69,7 @@ def quantise(model: Recognizer, encoder: Path, inputs: Sequence[str], clips: Pat
     Raises:
         ModelError: there are too few videos, or more than `MOST_LOST` is lost.
     """
-    videos = list(find_videos(clips))
+    videos = find_videos(clips).paths
     if len(videos) < 4:
         raise ModelError(f"{clips}: has {len(videos)} videos; --int8 needs at least 4")
     small = encoder.with_name("encoder_int8.onnx")

@@ -35,6 +35,8 @@ class Dataset:
     root: Path
     clips: tuple[Clip, ...]
     """Sorted by key."""
+    notes: tuple[str, ...] = ()
+    """What the user must be told about the data, a line each."""
 
     def __post_init__(self) -> None:
         if not self.clips:

@@ -47,13 +47,13 @@ def open_dataset(config: DataConfig) -> Dataset:
     """
     store = imported_store(config.features)
     if store is not None and config.layout == "folder":
-        return open_stored(store.root, store.keys(), config.group_pattern)
+        return open_stored(store.root, store.keys(), config.group_pattern, config.label_level)
     if config.root is None:
         raise DatasetError("data.root is not set; add data.root=FOLDER")
     if config.layout == "manifest":
         return open_manifest(config.root, config.group_pattern)
     if config.layout == "folder":
-        return open_folder(config.root, config.group_pattern)
+        return open_folder(config.root, config.group_pattern, config.label_level)
     if config.layout == "rendered":
         render_dataset(config.root)
     return open_ucf101(config.root)

@@ -12,9 +12,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from actionrnn.datasets.class_folders import Folders, find_sides, require_no_class_lost
 from actionrnn.datasets.clips import Clip, Dataset, unique_clips
 from actionrnn.errors import DatasetError, VideoError
-from actionrnn.video.reading import find_videos
+from actionrnn.video.finding import clip_keys, find_videos
 
 NAME_PATTERN = re.compile(r"^v_(?P<label>[^_]+)_g(?P<group>\d+)_c(?P<clip>\d+)(\.\w+)?$")
 NUM_CLASSES = 101
@@ -58,29 +59,44 @@ def parse_name(name: str) -> Ucf101Name | None:
 def open_ucf101(root: str | Path) -> Dataset:
     """A folder in UCF101's layout; groups are `g01`, `g02`, ...
 
-    The class folder names the class (`HandstandPushups` holds `v_HandStandPushups_*`
-    files); for clips that lie in no class folder, the file's name does.
+    The file's name says the class, and a folder that it lies in must agree with it
+    (`HandstandPushups` holds `v_HandStandPushups_*` files). Folders called train, val and test
+    are the division; then the groups are `<Class>/g01`, as g01 of two classes are two scenes.
 
     Raises:
-        DatasetError: the folder is missing, or a file's name is not of UCF101's form.
+        DatasetError: the folder is missing, a file's name is not of UCF101's form or of another
+            class than its folder, or a class folder has no video.
     """
     root = Path(root)
     try:
-        videos = find_videos(root)
+        found = find_videos(root)
     except VideoError as error:
         raise DatasetError(f"{error} (data.root)") from None
+    folders = [path.parent.relative_to(root).parts for path in found.paths]
+    sides, notes = find_sides(root, folders, named=True)
     clips = []
-    for path in videos:
+    for path, key, above in zip(found.paths, clip_keys(found.paths, root), folders, strict=True):
         name = parse_name(path.name)
         if name is None:
             raise DatasetError(
                 f"{path}: is not named v_<Class>_gNN_cNN as in UCF101; "
                 "use data.layout=folder for other names"
             )
-        relative = path.relative_to(root)
-        label = name.label if path.parent == root else relative.parts[0]
-        clips.append(Clip(path, relative.with_suffix("").as_posix(), label, name.group))
-    return Dataset(root, unique_clips(clips))
+        side = sides.get(above[0]) if above else None
+        _require_agreement(path, name, above[1:] if side else above)
+        group = f"{name.label}/{name.group}" if side else name.group
+        clips.append(Clip(path, key, name.label, group, side))
+    notes += require_no_class_lost(found, 2 if sides else 1)
+    return Dataset(root, unique_clips(clips), notes)
+
+
+def _require_agreement(path: Path, name: Ucf101Name, folders: Folders) -> None:
+    """Refuse a clip of which no folder is called as its class."""
+    if folders and not any(folder.casefold() == name.label.casefold() for folder in folders):
+        raise DatasetError(
+            f"{path}: its name says {name.label}, its folder {folders[-1]}; move or rename it, or "
+            "use data.layout=folder to take the folders' names"
+        )
 
 
 def official_test_groups(split: int) -> frozenset[str]:

@@ -18,7 +18,8 @@ from actionrnn.datasets.ucf101 import NUM_CLASSES, NUM_CLIPS, NUM_GROUPS, Ucf101
 from actionrnn.datasets.ucf101_lists import OfficialLists
 from actionrnn.errors import VideoError
 from actionrnn.progress import progress_bar
-from actionrnn.video.reading import find_videos, iter_frames
+from actionrnn.video.finding import find_videos
+from actionrnn.video.reading import iter_frames
 
 LEAST_CLIPS_PER_GROUP = 4
 MOST_LINES_SHOWN = 20
@@ -109,11 +110,11 @@ def find_clips(root: Path) -> list[Path]:
     return [path for path in _find_videos(root) if parse_name(path.name) is not None]
 
 
-def _find_videos(root: Path) -> list[Path]:
+def _find_videos(root: Path) -> Sequence[Path]:
     try:
-        return find_videos(root)
+        return find_videos(root).paths
     except VideoError:
-        return []
+        return ()
 
 
 def _sort_out(root: Path, videos: Sequence[Path]) -> tuple[dict[str, Path], list[str]]:

@@ -17,7 +17,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def extract_on_cluster(
         ConfigError: Ray is not installed, or there is no such cluster.
         VideoError, FeatureError, BackboneError: as `extract_to_store`.
     """
-    sources = find_sources(inputs)
+    sources, notes = find_sources(inputs)
     root = Path(output).resolve()
     sources = [
         Source(s.key, s.path.resolve(), s.start_seconds, s.end_seconds, s.problem) for s in sources
@@ -88,7 +88,7 @@ def extract_on_cluster(
                     todo.ledger.clear(source)
                 num_failed = len(todo.ledger.failures())
                 advance(note=f"{num_failed} failed" if num_failed else "")
-    return todo.extraction()
+    return replace(todo.extraction(), notes=notes)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ from actionrnn.features.store import Failure, FeatureStore
 from actionrnn.features.types import Features
 from actionrnn.files import remove_leftovers
 from actionrnn.progress import progress_bar
-from actionrnn.video.reading import find_videos
+from actionrnn.video.finding import clip_key, find_videos
+from actionrnn.video.frame_folder import is_folder
+from actionrnn.video.opening import why_unreadable
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Extraction:
     """Those among the failures that failed before, and were not tried again."""
     pace: Pace | None = None
     """How fast it went; None if there was nothing to do."""
+    notes: tuple[str, ...] = ()
+    """A line for each kind of thing in the folders that was left out."""
 
 
 def extract_features(
@@ -104,12 +108,13 @@ def extract_to_store(
             it cannot be written.
         BackboneError: the backbone or its weights are not here.
     """
-    sources = share_of_rank(find_sources(inputs))
+    found, notes = find_sources(inputs)
+    sources = share_of_rank(found)
     loaded = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
     sampling = sampling or Config().sampling
     provenance = provenance_of(loaded, sampling)
     store = FeatureStore.create(output, provenance, format, overwrite=overwrite)
-    return extract_missing(
+    done = extract_missing(
         sources,
         store,
         loaded,
@@ -118,6 +123,7 @@ def extract_to_store(
         retry_failed=retry_failed,
         overwrite=overwrite,
     )
+    return replace(done, notes=notes)
 
 
 def extract_missing(
@@ -273,31 +279,37 @@ def choose_sampling(num_frames: int | None, rate_fps: float | None) -> Sampling:
     return parse_config({"sampling": given}, source="sampling").sampling
 
 
-def find_sources(inputs: Sequence[str | Path]) -> list[Source]:
-    """The videos behind files and folders, with keys that mirror the folders.
+def find_sources(inputs: Sequence[str | Path]) -> tuple[list[Source], tuple[str, ...]]:
+    """The videos behind files and folders, with keys that mirror the folders; and notes.
 
     A key has no ending (`run/ido`), but where it would stand for two files of one folder
-    (`ido.avi`, `ido.mp4`). An input that is missing or holds no video is a source with a problem.
+    (`ido.avi`, `ido.mp4`). An input that is missing or holds no video is a source with a problem,
+    and so is a folder that may not be read.
 
     Raises:
         VideoError: no input holds a video.
     """
     found: dict[Path, Path] = {}  # video -> below which folder
     problems: list[Source] = []
+    notes: list[str] = []
     for item in map(Path, inputs):
         try:
-            videos = find_videos(item) if item.is_dir() else [_existing(item)]
+            if not is_folder(item):
+                found[_existing(item)] = item.parent
+                continue
+            below = find_videos(item)
         except VideoError as error:
             problems.append(Source(str(item), item, problem=str(error)))
             continue
-        base = item.parent if videos == [item] else item
-        found |= dict.fromkeys(videos, base)
+        found |= dict.fromkeys(below.paths, item.parent if below.paths == (item,) else item)
+        problems += [Source(str(path), path, problem=why) for path, why in below.unreadable.items()]
+        notes += below.notes
     if problems and not found:
         raise VideoError(problems[0].problem)
-    stems = Counter(_stem(path, base) for path, base in found.items())
+    stems = Counter(clip_key(path, base) for path, base in found.items())
     sources: dict[str, Source] = {}
     for path, base in found.items():
-        stem = _stem(path, base)
+        stem = clip_key(path, base)
         key = stem if stems[stem] == 1 else path.relative_to(base).as_posix()
         if key in sources:
             problem = (
@@ -307,18 +319,16 @@ def find_sources(inputs: Sequence[str | Path]) -> list[Source]:
             problems.append(Source(str(path), path, problem=problem))
             continue
         sources[key] = Source(key, path)
-    return [*sources.values(), *problems]
+    return [*sources.values(), *problems], tuple(notes)
 
 
 def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise VideoError(f"{path}: no such file or folder; check the path")
-    return path
-
-
-def _stem(path: Path, base: Path) -> str:
-    """`run/ido` of `run/ido.avi`; a folder of pictures has no ending to lose."""
-    return path.relative_to(base).with_suffix("").as_posix()
+    try:
+        if path.exists():
+            return path
+    except OSError as error:
+        raise VideoError(f"{path}: {why_unreadable(error)}") from None
+    raise VideoError(f"{path}: no such file or folder; check the path")
 
 
 def _note(pace: Pace, ledger: Ledger) -> str:

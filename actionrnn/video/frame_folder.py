@@ -5,8 +5,10 @@ Pictures do not say when they are shown; picture i is taken to be shown at i / r
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +20,18 @@ from actionrnn.errors import VideoError
 from actionrnn.video.album import Album, Visitor
 from actionrnn.video.converting import Scale
 from actionrnn.video.frames import Frame, Frames
+from actionrnn.video.opening import why_unreadable
 from actionrnn.video.sampling import choose_frames
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+PICTURE_SUFFIXES = frozenset(
+    {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
 
 
 def is_picture(name: str) -> bool:
     """Whether a file's name is that of a picture, and not hidden."""
-    return Path(name).suffix.lower() in PICTURE_SUFFIXES and not name.startswith(".")
+    ending = os.path.splitext(name)[1]  # noqa: PTH122 - once for each of many files
+    return ending.lower() in PICTURE_SUFFIXES and not name.startswith(".")
 
 
 def is_folder(path: str | Path) -> bool:
@@ -40,9 +46,29 @@ def find_pictures(folder: Path) -> list[Path]:
     """The pictures of a folder in the order of the numbers in their names; maybe none.
 
     `frame2.jpg` comes before `frame10.jpg`.
+
+    Raises:
+        VideoError: the folder may not be read.
     """
-    pictures = (path for path in folder.iterdir() if is_picture(path.name))
-    return sorted(pictures, key=lambda path: (_numbers_in(path.name), path.name))
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if is_picture(entry.name) and _is_file(entry)]
+    except OSError as error:
+        raise VideoError(f"{folder}: {why_unreadable(error)}") from None
+    return [folder / name for name in sorted(names, key=lambda name: (_numbers_in(name), name))]
+
+
+def are_numbered(names: Iterable[str]) -> bool:
+    """Whether files are two or more that differ in one number alone, as the frames of a clip do.
+
+    >>> are_numbered(["frame_01.jpg", "frame_02.jpg"]), are_numbered(["ann.jpg", "bob.jpg"])
+    (True, False)
+    """
+    names = list(names)
+    if len(names) < 2 or len(_series(names)) > 1:
+        return False
+    places = zip(*map(_numbers_in, names), strict=True)
+    return sum(len(set(numbers)) > 1 for numbers in places) == 1
 
 
 def read_frame_folder(
@@ -122,7 +148,10 @@ def read_picture(path: Path, scale: Scale | None, limits: VideoLimits) -> NDArra
                     f"{path}: is too large: {picture.width} x {picture.height} pixels, at most "
                     f"{limits.max_frame_pixels} are read"
                 )
-            rgb = picture.convert("RGB")
+            _require_one_picture(picture, path)
+            rgb = _of_8_bits(picture).convert("RGB")
+    except PermissionError as error:
+        raise VideoError(f"{path}: {why_unreadable(error)}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = str(error).replace(f" {str(path)!r}", "")
         raise VideoError(
@@ -155,8 +184,42 @@ def _require_pictures(folder: Path) -> list[Path]:
         raise VideoError(
             f"{folder}: is a folder, not a video file, and holds no pictures ({known})"
         )
+    series = [name for name, count in _series(path.name for path in pictures).items() if count > 1]
+    if len(series) > 1:
+        raise VideoError(
+            f"{folder}: holds several series of pictures ({', '.join(sorted(series)[:3])}); "
+            "a clip is one of them, so put each into a folder of its own"
+        )
     return pictures
+
+
+def _series(names: Iterable[str]) -> Counter[str]:
+    """How many names differ in their numbers alone: `{"frame_#.jpg": 16}`."""
+    return Counter(re.sub(r"\d+", "#", name.lower()) for name in names)
 
 
 def _numbers_in(name: str) -> list[int]:
     return [int(digits) for digits in re.findall(r"\d+", name)]
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is, or may be, a file: a link that leads nowhere fails when it is read."""
+    return not entry.is_dir()
+
+
+def _require_one_picture(picture: Image.Image, path: Path) -> None:
+    count = getattr(picture, "n_frames", 1)
+    if count > 1 and picture.format != "MPO":  # a phone's photo with a second view
+        raise VideoError(
+            f"{path}: holds {count} pictures, and a frame is one; write each to a file of its own"
+        )
+
+
+def _of_8_bits(picture: Image.Image) -> Image.Image:
+    """Pictures of 16 bits scaled to 8, which Pillow would clip to white."""
+    has_16_bits = picture.mode == "I" and picture.format in ("PNG", "PPM")
+    if has_16_bits or picture.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(picture, np.uint32) * 255 // 65535).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise ValueError(f"its grey levels have no known range: mode {picture.mode}")
+    return picture

@@ -135,6 +135,14 @@ def container_of(stream: VideoStream) -> InputContainer:
     return container
 
 
+def why_unreadable(error: OSError) -> str:
+    """What is wrong with a file or folder that the system does not let us read, and the remedy."""
+    remedy = "change its permissions, or leave it out"
+    if not isinstance(error, PermissionError):
+        remedy = "see whether its disk is still there, or leave it out"
+    return f"cannot be read ({error.strerror or error}); {remedy}"
+
+
 def require_pixels(width: int, height: int, source: Source) -> None:
     """Raise a VideoError for a frame that is larger than the limits."""
     most = source.limits.max_frame_pixels
@@ -167,6 +175,8 @@ def _open_container(
 
 
 def _why_not_opened(source: Source, error: Exception, timeout_seconds: float) -> str:
+    if isinstance(error, PermissionError) and not source.is_address:
+        return why_unreadable(error)
     reason = getattr(error, "strerror", None) or str(error)
     if isinstance(error, av.ExitError):
         reason = f"no answer within {timeout_seconds:g} s"
@@ -203,7 +213,9 @@ def _file(path: Path, limits: VideoLimits) -> Source:
             with path.open("rb") as pipe:
                 return _read_whole(str(path), pipe, limits)
         size_bytes = path.stat().st_size
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise VideoError(f"{path}: {why_unreadable(error)}") from None
+    except ValueError as error:
         raise VideoError(f"{path}: cannot be read ({error})") from None
     if size_bytes == 0:
         raise VideoError(f"{path}: is empty (0 bytes); copy or download it again")

@@ -5,7 +5,6 @@ Times come from the stream's time base, never from index / frame rate.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,6 @@ from actionrnn.video.album import Album, Visitor, Wanted
 from actionrnn.video.converting import Converter, Scale, display_matrix, is_transposed
 from actionrnn.video.frame_folder import (
     is_folder,
-    is_picture,
     iter_frame_folder,
     read_frame_folder,
     visit_frame_folder,
@@ -42,11 +40,6 @@ from actionrnn.video.timetable import (
 # A broken video is used if at least this part of the frames that it declares can be decoded.
 LEAST_DECODABLE_FRACTION = 0.5
 
-VIDEO_SUFFIXES = frozenset(
-    {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov"}
-    | {".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
-)
-
 
 @dataclass(frozen=True)
 class VideoInfo:
@@ -64,31 +57,6 @@ class VideoInfo:
     """Frames in the file, counted by their packets."""
     size_bytes: int
     """0 where the source does not say."""
-
-
-def find_videos(folder: str | Path) -> list[Path]:
-    """Every video below `folder`, sorted, what is hidden left out.
-
-    A video is a file with a known ending, or a folder that holds pictures (.jpg, .png) and
-    neither videos nor folders; `folder` itself may be one.
-
-    Raises:
-        VideoError: the folder is missing or holds no video.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise VideoError(f"{folder}: no such folder")
-    videos: list[Path] = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found = [name for name in files if _is_video_name(name)]
-        videos += [Path(parent, name) for name in found]
-        if not found and not folders and any(map(is_picture, files)):
-            videos.append(Path(parent))
-    if not videos:
-        known = " ".join(sorted(VIDEO_SUFFIXES))
-        raise VideoError(f"{folder}: holds no video; looked for {known}, and folders of pictures")
-    return sorted(videos)
 
 
 def probe_video(path: VideoSource, *, limits: VideoLimits | None = None) -> VideoInfo:
@@ -231,10 +199,6 @@ def _visit(
         raise VideoError(
             f"{source.name}: decodes differently each time; re-encode it or leave it out"
         )
-
-
-def _is_video_name(name: str) -> bool:
-    return Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith(".")
 
 
 def _choose(source: Source, table: Timetable, sampling: Sampling) -> Ticks:

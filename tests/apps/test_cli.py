@@ -363,6 +363,34 @@ def test_extract_mirrors_the_folders(clips: Path, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("command", ["extract", "classify"])
+def test_previews_beside_videos_are_no_clips_and_lost_folders_are_named(
+    command: str, model: Path, make_clips: MakeClips, tmp_path: Path
+) -> None:
+    root = make_clips(("ann",), ("blue",))
+    for name in ("blue/thumbs/1.jpg", "blue/@eaDir/ann_blue.avi/THUMB.jpg"):
+        (root / name).parent.mkdir(parents=True)
+        (root / name).write_bytes(b"a picture")
+    (root / "red").symlink_to(root / "nowhere")
+    store = tmp_path / "store"
+    chosen = {
+        "extract": ("--output", store, "--num-frames", 2),
+        "classify": ("--model", model, "--json"),
+    }
+    result = run_command(command, root, *chosen[command])
+    assert result.exit_code == 1
+    assert (
+        "note: left out: folders of pictures taken for previews: 1 (blue/thumbs)\n" in result.stderr
+    )
+    assert f"{root / 'red'}: is a link that cannot be followed\n" in result.stderr
+    if command == "extract":
+        assert result.stdout == f"{store}: 1 extracted, 0 were there, 1 failed\n"
+    else:
+        answered, failed = map(json.loads, result.stdout.splitlines())
+        assert answered["path"] == str(root / "blue" / "ann_blue.avi")
+        assert failed["path"] == str(root / "red")
+
+
 def test_extract_writes_npy_for_other_tools(clip: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     args = ("extract", clip, "--output", store, "--rate-fps", 6, "--format", "npy")

@@ -52,6 +52,17 @@ def test_a_folder_of_videos(clips: Path) -> None:
     }
 
 
+def test_what_is_left_out_of_a_folder_is_said(tmp_path: Path) -> None:
+    for name in ("run/1.avi", "run/thumbs/1.jpg", "run/@eaDir/1.avi/THUMB.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "bend").symlink_to(tmp_path / "nowhere")
+    rows = describe(tmp_path)
+    assert (rows["videos"], rows["subfolders"]) == ("1", "1 (run)")
+    assert rows["note 1"] == f"{tmp_path / 'bend'}: is a link that cannot be followed"
+    assert rows["note 2"] == "left out: folders of pictures taken for previews: 1 (run/thumbs)"
+
+
 def test_of_many_subfolders_the_first_are_named(tmp_path: Path) -> None:
     for index in range(10):
         (tmp_path / f"class{index}").mkdir()

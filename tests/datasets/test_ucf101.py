@@ -97,6 +97,7 @@ def test_folders_of_pictures_are_clips(tmp_path: Path) -> None:
     folder = tmp_path / "YoYo" / "v_YoYo_g03_c01"
     folder.mkdir()
     (folder / "frame0001.jpg").touch()
+    (folder / "frame0002.jpg").touch()
     dataset = open_ucf101(tmp_path)
     assert [(clip.key, clip.group) for clip in dataset.clips] == [
         ("Run/v_Run_g02_c01", "g02"),

@@ -18,6 +18,7 @@ from PIL import Image
 
 import actionrnn
 from actionrnn.config import Sampling
+from actionrnn.datasets.folder import open_folder
 from actionrnn.errors import BackboneError, ConfigError, FeatureError, VideoError
 from actionrnn.features import decoding
 from actionrnn.features.backbone import Backbone
@@ -668,3 +669,21 @@ def test_motion_is_seen_beside_each_frame_however_the_video_is_read(
     expected = backbone.encode(preprocessing.views(squares(path, backbone, sampling)))
     assert found.values.shape[1] == backbone.feature_size  # type: ignore[union-attr]
     np.testing.assert_allclose(found.values, expected, atol=1e-6)  # type: ignore[union-attr]
+
+
+def test_extract_and_train_call_clips_alike(
+    tmp_path: Path, tiny_backbone: Backbone, make_video: MakeVideo
+) -> None:
+    """Or the features of one would be unknown to the other."""
+    root = tmp_path / "root"
+    for place, name in enumerate(("run/ido.avi", "run/ido.v2.avi", "bend/ido.avi")):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        make_video(f"made/{place}.avi", seed=place).rename(root / name)
+    (root / "run" / "ido.mkv").write_bytes((root / "run" / "ido.avi").read_bytes())
+    for folder in ("bend/2024-05-01 10.15.30", "bend/2024-05-01 10.15.45"):
+        (root / folder).mkdir()
+        for number in (1, 2):
+            Image.new("RGB", (64, 48)).save(root / folder / f"{number}.png")
+    done = extract_to_store([root], tmp_path / "store", backbone=tiny_backbone, sampling=FOUR)
+    assert done.failures == []
+    assert done.store.keys() == [clip.key for clip in open_folder(root).clips]

@@ -13,7 +13,7 @@ from PIL import Image
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.video.frame_folder import find_pictures
-from actionrnn.video.reading import find_videos, iter_frames, read_frames
+from actionrnn.video.reading import iter_frames, read_frames
 
 
 def save_frames(
@@ -86,7 +86,9 @@ def test_scaled_frames_are_those_of_the_video(real_data: Path, tmp_path: Path) -
     assert difference.mean() < 2  # chroma is interpolated before scaling here, with it there
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "JPG", "jpeg", "png"])
+@pytest.mark.parametrize(
+    "suffix", ["jpg", "JPG", "jpeg", "png", "bmp", "webp", "tif", "tiff", "ppm", "pgm"]
+)
 def test_pictures_of_each_kind_are_frames(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "clip").mkdir()
     Image.new("L", (32, 24), 100).save(tmp_path / "clip" / f"1.{suffix}")
@@ -121,13 +123,42 @@ def truncated_picture(folder: Path) -> str:
     return r"clip/frame2\.png: is not a readable picture"
 
 
+def two_series(folder: Path) -> str:
+    """As tools for optical flow write them: the frames of three videos, mixed."""
+    for name in ("flow_x_1", "flow_x_2", "flow_y_1", "flow_y_2", "img_1", "img_2", "cover"):
+        Image.new("RGB", (32, 24)).save(folder / f"{name}.jpg")
+    return r"holds several series of pictures \(flow_x_#\.jpg, flow_y_#\.jpg, img_#\.jpg\); a clip"
+
+
+def many_in_one(folder: Path) -> str:
+    pages = [Image.new("L", (32, 24), level) for level in (0, 50, 100)]
+    pages[0].save(folder / "frames.tif", save_all=True, append_images=pages[1:])
+    return r"clip/frames\.tif: holds 3 pictures, and a frame is one"
+
+
+def unknown_range(folder: Path) -> str:
+    Image.fromarray(np.linspace(0, 9, 12, dtype=np.float32).reshape(3, 4)).save(folder / "1.tif")
+    return r"clip/1\.tif: is not a readable picture \(its grey levels have no known range: mode F\)"
+
+
 def two_sizes(folder: Path) -> str:
     Image.new("RGB", (32, 24)).save(folder / "frame1.png")
     Image.new("RGB", (24, 32)).save(folder / "frame2.png")
     return r"clip/frame2\.png: is 24 x 32, the first frame 32 x 24; a clip's frames have one size"
 
 
-@pytest.mark.parametrize("damage", [no_pictures, broken_picture, truncated_picture, two_sizes])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        no_pictures,
+        broken_picture,
+        truncated_picture,
+        two_sizes,
+        two_series,
+        many_in_one,
+        unknown_range,
+    ],
+)
 def test_a_folder_that_cannot_be_used_is_one_line(
     tmp_path: Path, damage: Callable[[Path], str]
 ) -> None:
@@ -168,22 +199,10 @@ def test_more_frames_than_memory_holds_are_refused(
         read_frames(folder, Sampling(num_frames=10**9))
 
 
-def touch(root: Path, *names: str) -> None:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-
-
-def test_folders_of_pictures_are_found_beside_videos(tmp_path: Path) -> None:
-    touch(tmp_path, "run/1/a.jpg", "run/1/b.jpg", "run/2.avi", "bend/3/a.png", "bend/3/notes.txt")
-    found = [path.relative_to(tmp_path).as_posix() for path in find_videos(tmp_path)]
-    assert found == ["bend/3", "run/1", "run/2.avi"]
-    assert find_videos(tmp_path / "run" / "1") == [tmp_path / "run" / "1"]
-
-
-def test_thumbnails_beside_videos_or_folders_and_hidden_folders_are_no_clips(
-    tmp_path: Path,
-) -> None:
-    touch(tmp_path, "cover.jpg", "run/1.avi", "run/1.jpg", ".unpacking/2.avi", ".cache/3/a.jpg")
-    touch(tmp_path, "bend/.hidden.jpg", "bend/text.txt")
-    assert find_videos(tmp_path) == [tmp_path / "run" / "1.avi"]
+@pytest.mark.parametrize("ending", ["png", "tif", "pgm"])
+def test_grey_levels_of_16_bits_are_scaled_not_clipped(tmp_path: Path, ending: str) -> None:
+    levels = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
+    (tmp_path / "clip").mkdir()
+    Image.fromarray(levels).save(tmp_path / "clip" / f"1.{ending}")
+    frames = read_frames(tmp_path / "clip")
+    np.testing.assert_array_equal(frames.data[0, :, :, 0], levels // 257)

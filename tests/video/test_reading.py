@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.video.frames import Frames
-from actionrnn.video.reading import find_videos, iter_frames, probe_video, read_frames
+from actionrnn.video.reading import iter_frames, probe_video, read_frames
 
 EncodeVideo = Callable[..., Path]
 
@@ -362,21 +362,6 @@ def test_a_damaged_frame_is_left_out_and_the_others_stay(encode_video: EncodeVid
     frames = read_frames(path)
     np.testing.assert_array_equal(frames.data, whole.data[kept])
     np.testing.assert_array_equal(frames.pts_seconds, whole.pts_seconds[kept])
-
-
-def test_videos_are_found_below_a_folder_in_order(tmp_path: Path) -> None:
-    wanted = ["a/2.avi", "a/b/1.MP4", "z.webm"]
-    for name in [*wanted, "a/.hidden.avi", "notes.txt", "a/2.csv"]:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    assert find_videos(tmp_path) == [tmp_path / name for name in wanted]
-
-
-def test_a_folder_without_videos_or_none_at_all_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(VideoError, match=r"holds no video; looked for .*\.avi"):
-        find_videos(tmp_path)
-    with pytest.raises(VideoError, match="no such folder"):
-        find_videos(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
