@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,3 +71,20 @@ def unique_clips(clips: Iterable[Clip]) -> tuple[Clip, ...]:
                 f"{before.path} and {after.path} share the name {after.key!r}; rename one"
             )
     return ordered
+
+
+def group_of(name: str, key: str, pattern: str | None) -> str:
+    """What the pattern's first bracket finds in a file's name; without a pattern, the key.
+
+    Raises:
+        DatasetError: the name does not match, or the bracket finds nothing.
+    """
+    if pattern is None:
+        return key
+    match = re.search(pattern, name)
+    if match is None or not match[1]:
+        raise DatasetError(
+            f"{name}: does not match data.group_pattern {pattern!r}; "
+            "its first bracket must find the clip's group"
+        )
+    return match[1]

@@ -11,7 +11,8 @@ import numpy as np
 
 from actionrnn.config import DataConfig
 from actionrnn.datasets.clips import Clip, Dataset
-from actionrnn.datasets.folder import open_folder, open_manifest, open_stored
+from actionrnn.datasets.folder import open_folder, open_stored
+from actionrnn.datasets.manifest import open_manifest
 from actionrnn.datasets.rendered import render_dataset
 from actionrnn.datasets.ucf101 import (
     NUM_CLASSES,
