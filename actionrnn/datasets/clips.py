@@ -7,9 +7,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from actionrnn.errors import DatasetError
 from actionrnn.plain_text import is_harmless
+
+Side = Literal["train", "validation", "test"]
+"""Of a division that the data itself gives."""
+SIDES: tuple[Side, ...] = get_args(Side)
 
 
 @dataclass(frozen=True)
@@ -22,8 +27,8 @@ class Clip:
     label: str
     group: str
     """Clips of one group (person, scene) never stand on both sides of a split."""
-    split: str | None = None
-    """`train` or `test`, where the data set itself says so."""
+    split: Side | None = None
+    """Where the data set itself says it."""
     start_seconds: float | None = None
     end_seconds: float | None = None
     """The part of the video that is the clip; None: from the first frame, to the last."""
@@ -36,6 +41,8 @@ class Dataset:
     root: Path
     clips: tuple[Clip, ...]
     """Sorted by key."""
+    notes: tuple[str, ...] = ()
+    """What whoever reads the scores must know of the data, in one line each."""
 
     def __post_init__(self) -> None:
         if not self.clips:
