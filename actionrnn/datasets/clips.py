@@ -33,6 +33,11 @@ class Clip:
     end_seconds: float | None = None
     """The part of the video that is the clip; None: from the first frame, to the last."""
 
+    @property
+    def video_key(self) -> str:
+        """The key of the whole video, of which the clip may be a part."""
+        return self.key.removesuffix(part_name(self.start_seconds, self.end_seconds))
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -63,6 +68,25 @@ class Dataset:
     def groups(self) -> tuple[str, ...]:
         """The group names, sorted."""
         return tuple(sorted({clip.group for clip in self.clips}))
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether groups are more than the single videos, and copies of them."""
+        videos = {clip.video_key for clip in self.clips}
+        return len(self.groups) < len(videos) and not videos.issuperset(self.groups)
+
+
+def part_name(start_seconds: float | None, end_seconds: float | None) -> str:
+    """What a key ends with, to tell the parts of one video apart.
+
+    >>> part_name(10.0, 20.5)
+    '@10-20.5'
+    """
+    if start_seconds is None and end_seconds is None:
+        return ""
+    bounds = (start_seconds, end_seconds)
+    texts = ("" if seconds is None else format(seconds, ".15g") for seconds in bounds)
+    return "@" + "-".join(texts)
 
 
 def unique_clips(clips: Iterable[Clip]) -> tuple[Clip, ...]:

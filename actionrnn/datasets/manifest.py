@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from actionrnn.datasets.clips import Clip, Dataset, Side, group_of, unique_clips
+from actionrnn.datasets.clips import Clip, Dataset, Side, group_of, part_name, unique_clips
 from actionrnn.errors import DatasetError
 from actionrnn.plain_text import plain
 from actionrnn.video.reading import VIDEO_SUFFIXES
@@ -281,7 +281,7 @@ def _clip_of(
         raise DatasetError(f"{where}: start ({start:g}) must be less than end ({end:g})")
     group = row.get("group") or group_of(path.name, key, group_pattern)
     side = _side(row.get("split", ""), where)
-    return Clip(path, key + _part(start, end), label, group, side, start, end)
+    return Clip(path, key + part_name(start, end), label, group, side, start, end)
 
 
 class _Videos:
@@ -376,15 +376,3 @@ def _seconds(cell: str, where: str, column: str) -> float | None:
     if not math.isfinite(seconds):
         raise DatasetError(f"{where}: {column} {cell!r} must be a number of seconds")
     return seconds
-
-
-def _part(start: float | None, end: float | None) -> str:
-    """What tells the parts of one video apart.
-
-    >>> _part(10.0, 20.5)
-    '@10-20.5'
-    """
-    if start is None and end is None:
-        return ""
-    texts = ("" if seconds is None else format(seconds, ".15g") for seconds in (start, end))
-    return "@" + "-".join(texts)

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from actionrnn.config import DataConfig, Split
-from actionrnn.datasets.clips import SIDES, Clip, Dataset
+from actionrnn.datasets.clips import SIDES, Clip, Dataset, Side
+from actionrnn.datasets.copies import Copies, describe_copies, find_copies, join_groups
 from actionrnn.datasets.folder import open_folder, open_stored
 from actionrnn.datasets.manifest import note_missing_videos, open_manifest
+from actionrnn.datasets.name_groups import describe_names
 from actionrnn.datasets.rendered import render_dataset
 from actionrnn.datasets.ucf101 import (
     NUM_CLASSES,
@@ -23,11 +25,15 @@ from actionrnn.datasets.ucf101 import (
 )
 from actionrnn.errors import DatasetError
 from actionrnn.features.imported import imported_store
+from actionrnn.features.store import FeatureStore
+from actionrnn.plain_text import plain
 
 HOLDOUT: Split = "holdout"
 GIVEN: Split = "given"
 OLD_GIVEN = "manifest"
 """Its fold's name in models of 0.1."""
+UNEQUAL_RATIO = 3
+"""Of the largest class to the smallest, from which on the accuracy is mostly the largest's."""
 HOLDOUT_SEED = 0
 """Not the training's: several seeds are tested on the same clips."""
 
@@ -57,8 +63,22 @@ def open_dataset(config: DataConfig) -> Dataset:
     Raises:
         DatasetError: there are none, or they are not laid out as said.
     """
-    dataset = _open_layout(config)
-    return replace(dataset, notes=(*dataset.notes, *_division_notes(dataset, config)))
+    store = imported_store(config.features)
+    dataset = _open_layout(config, store)
+    copies = find_copies(dataset.clips, store)
+    split = chosen_split(dataset, config)
+    if split == GIVEN and not config.allow_group_leak:
+        _require_copies_on_one_side(copies, _tested_side(dataset))
+    join = split != "official"  # whose sides go by the groups' numbers
+    notes = (
+        *dataset.notes,
+        *_division_notes(dataset, config),
+        *describe_copies(copies, len(dataset.clips), joined=join),
+        *(describe_names(dataset.clips) if split != "none" and not dataset.is_grouped else ()),
+        *_class_notes(dataset),
+    )
+    clips = join_groups(dataset.clips, copies) if join else dataset.clips
+    return replace(dataset, clips=clips, notes=notes)
 
 
 def chosen_split(dataset: Dataset, config: DataConfig) -> Split:
@@ -68,8 +88,7 @@ def chosen_split(dataset: Dataset, config: DataConfig) -> Split:
     return GIVEN if any(clip.split for clip in dataset.clips) else HOLDOUT
 
 
-def _open_layout(config: DataConfig) -> Dataset:
-    store = imported_store(config.features)
+def _open_layout(config: DataConfig, store: FeatureStore | None) -> Dataset:
     if store is not None and config.layout == "folder":
         return open_stored(store.root, store.keys(), config.group_pattern)
     if config.root is None:
@@ -99,6 +118,17 @@ def _division_notes(dataset: Dataset, config: DataConfig) -> Iterator[str]:
         yield (
             f"the data names {count['validation']} validation clips and no test clips: they are "
             "the test, and choose no epoch"
+        )
+
+
+def _class_notes(dataset: Dataset) -> Iterator[str]:
+    count = Counter(clip.label for clip in dataset.clips)
+    (largest, most), *_, (smallest, fewest) = count.most_common() * 2
+    if most >= UNEQUAL_RATIO * fewest:
+        yield (
+            f"the classes are of unequal size ({plain(largest)} has {most} clips, "
+            f"{plain(smallest)} {fewest}): look at the mean class accuracy; "
+            "train.class_weights=balanced trains on them as if they were equal"
         )
 
 
@@ -155,12 +185,18 @@ def describe_split(
                 f"and {len(dataset.clips)} of {NUM_CLIPS:,} clips of UCF101"
             )
         return "UCF101 splits 1 to 3" if one is None else f"UCF101 {one}"
+    unit = "group"
+    if not dataset.is_grouped:
+        unit = "video" if any(clip.video_key != clip.key for clip in dataset.clips) else "clip"
     if split == "leave_one_group_out":
-        return name + ("each group left out in turn" if one is None else f"group {one} left out")
+        return name + (f"each {unit} left out in turn" if one is None else f"{unit} {one} left out")
     if split == GIVEN:
-        side = "test" if any(clip.split == "test" for clip in dataset.clips) else "validation"
-        return f"{name}its own {side} clips"
-    return name + ("a holdout of its groups" if split == HOLDOUT else "every clip")
+        return f"{name}its own {_tested_side(dataset)} clips"
+    if split == "none":
+        return f"{name}every clip"
+    return name + (
+        "a holdout of its groups" if unit == "group" else f"a random holdout of its {unit}s"
+    )
 
 
 def _all_folds(dataset: Dataset, config: DataConfig, seed: int, training: bool) -> list[Fold]:
@@ -238,9 +274,14 @@ def _given_fold(dataset: Dataset) -> Fold:
     train, validation, test = (
         tuple(clip for clip in dataset.clips if clip.split == side) for side in SIDES
     )
-    if not test:  # the test must choose nothing
+    if _tested_side(dataset) == "validation":  # what is tested must choose nothing
         return Fold(GIVEN, train, validation)
     return Fold(GIVEN, train, test, validation)
+
+
+def _tested_side(dataset: Dataset) -> Side:
+    """Of a given division; some name their test clips validation."""
+    return "test" if any(clip.split == "test" for clip in dataset.clips) else "validation"
 
 
 def _choose_fold(folds: list[Fold], wanted: int | str) -> Fold:
@@ -286,6 +327,18 @@ def _require_whole_groups(fold: Fold) -> None:
         "score would be too good; put each group on one side, or accept that with "
         "--allow-group-leak"
     )
+
+
+def _require_copies_on_one_side(copies: Copies, tested_side: Side) -> None:
+    for same in copies:
+        tested = next((clip for clip in same if clip.split == tested_side), None)
+        other = next((clip for clip in same if clip.split not in (tested_side, None)), None)
+        if tested is not None and other is not None:
+            raise DatasetError(
+                f"{other.key} ({other.split}) and {tested.key} ({tested_side}) are the same video, "
+                "so the score would be too good; take one out, or accept that with "
+                "--allow-group-leak"
+            )
 
 
 def _require_every_class(fold: Fold, dataset: Dataset) -> None:
