@@ -48,6 +48,8 @@ class Dataset:
     """Sorted by key."""
     notes: tuple[str, ...] = ()
     """What whoever reads the scores must know of the data, in one line each."""
+    grouped: bool = True
+    """False: each video is a group of its own, or with its copies."""
 
     def __post_init__(self) -> None:
         if not self.clips:
@@ -68,12 +70,6 @@ class Dataset:
     def groups(self) -> tuple[str, ...]:
         """The group names, sorted."""
         return tuple(sorted({clip.group for clip in self.clips}))
-
-    @property
-    def is_grouped(self) -> bool:
-        """Whether groups are more than the single videos, and copies of them."""
-        videos = {clip.video_key for clip in self.clips}
-        return len(self.groups) < len(videos) and not videos.issuperset(self.groups)
 
 
 def part_name(start_seconds: float | None, end_seconds: float | None) -> str:

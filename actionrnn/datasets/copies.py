@@ -60,13 +60,13 @@ def describe_copies(copies: Copies, num_clips: int, *, joined: bool) -> Iterator
     """What must be known of them, in one line each.
 
     Args:
-        joined: whether they stay on one side of the split.
+        joined: whether they are of one group.
     """
     if not copies:
         return
     one, other = _two_names(copies[0])
     number = sum(len({clip.path for clip in same}) - 1 for same in copies)
-    side = "they stay on one side" if joined else "the official split may have them on both sides"
+    side = "they are of one group" if joined else "the official split may part them"
     yield (
         f"{number} of {num_clips} clips are copies of others "
         f"({plain(one.key)} and {plain(other.key)} are one video); {side}"

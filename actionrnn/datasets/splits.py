@@ -69,16 +69,18 @@ def open_dataset(config: DataConfig) -> Dataset:
     split = chosen_split(dataset, config)
     if split == GIVEN and not config.allow_group_leak:
         _require_copies_on_one_side(copies, _tested_side(dataset))
+    alone = all(clip.group == clip.video_key for clip in dataset.clips)
+    grouped = len(dataset.groups) < len({clip.video_key for clip in dataset.clips})
     join = split != "official"  # whose sides go by the groups' numbers
     notes = (
         *dataset.notes,
         *_division_notes(dataset, config),
         *describe_copies(copies, len(dataset.clips), joined=join),
-        *(describe_names(dataset.clips) if split != "none" and not dataset.is_grouped else ()),
+        *(describe_names(dataset.clips) if alone and split != "none" else ()),
         *_class_notes(dataset),
     )
     clips = join_groups(dataset.clips, copies) if join else dataset.clips
-    return replace(dataset, clips=clips, notes=notes)
+    return replace(dataset, clips=clips, notes=notes, grouped=grouped)
 
 
 def chosen_split(dataset: Dataset, config: DataConfig) -> Split:
@@ -123,7 +125,7 @@ def _division_notes(dataset: Dataset, config: DataConfig) -> Iterator[str]:
 
 def _class_notes(dataset: Dataset) -> Iterator[str]:
     count = Counter(clip.label for clip in dataset.clips)
-    (largest, most), *_, (smallest, fewest) = count.most_common() * 2
+    (largest, most), (smallest, fewest) = count.most_common()[0], count.most_common()[-1]
     if most >= UNEQUAL_RATIO * fewest:
         yield (
             f"the classes are of unequal size ({plain(largest)} has {most} clips, "
@@ -186,7 +188,7 @@ def describe_split(
             )
         return "UCF101 splits 1 to 3" if one is None else f"UCF101 {one}"
     unit = "group"
-    if not dataset.is_grouped:
+    if not dataset.grouped:
         unit = "video" if any(clip.video_key != clip.key for clip in dataset.clips) else "clip"
     if split == "leave_one_group_out":
         return name + (f"each {unit} left out in turn" if one is None else f"{unit} {one} left out")

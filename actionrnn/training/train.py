@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from actionrnn.features.extract import Source, extract_missing, provenance_of
 from actionrnn.features.imported import imported_store
 from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.files import MODEL_FILE, write_text
+from actionrnn.plain_text import printable
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.training import parallel
@@ -89,6 +91,7 @@ def train(
     with parallel.process_group(), curve_log(output, tensorboard) as log:
         with _timed(seconds, "finding clips"), parallel.first_then_others():
             dataset = open_dataset(config.data)
+            _say(dataset.notes)
             make_folds(dataset, config.data)  # an impossible split shows before the extraction
         with _timed(seconds, "features"), parallel.first_then_others():
             backbone = load_backbone(config.backbone)
@@ -158,6 +161,13 @@ def load_features(
         raise DatasetError(f"{dataset.root}: no video can be used (the first: {reason})")
     dataset = replace(dataset, clips=usable)
     return dataset, load_sequences(store, usable, dataset.labels), failures
+
+
+def _say(notes: Sequence[str]) -> None:
+    """Before the work, as it may take hours."""
+    if parallel.is_first():
+        for note in notes:
+            print(f"note: {printable(note)}", file=sys.stderr)
 
 
 def _for_imported_features(config: Config) -> Config:
@@ -284,6 +294,7 @@ def _report(
         by_seed[0],
         right_by_seed=np.stack(right, axis=1),
         title=describe_split(dataset, config.data, folds, num_skipped=len(skipped)),
+        notes=dataset.notes,
         skipped=skipped,
         config=config.to_dict(),
         versions=versions(backbone),

@@ -51,7 +51,7 @@ def test_copies_stay_on_one_side_of_every_split(tmp_path: Path) -> None:
     (note,) = copies_said(config)
     assert note == (
         "6 of 22 clips are copies of others (run/0 and run/again0 are one video); "
-        "they stay on one side"
+        "they are of one group"
     )
 
 
@@ -138,7 +138,7 @@ def test_the_official_split_stays_what_it_is(tmp_path: Path) -> None:
     (fold,) = make_folds(open_dataset(config), config)
     assert {clip.group for clip in fold.test} == {f"g{group:02d}" for group in range(1, 8)}
     (note,) = copies_said(config)
-    assert "the official split may have them on both sides" in note
+    assert "the official split may part them" in note
 
 
 def test_imported_features_are_compared_themselves(tmp_path: Path) -> None:
