@@ -21,22 +21,23 @@ class _Form:
     pattern: str
     """For `data.group_pattern`: its first bracket is the group."""
     least_grouped: float = 0.5
-    """The part of the clips that must then have another one in their group."""
+    """The part of the clips that must then have another one of their class in their group."""
     over_classes: bool = False
     """The bracket finds people or places, who come in several classes."""
 
 
+_COUNTED = "part|pt|clip|seg|segment|scene|shot|take"
+_MERE_NUMBER = re.compile(rf"(?:{_COUNTED}|vid|video|[cdv])?\d+", re.IGNORECASE)
+
 _FORMS = (
     _Form(r"_(g\d+)_c\d+", 0.1),  # v_Archery_g01_c02
-    _Form(r"(P\d{3})R\d{3}A\d{3}", 0.1),  # S001C001P003R002A013
+    _Form(r"(P\d{3})R\d{3}A\d{3}", over_classes=True),  # S001C001P003R002A013
     _Form(r"^([^_-]+)[_-]", over_classes=True),  # daria_run_1
     _Form(r"^[^_-]+[_-]([^_.-]+)", over_classes=True),  # run_daria_1
     _Form(  # x and x_flipped
         r"^(.+?)(?:[_-](?:h?flip(?:ped)?|mirror(?:ed)?|aug(?:mented)?)[_-]?\d*)?(?:\.\w+)?$", 0.1
     ),
-    _Form(  # x_001, x_part2, x (3)
-        r"^(.+?)[ _-]+\(?(?:part|pt|clip|seg|segment|scene|shot)?[ _-]?\d+\)?(?:\.\w+)?$"
-    ),
+    _Form(rf"^(.+?)[ _-]+\(?(?:{_COUNTED})?[ _-]?\d+\)?(?:\.\w+)?$"),  # x_001, x_part2, x (3)
     _Form(r"((?:19|20)\d{2}-?[01]\d-?[0-3]\d)[T _-]?\d{2}[-.:]?\d{2}"),  # 20240501_101530
 )
 
@@ -63,21 +64,25 @@ def describe_names(clips: Sequence[Clip]) -> Iterator[str]:
 def _fits(form: _Form, clips: Sequence[Clip]) -> bool:
     """Whether the form finds groups, and enough of them in most classes to divide these."""
     groups = _groups(form.pattern, clips)
-    sizes = Counter(groups)
-    grouped = sum(size for size in sizes.values() if size > 1)
-    if len(sizes) < LEAST_GROUPS or grouped < max(2, form.least_grouped * len(clips)):
-        return False
-    groups_of: dict[str, set[str]] = defaultdict(set)
     labels_of: dict[str, set[str]] = defaultdict(set)
-    for group, clip in zip(groups, clips, strict=True):
-        groups_of[clip.label].add(group)
+    groups_of: dict[str, set[str]] = defaultdict(set)
+    for group, clip in zip(groups, clips, strict=bool(groups)):
         labels_of[group].add(clip.label)
+        groups_of[clip.label].add(group)
     divisible = sum(len(found) > 1 for found in groups_of.values())
-    if 2 * divisible < len(groups_of):
+    if len(labels_of) < LEAST_GROUPS or 2 * divisible < len(groups_of):
         return False
-    # mere numbers begin anew in each class
-    shared = sum(len(labels) > 1 and not group.isdecimal() for group, labels in labels_of.items())
-    return not form.over_classes or 2 * shared >= len(sizes)
+    if form.over_classes:
+        shared = [
+            group
+            for group, labels in labels_of.items()
+            if len(labels) > 1 and not _MERE_NUMBER.fullmatch(group)
+        ]
+        return 2 * len(shared) >= len(labels_of)
+    # a name that comes once in each class is a number that begins anew
+    sizes = Counter((clip.label, group) for clip, group in zip(clips, groups, strict=True))
+    grouped = sum(size for size in sizes.values() if size > 1)
+    return grouped >= max(2, form.least_grouped * len(clips))
 
 
 def _groups(pattern: str, clips: Sequence[Clip]) -> list[str]:
