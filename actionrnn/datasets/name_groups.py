@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from actionrnn.datasets.clips import Clip
+from actionrnn.datasets.clips import Clip, Side
 from actionrnn.plain_text import plain
 
 LEAST_GROUPS = 3
@@ -48,12 +48,22 @@ def suggest_pattern(clips: Iterable[Clip]) -> str | None:
     return next((form.pattern for form in _FORMS if _fits(form, videos)), None)
 
 
-def describe_names(clips: Sequence[Clip]) -> Iterator[str]:
-    """A line on names that look grouped, if they do."""
+def describe_names(clips: Sequence[Clip], tested_side: Side | None = None) -> Iterator[str]:
+    """A line on names that look grouped, if they do.
+
+    Args:
+        tested_side: of a division that the data gives; then it must part such a group.
+    """
     pattern = suggest_pattern(clips)
     if pattern is None:
         return
-    group, number = Counter(_groups(pattern, clips)).most_common(1)[0]
+    groups = _groups(pattern, clips)
+    if tested_side is not None:
+        pairs = list(zip(groups, clips, strict=True))
+        tested = {group for group, clip in pairs if clip.split == tested_side}
+        if tested.isdisjoint(group for group, clip in pairs if clip.split != tested_side):
+            return
+    group, number = Counter(groups).most_common(1)[0]
     yield (
         "each clip counts as a group of its own, but by their names some belong together "
         f"({number} to {plain(group)!r}, ...): the score may be memory; try "

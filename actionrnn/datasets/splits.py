@@ -67,8 +67,9 @@ def open_dataset(config: DataConfig) -> Dataset:
     dataset = _open_layout(config, store)
     copies = find_copies(dataset.clips, store)
     split = chosen_split(dataset, config)
-    if split == GIVEN and not config.allow_group_leak:
-        _require_copies_on_one_side(copies, _tested_side(dataset))
+    tested_side = _tested_side(dataset) if split == GIVEN else None
+    if tested_side is not None and not config.allow_group_leak:
+        _require_copies_on_one_side(copies, tested_side)
     alone = all(clip.group == clip.video_key for clip in dataset.clips)
     grouped = len(dataset.groups) < len({clip.video_key for clip in dataset.clips})
     join = split != "official"  # whose sides go by the groups' numbers
@@ -76,7 +77,7 @@ def open_dataset(config: DataConfig) -> Dataset:
         *dataset.notes,
         *_division_notes(dataset, config),
         *describe_copies(copies, len(dataset.clips), joined=join),
-        *(describe_names(dataset.clips) if alone and split != "none" else ()),
+        *(describe_names(dataset.clips, tested_side) if alone and split != "none" else ()),
         *_class_notes(dataset),
     )
     clips = join_groups(dataset.clips, copies) if join else dataset.clips

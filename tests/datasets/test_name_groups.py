@@ -166,6 +166,18 @@ def test_a_group_that_is_called_like_a_video_is_a_group(tmp_path: Path) -> None:
     assert title == "clips: a holdout of its groups"
 
 
+@pytest.mark.parametrize("tested", ["ann", "1"])
+def test_a_given_division_is_doubted_only_where_it_parts_the_groups(
+    tmp_path: Path, tested: str
+) -> None:
+    names = each("<label>/<who>_<label>_<half>.avi", who=PEOPLE, half="12")
+    write(tmp_path, names)
+    rows = [f"{n},{n.partition('/')[0]},{'test' if tested in n else 'train'}" for n in names]
+    (tmp_path / "clips.csv").write_text("\n".join(["path,label,split", *rows]))
+    config = DataConfig(layout="manifest", root=str(tmp_path / "clips.csv"))
+    assert (names_note(config) is None) == (tested == "ann")
+
+
 def test_where_nothing_is_divided_nothing_is_said(tmp_path: Path) -> None:
     write(tmp_path, each("<label>/<who>_<label>_<half>.avi", who=PEOPLE, half="12"))
     assert names_note(DataConfig(root=str(tmp_path))) is not None
