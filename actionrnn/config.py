@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from actionrnn.config_types import (
@@ -35,7 +35,10 @@ from actionrnn.plain_yaml import load_plain_yaml
 
 Layout = Literal["folder", "ucf101", "manifest", "rendered"]
 LabelLevel = Annotated[int, Field(ge=1, strict=True)] | Literal["last"]
-Split = Literal["holdout", "leave_one_group_out", "official", "manifest", "none"]
+Split = Annotated[
+    Literal["auto", "holdout", "leave_one_group_out", "official", "given", "none"],
+    BeforeValidator(lambda value: "given" if value == "manifest" else value),  # until 0.1
+]
 Fit = Literal["crop", "squash"]
 Streams = Literal["appearance", "motion", "both"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -143,13 +146,15 @@ class DataConfig:
     """A regular expression searched in the file's name; its first bracket is
     the clip's group (the person, the scene). Clips of one group never stand on
     both sides of a split. Without it each clip is a group of its own."""
-    split: Split = "holdout"
-    """holdout: a random part of the groups, the same in every run, whatever the
-    training's seed; leave_one_group_out: each group in turn; official: UCF101's
-    three splits; manifest: the column `split`; none: everything is for training
-    (train) or for testing (evaluate)."""
+    split: Split = "auto"
+    """auto: given if any clip has a side, else holdout; given: the sides that the data itself
+    names (a manifest's column `split`, folders called train, val and test), of which
+    validation chooses the epoch; holdout: a random part of the groups, the same in every
+    run, whatever the training's seed; leave_one_group_out: each group in turn; official:
+    UCF101's three splits; none: everything is for training (train) or for testing
+    (evaluate)."""
     fold: Annotated[int, Field(ge=1, strict=True)] | str = "all"
-    """Which fold of the split: its number from 1, its group's name, or all."""
+    """Which fold of the split: its group's name, else its number from 1; or all."""
     test_fraction: Annotated[Number, Field(gt=0, lt=1)] = 0.25
     """holdout: the part of the groups that is for testing."""
     allow_group_leak: Annotated[bool, Field(strict=True)] = False

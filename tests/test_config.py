@@ -315,7 +315,7 @@ def test_the_first_wrong_value_is_named_with_its_source() -> None:
 
 
 def test_a_section_can_be_built_directly() -> None:
-    assert DataConfig(layout="ucf101", root="videos").split == "holdout"
+    assert DataConfig(layout="ucf101", root="videos").split == "auto"
 
 
 @pytest.mark.parametrize(

@@ -150,9 +150,13 @@ def _scores(training: dict[str, Any]) -> str:
         "mean_class_accuracy": "mean class accuracy",
         "baseline_mean_pool_top1": "mean-pool baseline, top-1",
     }
-    tested = "clips that it was TRAINED on: no test" if scores.get("seen_in_training") else "clips"
+    seen, number = scores.get("seen_in_training") or 0, scores.get("num_clips")
+    tested = "clips"
+    if seen:
+        verdict = "no test" if seen == number else "the score is too good"
+        tested = f"clips, {_text(str(seen))} of which it was TRAINED on: {verdict}"
     lines = [
-        f"On {scores.get('num_clips')} {tested}:",
+        f"On {number} {tested}:",
         "",
         "| | score | 95 % interval |",
         "|---|---|---|",

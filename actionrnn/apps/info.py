@@ -88,6 +88,19 @@ def _describe_store(path: Path) -> Rows:
     return rows
 
 
+def _notes_beside(model: Path) -> tuple[str, ...]:
+    """Of the report in a run's folder; they name clips, so models do not carry them."""
+    from actionrnn.training.report import REPORT_FILE, read_report  # imports torch: seconds
+
+    report = model.with_name(REPORT_FILE)
+    if model.name != MODEL_FILE or not report.is_file():
+        return ()
+    try:
+        return read_report(report).notes
+    except ActionrnnError:
+        return ()
+
+
 def _part(fold: object) -> str:
     return "every clip" if fold == "every clip" else f"all but the test clips of fold {fold}"
 
@@ -126,13 +139,16 @@ def _describe_model(path: Path) -> Rows:
     if "top1" in scores:
         baseline = scores.get("baseline_mean_pool_top1")
         beside = "" if baseline is None else f" (mean-pool {baseline:.1%})"
-        tested = "clips it was trained on" if scores.get("seen_in_training") else "held-out clips"
-        rows["scores"] = f"top-1 {scores['top1']:.1%}{beside} on {scores['num_clips']} {tested}"
+        seen, number = scores.get("seen_in_training") or 0, scores["num_clips"]
+        tested = f"clips, {seen} of which it was trained on" if seen else "held-out clips"
+        rows["scores"] = f"top-1 {scores['top1']:.1%}{beside} on {number} {tested}"
     if scores.get("leaked_clips"):
         groups = ", ".join(scores.get("leaked_groups", [])[:5])
         rows["group leak"] = (
             f"{scores['leaked_clips']} of those clips are of groups that it was trained on "
             f"({groups}); the score is too good"
         )
+    for number, note in enumerate(_notes_beside(path), start=1):
+        rows[f"note {number}"] = note
     rows["made by"] = f"actionrnn {model.actionrnn_version}"
     return rows

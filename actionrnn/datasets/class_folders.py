@@ -7,30 +7,17 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from actionrnn.config import LabelLevel
+from actionrnn.datasets.clips import SIDE_NAMES, Side
 from actionrnn.errors import DatasetError
 from actionrnn.video.finding import FoundVideos
 
-Side = Literal["train", "validation", "test"]
 Folders = tuple[str, ...]
 """The folders between the data set's root and a clip, from the outermost on."""
 
-_SIDES: dict[str, Side] = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
-    "evaluation": "test",
-}
 _SIDE_NAME = re.compile(
-    rf"({'|'.join(_SIDES)})([-_. ]?(set|split|data|videos?|clips?|frames?|\d+))*", re.IGNORECASE
+    rf"({'|'.join(SIDE_NAMES)})([-_. ]?(set|split|data|videos?|clips?|frames?|\d+))*", re.IGNORECASE
 )
 
 
@@ -94,7 +81,7 @@ def find_sides(
     others = sorted(count.keys() - sides.keys())
     bare = [] if named else sorted({folders[0] for folders in clips if len(folders) == 1})
     if not others and not bare and all(clips):
-        return _with_a_test_side(sides), (_describe(root, sides, count),)
+        return sides, (_describe(root, sides, count),)
     if level == 1:
         return {}, ()
     problem = f"{others[0]} beside them does not" if others else "a clip beside them does not"
@@ -128,23 +115,12 @@ def require_no_class_lost(found: FoundVideos, class_depth: int | None) -> tuple[
 
 def _side_of(folder: str) -> Side | None:
     match = _SIDE_NAME.fullmatch(folder)
-    return _SIDES[match[1].lower()] if match else None
-
-
-def _with_a_test_side(sides: dict[str, Side]) -> dict[str, Side]:
-    """Where there is training and validation alone, the validation is the test, as in Kinetics."""
-    if "test" in sides.values():
-        return sides
-    return {name: "train" if side == "train" else "test" for name, side in sides.items()}
+    return SIDE_NAMES[match[1].lower()] if match else None
 
 
 def _describe(root: Path, sides: dict[str, Side], count: Counter[str]) -> str:
     parts = ", ".join(f"{name} {count[name]}" for name in sides)
-    text = f"the folders of {root} are a division of its clips: {parts}"
-    if "test" in sides.values():
-        return text
-    tested = " and ".join(name for name, side in sides.items() if side == "validation")
-    return f"{text}; without a folder test, {tested} is the test side"
+    return f"the folders of {root} are a division of its clips: {parts}"
 
 
 def _require_one_reading(root: Path, clips: Sequence[Folders]) -> None:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from actionrnn.errors import DatasetError
 from actionrnn.plain_text import is_harmless
+
+Side = Literal["train", "validation", "test"]
+"""Of a division that the data itself gives."""
+SIDES: tuple[Side, ...] = get_args(Side)
+SIDE_NAMES: dict[str, Side] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validate", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
+"""How lists and folders call them, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +33,16 @@ class Clip:
     label: str
     group: str
     """Clips of one group (person, scene) never stand on both sides of a split."""
-    split: str | None = None
-    """`train` or `test`, where the data set itself says so."""
+    split: Side | None = None
+    """Where the data set itself says it."""
     start_seconds: float | None = None
     end_seconds: float | None = None
     """The part of the video that is the clip; None: from the first frame, to the last."""
+
+    @property
+    def video_key(self) -> str:
+        """The key of the whole video, of which the clip may be a part."""
+        return self.key.removesuffix(part_name(self.start_seconds, self.end_seconds))
 
 
 @dataclass(frozen=True)
@@ -36,7 +53,9 @@ class Dataset:
     clips: tuple[Clip, ...]
     """Sorted by key."""
     notes: tuple[str, ...] = ()
-    """What the user must be told about the data, a line each."""
+    """What whoever reads the scores must know of the data, in one line each."""
+    grouped: bool = True
+    """False: each video is a group of its own, or with its copies."""
 
     def __post_init__(self) -> None:
         if not self.clips:
@@ -59,6 +78,19 @@ class Dataset:
         return tuple(sorted({clip.group for clip in self.clips}))
 
 
+def part_name(start_seconds: float | None, end_seconds: float | None) -> str:
+    """What a key ends with, to tell the parts of one video apart.
+
+    >>> part_name(10.0, 20.5)
+    '@10-20.5'
+    """
+    if start_seconds is None and end_seconds is None:
+        return ""
+    bounds = (start_seconds, end_seconds)
+    texts = ("" if seconds is None else format(seconds, ".15g") for seconds in bounds)
+    return "@" + "-".join(texts)
+
+
 def unique_clips(clips: Iterable[Clip]) -> tuple[Clip, ...]:
     """The clips sorted by key.
 
@@ -72,3 +104,20 @@ def unique_clips(clips: Iterable[Clip]) -> tuple[Clip, ...]:
                 f"{before.path} and {after.path} share the name {after.key!r}; rename one"
             )
     return ordered
+
+
+def group_of(name: str, key: str, pattern: str | None) -> str:
+    """What the pattern's first bracket finds in a file's name; without a pattern, the key.
+
+    Raises:
+        DatasetError: the name does not match, or the bracket finds nothing.
+    """
+    if pattern is None:
+        return key
+    match = re.search(pattern, name)
+    if match is None or not match[1]:
+        raise DatasetError(
+            f"{name}: does not match data.group_pattern {pattern!r}; "
+            "its first bracket must find the clip's group"
+        )
+    return match[1]

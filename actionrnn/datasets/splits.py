@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from actionrnn.config import DataConfig
-from actionrnn.datasets.clips import Clip, Dataset
-from actionrnn.datasets.folder import open_folder, open_manifest, open_stored
+from actionrnn.config import DataConfig, Split
+from actionrnn.datasets.clips import SIDES, Clip, Dataset, Side
+from actionrnn.datasets.copies import Copies, describe_copies, find_copies, join_groups
+from actionrnn.datasets.folder import open_folder, open_stored
+from actionrnn.datasets.manifest import note_missing_videos, open_manifest
+from actionrnn.datasets.name_groups import describe_names
 from actionrnn.datasets.rendered import render_dataset
 from actionrnn.datasets.ucf101 import (
     NUM_CLASSES,
@@ -22,8 +25,15 @@ from actionrnn.datasets.ucf101 import (
 )
 from actionrnn.errors import DatasetError
 from actionrnn.features.imported import imported_store
+from actionrnn.features.store import FeatureStore
+from actionrnn.plain_text import plain
 
-HOLDOUT = "holdout"
+HOLDOUT: Split = "holdout"
+GIVEN: Split = "given"
+OLD_GIVEN = "manifest"
+"""Its fold's name in models of 0.1."""
+UNEQUAL_RATIO = 3
+"""Of the largest class to the smallest, from which on the accuracy is mostly the largest's."""
 HOLDOUT_SEED = 0
 """Not the training's: several seeds are tested on the same clips."""
 
@@ -35,6 +45,14 @@ class Fold:
     name: str
     train: tuple[Clip, ...]
     test: tuple[Clip, ...]
+    validation: tuple[Clip, ...] = ()
+    """Clips that choose the epoch, where the data itself names them; else a part of the
+    training clips does."""
+
+    @property
+    def known(self) -> tuple[Clip, ...]:
+        """The clips that take part in the training, to learn from or to choose the epoch."""
+        return self.train + self.validation
 
 
 def open_dataset(config: DataConfig) -> Dataset:
@@ -46,17 +64,75 @@ def open_dataset(config: DataConfig) -> Dataset:
         DatasetError: there are none, or they are not laid out as said.
     """
     store = imported_store(config.features)
+    dataset = _open_layout(config, store)
+    copies = find_copies(dataset.clips, store)
+    split = chosen_split(dataset, config)
+    tested_side = _tested_side(dataset) if split == GIVEN else None
+    if tested_side is not None and not config.allow_group_leak:
+        _require_copies_on_one_side(copies, tested_side)
+    alone = all(clip.group == clip.video_key for clip in dataset.clips)
+    grouped = len(dataset.groups) < len({clip.video_key for clip in dataset.clips})
+    join = split != "official"  # whose sides go by the groups' numbers
+    notes = (
+        *dataset.notes,
+        *_division_notes(dataset, config),
+        *describe_copies(copies, len(dataset.clips), joined=join),
+        *(describe_names(dataset.clips, tested_side) if alone and split != "none" else ()),
+        *_class_notes(dataset),
+    )
+    clips = join_groups(dataset.clips, copies) if join else dataset.clips
+    return replace(dataset, clips=clips, notes=notes, grouped=grouped)
+
+
+def chosen_split(dataset: Dataset, config: DataConfig) -> Split:
+    """`data.split`; of `auto`, what it means for this data set."""
+    if config.split != "auto":
+        return config.split
+    return GIVEN if any(clip.split for clip in dataset.clips) else HOLDOUT
+
+
+def _open_layout(config: DataConfig, store: FeatureStore | None) -> Dataset:
     if store is not None and config.layout == "folder":
         return open_stored(store.root, store.keys(), config.group_pattern, config.label_level)
     if config.root is None:
         raise DatasetError("data.root is not set; add data.root=FOLDER")
     if config.layout == "manifest":
-        return open_manifest(config.root, config.group_pattern)
+        listed = open_manifest(config.root, config.group_pattern)
+        return listed if store is not None else note_missing_videos(listed)
     if config.layout == "folder":
         return open_folder(config.root, config.group_pattern, config.label_level)
     if config.layout == "rendered":
         render_dataset(config.root)
     return open_ucf101(config.root)
+
+
+def _division_notes(dataset: Dataset, config: DataConfig) -> Iterator[str]:
+    """Where the sides that the data names are not what is trained and tested on."""
+    count = Counter(clip.split for clip in dataset.clips if clip.split)
+    if not count:
+        return
+    if chosen_split(dataset, config) != GIVEN:
+        sides = ", ".join(f"{count[side]} {side}" for side in SIDES if count[side])
+        yield (
+            f"the data's own division ({sides}) is not used, as data.split={config.split} says; "
+            "data.split=given uses it"
+        )
+    elif count["validation"] and not count["test"]:
+        yield (
+            f"the data names {count['validation']} validation clips and no test clips: they are "
+            "the test, and choose no epoch"
+        )
+
+
+def _class_notes(dataset: Dataset) -> Iterator[str]:
+    count = Counter(clip.label for clip in dataset.clips)
+    (largest, most), (smallest, fewest) = count.most_common()[0], count.most_common()[-1]
+    if most >= UNEQUAL_RATIO * fewest:
+        yield (
+            f"the classes are of unequal size ({plain(largest)} has {most} clips, "
+            f"{plain(smallest)} {fewest}): look at the mean class accuracy; "
+            "train.class_weights=balanced trains on them as if they were equal"
+        )
 
 
 def make_folds(
@@ -103,7 +179,8 @@ def describe_split(
     """
     name = f"{Path(dataset.root).stem}: "
     one = None if config.fold == "all" else folds[0].name
-    if config.split == "official":
+    split = chosen_split(dataset, config)
+    if split == "official":
         whole = len(dataset.labels) == NUM_CLASSES and len(dataset.clips) + num_skipped == NUM_CLIPS
         if config.layout != "ucf101" or not whole:
             return (
@@ -111,23 +188,31 @@ def describe_split(
                 f"and {len(dataset.clips)} of {NUM_CLIPS:,} clips of UCF101"
             )
         return "UCF101 splits 1 to 3" if one is None else f"UCF101 {one}"
-    if config.split == "leave_one_group_out":
-        return name + ("each group left out in turn" if one is None else f"group {one} left out")
-    if config.split == "manifest":
-        return name + "test clips of the manifest"
-    return name + ("a holdout of its groups" if config.split == HOLDOUT else "every clip")
+    unit = "group"
+    if not dataset.grouped:
+        unit = "video" if any(clip.video_key != clip.key for clip in dataset.clips) else "clip"
+    if split == "leave_one_group_out":
+        return name + (f"each {unit} left out in turn" if one is None else f"{unit} {one} left out")
+    if split == GIVEN:
+        return f"{name}its own {_tested_side(dataset)} clips"
+    if split == "none":
+        return f"{name}every clip"
+    return name + (
+        "a holdout of its groups" if unit == "group" else f"a random holdout of its {unit}s"
+    )
 
 
 def _all_folds(dataset: Dataset, config: DataConfig, seed: int, training: bool) -> list[Fold]:
-    if config.split == "none":
+    split = chosen_split(dataset, config)
+    if split == "none":
         return [Fold("every clip", dataset.clips, dataset.clips)]
-    if config.split == "manifest":
-        return [_manifest_fold(dataset)]
+    if split == GIVEN:
+        return [_given_fold(dataset)]
     if training:
         _require_groups(dataset)
-    if config.split == "leave_one_group_out":
+    if split == "leave_one_group_out":
         return [_by_groups(group, dataset, {group}) for group in dataset.groups]
-    if config.split == "official":
+    if split == "official":
         return [
             _by_groups(f"split {split}", dataset, official_test_groups(split))
             for split in range(1, NUM_SPLITS + 1)
@@ -180,28 +265,37 @@ def holdout_groups(clips: Sequence[Clip], fraction: float, seed: int) -> set[str
     return chosen
 
 
-def _manifest_fold(dataset: Dataset) -> Fold:
+def _given_fold(dataset: Dataset) -> Fold:
     without = [clip for clip in dataset.clips if clip.split is None]
     if without:
+        number = len(without)
+        others = "" if number == len(dataset.clips) else f" ({number} of {len(dataset.clips)} lack)"
         raise DatasetError(
-            f"{dataset.root}: {without[0].key} has no split; fill the column split with "
-            "train or test, or use data.split=holdout"
+            f"{dataset.root}: {without[0].key} has no split{others}; say train, validation or "
+            "test of every clip, or use data.split=holdout"
         )
-    sides = {
-        side: tuple(clip for clip in dataset.clips if clip.split == side)
-        for side in ("train", "test")
-    }
-    return Fold("manifest", sides["train"], sides["test"])
+    train, validation, test = (
+        tuple(clip for clip in dataset.clips if clip.split == side) for side in SIDES
+    )
+    if _tested_side(dataset) == "validation":  # what is tested must choose nothing
+        return Fold(GIVEN, train, validation)
+    return Fold(GIVEN, train, test, validation)
+
+
+def _tested_side(dataset: Dataset) -> Side:
+    """Of a given division; some name their test clips validation."""
+    return "test" if any(clip.split == "test" for clip in dataset.clips) else "validation"
 
 
 def _choose_fold(folds: list[Fold], wanted: int | str) -> Fold:
-    by_number = dict(enumerate(folds, start=1))
-    by_name = {fold.name: fold for fold in folds}
-    for known in (by_number, by_name):
-        if wanted in known:
-            return known[wanted]  # type: ignore[index]
-    if str(wanted) in by_name:  # a group that is called 17
-        return by_name[str(wanted)]
+    """By name, else by number: a group that is called 17 need not be the 17th."""
+    named = {fold.name: fold for fold in folds}
+    if GIVEN in named:
+        named[OLD_GIVEN] = named[GIVEN]
+    numbered = {str(number): fold for number, fold in enumerate(folds, start=1)}
+    for known in (named, numbered):
+        if str(wanted) in known:
+            return known[str(wanted)]
     names = ", ".join(fold.name for fold in folds)
     raise DatasetError(
         f"data.fold={wanted}: no such fold; there are 1 ... {len(folds)} ({names}), and all"
@@ -222,18 +316,32 @@ def _require_groups(dataset: Dataset) -> None:
 def _require_whole_groups(fold: Fold) -> None:
     if fold.train is fold.test:  # every clip on both sides, as it was asked for
         return
-    trained = {clip.group: clip for clip in reversed(fold.train)}
-    leaking = [clip for clip in fold.test if clip.group in trained]
+    known = {clip.group: clip for clip in reversed(fold.known)}
+    leaking = [clip for clip in fold.test if clip.group in known]
     if not leaking:
         return
     first = min(leaking, key=lambda clip: (clip.group, clip.key))
     number = len({clip.group for clip in leaking})
+    other = known[first.group]
+    side = "training" if other in fold.train else "validation"
     raise DatasetError(
-        f"fold {fold.name}: group {first.group!r} stands in training "
-        f"({trained[first.group].key}) and test ({first.key}), {number} groups in all, so the "
+        f"fold {fold.name}: group {first.group!r} stands in {side} "
+        f"({other.key}) and test ({first.key}), {number} groups in all, so the "
         "score would be too good; put each group on one side, or accept that with "
         "--allow-group-leak"
     )
+
+
+def _require_copies_on_one_side(copies: Copies, tested_side: Side) -> None:
+    for same in copies:
+        tested = next((clip for clip in same if clip.split == tested_side), None)
+        other = next((clip for clip in same if clip.split not in (tested_side, None)), None)
+        if tested is not None and other is not None:
+            raise DatasetError(
+                f"{other.key} ({other.split}) and {tested.key} ({tested_side}) are the same video, "
+                "so the score would be too good; take one out, or accept that with "
+                "--allow-group-leak"
+            )
 
 
 def _require_every_class(fold: Fold, dataset: Dataset) -> None:

@@ -71,6 +71,7 @@ def evaluate(
         recognizer.labels,
         results,
         title=f"{model} on {split}",
+        notes=dataset.notes,
         skipped=skipped,
         config=config.to_dict(),
         versions=versions(recognizer.backbone),

@@ -98,6 +98,8 @@ class Report:
     confusion: list[list[int]]
     """Rows: true class; columns: the answer; in the order of `labels`."""
     title: str = ""
+    notes: tuple[str, ...] = ()
+    """What else must be known of the data, in one line each; see `Dataset.notes`."""
     seen_in_training: int = 0
     """Test clips whose very video the model was trained on."""
     leaked_clips: int = 0

@@ -9,6 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from actionrnn.plain_text import printable
+
 if TYPE_CHECKING:
     from actionrnn.training.report import FoldResult, Report, SeedResult
 
@@ -21,7 +23,8 @@ FEW_UNITS = 10
 def render_report(report: Report) -> RenderableType:
     """A table of the folds, the worst confusions, and what else must be known."""
     warnings = [Text(line, style="bold") for line in warnings_of(report)]
-    return Group(*warnings, _table(report), *_worst(report), _notes(report))
+    notes = [Text(f"note: {printable(note)}") for note in report.notes]
+    return Group(*warnings, *notes, _table(report), *_worst(report), _notes(report))
 
 
 def head_name(report: Report) -> str:
@@ -35,9 +38,11 @@ def warnings_of(report: Report) -> list[str]:
     """What makes the score too good, in one line each; for every output."""
     lines = []
     if report.seen_in_training:
+        is_all = report.seen_in_training == report.num_clips
+        verdict = "this is no test" if is_all else "the score is too good"
         lines.append(
             f"NOTE: the model was trained on {report.seen_in_training} of these "
-            f"{report.num_clips} clips; this is no test"
+            f"{report.num_clips} clips; {verdict}"
         )
     if report.leaked_clips:
         names = ", ".join(report.leaked_groups[:MOST_GROUPS_SHOWN])

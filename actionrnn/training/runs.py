@@ -46,6 +46,8 @@ class FitSpec:
     purpose: Purpose = "head"
     trial: int = 0
     """Of a search, from 1."""
+    validation: Sequence[Clip] = ()
+    """Clips that choose the epoch; none: a part of the groups of `clips` is held back."""
     num_features: int | None = None
     """The head sees only the first so many features; None: all."""
 
@@ -78,7 +80,9 @@ def run_fits(
                 advance(note=f"{name}: {describe(epoch)}")
                 log(name, epoch)
 
-            kept, held_back = hold_back(spec.clips, config.train.validation_fraction, spec.seed)
+            kept, held_back = spec.clips, spec.validation
+            if not held_back:
+                kept, held_back = hold_back(spec.clips, config.train.validation_fraction, spec.seed)
             seen = sequences.first_features(spec.num_features)
             fit = fit_head(
                 seen.subset(kept),

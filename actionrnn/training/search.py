@@ -15,9 +15,8 @@ import numpy as np
 import torch
 
 from actionrnn.config import Config, HeadConfig
-from actionrnn.datasets.clips import Clip
 from actionrnn.datasets.sequences import Sequences
-from actionrnn.datasets.splits import hold_back
+from actionrnn.datasets.splits import Fold, hold_back
 from actionrnn.errors import DatasetError
 from actionrnn.training.runs import FitSpec, Log, run_fits
 
@@ -50,7 +49,7 @@ class Trial:
 
 
 def search_heads(
-    sides: dict[str, Sequence[Clip]],
+    folds: Sequence[Fold],
     sequences: Sequences,
     num_classes: int,
     config: Config,
@@ -62,7 +61,7 @@ def search_heads(
     """Try `train.search` settings on the training side of each fold.
 
     Args:
-        sides: each fold's name and its training clips.
+        folds: their validation clips judge the settings, or groups held back from training.
 
     Returns:
         all trials; of each fold, the one with the lowest validation loss is chosen.
@@ -74,16 +73,18 @@ def search_heads(
         config.train,
         validation_fraction=max(config.train.validation_fraction, LEAST_VALIDATION_FRACTION),
     )
-    for name, clips in sides.items():
-        if not hold_back(clips, train.validation_fraction, train.seed)[1]:
+    for fold in folds:
+        if fold.validation:
+            continue
+        if not hold_back(fold.train, train.validation_fraction, train.seed)[1]:
             raise DatasetError(
-                f"fold {name}: has too few groups to hold any back for train.search "
+                f"fold {fold.name}: has too few groups to hold any back for train.search "
                 f"({config.train.search}); give more groups, or use train.search=0"
             )
     heads = candidates(config.head, config.train.search, train.seed)
     specs = [
-        FitSpec(name, clips, head, train.seed, "trial", number)
-        for name, clips in sides.items()
+        FitSpec(fold.name, fold.train, head, train.seed, "trial", number, fold.validation)
+        for fold in folds
         for number, head in enumerate(heads, start=1)
     ]
     fits = run_fits(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,15 +16,22 @@ import numpy as np
 import yaml
 
 from actionrnn.config import BackboneConfig, Config, HeadConfig, Sampling
-from actionrnn.datasets.clips import Clip, Dataset
+from actionrnn.datasets.clips import Dataset
 from actionrnn.datasets.sequences import Sequences, load_sequences
-from actionrnn.datasets.splits import Fold, describe_split, make_folds, open_dataset
+from actionrnn.datasets.splits import (
+    Fold,
+    chosen_split,
+    describe_split,
+    make_folds,
+    open_dataset,
+)
 from actionrnn.errors import DatasetError
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.extract import Source, extract_missing, provenance_of
 from actionrnn.features.imported import imported_store
 from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.files import MODEL_FILE, write_text
+from actionrnn.plain_text import printable
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.training import parallel
@@ -83,6 +91,7 @@ def train(
     with parallel.process_group(), curve_log(output, tensorboard) as log:
         with _timed(seconds, "finding clips"), parallel.first_then_others():
             dataset = open_dataset(config.data)
+            _say(dataset.notes)
             make_folds(dataset, config.data)  # an impossible split shows before the extraction
         with _timed(seconds, "features"), parallel.first_then_others():
             backbone = load_backbone(config.backbone)
@@ -95,7 +104,7 @@ def train(
             if config.train.search:
                 with _timed(seconds, "search"):
                     trials = search_heads(
-                        _sides(folds, dataset),
+                        _trained_folds(folds, dataset),
                         sequences,
                         len(dataset.labels),
                         config,
@@ -152,6 +161,13 @@ def load_features(
         raise DatasetError(f"{dataset.root}: no video can be used (the first: {reason})")
     dataset = replace(dataset, clips=usable)
     return dataset, load_sequences(store, usable, dataset.labels), failures
+
+
+def _say(notes: Sequence[str]) -> None:
+    """Before the work, as it may take hours."""
+    if parallel.is_first():
+        for note in notes:
+            print(f"note: {printable(note)}", file=sys.stderr)
 
 
 def _for_imported_features(config: Config) -> Config:
@@ -213,10 +229,9 @@ def _slot(spec: FitSpec) -> Slot:
     return spec.fold, spec.purpose, spec.seed
 
 
-def _sides(folds: list[Fold], dataset: Dataset) -> dict[str, Sequence[Clip]]:
+def _trained_folds(folds: list[Fold], dataset: Dataset) -> list[Fold]:
     """All that is trained on: each fold's training side; with several, every clip, too."""
-    sides: dict[str, Sequence[Clip]] = {fold.name: fold.train for fold in folds}
-    return sides if len(folds) == 1 else {**sides, EVERY_CLIP: dataset.clips}
+    return folds if len(folds) == 1 else [*folds, Fold(EVERY_CLIP, dataset.clips, ())]
 
 
 def _fit_specs(
@@ -229,17 +244,25 @@ def _fit_specs(
     """Head and baselines for each seed and fold; and one for the model, if none of them is it."""
     chosen = {trial.fold: trial.head for trial in trials if trial.chosen}
     specs = [
-        FitSpec(name, clips, chosen.get(name, config.head), seed)
+        FitSpec(
+            fold.name,
+            fold.train,
+            chosen.get(fold.name, config.head),
+            seed,
+            validation=fold.validation,
+        )
         for seed in _seeds(config)
-        for name, clips in _sides(folds, dataset).items()
-        if name != EVERY_CLIP or seed == config.train.seed
+        for fold in _trained_folds(folds, dataset)
+        if fold.name != EVERY_CLIP or seed == config.train.seed
     ]
     mean = HeadConfig(kind="mean", dropout=config.head.dropout)
     # a baseline that cannot see order must not see which frame came before
     frames_alone = backbone.view_size if config.backbone.streams == "both" else None
     for seed in _seeds(config):
         for fold in folds:
-            blind = FitSpec(fold.name, fold.train, mean, seed, "mean-pool")
+            blind = FitSpec(
+                fold.name, fold.train, mean, seed, "mean-pool", validation=fold.validation
+            )
             specs.append(replace(blind, num_features=frames_alone))
             if frames_alone is not None:
                 specs.append(replace(blind, purpose="mean-pool + motion"))
@@ -271,6 +294,7 @@ def _report(
         by_seed[0],
         right_by_seed=np.stack(right, axis=1),
         title=describe_split(dataset, config.data, folds, num_skipped=len(skipped)),
+        notes=dataset.notes,
         skipped=skipped,
         config=config.to_dict(),
         versions=versions(backbone),
@@ -298,8 +322,8 @@ def _scored(
         baselines,
         head_name="head" if config.train.search else config.head.kind,
         probe=seed == config.train.seed,
-        known_videos=sequences.subset(fold.train).fingerprints,
-        known_groups=[clip.group for clip in fold.train],
+        known_videos=sequences.subset(fold.known).fingerprints,
+        known_groups=[clip.group for clip in fold.known],
     )
 
 
@@ -315,21 +339,24 @@ def _model(
     """The first seed's head of the only fold, or the one trained on every clip."""
     fold = folds[0] if len(folds) == 1 else Fold(EVERY_CLIP, dataset.clips, ())
     head = heads[fold.name, "head", config.train.seed]
-    training = _describe(fold, sequences, config, report)
+    split = chosen_split(dataset, config.data)
+    training = _describe(fold, split, sequences, config, report)
     config = replace(config, head=head.config)  # a search may have chosen another
     return Recognizer(backbone, head, dataset.labels, config, training)
 
 
-def _describe(fold: Fold, sequences: Sequences, config: Config, report: Report) -> dict[str, Any]:
+def _describe(
+    fold: Fold, split: str, sequences: Sequences, config: Config, report: Report
+) -> dict[str, Any]:
     """What the model file says of its training."""
     return {
         "data": str(config.data.root),
-        "split": config.data.split,
+        "split": split,
         "fold": fold.name,
-        "num_clips": len(fold.train),
+        "num_clips": len(fold.known),
         "clip_seconds": _median_seconds(sequences.subset(fold.train), config.sampling.rate_fps),
-        "groups": sorted({clip.group for clip in fold.train}),
-        "fingerprints": sorted(sequences.subset(fold.train).fingerprints),
+        "groups": sorted({clip.group for clip in fold.known}),
+        "fingerprints": sorted(sequences.subset(fold.known).fingerprints),
         "scores": {
             "tested_on": [result.group for result in report.folds],
             "seen_in_training": report.seen_in_training,

@@ -14,7 +14,7 @@ from actionrnn.config import DataConfig, LabelLevel
 from actionrnn.datasets.class_folders import read_places
 from actionrnn.datasets.clips import Dataset
 from actionrnn.datasets.folder import open_folder, open_stored
-from actionrnn.datasets.splits import open_dataset
+from actionrnn.datasets.splits import make_folds, open_dataset
 from actionrnn.datasets.ucf101 import open_ucf101
 from actionrnn.errors import DatasetError
 
@@ -62,12 +62,11 @@ def test_folders_called_train_val_and_test_are_the_division(
 
 
 def test_without_test_the_validation_is_tested_on_as_kinetics_is(tmp_path: Path) -> None:
-    dataset = open_folder(tree(tmp_path, "train", "val"))
-    assert {clip.split for clip in dataset.clips} == {"train", "test"}
-    assert dataset.notes == (
-        f"the folders of {tmp_path} are a division of its clips: train 2, val 2; without a folder "
-        "test, val is the test side",
-    )
+    root = tree(tmp_path, "train", "val")
+    dataset = open_dataset(DataConfig(root=str(root)))
+    [fold] = make_folds(dataset, DataConfig(root=str(root)))
+    assert {clip.split for clip in fold.test} == {"validation"} and fold.validation == ()
+    assert "validation clips and no test clips: they are the test" in " ".join(dataset.notes)
 
 
 def test_folders_of_pictures_are_divided_too(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ import pytest
 
 from actionrnn.config import DataConfig
 from actionrnn.datasets import rendered
-from actionrnn.datasets.clips import Clip, Dataset
+from actionrnn.datasets.clips import Clip, Dataset, Side
 from actionrnn.datasets.splits import Fold, describe_split, make_folds, open_dataset
 from actionrnn.errors import DatasetError
 
 
-def make_dataset(members: dict[str, str], split: dict[str, str] | None = None) -> Dataset:
+def make_dataset(members: dict[str, str], split: dict[str, Side] | None = None) -> Dataset:
     """A data set in which label L has one clip of each letter in `members[L]`, its group."""
     clips = []
     for label, groups in members.items():
@@ -114,16 +114,96 @@ def test_a_class_of_one_group_cannot_be_split(split: str) -> None:
         make_folds(dataset, DataConfig(split=split))  # type: ignore[arg-type]
 
 
-def test_a_manifest_gives_its_own_split() -> None:
+@pytest.mark.parametrize("split", ["auto", "given", "manifest"])
+def test_the_division_that_the_data_gives_is_used(split: str) -> None:
+    """`manifest` is what `given` was called in 0.1."""
+    sides: dict[str, Side] = {"a": "train", "b": "test", "c": "validation"}
+    dataset = make_dataset({"run": "abc", "walk": "abc"}, sides)
+    config = DataConfig(split=split)  # type: ignore[arg-type]
+    assert config.split != "manifest"
+    (fold,) = make_folds(dataset, config)
+    assert [groups(side) for side in (fold.train, fold.validation, fold.test)] == [
+        {"a"},
+        {"c"},
+        {"b"},
+    ]
+    assert describe_split(dataset, config, [fold]) == "videos: its own test clips"
+
+
+def test_a_filled_column_is_never_ignored_without_a_word(tmp_path: Path) -> None:
+    """A row that is marked `train` was tested on."""
+    rows = [
+        f"{n}.avi,{'run' if n % 2 else 'walk'},{n},{'test' if n > 8 else 'train'}"
+        for n in range(12)
+    ]
+    file = manifest_of(tmp_path, rows).root
+    config = DataConfig(layout="manifest", root=str(file))
+    dataset = open_dataset(config)
+    assert dataset.notes == ()
+    (fold,) = make_folds(dataset, config)
+    assert {clip.split for clip in fold.train} == {"train"}
+    assert {clip.split for clip in fold.test} == {"test"}
+    note = (
+        "the data's own division (9 train, 3 test) is not used, as data.split=holdout says; "
+        "data.split=given uses it"
+    )
+    assert note in open_dataset(replace(config, split="holdout")).notes
+
+
+def test_a_column_that_is_filled_in_part_is_an_error(tmp_path: Path) -> None:
+    rows = ["1.avi,run,a,train", "2.avi,walk,b,train", "3.avi,run,c,", "4.avi,walk,d,test"]
+    config = DataConfig(layout="manifest", root=str(manifest_of(tmp_path, rows).root))
+    with pytest.raises(
+        DatasetError, match=r"3 has no split \(1 of 4 lack\); say train, validation"
+    ):
+        make_folds(open_dataset(config), config)
+    config = replace(config, split="leave_one_group_out", fold="c")
+    dataset = open_dataset(config)
+    make_folds(dataset, config, training=False)
+    assert any("(2 train, 1 test) is not used" in note for note in dataset.notes)
+
+
+def test_validation_alone_is_the_test_and_chooses_nothing(tmp_path: Path) -> None:
+    rows = ["1.avi,run,a,train", "2.avi,walk,b,train", "3.avi,run,c,val", "4.avi,walk,d,val"]
+    config = DataConfig(layout="manifest", root=str(manifest_of(tmp_path, rows).root))
+    dataset = open_dataset(config)
+    (fold,) = make_folds(dataset, config)
+    assert (groups(fold.test), fold.validation) == ({"c", "d"}, ())
+    assert describe_split(dataset, config, [fold]) == "clips: its own validation clips"
+    assert dataset.notes == (
+        "the data names 2 validation clips and no test clips: they are the test, and choose "
+        "no epoch",
+    )
+
+
+def test_a_group_in_validation_and_test_is_a_leak(tmp_path: Path) -> None:
+    rows = ["1.avi,run,a,train", "2.avi,walk,b,train", "3.avi,run,c,val", "4.avi,walk,c,test"]
+    dataset = manifest_of(tmp_path, rows)
+    with pytest.raises(DatasetError, match=r"group 'c' stands in validation \(3\) and test \(4\)"):
+        make_folds(dataset, DataConfig())
+    (fold,) = make_folds(dataset, DataConfig(allow_group_leak=True))
+    assert len(fold.validation) == 1
+
+
+def test_a_fold_s_name_goes_before_its_number() -> None:
+    """Groups 3, 4, 5: fold 3 is the group 3, not the group 5."""
+    dataset = make_dataset({"run": "345", "walk": "345"})
+    for fold, name in ((3, "3"), ("3", "3"), (1, "3"), ("2", "4")):
+        config = DataConfig(split="leave_one_group_out", fold=fold)  # type: ignore[arg-type]
+        assert [one.name for one in make_folds(dataset, config)] == [name]
+
+
+def test_the_fold_of_an_old_model_is_found() -> None:
     dataset = make_dataset({"run": "ab", "walk": "ab"}, {"a": "train", "b": "test"})
-    (fold,) = make_folds(dataset, DataConfig(split="manifest"))
-    assert_sound(fold, dataset)
-    assert (groups(fold.train), groups(fold.test)) == ({"a"}, {"b"})
+    (fold,) = make_folds(dataset, DataConfig(split="given", fold="manifest"))
+    assert groups(fold.test) == {"b"}
 
 
 def manifest_of(folder: Path, rows: list[str]) -> Dataset:
     file = folder / "clips.csv"
     file.write_text("\n".join(["path,label,group,split", *rows]), encoding="utf-8")
+    for row in rows:
+        (folder / row.partition(",")[0]).write_text(row)
     return open_dataset(DataConfig(layout="manifest", root=str(file), split="manifest"))
 
 

@@ -13,6 +13,7 @@ import torch
 
 from actionrnn.config import Config, HeadConfig, TrainConfig
 from actionrnn.datasets.sequences import Sequences
+from actionrnn.datasets.splits import Fold
 from actionrnn.errors import DatasetError
 from actionrnn.training.search import SPACE, Trial, candidates, search_heads
 
@@ -22,7 +23,7 @@ MakeSequences = Callable[..., Sequences]
 def search(sequences: Sequences, head: HeadConfig, folder: Path, count: int = 4) -> list[Trial]:
     train = TrainConfig(epochs=4, batch_size=8, search=count, learning_rate=0.01)
     return search_heads(
-        {"a": sequences.clips[:16], "b": sequences.clips[8:]},
+        [Fold("a", sequences.clips[:16], ()), Fold("b", sequences.clips[8:], ())],
         sequences,
         2,
         Config(head=head, train=train),

@@ -1,0 +1,185 @@
+"""The same video under several names stays on one side of every split."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actionrnn.config import DataConfig
+from actionrnn.datasets.clips import Clip
+from actionrnn.datasets.copies import join_groups
+from actionrnn.datasets.splits import make_folds, open_dataset
+from actionrnn.errors import DatasetError
+from actionrnn.features.imported import import_features
+
+LABELS = ("bend", "run")
+
+
+def write_videos(root: Path, count: int = 8, labels: tuple[str, ...] = LABELS) -> Path:
+    """Files of one size; no two alike."""
+    for label in labels:
+        (root / label).mkdir(parents=True)
+        for number in range(count):
+            (root / label / f"{number}.avi").write_text(f"{label:>8}{number:>8}")
+    return root
+
+
+def copy(root: Path, old: str, new: str) -> None:
+    shutil.copyfile(root / old, root / new)
+
+
+def copies_said(config: DataConfig) -> list[str]:
+    return [note for note in open_dataset(config).notes if "copies" in note]
+
+
+def test_copies_stay_on_one_side_of_every_split(tmp_path: Path) -> None:
+    root = write_videos(tmp_path / "videos")
+    for number in range(5):
+        copy(root, f"run/{number}.avi", f"run/copy{number}.avi")
+    copy(root, "run/0.avi", "run/again0.avi")
+    for split, seed in [("holdout", seed) for seed in range(20)] + [("leave_one_group_out", 0)]:
+        config = DataConfig(root=str(root), split=split)  # type: ignore[arg-type]
+        for fold in make_folds(open_dataset(config), config, seed=seed):
+            sides = ({clip.path.read_text() for clip in part} for part in (fold.train, fold.test))
+            assert not set.intersection(*sides)
+    (note,) = copies_said(config)
+    assert note == (
+        "6 of 22 clips are copies of others (run/0 and run/again0 are one video); "
+        "they are of one group"
+    )
+
+
+def test_videos_of_one_size_are_not_yet_copies(tmp_path: Path) -> None:
+    config = DataConfig(root=str(write_videos(tmp_path / "videos")))
+    assert copies_said(config) == []
+    assert len(open_dataset(config).groups) == 16
+
+
+def test_empty_and_unreadable_files_are_no_copies(tmp_path: Path) -> None:
+    root = write_videos(tmp_path / "videos")
+    for name in ("bend/x.avi", "bend/y.avi"):
+        (root / name).touch()
+    assert copies_said(DataConfig(root=str(root))) == []
+
+
+def test_a_copy_with_another_label_is_named(tmp_path: Path) -> None:
+    root = write_videos(tmp_path / "videos")
+    copy(root, "run/3.avi", "bend/walk3.avi")
+    note = (
+        "copies disagree on the label of 1 videos (bend/walk3 is bend, run/3 is run); correct "
+        "them, or take them out"
+    )
+    assert note in copies_said(DataConfig(root=str(root)))
+
+
+def test_folders_of_the_same_pictures_are_copies(tmp_path: Path) -> None:
+    root = write_videos(tmp_path / "videos")
+    for name in ("a", "b"):
+        (root / "run" / name).mkdir()
+        for number in range(3):
+            (root / "run" / name / f"{number}.jpg").write_text(f"picture {number}")
+    (note,) = copies_said(DataConfig(root=str(root)))
+    assert "run/a and run/b are one video" in note
+
+
+def write_list(root: Path, rows: list[str]) -> DataConfig:
+    file = root / "clips.csv"
+    file.write_text("\n".join(["path,label,split,start,end", *rows]))
+    return DataConfig(layout="manifest", root=str(file))
+
+
+def test_parts_of_a_video_are_no_copies_but_their_copies_are(tmp_path: Path) -> None:
+    root = write_videos(tmp_path / "videos")
+    rows = [
+        f"{label}/{n}.avi,{label},,{part}"
+        for label in LABELS
+        for n in "01"
+        for part in ("0,1", "1,2")
+    ]
+    config = write_list(root, rows)
+    assert copies_said(config) == []
+    copy(root, "run/0.avi", "run/x.avi")
+    config = write_list(root, [*rows, "run/x.avi,run,,5,6"])
+    dataset = open_dataset(config)
+    groups = {clip.key: clip.group for clip in dataset.clips}
+    assert groups["run/x@5-6"] == groups["run/0@0-1"] == groups["run/0@1-2"] != groups["run/1@0-1"]
+    assert not any("disagree" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize("tested", ["test", "val"])
+def test_a_given_division_with_a_copy_on_both_sides_is_refused(tmp_path: Path, tested: str) -> None:
+    root = write_videos(tmp_path / "videos")
+    copy(root, "run/0.avi", "run/x.avi")
+    rows = [f"{label}/{n}.avi,{label},train,," for label in LABELS for n in range(8)]
+    config = write_list(root, [*rows, f"run/x.avi,run,{tested},,"])
+    with pytest.raises(
+        DatasetError, match=r"run/0 \(train\) and run/x \((test|validation)\) are the"
+    ):
+        open_dataset(config)
+    config = DataConfig(layout="manifest", root=config.root, allow_group_leak=True)
+    (fold,) = make_folds(open_dataset(config), config)
+    assert [clip.key for clip in fold.test] == ["run/x"]
+
+
+def test_the_official_split_stays_what_it_is(tmp_path: Path) -> None:
+    for label in LABELS:
+        (tmp_path / label).mkdir()
+        for group in range(1, 26):
+            name = f"{label}/v_{label}_g{group:02d}_c01.avi"
+            (tmp_path / name).write_text(f"{label} {group:02d}")
+    copy(tmp_path, "run/v_run_g01_c01.avi", "run/v_run_g09_c01.avi")
+    config = DataConfig(layout="ucf101", root=str(tmp_path), split="official", fold=1)
+    (fold,) = make_folds(open_dataset(config), config)
+    assert {clip.group for clip in fold.test} == {f"g{group:02d}" for group in range(1, 8)}
+    (note,) = copies_said(config)
+    assert "the official split may part them" in note
+
+
+def test_imported_features_are_compared_themselves(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for label in LABELS:
+        for number in range(4):
+            path = tmp_path / "theirs" / label / f"{number}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, rng.normal(size=(3, 4)).astype(np.float32))
+    copy(tmp_path / "theirs", "run/1.npy", "run/x.npy")
+    store = import_features(tmp_path / "theirs", tmp_path / "store")
+    config = DataConfig(features=str(store.root))
+    dataset = open_dataset(config)
+    assert {clip.group for clip in dataset.clips if clip.key in ("run/1", "run/x")} == {"run/1"}
+    (note,) = copies_said(config)
+    assert note.startswith("1 of 9 clips are copies of others (run/1 and run/x are one video)")
+
+
+@settings(deadline=None, max_examples=100, derandomize=True)
+@given(
+    groups=st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=12),
+    data=st.data(),
+)
+def test_joined_groups_are_the_unions_and_nothing_else(groups: list[str], data: Any) -> None:
+    """Against a plain search over what is linked."""
+    clips = [Clip(Path(str(n)), str(n), "run", group) for n, group in enumerate(groups)]
+    subsets = st.lists(st.sampled_from(clips), min_size=2, max_size=3, unique=True)
+    copies = data.draw(st.lists(subsets, max_size=5)) if len(clips) > 1 else []
+    joined = join_groups(clips, [tuple(same) for same in copies])
+
+    def linked(group: str) -> set[str]:
+        found = {group}
+        while True:
+            more = {
+                clip.group
+                for same in copies
+                if found & {clip.group for clip in same}
+                for clip in same
+            }
+            if more <= found:
+                return found
+            found |= more
+
+    assert [clip.group for clip in joined] == [min(linked(clip.group)) for clip in clips]
