@@ -15,8 +15,8 @@ import pytest
 
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.errors import VideoError
-from actionrnn.video.opening import locate, open_stream
 from actionrnn.video.finding import VIDEO_SUFFIXES
+from actionrnn.video.opening import locate, open_stream
 from actionrnn.video.reading import probe_video
 from tests.apps.serving import Running
 

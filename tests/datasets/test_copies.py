@@ -83,7 +83,7 @@ def test_folders_of_the_same_pictures_are_copies(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (root / "run" / name).mkdir()
         for number in range(3):
-            (root / "run" / name / f"{number}.jpg").write_text(f"picture {number}")
+            (root / "run" / name / f"frame{number}.jpg").write_text(f"picture {number}")
     (note,) = copies_said(DataConfig(root=str(root)))
     assert "run/a and run/b are one video" in note
 
