@@ -12,6 +12,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from actionrnn.errors import VideoError
@@ -154,6 +155,11 @@ class _Folder:
         known = _OTHER_DATA_SUFFIXES if self.parent else _OTHER_DATA_SUFFIXES | {""}  # README
         return Counter({e: count for e, count in self.others.items() if e not in known})
 
+    @cached_property
+    def video_names(self) -> frozenset[str]:
+        """Of the videos directly in it, with and without their endings."""
+        return frozenset(self.videos) | {Path(name).stem for name in self.videos}
+
     @property
     def has_preview_name(self) -> bool:
         return self.parent is not None and bool(_PREVIEWS.fullmatch(self.path.name))
@@ -222,7 +228,7 @@ def _look_into(folder: _Folder) -> list[_Folder]:
                 folder.videos.append(name)
             elif is_picture(name):
                 folder.num_pictures += 1
-            elif entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
+            elif suffix not in _OTHER_DATA_SUFFIXES and _leads_nowhere(entry):
                 problem = "is a link that cannot be followed"
                 below.append(_Folder(folder.path / name, folder, problem=problem))
             else:
@@ -235,6 +241,10 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself, or to where one may not look
         return False
+
+
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and not os.path.exists(entry.path)  # noqa: PTH110 - never raises
 
 
 def _choose_picture_folders(folders: Sequence[_Folder]) -> None:
@@ -253,12 +263,16 @@ def _are_frames(folder: _Folder) -> bool:
     above = list(folder.above())
     if any(parent.has_preview_name for parent in above):
         return False
-    names = [path.name for path in find_pictures(folder.path)]
-    if not are_numbered(names):
+    pictures = find_pictures(folder.path)
+    if not are_numbered(path.name for path in pictures):
         return False
-    videos = {name for parent in above for name in parent.videos}
-    known = videos | {Path(name).stem for name in videos}
-    return folder.path.name not in known and not {Path(name).stem for name in names} <= known
+
+    def is_called_as_a_video(name: str) -> bool:
+        return any(name in parent.video_names for parent in above)
+
+    return not is_called_as_a_video(folder.path.name) and not all(
+        is_called_as_a_video(path.stem) for path in pictures
+    )
 
 
 def _barren(folders: Sequence[_Folder]) -> Iterator[Barren]:

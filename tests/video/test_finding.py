@@ -260,6 +260,7 @@ def test_links_that_cannot_be_followed_are_named(tmp_path: Path) -> None:
     touch(tmp_path, "run/1.avi")
     link(tmp_path / "bend", tmp_path / "nowhere")
     link(tmp_path / "loop", tmp_path / "loop")
+    link(tmp_path / "run" / "notes.txt", tmp_path / "nowhere")
     assert list(find_videos(tmp_path).unreadable.values()) == [
         f"{tmp_path}/bend: is a link that cannot be followed",
         f"{tmp_path}/loop: is a link that cannot be followed",
