@@ -28,7 +28,7 @@ from actionrnn.datasets.clips import (
 )
 from actionrnn.errors import DatasetError
 from actionrnn.plain_text import plain
-from actionrnn.video.finding import VIDEO_SUFFIXES
+from actionrnn.video.finding import VIDEO_SUFFIXES, clip_key
 
 COLUMNS = ("path", "label", "group", "split", "start", "end")
 _READ = "path, label, group, split, start and end"
@@ -309,8 +309,8 @@ class _Videos:
         complete = None if _is_there(path) else self._complete(path)
         if complete is not None:
             path = complete
-        elif not (_is_there(path) and path.is_dir()):  # a folder's name has no ending
-            key = Path(key).with_suffix("").as_posix()
+        else:
+            key = clip_key(Path(key), Path())
         real = Path(os.path.realpath(path.parent), path.name)
         return self._found.setdefault(real, (path, key))
 

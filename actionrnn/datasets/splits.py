@@ -214,10 +214,16 @@ def _all_folds(dataset: Dataset, config: DataConfig, seed: int, training: bool) 
         return [_by_groups(group, dataset, {group}) for group in dataset.groups]
     if split == "official":
         return [
-            _by_groups(f"split {split}", dataset, official_test_groups(split))
-            for split in range(1, NUM_SPLITS + 1)
+            _by_groups(f"split {number}", dataset, _official_groups(dataset, number))
+            for number in range(1, NUM_SPLITS + 1)
         ]
     return [_by_groups(HOLDOUT, dataset, holdout_groups(dataset.clips, config.test_fraction, seed))]
+
+
+def _official_groups(dataset: Dataset, split: int) -> set[str]:
+    """Those of a class, as `<Class>/g01`, go by their last part."""
+    wanted = official_test_groups(split)
+    return {group for group in dataset.groups if group.rpartition("/")[2] in wanted}
 
 
 def _by_groups(name: str, dataset: Dataset, test_groups: Iterable[str]) -> Fold:

@@ -160,6 +160,15 @@ def test_ucf101_files_need_no_class_folder_in_a_division(tmp_path: Path) -> None
     ]
 
 
+def test_the_official_split_of_a_divided_ucf101_goes_by_its_groups(tmp_path: Path) -> None:
+    names = [f"{side}/Run/v_Run_g{g:02d}_c01.avi" for side, g in (("train", 1), ("test", 9))]
+    names += [f"{side}/YoYo/v_YoYo_g{g:02d}_c01.avi" for side, g in (("train", 9), ("test", 1))]
+    root = touch(tmp_path, names)
+    config = DataConfig(layout="ucf101", root=str(root), split="official", fold=1)
+    [fold] = make_folds(open_dataset(config), config)
+    assert {clip.path.name for clip in fold.test} == {"v_Run_g01_c01.avi", "v_YoYo_g01_c01.avi"}
+
+
 @pytest.mark.parametrize("folder", ["Run", "train", "train/Run"])
 def test_a_ucf101_file_in_another_class_s_folder_names_both(tmp_path: Path, folder: str) -> None:
     touch(tmp_path, [f"{folder}/v_YoYo_g01_c01.avi", "Jump/v_Jump_g01_c01.avi"])
