@@ -83,7 +83,8 @@ def train(
     with parallel.process_group(), curve_log(output, tensorboard) as log:
         with _timed(seconds, "finding clips"), parallel.first_then_others():
             dataset = open_dataset(config.data)
-            make_folds(dataset, config.data)  # an impossible split shows before the extraction
+            # an impossible split shows before the extraction
+            _require_free_name(make_folds(dataset, config.data), config)
         with _timed(seconds, "features"), parallel.first_then_others():
             backbone = load_backbone(config.backbone)
             found = dataset
@@ -101,6 +102,7 @@ def train(
                         config,
                         output,
                         device=backbone.device,
+                        resume=resume,
                         log=log,
                     )
             specs = _fit_specs(folds, dataset, config, backbone, trials)
@@ -112,9 +114,10 @@ def train(
                     config,
                     output,
                     device=backbone.device,
+                    resume=resume,
                     log=log,
                 )
-            heads = {_slot(spec): fit.head for spec, fit in zip(specs, fits, strict=True)}
+            heads = {_slot(spec): fit.head for spec, fit in zip(specs, fits, strict=True) if fit}
             report = _report(
                 folds, heads, sequences, dataset, config, skipped, seconds, trials, backbone
             )
@@ -244,6 +247,14 @@ def _fit_specs(
             if frames_alone is not None:
                 specs.append(replace(blind, purpose="mean-pool + motion"))
     return specs
+
+
+def _require_free_name(folds: list[Fold], config: Config) -> None:
+    """The model that is trained on all clips has a name among the folds'."""
+    if config.data.split != "none" and any(fold.name == EVERY_CLIP for fold in folds):
+        raise DatasetError(
+            f"group {EVERY_CLIP!r}: is what the model of all clips is called; rename the group"
+        )
 
 
 def _seeds(config: Config) -> range:
