@@ -235,7 +235,7 @@ def _fit_specs(
         FitSpec(name, clips, chosen.get(name, config.head), seed)
         for seed in _seeds(config)
         for name, clips in _sides(folds, dataset).items()
-        if name != EVERY_CLIP or seed == config.train.seed
+        if len(folds) == 1 or name != EVERY_CLIP or seed == config.train.seed
     ]
     mean = HeadConfig(kind="mean", dropout=config.head.dropout)
     # a baseline that cannot see order must not see which frame came before

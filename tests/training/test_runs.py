@@ -96,6 +96,12 @@ def test_the_name_of_the_model_of_all_clips_is_no_groups(tmp_path: Path) -> None
         train(leave_one_group_out(tmp_path), tmp_path / "run")
 
 
+def test_every_seed_is_trained_on_every_clip(noise: Path, tmp_path: Path) -> None:
+    config = leave_one_group_out(noise, "data.split=none", "train.seeds=2", "train.epochs=1")
+    run = train(config, tmp_path)
+    assert [seed.seed for seed in run.report.seeds] == [0, 1]
+
+
 TRICKY = st.lists(
     st.sampled_from(["张", "三", "ü", "u\u0308", "U", "u", " ", "_", "-", "/", ".", "\udce9", "1"]),
     min_size=1,
