@@ -43,6 +43,7 @@ Fit = Literal["crop", "squash"]
 Streams = Literal["appearance", "motion", "both"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Runtime = Literal["auto", "torch", "compile", "openvino", "onnx"]
+ClassWeights = Literal["none", "balanced"]
 HeadKind = Literal["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
 Summary = Literal["last", "running_mean", "exponential_mean"]
 MOST_RECURRENT_WEIGHTS = 2**27
@@ -253,6 +254,9 @@ class TrainConfig:
     """The part of all steps in which the rate rises; then it falls as a cosine."""
     label_smoothing: Probability = 0.1
     """The probability mass that is spread over all classes."""
+    class_weights: ClassWeights = "none"
+    """balanced: in the training loss a clip of a rare class counts for more, so that each class
+    has the same weight in all; the validation loss stays as it is. none: clips count alike."""
     clip_norm: PositiveFloat = 1.0
     """The gradient's largest norm."""
     crop_fraction: Part = 1.0
@@ -260,7 +264,8 @@ class TrainConfig:
     keep_fraction: Part = 1.0
     """... and of that a random subset of the steps, at least this part of them."""
     ema_decay: Probability = 0.0
-    """Exponential moving average of the weights over steps; 0: the weights themselves."""
+    """Exponential moving average of the weights over steps, from the first trained ones on;
+    0: the weights themselves."""
     validation_fraction: Probability = 0.15
     """The part of the training groups that is held back to choose the best epoch; the test
     groups never are. 0: nothing is held back, and the last epoch is taken."""

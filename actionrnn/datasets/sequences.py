@@ -28,6 +28,8 @@ class Sequences:
     """Per clip, the index of its label."""
     fingerprints: tuple[str, ...]
     """Per clip, the beginning of the sha256 of its video."""
+    digests: tuple[str, ...] = ()
+    """Per clip, the sha256 of its entry in the store; none where they come from no store."""
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -41,6 +43,7 @@ class Sequences:
             _Converted(self.values, chosen),
             self.targets[chosen],
             tuple(self.fingerprints[index] for index in chosen),
+            tuple(self.digests[index] for index in chosen) if self.digests else (),
         )
 
     def first_features(self, count: int | None) -> Sequences:
@@ -71,8 +74,9 @@ def load_sequences(store: FeatureStore, clips: Sequence[Clip], labels: Sequence[
     """Read the features of clips from a store.
 
     Raises:
-        FeatureError: an entry is missing, empty, or its head is damaged. The values behind it
-            are checked where they are written, and by `extract_missing`.
+        FeatureError: an entry is missing, empty, another clip's, or its head is damaged. The
+            values behind it are checked where they are written, and by `extract_missing`; that
+            they are finite, when they are used.
     """
     index_of = {label: index for index, label in enumerate(labels)}
     layouts, values = map_entries(store, [clip.key for clip in clips])
@@ -81,10 +85,17 @@ def load_sequences(store: FeatureStore, clips: Sequence[Clip], labels: Sequence[
             raise FeatureError(
                 f"{store.path_of(clip.key)}: has no frames; delete it and extract again"
             )
+        if layout.key != clip.key:  # renamed, or a disk that ignores case
+            raise FeatureError(
+                f"{store.path_of(clip.key)}: is the entry {layout.key!r}; rename it back, or "
+                "delete it and extract again"
+            )
     sources = [layout.provenance.get("source", {}) for layout in layouts]
     fingerprints = tuple(str(source.get("sha256", ""))[:12] for source in sources)
     targets = np.array([index_of[clip.label] for clip in clips], np.int64)
-    return Sequences(tuple(clips), _Converted(values, range(len(values))), targets, fingerprints)
+    digests = tuple(layout.sha256 for layout in layouts)
+    converted = _Converted(values, range(len(values)))
+    return Sequences(tuple(clips), converted, targets, fingerprints, digests)
 
 
 class _Converted(Sequence[NDArray[np.float32]]):

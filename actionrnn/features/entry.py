@@ -37,6 +37,8 @@ class Layout:
     """Where the T x D values begin in the entry's main file: float16, row after row."""
     key: str
     provenance: dict[str, Any]
+    sha256: str
+    """Of all that the entry holds, as it says itself."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def layout_of_safetensors(read: Callable[[int], bytes]) -> Layout:
         raise ValueError(f"its features are {features['dtype']}, not F16")
     num_frames, size = features["shape"]
     offset_bytes = start + int(features["data_offsets"][0])
-    return Layout((num_frames, size), offset_bytes, described["key"], _provenance(described))
+    return _layout((num_frames, size), offset_bytes, described)
 
 
 def layout_of_npy(read: Callable[[int], bytes], described: bytes) -> Layout:
@@ -134,8 +136,12 @@ def layout_of_npy(read: Callable[[int], bytes], described: bytes) -> Layout:
     (num_frames, size), _, dtype = np.lib.format.read_array_header_1_0(opened)
     if dtype != np.float16:
         raise ValueError(f"its features are {dtype}, not float16")
-    description = json.loads(described)
-    return Layout((num_frames, size), opened.tell(), description["key"], _provenance(description))
+    return _layout((num_frames, size), opened.tell(), json.loads(described))
+
+
+def _layout(shape: tuple[int, int], offset_bytes: int, described: dict[str, Any]) -> Layout:
+    key, sha256 = described["key"], str(described["sha256"])
+    return Layout(shape, offset_bytes, key, _provenance(described), sha256)
 
 
 def _safetensors_header(content: bytes) -> tuple[dict[str, Any], int]:

@@ -33,7 +33,11 @@ def map_entries(store: FeatureStore, keys: Sequence[str]) -> tuple[list[Layout],
 
 
 class MappedValues(Sequence[NDArray[np.float16]]):
-    """`values[i]` is the i-th entry's (T, D), in the file's own pages; to be left as it is."""
+    """`values[i]` is the i-th entry's (T, D), in the file's own pages; to be left as it is.
+
+    Raises:
+        FeatureError: the file is gone or too short, or a value in it is not finite.
+    """
 
     def __init__(self, files: Sequence[Path], layouts: Sequence[Layout]) -> None:
         self._files, self._layouts = files, layouts
@@ -54,6 +58,8 @@ class MappedValues(Sequence[NDArray[np.float16]]):
             values: NDArray[np.float16] = np.ndarray(
                 layout.shape, np.float16, pages, layout.offset_bytes
             )
+            if not np.isfinite(values).all():
+                raise ValueError("a value is not finite")
             return values
         except (OSError, TypeError, ValueError) as error:
             raise FeatureError(

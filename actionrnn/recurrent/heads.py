@@ -33,6 +33,9 @@ _CELLS = {
 }
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
+LEAST_VARIATION = 1e-6
+"""Relative to a feature's mean: single precision has 1.2e-7, so below it is rounding alone."""
+
 
 class Head(nn.Module):
     """A recurrent layer (or none: `mean`), a causal summary over time, a linear classifier.
@@ -58,9 +61,14 @@ class Head(nn.Module):
         self.classifier = nn.Linear(hidden_size, num_classes)
 
     def set_normalisation(self, mean: Tensor, std: Tensor) -> None:
-        """Remember the training set's statistics of (rescaled) features, (D,) each."""
+        """Remember the training set's statistics of (rescaled) features, (D,) each.
+
+        A feature that does not vary (std at most 1e-6, or 1e-6 of its mean) keeps its scale: its
+        first change after the training must not come in as millions.
+        """
+        varies = std > LEAST_VARIATION * mean.abs().clamp_min(1)
         self.mean.copy_(mean)
-        self.std.copy_(std.clamp_min(1e-6))
+        self.std.copy_(torch.where(varies, std, 1.0))
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits at every step.

@@ -134,7 +134,7 @@ def paired_test(first: Report, this: Report, first_name: str, name: str) -> Pair
     return PairedTest(
         num_clips=len(pairs),
         gain=float(gains.mean()),
-        interval=bootstrap_mean(gains, [clip_unit(a, first.config) for a, _ in pairs]),
+        interval=bootstrap_mean(gains, [clip_unit(a, first.config) for a, _ in pairs], lowest=-1),
         only_first=only_first,
         only_this=only_this,
         p_value=mcnemar(only_first, only_this),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from actionrnn.errors import ConfigError
+from actionrnn.plain_text import plain
 from actionrnn.training import parallel
 from actionrnn.training.fit import Epoch
+from actionrnn.training.fit_state import file_name
 
 FOLDER = "tensorboard"
 
@@ -18,6 +19,8 @@ FOLDER = "tensorboard"
 @contextmanager
 def curve_log(output: Path, tensorboard: bool) -> Iterator[Callable[[str, Epoch], None]]:
     """Yield a function that takes a fit's name and one row of its curve.
+
+    Each fit has a folder of its own; what an earlier training of that name left there is hidden.
 
     Raises:
         ConfigError: TensorBoard is wanted and not installed.
@@ -33,8 +36,9 @@ def curve_log(output: Path, tensorboard: bool) -> Iterator[Callable[[str, Epoch]
 
     def log(name: str, epoch: Epoch) -> None:
         if name not in writers:
-            folder = re.sub(r"[^A-Za-z0-9]+", "-", name)
-            writers[name] = SummaryWriter(str(output / FOLDER / folder))
+            folder = output / FOLDER / file_name(name)
+            writers[name] = SummaryWriter(str(folder), purge_step=0)
+            writers[name].add_text("fit", plain(name))
         for tag in ("learning_rate", "train_loss", "validation_loss", "validation_top1"):
             value = getattr(epoch, tag)
             if value is not None:

@@ -23,7 +23,7 @@ def read_curves(file: Path) -> tuple[Curve, ...]:
     """The curves of a run; none if the file is not there or not one of ours."""
     losses: dict[tuple[str, str, int], tuple[list[float], list[float]]] = {}
     try:
-        with file.open(newline="", encoding="utf-8") as opened:
+        with file.open(newline="", encoding="utf-8", errors="surrogatepass") as opened:
             for row in csv.DictReader(opened):
                 name = row["fold"], row["head"], int(row["seed"])
                 train, validation = losses.setdefault(name, ([], []))

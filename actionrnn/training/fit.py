@@ -19,11 +19,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from actionrnn.config import HeadConfig, TrainConfig
+from actionrnn.config import ClassWeights, HeadConfig, TrainConfig
 from actionrnn.datasets.sequences import Sequences
+from actionrnn.errors import ConfigError
 from actionrnn.recurrent.heads import Head, last_step
 from actionrnn.training import parallel
-from actionrnn.training.fit_state import FitState, load_fit_state, save_fit_state
+from actionrnn.training.fit_state import (
+    FitState,
+    Identity,
+    fit_identity,
+    load_fit_state,
+    save_fit_state,
+)
 
 
 @dataclass(frozen=True)
@@ -48,27 +55,42 @@ class Fit:
     """The epoch whose weights were taken: the best on validation, else the last."""
 
 
+class DivergedError(ConfigError):
+    """A fit whose loss or weights are not finite."""
+
+
 def fit_head(
     sequences: Sequences,
     num_classes: int,
     head_config: HeadConfig,
     config: TrainConfig,
     *,
+    name: str = "fit",
     validation: Sequences | None = None,
     device: torch.device | str = "cpu",
     state_file: Path | None = None,
+    resume: bool = False,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Fit:
     """Train one head; the same seed gives the same head.
 
     Args:
         sequences: the training clips.
+        name: of the fit, in its state and in errors; of a training's fits each has its own.
         validation: clips of other groups of the training side; the epoch with the lowest
             loss on them is taken. None: the last epoch.
-        state_file: saved after each epoch; if it is there, the fit goes on from it.
+        state_file: written after each epoch.
+        resume: go on from `state_file`, if it is there; else it is written anew.
         on_epoch: called after each epoch.
+
+    Raises:
+        ModelError: the state is damaged, or of another fit, other clips, features or settings.
+        DivergedError: a loss or a weight is not finite; no state is written of that epoch.
     """
     device = torch.device(device)
+    identity: Identity = {}
+    if state_file is not None:
+        identity = fit_identity(name, sequences, validation, num_classes, head_config, config)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
         head = Head(head_config, sequences.values[0].shape[1], num_classes)
@@ -77,18 +99,20 @@ def fit_head(
         optimiser = torch.optim.AdamW(
             head.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
+        weights = class_weights(sequences.targets, num_classes, config.class_weights).to(device)
         state = FitState(average=copy.deepcopy(head).requires_grad_(False))
-        if state_file is not None and state_file.exists():
-            load_fit_state(state_file, head, optimiser, state)
+        if resume and state_file is not None and state_file.exists():
+            load_fit_state(state_file, identity, head, optimiser, state)
         for saved in state.curve:
             on_epoch(Epoch(**saved))
         for epoch in range(len(state.curve) + 1, config.epochs + 1):
             if _out_of_patience(state, config):
                 break
-            train_loss = _train_epoch(epoch, head, optimiser, state, sequences, config)
+            train_loss = _train_epoch(epoch, head, optimiser, state, sequences, weights, config)
             row = _end_of_epoch(epoch, optimiser, state, train_loss, validation)
+            _require_finite(name, row, state.average, config)
             if state_file is not None and parallel.is_first():
-                save_fit_state(state_file, head, optimiser, state)
+                save_fit_state(state_file, identity, head, optimiser, state)
             on_epoch(row)
     chosen = state.average
     if state.best_weights:
@@ -103,6 +127,7 @@ def _train_epoch(
     optimiser: torch.optim.Optimizer,
     state: FitState,
     sequences: Sequences,
+    weights: Tensor,
     config: TrainConfig,
 ) -> float:
     """One pass over the clips; returns the mean loss."""
@@ -125,6 +150,7 @@ def _train_epoch(
             sequences,
             parallel.share(list(zip(indices, steps, strict=True))),
             len(indices),
+            weights,
             config,
         )
         optimiser.zero_grad()
@@ -132,7 +158,7 @@ def _train_epoch(
         parallel.add_gradients(head)
         torch.nn.utils.clip_grad_norm_(head.parameters(), config.clip_norm)
         optimiser.step()
-        _average(state.average, head, config.ema_decay)
+        _average(state.average, head, average_decay(step, config.ema_decay))
         total += parallel.add(loss.detach()).item()
     return total / len(batches)
 
@@ -142,9 +168,10 @@ def _loss(
     sequences: Sequences,
     chosen: list[tuple[int, NDArray[np.intp]]],
     count: int,
+    weights: Tensor,
     config: TrainConfig,
 ) -> Tensor:
-    """The part of these clips in the mean loss over a batch of `count` clips."""
+    """The part of these clips in the mean loss over a batch of `count` clips; weights (K,)."""
     device = head.mean.device
     if not chosen:  # more processes than clips
         return sum((p.sum() * 0 for p in head.parameters()), torch.zeros((), device=device))
@@ -155,9 +182,9 @@ def _loss(
     with autocast(device, config.precision):
         logits = last_step(head(values, lengths), lengths)  # (B, K)
     losses = F.cross_entropy(
-        logits.float(), targets, label_smoothing=config.label_smoothing, reduction="sum"
+        logits.float(), targets, label_smoothing=config.label_smoothing, reduction="none"
     )
-    return losses / count
+    return (weights[targets] * losses).sum() / count
 
 
 def _end_of_epoch(
@@ -177,6 +204,18 @@ def _end_of_epoch(
             state.best_weights = copy.deepcopy(state.average.state_dict())
     state.curve.append(asdict(row))
     return row
+
+
+def _require_finite(name: str, row: Epoch, average: Head, config: TrainConfig) -> None:
+    finite = all(bool(weight.isfinite().all()) for weight in average.parameters())
+    losses = {"loss": row.train_loss, "validation loss": row.validation_loss}
+    bad = [f"{which} is {loss}" for which, loss in losses.items() if not math.isfinite(loss or 0)]
+    if bad or not finite:
+        raise DivergedError(
+            f"{name}: the {(bad or ['weights are not finite'])[0]} after epoch {row.epoch}; lower "
+            f"train.learning_rate ({config.learning_rate:g}) or train.clip_norm "
+            f"({config.clip_norm:g}), and check that the features are finite"
+        )
 
 
 @torch.inference_mode()
@@ -228,6 +267,27 @@ def warmup_cosine(step: int, num_steps: int, warmup_fraction: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
 
 
+def average_decay(step: int, decay: float) -> float:
+    """The part of the old average that stays at a step, from 0: it rises to `decay`.
+
+    At the first step nothing stays, as that would be the random weights of the start; then
+    min(decay, (1 + t) / (10 + t)), the warm-up of TensorFlow's ExponentialMovingAverage.
+    """
+    return min(decay, (1 + step) / (10 + step)) if step else 0.0
+
+
+def class_weights(targets: NDArray[np.int64], num_classes: int, kind: ClassWeights) -> Tensor:
+    """How much a clip of each class counts in the training loss, (K,); 1 as a mean over clips.
+
+    `balanced`: N / (C n_k), with n_k of N clips in class k and C classes that have any.
+    """
+    if kind == "none":
+        return torch.ones(num_classes)
+    counts = np.bincount(targets, minlength=num_classes)
+    weights = len(targets) / ((counts > 0).sum() * np.maximum(counts, 1))
+    return torch.from_numpy(weights).float()
+
+
 @contextlib.contextmanager
 def autocast(device: torch.device, precision: str) -> Iterator[None]:
     """bfloat16 where it pays: on a GPU that has it, or where it is asked for."""
@@ -240,7 +300,7 @@ def autocast(device: torch.device, precision: str) -> Iterator[None]:
 
 @torch.no_grad()
 def _average(average: Head, head: Head, decay: float) -> None:
-    """Exponential moving average of the weights; decay 0 copies them."""
+    """One step of the moving average of the weights; decay 0 copies them."""
     for mean, now in zip(average.parameters(), head.parameters(), strict=True):
         mean.lerp_(now, 1 - decay)
 
@@ -252,11 +312,18 @@ def _out_of_patience(state: FitState, config: TrainConfig) -> bool:
 
 
 def _statistics(head: Head, sequences: Sequences) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of what the head standardises, over all frames, (D,) each."""
-    count, total, squares = 0, torch.zeros(()), torch.zeros(())
+    """Mean and standard deviation of what the head standardises, over all frames, (D,) each.
+
+    Clip by clip, from deviations: a sum of squares loses the digits of a feature that is large
+    and varies little (Chan, Golub and LeVeque, The American Statistician 37, 1983).
+    """
+    count, mean, deviations = 0, torch.zeros(()), torch.zeros(())
     for values in sequences.values:
         rescaled = head.rescale(torch.from_numpy(values)).double()
-        count, total = count + len(rescaled), total + rescaled.sum(0)
-        squares = squares + rescaled.square().sum(0)
-    mean = total / count
-    return mean.float(), (squares / count - mean.square()).clamp_min(0).sqrt().float()
+        of_clip, before = rescaled.mean(0), count
+        count += len(rescaled)
+        shift = of_clip - mean
+        mean = mean + shift * (len(rescaled) / count)
+        deviations = deviations + (rescaled - of_clip).square().sum(0)
+        deviations = deviations + shift.square() * (before * len(rescaled) / count)
+    return mean.float(), (deviations / count).sqrt().float()

@@ -10,12 +10,19 @@ from numpy.typing import NDArray
 
 NUM_RESAMPLES = 2000
 LEVEL = 0.95
+TAIL = (1 - LEVEL) / 2
+NO_SPREAD = 1e-9
+"""Means that are closer differ by rounding alone."""
 
 Interval = tuple[float, float]
 
 
 def bootstrap_mean(
-    values: NDArray[np.float64], units: Sequence[Hashable], *, seed: int = 0
+    values: NDArray[np.float64],
+    units: Sequence[Hashable],
+    *,
+    lowest: float = 0.0,
+    seed: int = 0,
 ) -> Interval | None:
     """The 95 % percentile interval of a mean over clips, resampling whole groups.
 
@@ -26,13 +33,13 @@ def bootstrap_mean(
     Args:
         values: (N,): hits, or differences of hits.
         units: (N,): each clip's group.
+        lowest: the least that a value could be: 0 for hits, -1 for differences. The most is 1.
 
     Returns:
         lower and upper bound; None with fewer than two groups, which say nothing of others.
-        Where all values are 0 or all are 1, resampling shows no spread: the bound is then
-        that of Clopper and Pearson (1934) with the groups as trials.
+        Where all groups are alike, resampling shows no spread: see `_unseen_share`.
     """
-    return _interval(values[:, None], np.ones((len(values), 1)), units, seed)
+    return _interval(values[:, None], np.ones((len(values), 1)), units, lowest, seed)
 
 
 def bootstrap_class_mean(
@@ -45,13 +52,14 @@ def bootstrap_class_mean(
     """The same for the mean over classes of each class's accuracy; hits (N,), targets (N,)."""
     classes = np.unique(targets)
     member = (targets[:, None] == classes).astype(np.float64)  # (N, C)
-    return _interval(member * hits[:, None], member, units, seed)
+    return _interval(member * hits[:, None], member, units, 0.0, seed)
 
 
 def _interval(
     values: NDArray[np.float64],
     counts: NDArray[np.float64],
     units: Sequence[Hashable],
+    lowest: float,
     seed: int,
 ) -> Interval | None:
     """Of the mean over columns of (sum of values / sum of counts); (N, C) each."""
@@ -66,14 +74,32 @@ def _interval(
     drawn = rng.multinomial(len(number), np.full(len(number), 1 / len(number)), NUM_RESAMPLES)
     with np.errstate(invalid="ignore"):  # a class that a resample leaves out does not count
         means = np.nanmean((drawn @ sums) / (drawn @ totals), axis=1)
-    tail = (1 - LEVEL) / 2
-    low, high = (float(bound) for bound in np.quantile(means, [tail, 1 - tail]))
-    blind = tail ** (1 / len(number))
-    if (values == counts).all():
-        return blind, 1.0
-    if not values.any():
-        return 0.0, 1 - blind
+    low, high = (float(bound) for bound in np.quantile(means, [TAIL, 1 - TAIL]))
+    if np.ptp(means) < NO_SPREAD:
+        unseen = _unseen_share((totals / totals.sum(axis=0)).mean(axis=1))
+        return low - unseen * (low - lowest), high + unseen * (1 - high)
     return low, high
+
+
+def _unseen_share(weights: NDArray[np.float64]) -> float:
+    """How much of the mean groups could make up that are unlike all those that were seen.
+
+    The largest share that has a chance of 2.5 % to stay unseen: with r_g the chance that a
+    group is like those seen, the most of sum w_g (1 - r_g) where the product of the r_g is
+    0.025. Lagrange: r_g = min(1, m / w_g). Among n groups of one weight it is 1 - 0.025^(1/n),
+    the bound of Clopper and Pearson, "The use of confidence or fiducial limits", Biometrika
+    1934; for zero numerators see Hanley and Lippman-Hand, "If nothing goes wrong, is
+    everything all right?", JAMA 1983.
+
+    Args:
+        weights: w_g, each group's part of the mean, (G,); they add up to 1.
+    """
+    logs = np.log(np.sort(weights)[::-1])
+    chosen = np.arange(1, len(logs) + 1)  # the heaviest so many have r_g < 1
+    log_m = (math.log(TAIL) + np.cumsum(logs)) / chosen
+    last = int(np.argmax(log_m >= np.append(logs[1:], -np.inf)))
+    heaviest = np.exp(logs[: last + 1])
+    return float((heaviest - math.exp(log_m[last])).sum())
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

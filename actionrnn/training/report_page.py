@@ -178,7 +178,7 @@ def _training_plot(report: Report) -> Markup:
     lines = []
     for kind in dict.fromkeys(curve.head for curve in report.curves):
         curves = [curve for curve in report.curves if curve.head == kind]
-        style = "mean" if kind == "mean" else "head"
+        style = "mean" if kind.startswith("mean") else "head"
         training = [curve.train_loss for curve in curves]
         validation = [curve.validation_loss for curve in curves if curve.validation_loss]
         for name, losses in (("training", training), ("validation", validation)):
@@ -186,6 +186,5 @@ def _training_plot(report: Report) -> Markup:
             if epochs:
                 means = np.mean([loss[:epochs] for loss in losses], axis=0).tolist()
                 points = tuple(enumerate(means, start=1))
-                shown = MEAN_POOL if kind == "mean" else kind
-                lines.append(Series(f"{shown}, {name}", style, points, losses is validation))
+                lines.append(Series(f"{kind}, {name}", style, points, losses is validation))
     return plots.line_chart(lines, x_label="epoch", y_label="loss")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 
 from actionrnn.config import Config, HeadConfig
 from actionrnn.datasets.clips import Clip
@@ -23,10 +23,13 @@ from actionrnn.errors import ConfigError
 from actionrnn.files import atomic_path, write_text
 from actionrnn.progress import progress_bar
 from actionrnn.training import parallel
-from actionrnn.training.fit import Epoch, Fit, fit_head
+from actionrnn.training.fit import DivergedError, Epoch, Fit, fit_head
+from actionrnn.training.fit_state import file_name
 
 STATES = "unfinished"
 CURVE_FILE = "curve.csv"
+
+_NOTE = TypeAdapter(dict[str, dict[str, Any]])
 
 Purpose = Literal["head", "mean-pool", "mean-pool + motion", "trial"]
 
@@ -56,8 +59,12 @@ class FitSpec:
         """`split 1, gru, seed 0`, or `split 1, trial 3 (lstm)`."""
         if self.trial:
             return f"{self.fold}, trial {self.trial} ({self.head.kind})"
-        kind = self.head.kind if self.purpose == "head" else self.purpose
-        return f"{self.fold}, {kind}, seed {self.seed}"
+        return f"{self.fold}, {self.model}, seed {self.seed}"
+
+    @property
+    def model(self) -> str:
+        """`gru`, or `mean-pool` of a baseline."""
+        return self.head.kind if self.purpose == "head" else self.purpose
 
 
 def run_fits(
@@ -68,15 +75,26 @@ def run_fits(
     output: Path,
     *,
     device: torch.device,
+    resume: bool = False,
     log: Log = lambda name, epoch: None,
-) -> list[Fit]:
-    """Train every head; each goes on from its saved state, if there is one."""
-    fits: list[Fit] = []
+) -> list[Fit | None]:
+    """Train every head; with `resume` each goes on from its saved state, if there is one.
+
+    Returns:
+        a fit for each; None for a trial that diverged.
+
+    Raises:
+        DivergedError: the loss of a fit that is no trial is not finite.
+        ModelError: a state is damaged, or of other clips, features or settings.
+    """
+    fits: list[Fit | None] = []
     doing = "searching" if all(spec.trial for spec in specs) else "training"
     with progress_bar(doing, len(specs) * config.train.epochs) as advance:
         for spec in specs:
+            rows: list[Epoch] = []
 
-            def on_epoch(epoch: Epoch, name: str = spec.name) -> None:
+            def on_epoch(epoch: Epoch, name: str = spec.name, rows: list[Epoch] = rows) -> None:
+                rows.append(epoch)
                 advance(note=f"{name}: {describe(epoch)}")
                 log(name, epoch)
 
@@ -84,17 +102,24 @@ def run_fits(
             if not held_back:
                 kept, held_back = hold_back(spec.clips, config.train.validation_fraction, spec.seed)
             seen = sequences.first_features(spec.num_features)
-            fit = fit_head(
-                seen.subset(kept),
-                num_classes,
-                spec.head,
-                dataclasses.replace(config.train, seed=spec.seed),
-                validation=seen.subset(held_back) if held_back else None,
-                device=device,
-                state_file=_state_file(output, spec),
-                on_epoch=on_epoch,
-            )
-            advance(config.train.epochs - len(fit.curve))
+            try:
+                fit = fit_head(
+                    seen.subset(kept),
+                    num_classes,
+                    spec.head,
+                    dataclasses.replace(config.train, seed=spec.seed),
+                    name=spec.name,
+                    validation=seen.subset(held_back) if held_back else None,
+                    device=device,
+                    state_file=output / STATES / f"{file_name(spec.name)}.safetensors",
+                    resume=resume,
+                    on_epoch=on_epoch,
+                )
+            except DivergedError:
+                if not spec.trial:
+                    raise
+                fit = None
+            advance(config.train.epochs - len(rows))
             fits.append(fit)
     if parallel.is_first() and doing == "training":
         _write_curves(output / CURVE_FILE, specs, fits)
@@ -133,7 +158,10 @@ def describe(epoch: Epoch) -> str:
 def _require_same_settings(note: Path, wanted: str) -> None:
     if not note.exists():
         raise ConfigError(f"{note.parent.parent}: holds no unfinished training; leave --resume out")
-    started = json.loads(note.read_text(encoding="utf-8"))
+    try:
+        started = _NOTE.validate_json(note.read_bytes())
+    except (OSError, ValidationError):
+        raise ConfigError(f"{note}: is damaged; leave --resume out to start again") from None
     for section, values in json.loads(wanted).items():
         for key, value in values.items():
             before = started.get(section, {}).get(key)
@@ -144,19 +172,14 @@ def _require_same_settings(note: Path, wanted: str) -> None:
                 )
 
 
-def _state_file(output: Path, spec: FitSpec) -> Path:
-    name = re.sub(r"[^A-Za-z0-9]+", "-", spec.name)
-    return output / STATES / f"{name}-{len(spec.clips)}.safetensors"
-
-
-def _write_curves(file: Path, specs: Sequence[FitSpec], fits: Sequence[Fit]) -> None:
+def _write_curves(file: Path, specs: Sequence[FitSpec], fits: Sequence[Fit | None]) -> None:
     columns = ["fold", "head", "seed", *(field.name for field in dataclasses.fields(Epoch))]
     with (
         atomic_path(file) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as opened,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogatepass") as opened,
     ):
         writer = csv.writer(opened)
         writer.writerow(columns)
         for spec, fit in zip(specs, fits, strict=True):
-            for epoch in fit.curve:
-                writer.writerow([spec.fold, spec.head.kind, spec.seed, *dataclasses.astuple(epoch)])
+            for epoch in fit.curve if fit else ():
+                writer.writerow([spec.fold, spec.model, spec.seed, *dataclasses.astuple(epoch)])

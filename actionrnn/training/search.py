@@ -17,7 +17,7 @@ import torch
 from actionrnn.config import Config, HeadConfig
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold, hold_back
-from actionrnn.errors import DatasetError
+from actionrnn.errors import ConfigError, DatasetError
 from actionrnn.training.runs import FitSpec, Log, run_fits
 
 SPACE: dict[str, tuple[Any, ...]] = {
@@ -39,8 +39,9 @@ class Trial:
 
     fold: str
     head: HeadConfig
-    validation_loss: float
-    validation_top1: float
+    validation_loss: float | None
+    """None, as its top-1: the fit diverged."""
+    validation_top1: float | None
     chosen: bool
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,6 +57,7 @@ def search_heads(
     output: Path,
     *,
     device: torch.device,
+    resume: bool = False,
     log: Log = lambda name, epoch: None,
 ) -> list[Trial]:
     """Try `train.search` settings on the training side of each fold.
@@ -68,6 +70,7 @@ def search_heads(
 
     Raises:
         DatasetError: a fold has too few groups to hold any back.
+        ConfigError: all trials of a fold diverged.
     """
     train = replace(
         config.train,
@@ -94,15 +97,14 @@ def search_heads(
         replace(config, train=train),
         output,
         device=device,
+        resume=resume,
         log=log,
     )
     trials = []
     for spec, fit in zip(specs, fits, strict=True):
-        best = fit.curve[fit.best_epoch - 1]
-        assert best.validation_loss is not None and best.validation_top1 is not None
-        trials.append(
-            Trial(spec.fold, spec.head, best.validation_loss, best.validation_top1, False)
-        )
+        best = fit.curve[fit.best_epoch - 1] if fit else None
+        loss, top1 = (best.validation_loss, best.validation_top1) if best else (None, None)
+        trials.append(Trial(spec.fold, spec.head, loss, top1, False))
     return _mark_best(trials)
 
 
@@ -119,8 +121,15 @@ def candidates(given: HeadConfig, count: int, seed: int) -> list[HeadConfig]:
 
 
 def _mark_best(trials: list[Trial]) -> list[Trial]:
-    best = {
-        fold: min((t for t in trials if t.fold == fold), key=lambda t: t.validation_loss)
-        for fold in {trial.fold for trial in trials}
-    }
-    return [replace(trial, chosen=trial is best[trial.fold]) for trial in trials]
+    best: dict[str, tuple[float, Trial]] = {}
+    for trial in trials:
+        loss = trial.validation_loss
+        if loss is not None and (trial.fold not in best or loss < best[trial.fold][0]):
+            best[trial.fold] = loss, trial
+    for trial in trials:
+        if trial.fold not in best:
+            raise ConfigError(
+                f"fold {trial.fold}: no trial of train.search has a finite loss; "
+                "lower train.learning_rate"
+            )
+    return [replace(trial, chosen=trial is best[trial.fold][1]) for trial in trials]

@@ -103,9 +103,11 @@ def _intervals(
 ) -> dict[str, Interval | None]:
     """Of each number's values, (N,), and of the paired gain over the baseline."""
     known = {name: one.astype(float) for name, one in per_clip.items() if one is not None}
+    found = {name: bootstrap_mean(values, units) for name, values in known.items()}
     if "baseline_mean_pool_top1" in known:
-        known["gain_over_mean_pool"] = known["top1"] - known["baseline_mean_pool_top1"]
-    return {name: bootstrap_mean(values, units) for name, values in known.items()}
+        gain = known["top1"] - known["baseline_mean_pool_top1"]
+        found["gain_over_mean_pool"] = bootstrap_mean(gain, units, lowest=-1)
+    return found
 
 
 def seed_result(seed: int, folds: list[Scored]) -> SeedResult:

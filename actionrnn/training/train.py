@@ -92,7 +92,8 @@ def train(
         with _timed(seconds, "finding clips"), parallel.first_then_others():
             dataset = open_dataset(config.data)
             _say(dataset.notes)
-            make_folds(dataset, config.data)  # an impossible split shows before the extraction
+            # an impossible split shows before the extraction
+            _require_free_name(make_folds(dataset, config.data), config)
         with _timed(seconds, "features"), parallel.first_then_others():
             backbone = load_backbone(config.backbone)
             found = dataset
@@ -110,6 +111,7 @@ def train(
                         config,
                         output,
                         device=backbone.device,
+                        resume=resume,
                         log=log,
                     )
             specs = _fit_specs(folds, dataset, config, backbone, trials)
@@ -121,9 +123,10 @@ def train(
                     config,
                     output,
                     device=backbone.device,
+                    resume=resume,
                     log=log,
                 )
-            heads = {_slot(spec): fit.head for spec, fit in zip(specs, fits, strict=True)}
+            heads = {_slot(spec): fit.head for spec, fit in zip(specs, fits, strict=True) if fit}
             report = _report(
                 folds, heads, sequences, dataset, config, skipped, seconds, trials, backbone
             )
@@ -253,7 +256,7 @@ def _fit_specs(
         )
         for seed in _seeds(config)
         for fold in _trained_folds(folds, dataset)
-        if fold.name != EVERY_CLIP or seed == config.train.seed
+        if len(folds) == 1 or fold.name != EVERY_CLIP or seed == config.train.seed
     ]
     mean = HeadConfig(kind="mean", dropout=config.head.dropout)
     # a baseline that cannot see order must not see which frame came before
@@ -267,6 +270,14 @@ def _fit_specs(
             if frames_alone is not None:
                 specs.append(replace(blind, purpose="mean-pool + motion"))
     return specs
+
+
+def _require_free_name(folds: list[Fold], config: Config) -> None:
+    """The model that is trained on all clips has a name among the folds'."""
+    if config.data.split != "none" and any(fold.name == EVERY_CLIP for fold in folds):
+        raise DatasetError(
+            f"group {EVERY_CLIP!r}: is what the model of all clips is called; rename the group"
+        )
 
 
 def _seeds(config: Config) -> range:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from actionrnn.datasets.clips import Clip
 from actionrnn.errors import ActionrnnError
-from actionrnn.training.compare import compare_runs
+from actionrnn.training.compare import Comparison, compare_runs
 from actionrnn.training.scoring import Scored
 from actionrnn.training.summary import make_report
+
+
+def shown(comparison: Comparison) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    console.print(comparison)
+    return console.file.getvalue()
 
 
 def write_run(
@@ -45,6 +53,16 @@ def test_only_the_clips_where_they_differ_decide(tmp_path: Path) -> None:
     assert test.p_value == pytest.approx(2 * (1 + 10) / 2**10)
     low, high = test.interval or (0, 0)
     assert 0 < low < 8 / 20 < high < 0.75
+
+
+def test_a_run_beside_itself_differs_by_nothing_in_either_direction(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "1", [True, False] * 3)
+    test = compare_runs([run, run]).tests[1]
+    assert test is not None
+    unseen = 1 - 0.025 ** (1 / 3)
+    assert (test.gain, test.p_value) == (0, 1)
+    assert test.interval == pytest.approx((-unseen, unseen))
+    assert f"+0.0 (-{100 * unseen:.1f} to +{100 * unseen:.1f})" in shown(compare_runs([run, run]))
 
 
 def test_the_gain_is_that_of_all_seeds_and_the_p_value_that_of_the_first(tmp_path: Path) -> None:

@@ -14,10 +14,17 @@ from numpy.typing import NDArray
 
 from actionrnn.config import HeadConfig, TrainConfig
 from actionrnn.datasets.sequences import Sequences
-from actionrnn.errors import ModelError
+from actionrnn.errors import ConfigError, ModelError
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.recognizer import clip_scores
-from actionrnn.training.fit import Epoch, choose_steps, fit_head, shuffled_batches
+from actionrnn.training.fit import (
+    Epoch,
+    average_decay,
+    choose_steps,
+    class_weights,
+    fit_head,
+    shuffled_batches,
+)
 
 MakeSequences = Callable[..., Sequences]
 
@@ -128,6 +135,126 @@ def test_a_feature_that_never_varies_does_no_harm(make_sequences: MakeSequences)
     assert np.isfinite(clip_scores(head, values)).all()
 
 
+@pytest.mark.parametrize("constant", [0.0, 0.1, 3.0, 1e6])
+def test_a_feature_that_varies_only_after_the_training_is_not_blown_up(
+    make_sequences: MakeSequences, constant: float
+) -> None:
+    values, targets = order_task(seed=0, count=8)
+    for clip in values:
+        clip[:, -1] = constant
+    head = fit(make_sequences(values, targets), kind="mean", epochs=1)
+    assert head.std[-1] == 1
+    before = torch.from_numpy(values[0])[None]
+    after = before.clone()
+    after[..., -1] += 1
+    with torch.no_grad():
+        change = head(after) - head(before)
+    assert 0 < change.abs().max() < 1  # its weight, which is below 1 / sqrt(6) at the start
+
+
+def test_the_spread_of_large_values_keeps_its_digits(make_sequences: MakeSequences) -> None:
+    rng = np.random.default_rng(0)
+    values = [rng.normal(1e5, 0.2, (50, SIZE)).astype(np.float32) for _ in range(40)]
+    head = fit(make_sequences(values, [0, 1] * 20), kind="mean", epochs=1)
+    exact = np.concatenate(values).astype(np.float64).std(axis=0)
+    np.testing.assert_allclose(head.std, exact, rtol=1e-6)
+
+
+def test_weights_are_averaged_from_the_first_trained_ones_on(sequences: Sequences) -> None:
+    """After one step there is nothing to average, whatever the decay."""
+    one_step = {"epochs": 1, "batch_size": 100}
+    assert same(fit(sequences, **one_step, ema_decay=0.999), fit(sequences, **one_step))
+
+
+def test_the_decay_of_the_average_rises() -> None:
+    assert [average_decay(step, 0.999) for step in (0, 1, 8)] == [0, 2 / 11, 9 / 18]
+    assert average_decay(10**6, 0.999) == 0.999
+    assert average_decay(10**6, 0) == 0
+
+
+def test_a_long_average_of_a_short_training_is_a_trained_head(
+    make_sequences: MakeSequences,
+) -> None:
+    config = TrainConfig(epochs=30, batch_size=16, learning_rate=0.01, ema_decay=0.999)
+    head = HeadConfig(kind="mean", dropout=0.0)
+    values, targets = separable((16, 16, 16))
+    fitted = fit_head(make_sequences(values, targets), 3, head, config).head
+    assert clip_scores(fitted, values)[np.arange(48), targets].min() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "reason"), [(100, "weights are not finite"), (2, "loss is nan")]
+)
+def test_a_fit_that_diverges_names_itself_its_epoch_and_what_to_try(
+    sequences: Sequences, tmp_path: Path, batch_size: int, reason: str
+) -> None:
+    file = tmp_path / "state.safetensors"
+    config = TrainConfig(learning_rate=1e30, weight_decay=1e20, batch_size=batch_size)
+    what_to_try = r"lower train\.learning_rate \(1e\+30\)"
+    with pytest.raises(ConfigError, match=f"^ann: the {reason} after epoch 1; {what_to_try}"):
+        fit_head(sequences, 2, HeadConfig(), config, name="ann", state_file=file)
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(("side", "which"), [("training", "loss"), ("validation", "validation")])
+def test_values_that_are_not_finite_choose_no_epoch(
+    sequences: Sequences, make_sequences: MakeSequences, side: str, which: str
+) -> None:
+    values, targets = order_task(seed=0, count=12)
+    values[4][1, 2] = np.nan
+    bad = make_sequences(values, targets)
+    training, validation = (bad, None) if side == "training" else (sequences, bad)
+    with pytest.raises(ConfigError, match=rf"the {which}.* is nan after epoch 1.*are finite$"):
+        fit_head(training, 2, HeadConfig(), TrainConfig(epochs=2), validation=validation)
+
+
+def separable(counts: tuple[int, ...]) -> tuple[list[NDArray[np.float32]], list[int]]:
+    """Clips of classes that any arithmetic tells apart, so many of each."""
+    targets = np.repeat(np.arange(len(counts)), counts)
+    return [np.eye(SIZE, dtype=np.float32)[[target] * 3] for target in targets], targets.tolist()
+
+
+STILL = {"epochs": 1, "batch_size": 60, "learning_rate": 1e-12, "label_smoothing": 0.0}
+"""One step that moves nothing: the loss is that of the weights of the start."""
+
+
+def test_balanced_classes_weigh_alike_in_the_loss(make_sequences: MakeSequences) -> None:
+    values, targets = separable((48, 6, 6))
+    sequences = make_sequences(values, targets)
+    head = HeadConfig(kind="mean", dropout=0.0)
+    losses = {}
+    for kind in ("none", "balanced"):
+        done = fit_head(sequences, 3, head, TrainConfig(**STILL, class_weights=kind))
+        losses[kind] = done.curve[0].train_loss
+    of_clip = -np.log(clip_scores(done.head, values)[np.arange(60), targets])
+    of_class = [of_clip[np.array(targets) == k].mean() for k in range(3)]
+    assert losses["none"] == pytest.approx(of_clip.mean(), rel=1e-4)
+    assert losses["balanced"] == pytest.approx(np.mean(of_class), rel=1e-4)
+    assert abs(losses["balanced"] - losses["none"]) > 0.01
+
+
+def test_the_weights_of_the_clips_are_1_on_average() -> None:
+    targets = np.repeat([0, 1, 3], [48, 6, 6])
+    weights = class_weights(targets, 4, "balanced")
+    assert weights[[0, 1, 3]].tolist() == pytest.approx([60 / (3 * 48), 60 / 18, 60 / 18])
+    assert float(weights[targets].mean()) == pytest.approx(1)
+    assert weights.isfinite().all()  # of the class without a clip, too
+    assert class_weights(targets, 4, "none").tolist() == [1, 1, 1, 1]
+
+
+def test_class_weights_leave_the_validation_loss_alone(make_sequences: MakeSequences) -> None:
+    sequences = make_sequences(*separable((48, 6, 6)))
+    head = HeadConfig(kind="mean", dropout=0.0)
+    none, balanced = (
+        fit_head(
+            sequences, 3, head, TrainConfig(**STILL, class_weights=kind), validation=sequences
+        ).curve[0]
+        for kind in ("none", "balanced")
+    )
+    assert balanced.validation_loss == pytest.approx(none.validation_loss, rel=1e-6)
+    assert balanced.train_loss != pytest.approx(none.train_loss, rel=1e-3)
+
+
 def test_each_epochs_loss_is_told_and_falls(make_sequences: MakeSequences) -> None:
     losses: list[float] = []
     config = TrainConfig(epochs=12, batch_size=16, learning_rate=0.01)
@@ -160,11 +287,16 @@ def test_any_batch_size_will_do(sequences: Sequences, batch_size: int) -> None:
         ("crop_fraction", 0.5),
         ("keep_fraction", 0.5),
         ("ema_decay", 0.9),
+        ("class_weights", "balanced"),
         ("precision", "bfloat16"),
     ],
 )
-def test_every_option_has_its_effect(sequences: Sequences, option: str, value: Any) -> None:
-    assert not same(fit(sequences), fit(sequences, **{option: value}))
+def test_every_option_has_its_effect(
+    make_sequences: MakeSequences, option: str, value: Any
+) -> None:
+    values, targets = order_task(seed=0, count=12)
+    unequal = make_sequences(values[:9], targets[:9])
+    assert not same(fit(unequal), fit(unequal, **{option: value}))
 
 
 def test_the_head_is_given_ready_for_use(sequences: Sequences) -> None:
@@ -186,7 +318,7 @@ def test_a_resumed_fit_ends_in_the_same_bits(
     config = TrainConfig(
         epochs=8, batch_size=5, ema_decay=0.8, crop_fraction=0.6, keep_fraction=0.8
     )
-    options = {"validation": make_sequences(*order_task(seed=3, count=6))}
+    options: dict[str, Any] = {"validation": make_sequences(*order_task(seed=3, count=6))}
     whole = fit_head(sequences, 2, head, config, **options)
 
     def stop(epoch: Epoch) -> None:
@@ -197,7 +329,8 @@ def test_a_resumed_fit_ends_in_the_same_bits(
     with pytest.raises(KilledError):
         fit_head(sequences, 2, head, config, **options, state_file=file, on_epoch=stop)
     told: list[Epoch] = []
-    resumed = fit_head(sequences, 2, head, config, **options, state_file=file, on_epoch=told.append)
+    options |= {"state_file": file, "resume": True}
+    resumed = fit_head(sequences, 2, head, config, **options, on_epoch=told.append)
     assert same(resumed.head, whole.head)
     assert resumed.curve == whole.curve == tuple(told)
     assert resumed.best_epoch == whole.best_epoch
@@ -207,7 +340,61 @@ def test_a_damaged_state_is_one_line(sequences: Sequences, tmp_path: Path) -> No
     file = tmp_path / "state.safetensors"
     file.write_bytes(b"half a file")
     with pytest.raises(ModelError, match=r"cannot be resumed .* delete it to start again"):
-        fit_head(sequences, 2, HeadConfig(), TrainConfig(epochs=1), state_file=file)
+        fit_head(sequences, 2, **SETTINGS, state_file=file, resume=True)
+
+
+SETTINGS: dict[str, Any] = {
+    "head_config": HeadConfig(hidden_size=4),
+    "config": TrainConfig(epochs=2),
+}
+
+
+def test_a_state_with_a_flipped_bit_is_refused(sequences: Sequences, tmp_path: Path) -> None:
+    file = tmp_path / "state.safetensors"
+    fit_head(sequences, 2, **SETTINGS, state_file=file)
+    whole = file.read_bytes()
+    for place in np.linspace(8, len(whole) - 1, 40).astype(int):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(ModelError, match="cannot be resumed"):
+            fit_head(sequences, 2, **SETTINGS, state_file=file, resume=True)
+
+
+def test_a_state_is_used_by_its_own_fit_alone(
+    sequences: Sequences, make_sequences: MakeSequences, tmp_path: Path
+) -> None:
+    file = tmp_path / "state.safetensors"
+    fit_head(sequences, 2, **SETTINGS, state_file=file)
+    values = [values.copy() for values in sequences.values]
+    values[3][0, 0] += 1
+    others: list[tuple[str, dict[str, Any]]] = [
+        ("name", {"name": "group b"}),
+        ("clips, features", {"sequences": sequences.subset(sequences.clips[:-1])}),
+        ("clips, features", {"sequences": sequences.subset(sequences.clips[::-1])}),
+        ("clips, features", {"validation": sequences}),
+        ("clips", {"sequences": make_sequences(sequences.values, 1 - sequences.targets)}),
+        ("features", {"sequences": make_sequences(values, sequences.targets)}),
+        ("number of classes", {"num_classes": 3}),
+        ("head settings", {"head_config": HeadConfig(hidden_size=4, dropout=0.4)}),
+        ("training settings", {"config": TrainConfig(epochs=3)}),
+    ]
+    own: dict[str, Any] = {"sequences": sequences, "num_classes": 2, **SETTINGS}
+    for part, other in others:
+        with pytest.raises(ModelError, match=rf"it differs .* in: {part}\); leave --resume out"):
+            fit_head(**{**own, **other}, state_file=file, resume=True)
+    told: list[Epoch] = []
+    fit_head(**own, state_file=file, resume=True, on_epoch=told.append)
+    assert len(told) == 2
+
+
+def test_without_resume_a_state_is_written_anew(
+    sequences: Sequences, make_sequences: MakeSequences, tmp_path: Path
+) -> None:
+    file = tmp_path / "state.safetensors"
+    other = make_sequences(*order_task(seed=5, count=12))
+    fit_head(other, 2, **SETTINGS, state_file=file)
+    own = fit_head(sequences, 2, **SETTINGS, state_file=file).head
+    assert same(own, fit_head(sequences, 2, **SETTINGS).head)
+    assert same(own, fit_head(sequences, 2, **SETTINGS, state_file=file, resume=True).head)
 
 
 def test_the_epoch_with_the_lowest_validation_loss_is_taken(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from actionrnn.training.intervals import bootstrap_class_mean, bootstrap_mean, mcnemar
 
@@ -57,6 +59,62 @@ def test_a_perfect_score_is_not_called_certain(num_groups: int) -> None:
     assert (low**num_groups, high) == pytest.approx((0.025, 1))
     low, high = bootstrap_mean(np.zeros(num_groups), range(num_groups)) or (1, 1)
     assert (low, (1 - high) ** num_groups) == pytest.approx((0, 0.025))
+
+
+@pytest.mark.parametrize("num_groups", [2, 9, 50])
+def test_where_nothing_differs_a_difference_may_be_of_either_sign(num_groups: int) -> None:
+    """The groups that 2.5 % would leave unseen could gain all, or lose all."""
+    unseen = 1 - 0.025 ** (1 / num_groups)
+    bounds = bootstrap_mean(np.zeros(num_groups), range(num_groups), lowest=-1)
+    assert bounds == pytest.approx((-unseen, unseen))
+
+
+def test_a_difference_that_is_the_same_in_all_groups_is_not_called_certain() -> None:
+    unseen = 1 - 0.025 ** (1 / 8)
+    for gain in (-1, -0.25, 0.5, 1):
+        bounds = bootstrap_mean(np.full(16, float(gain)), [*range(8)] * 2, lowest=-1)
+        expected = gain - unseen * (gain + 1), gain + unseen * (1 - gain)
+        assert bounds == pytest.approx(expected)
+
+
+def test_groups_that_are_all_half_right_are_not_called_certain() -> None:
+    low, high = bootstrap_mean(np.array([0.0, 1.0] * 8), np.repeat(range(8), 2).tolist()) or (0, 0)
+    unseen = 1 - 0.025 ** (1 / 8)
+    assert (low, high) == pytest.approx((0.5 - 0.5 * unseen, 0.5 + 0.5 * unseen))
+
+
+def test_a_perfect_rare_class_says_less_than_its_share_of_the_clips() -> None:
+    """48 : 6 : 6 clips, all right: of the rare classes 12 trials in all are known, not 60."""
+    targets = np.repeat([0, 1, 2], [48, 6, 6])
+    low, high = bootstrap_class_mean(np.ones(60, bool), targets, range(60)) or (0, 0)
+    rare = 0.025 ** (1 / 12)  # both with this accuracy, the frequent one with 1
+    assert (low, high) == pytest.approx(((1 + 2 * rare) / 3, 1))
+
+
+def test_perfect_classes_of_the_same_groups_are_bound_as_the_clips_are() -> None:
+    """Nine persons, each in all of four classes, are nine trials."""
+    groups, targets = np.repeat(range(9), 4).tolist(), np.tile(range(4), 9)
+    right = np.ones(36, bool)
+    low, _ = bootstrap_class_mean(right, targets, groups) or (0, 0)
+    assert low == pytest.approx(0.025 ** (1 / 9))
+    assert bootstrap_mean(right.astype(float), groups) == pytest.approx((low, 1))
+
+
+@given(
+    st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0]), min_size=2, max_size=12),
+    st.integers(1, 4),
+    st.sampled_from([0.0, -1.0]),
+)
+@settings(deadline=None, max_examples=60, derandomize=True)
+def test_an_interval_holds_the_mean_and_stays_in_its_range(
+    values: list[float], clips_a_group: int, lowest: float
+) -> None:
+    array = np.repeat(np.clip(values, lowest, 1), clips_a_group)
+    units = np.repeat(np.arange(len(values)), clips_a_group).tolist()
+    low, high = bootstrap_mean(array, units, lowest=lowest) or (1, 0)
+    assert lowest - 1e-9 <= low <= array.mean() + 1e-9
+    assert array.mean() - 1e-9 <= high <= 1 + 1e-9
+    assert low < high
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,14 @@ def test_json(report: Report, tmp_path: Path) -> None:
     assert read == json.loads(json.dumps(report.to_dict()))
 
 
+def test_a_gain_of_nothing_is_bound_on_both_sides() -> None:
+    answers, targets = [0, 1, 0, 2, 2, 1], [0, 1, 2, 2, 1, 1]
+    report = make_report(LABELS, [scored("ann", answers, targets, baseline=answers)])
+    unseen = 1 - 0.025 ** (1 / 6)
+    assert report.intervals["gain_over_mean_pool"] == pytest.approx((-unseen, unseen))
+    assert "against mean-pool +0.0 points (-45.9 to 45.9)" in shown(report)
+
+
 def test_without_a_baseline_there_is_none() -> None:
     report = make_report(LABELS, [scored("ann", [0], [0])])
     assert report.baseline_mean_pool_top1 is None

@@ -13,9 +13,15 @@ import torch
 
 from actionrnn.config import Config, HeadConfig, TrainConfig
 from actionrnn.datasets.sequences import Sequences
-from actionrnn.datasets.splits import Fold
-from actionrnn.errors import DatasetError
-from actionrnn.training.search import SPACE, Trial, candidates, search_heads
+from actionrnn.datasets.splits import Fold, hold_back
+from actionrnn.errors import ConfigError, DatasetError
+from actionrnn.training.search import (
+    LEAST_VALIDATION_FRACTION,
+    SPACE,
+    Trial,
+    candidates,
+    search_heads,
+)
 
 MakeSequences = Callable[..., Sequences]
 
@@ -64,6 +70,22 @@ def test_each_fold_chooses_its_lowest_validation_loss(sequences: Sequences, tmp_
         (chosen,) = [trial for trial in own if trial.chosen]
         assert chosen.validation_loss == min(trial.validation_loss for trial in own)
     assert search(sequences, HeadConfig(hidden_size=4), tmp_path / "again") == trials
+
+
+def test_a_trial_that_diverges_never_wins(make_sequences: MakeSequences, tmp_path: Path) -> None:
+    """The mean over a clip that was held back is infinite; a recurrent layer saturates."""
+    rng = np.random.default_rng(0)
+    values = [rng.standard_normal((5, 4), np.float32) for _ in range(24)]
+    sequences = make_sequences(values, [index % 2 for index in range(24)])
+    held_back = hold_back(sequences.clips[:16], LEAST_VALIDATION_FRACTION, 0)[1]
+    values[int(held_back[0].key)][:] = 3e38
+    given = HeadConfig(kind="mean", hidden_size=4)
+    diverged, *others = search(sequences, given, tmp_path, count=4)[:4]
+    assert (diverged.head, diverged.validation_loss, diverged.chosen) == (given, None, False)
+    assert all(np.isfinite(trial.validation_loss or np.nan) for trial in others)
+    assert sum(trial.chosen for trial in others) == 1
+    with pytest.raises(ConfigError, match=r"fold a: no trial .* lower train\.learning_rate"):
+        search(sequences, given, tmp_path, count=1)
 
 
 def test_test_clips_take_no_part(sequences: Sequences, tmp_path: Path) -> None:

@@ -428,7 +428,7 @@ def test_motion_beside_the_frames_has_a_baseline_with_and_one_without_it(
     assert run.model.head.feature_size == run.model.backbone.feature_size == 2 * 1280
     with (run.output / "curve.csv").open() as file:
         heads = {line.split(",")[1] for line in file.read().splitlines()[1:]}
-    assert heads == {"gru", "mean"}
+    assert heads == {"gru", "mean-pool", "mean-pool + motion"}
     again = load(run.output / "model.safetensors")
     path = next(clips.rglob("*.avi"))
     assert again.classify(path).scores == run.model.classify(path).scores
