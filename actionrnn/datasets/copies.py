@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from actionrnn.datasets.clips import Clip
-from actionrnn.errors import FeatureError
+from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.mapped import read_layout
 from actionrnn.features.store import FeatureStore
 from actionrnn.files import file_sha256, file_state
 from actionrnn.plain_text import plain
 from actionrnn.progress import progress_bar
+from actionrnn.video.reading import iter_frames
 
 Copies = list[tuple[Clip, ...]]
 """Each the clips of one content that has several names."""
@@ -35,7 +36,9 @@ def find_copies(clips: Sequence[Clip], store: FeatureStore | None = None) -> Cop
     paths = sorted({clip.path for same_size in alike for clip in same_size})
     digests = dict(_digests(paths))
     doubtful = [clip for clip in clips if clip.path in digests]
-    return _several_names(doubtful, lambda clip: digests[clip.path])
+    copies = _several_names(doubtful, lambda clip: digests[clip.path])
+    # a page that was saved in place of a video says nothing of the groups it lies in
+    return [same for same in copies if _is_readable(same[0].path)]
 
 
 def join_groups(clips: Iterable[Clip], copies: Copies) -> tuple[Clip, ...]:
@@ -106,6 +109,13 @@ def _digests(paths: Sequence[Path]) -> Iterator[tuple[Path, str]]:
             with contextlib.suppress(OSError):  # the extraction says why
                 yield path, file_sha256(path)
             advance()
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        return next(iter_frames(path, num_threads=1), None) is not None
+    except VideoError:
+        return False
 
 
 def _stored(store: FeatureStore, clip: Clip) -> str | None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from actionrnn.config import DataConfig
 from actionrnn.datasets.clips import Clip
@@ -17,17 +18,27 @@ from actionrnn.datasets.copies import join_groups
 from actionrnn.datasets.splits import make_folds, open_dataset
 from actionrnn.errors import DatasetError
 from actionrnn.features.imported import import_features
+from tests.conftest import encode_square
 
 LABELS = ("bend", "run")
 
 
-def write_videos(root: Path, count: int = 8, labels: tuple[str, ...] = LABELS) -> Path:
-    """Files of one size; no two alike."""
-    for label in labels:
-        (root / label).mkdir(parents=True)
-        for number in range(count):
-            (root / label / f"{number}.avi").write_text(f"{label:>8}{number:>8}")
-    return root
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("video") / "1.avi"
+    encode_square(path, (30, 40, 220), [0])
+    return path.read_bytes()
+
+
+@pytest.fixture
+def root(tmp_path: Path, video: bytes) -> Path:
+    """Videos of one size, eight a class; no two files alike."""
+    for label in LABELS:
+        (tmp_path / "videos" / label).mkdir(parents=True)
+        for number in range(8):
+            path = tmp_path / "videos" / label / f"{number}.avi"
+            path.write_bytes(video + f"{label:>8}{number:>8}".encode())
+    return tmp_path / "videos"
 
 
 def copy(root: Path, old: str, new: str) -> None:
@@ -38,15 +49,14 @@ def copies_said(config: DataConfig) -> list[str]:
     return [note for note in open_dataset(config).notes if "copies" in note]
 
 
-def test_copies_stay_on_one_side_of_every_split(tmp_path: Path) -> None:
-    root = write_videos(tmp_path / "videos")
+def test_copies_stay_on_one_side_of_every_split(root: Path) -> None:
     for number in range(5):
         copy(root, f"run/{number}.avi", f"run/copy{number}.avi")
     copy(root, "run/0.avi", "run/again0.avi")
     for split, seed in [("holdout", seed) for seed in range(20)] + [("leave_one_group_out", 0)]:
         config = DataConfig(root=str(root), split=split)  # type: ignore[arg-type]
         for fold in make_folds(open_dataset(config), config, seed=seed):
-            sides = ({clip.path.read_text() for clip in part} for part in (fold.train, fold.test))
+            sides = ({clip.path.read_bytes() for clip in part} for part in (fold.train, fold.test))
             assert not set.intersection(*sides)
     (note,) = copies_said(config)
     assert note == (
@@ -55,21 +65,21 @@ def test_copies_stay_on_one_side_of_every_split(tmp_path: Path) -> None:
     )
 
 
-def test_videos_of_one_size_are_not_yet_copies(tmp_path: Path) -> None:
-    config = DataConfig(root=str(write_videos(tmp_path / "videos")))
+def test_videos_of_one_size_are_not_yet_copies(root: Path) -> None:
+    config = DataConfig(root=str(root))
     assert copies_said(config) == []
     assert len(open_dataset(config).groups) == 16
 
 
-def test_empty_and_unreadable_files_are_no_copies(tmp_path: Path) -> None:
-    root = write_videos(tmp_path / "videos")
-    for name in ("bend/x.avi", "bend/y.avi"):
-        (root / name).touch()
+@pytest.mark.parametrize("content", ["", "<html>Video unavailable</html>"])
+def test_files_that_are_no_videos_are_no_copies(root: Path, content: str) -> None:
+    """They will be left out, and must not join the groups that they lie in."""
+    for name in ("bend/x.avi", "run/y.avi"):
+        (root / name).write_text(content)
     assert copies_said(DataConfig(root=str(root))) == []
 
 
-def test_a_copy_with_another_label_is_named(tmp_path: Path) -> None:
-    root = write_videos(tmp_path / "videos")
+def test_a_copy_with_another_label_is_named(root: Path) -> None:
     copy(root, "run/3.avi", "bend/walk3.avi")
     note = (
         "copies disagree on the label of 1 videos (bend/walk3 is bend, run/3 is run); correct "
@@ -78,12 +88,13 @@ def test_a_copy_with_another_label_is_named(tmp_path: Path) -> None:
     assert note in copies_said(DataConfig(root=str(root)))
 
 
-def test_folders_of_the_same_pictures_are_copies(tmp_path: Path) -> None:
-    root = write_videos(tmp_path / "videos")
+def test_folders_of_the_same_pictures_are_copies(root: Path) -> None:
     for name in ("a", "b"):
         (root / "run" / name).mkdir()
         for number in range(3):
-            (root / "run" / name / f"frame{number}.jpg").write_text(f"picture {number}")
+            Image.new("RGB", (16, 16), (80 * number, 0, 0)).save(
+                root / "run" / name / f"frame{number}.jpg"
+            )
     (note,) = copies_said(DataConfig(root=str(root)))
     assert "run/a and run/b are one video" in note
 
@@ -94,8 +105,7 @@ def write_list(root: Path, rows: list[str]) -> DataConfig:
     return DataConfig(layout="manifest", root=str(file))
 
 
-def test_parts_of_a_video_are_no_copies_but_their_copies_are(tmp_path: Path) -> None:
-    root = write_videos(tmp_path / "videos")
+def test_parts_of_a_video_are_no_copies_but_their_copies_are(root: Path) -> None:
     rows = [
         f"{label}/{n}.avi,{label},,{part}"
         for label in LABELS
@@ -113,8 +123,7 @@ def test_parts_of_a_video_are_no_copies_but_their_copies_are(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("tested", ["test", "val"])
-def test_a_given_division_with_a_copy_on_both_sides_is_refused(tmp_path: Path, tested: str) -> None:
-    root = write_videos(tmp_path / "videos")
+def test_a_given_division_with_a_copy_on_both_sides_is_refused(root: Path, tested: str) -> None:
     copy(root, "run/0.avi", "run/x.avi")
     rows = [f"{label}/{n}.avi,{label},train,," for label in LABELS for n in range(8)]
     config = write_list(root, [*rows, f"run/x.avi,run,{tested},,"])
@@ -127,12 +136,12 @@ def test_a_given_division_with_a_copy_on_both_sides_is_refused(tmp_path: Path, t
     assert [clip.key for clip in fold.test] == ["run/x"]
 
 
-def test_the_official_split_stays_what_it_is(tmp_path: Path) -> None:
+def test_the_official_split_stays_what_it_is(tmp_path: Path, video: bytes) -> None:
     for label in LABELS:
         (tmp_path / label).mkdir()
         for group in range(1, 26):
             name = f"{label}/v_{label}_g{group:02d}_c01.avi"
-            (tmp_path / name).write_text(f"{label} {group:02d}")
+            (tmp_path / name).write_bytes(video + f"{label:>8}{group:>8}".encode())
     copy(tmp_path, "run/v_run_g01_c01.avi", "run/v_run_g09_c01.avi")
     config = DataConfig(layout="ucf101", root=str(tmp_path), split="official", fold=1)
     (fold,) = make_folds(open_dataset(config), config)

@@ -181,7 +181,8 @@ def test_a_changed_video_is_extracted_anew_and_the_others_are_not(
     config = configure(root, "data.fold=1", SHORT, f"data.features={tmp_path / 'features'}")
     train(config, tmp_path / "run")
     before = files_below(tmp_path / "features")
-    shutil.copy(root / "blue" / "ann_blue.avi", root / "red" / "bob_red.avi")
+    other = make_clips(("eve",), ("red",)) / "red" / "eve_red.avi"
+    shutil.copy(other, root / "red" / "bob_red.avi")
     train(config, tmp_path / "run")
     after = files_below(tmp_path / "features")
     assert after.keys() == before.keys()
