@@ -24,8 +24,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 import actionrnn
+from actionrnn.apps.serving.analysis import Upload, make_playable
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.serving.server import load_model
+from actionrnn.errors import VideoError
 from actionrnn.features.isolated import Isolation
 from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.recurrent.streaming import Stream
@@ -268,6 +270,30 @@ def test_a_video_that_grows_midway_is_held_to_the_bounds(
         answer = server.post(path, grown)
         assert answer.status_code == 422
         assert "grown.mjpeg: is too large" in answer.json()["error"]
+
+
+def test_a_video_that_does_not_say_how_long_it_is_is_bounded(
+    model: Recognizer, tmp_path: Path
+) -> None:
+    path = tmp_path / "silent.mjpeg"
+    path.write_bytes(25 * jpeg(np.zeros((64, 64, 3), np.uint8)))
+    with running(model, ServeLimits(video_seconds=0.5)) as server:
+        for route in ("/classify", "/playable"):
+            assert "s long, 0.5 s are read" in server.post(route, path).json()["error"]
+
+
+def test_what_is_sent_for_a_browser_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(_: Isolation, __: object, ___: Path, target: Path, *____: object) -> Iterator[Any]:
+        target.write_bytes(bytes(2_000_000))
+        yield "end", {}
+
+    monkeypatch.setattr(Isolation, "messages", write)
+    limits = ServeLimits(upload_mb=1)
+    upload = Upload(tmp_path / "video", "clip.avi", limits, threading.Event())
+    with pytest.raises(VideoError, match=r"clip\.avi: has 2 MB as \.mp4, 1 MB are sent"):
+        make_playable(upload)
 
 
 def test_a_token_is_needed_where_one_is_set(model: Recognizer, clip: Path) -> None:
