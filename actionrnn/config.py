@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import functools
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
@@ -170,8 +171,10 @@ class DataConfig:
         if self.group_pattern is None:
             return self
         try:
-            brackets = re.compile(self.group_pattern).groups
-        except re.error as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                brackets = re.compile(self.group_pattern).groups
+        except (re.error, FutureWarning, RecursionError, OverflowError) as error:
             raise ValueError(f"group_pattern ({self.group_pattern}): {error}") from None
         if not brackets:
             raise ValueError(f"group_pattern ({self.group_pattern}) needs a bracket: (...)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +18,24 @@ if TYPE_CHECKING:
 # Waiting threads sleep instead of spinning: ten times faster where others use the machine too.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is imported
 
+
+def use_a_plain_cpu() -> None:
+    """As on a machine of one core with AVX2, without bfloat16 and without OpenVINO."""
+    for name in ("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA"):
+        os.environ[name] = "avx2"  # read when torch is loaded, by the processes of the tests too
+    os.environ["OMP_NUM_THREADS"] = "1"
+    sys.modules["openvino"] = None  # type: ignore[assignment]  # not installed, for this process
+    import torch
+
+    torch.cpu.get_capabilities = dict  # it decides between float32 and bfloat16
+
+
+if os.environ.get("ACTIONRNN_TEST_CPU") == "plain":
+    use_a_plain_cpu()
+
 COLOURS = {"blue": (30, 40, 220), "green": (30, 200, 40), "red": (220, 30, 40)}
+CELLS = {"blue": (48, 8), "green": (8, 64), "red": (8, 8)}  # stripes and squares: their features
+# lie far apart, so that any processor's arithmetic tells the classes from each other
 GROUPS = ("ann", "bob", "cid")
 FRAMES = 12
 
@@ -38,15 +56,17 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def make_clips(tmp_path_factory: pytest.TempPathFactory) -> MakeClips:
-    """Squares that move: `<root>/<colour>/<group>_<colour>.avi`, 12 frames of 64 x 48 each."""
+    """Squares that move: `<root>/<colour>/<group>_<colour>.avi`, 12 frames of 64 x 48 each.
+
+    Before stripes or a chessboard of their colour, with noise that each clip has for its own.
+    """
 
     def make(groups: Sequence[str] = GROUPS, labels: Sequence[str] = tuple(COLOURS)) -> Path:
         root = tmp_path_factory.mktemp("clips")
         for label in labels:
             (root / label).mkdir()
             for group in groups:
-                seed = [*group.encode(), *label.encode()]
-                encode_square(root / label / f"{group}_{label}.avi", COLOURS[label], seed)
+                encode_square(root / label / f"{group}_{label}.avi", label, group)
         return root
 
     return make
@@ -99,19 +119,25 @@ def run_without_bob(clips: Path, configure: Callable[..., Config], run: Training
     return train(config, run.output.parent / "without_bob")
 
 
-def encode_square(path: Path, colour: tuple[int, int, int], seed: Sequence[int]) -> None:
+def encode_square(path: Path, label: str, group: str) -> None:
     import av
     import numpy as np
 
-    rng = np.random.default_rng(seed)
-    background = rng.integers(90, 150, (48, 64, 3), np.uint8)
+    rng = np.random.default_rng([*group.encode(), *label.encode()])
+    rows, columns = np.indices((48, 64))
+    height, width = CELLS[label]
+    coloured = (rows // height + columns // width) % 2 == 1
+    background = np.where(coloured[..., None], COLOURS[label], 230) + rng.integers(
+        -10, 11, (48, 64, 3)
+    )
+    background = background.clip(0, 255).astype(np.uint8)
     top, step = int(rng.integers(4, 20)), int(rng.integers(2, 4))
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mjpeg", rate=12)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
         for index in range(FRAMES):
             picture = background.copy()
-            picture[top : top + 24, step * index : step * index + 24] = colour
+            picture[top : top + 24, step * index : step * index + 24] = COLOURS[label]
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = index, Fraction(1, 12)
             container.mux(stream.encode(frame))

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from tokenize import TokenError
 from typing import Any, Literal
 
 import numpy as np
@@ -133,7 +134,10 @@ def layout_of_npy(read: Callable[[int], bytes], described: bytes) -> Layout:
     opened = io.BytesIO(read(4096))
     if np.lib.format.read_magic(opened) != (1, 0):
         raise ValueError("its .npy file is not of version 1.0")
-    (num_frames, size), _, dtype = np.lib.format.read_array_header_1_0(opened)
+    try:
+        (num_frames, size), _, dtype = np.lib.format.read_array_header_1_0(opened)
+    except TokenError as error:  # numpy reads the head as Python
+        raise ValueError(f"the head of its .npy file: {error}") from None
     if dtype != np.float16:
         raise ValueError(f"its features are {dtype}, not float16")
     return _layout((num_frames, size), opened.tell(), json.loads(described))

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ SMALL_BYTES = 64 * 2**20  # what any machine can unpack
 
 _UNREADABLE = (
     *(OSError, ValueError, EOFError, RuntimeError, KeyError, MemoryError),
-    *(zipfile.BadZipFile, UnpicklingError),
+    *(zipfile.BadZipFile, UnpicklingError, TokenError),  # numpy reads a head as Python
 )
 
 Named = tuple[str, NDArray[Any], NDArray[np.float64] | None]
@@ -132,7 +133,9 @@ def _arrays_of(file: Path) -> Iterator[Named]:
             yield "", np.load(file, mmap_mode="r", allow_pickle=False), None
         elif file.suffix == ".npz":
             _require_sane_zip(file)
-            yield from _named(dict(np.load(file, allow_pickle=False)))
+            # opened here: np.load leaves a damaged one open
+            with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+                yield from _named(dict(arrays))
         elif file.suffix in (".pt", ".pth"):
             _require_sane_zip(file)
             yield from _named(torch.load(file, map_location="cpu", weights_only=True))
@@ -224,7 +227,7 @@ def _key(name: str) -> str:
     Never a path out of the store.
     """
     path = Path(*(part for part in Path(name.strip("/")).parts if part != ".."))
-    if not path.name:
+    if not path.name or "\0" in name:
         raise FeatureError(f"{name!r} is no name for a clip; rename it")
     known = path.suffix.lower() in (".avi", ".mp4", ".mkv", ".webm", ".mov", ".npy", ".pt")
     return (path.with_suffix("") if known else path).as_posix()

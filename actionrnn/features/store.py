@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import numpy as np
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from actionrnn import __version__
 from actionrnn.errors import FeatureError
@@ -50,7 +50,15 @@ Failure = dict[str, str]
 
 _Item = TypeVar("_Item")
 _KEYS = TypeAdapter(list[str])
-_FAILURES = TypeAdapter(list[Annotated[Failure, Field(min_length=3)]])
+
+
+def _require_parts(failure: Failure) -> Failure:
+    if not {"key", "path", "reason"} <= failure.keys():
+        raise ValueError("a failure has a key, a path and a reason")
+    return failure
+
+
+_FAILURES = TypeAdapter(list[Annotated[Failure, AfterValidator(_require_parts)]])
 
 Presence = Literal["absent", "whole", "changed"]
 """Of an entry: missing or damaged; whole; whole, but of other bytes than its video has now."""
@@ -115,6 +123,8 @@ class FeatureStore:
             manifest = json.loads(file.read_text(encoding="utf-8"))
             version, entries = manifest["format_version"], manifest["entries"]
             provenance = manifest["provenance"]
+            if not isinstance(provenance, dict):
+                raise TypeError(f"provenance ({provenance!r}) must be an object")
         except FileNotFoundError:
             raise FeatureError(
                 f"{root}: is no feature store ({MANIFEST} is missing); make one with "

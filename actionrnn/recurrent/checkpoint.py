@@ -9,14 +9,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from actionrnn import __version__
 from actionrnn.config import Config, Precision, Runtime, parse_config
+from actionrnn.config_types import FiniteFloat, NonNegativeFloat, first_problem
 from actionrnn.errors import ConfigError, ModelError
 from actionrnn.features.backbone import load_backbone
 from actionrnn.files import MODEL_FILE, atomic_path
@@ -157,7 +159,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
             config=parse_config(described["config"], source=str(path)),
             feature_size=_require_size(described["feature_size"]),
             backbone=_require_dict(described["backbone"], "backbone"),
-            training=_require_dict(described["training"], "training"),
+            training=_require_training(described["training"]),
             actionrnn_version=str(described["actionrnn_version"]),
         )
     except (KeyError, TypeError, ValueError, ConfigError, RecursionError) as error:
@@ -195,3 +197,47 @@ def _require_dict(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TypeError(f"{name} ({value!r}) must be an object")
     return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be a text")
+    return value
+
+
+_Text = Annotated[str, PlainValidator(_text)]
+_Rate = Annotated[float, Field(ge=0, le=1, strict=True)]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scores:
+    """What is read of `training.scores`, where it is there."""
+
+    num_clips: int = 0
+    top1: _Rate | None = None
+    mean_class_accuracy: _Rate | None = None
+    baseline_mean_pool_top1: _Rate | None = None
+    intervals: dict[_Text, tuple[FiniteFloat, FiniteFloat] | None] = dataclasses.field(
+        default_factory=dict
+    )
+    leaked_groups: list[_Text] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Training:
+    """What is read of `training`, where it is there."""
+
+    num_clips: int = 0
+    clip_seconds: NonNegativeFloat | None = None
+    groups: list[_Text] = dataclasses.field(default_factory=list)
+    fingerprints: list[_Text] = dataclasses.field(default_factory=list)
+    scores: _Scores = _Scores()
+
+
+def _require_training(value: Any) -> dict[str, Any]:
+    training = _require_dict(value, "training")
+    try:
+        TypeAdapter(_Training).validate_python(training)
+    except ValidationError as error:
+        raise ValueError(f"training: {first_problem(error)}") from None
+    return training

@@ -67,11 +67,11 @@ def restore_stream(stream: Stream, path: Path) -> None:
         with safe_open(path, framework="pt") as file:
             described = json.loads((file.metadata() or {})["stream"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if described["format"] != FORMAT:
+        if described["format"] != FORMAT or not isinstance(described["identity"], dict):
             raise KeyError("format")
         _require_same(described["identity"], identity_of(stream), path)
         steps = _rebuild(stream.model, described, tensors)
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, OverflowError) as error:
         raise ModelError(f"{path}: is no whole stream file ({error})") from None
     stream.reset()
     stream._steps = steps
@@ -109,10 +109,13 @@ def _rebuild(
     last = _picture(arrays.get("picture.last"))
     picker: FramePicker[Picture] = FramePicker(model.config.sampling)
     clock = described["clock"]
-    picker.state = PickerState(
-        first_seconds=clock["first_seconds"],
-        next_tick=int(clock["next_tick"]),
-        held_seconds=-np.inf if clock["held_seconds"] is None else float(clock["held_seconds"]),
+    first, held = clock["first_seconds"], clock["held_seconds"]
+    picker.restore(
+        PickerState(
+            first_seconds=None if first is None else _seconds(first),
+            next_tick=int(clock["next_tick"]),
+            held_seconds=-np.inf if held is None else _seconds(held),
+        )
     )
     picker.held = last if described["held_is_last"] else _picture(arrays.get("picture.held"))
     device = model.head.mean.device
@@ -123,7 +126,7 @@ def _rebuild(
     }
     state = LongState(
         rows=rows or None,
-        births=[float(birth) for birth in described["births"]],
+        births=[_seconds(birth) for birth in described["births"]],
         colours=arrays.get("colours.last"),
     )
     repeats = bool(described["last_repeats"])
@@ -132,6 +135,13 @@ def _rebuild(
 
 def _picture(square: Any) -> Picture | None:
     return None if square is None else Picture.of_square(square)
+
+
+def _seconds(value: Any) -> float:
+    seconds = float(value)
+    if not np.isfinite(seconds):
+        raise ValueError(f"{value} is no time")
+    return seconds
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:

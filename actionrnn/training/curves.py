@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +28,19 @@ def read_curves(file: Path) -> tuple[Curve, ...]:
             for row in csv.DictReader(opened):
                 name = row["fold"], row["head"], int(row["seed"])
                 train, validation = losses.setdefault(name, ([], []))
-                train.append(float(row["train_loss"]))
+                train.append(_finite(row["train_loss"]))
                 if row["validation_loss"]:
-                    validation.append(float(row["validation_loss"]))
+                    validation.append(_finite(row["validation_loss"]))
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return ()
     return tuple(
         Curve(*name, tuple(train), tuple(validation))
         for name, (train, validation) in losses.items()
     )
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no loss that can be drawn")
+    return value

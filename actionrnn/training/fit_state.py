@@ -26,6 +26,8 @@ from actionrnn.errors import ModelError
 from actionrnn.files import atomic_path
 from actionrnn.recurrent.heads import Head
 
+_ROW = {"epoch", "learning_rate", "train_loss", "validation_loss", "validation_top1"}
+
 
 @dataclass
 class FitState:
@@ -133,15 +135,17 @@ def load_fit_state(
         head.load_state_dict(parts["head"])
         state.average.load_state_dict(parts["average"])
         _load_moments(optimiser, parts.get("optimiser", {}))
+        state.curve = [dict(row) for row in described["curve"]]
+        if any(row.keys() != _ROW for row in state.curve):
+            raise ValueError("its curve is damaged")
+        state.best_epoch, loss = int(described["best_epoch"]), described["best_loss"]
+        state.best_loss = math.inf if loss is None else float(loss)
+        state.best_weights = parts.get("best", {})
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(
             f"{file}: cannot be resumed ({reason}); delete it to start again"
         ) from None
-    state.curve = described["curve"]
-    state.best_epoch = described["best_epoch"]
-    state.best_loss = math.inf if described["best_loss"] is None else described["best_loss"]
-    state.best_weights = parts.get("best", {})
 
 
 def _require_same(file: Path, saved: Identity, wanted: Identity) -> None:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from rich.console import RenderableType
 
 from actionrnn.datasets.clips import Clip
 from actionrnn.errors import ActionrnnError
 from actionrnn.files import write_text
 from actionrnn.training.curves import Curve
-from actionrnn.training.intervals import Interval
 from actionrnn.training.metrics import ClassResult, ReliabilityBin
 from actionrnn.training.report_table import render_report
 
 REPORT_FILE = "report.json"
+
+Rate = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ class FoldResult:
     group: str
     """The fold's name: the held-out group, or `split 1`, `holdout`, ..."""
     num_clips: int
-    top1: float
-    baseline_mean_pool_top1: float | None = None
-    baseline_mean_pool_motion_top1: float | None = None
+    top1: Rate
+    baseline_mean_pool_top1: Rate | None = None
+    baseline_mean_pool_motion_top1: Rate | None = None
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class SeedResult:
     """The same training with one seed."""
 
     seed: int
-    top1: float
-    baseline_mean_pool_top1: float | None = None
-    baseline_mean_pool_motion_top1: float | None = None
+    top1: Rate
+    baseline_mean_pool_top1: Rate | None = None
+    baseline_mean_pool_motion_top1: Rate | None = None
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,10 @@ class Report:
 
     labels: tuple[str, ...]
     num_clips: int
-    top1: float
-    top5: float
-    mean_class_accuracy: float
-    baseline_mean_pool_top1: float | None
+    top1: Rate
+    top5: Rate
+    mean_class_accuracy: Rate
+    baseline_mean_pool_top1: Rate | None
     """Mean-pool + linear over the frames of the same clips, trained alike: it cannot see their
     order. None where it was not trained."""
     folds: tuple[FoldResult, ...]
@@ -107,23 +108,23 @@ class Report:
     leaked_groups: tuple[str, ...] = ()
     skipped: list[dict[str, str]] = field(default_factory=list)
     """Videos that could not be used: `path` and `reason`."""
-    config: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, dict[str, Any]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     """The wall time of each stage."""
     seeds: tuple[SeedResult, ...] = ()
     """The accuracy with each seed; all the other numbers are the first seed's."""
-    fold_mean_top1: float | None = None
+    fold_mean_top1: Rate | None = None
     """The mean of the folds' accuracies, as UCF101's three splits are reported; with several."""
-    fold_std_top1: float | None = None
+    fold_std_top1: FiniteFloat | None = None
     """Their standard deviation."""
-    baseline_mean_pool_motion_top1: float | None = None
+    baseline_mean_pool_motion_top1: Rate | None = None
     """Mean-pool + linear with each frame's change beside it, where the head sees that
     (streams: both)."""
     trials: tuple[dict[str, Any], ...] = ()
     """What a search tried in each fold: settings, validation loss and top-1, whether chosen."""
-    baseline_shuffled_frames_top1: float | None = None
+    baseline_shuffled_frames_top1: Rate | None = None
     """The same trained head on the clips' frames in random orders, mean over orders."""
-    intervals: dict[str, Interval | None] = field(default_factory=dict)
+    intervals: dict[str, tuple[FiniteFloat, FiniteFloat] | None] = field(default_factory=dict)
     """95 % bootstrap intervals, by the number's name; `gain_over_mean_pool` is a difference."""
     resampled: str = "clips"
     """What the bootstrap drew: `groups`, or `clips` where each clip is a group of its own."""
@@ -132,7 +133,7 @@ class Report:
     classes: tuple[ClassResult, ...] = ()
     observed: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """By model: top-1 after the first 10, 20, ... 100 % of each clip."""
-    ece: float | None = None
+    ece: Rate | None = None
     """Expected calibration error, in 15 bins."""
     reliability: tuple[ReliabilityBin, ...] = ()
     horizon: dict[str, Horizon] = field(default_factory=dict)
@@ -141,6 +142,27 @@ class Report:
     versions: dict[str, str] = field(default_factory=dict)
     clips: tuple[ClipResult, ...] = ()
     """Every test clip; what `actionrnn compare` pairs."""
+
+    def __post_init__(self) -> None:
+        """Refuse what a damaged file may say: no other code looks at these again.
+
+        Raises:
+            ValueError: what belongs together has different lengths, or a trial says too little.
+        """
+        sides = [len(self.labels)] * len(self.labels)
+        if [len(row) for row in self.confusion] != sides:
+            raise ValueError(
+                f"confusion must have a row and a column for each of {len(sides)} labels"
+            )
+        if len({len(clip.right_by_seed) for clip in self.clips}) > 1:
+            raise ValueError("right_by_seed must have as many values in each of the clips")
+        if any(not clip.right_by_seed for clip in self.clips):
+            raise ValueError("right_by_seed must have a value for each seed")
+        for trial in self.trials:
+            if not {"fold", "head", "chosen"} <= trial.keys() or not isinstance(
+                trial["head"], dict
+            ):
+                raise ValueError("each of the trials must say fold, head and chosen")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -171,7 +193,7 @@ def read_report(path: str | Path) -> Report:
         ) from None
     except ValidationError as error:
         problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
+        where = ".".join(map(str, problem["loc"])) or "as a whole"
         raise ActionrnnError(
             f"{file}: is no report of this version ({where}: {problem['msg']}); "
             "evaluate the model again"

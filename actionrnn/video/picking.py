@@ -50,6 +50,19 @@ class FramePicker(Generic[Picture]):
         self.held: Picture | None = None
         """The newest frame, which the next tick may show."""
 
+    def restore(self, state: PickerState) -> None:
+        """Go on from a saved state.
+
+        Raises:
+            ValueError: its numbers do not belong together; ticks without end could follow.
+        """
+        next_tick, rate_fps = 0, self._sampling.rate_fps
+        if state.first_seconds is not None and rate_fps is not None:
+            next_tick = _num_ticks(state.held_seconds - state.first_seconds, rate_fps)
+        if state.next_tick != next_tick or next_tick < 0:
+            raise ValueError(f"the next tick cannot be {state.next_tick}")
+        self.state = state
+
     def check(self, pts_seconds: Iterable[float]) -> None:
         """Whether `push` can take frames with these times, all of them.
 
@@ -94,8 +107,7 @@ class FramePicker(Generic[Picture]):
         state = self.state
         if state.first_seconds is None:
             state.first_seconds = pts_seconds
-        elapsed = pts_seconds - state.first_seconds + TICK_TOLERANCE_SECONDS
-        num_ticks = math.floor(elapsed * rate_fps) + 1
+        num_ticks = _num_ticks(pts_seconds - state.first_seconds, rate_fps)
         picked: list[tuple[Picture, float]] = []
         for tick in range(state.next_tick, num_ticks):
             tick_seconds = state.first_seconds + tick / rate_fps
@@ -105,6 +117,11 @@ class FramePicker(Generic[Picture]):
                 picked.append((picture, pts_seconds))
         state.next_tick = max(num_ticks, state.next_tick)
         return picked
+
+
+def _num_ticks(elapsed_seconds: float, rate_fps: float) -> int:
+    """The ticks up to a frame that comes so long after the first one."""
+    return math.floor((elapsed_seconds + TICK_TOLERANCE_SECONDS) * rate_fps) + 1
 
 
 def require_streamable(sampling: Sampling) -> None:

@@ -110,8 +110,6 @@ def test_with_several_folds_the_model_has_seen_every_clip(run: TrainingRun, clip
     assert training["groups"] == ["ann", "bob", "cid"]
     assert training["num_clips"] == len(set(training["fingerprints"])) == 9
     assert training["data"] == str(clips)
-    right = [run.model.classify(path).label == path.parent.name for path in clips.rglob("*.avi")]
-    assert sum(right) >= 8  # of 9 that it was trained on; a third by chance
 
 
 def test_with_one_fold_the_model_has_not_seen_its_group(run_without_bob: TrainingRun) -> None:
@@ -351,10 +349,14 @@ def test_by_default_each_sampling_has_features_of_its_own(
 def test_training_on_everything_says_that_its_score_is_no_test(
     clips: Path, configure: Configure, run: TrainingRun
 ) -> None:
-    config = configure(clips, "data.split=none", SHORT)
+    config = configure(clips, "data.split=none", "train.validation_fraction=0")
     done = train(config, run.output.parent / "everything")
     assert done.report.seen_in_training == done.report.num_clips == 9
     assert done.model.training["num_clips"] == 9
+    assert done.report.top1 == 1
+    for path in clips.rglob("*.avi"):
+        answer = done.model.classify(path)
+        assert (answer.label, answer.scores[0] > 0.6) == (path.parent.name, True)  # 0.92 and more
 
 
 @pytest.mark.parametrize("kind", ["rnn_tanh", "rnn_relu", "lstm", "mean"])
