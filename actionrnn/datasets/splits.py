@@ -12,7 +12,6 @@ import numpy as np
 from actionrnn.config import DataConfig
 from actionrnn.datasets.clips import Clip, Dataset
 from actionrnn.datasets.folder import open_folder, open_manifest, open_stored
-from actionrnn.datasets.rendered import render_dataset
 from actionrnn.datasets.ucf101 import (
     NUM_CLASSES,
     NUM_CLIPS,
@@ -38,9 +37,10 @@ class Fold:
 
 
 def open_dataset(config: DataConfig) -> Dataset:
-    """Find the labelled videos that the configuration names; render the built-in ones.
+    """Find the labelled videos that the configuration names; nothing is written.
 
-    Where `data.features` were imported, the entries `<label>/<name>` are the clips.
+    The built-in ones must have been rendered (`render_dataset`). Where `data.features` were
+    imported, the entries `<label>/<name>` are the clips.
 
     Raises:
         DatasetError: there are none, or they are not laid out as said.
@@ -54,8 +54,6 @@ def open_dataset(config: DataConfig) -> Dataset:
         return open_manifest(config.root, config.group_pattern)
     if config.layout == "folder":
         return open_folder(config.root, config.group_pattern)
-    if config.layout == "rendered":
-        render_dataset(config.root)
     return open_ucf101(config.root)
 
 

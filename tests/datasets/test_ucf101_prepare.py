@@ -197,7 +197,7 @@ def test_an_archive_that_lacks_clips_is_told_by_the_check(
 def test_what_a_killed_run_left_is_cleared(
     miniature: Miniature, archive: Path, tmp_path: Path
 ) -> None:
-    left = tmp_path / "ucf101" / ".unpacking" / "YoYo"
+    left = tmp_path / "ucf101" / ucf101_prepare.UNPACKING_FOLDER / "YoYo"
     left.mkdir(parents=True)
     (left / "v_YoYo_g01_c01.avi").write_bytes(b"half")
     assert prepare_ucf101(tmp_path / "ucf101", archive=archive).is_complete

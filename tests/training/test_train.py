@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 
 from actionrnn.config import Config, load_config
 from actionrnn.errors import BackboneError, ConfigError, DatasetError, FeatureError
+from actionrnn.files import LEDGER
 from actionrnn.recurrent.checkpoint import load
 from actionrnn.training import fit
 from actionrnn.training.train import TrainingRun, train
@@ -56,7 +57,7 @@ def files_below(folder: Path) -> dict[str, int]:
 def test_a_run_leaves_a_model_a_report_and_its_configuration(run: TrainingRun) -> None:
     names = {path.name for path in run.output.iterdir()}
     files = {"model.safetensors", "report.json", "report.html", "config.yaml", "curve.csv"}
-    assert names == {*files, "features"}
+    assert names == {*files, "features", LEDGER}
 
 
 def test_the_configuration_beside_the_model_reads_back_equal(
