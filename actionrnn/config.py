@@ -164,7 +164,7 @@ class DataConfig:
     (--allow-group-leak). The score is then too good, and every output says so."""
     features: str | None = None
     """The folder of the stored features; null: `features` in the run's folder (for
-    evaluate: in the model's), or that of another run beside it if it has the same."""
+    evaluate: in --output), or that of another run beside it if it has them all."""
 
     @model_validator(mode="after")
     def _pattern_has_a_group(self) -> DataConfig:

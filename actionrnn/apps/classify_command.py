@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actionrnn.apps.stream_commands import RUNTIMES, weights_option
+from actionrnn.apps.stream_commands import RUNTIMES, overwrite_option, weights_option
 from actionrnn.errors import VideoError
 from actionrnn.plain_text import printable
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     help="Stop decoding when the best score reaches this, e.g. 0.9.",
 )
 @click.option("--runtime", type=click.Choice(RUNTIMES), help="What computes the backbone.")
+@overwrite_option
 @weights_option
 def classify(
     videos: tuple[str, ...],
@@ -42,15 +43,19 @@ def classify(
     sheet: Path | None,
     stop_at_confidence: float | None,
     runtime: Any,
+    overwrite: bool,
     weights: str | None,
 ) -> None:
     """Name the action in videos, or in every video of folders."""
+    from actionrnn.files import require_new
     from actionrnn.recurrent.checkpoint import load
 
     if sheet is not None and (len(videos) > 1 or Path(videos[0]).is_dir()):
         raise click.UsageError("--sheet draws one video; give one file")
     if sheet is not None and stop_at_confidence is not None:
         raise click.UsageError("--sheet shows the whole video; leave --stop-at-confidence out")
+    if sheet is not None:
+        require_new(sheet, overwrite=overwrite, source=Path(videos[0]))
     recognizer = load(model, weights=weights, runtime=runtime)
     num_failed = 0
     for path, problem in _each_video(videos):

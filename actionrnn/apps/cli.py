@@ -23,6 +23,8 @@ from actionrnn.errors import ActionrnnError
 from actionrnn.plain_text import printable
 
 INTERRUPTED = 130
+# what was done is kept; of the other commands nothing is left, and they begin anew
+_ADVICE = dict.fromkeys(("demo", "prepare", "extract"), "; run the same command again to go on")
 
 
 class _Commands(click.Group):
@@ -34,9 +36,10 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            again = f"; {error}" if error.args else ""
             click.echo(
-                "interrupted; run the same command again to go on (train: with --resume)", err=True
+                f"interrupted{again or _ADVICE.get(str(ctx.invoked_subcommand), '')}", err=True
             )
             sys.exit(INTERRUPTED)
 
@@ -244,11 +247,16 @@ def train(
     from actionrnn.files import MODEL_FILE
     from actionrnn.training import parallel
     from actionrnn.training.report_page import PAGE_FILE
+    from actionrnn.training.runs import can_resume
     from actionrnn.training.train import train as run_training
 
     output = output or Path("runs") / Path(config).stem
     chosen = load_config(config, [*overrides, *_leak_override(allow_group_leak)])
-    run = run_training(chosen, output, resume=resume, tensorboard=tensorboard)
+    try:
+        run = run_training(chosen, output, resume=resume, tensorboard=tensorboard)
+    except KeyboardInterrupt:
+        with_resume = " with --resume" if can_resume(output) else ""
+        raise KeyboardInterrupt(f"run the same command again{with_resume} to go on") from None
     if not parallel.is_first():
         return
     Console().print(run.report)
@@ -268,7 +276,7 @@ def _leak_override(allow_group_leak: bool) -> list[str]:
     "--output",
     "-o",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write report.json and report.html into this folder.",
+    help="Write report.json, report.html and new features into this folder.",
 )
 @_allow_group_leak
 def evaluate(
@@ -283,12 +291,13 @@ def evaluate(
     from rich.console import Console
 
     from actionrnn.training.evaluate import evaluate as run_evaluation
-    from actionrnn.training.report_page import PAGE_FILE, write_report
+    from actionrnn.training.report_page import PAGE_FILE
+
+    def tell(line: str) -> None:
+        click.echo(printable(line), err=True)
 
     chosen = [*overrides, *_leak_override(allow_group_leak)]
-    report = run_evaluation(model, chosen, weights=weights)
-    if output is not None:
-        write_report(report, output)
+    report = run_evaluation(model, chosen, weights=weights, output=output, tell=tell)
     if as_json:
         click.echo(json.dumps(report.to_dict()))
         return

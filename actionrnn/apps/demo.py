@@ -12,11 +12,11 @@ from rich.table import Table
 from actionrnn.apps.contact_sheet import draw_contact_sheet
 from actionrnn.config import load_config
 from actionrnn.datasets.rendered import CLIPS_PER_GROUP, NUM_GROUPS, PAIRS, render_dataset
-from actionrnn.files import MODEL_FILE
+from actionrnn.files import MODEL_FILE, replacing, results_folder
 from actionrnn.recurrent.recognizer import Timeline
 from actionrnn.training.report import Report
 from actionrnn.training.report_page import PAGE_FILE
-from actionrnn.training.train import TrainingRun, train
+from actionrnn.training.train import OUTPUTS, TrainingRun, train
 from actionrnn.video.reading import read_frames
 
 SHEET_FILE = "contact_sheet.png"
@@ -42,7 +42,8 @@ def run_demo(output: str | Path, *, seed: int = 0) -> TrainingRun:
         "a pair shares its pictures and differs only in their order.",
         highlight=False,
     )
-    render_dataset(videos, seed=seed)
+    with results_folder(output, (*OUTPUTS, SHEET_FILE)):
+        render_dataset(videos, seed=seed)
     console.print(
         f"2. Encoding frames with {config.backbone.name}, frozen, trained on ImageNet "
         f"({config.sampling}); then training the {config.head.kind} and, beside it, the mean-pool "
@@ -59,7 +60,8 @@ def run_demo(output: str | Path, *, seed: int = 0) -> TrainingRun:
     )
     sheet = output / SHEET_FILE
     frames = read_frames(timeline.path, config.sampling)
-    draw_contact_sheet(frames, timeline, sheet, truth=truth)
+    with replacing(sheet):
+        draw_contact_sheet(frames, timeline, sheet, truth=truth)
     console.print(
         f"\nmodel   {output / MODEL_FILE}\nreport  {output / PAGE_FILE}\nsheet   {sheet}\n"
         f"{time.perf_counter() - start:.0f} s in all. Next:\n"

@@ -8,11 +8,9 @@ run.py         names the action in videos, with onnxruntime, numpy and av
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -25,7 +23,7 @@ from actionrnn.errors import ModelError
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.onnx_runtime import OPSET, require_installed, to_onnx, versions
 from actionrnn.features.tensor_preprocess import Encoder
-from actionrnn.files import file_sha256
+from actionrnn.files import atomic_folder, file_sha256
 from actionrnn.recurrent.checkpoint import load
 from actionrnn.recurrent.heads import Head, State
 from actionrnn.recurrent.recognizer import Recognizer
@@ -62,8 +60,8 @@ def export(
         int8_clips: videos with which the encoder is quantised, and tested.
 
     Raises:
-        ModelError: it cannot be loaded, int8 costs too much, or the output is another folder
-            that is not empty.
+        ModelError: it cannot be loaded, int8 costs too much, or the output cannot be written,
+            or holds anything but an export as it was written.
         BackboneError: the extra is not installed, or ONNX cannot express the backbone.
     """
     require_installed()
@@ -71,15 +69,19 @@ def export(
     _require_free(output)
     recognizer = load(model, weights=weights, device="cpu", runtime="torch", precision="float32")
     _require_plain(recognizer.config.sampling)
-    with _whole_folder(output) as folder:
-        (folder / ENCODER).write_bytes(encoder_to_onnx(recognizer.backbone))
-        (folder / STEP).write_bytes(step_to_onnx(recognizer.head))
-        shutil.copyfile(Path(__file__).with_name("onnx_runner.py"), folder / RUNNER)
-        int8 = None
-        if int8_clips is not None:
-            inputs = _encoder_inputs(recognizer.backbone)
-            int8 = quantise(recognizer, folder / ENCODER, inputs, int8_clips)
-        _write_description(recognizer, folder, int8)
+    int8 = None
+    try:
+        with atomic_folder(output, replace=True) as folder:
+            (folder / ENCODER).write_bytes(encoder_to_onnx(recognizer.backbone))
+            (folder / STEP).write_bytes(step_to_onnx(recognizer.head))
+            shutil.copyfile(Path(__file__).with_name("onnx_runner.py"), folder / RUNNER)
+            if int8_clips is not None:
+                inputs = _encoder_inputs(recognizer.backbone)
+                int8 = quantise(recognizer, folder / ENCODER, inputs, int8_clips)
+            _write_description(recognizer, folder, int8)
+            _require_free(output)  # it may have been written while this was computed
+    except OSError as error:
+        raise ModelError(f"{output}: cannot be written ({error.strerror})") from None
     return Export(output, int8)
 
 
@@ -182,33 +184,28 @@ def _require_plain(sampling: Sampling) -> None:
 
 
 def _require_free(output: Path) -> None:
-    if not output.exists() or _is_export(output):
+    """The folder is new or empty, or an export that is as it was written."""
+    if not output.exists():
         return
-    if not output.is_dir() or any(output.iterdir()):
-        raise ModelError(f"{output}: is there, and no earlier export; choose another folder")
+    if not output.is_dir():
+        raise ModelError(f"{output}: is a file; choose another name")
+    known = _files_of_export(output)
+    for file in sorted(output.iterdir()):
+        if file.name not in known or not file.is_file() or file_sha256(file) != known[file.name]:
+            raise ModelError(
+                f"{output}: holds {file.name}, which is not of an export or was changed since; "
+                "choose another folder"
+            )
 
 
-def _is_export(folder: Path) -> bool:
+def _files_of_export(folder: Path) -> dict[str, str]:
+    """The files of the export in a folder with their sha256; none where there is no export."""
+    file = folder / DESCRIPTION
     try:
-        described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(described, dict) and described.get("format") == FORMAT
-
-
-@contextlib.contextmanager
-def _whole_folder(output: Path) -> Iterator[Path]:
-    """A folder beside `output` that takes its place when the block ends without error."""
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        temporary = output.with_name(f".{output.name}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)  # of one that was killed
-        temporary.mkdir()
-        try:
-            yield temporary
-            shutil.rmtree(output, ignore_errors=True)
-            temporary.rename(output)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise ModelError(f"{output}: cannot be written ({error.strerror})") from None
+        described = json.loads(file.read_text(encoding="utf-8"))
+        if described["format"] != FORMAT:
+            return {}
+        known = {name: str(described["files"][name]["sha256"]) for name in (ENCODER, STEP, RUNNER)}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {**known, DESCRIPTION: file_sha256(file)}

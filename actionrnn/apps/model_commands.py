@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from actionrnn.apps.stream_commands import weights_option
+from actionrnn.apps.stream_commands import overwrite_option, weights_option
 
 
 @click.command()
@@ -41,13 +41,16 @@ def export(model: str, output: Path, int8_clips: Path | None, weights: str | Non
 @click.command()
 @click.argument("model")
 @click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False))
-def card(model: str, output: Path | None) -> None:
+@overwrite_option
+def card(model: str, output: Path | None, overwrite: bool) -> None:
     """The card of MODEL, in Markdown: labels, data, scores, use, limits, licence."""
     from actionrnn.apps.card import make_card
-    from actionrnn.files import write_text
+    from actionrnn.files import require_new, write_text
     from actionrnn.recurrent.checkpoint import read_model_info
 
     info = read_model_info(model)
+    if output is not None:
+        require_new(output, overwrite=overwrite, source=info.path)
     text = make_card(info, model) if model.startswith("hf://") else make_card(info)
     if output is None:
         click.echo(text, nl=False)

@@ -19,6 +19,9 @@ PAGE_ENDINGS = (".html", ".htm")
 model_option = click.option(
     "--model", "-m", required=True, help="A model file, e.g. runs/demo/model.safetensors."
 )
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace files of these names that are there."
+)
 weights_option = click.option("--weights", help="The backbone's weights, if not where they were.")
 
 
@@ -69,24 +72,33 @@ def chosen_policy(options: dict[str, Any]) -> StatePolicy:
 @click.option("--smooth-seconds", type=float, help="Average the scores over so much time.")
 @click.option("--min-seconds", type=float, help="The shortest segment.")
 @click.option("--threshold", type=float, help="Below this score it is nothing.")
+@overwrite_option
 @policy_options
 @weights_option
 def timeline(
-    video: Path, model: str, outputs: tuple[Path, ...], page: str | None, **options: Any
+    video: Path,
+    model: str,
+    outputs: tuple[Path, ...],
+    page: str | None,
+    overwrite: bool,
+    **options: Any,
 ) -> None:
     """When which action happens in VIDEO: subtitles, tables, or a page to look at."""
+    from actionrnn.files import require_new
     from actionrnn.recurrent.checkpoint import load
     from actionrnn.stream_config import SegmentRule, parse_section
 
     files = [*outputs, *_page_file(video, outputs, page)]
     for file in files:
         _require_known_ending(file)
+        require_new(file, overwrite=overwrite, source=video)
     policy = chosen_policy(options)
     names = ("smooth_seconds", "min_seconds", "threshold")
     rule = parse_section(SegmentRule, {name: options.pop(name) for name in names})
     recognizer = load(model, weights=options["weights"])
     found = recognizer.timeline(video, policy)
-    for file in files:
+    # pages take long: interrupted there, nothing has been written that the next try would meet
+    for file in sorted(files, key=lambda file: file.suffix.lower() not in PAGE_ENDINGS):
         _write(found, video, file, rule)
     _print_segments(found, rule)
 
@@ -95,13 +107,16 @@ def timeline(
 @click.argument("video", type=click.Path(path_type=Path))
 @model_option
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path, dir_okay=False))
+@overwrite_option
 @policy_options
 @weights_option
-def render(video: Path, model: str, output: Path, **options: Any) -> None:
+def render(video: Path, model: str, output: Path, overwrite: bool, **options: Any) -> None:
     """VIDEO with the scores drawn on it, its sound and its times kept (.mp4, .mkv, .mov)."""
     from actionrnn.apps.render import render as render_video
+    from actionrnn.files import require_new
     from actionrnn.recurrent.checkpoint import load
 
+    require_new(output, overwrite=overwrite, source=video)
     policy = chosen_policy(options)
     recognizer = load(model, weights=options["weights"])
     num_frames = render_video(recognizer, video, output, policy)
@@ -125,6 +140,7 @@ def render(video: Path, model: str, output: Path, **options: Any) -> None:
 @click.option(
     "--reset-on-reconnect", is_flag=True, default=None, help="Begin anew after an interruption."
 )
+@overwrite_option
 @policy_options
 @weights_option
 def stream(
@@ -134,6 +150,7 @@ def stream(
     window: bool,
     record: Path | None,
     top: int,
+    overwrite: bool,
     **options: Any,
 ) -> None:
     """Name the action in a live SOURCE, as it happens.
@@ -142,9 +159,12 @@ def stream(
     file, which is played in real time. Ctrl-C and SIGTERM end it cleanly.
     """
     from actionrnn.apps.live import LiveSession, run_live
+    from actionrnn.files import require_new
     from actionrnn.recurrent.checkpoint import load
     from actionrnn.stream_config import LiveOptions, parse_section
 
+    if record is not None:
+        require_new(record, overwrite=overwrite, source=Path(source))
     policy = chosen_policy(options)
     weights = options.pop("weights")
     live = parse_section(LiveOptions, options)

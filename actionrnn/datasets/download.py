@@ -1,8 +1,9 @@
 """One large file over HTTP, through dropped connections, interruptions and changed files.
 
-The bytes go to `<target>.part`; the name `<target>` only ever holds the whole, checked file.
-Beside the part, `<target>.part.version` keeps what the server calls its version (RFC 9110,
-sections 8.8 and 13.1.5), so that a later call goes on only with the same file.
+The bytes go to `<target>.actionrnn-part`, a name that no browser uses; the name `<target>` only
+ever holds the whole, checked file. Beside the part, `<target>.actionrnn-part.version` keeps what
+the server calls its version (RFC 9110, sections 8.8 and 13.1.5), so that a later call goes on only
+with the same file.
 """
 
 from __future__ import annotations
@@ -101,8 +102,8 @@ class _Transfer:
 
     def __init__(self, remote: RemoteFile, target: Path) -> None:
         self.remote, self.target = remote, target
-        self.part = target.with_name(f"{target.name}.part")
-        self._version = target.with_name(f"{target.name}.part.version")
+        self.part = target.with_name(f"{target.name}.actionrnn-part")
+        self._version = target.with_name(f"{target.name}.actionrnn-part.version")
         self._reached = False
 
     @property

@@ -8,8 +8,9 @@ figure in one place, so held-out groups show unseen figures in unseen places.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -78,29 +79,29 @@ class Figure:
 
 
 def render_dataset(root: str | Path, *, seed: int | None = None) -> Path:
-    """Render and encode the data set below `root`; clips that are there stay as they are.
+    """Render and encode the data set below `root`; files that are there stay as they are.
 
     Args:
-        root: gets `<Class>/v_<Class>_gNN_cNN.avi`: 8 classes x 24 groups x 2 clips.
+        root: gets `seed.txt` and `<Class>/v_<Class>_gNN_cNN.avi`: 8 classes x 24 groups x 2 clips.
+            A folder of its own: one that holds anything else is refused.
         seed: the same seed gives the same files, byte for byte; None: the seed that the
             folder was rendered with, or 0.
 
     Raises:
-        DatasetError: the folder was rendered with another seed.
+        DatasetError: the folder was rendered with another seed, or holds files that are not of
+            the built-in data set.
     """
     root = Path(root)
-    seed = _remember_seed(root, seed)
     tasks = [
         (pair, group, clip)
         for group in range(1, NUM_GROUPS + 1)
         for pair in PAIRS
         for clip in range(1, CLIPS_PER_GROUP + 1)
     ]
-    missing = [
-        task
-        for task in tasks
-        if not all(_clip_path(root, name, *task[1:]).exists() for name in task[0])
-    ]
+    paths_of = {task: [_clip_path(root, name, *task[1:]) for name in task[0]] for task in tasks}
+    _require_own_folder(root, {path for paths in paths_of.values() for path in paths})
+    seed = _remember_seed(root, seed)
+    missing = [task for task in tasks if not all(path.exists() for path in paths_of[task])]
 
     def render(task: tuple[tuple[str, str], int, int]) -> None:
         _render_pair(root, *task, seed)
@@ -111,16 +112,43 @@ def render_dataset(root: str | Path, *, seed: int | None = None) -> Path:
     return root
 
 
+def _require_own_folder(root: Path, clips: set[Path]) -> None:
+    """A folder that is empty, or that a rendering began: it has a seed, and nothing else."""
+    if root.exists() and not root.is_dir():
+        raise DatasetError(f"{root}: is a file; the built-in data set needs a folder")
+    seed_file = root / SEED_FILE
+    ours = {seed_file, *clips} if seed_file.exists() else set()
+    stranger = next((path for path in _files_below(root) if path not in ours), None)
+    if stranger is not None:
+        raise DatasetError(
+            f"{root}: holds {stranger.relative_to(root)}, which is not of the built-in data set; "
+            "that is drawn into a folder of its own, so choose a new one (data.root)"
+        )
+
+
+def _files_below(root: Path) -> Iterator[Path]:
+    """All but hidden ones, and links as they are."""
+    return (
+        path
+        for path in root.rglob("*")
+        if not path.name.startswith(".") and (path.is_symlink() or not path.is_dir())
+    )
+
+
 def _remember_seed(root: Path, seed: int | None) -> int:
     file = root / SEED_FILE
-    known = int(file.read_text(encoding="utf-8")) if file.exists() else None
+    try:
+        known = int(file.read_text(encoding="utf-8")) if file.exists() else None
+    except ValueError:
+        raise DatasetError(f"{file}: holds no number; choose a new folder (data.root)") from None
     if None not in (seed, known) and seed != known:
         raise DatasetError(
             f"{root}: was rendered with seed {known}, not {seed}; use another folder"
         )
     chosen = next((value for value in (seed, known) if value is not None), 0)
     if known is None:
-        write_text(file, f"{chosen}\n")
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            write_text(file, f"{chosen}\n", replace=False)
     return chosen
 
 
@@ -156,10 +184,13 @@ def _render(
 
 
 def _encode_both_ways(pictures: list[Image.Image], forward: Path, backward: Path) -> None:
-    """Motion JPEG: each picture is a packet, so the reverse holds the same bytes."""
-    with atomic_path(forward) as path:
+    """Motion JPEG: each picture is a packet, so the reverse holds the same bytes.
+
+    A clip that is there already stays.
+    """
+    with contextlib.suppress(FileExistsError), atomic_path(forward, replace=False) as path:
         packets = _encode(path, pictures)
-    with atomic_path(backward) as path:
+    with contextlib.suppress(FileExistsError), atomic_path(backward, replace=False) as path:
         _encode(path, pictures[:1], packets[::-1])
 
 

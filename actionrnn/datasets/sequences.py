@@ -14,7 +14,7 @@ from torch import Tensor
 from actionrnn.datasets.clips import Clip
 from actionrnn.errors import FeatureError
 from actionrnn.features.mapped import map_entries
-from actionrnn.features.store import FeatureStore
+from actionrnn.features.store import FeatureStore, require_same
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class Sequences:
 
     def __len__(self) -> int:
         return len(self.clips)
+
+    @property
+    def feature_size(self) -> int:
+        """D, the same for all clips."""
+        return int(self.values[0].shape[1])
 
     def subset(self, clips: Sequence[Clip]) -> Sequences:
         """The sequences of these clips alone, in this order."""
@@ -74,9 +79,9 @@ def load_sequences(store: FeatureStore, clips: Sequence[Clip], labels: Sequence[
     """Read the features of clips from a store.
 
     Raises:
-        FeatureError: an entry is missing, empty, another clip's, or its head is damaged. The
-            values behind it are checked where they are written, and by `extract_missing`; that
-            they are finite, when they are used.
+        FeatureError: an entry is missing, empty, another clip's, of another origin or size than
+            the others, or its head is damaged. The values behind it are checked where they are
+            written, and by `extract_missing`; that they are finite, when they are used.
     """
     index_of = {label: index for index, label in enumerate(labels)}
     layouts, values = map_entries(store, [clip.key for clip in clips])
@@ -90,6 +95,14 @@ def load_sequences(store: FeatureStore, clips: Sequence[Clip], labels: Sequence[
                 f"{store.path_of(clip.key)}: is the entry {layout.key!r}; rename it back, or "
                 "delete it and extract again"
             )
+        if layout.shape[1] != layouts[0].shape[1]:
+            raise FeatureError(
+                f"{store.path_of(clip.key)}: has {layout.shape[1]} features a step, "
+                f"{store.path_of(clips[0].key).name} has {layouts[0].shape[1]}; delete one of "
+                "them, and extract or import it again"
+            )
+        remedy = "delete it, and extract or import it again"
+        require_same(layout.provenance, store.provenance, str(store.path_of(clip.key)), remedy)
     sources = [layout.provenance.get("source", {}) for layout in layouts]
     fingerprints = tuple(str(source.get("sha256", ""))[:12] for source in sources)
     targets = np.array([index_of[clip.label] for clip in clips], np.int64)

@@ -15,7 +15,6 @@ from actionrnn.datasets.copies import Copies, describe_copies, find_copies, join
 from actionrnn.datasets.folder import open_folder, open_stored
 from actionrnn.datasets.manifest import note_missing_videos, open_manifest
 from actionrnn.datasets.name_groups import describe_names
-from actionrnn.datasets.rendered import render_dataset
 from actionrnn.datasets.ucf101 import (
     NUM_CLASSES,
     NUM_CLIPS,
@@ -56,9 +55,10 @@ class Fold:
 
 
 def open_dataset(config: DataConfig) -> Dataset:
-    """Find the labelled videos that the configuration names; render the built-in ones.
+    """Find the labelled videos that the configuration names; nothing is written.
 
-    Where `data.features` were imported, the entries `<label>/<name>` are the clips.
+    The built-in ones must have been rendered (`render_dataset`). Where `data.features` were
+    imported, the entries `<label>/<name>` are the clips.
 
     Raises:
         DatasetError: there are none, or they are not laid out as said.
@@ -101,8 +101,6 @@ def _open_layout(config: DataConfig, store: FeatureStore | None) -> Dataset:
         return listed if store is not None else note_missing_videos(listed)
     if config.layout == "folder":
         return open_folder(config.root, config.group_pattern, config.label_level)
-    if config.layout == "rendered":
-        render_dataset(config.root)
     return open_ucf101(config.root)
 
 

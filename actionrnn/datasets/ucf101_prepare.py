@@ -35,7 +35,7 @@ LISTS = RemoteFile(
 )
 
 VIDEOS_FOLDER = "UCF-101"
-UNPACKING_FOLDER = ".unpacking"
+UNPACKING_FOLDER = ".actionrnn-unpacking"
 LIST_NAME = re.compile(r"classInd\.txt|(train|test)list0[1-3]\.txt")
 
 
@@ -66,7 +66,7 @@ def prepare_ucf101(
         return check
     if archive is None and fetch:
         _fetch_videos(packed)
-    _unpack_videos(packed, folder)
+    _unpack_videos(packed, folder, check)
     return _check(folder, decode_videos)
 
 
@@ -90,7 +90,8 @@ def _fetch_lists(folder: Path) -> None:
         found = [path for path in unpacked.rglob("*") if LIST_NAME.fullmatch(path.name)]
         (folder / LISTS_FOLDER).mkdir(exist_ok=True)
         for path in found:
-            path.replace(folder / LISTS_FOLDER / path.name)
+            if not (folder / LISTS_FOLDER / path.name).exists():
+                path.replace(folder / LISTS_FOLDER / path.name)
 
 
 def _fetch_videos(packed: Path) -> None:
@@ -102,9 +103,10 @@ def _fetch_videos(packed: Path) -> None:
     download(VIDEOS, packed)
 
 
-def _unpack_videos(packed: Path, folder: Path) -> None:
-    """Each clip goes to its class's folder, or to where it lay before."""
+def _unpack_videos(packed: Path, folder: Path, check: TreeCheck) -> None:
+    """Each clip that is missing goes to its class's folder, a broken one is replaced."""
     root = find_root(folder)
+    broken = {item.partition(" (")[0] for item in (*check.empty, *check.unreadable)}
     places = {path.name.casefold(): path for path in find_clips(root)}
     with _unpacked(packed, folder) as unpacked:
         found = find_clips(unpacked)
@@ -116,6 +118,8 @@ def _unpack_videos(packed: Path, folder: Path) -> None:
             name = parse_name(path.name)
             assert name is not None
             place = places.get(path.name.casefold(), root / name.label / path.name)
+            if place.exists() and place.relative_to(root).as_posix() not in broken:
+                continue
             place.parent.mkdir(parents=True, exist_ok=True)
             path.replace(place)
 

@@ -16,7 +16,7 @@ from actionrnn.errors import FeatureError
 from actionrnn.features.imported import import_h5py
 from actionrnn.features.store import FeatureStore
 from actionrnn.features.types import Features
-from actionrnn.files import atomic_path, write_text
+from actionrnn.files import atomic_folder, atomic_path, write_text
 from actionrnn.progress import progress_bar
 
 Target = Literal["npy", "hdf5", "parquet", "webdataset"]
@@ -54,9 +54,13 @@ def export_store(
 
         try:
             if target == "webdataset":
-                _write_shards(entries(), output, clips_a_shard)
+                with atomic_folder(output) as folder:
+                    _write_shards(entries(), folder, clips_a_shard)
+            elif target == "npy":
+                with atomic_folder(output) as folder:
+                    _write_npy(entries(), folder, store.provenance)
             else:
-                _WRITERS[target](entries(), output, store.provenance)
+                _FILE_WRITERS[target](entries(), output, store.provenance)
         except OSError as error:
             raise FeatureError(f"{output}: cannot be written ({error.strerror})") from None
     return len(keys)
@@ -152,8 +156,7 @@ def _half(features: Features) -> NDArray[np.float16]:
     return features.values.astype(np.float16)
 
 
-_WRITERS: dict[str, Callable[[Iterator[tuple[str, Features]], Path, dict[str, Any]], None]] = {
-    "npy": _write_npy,
+_FILE_WRITERS: dict[str, Callable[[Iterator[tuple[str, Features]], Path, dict[str, Any]], None]] = {
     "hdf5": _write_hdf5,
     "parquet": _write_parquet,
 }

@@ -248,6 +248,19 @@ def find_missing(
     return missing
 
 
+def known_outcome(sources: Sequence[Source], store: FeatureStore) -> list[Failure] | None:
+    """The failures among some videos, if a store has the others whole; else None.
+
+    Nothing is written.
+
+    Raises:
+        FeatureError: the store's list of failures is damaged.
+    """
+    ledger = Ledger(store, sources)
+    missing = find_missing(sources, store, overwrite=True)
+    return ledger.failures() if all(map(ledger.knows, missing)) else None
+
+
 def encode_videos(
     sources: Sequence[Source], backbone: Backbone, sampling: Sampling
 ) -> Iterator[tuple[Source, Features | VideoError]]:

@@ -93,10 +93,13 @@ class FeatureStore:
 
         Raises:
             FeatureError: the store holds features of another backbone, other weights,
-                preprocessing or sampling, or another format; the folder cannot be written.
+                preprocessing or sampling, or another format; the folder holds other files,
+                lies in another store, or cannot be written.
         """
         store = cls(Path(root), provenance, format)
         manifest = store.root / MANIFEST
+        if not manifest.exists():
+            _require_unused(store.root)
         with store._writing(), contextlib.suppress(FileExistsError):  # another was faster
             if manifest.exists() and overwrite and not store._continues(cls.open(root)):
                 cls.open(root)._clear()
@@ -320,7 +323,12 @@ class FeatureStore:
             ) from None
 
 
-def require_same(present: dict[str, Any], wanted: dict[str, Any], where: str) -> None:
+def require_same(
+    present: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    where: str,
+    remedy: str = "choose another folder, or delete this one (extract: --overwrite)",
+) -> None:
     """Refuse to mix features of different origin.
 
     Raises:
@@ -330,9 +338,25 @@ def require_same(present: dict[str, Any], wanted: dict[str, Any], where: str) ->
         if present.get(part) != wanted.get(part):
             raise FeatureError(
                 f"{where}: its features have {part} {present.get(part)}, wanted is "
-                f"{wanted.get(part)}; choose another folder, or delete this one "
-                "(extract: --overwrite)"
+                f"{wanted.get(part)}; {remedy}"
             )
+
+
+def _require_unused(root: Path) -> None:
+    """A new store begins in a folder without files, and never inside of another store."""
+    around = next((f for f in root.resolve().parents if (f / MANIFEST).exists()), None)
+    if around is not None:
+        raise FeatureError(
+            f"{root}: lies in the feature store {around}; choose a folder outside of it"
+        )
+    files = (path for path in root.rglob("*") if not path.name.startswith(".") and path.is_file())
+    other = next(files, None)
+    # a store keeps the list of its clips where its manifest was lost
+    if other is not None and not any((root / name).exists() for name in (KEYS, MANIFEST)):
+        raise FeatureError(
+            f"{root}: holds {other.relative_to(root)} and is no feature store; choose a new or "
+            "empty folder"
+        )
 
 
 def _write(path: Path, content: bytes) -> None:

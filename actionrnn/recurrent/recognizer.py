@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from actionrnn.config import Config
-from actionrnn.errors import VideoError
+from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import Source, encode_videos
+from actionrnn.features.store import require_same
 from actionrnn.features.types import Features
 from actionrnn.plain_text import printable
 from actionrnn.recurrent.heads import Head
@@ -157,13 +158,39 @@ class Recognizer:
             policy: of the state in a recording much longer than the training's clips.
 
         Raises:
+            FeatureError: the features are not of the kind that the head was trained on.
             ConfigError: the policy looks for cuts, which features do not show.
         """
+        if features.provenance:  # without it, made by hand
+            self.require_origin(features.provenance, path or "the features")
+        self.require_feature_size(features.values.shape[1], path or "the features")
         if policy is None:
             scores = step_scores(self.head, features.values)
         else:
             scores = long_scores(self.head, features, with_period(policy, self.clip_seconds))
         return Timeline(self.labels, scores, features.pts_seconds, path)
+
+    def require_origin(self, provenance: Mapping[str, Any], where: str) -> None:
+        """Refuse features of another origin than those that the head was trained on.
+
+        Raises:
+            FeatureError: backbone, weights, preprocessing or sampling differ; both are named.
+        """
+        trained_on = {**self.backbone.provenance(), "sampling": asdict(self.config.sampling)}
+        remedy = "give the model features of the kind that it was trained on"
+        require_same(provenance, trained_on, where, remedy)
+
+    def require_feature_size(self, size: int, where: str) -> None:
+        """Refuse features of another size than those that the head was trained on.
+
+        Raises:
+            FeatureError: the sizes differ; both are named.
+        """
+        if size != self.head.feature_size:
+            raise FeatureError(
+                f"{where}: has {size} features a step, the model was trained with "
+                f"{self.head.feature_size}; give it features of the kind that it was trained on"
+            )
 
     def stream(self, policy: StatePolicy = KEEP) -> Stream:
         """A running recording: `push` frames, get scores, in constant memory.

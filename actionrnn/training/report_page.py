@@ -12,7 +12,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from actionrnn.files import write_text
+from actionrnn.files import replacing, write_text
 from actionrnn.training import report_plots as plots
 from actionrnn.training.metrics import PERCENTS_OBSERVED
 from actionrnn.training.report import REPORT_FILE, Report
@@ -46,9 +46,16 @@ _STYLES = {MEAN_POOL: "mean", "rnn_tanh": "rnn", "rnn_relu": "rnn", "lstm": "lst
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """Write `report.json` and `report.html` into a folder; frames of mistakes are read anew."""
-    report.write(folder / REPORT_FILE)
-    write_text(folder / PAGE_FILE, render_page(report, worst_mistakes(report)))
+    """Write `report.json` and `report.html` into a folder; frames of mistakes are read anew.
+
+    Raises:
+        ActionrnnError: files of these names are there that were not written this way.
+    """
+    page = render_page(report, worst_mistakes(report))
+    with replacing(folder / REPORT_FILE):
+        report.write(folder / REPORT_FILE)
+    with replacing(folder / PAGE_FILE):
+        write_text(folder / PAGE_FILE, page)
 
 
 def render_page(report: Report, mistakes: list[Mistake]) -> str:

@@ -19,14 +19,16 @@ from actionrnn.config import Config, HeadConfig
 from actionrnn.datasets.clips import Clip
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import hold_back
-from actionrnn.errors import ConfigError
-from actionrnn.files import atomic_path, write_text
+from actionrnn.errors import ActionrnnError, ConfigError
+from actionrnn.files import atomic_path, replacing, write_text
 from actionrnn.progress import progress_bar
 from actionrnn.training import parallel
 from actionrnn.training.fit import DivergedError, Epoch, Fit, fit_head
 from actionrnn.training.fit_state import file_name
 
 STATES = "unfinished"
+NOTE = "config.json"
+"""Beside the states: the settings of the training."""
 CURVE_FILE = "curve.csv"
 
 _NOTE = TypeAdapter(dict[str, dict[str, Any]])
@@ -130,21 +132,44 @@ def run_fits(
 def resumable(config: Config, output: Path, resume: bool) -> Iterator[None]:
     """Keep the states of unfinished fits below `output` until everything is done.
 
+    What is interrupted in the block can be resumed, also before the first state is there.
+
     Raises:
         ConfigError: there is nothing to resume, or it was started with other settings.
+        ActionrnnError: the folder of the states is there, and of something else.
     """
-    folder, note = output / STATES, output / STATES / "config.json"
+    folder, note = output / STATES, output / STATES / NOTE
     wanted = json.dumps(config.to_dict(), indent=1)
     if resume:
         _require_same_settings(note, wanted)
     if parallel.is_first() and not resume:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove_states(folder)
         write_text(note, wanted)
     parallel.wait_for_all()
-    yield
+    try:
+        yield
+    except ActionrnnError:
+        if parallel.is_first() and not resume and list(folder.iterdir()) == [note]:
+            shutil.rmtree(folder, ignore_errors=True)  # there is nothing to go on with
+        raise
     parallel.wait_for_all()
     if parallel.is_first():
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def can_resume(output: Path) -> bool:
+    """Whether an unfinished training is there."""
+    return (output / STATES / NOTE).exists()
+
+
+def _remove_states(folder: Path) -> None:
+    """Of an earlier training; a folder without a training's note is somebody else's."""
+    if folder.exists() and not (folder / NOTE).exists() and any(folder.iterdir()):
+        raise ActionrnnError(
+            f"{folder}: is there, and is not of an unfinished training; choose another --output, "
+            "or move it away"
+        )
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def describe(epoch: Epoch) -> str:
@@ -175,6 +200,7 @@ def _require_same_settings(note: Path, wanted: str) -> None:
 def _write_curves(file: Path, specs: Sequence[FitSpec], fits: Sequence[Fit | None]) -> None:
     columns = ["fold", "head", "seed", *(field.name for field in dataclasses.fields(Epoch))]
     with (
+        replacing(file),
         atomic_path(file) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="surrogatepass") as opened,
     ):

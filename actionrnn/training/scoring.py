@@ -96,7 +96,9 @@ def score_fold(
     with progress_bar(f"testing {name}", len(test)) as advance:
         for index, values in enumerate(test.values):
             for kind, model in models.items():
-                steps = step_scores(model, values[:, : model.feature_size])  # (T, K)
+                # a baseline may see the first features alone; the head never does
+                known = values if model is head else values[:, : model.feature_size]
+                steps = step_scores(model, known)  # (T, K)
                 scores[kind][index] = steps[-1]
                 answers[kind][index] = steps[steps_observed(len(values))].argmax(axis=1)
             advance()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -15,9 +13,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from actionrnn.config import BackboneConfig, Config, HeadConfig, Sampling
+from actionrnn.config import Config, HeadConfig
 from actionrnn.datasets.clips import Dataset
-from actionrnn.datasets.sequences import Sequences, load_sequences
+from actionrnn.datasets.rendered import render_dataset
+from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import (
     Fold,
     chosen_split,
@@ -27,18 +26,15 @@ from actionrnn.datasets.splits import (
 )
 from actionrnn.errors import DatasetError
 from actionrnn.features.backbone import Backbone, load_backbone
-from actionrnn.features.extract import Source, extract_missing, provenance_of
-from actionrnn.features.imported import imported_store
-from actionrnn.features.store import MANIFEST, FeatureStore
-from actionrnn.files import MODEL_FILE, write_text
+from actionrnn.files import MODEL_FILE, replacing, results_folder, write_text
 from actionrnn.plain_text import printable
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.training import parallel
 from actionrnn.training.curve_log import curve_log
 from actionrnn.training.curves import read_curves
-from actionrnn.training.report import Report
-from actionrnn.training.report_page import write_report
+from actionrnn.training.report import REPORT_FILE, Report
+from actionrnn.training.report_page import PAGE_FILE, write_report
 from actionrnn.training.runs import CURVE_FILE, FitSpec, Purpose, resumable, run_fits
 from actionrnn.training.scoring import (
     MEAN_POOL,
@@ -48,10 +44,16 @@ from actionrnn.training.scoring import (
     versions,
 )
 from actionrnn.training.search import Trial, search_heads
+from actionrnn.training.stored import (
+    for_imported_features,
+    load_features,
+    require_no_class_lost,
+)
 from actionrnn.training.summary import make_report, seed_result
 
 CONFIG_FILE = "config.yaml"
 EVERY_CLIP = "every clip"
+OUTPUTS = (MODEL_FILE, CONFIG_FILE, CURVE_FILE, REPORT_FILE, PAGE_FILE)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def train(
 
     Args:
         output: gets the model, the report (JSON and a page), the configuration and the
-            training curves, and the features, where `data.features` names no other place.
+            training curves, and the features, where `data.features` names no other place. Those
+            of an earlier training there are replaced, other files never.
         resume: go on with a training of the same settings that was interrupted; it ends in
             the same bits as an uninterrupted one.
         tensorboard: write the curves for TensorBoard, too.
@@ -84,23 +87,26 @@ def train(
         BackboneError: the backbone or its weights are not here.
         FeatureError: the stored features are damaged or of another origin.
         ConfigError: there is nothing to resume, or TensorBoard is not installed.
+        ActionrnnError: another training writes into `output`, or it holds files of others.
     """
     output = Path(output)
     seconds: dict[str, float] = {}
-    config = _for_imported_features(config)
-    with parallel.process_group(), curve_log(output, tensorboard) as log:
+    config = for_imported_features(config)
+    with parallel.process_group(), _for_itself(output), curve_log(output, tensorboard) as log:
         with _timed(seconds, "finding clips"), parallel.first_then_others():
+            if config.data.layout == "rendered" and config.data.root is not None:
+                render_dataset(config.data.root)
             dataset = open_dataset(config.data)
             _say(dataset.notes)
             # an impossible split shows before the extraction
             _require_free_name(make_folds(dataset, config.data), config)
-        with _timed(seconds, "features"), parallel.first_then_others():
-            backbone = load_backbone(config.backbone)
-            found = dataset
-            dataset, sequences, skipped = load_features(found, backbone, config, output)
-            _require_no_class_lost(found, dataset, skipped)
-        folds = make_folds(dataset, config.data)
         with resumable(config, output, resume):
+            with _timed(seconds, "features"), parallel.first_then_others():
+                backbone = load_backbone(config.backbone)
+                found = dataset
+                dataset, sequences, skipped = load_features(found, backbone, config, output)
+                require_no_class_lost(found, dataset, skipped)
+            folds = make_folds(dataset, config.data)
             trials: list[Trial] = []
             if config.train.search:
                 with _timed(seconds, "search"):
@@ -133,37 +139,13 @@ def train(
             report = replace(report, curves=read_curves(output / CURVE_FILE))
             model = _model(folds, heads, sequences, dataset, config, report, backbone)
             if parallel.is_first():
-                model.save(output / MODEL_FILE)
-                text = yaml.safe_dump(config.to_dict(), sort_keys=False)
-                write_text(output / CONFIG_FILE, text)
+                with replacing(output / MODEL_FILE):
+                    model.save(output / MODEL_FILE)
+                with replacing(output / CONFIG_FILE):
+                    text = yaml.safe_dump(config.to_dict(), sort_keys=False)
+                    write_text(output / CONFIG_FILE, text)
                 write_report(report, output)
     return TrainingRun(report, model, output, tuple(folds))
-
-
-def load_features(
-    dataset: Dataset, backbone: Backbone, config: Config, output: Path
-) -> tuple[Dataset, Sequences, list[dict[str, str]]]:
-    """Extract what is missing; the usable clips, their features, and what was left out.
-
-    Raises:
-        DatasetError: no video can be used.
-    """
-    if (store := imported_store(config.data.features)) is not None:
-        return _load_imported(dataset, store)
-    provenance = provenance_of(backbone, config.sampling)
-    folder = config.data.features or default_store(config, provenance, output)
-    store = FeatureStore.create(folder, provenance)
-    sources = [
-        Source(clip.key, clip.path, clip.start_seconds, clip.end_seconds) for clip in dataset.clips
-    ]
-    failures = extract_missing(sources, store, backbone, config.sampling).failures
-    failed = {failure["key"] for failure in failures}
-    usable = tuple(clip for clip in dataset.clips if clip.key not in failed)
-    if not usable:
-        reason = failures[0]["reason"]
-        raise DatasetError(f"{dataset.root}: no video can be used (the first: {reason})")
-    dataset = replace(dataset, clips=usable)
-    return dataset, load_sequences(store, usable, dataset.labels), failures
 
 
 def _say(notes: Sequence[str]) -> None:
@@ -171,57 +153,6 @@ def _say(notes: Sequence[str]) -> None:
     if parallel.is_first():
         for note in notes:
             print(f"note: {printable(note)}", file=sys.stderr)
-
-
-def _for_imported_features(config: Config) -> Config:
-    """Imported features say themselves what they are."""
-    store = imported_store(config.data.features)
-    if store is None:
-        return config
-    backbone = BackboneConfig(name=store.provenance["backbone"])
-    return replace(config, backbone=backbone, sampling=Sampling(**store.provenance["sampling"]))
-
-
-def _load_imported(
-    dataset: Dataset, store: FeatureStore
-) -> tuple[Dataset, Sequences, list[dict[str, str]]]:
-    there = set(store.keys())
-    usable = tuple(clip for clip in dataset.clips if clip.key in there)
-    absent = [
-        {"key": clip.key, "path": str(clip.path), "reason": f"{clip.key}: has no entry"}
-        for clip in dataset.clips
-        if clip.key not in there
-    ]
-    if not usable:
-        raise DatasetError(
-            f"{store.root}: no clip has features (the first: {absent[0]['reason']}; the store's "
-            f"first: {min(there, default='none')})"
-        )
-    return replace(dataset, clips=usable), load_sequences(store, usable, dataset.labels), absent
-
-
-def _require_no_class_lost(found: Dataset, usable: Dataset, failures: list[dict[str, str]]) -> None:
-    lost = sorted(set(found.labels) - set(usable.labels))
-    if lost:
-        raise DatasetError(
-            f"{found.root}: class {lost[0]!r} has no video that can be used "
-            f"(the first failure: {failures[0]['reason']}); replace its videos, or take it out"
-        )
-
-
-def default_store(config: Config, provenance: dict[str, Any], output: Path) -> Path:
-    """Where features go by default: `<output>/features/`, one folder per data set and provenance.
-
-    Where another run beside this one has the very same, they are shared.
-    """
-    root = Path(str(config.data.root)).resolve()
-    identity = json.dumps([str(root), provenance], sort_keys=True)
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
-    backbone = config.backbone.name.replace("/", "-")
-    own = output / "features" / f"{root.stem}-{backbone}-{digest}"
-    beside = output.resolve().parent.glob(f"*/features/*-{digest}/{MANIFEST}")
-    shared = min((found.parent for found in beside if found.parent.name == own.name), default=own)
-    return own if own.exists() else shared
 
 
 Slot = tuple[str, Purpose, int]
@@ -388,6 +319,16 @@ def _median_seconds(sequences: Sequences, rate_fps: float | None) -> float | Non
     if rate_fps is None:
         return None
     return round(float(np.median([len(values) for values in sequences.values])) / rate_fps, 3)
+
+
+@contextmanager
+def _for_itself(output: Path) -> Iterator[None]:
+    """Keep other trainings out of a folder while this one runs: the first process does."""
+    if not parallel.is_first():
+        yield
+        return
+    with results_folder(output, OUTPUTS):
+        yield
 
 
 @contextmanager

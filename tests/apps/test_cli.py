@@ -187,21 +187,6 @@ def test_a_wrong_use_exits_2_with_the_usage(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interruption_exits_130_and_says_how_to_go_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def interrupt(path: str) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("actionrnn.apps.info.describe", interrupt)
-    result = run_command("info", "clip.avi")
-    assert result.exit_code == 130
-    assert result.stdout == ""
-    assert result.stderr.split("\n", 1)[0] == (
-        "interrupted; run the same command again to go on (train: with --resume)"
-    )
-
-
 def test_an_error_is_one_line_without_a_traceback() -> None:
     done = run_process("info", "nowhere.avi")
     assert done.returncode == 1

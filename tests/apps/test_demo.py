@@ -16,6 +16,7 @@ from actionrnn.apps import demo
 from actionrnn.apps.demo import run_demo
 from actionrnn.config import Config, load_config
 from actionrnn.datasets import rendered
+from actionrnn.files import LEDGER
 from actionrnn.training.train import TrainingRun
 
 KEYS = {
@@ -96,7 +97,8 @@ def test_everything_lies_below_the_output_and_is_named(told: tuple[TrainingRun, 
     run, story = told
     files = ["model.safetensors", "report.html", "contact_sheet.png"]
     found = {path.name for path in run.output.iterdir()}
-    assert found == {*files, "report.json", "config.yaml", "curve.csv", "data", "features"}
+    others = {"report.json", "config.yaml", "curve.csv", "data", "features", LEDGER}
+    assert found == {*files, *others}
     assert list(run.output.parent.iterdir()) == [run.output]
     for name in files:
         assert str(run.output / name) in story

@@ -167,7 +167,7 @@ def test_the_description_tells_the_files_and_what_goes_in(exported: Path) -> Non
 
 def test_a_folder_of_something_else_is_not_replaced(run: TrainingRun, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(ModelError, match="no earlier export; choose another folder"):
+    with pytest.raises(ModelError, match=r"holds mine\.txt, which is not of an export"):
         export(run.output, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

@@ -109,7 +109,7 @@ def test_an_interrupted_download_keeps_its_part_and_goes_on_later(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(module.time, "sleep", interrupt)
         download(remote_of(site), target)
-    assert names(target) == ["file.bin.part", "file.bin.part.version"]
+    assert names(target) == ["file.bin.actionrnn-part", "file.bin.actionrnn-part.version"]
     download(remote_of(site), target)
     assert target.read_bytes() == site.content
     assert names(target) == ["file.bin"]
@@ -121,8 +121,8 @@ def test_a_part_that_is_whole_only_gets_its_name(
     site: Site, target: Path, size_is_known: bool
 ) -> None:
     target.parent.mkdir()
-    target.with_name("file.bin.part").write_bytes(site.content)
-    target.with_name("file.bin.part.version").write_text('"v1"')
+    target.with_name("file.bin.actionrnn-part").write_bytes(site.content)
+    target.with_name("file.bin.actionrnn-part.version").write_text('"v1"')
     download(remote_of(site) if size_is_known else RemoteFile(site.url), target)
     assert target.read_bytes() == site.content
     assert len(site.requests) == (0 if size_is_known else 1)
@@ -130,15 +130,15 @@ def test_a_part_that_is_whole_only_gets_its_name(
 
 def test_a_part_that_is_longer_than_the_file_is_dropped(site: Site, target: Path) -> None:
     target.parent.mkdir()
-    target.with_name("file.bin.part").write_bytes(site.content + b"more")
-    target.with_name("file.bin.part.version").write_text('"v1"')
+    target.with_name("file.bin.actionrnn-part").write_bytes(site.content + b"more")
+    target.with_name("file.bin.actionrnn-part.version").write_text('"v1"')
     download(RemoteFile(site.url), target)
     assert target.read_bytes() == site.content
 
 
 def test_a_part_of_unknown_origin_is_dropped(site: Site, target: Path) -> None:
     target.parent.mkdir()
-    target.with_name("file.bin.part").write_bytes(b"who knows")
+    target.with_name("file.bin.actionrnn-part").write_bytes(b"who knows")
     download(remote_of(site), target)
     assert target.read_bytes() == site.content
     assert site.requests == [(None, None)]
@@ -152,7 +152,7 @@ def test_a_connection_that_drops_without_end_is_given_up_and_the_part_kept(
         download(remote_of(site), target)
     assert waits == list(module.RETRY_WAITS_SECONDS)
     assert len(site.requests) == 1 + len(module.RETRY_WAITS_SECONDS)
-    assert target.with_name("file.bin.part").stat().st_size == 100_000
+    assert target.with_name("file.bin.actionrnn-part").stat().st_size == 100_000
     assert not target.exists()
 
 
@@ -246,7 +246,7 @@ def test_a_disk_that_is_too_small_is_seen_before_a_byte_is_fetched(
     monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: Usage(299_999))
     with pytest.raises(DatasetError, match=r"has 0\.0 GB free, 0\.0 GB are needed; make room"):
         download(remote_of(site), target)
-    assert not target.with_name("file.bin.part").exists()
+    assert not target.with_name("file.bin.actionrnn-part").exists()
 
 
 def test_free_space_is_said_in_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,3 +129,45 @@ def test_a_folder_keeps_the_seed_it_was_rendered_with(
     assert contents(render_dataset(tmp_path)) == first
     with pytest.raises(DatasetError, match="was rendered with seed 5, not 6; use another folder"):
         render_dataset(tmp_path, seed=6)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "with_seed"),
+    [
+        ("GetUp/v_GetUp_g01_c01.avi", False),
+        *((name, seed) for name in ("notes.txt", "a/b/c.mp4") for seed in (False, True)),
+        ("GetUp/v_GetUp_g99_c01.avi", True),
+    ],
+)
+def test_a_folder_that_holds_files_of_others_is_left_as_it_is(
+    tmp_path: Path, theirs: str, with_seed: bool
+) -> None:
+    (tmp_path / theirs).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / theirs).write_bytes(b"mine")
+    if with_seed:
+        (tmp_path / "seed.txt").write_text("0\n")
+    before = contents(tmp_path)
+    with pytest.raises(DatasetError, match=rf"holds {theirs}, which is not of the built-in"):
+        render_dataset(tmp_path)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("text", ["", "seven", "0x1"])
+def test_a_seed_that_is_no_number_is_not_ours(tmp_path: Path, text: str) -> None:
+    (tmp_path / "seed.txt").write_text(text)
+    with pytest.raises(DatasetError, match=r"seed\.txt: holds no number"):
+        render_dataset(tmp_path)
+    assert contents(tmp_path) == {"seed.txt": text.encode()}
+
+
+def test_one_clip_of_a_pair_is_drawn_beside_the_other(root: Path, tmp_path: Path) -> None:
+    """A rendering that was killed between the two: the one that is there is not written again."""
+    for name, content in contents(root).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    kept = clip(tmp_path, "SitDown")
+    kept.write_bytes(b"kept as it is")
+    clip(tmp_path, "StandUp").unlink()
+    render_dataset(tmp_path)
+    expected = {**contents(root), "SitDown/v_SitDown_g01_c01.avi": b"kept as it is"}
+    assert contents(tmp_path) == expected

@@ -280,21 +280,16 @@ def test_the_layout_decides_how_a_folder_is_read(tmp_path: Path) -> None:
     assert with_pattern.groups == ("c01",)
 
 
-def test_the_rendered_layout_makes_its_videos(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = []
-
-    def render(root: str) -> None:
-        made.append(root)
-        for label in ("SitDown", "StandUp"):
-            (tmp_path / label).mkdir()
-            (tmp_path / label / f"v_{label}_g01_c01.avi").touch()
-
-    monkeypatch.setattr("actionrnn.datasets.splits.render_dataset", render)
-    dataset = open_dataset(DataConfig(layout="rendered", root=str(tmp_path)))
-    assert made == [str(tmp_path)]
-    assert dataset.labels == ("SitDown", "StandUp")
+def test_the_rendered_layout_is_opened_and_never_drawn(tmp_path: Path) -> None:
+    config = DataConfig(layout="rendered", root=str(tmp_path))
+    with pytest.raises(DatasetError, match="holds no video"):
+        open_dataset(config)
+    assert list(tmp_path.iterdir()) == []
+    for label in ("SitDown", "StandUp"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / f"v_{label}_g01_c01.avi").touch()
+    assert open_dataset(config).labels == ("SitDown", "StandUp")
+    assert len(list(tmp_path.rglob("*.*"))) == 2
 
 
 def test_the_rendered_pairs_have_distinct_labels() -> None:

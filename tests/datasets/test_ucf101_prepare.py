@@ -104,6 +104,28 @@ def test_lost_clips_come_back_from_the_archive_that_is_here(
     assert [len(site.requests) for site in served] == [1, 1]
 
 
+def test_clips_and_lists_that_are_there_are_not_written_over(
+    served: tuple[Site, Site], miniature: Miniature, tmp_path: Path
+) -> None:
+    mine = tmp_path / "UCF-101" / "YoYo" / "v_YoYo_g01_c01.avi"
+    broken = tmp_path / "UCF-101" / "YoYo" / "v_YoYo_g01_c02.avi"
+    listed = tmp_path / "ucfTrainTestlist" / "classInd.txt"
+    others = {
+        mine: miniature.content("encoded again"),
+        broken: miniature.content("encoded again")[:-1],
+        listed: b"1 YoYo\n",
+        tmp_path / ".unpacking" / "a.txt": b"mine",
+        tmp_path / "VIDEOS.rar.part": b"a browser's",
+    }
+    for path, content in others.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    assert prepare_ucf101(tmp_path, fetch=True).is_complete
+    found = {path: path.read_bytes() for path in others}
+    whole = miniature.content("YoYo/v_YoYo_g01_c02.avi")
+    assert found == {**others, broken: whole}
+
+
 def test_too_small_a_disk_is_seen_before_the_download(
     served: tuple[Site, Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,7 +219,7 @@ def test_an_archive_that_lacks_clips_is_told_by_the_check(
 def test_what_a_killed_run_left_is_cleared(
     miniature: Miniature, archive: Path, tmp_path: Path
 ) -> None:
-    left = tmp_path / "ucf101" / ".unpacking" / "YoYo"
+    left = tmp_path / "ucf101" / ucf101_prepare.UNPACKING_FOLDER / "YoYo"
     left.mkdir(parents=True)
     (left / "v_YoYo_g01_c01.avi").write_bytes(b"half")
     assert prepare_ucf101(tmp_path / "ucf101", archive=archive).is_complete

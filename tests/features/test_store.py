@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from actionrnn.errors import FeatureError
-from actionrnn.features.store import FeatureStore, Format, require_same
+from actionrnn.features.store import MANIFEST, FeatureStore, Format, require_same
 from actionrnn.features.types import Features
 
 PROVENANCE: dict[str, Any] = {
@@ -343,3 +343,28 @@ def test_the_checksum_is_the_documented_one(tmp_path: Path) -> None:
         said = json.loads(opened.metadata()["actionrnn"])["sha256"]
     blanked = content.replace(said.encode(), b"0" * 64, 1)
     assert hashlib.sha256(blanked).hexdigest() == said
+
+
+@pytest.mark.parametrize("name", ["a.json", "sub/a.safetensors", "a.txt"])
+def test_a_folder_with_files_of_others_becomes_no_store(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(FeatureError, match=f"holds {name} and is no feature store"):
+        FeatureStore.create(tmp_path, {"backbone": "b"}, "npy")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]
+
+
+def test_no_store_begins_inside_of_another(tmp_path: Path) -> None:
+    FeatureStore.create(tmp_path / "store", {"backbone": "b"})
+    with pytest.raises(FeatureError, match=r"lies in the feature store .*store; choose a folder"):
+        FeatureStore.create(tmp_path / "store" / "deep" / "inner", {"backbone": "b"})
+    assert not (tmp_path / "store" / "deep").exists()
+
+
+def test_a_store_whose_manifest_was_deleted_goes_on(tmp_path: Path) -> None:
+    """As its error advises where the manifest is damaged."""
+    store = FeatureStore.create(tmp_path, {"backbone": "b"})
+    store.expect(["a"])
+    (tmp_path / "a.safetensors").touch()
+    (tmp_path / MANIFEST).unlink()
+    assert FeatureStore.create(tmp_path, {"backbone": "b"}).keys() == ["a"]

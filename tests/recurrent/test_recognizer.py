@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from actionrnn.errors import VideoError
+from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.extract import extract_features
 from actionrnn.features.types import Features
 from actionrnn.recurrent.recognizer import (
@@ -20,6 +20,7 @@ from actionrnn.recurrent.recognizer import (
     clip_scores,
     step_scores,
 )
+from actionrnn.stream_config import StatePolicy
 
 LABELS = ("clap", "jump", "wave")
 
@@ -109,6 +110,16 @@ def test_a_video_scores_as_its_features_do(tiny_model: Recognizer, video: Path) 
     features = extract_features(video, backbone=tiny_model.backbone, num_frames=4)
     expected = tiny_model.score(features)
     np.testing.assert_allclose(tiny_model.timeline(video).scores, expected.scores, atol=1e-6)
+
+
+def test_features_of_another_kind_are_refused(tiny_model: Recognizer, video: Path) -> None:
+    more = extract_features(video, backbone=tiny_model.backbone, num_frames=5)
+    with pytest.raises(FeatureError, match=r"'num_frames': 5.*wanted is.*'num_frames': 4"):
+        tiny_model.score(more)
+    wide = Features(np.zeros((3, tiny_model.head.feature_size + 1), np.float32), np.arange(3.0))
+    for policy in (None, StatePolicy()):
+        with pytest.raises(FeatureError, match="features a step, the model was trained with"):
+            tiny_model.score(wide, policy=policy)
 
 
 def test_the_model_samples_as_its_configuration_says(tiny_model: Recognizer, video: Path) -> None:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import actionrnn
-from actionrnn.config import Config
-from actionrnn.errors import ConfigError, DatasetError, ModelError
+from actionrnn.config import BackboneConfig, Config, DataConfig, load_config
+from actionrnn.errors import ActionrnnError, ConfigError, DatasetError, FeatureError, ModelError
+from actionrnn.features.backbone import load_backbone
+from actionrnn.features.imported import import_features
+from actionrnn.features.store import FeatureStore
+from actionrnn.files import LEDGER
+from actionrnn.recurrent.heads import Head
+from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.training.report import Report
 from actionrnn.training.train import TrainingRun, train
 
@@ -214,7 +222,7 @@ def test_what_the_head_does_with_its_frames_is_found_anew(run_without_bob: Train
     assert len(tested.curves[0].train_loss) == 10
 
 
-def test_features_of_a_model_that_was_moved_stay_beside_it(
+def test_beside_a_model_that_was_moved_nothing_is_written(
     run_without_bob: TrainingRun, tmp_path: Path
 ) -> None:
     home = tmp_path / "models"
@@ -222,5 +230,155 @@ def test_features_of_a_model_that_was_moved_stay_beside_it(
     shutil.copy(run_without_bob.output / "model.safetensors", home / "mine.safetensors")
     report = actionrnn.evaluate(home / "mine.safetensors")
     assert report.top1 == run_without_bob.report.top1
-    assert {path.name for path in home.iterdir()} == {"mine.safetensors", "features"}
+    assert [path.name for path in home.iterdir()] == ["mine.safetensors"]
     assert [path.name for path in tmp_path.iterdir()] == ["models"]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def rendered_model(run_without_bob: TrainingRun, tmp_path: Path) -> Path:
+    """A model whose own data set is the built-in one."""
+    data = DataConfig(layout="rendered", root=str(tmp_path / "drawn"))
+    config = replace(run_without_bob.model.config, data=data)
+    file = tmp_path / "runs" / "demo" / "model.safetensors"
+    replace(run_without_bob.model, config=config).save(file)
+    return file
+
+
+def test_an_evaluation_draws_nothing(
+    rendered_model: Path, make_clips: MakeClips, tmp_path: Path
+) -> None:
+    """A demo's model on somebody's folder, on an empty one, and on its own that was deleted."""
+    theirs, empty = make_clips(("dee", "eve"), ("blue", "red")), tmp_path / "empty"
+    empty.mkdir()
+    before = contents(theirs)
+    report = actionrnn.evaluate(rendered_model, [f"data.root={theirs}"])
+    assert (report.num_clips, contents(theirs)) == (4, before)
+    for overrides in ([f"data.root={empty}", "data.layout=rendered"], []):
+        with pytest.raises(DatasetError):
+            actionrnn.evaluate(rendered_model, overrides)
+    assert list(empty.iterdir()) == []
+    assert not (tmp_path / "drawn").exists()
+
+
+def test_nothing_is_taken_from_the_models_own_data_for_other_clips(
+    run_without_bob: TrainingRun, make_clips: MakeClips, tmp_path: Path
+) -> None:
+    other = make_clips(("dee", "eve"), ("blue", "red"))
+    told: list[str] = []
+    report = actionrnn.evaluate(run_without_bob.output, [f"data.root={other}"], tell=told.append)
+    assert report.config["data"] == asdict(DataConfig(root=str(other), split="none"))
+    (line,) = told
+    assert line.startswith(f"testing on {other}: data.layout=folder, every clip, each clip a group")
+    rows = [(path, path.parent.name, "x", "test") for path in other.rglob("*.avi")]
+    manifest = write_manifest(tmp_path / "clips.csv", rows)
+    report = actionrnn.evaluate(run_without_bob.output, [f"data.root={manifest}"])
+    assert (report.config["data"]["layout"], report.num_clips) == ("manifest", 4)
+    told.clear()
+    actionrnn.evaluate(run_without_bob.output, tell=told.append)
+    assert told == []
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_the_run_that_is_tested_is_not_written_to(
+    make_clips: MakeClips,
+    configure: Configure,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    keep: bool,
+) -> None:
+    root = make_clips(("ann", "bob"), ("blue", "red"))
+    features = tmp_path / "runs" / "mine" / "features"  # a store, as the demo has it
+    config = configure(root, "data.fold=1", "train.epochs=1", f"data.features={features}")
+    run = train(config, tmp_path / "runs" / "mine")
+    other = make_clips(("dee",), ("blue", "red"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    before = contents(tmp_path), contents(root), contents(other)
+    output = tmp_path / "tested" if keep else None
+    actionrnn.evaluate(run.output, [f"data.root={other}"], output=output)
+    shutil.copy(root / "red" / "bob_red.avi", root / "red" / "new_red.avi")
+    assert actionrnn.evaluate(run.output, ["data.fold=all"], output=output).num_clips == 5
+    (root / "red" / "new_red.avi").unlink()
+    if output is not None:
+        stores = list((output / "features").iterdir())
+        assert {path.name for path in output.iterdir()} == {
+            *("report.json", "report.html", "features", LEDGER)
+        }
+        assert sorted(len(FeatureStore.open(store).keys()) for store in stores) == [2, 5]
+        shutil.rmtree(output)
+    assert (contents(tmp_path), contents(root), contents(other)) == before
+
+
+def test_a_model_from_the_hub_leaves_nothing_beside_itself(
+    run_without_bob: TrainingRun,
+    make_clips: MakeClips,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cache, other = tmp_path / "cache", make_clips(("dee",), ("blue", "red"))
+    cache.mkdir()
+    shutil.copy(run_without_bob.output / "model.safetensors", cache)
+    monkeypatch.setattr("actionrnn.recurrent.hub.fetch", lambda _: cache / "model.safetensors")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"hf://me/squares: say on which clips"):
+        actionrnn.evaluate("hf://me/squares")
+    assert actionrnn.evaluate("hf://me/squares", [f"data.root={other}"]).num_clips == 2
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
+        *("cache", "cache/model.safetensors")
+    ]
+
+
+def test_the_folder_of_a_training_keeps_the_report_of_the_training(
+    run_without_bob: TrainingRun,
+) -> None:
+    before = contents(run_without_bob.output)
+    with pytest.raises(ActionrnnError, match="holds a training's model and report"):
+        actionrnn.evaluate(run_without_bob.output, output=run_without_bob.output)
+    assert contents(run_without_bob.output) == before
+
+
+def import_ramps(folder: Path, size: int, name: str, rate_fps: float | None = None) -> Path:
+    """A store of 2 classes x 4 clips of (5, size)."""
+    rng = np.random.default_rng(size)
+    for label in ("falls", "rises"):
+        (folder / "source" / label).mkdir(parents=True)
+        for number in range(4):
+            ramp = np.linspace(*((-1, 1) if label == "rises" else (1, -1)), 5)
+            values = np.column_stack([ramp, rng.normal(size=(5, size - 1)) / 10])
+            np.save(folder / "source" / label / f"{label}{number}.npy", values)
+    import_features(folder / "source", folder / "store", name=name, rate_fps=rate_fps)
+    return folder / "store"
+
+
+def test_imported_features_must_be_of_the_models_kind(tmp_path: Path) -> None:
+    store = import_ramps(tmp_path / "own", 4, "i3d")
+    settings = [f"data.features={store}", "train.epochs=2", "head.hidden_size=8"]
+    run = train(load_config("folder_example", settings), tmp_path / "run")
+    for name, size, kind, rate_fps, reason in (
+        ("more", 6, "i3d", None, "has 6 features a step, the model was trained with 4"),
+        ("fewer", 3, "i3d", None, "has 3 features a step, the model was trained with 4"),
+        ("kind", 4, "slowfast", None, "backbone imported/slowfast, wanted is imported/i3d"),
+        ("rate", 4, "i3d", 25.0, "'rate_fps': 25.0.*wanted is.*'rate_fps': None"),
+    ):
+        other = import_ramps(tmp_path / name, size, kind, rate_fps)
+        with pytest.raises(FeatureError, match=f"{reason}.*; give"):
+            evaluate(run, f"data.features={other}")
+    same = import_ramps(tmp_path / "same", 4, "i3d")
+    assert evaluate(run, f"data.features={same}").num_clips == 8
+    assert evaluate(run, f"data.features={store}").num_clips == run.report.num_clips  # held out
+    with pytest.raises(FeatureError, match="backbone imported/i3d, wanted is efficientnet_lite0"):
+        actionrnn.evaluate(replace_backbone(run, tmp_path / "elsewhere"), [f"data.features={same}"])
+
+
+def replace_backbone(run: TrainingRun, folder: Path) -> Path:
+    """A model file that was trained with the bundled backbone."""
+    backbone = load_backbone("efficientnet_lite0")
+    head = Head(run.model.head.config, backbone.feature_size, len(run.model.labels))
+    config = replace(run.model.config, backbone=BackboneConfig(), data=DataConfig(root="gone"))
+    path = folder / "model.safetensors"
+    Recognizer(backbone, head, run.model.labels, config).save(path)
+    return path

@@ -14,9 +14,23 @@ import pytest
 from safetensors.numpy import load_file
 
 from actionrnn.config import Config, load_config
-from actionrnn.errors import BackboneError, ConfigError, DatasetError, FeatureError
+from actionrnn.datasets import rendered
+from actionrnn.errors import (
+    ActionrnnError,
+    BackboneError,
+    ConfigError,
+    DatasetError,
+    FeatureError,
+)
+from actionrnn.features.imported import import_features
+from actionrnn.features.store import FeatureStore
+from actionrnn.features.types import Features
+from actionrnn.features.verify import verify_store
+from actionrnn.files import LEDGER
 from actionrnn.recurrent.checkpoint import load
 from actionrnn.training import fit
+from actionrnn.training import train as training
+from actionrnn.training.runs import can_resume
 from actionrnn.training.train import TrainingRun, train
 
 Configure = Callable[..., Config]
@@ -56,7 +70,7 @@ def files_below(folder: Path) -> dict[str, int]:
 def test_a_run_leaves_a_model_a_report_and_its_configuration(run: TrainingRun) -> None:
     names = {path.name for path in run.output.iterdir()}
     files = {"model.safetensors", "report.json", "report.html", "config.yaml", "curve.csv"}
-    assert names == {*files, "features"}
+    assert names == {*files, "features", LEDGER}
 
 
 def test_the_configuration_beside_the_model_reads_back_equal(
@@ -461,3 +475,141 @@ def test_the_folds_have_a_mean_and_a_spread(run: TrainingRun) -> None:
     assert report.fold_mean_top1 == pytest.approx(mean)
     spread = (sum((value - mean) ** 2 for value in values) / 2) ** 0.5
     assert report.fold_std_top1 == pytest.approx(spread)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "report.html", "config.yaml", "curve.csv", "unfinished/a.txt"]
+)
+def test_files_of_others_in_the_output_are_never_replaced(
+    clips: Path, configure: Configure, run: TrainingRun, tmp_path: Path, name: str
+) -> None:
+    output = tmp_path / "mine"
+    (output / name).parent.mkdir(parents=True)
+    (output / name).write_text("mine")
+    before = files_below(tmp_path)
+    with pytest.raises(ActionrnnError, match=r"choose another --output, or move it away"):
+        train(configure(clips, SHORT), output)
+    assert files_below(tmp_path) == before
+    assert (output / name).read_text() == "mine"
+
+
+def test_a_training_replaces_its_own_files_until_they_are_changed(
+    clips: Path, configure: Configure, run: TrainingRun
+) -> None:
+    output = run.output.parent / "twice"
+    for _ in range(2):
+        train(configure(clips, "data.fold=bob", "train.epochs=1"), output)
+    text = (output / "config.yaml").read_text()
+    (output / "config.yaml").write_text(text + "# what I changed\n")
+    with pytest.raises(ActionrnnError, match=r"config\.yaml: is there, and is not what actionrnn"):
+        train(configure(clips, "data.fold=bob", "train.epochs=1"), output)
+    assert (output / "config.yaml").read_text().endswith("# what I changed\n")
+
+
+def test_two_trainings_at_once_do_not_share_a_folder(
+    clips: Path,
+    configure: Configure,
+    run: TrainingRun,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output, config = run.output.parent / "both", configure(clips, "data.fold=bob", SHORT)
+    refused = []
+    load_features = training.load_features
+
+    def begin_another(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.undo()
+        with pytest.raises(ActionrnnError, match="another command is writing there") as caught:
+            train(config, output)
+        refused.append(caught)
+        return load_features(*arguments, **named)
+
+    monkeypatch.setattr(training, "load_features", begin_another)
+    first = train(config, output)
+    assert len(refused) == 1
+    assert first.model.training == load(output / "model.safetensors").training
+
+
+def test_what_is_interrupted_while_features_are_extracted_can_be_resumed(
+    make_clips: MakeClips, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configure(make_clips(("ann", "bob"), ("blue", "red")), "data.fold=1", SHORT)
+    write = FeatureStore.write
+    written: list[str] = []
+
+    def write_two(store: FeatureStore, key: str, features: Features) -> None:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(key)
+        write(store, key, features)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(FeatureStore, "write", write_two)
+        train(config, tmp_path / "run")
+    assert can_resume(tmp_path / "run")
+    before = files_below(tmp_path / "run" / "features")
+    resumed = train(config, tmp_path / "run", resume=True)
+    after = files_below(tmp_path / "run" / "features")
+    assert sum(name.endswith(".safetensors") for name in before) == 2
+    assert sum(name.endswith(".safetensors") for name in after) == 4
+    assert all(after[name] == before[name] for name in before if name.endswith(".safetensors"))
+    assert not can_resume(tmp_path / "run")
+    whole = train(config, tmp_path / "whole")
+    for name, tensor in tensors(whole).items():
+        np.testing.assert_array_equal(tensors(resumed)[name], tensor, err_msg=name)
+
+
+def test_the_store_of_another_run_is_read_and_never_written(
+    make_clips: MakeClips, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one clip more, the second run has a store of its own, for which it extracts that one."""
+    root = make_clips(("ann", "bob"), ("blue", "red"))
+    config = configure(root, "data.fold=1", SHORT)
+    train(config, tmp_path / "first")
+    before = files_below(tmp_path / "first")
+    shutil.copy(root / "red" / "bob_red.avi", root / "red" / "cid_red.avi")
+    written: list[str] = []
+    write = FeatureStore.write
+
+    def note(store: FeatureStore, key: str, features: Features) -> None:
+        written.append(key)
+        write(store, key, features)
+
+    monkeypatch.setattr(FeatureStore, "write", note)
+    second = train(config, tmp_path / "second")
+    assert written == ["red/cid_red"]
+    assert files_below(tmp_path / "first") == before
+    (store,) = (second.output / "features").iterdir()
+    assert list(verify_store(FeatureStore.open(store))) == []
+    assert len(FeatureStore.open(store).keys()) == 5
+
+
+def test_features_of_several_sizes_or_origins_are_no_training_data(
+    clips: Path, configure: Configure, run: TrainingRun, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    for number, size in enumerate((4, 4, 5)):
+        source = tmp_path / f"part{number}"
+        for label in ("falls", "rises"):
+            (source / label).mkdir(parents=True)
+            np.save(source / label / f"{number}.npy", rng.normal(size=(3, size)))
+        import_features(source, tmp_path / "store", name="mine")
+    config = load_config("folder_example", [f"data.features={tmp_path / 'store'}", SHORT])
+    with pytest.raises(FeatureError, match=r"has 5 features a step, .* has 4"):
+        train(config, tmp_path / "run")
+    for label in ("falls", "rises"):
+        (tmp_path / "store" / label / "2.safetensors").unlink()
+    other = import_features(tmp_path / "part0", tmp_path / "other", name="theirs")
+    shutil.copy(other.path_of("falls/0"), tmp_path / "store" / "falls" / "0.safetensors")
+    with pytest.raises(FeatureError, match="backbone imported/theirs, wanted is imported/mine"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_built_in_data_set_is_drawn_by_a_training_that_names_it(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("NUM_GROUPS", 2), ("CLIPS_PER_GROUP", 1)):
+        monkeypatch.setattr(rendered, name, value)
+    overrides = ["data.layout=rendered", "data.group_pattern=null", "data.split=holdout", SHORT]
+    report = train(configure(tmp_path / "data", *overrides), tmp_path / "run").report
+    assert (len(report.labels), report.num_clips) == (8, 8)
