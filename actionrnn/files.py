@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 MODEL_FILE = "model.safetensors"
 """The model in the folder of a run."""
+CONFIG_FILE = "config.yaml"
+"""Its configuration, with the paths of this machine."""
 LEFTOVERS = ".*.tmp"
 
 
@@ -26,7 +28,6 @@ def atomic_path(path: Path, *, replace: bool = True) -> Iterator[Path]:
     handle, temporary = _locked_temporary(path)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
         if replace:
             temporary.replace(path)
         else:
@@ -63,14 +64,16 @@ def locked(path: Path) -> Iterator[None]:
 def _locked_temporary(path: Path) -> tuple[int | None, Path]:
     """A new file beside `path` that `remove_leftovers` leaves alone while it is open."""
     while True:
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.stem[:40]}.", suffix=".tmp"
-        )
+        temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.tmp")
+        try:  # the system takes the umask off, which only the whole process could be asked for
+            handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            continue
         if not _lock(handle, wait=True):
             os.close(handle)
-            return None, Path(name)
+            return None, temporary
         if os.fstat(handle).st_nlink:  # nobody took it for a leftover before it was locked
-            return handle, Path(name)
+            return handle, temporary
         os.close(handle)
 
 
@@ -146,9 +149,3 @@ def _files_of(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     return sorted(file for file in path.iterdir() if file.is_file())
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -63,3 +63,21 @@ def test_a_folder_changes_when_one_of_its_files_does(tmp_path: Path) -> None:
     assert file_state(tmp_path / "b").size_bytes == 3
     (tmp_path / "b").write_bytes(b"346")
     assert file_sha256(tmp_path) != sha256
+
+
+def test_the_umask_of_the_process_is_never_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread that makes a file at that moment would make it writable for everybody."""
+
+    def touched(_: int) -> int:
+        raise AssertionError("os.umask was called")
+
+    before = os.umask(0o027)
+    try:
+        monkeypatch.setattr(os, "umask", touched)
+        write_text(tmp_path / "file", "text")
+    finally:
+        monkeypatch.undo()
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
