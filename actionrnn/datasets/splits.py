@@ -22,6 +22,7 @@ from actionrnn.datasets.ucf101 import (
 )
 from actionrnn.errors import DatasetError
 from actionrnn.features.imported import imported_store
+from actionrnn.privacy import hashed_group
 
 HOLDOUT = "holdout"
 HOLDOUT_SEED = 0
@@ -197,7 +198,8 @@ def _manifest_fold(dataset: Dataset) -> Fold:
 def _choose_fold(folds: list[Fold], wanted: int | str) -> Fold:
     by_number = dict(enumerate(folds, start=1))
     by_name = {fold.name: fold for fold in folds}
-    for known in (by_number, by_name):
+    by_hash = {hashed_group(fold.name): fold for fold in folds}  # as a model names it
+    for known in (by_number, by_name, by_hash):
         if wanted in known:
             return known[wanted]  # type: ignore[index]
     if str(wanted) in by_name:  # a group that is called 17

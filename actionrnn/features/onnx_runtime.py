@@ -146,7 +146,22 @@ def to_onnx(
             program.save(buffer)  # type: ignore[arg-type]
         except Exception as error:  # torch has a dozen kinds of them
             raise _refused(error) from None
-    return buffer.getvalue()
+    return _without_notes(buffer.getvalue())
+
+
+def _without_notes(content: bytes) -> bytes:
+    """Without what the exporter notes of each operation: the files, on this machine, it is from."""
+    import onnx
+
+    model = onnx.load_from_string(content)
+    noted = [model, model.graph, *model.functions, *model.graph.node, *model.graph.initializer]
+    noted += [*model.graph.input, *model.graph.output, *model.graph.value_info]
+    noted += [node for function in model.functions for node in function.node]
+    for part in noted:
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+    stripped: bytes = model.SerializeToString()
+    return stripped
 
 
 def _leaf_names(name: str, example: Any) -> list[str]:

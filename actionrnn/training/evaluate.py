@@ -12,6 +12,8 @@ from actionrnn.config import Config, override_config
 from actionrnn.datasets.clips import Dataset
 from actionrnn.datasets.splits import describe_split, make_folds, open_dataset
 from actionrnn.errors import ConfigError, DatasetError
+from actionrnn.files import MODEL_FILE
+from actionrnn.privacy import EVERY_CLIP, last_part
 from actionrnn.recurrent.checkpoint import load, model_file
 from actionrnn.recurrent.hub import is_address
 from actionrnn.recurrent.recognizer import Recognizer
@@ -20,7 +22,7 @@ from actionrnn.training.report import Report
 from actionrnn.training.runs import CURVE_FILE
 from actionrnn.training.scoring import score_fold, versions
 from actionrnn.training.summary import make_report
-from actionrnn.training.train import EVERY_CLIP, load_features
+from actionrnn.training.train import load_features
 
 
 def evaluate(
@@ -44,6 +46,8 @@ def evaluate(
         raise ConfigError(f"{name}: say on which clips it shall be tested: data.root=DIR")
     recognizer = load(model, weights=weights)
     config = _choose_clips(recognizer, overrides)
+    if config.data.root is None and config.data.features is None:  # not in its run's folder
+        raise ConfigError(f"{name}: say on which clips it shall be tested: data.root=DIR")
     dataset = open_dataset(config.data)
     _require_known_labels(dataset, recognizer)
     folder = Path() if is_address(name) else model.parent
@@ -52,7 +56,7 @@ def evaluate(
     folds = make_folds(dataset, config.data, training=False)
     index_of = {label: index for index, label in enumerate(recognizer.labels)}
     training = recognizer.training
-    same_data = str(config.data.root) == training.get("data")
+    same_data = _is_same_data(config, recognizer)
     results = []
     for fold in folds:
         test = sequences.subset(fold.test)
@@ -70,12 +74,27 @@ def evaluate(
     return make_report(
         recognizer.labels,
         results,
-        title=f"{model} on {split}",
+        title=f"{_name_of(name)} on {split}",
         skipped=skipped,
         config=config.to_dict(),
         versions=versions(recognizer.backbone),
         curves=read_curves(model.parent / CURVE_FILE),
     )
+
+
+def _is_same_data(config: Config, recognizer: Recognizer) -> bool:
+    """Whether groups of the same name are the same people: by the path, where it is known."""
+    data, known = (one.data.root or one.data.features for one in (config, recognizer.config))
+    if data is None or known is None:
+        return data is not None and last_part(data) == recognizer.training.get("data")
+    return Path(data).resolve() == Path(known).resolve()
+
+
+def _name_of(model: str | Path) -> str:
+    """What a title calls a model: its address, its run, or its file."""
+    if is_address(model):
+        return str(model)
+    return last_part(Path(model).parent if Path(model).name == MODEL_FILE else model)
 
 
 def _choose_clips(recognizer: Recognizer, overrides: Sequence[str]) -> Config:

@@ -23,7 +23,8 @@ from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.extract import Source, extract_missing, provenance_of
 from actionrnn.features.imported import imported_store
 from actionrnn.features.store import MANIFEST, FeatureStore
-from actionrnn.files import MODEL_FILE, write_text
+from actionrnn.files import CONFIG_FILE, MODEL_FILE, write_text
+from actionrnn.privacy import EVERY_CLIP, public_training
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.training import parallel
@@ -41,9 +42,6 @@ from actionrnn.training.scoring import (
 )
 from actionrnn.training.search import Trial, search_heads
 from actionrnn.training.summary import make_report, seed_result
-
-CONFIG_FILE = "config.yaml"
-EVERY_CLIP = "every clip"
 
 
 @dataclass(frozen=True)
@@ -315,7 +313,7 @@ def _model(
     """The first seed's head of the only fold, or the one trained on every clip."""
     fold = folds[0] if len(folds) == 1 else Fold(EVERY_CLIP, dataset.clips, ())
     head = heads[fold.name, "head", config.train.seed]
-    training = _describe(fold, sequences, config, report)
+    training = public_training(_describe(fold, sequences, config, report))
     config = replace(config, head=head.config)  # a search may have chosen another
     return Recognizer(backbone, head, dataset.labels, config, training)
 
@@ -323,7 +321,7 @@ def _model(
 def _describe(fold: Fold, sequences: Sequences, config: Config, report: Report) -> dict[str, Any]:
     """What the model file says of its training."""
     return {
-        "data": str(config.data.root),
+        "data": str(config.data.root or config.data.features),
         "split": config.data.split,
         "fold": fold.name,
         "num_clips": len(fold.train),

@@ -165,6 +165,16 @@ def test_the_description_tells_the_files_and_what_goes_in(exported: Path) -> Non
         assert [given.name for given in session.get_outputs()] == described[part]["outputs"]
 
 
+def test_no_file_tells_where_it_was_made(exported: Path, run: TrainingRun) -> None:
+    package = Path(actionrnn.__file__).parents[1]
+    for file in exported.iterdir():
+        content = file.read_bytes().replace(b"run.py", b"")
+        for place in (package, run.output.parent, run.folds[0].train[0].path.parents[2]):
+            assert str(place).encode() not in content, file.name
+        assert b".py" not in content, file.name
+        assert b"site-packages" not in content, file.name
+
+
 def test_a_folder_of_something_else_is_not_replaced(run: TrainingRun, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ModelError, match="no earlier export; choose another folder"):

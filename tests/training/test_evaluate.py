@@ -218,7 +218,8 @@ def test_features_of_a_model_that_was_moved_stay_beside_it(
     home = tmp_path / "models"
     home.mkdir()
     shutil.copy(run_without_bob.output / "model.safetensors", home / "mine.safetensors")
+    shutil.copy(run_without_bob.output / "config.yaml", home)
     report = actionrnn.evaluate(home / "mine.safetensors")
     assert report.top1 == run_without_bob.report.top1
-    assert {path.name for path in home.iterdir()} == {"mine.safetensors", "features"}
+    assert {path.name for path in home.iterdir()} == {"mine.safetensors", "config.yaml", "features"}
     assert [path.name for path in tmp_path.iterdir()] == ["models"]
