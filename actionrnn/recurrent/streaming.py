@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from actionrnn.errors import VideoError
-from actionrnn.features.backbone import Backbone, own_thread_counts
+from actionrnn.features.backbone import Backbone, set_own_threads
 from actionrnn.recurrent.heads import State
 from actionrnn.recurrent.state_policy import KEEP, LongState, most_confident, prepare, with_period
 from actionrnn.stream_config import StatePolicy
@@ -237,9 +237,11 @@ def advance(
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
     """For work so small that waking other threads for it takes longer than doing it."""
-    with own_thread_counts():
-        torch.set_num_threads(1)
+    before = set_own_threads(1)
+    try:
         yield
+    finally:
+        set_own_threads(before, others=before)
 
 
 def _listed(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import resource
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -368,6 +370,39 @@ def test_a_backbone_that_fails_moves_no_stream(
         stream.push(frames[30:], times[30:])
     scores = np.concatenate([before, stream.push(frames[30:], times[30:])])
     np.testing.assert_allclose(scores, push_all(model.stream(), frames, times), atol=1e-6)
+
+
+def test_streams_in_several_threads_leave_torchs_thread_count_alone(
+    make_model: MakeModel,
+) -> None:
+    """One thread is within its push while another, that has not used torch yet, makes one."""
+    model, frame, before = make_model(), np.zeros((40, 40, 3), np.uint8), torch.get_num_threads()
+    within, go_on = threading.Event(), threading.Event()
+
+    def wait() -> np.ndarray:
+        within.set()
+        assert go_on.wait(60)
+        return frame
+
+    def count_after(pushed: Any) -> int:
+        model.stream().push(pushed, 0.0)
+        return torch.get_num_threads()
+
+    torch.set_num_threads(3)
+    try:
+        with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+            slow = first.submit(count_after, wait)
+            assert within.wait(60)
+            try:
+                assert second.submit(count_after, frame).result() == 3
+            finally:
+                go_on.set()
+            assert slow.result() == 3
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == 3
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def raise_out_of_memory(*_: Any, **__: Any) -> None:
