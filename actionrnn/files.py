@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,10 @@ def atomic_path(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = _locked_temporary(path)
+    usual = temporary.stat().st_mode
     try:
         yield temporary
+        temporary.chmod(stat.S_IMODE(usual))  # safetensors puts a file of its own in its place
         if replace:
             temporary.replace(path)
         else:

