@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -201,8 +202,8 @@ def _whole_folder(output: Path) -> Iterator[Path]:
     """A folder beside `output` that takes its place when the block ends without error."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        temporary = output.with_name(f".{output.name}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)  # of one that was killed
+        # a name of its own: another export may be on its way to the same place
+        temporary = output.with_name(f".{output.name}.{secrets.token_hex(4)}.tmp")
         temporary.mkdir()
         try:
             yield temporary

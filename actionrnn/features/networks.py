@@ -187,7 +187,9 @@ def _load_state(network: nn.Module, file: Path) -> None:
 
 def _read_weights(file: Path) -> dict[str, Tensor]:
     if not file.is_file():
-        raise BackboneError(f"{file}: no such weights file (backbone.weights); give its path")
+        raise BackboneError(
+            f"{file}: no such weights file (backbone.weights); give its path, or --weights"
+        )
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file

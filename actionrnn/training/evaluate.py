@@ -38,7 +38,8 @@ def evaluate(
 
     Raises:
         ModelError: the file is no model.
-        ConfigError: an override is wrong, or would change the model itself.
+        ConfigError: an override is wrong, or would change the model itself; or the model does
+            not lie in its run's folder, and `data.root` is not given.
         DatasetError: the clips cannot be used, or have labels that the model does not know.
     """
     name, model = model, model_file(model)
