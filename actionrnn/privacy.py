@@ -47,6 +47,11 @@ def hashed_group(name: str) -> str:
     return f"sha256:{hashlib.sha256(normal.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
+def shown_fold(fold: object) -> str:
+    """A model's fold in words: a hash tells nobody anything."""
+    return "one group left out" if _HASHED.fullmatch(str(fold)) else f"fold {fold}"
+
+
 def public_config(config: Config) -> Config:
     """A configuration as a model keeps it: without the paths and patterns of the data."""
     return dataclasses.replace(

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from actionrnn.plain_text import plain
-from actionrnn.privacy import public_training
+from actionrnn.privacy import public_training, shown_fold
 from actionrnn.recurrent.checkpoint import ModelInfo
 
 _MOST_LABELS = 500
@@ -136,7 +136,7 @@ def _data(training: dict[str, Any]) -> str:
     return (
         f"{_text(data)}: {num_clips} clips of {len(groups)} groups (people, "
         f"scenes), split {_text(str(training.get('split')))}, "
-        f"fold {_text(str(training.get('fold')))}."
+        f"{_text(shown_fold(training.get('fold')))}."
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from actionrnn.errors import ActionrnnError, ModelError
 from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.files import MODEL_FILE
+from actionrnn.privacy import EVERY_CLIP, shown_fold
 from actionrnn.recurrent.hub import fetch, is_address
 from actionrnn.video.reading import find_videos, probe_video
 
@@ -78,7 +79,7 @@ def _describe_store(path: Path) -> Rows:
 
 
 def _part(fold: object) -> str:
-    return "every clip" if fold == "every clip" else f"all but the test clips of fold {fold}"
+    return EVERY_CLIP if fold == EVERY_CLIP else f"all but the test clips ({shown_fold(fold)})"
 
 
 def _describe_model(path: Path) -> Rows:
