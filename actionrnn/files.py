@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from actionrnn.errors import ActionrnnError
 
 MODEL_FILE = "model.safetensors"
 """The model in the folder of a run."""
+CONFIG_FILE = "config.yaml"
+"""Its configuration, with the paths of this machine."""
 LEFTOVERS = ".*.tmp"
 LEDGER = ".actionrnn"
 """In a folder of results, a line `<sha256>  <name>` for each file that was written there: what a
@@ -30,9 +33,10 @@ def atomic_path(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = _locked_temporary(path)
+    usual = temporary.stat().st_mode
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(stat.S_IMODE(usual))  # safetensors puts a file of its own in its place
         if replace:
             temporary.replace(path)
         else:
@@ -51,10 +55,9 @@ def atomic_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
         OSError: it cannot be written, or not `replace`, and `folder` is there and not empty.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{folder.name[:40]}."
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=prefix, suffix=".tmp"))
+    temporary = folder.with_name(f".{folder.name[:40]}.{secrets.token_hex(4)}.tmp")
+    temporary.mkdir()
     try:
-        temporary.chmod(0o777 & ~_umask())
         yield temporary
         if replace and folder.exists():
             shutil.rmtree(folder)
@@ -213,14 +216,16 @@ def locked(path: Path) -> Iterator[None]:
 def _locked_temporary(path: Path) -> tuple[int | None, Path]:
     """A new file beside `path` that `remove_leftovers` leaves alone while it is open."""
     while True:
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.stem[:40]}.", suffix=".tmp"
-        )
+        temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.tmp")
+        try:  # the system takes the umask off, which only the whole process could be asked for
+            handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            continue
         if not _lock(handle, wait=True):
             os.close(handle)
-            return None, Path(name)
+            return None, temporary
         if os.fstat(handle).st_nlink:  # nobody took it for a leftover before it was locked
-            return handle, Path(name)
+            return handle, temporary
         os.close(handle)
 
 
@@ -296,9 +301,3 @@ def _files_of(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     return sorted(file for file in path.iterdir() if file.is_file())
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

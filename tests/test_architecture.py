@@ -20,6 +20,7 @@ SHARED = (
     "plain_yaml",
     "files",
     "progress",
+    "privacy",
 )
 OUTSIDE = ("tools", "tests", "benchmarks")
 FRONT_DOORS = ("actionrnn", "actionrnn.__main__")  # they lead to everything

@@ -56,6 +56,14 @@ def test_a_file_has_the_usual_permissions(tmp_path: Path) -> None:
     assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+def test_so_has_one_that_another_library_put_there(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    with atomic_path(tmp_path / "atomic") as temporary:
+        (tmp_path / "theirs").touch(mode=0o600)
+        (tmp_path / "theirs").replace(temporary)
+    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_a_long_name_is_written(tmp_path: Path) -> None:
     path = tmp_path / ("x" * 250)
     write_text(path, "text")
@@ -218,3 +226,24 @@ def test_a_folder_under_the_name_of_a_result_is_refused(tmp_path: Path, name: st
     ):
         pass
     assert names_in(tmp_path) == {name}
+
+
+def test_the_umask_of_the_process_is_never_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread that makes a file at that moment would make it writable for everybody."""
+
+    def touched(_: int) -> int:
+        raise AssertionError("os.umask was called")
+
+    before = os.umask(0o027)
+    try:
+        monkeypatch.setattr(os, "umask", touched)
+        write_text(tmp_path / "file", "text")
+        with atomic_folder(tmp_path / "folder"):
+            pass
+    finally:
+        monkeypatch.undo()
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o750

@@ -5,12 +5,12 @@ Markdown with YAML front matter, as the Hugging Face hub reads it (its documenta
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from actionrnn.plain_text import plain
+from actionrnn.privacy import public_training, shown_fold
 from actionrnn.recurrent.checkpoint import ModelInfo
 
 _MOST_LABELS = 500
@@ -77,7 +77,7 @@ def make_card(info: ModelInfo, address: str = "hf://USER/NAME") -> str:
     Args:
         address: where it can be loaded from, for the example.
     """
-    head = info.config.head
+    head, training = info.config.head, public_training(info.training)
     licence = weights_licence(str(info.backbone.get("backbone")))
     shown = [_text(label) for label in info.labels[:_MOST_LABELS]]
     more = f" and {len(info.labels) - len(shown)} more" if len(info.labels) > len(shown) else ""
@@ -87,7 +87,7 @@ def make_card(info: ModelInfo, address: str = "hf://USER/NAME") -> str:
         "tags": ["video", "action-recognition", "recurrent", head.kind],
     }
     return _CARD.format(
-        front_matter=yaml.safe_dump(front_matter | _results(info), sort_keys=False),
+        front_matter=yaml.safe_dump(front_matter | _results(training), sort_keys=False),
         title=_text(address.removeprefix("hf://").partition("@")[0].rpartition("/")[2]),
         version=_text(info.actionrnn_version),
         address=plain(address),
@@ -97,8 +97,8 @@ def make_card(info: ModelInfo, address: str = "hf://USER/NAME") -> str:
         sampling=str(info.config.sampling),
         num_labels=len(info.labels),
         labels=", ".join(shown) + more,
-        data=_data(info.training),
-        scores=_scores(info.training),
+        data=_data(training),
+        scores=_scores(training),
         licence=licence,
     )
 
@@ -131,13 +131,12 @@ def _timm_licence(name: str) -> str:
 
 
 def _data(training: dict[str, Any]) -> str:
-    folder = str(training.get("data") or "unknown").replace("\\", "/").rstrip("/")
+    data = str(training.get("data") or "unknown")
     groups, num_clips = training.get("groups") or [], training.get("num_clips")
-    # the last part only: the rest is somebody's machine
     return (
-        f"{_text(folder.rpartition('/')[2])}: {num_clips} clips of {len(groups)} groups (people, "
+        f"{_text(data)}: {num_clips} clips of {len(groups)} groups (people, "
         f"scenes), split {_text(str(training.get('split')))}, "
-        f"fold {_text(str(training.get('fold')))}."
+        f"{_text(shown_fold(training.get('fold')))}."
     )
 
 
@@ -175,12 +174,12 @@ def _scores(training: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _results(info: ModelInfo) -> dict[str, Any]:
+def _results(training: dict[str, Any]) -> dict[str, Any]:
     """The hub's own table of results, `model-index`."""
-    scores = info.training.get("scores") or {}
+    scores = training.get("scores") or {}
     if not isinstance(scores.get("top1"), float | int) or scores.get("seen_in_training"):
         return {}
-    data = plain(Path(str(info.training.get("data"))).name)
+    data = plain(str(training.get("data")))
     result = {
         "task": {"type": "video-classification"},
         "dataset": {"name": data, "type": data},

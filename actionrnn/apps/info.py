@@ -7,6 +7,7 @@ from pathlib import Path
 from actionrnn.errors import ActionrnnError, ModelError
 from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.files import MODEL_FILE
+from actionrnn.privacy import EVERY_CLIP, shown_fold
 from actionrnn.recurrent.hub import fetch, is_address
 from actionrnn.video.finding import find_videos
 from actionrnn.video.opening import why_unreadable
@@ -102,7 +103,7 @@ def _notes_beside(model: Path) -> tuple[str, ...]:
 
 
 def _part(fold: object) -> str:
-    return "every clip" if fold == "every clip" else f"all but the test clips of fold {fold}"
+    return EVERY_CLIP if fold == EVERY_CLIP else f"all but the test clips ({shown_fold(fold)})"
 
 
 def _describe_model(path: Path) -> Rows:
@@ -143,10 +144,10 @@ def _describe_model(path: Path) -> Rows:
         tested = f"clips, {seen} of which it was trained on" if seen else "held-out clips"
         rows["scores"] = f"top-1 {scores['top1']:.1%}{beside} on {number} {tested}"
     if scores.get("leaked_clips"):
-        groups = ", ".join(scores.get("leaked_groups", [])[:5])
+        groups = len(scores.get("leaked_groups", []))
         rows["group leak"] = (
             f"{scores['leaked_clips']} of those clips are of groups that it was trained on "
-            f"({groups}); the score is too good"
+            f"({groups} groups); the score is too good"
         )
     for number, note in enumerate(_notes_beside(path), start=1):
         rows[f"note {number}"] = note

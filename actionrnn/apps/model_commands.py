@@ -70,9 +70,10 @@ def push(model: str, repository: str, private: bool) -> None:
     `hf auth login`, or HF_TOKEN.
     """
     from actionrnn.apps.card import make_card
-    from actionrnn.recurrent.checkpoint import read_model_info
+    from actionrnn.recurrent.checkpoint import public_bytes, read_model_info
     from actionrnn.recurrent.hub import parse_address, upload
 
     address = parse_address(repository)
     info = read_model_info(model)
-    click.echo(upload(info.path, make_card(info, str(address)), str(address), private=private))
+    card = make_card(info, str(address))
+    click.echo(upload(public_bytes(info), card, str(address), private=private))

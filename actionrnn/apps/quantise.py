@@ -7,9 +7,6 @@ CVPR 2018), by ONNX Runtime. Every second clip calibrates it, the others are the
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +17,7 @@ from numpy.typing import NDArray
 
 from actionrnn.errors import ModelError
 from actionrnn.features.onnx_runtime import open_session
+from actionrnn.features.quiet import quietly
 from actionrnn.recurrent.recognizer import Recognizer, step_scores
 from actionrnn.video.finding import find_videos
 from actionrnn.video.reading import read_frames
@@ -94,21 +92,16 @@ def _quantise_file(
         def get_next(self) -> Any:
             return next(self._feeds, None)
 
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # it advises a preparation that changes nothing here
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            quantize_static(
-                str(encoder),
-                str(small),
-                Reader(),
-                quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=["Conv", "Gemm", "MatMul"],
-                nodes_to_exclude=_without_weights(onnx.load(str(encoder)).graph),
-                per_channel=True,
-            )
-    finally:
-        logging.disable(level)
+    with quietly():  # it advises a preparation that changes nothing here
+        quantize_static(
+            str(encoder),
+            str(small),
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv", "Gemm", "MatMul"],
+            nodes_to_exclude=_without_weights(onnx.load(str(encoder)).graph),
+            per_channel=True,
+        )
 
 
 def _without_weights(graph: Any) -> list[str]:

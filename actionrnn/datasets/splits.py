@@ -26,6 +26,7 @@ from actionrnn.errors import DatasetError
 from actionrnn.features.imported import imported_store
 from actionrnn.features.store import FeatureStore
 from actionrnn.plain_text import plain
+from actionrnn.privacy import hashed_group
 
 HOLDOUT: Split = "holdout"
 GIVEN: Split = "given"
@@ -297,7 +298,8 @@ def _choose_fold(folds: list[Fold], wanted: int | str) -> Fold:
     if GIVEN in named:
         named[OLD_GIVEN] = named[GIVEN]
     numbered = {str(number): fold for number, fold in enumerate(folds, start=1)}
-    for known in (named, numbered):
+    hashed = {hashed_group(fold.name): fold for fold in folds}  # as a model names it
+    for known in (named, numbered, hashed):
         if str(wanted) in known:
             return known[str(wanted)]
     names = ", ".join(fold.name for fold in folds)

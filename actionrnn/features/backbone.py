@@ -5,12 +5,10 @@ Names: `efficientnet_lite0` (bundled), `torchvision/<name>`, `timm/<name>`.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -38,6 +36,7 @@ BATCH_FRAMES = {"cpu": 8, "cuda": 128}
 MOST_LANES = {"cpu": 8, "cuda": 2}
 
 _own = threading.local()
+_counting, _seeding = threading.Lock(), threading.Lock()
 
 
 def num_cores() -> int:
@@ -123,12 +122,9 @@ class Backbone:
         if len(parts) <= 1:
             encoded = [self._encode_part(part) for part in parts]
         else:
-            with (
-                own_thread_counts(),
-                ThreadPoolExecutor(
-                    min(self.num_lanes, len(parts)), "encode", initializer=self.enter_lane
-                ) as pool,
-            ):
+            with ThreadPoolExecutor(
+                min(self.num_lanes, len(parts)), "encode", initializer=self.enter_lane
+            ) as pool:
                 encoded = list(pool.map(self._encode_part, parts))
         values = np.concatenate([np.empty((0, self.view_size), np.float32), *encoded])
         return values.reshape(-1, self.feature_size)
@@ -161,9 +157,9 @@ class Backbone:
         return np.concatenate([full, *values]).reshape(-1, self.feature_size)
 
     def enter_lane(self) -> None:
-        """Give the calling thread its share of the cores; see `own_thread_counts`."""
+        """Give the calling thread, which must be one of ours, its share of the cores."""
         if self.device.type == "cpu":
-            torch.set_num_threads(max(1, num_cores() // self.num_lanes))
+            set_own_threads(max(1, num_cores() // self.num_lanes))
 
     def _forward(self, pixels: Tensor) -> Tensor:
         inputs = self.preprocessing.normalise(pixels).to(_input_dtype(self.network))
@@ -178,14 +174,25 @@ class Backbone:
         return self.encode_batch(np.ascontiguousarray(frames))[:count]
 
 
-@contextlib.contextmanager
-def own_thread_counts() -> Iterator[None]:
-    """Around threads that set how many threads torch uses: it must not outlive them."""
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def set_own_threads(count: int, others: int | None = None) -> int:
+    """So many threads work for what torch computes in the calling thread; how many did before.
+
+    `torch.set_num_threads` decides for all threads that have not used torch yet, too. One of those
+    takes that back at once: none of ours, and none that begins later, is left with our number.
+
+    Args:
+        others: for threads to come; None: as many as worked for the calling thread before.
+    """
+    with _counting:
+        before = torch.get_num_threads()
+        if count != before:
+            torch.set_num_threads(count)
+            if others != count:
+                given = [before if others is None else others]
+                later = threading.Thread(target=torch.set_num_threads, args=given)
+                later.start()
+                later.join()
+    return before
 
 
 def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
@@ -203,7 +210,7 @@ def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
     if is_imported(config.name):
         absent = absent_network(config.name)
         return Backbone(config, *absent, "", 1, torch.device("cpu"), torch.float32)
-    with torch.random.fork_rng(devices=[]):
+    with _seeding, torch.random.fork_rng(devices=[]):  # the generator is the whole process's
         torch.manual_seed(0)  # weights `none` are random, but the same every time
         network, preprocessing = load_network(config.name, config.weights)
     preprocessing = replace(preprocessing, fit=config.fit, streams=config.streams)

@@ -42,6 +42,10 @@ UNITS_AT_ONCE = 2
 """While an encoder ends one lot of videos, it begins the next."""
 RECRUIT_SECONDS = 1.0
 """So often nodes are looked for that have no encoder."""
+LOST_SECONDS = 60.0
+"""So long others may join where every node is lost."""
+MOST_FAILED_STARTS = 5
+"""So many encoders in a row may die before they work, where no other one works."""
 
 
 def extract_on_cluster(
@@ -169,14 +173,20 @@ class _Crew:
 
     def __init__(self, config: BackboneConfig, sampling: Sampling) -> None:
         self._ray = _import_ray()
+        errors = self._ray.exceptions
+        self._died = errors.RayActorError, errors.ActorUnschedulableError  # before, on its way
         self._config, self._sampling = config, sampling
         self._node_of: dict[Any, str] = {}
         self._starting: dict[Any, Any] = {}
+        self._failed_starts = 0
         self._recruited = 0.0
         self._recruit()
         if not self._starting:
             raise ConfigError("--ray: the cluster has no CPUs to work with; add nodes")
-        self.provenance: dict[str, Any] = self._get(next(iter(self._starting)))
+        try:
+            self.provenance: dict[str, Any] = self._get(next(iter(self._starting)))
+        except self._died as error:
+            raise _no_encoder(error) from None
 
     def extract(
         self, sources: Sequence[Source], store: FeatureStore
@@ -185,9 +195,11 @@ class _Crew:
 
         Raises:
             FeatureError: the store cannot be written, or a node has other weights.
+            ConfigError: every node is lost, or no encoder can work on any.
         """
         waiting, deaths = deque(sources), Counter[str]()
         units: dict[Any, _Unit] = {}
+        last_encoder = time.monotonic()
 
         def give(encoder: Any) -> None:
             if waiting:
@@ -198,8 +210,14 @@ class _Crew:
             self._recruit()
             wanted = [*units, *self._starting]
             if not wanted:  # every node is lost; others may join
+                if time.monotonic() - last_encoder > LOST_SECONDS:
+                    raise ConfigError(
+                        f"--ray: the cluster has lost all of its nodes, and none joined in "
+                        f"{LOST_SECONDS:g} s; start nodes, and the same command goes on"
+                    )
                 time.sleep(RECRUIT_SECONDS)
                 continue
+            last_encoder = time.monotonic()
             done_now, _ = self._ray.wait(wanted, num_returns=1, timeout=RECRUIT_SECONDS)
             if not done_now:
                 continue
@@ -208,8 +226,11 @@ class _Crew:
             encoder = unit.encoder if unit else self._starting.pop(ready)
             try:
                 done = self._get(ready)
-            except self._ray.exceptions.RayActorError:
+            except self._died as error:
                 self._node_of.pop(encoder, None)
+                self._failed_starts += unit is None
+                if self._failed_starts >= MOST_FAILED_STARTS and not units:
+                    raise _no_encoder(error) from None
                 for source in unit.sources if unit else []:
                     deaths[source.key] += 1
                     if store.presence(source.key, source.path) == "whole":
@@ -220,6 +241,7 @@ class _Crew:
                         waiting.append(source)
                 continue
             if unit is None:
+                self._failed_starts = 0
                 require_same(done, store.provenance, "a node of the cluster")
                 for _ in range(UNITS_AT_ONCE):
                     give(encoder)
@@ -350,6 +372,14 @@ class _Encoder:
             except self._ray.exceptions.RayError as error:  # its worker or its node died
                 reason = type(error).__name__
         raise _gave_up(path, f"its decoder died: {reason}")
+
+
+def _no_encoder(error: Exception) -> ConfigError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+    return ConfigError(
+        f"--ray: no encoder can work on the cluster's nodes ({reason}); the same command goes on "
+        "where that is mended"
+    )
 
 
 def _gave_up(path: Path, reason: str) -> VideoError:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import io
-import logging
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from actionrnn.features.efficientnet_lite0 import (
     load_published_weights,
 )
 from actionrnn.features.preprocess import Interpolation, Preprocessing
+from actionrnn.features.quiet import quietly
 
 BUNDLED = "efficientnet_lite0"
 IMPORTED = "imported/"
@@ -155,7 +153,7 @@ def _or_offline(load: Callable[[], nn.Module], name: str, source: str) -> nn.Mod
         "backbone.weights=FILE (train)"
     )
     try:
-        with _without_chatter():
+        with quietly():  # a download keeps its progress bar
             return load()
     except OSError as error:  # urllib's, httpx's and the hub's errors are among them
         raise BackboneError(
@@ -167,19 +165,6 @@ def _or_offline(load: Callable[[], nn.Module], name: str, source: str) -> nn.Mod
             f"{name}: its weights from {source} cannot be used ({_first_line(error)}); delete "
             f"them from the library's cache and fetch them again, or {remedy}"
         ) from None
-
-
-@contextlib.contextmanager
-def _without_chatter() -> Iterator[None]:
-    """Leave a download its progress bar, but not the notices around it."""
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _first_line(error: Exception) -> str:
@@ -202,7 +187,9 @@ def _load_state(network: nn.Module, file: Path) -> None:
 
 def _read_weights(file: Path) -> dict[str, Tensor]:
     if not file.is_file():
-        raise BackboneError(f"{file}: no such weights file (backbone.weights); give its path")
+        raise BackboneError(
+            f"{file}: no such weights file (backbone.weights); give its path, or --weights"
+        )
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file

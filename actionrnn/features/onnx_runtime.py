@@ -9,8 +9,7 @@ import io
 import json
 import logging
 import os
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from actionrnn import __version__
 from actionrnn.errors import BackboneError
 from actionrnn.features.preprocess import Preprocessing
+from actionrnn.features.quiet import quietly
 from actionrnn.files import atomic_path
 
 # More frames at once gained nothing: small ones stay in the processor's cache.
@@ -130,7 +130,8 @@ def to_onnx(
     """
     names = [name for given in inputs.items() for name in _leaf_names(*given)]
     buffer = io.BytesIO()
-    with _quietly():
+    # it tells of its progress, and warns of what its own parts will lose one day
+    with quietly(logging.ERROR, errors_too=True):
         try:
             program = torch.onnx.export(
                 module.eval(),
@@ -146,7 +147,22 @@ def to_onnx(
             program.save(buffer)  # type: ignore[arg-type]
         except Exception as error:  # torch has a dozen kinds of them
             raise _refused(error) from None
-    return buffer.getvalue()
+    return _without_notes(buffer.getvalue())
+
+
+def _without_notes(content: bytes) -> bytes:
+    """Without what the exporter notes of each operation: the files, on this machine, it is from."""
+    import onnx
+
+    model = onnx.load_from_string(content)
+    noted = [model, model.graph, *model.functions, *model.graph.node, *model.graph.initializer]
+    noted += [*model.graph.input, *model.graph.output, *model.graph.value_info]
+    noted += [node for function in model.functions for node in function.node]
+    for part in noted:
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+    stripped: bytes = model.SerializeToString()
+    return stripped
 
 
 def _leaf_names(name: str, example: Any) -> list[str]:
@@ -167,23 +183,6 @@ def _refused(error: BaseException) -> BackboneError:
     error = error.__cause__ or error  # torch's own says only at which step it was
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return BackboneError(f"ONNX cannot run this network ({reason}); use runtime torch")
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Exporting tells of its progress, and warns of what its own parts will lose one day."""
-    level = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
 
 
 def versions() -> dict[str, str]:

@@ -14,8 +14,7 @@ import os
 import sys
 import tempfile
 import threading
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -30,10 +29,13 @@ from torch import Tensor, nn
 from actionrnn import __version__
 from actionrnn.errors import BackboneError
 from actionrnn.features.preprocess import Preprocessing
+from actionrnn.features.quiet import quietly
 from actionrnn.files import atomic_path
 
 # More frames at once gained nothing: small ones stay in the processor's cache.
 BATCH_FRAMES = 4
+
+_core_lock = threading.Lock()
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
@@ -143,13 +145,18 @@ def _import_openvino() -> Any:
     return openvino
 
 
-@functools.cache
 def _core() -> Any:
-    """One for the whole process, never freed.
+    """One for the whole process, never freed, whoever asks first.
 
     Its CPU plugin gives the thread a stack for signals and takes that memory back when the last
     core goes, with the thread still pointing at it: then Ctrl-C would be a crash.
     """
+    with _core_lock:
+        return _only_core()
+
+
+@functools.cache
+def _only_core() -> Any:
     return _import_openvino().Core()
 
 
@@ -175,7 +182,7 @@ def _convert(
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     shape = (BATCH_FRAMES, preprocessing.crop, preprocessing.crop, 3)
-    with _quietly():
+    with quietly():  # tracing warns that it is old, and that padding is now fixed, as it is
         whole = _Whole(network, preprocessing).eval()
         blank = torch.zeros(shape, dtype=torch.uint8)
         traced = torch.jit.trace(whole, blank, check_trace=False)  # type: ignore[no-untyped-call]
@@ -200,14 +207,6 @@ def _keep_float32(file: Path, scopes: list[str]) -> None:
                 info = ElementTree.SubElement(layer, "rt_info")
             ElementTree.SubElement(info, "attribute", name="precise", version="0")
     tree.write(file)
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Tracing warns that it is old, and that padding is now fixed, as it is."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _cache_file(identity: dict[str, Any]) -> Path:

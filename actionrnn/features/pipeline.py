@@ -17,12 +17,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import BackboneError, VideoError
-from actionrnn.features.backbone import Backbone, num_cores, own_thread_counts
+from actionrnn.features.backbone import Backbone, num_cores, set_own_threads
 from actionrnn.features.decoding import Decode, Source, decode_here
 from actionrnn.features.neighbours import Neighbours
 from actionrnn.features.types import Features
@@ -156,27 +155,26 @@ class Pipeline:
         """Each video's features or why there are none, as they are done; None while waiting."""
         jobs = [self._decode] * self._num_decoders + [self._encode] * self.backbone.num_lanes
         threads = [threading.Thread(target=self._guarded, args=[job]) for job in jobs]
-        with own_thread_counts():
-            try:
-                for thread in threads:
-                    thread.start()
-                while True:
-                    try:
-                        result = self._finished.get(timeout=_POLL_SECONDS)
-                    except queue.Empty:
-                        yield None
-                        continue
-                    if result is None:
-                        return
-                    if isinstance(result, BaseException):
-                        raise result
-                    yield result
-            finally:
-                self._abort.set()
-                self.pace.end()
-                for thread in threads:
-                    if thread.ident is not None:
-                        thread.join()
+        try:
+            for thread in threads:
+                thread.start()
+            while True:
+                try:
+                    result = self._finished.get(timeout=_POLL_SECONDS)
+                except queue.Empty:
+                    yield None
+                    continue
+                if result is None:
+                    return
+                if isinstance(result, BaseException):
+                    raise result
+                yield result
+        finally:
+            self._abort.set()
+            self.pace.end()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
 
     def add(self, video: _Video, sheet: _Sheet, places: Places, square: NDArray[np.uint8]) -> None:
         """Put one picture into the batch that is filling up."""
@@ -225,7 +223,7 @@ class Pipeline:
                     continue
 
     def _decode(self) -> None:
-        torch.set_num_threads(1)
+        set_own_threads(1)
         while not self._stop.is_set():
             with self._lock:
                 source = next(self._sources, None)

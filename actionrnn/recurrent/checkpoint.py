@@ -1,7 +1,9 @@
 """One safetensors file that describes itself: no pickle, nothing else needed.
 
 Tensors: the head's. Metadata `actionrnn`: JSON with the format version, labels, config,
-feature size, backbone (name, weights' sha256, preprocessing) and the training's data and scores.
+feature size, backbone (name, weights' sha256, preprocessing) and the training's data and scores,
+without the paths of a machine and the names of groups (`privacy.py`). Where the data and weights
+are stands in the run's own `config.yaml` beside the model.
 """
 
 from __future__ import annotations
@@ -14,15 +16,17 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as pack
 from safetensors.torch import save_file
 
 from actionrnn import __version__
-from actionrnn.config import Config, Precision, Runtime, parse_config
+from actionrnn.config import Config, Precision, Runtime, load_config, parse_config
 from actionrnn.config_types import FiniteFloat, NonNegativeFloat, first_problem
 from actionrnn.errors import ConfigError, ModelError
 from actionrnn.features.backbone import load_backbone
-from actionrnn.files import MODEL_FILE, atomic_path
+from actionrnn.files import CONFIG_FILE, MODEL_FILE, atomic_path
 from actionrnn.plain_text import is_harmless
+from actionrnn.privacy import belongs_to, public_config, public_training
 from actionrnn.recurrent import hub
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.recognizer import Recognizer
@@ -55,10 +59,10 @@ def save(model: Recognizer, path: str | Path) -> None:
         "format_version": FORMAT_VERSION,
         "actionrnn_version": __version__,
         "labels": model.labels,
-        "config": model.config.to_dict(),
+        "config": public_config(model.config).to_dict(),
         "feature_size": model.head.feature_size,
         "backbone": model.backbone.provenance(),
-        "training": model.training,
+        "training": public_training(model.training),
     }
     tensors = {name: tensor.cpu().contiguous() for name, tensor in model.head.state_dict().items()}
     try:
@@ -66,6 +70,25 @@ def save(model: Recognizer, path: str | Path) -> None:
             save_file(tensors, temporary, metadata={"actionrnn": json.dumps(described)})
     except OSError as error:
         raise ModelError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def public_bytes(info: ModelInfo) -> bytes:
+    """The model file for others; paths and group names that an older version wrote are left out.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    config, training = public_config(info.config), public_training(info.training)
+    try:
+        if (config, training) == (info.config, info.training):
+            return info.path.read_bytes()
+        with safe_open(info.path, framework="pt") as file:
+            described = json.loads(file.metadata()["actionrnn"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{info.path}: cannot be read ({error})") from None
+    described |= {"config": config.to_dict(), "training": training}
+    return pack(tensors, {"actionrnn": json.dumps(described)})
 
 
 def load(
@@ -77,6 +100,9 @@ def load(
     precision: Precision | None = None,
 ) -> Recognizer:
     """Load a model; its backbone is loaded with it.
+
+    Where the videos and the weights are, a model does not say: the run's own `config.yaml` does,
+    if it lies beside the model.
 
     Args:
         path: a model file, the folder of a run, or `hf://USER/NAME[@REVISION]` on the hub.
@@ -91,8 +117,9 @@ def load(
         BackboneError: the backbone's weights are not here.
     """
     info = read_model_info(path)
+    whole = info.config if hub.is_address(path) else _with_own_paths(info)
     path = info.path
-    config = info.config.backbone
+    config = whole.backbone
     given = {"weights": weights, "device": device, "runtime": runtime, "precision": precision}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     config = dataclasses.replace(config, **changes)
@@ -112,7 +139,18 @@ def load(
         reason = str(error).splitlines()[0]
         raise ModelError(f"{path}: its tensors do not fit its description ({reason})") from None
     head = head.to(backbone.device).eval()
-    return Recognizer(backbone, head, info.labels, info.config, info.training)
+    return Recognizer(backbone, head, info.labels, whole, info.training)
+
+
+def _with_own_paths(info: ModelInfo) -> Config:
+    """The configuration with the paths of the run in whose folder the model lies."""
+    try:
+        own = load_config(info.path.with_name(CONFIG_FILE))
+    except ConfigError:  # none, or one of somebody else
+        return info.config
+    if not belongs_to(own, info.config, str(info.training.get("data"))):
+        return info.config
+    return dataclasses.replace(info.config, data=own.data, backbone=own.backbone)
 
 
 def _require_shapes(info: ModelInfo, file: Any) -> None:

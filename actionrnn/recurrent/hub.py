@@ -78,10 +78,11 @@ def fetch(text: str) -> Path:
         return Path(hf_hub_download(address.repository, MODEL_FILE, revision=address.revision))
 
 
-def upload(file: Path, card: str, text: str, *, private: bool = False) -> str:
-    """Publish a model file with its card as one new commit; what was there stays in the history.
+def upload(model: bytes, card: str, text: str, *, private: bool = False) -> str:
+    """Publish a model with its card as one new commit; what was there stays in the history.
 
     Args:
+        model: the content of its file.
         text: USER/NAME; made if it is not there.
         private: only for a repository that is made.
 
@@ -103,7 +104,7 @@ def upload(file: Path, card: str, text: str, *, private: bool = False) -> str:
         done = api.create_commit(
             address.repository,
             [
-                CommitOperationAdd(MODEL_FILE, file.read_bytes()),
+                CommitOperationAdd(MODEL_FILE, model),
                 CommitOperationAdd(CARD_FILE, card.encode()),
             ],
             commit_message="Upload an actionrnn model",

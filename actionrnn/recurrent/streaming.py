@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from actionrnn.errors import VideoError
-from actionrnn.features.backbone import own_thread_counts
+from actionrnn.features.backbone import Backbone, set_own_threads
 from actionrnn.recurrent.heads import State
 from actionrnn.recurrent.state_policy import KEEP, LongState, most_confident, prepare, with_period
 from actionrnn.stream_config import StatePolicy
@@ -34,6 +34,8 @@ LazyFrame = Callable[[], Pixels]
 
 class Stream:
     """One running recording: owns the recurrent state, and answers at every step.
+
+    Several threads may push to streams of one model at once, to one stream one after the other.
 
     Args:
         model: the recogniser; many streams may share it.
@@ -71,7 +73,9 @@ class Stream:
             times of the steps are in `pts_seconds`.
 
         Raises:
-            VideoError: the frames are no pictures, or their times fall.
+            VideoError: the frames are no pictures, one that is wanted cannot be made, or their
+                times fall. The stream is then where it was before the push, but that a frame of
+                an earlier push that cannot be made is forgotten.
         """
         [scores] = advance([self], [_listed(frames, pts_seconds)])
         return scores
@@ -157,11 +161,20 @@ class Picture:
         return picture
 
     def square(self, cut: Callable[[Pixels], Pixels]) -> Pixels:
-        """What the backbone sees, (crop, crop, 3)."""
+        """What the backbone sees, (crop, crop, 3).
+
+        Raises:
+            VideoError: it is no picture, or one that no square can be cut from.
+        """
         if self._square is None:
             assert self.frame is not None
-            frame = self.frame() if callable(self.frame) else self.frame
-            self._square, self.frame = np.array(cut(frame), order="C"), None
+            frame = np.asarray(self.frame() if callable(self.frame) else self.frame)
+            _require_pictures(frame, ndims=(3,))
+            try:
+                self._square = np.array(cut(frame), order="C")
+            except ValueError as error:
+                raise VideoError(f"a frame: {error}; use fit squash, or leave it out") from None
+            self.frame = None
         return self._square
 
     def own(self) -> None:
@@ -183,36 +196,52 @@ class StreamSteps:
     last_features: NDArray[np.float32] | None = None
     """(D,)."""
 
+    def copy(self) -> StreamSteps:
+        """One that moves on while this one stays; what both hold is replaced, never changed."""
+        return replace(self, picker=self.picker.copy(), state=replace(self.state))
+
 
 @torch.inference_mode()
 def advance(
     streams: Sequence[Stream], given: Sequence[list[tuple[Picture, float]]]
 ) -> list[Scores]:
-    """Push to many streams of one model; one call of the backbone, and one of the head a step."""
+    """Push to many streams of one model; one call of the backbone, and one of the head a step.
+
+    All streams move on at the end, or none does.
+    """
     model = streams[0].model
-    for stream, pictures in zip(streams, given, strict=True):  # all, before anything moves
-        stream._steps.picker.check(seconds for _, seconds in pictures)
-    picked = [_pick(stream, pictures) for stream, pictures in zip(streams, given, strict=True)]
-    features = _encode(streams, picked)
+    memories = [stream._steps.copy() for stream in streams]
+    for memory, pictures in zip(memories, given, strict=True):
+        memory.picker.check(seconds for _, seconds in pictures)
+    picked = [_pick(memory, pictures) for memory, pictures in zip(memories, given, strict=True)]
     logits: list[list[torch.Tensor]] = [[] for _ in streams]
+    _cut(streams, picked)
+    features = _encode(model.backbone, memories, picked)
     with _one_thread():
         for step in range(max(map(len, picked))):
             active = [place for place, steps in enumerate(picked) if step < len(steps)]
-            rows = [_rows_for(streams[place], *picked[place][step]) for place in active]
+            rows = [
+                _rows_for(streams[place], memories[place], *picked[place][step]) for place in active
+            ]
             now = [features[place][step] for place in active]
-            for place, row in zip(active, _step(model, streams, active, rows, now), strict=True):
+            moving = [memories[place] for place in active]
+            for place, row in zip(active, _step(model, moving, rows, now), strict=True):
                 logits[place].append(row)
-    for stream, steps in zip(streams, picked, strict=True):
+    scores = [_probabilities(rows, len(model.labels)) for rows in logits]
+    for stream, memory, steps in zip(streams, memories, picked, strict=True):
+        stream._steps = memory
         stream.pts_seconds = np.array([seconds for _, seconds in steps], np.float64)
-    return [_probabilities(rows, len(model.labels)) for rows in logits]
+    return scores
 
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
     """For work so small that waking other threads for it takes longer than doing it."""
-    with own_thread_counts():
-        torch.set_num_threads(1)
+    before = set_own_threads(1)
+    try:
         yield
+    finally:
+        set_own_threads(before, others=before)
 
 
 def _listed(
@@ -236,8 +265,8 @@ def _listed(
     return list(zip(pictures, times.ravel().tolist(), strict=True))
 
 
-def _require_pictures(frames: NDArray[np.uint8]) -> None:
-    if frames.dtype != np.uint8 or frames.ndim not in (3, 4) or frames.shape[-1] != 3:
+def _require_pictures(frames: NDArray[np.uint8], ndims: tuple[int, ...] = (3, 4)) -> None:
+    if frames.dtype != np.uint8 or frames.ndim not in ndims or frames.shape[-1] != 3:
         raise VideoError(
             f"frames must be RGB uint8 (H, W, 3) or (n, H, W, 3), got {frames.dtype} {frames.shape}"
         )
@@ -245,78 +274,91 @@ def _require_pictures(frames: NDArray[np.uint8]) -> None:
         raise VideoError(f"frames {frames.shape} have no pixels")
 
 
-def _pick(stream: Stream, pictures: list[tuple[Picture, float]]) -> list[tuple[Picture, float]]:
-    picker = stream._steps.picker
+def _pick(
+    memory: StreamSteps, pictures: list[tuple[Picture, float]]
+) -> list[tuple[Picture, float]]:
+    picker = memory.picker
     picked = [step for picture, seconds in pictures for step in picker.push(picture, seconds)]
     if picker.held is not None:
         picker.held.own()
     return picked
 
 
+def _cut(streams: Sequence[Stream], picked: Sequence[list[tuple[Picture, float]]]) -> None:
+    """Make all squares that will be needed, before anything else is done."""
+    with _one_thread():
+        for stream, steps in zip(streams, picked, strict=True):
+            picker, cut = stream._steps.picker, stream.model.backbone.preprocessing.square
+            for picture, _ in steps:
+                try:
+                    picture.square(cut)
+                except Exception:
+                    if picture is picker.held:  # or every push to come would fail of it
+                        picker.held = None
+                    raise
+
+
 def _encode(
-    streams: Sequence[Stream], picked: Sequence[list[tuple[Picture, float]]]
+    backbone: Backbone,
+    memories: Sequence[StreamSteps],
+    picked: Sequence[list[tuple[Picture, float]]],
 ) -> list[list[NDArray[np.float32]]]:
     """The features (D,) of each step of each stream; a picture shown again is not encoded again."""
-    backbone = streams[0].model.backbone
     preprocessing = backbone.preprocessing
     views: list[Pixels] = []
     places: list[
         list[int | None]
     ] = []  # of each step's features among the encoded; None: as before
-    with _one_thread():
-        for stream, steps in zip(streams, picked, strict=True):
-            memory, mine = stream._steps, list[int | None]()
-            for picture, _ in steps:
-                repeats = picture is memory.last
-                # in motion, the first repetition is a change: to standing still
-                if repeats and (preprocessing.streams == "appearance" or memory.last_repeats):
-                    mine.append(None)
-                else:
-                    last, cut = memory.last, preprocessing.square
-                    previous = None if last is None else last.square(cut)
-                    square = picture.square(cut)
-                    mine.append(len(views))
-                    views.append(preprocessing.views(square[None], previous))
-                memory.last, memory.last_repeats = picture, repeats
-            places.append(mine)
+    for memory, steps in zip(memories, picked, strict=True):
+        mine: list[int | None] = []
+        for picture, _ in steps:
+            repeats = picture is memory.last
+            # in motion, the first repetition is a change: to standing still
+            if repeats and (preprocessing.streams == "appearance" or memory.last_repeats):
+                mine.append(None)
+            else:
+                last, cut = memory.last, preprocessing.square
+                previous = None if last is None else last.square(cut)
+                mine.append(len(views))
+                views.append(preprocessing.views(picture.square(cut)[None], previous))
+            memory.last, memory.last_repeats = picture, repeats
+        places.append(mine)
     encoded = backbone.encode(np.concatenate(views), padded=False) if views else None
     features = []
-    for stream, mine in zip(streams, places, strict=True):
-        row, rows = stream._steps.last_features, []
+    for memory, mine in zip(memories, places, strict=True):
+        row, rows = memory.last_features, []
         for place in mine:
             if place is not None:
                 assert encoded is not None
                 row = encoded[place]
             assert row is not None
             rows.append(row)
-        stream._steps.last_features = None if row is None else row.copy()
+        memory.last_features = None if row is None else row.copy()
         features.append(rows)
     return features
 
 
-def _rows_for(stream: Stream, picture: Picture, pts_seconds: float) -> State:
-    model, memory = stream.model, stream._steps
+def _rows_for(stream: Stream, memory: StreamSteps, picture: Picture, pts_seconds: float) -> State:
+    model = stream.model
     square = picture.square(model.backbone.preprocessing.square)
     return prepare(memory.state, stream.policy, model.head, pts_seconds, square)
 
 
 def _step(
     model: Recognizer,
-    streams: Sequence[Stream],
-    active: list[int],
+    memories: list[StreamSteps],
     rows: list[State],
     features: list[NDArray[np.float32]],
 ) -> list[torch.Tensor]:
-    """One step for all rows of all active streams; the answer (K,) of each stream."""
+    """One step for all rows of some streams; the answer (K,) of each stream."""
     sizes = [len(state["steps"]) for state in rows]
     inputs = np.repeat(np.stack(features), sizes, axis=0)
     joined = {name: torch.cat([state[name] for state in rows]) for name in rows[0]}
     logits, new = model.head.step(torch.from_numpy(inputs).to(model.head.mean.device), joined)
     parts = {name: torch.split(value, sizes) for name, value in new.items()}
-    for number, place in enumerate(active):
+    for number, memory in enumerate(memories):
         # clones: a view would keep the whole batch alive
-        state = {name: value[number].clone() for name, value in parts.items()}
-        streams[place]._steps.state.rows = state
+        memory.state.rows = {name: value[number].clone() for name, value in parts.items()}
     return [most_confident(part) for part in torch.split(logits, sizes)]
 
 

@@ -16,7 +16,8 @@ from actionrnn.datasets.splits import describe_split, make_folds, open_dataset
 from actionrnn.errors import ActionrnnError, ConfigError, DatasetError
 from actionrnn.features.imported import imported_store
 from actionrnn.files import MODEL_FILE, results_folder
-from actionrnn.recurrent.checkpoint import load, read_model_info
+from actionrnn.privacy import EVERY_CLIP, last_part
+from actionrnn.recurrent.checkpoint import load, model_file
 from actionrnn.recurrent.hub import is_address
 from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.training.curves import read_curves
@@ -26,7 +27,6 @@ from actionrnn.training.runs import CURVE_FILE
 from actionrnn.training.scoring import score_fold, versions
 from actionrnn.training.stored import FEATURES_FOLDER, load_features
 from actionrnn.training.summary import make_report
-from actionrnn.training.train import EVERY_CLIP
 
 
 def evaluate(
@@ -56,24 +56,24 @@ def evaluate(
 
     Raises:
         ModelError: the file is no model.
-        ConfigError: an override is wrong, or would change the model itself.
+        ConfigError: an override is wrong, or would change the model itself; or the model does
+            not lie in its run's folder, and `data.root` is not given.
         DatasetError: the clips cannot be used, or have labels that the model does not know.
         FeatureError: stored features are damaged, or not of the kind that the model was trained
             on.
         ActionrnnError: `output` is the folder of a training, or holds files of others.
     """
     _require_data_only(overrides)
-    name, info = model, read_model_info(model)
-    model = info.path
-    other = _other_clips(overrides, info.config.data)
-    if is_address(name) and other is None:
-        raise ConfigError(f"{name}: say on which clips it shall be tested: data.root=DIR")
+    name, model = model, model_file(model)
     if output is not None and (Path(output) / MODEL_FILE).exists():
         raise ActionrnnError(
             f"{output}: holds a training's model and report; choose another --output"
         )
-    recognizer = load(model, weights=weights)
+    recognizer = load(name, weights=weights)
+    other = _other_clips(overrides, recognizer.config.data)
     data = other or _own_clips(recognizer, overrides)
+    if data.root is None and data.features is None:  # the model is not in its run's folder
+        raise ConfigError(f"{name}: say on which clips it shall be tested: data.root=DIR")
     config = replace(recognizer.config, data=data)
     if (imported := imported_store(data.features)) is not None:
         recognizer.require_origin(imported.provenance, str(imported.root))
@@ -95,7 +95,7 @@ def evaluate(
         folds = make_folds(dataset, config.data, training=False)
         index_of = {label: index for index, label in enumerate(recognizer.labels)}
         training = recognizer.training
-        same_data = str(config.data.root) == training.get("data")
+        same_data = _is_same_data(config, recognizer)
         results = []
         for fold in folds:
             test = sequences.subset(fold.test)
@@ -113,7 +113,7 @@ def evaluate(
         report = make_report(
             recognizer.labels,
             results,
-            title=f"{model} on {split}",
+            title=f"{_name_of(name)} on {split}",
             notes=dataset.notes,
             skipped=skipped,
             config=config.to_dict(),
@@ -123,6 +123,21 @@ def evaluate(
         if output is not None:
             write_report(report, folder)
     return report
+
+
+def _is_same_data(config: Config, recognizer: Recognizer) -> bool:
+    """Whether groups of the same name are the same people: by the path, where it is known."""
+    data, known = (one.data.root or one.data.features for one in (config, recognizer.config))
+    if data is None or known is None:
+        return data is not None and last_part(data) == recognizer.training.get("data")
+    return Path(data).resolve() == Path(known).resolve()
+
+
+def _name_of(model: str | Path) -> str:
+    """What a title calls a model: its address, its run, or its file."""
+    if is_address(model):
+        return str(model)
+    return last_part(Path(model).parent if Path(model).name == MODEL_FILE else model)
 
 
 @contextmanager

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from pathlib import Path
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -59,13 +62,17 @@ def write_report(report: Report, folder: Path) -> None:
 
 
 def render_page(report: Report, mistakes: list[Mistake]) -> str:
-    """The whole page. Labels, paths and settings come from strangers: all are escaped."""
+    """The whole page. Labels, paths and settings come from strangers: all are escaped.
+
+    It may be mailed: of the data's and the weights' paths it names the last part.
+    """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_without_folders(report),
     )
     environment.filters["percent"] = percent
     script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
@@ -96,6 +103,27 @@ def render_page(report: Report, mistakes: list[Mistake]) -> str:
         script=Markup(script),
         script_hash=base64.b64encode(digest).decode(),
     )
+
+
+def _without_folders(report: Report) -> Callable[[Any], Any]:
+    """Takes from a text what stands before data, features, weights and clips; a home is `~`."""
+    data, backbone = (report.config.get(part, {}) for part in ("data", "backbone"))
+    root = data.get("root") or ""
+    clips = [*(clip.path for clip in report.clips), *(one["path"] for one in report.skipped)]
+    paths = [root, data.get("features") or "", backbone.get("weights") or ""]
+    paths += [path for path in clips if not PurePath(path).is_relative_to(root)]
+    folders = {str(PurePath(path).parent) for path in paths if PurePath(path).is_absolute()}
+    longest_first = sorted(folders - {os.sep}, key=len, reverse=True)
+    before = [re.escape(folder + os.sep) for folder in longest_first]
+    home = re.escape(os.path.expanduser("~"))  # noqa: PTH111 where there is none, it is `~`
+    hidden = re.compile(rf"(?<![\w.-])(?:({'|'.join(before) or '(?!)'})|{home}(?![\w.-]))")
+
+    def shown(value: Any) -> Any:
+        if not isinstance(value, str) or isinstance(value, Markup):  # Markup is our own
+            return value
+        return hidden.sub(lambda found: "" if found[1] else "~", value)
+
+    return shown
 
 
 def _tiles(report: Report) -> list[tuple[str, str, str]]:

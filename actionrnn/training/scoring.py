@@ -15,6 +15,7 @@ from actionrnn import __version__
 from actionrnn.datasets.clips import Clip
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.features.backbone import Backbone
+from actionrnn.privacy import hashed_group
 from actionrnn.progress import progress_bar
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.recognizer import step_scores
@@ -84,9 +85,9 @@ def score_fold(
         head_name: the head's in the report; None: its kind.
         probe: take frames away, shuffle them, and follow the gradient back, too.
         known_videos: the fingerprints of the videos that the model was trained on.
-        known_groups: the groups that it was trained on.
+        known_groups: the groups that it was trained on, by their names or hashed.
     """
-    videos, groups = set(known_videos) - {""}, set(known_groups)
+    videos, groups = set(known_videos) - {""}, set(map(hashed_group, known_groups))
     head_name = head_name or head.config.kind
     models = {head_name: head, **(baselines or {})}
     answers = {kind: np.empty((len(test), len(steps_observed(1))), np.int64) for kind in models}
@@ -112,7 +113,8 @@ def score_fold(
         clips=test.clips,
         seen=seen,
         leaked=tuple(
-            clip.group in groups and not known for clip, known in zip(test.clips, seen, strict=True)
+            hashed_group(clip.group) in groups and not known
+            for clip, known in zip(test.clips, seen, strict=True)
         ),
         probed=_probe(test, models, answers) if probe else None,
     )

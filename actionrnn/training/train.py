@@ -26,8 +26,9 @@ from actionrnn.datasets.splits import (
 )
 from actionrnn.errors import DatasetError
 from actionrnn.features.backbone import Backbone, load_backbone
-from actionrnn.files import MODEL_FILE, replacing, results_folder, write_text
+from actionrnn.files import CONFIG_FILE, MODEL_FILE, replacing, results_folder, write_text
 from actionrnn.plain_text import printable
+from actionrnn.privacy import EVERY_CLIP, public_training
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.training import parallel
@@ -51,8 +52,6 @@ from actionrnn.training.stored import (
 )
 from actionrnn.training.summary import make_report, seed_result
 
-CONFIG_FILE = "config.yaml"
-EVERY_CLIP = "every clip"
 OUTPUTS = (MODEL_FILE, CONFIG_FILE, CURVE_FILE, REPORT_FILE, PAGE_FILE)
 
 
@@ -282,7 +281,7 @@ def _model(
     fold = folds[0] if len(folds) == 1 else Fold(EVERY_CLIP, dataset.clips, ())
     head = heads[fold.name, "head", config.train.seed]
     split = chosen_split(dataset, config.data)
-    training = _describe(fold, split, sequences, config, report)
+    training = public_training(_describe(fold, split, sequences, config, report))
     config = replace(config, head=head.config)  # a search may have chosen another
     return Recognizer(backbone, head, dataset.labels, config, training)
 
@@ -292,7 +291,7 @@ def _describe(
 ) -> dict[str, Any]:
     """What the model file says of its training."""
     return {
-        "data": str(config.data.root),
+        "data": str(config.data.root or config.data.features),
         "split": split,
         "fold": fold.name,
         "num_clips": len(fold.known),

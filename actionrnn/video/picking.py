@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from actionrnn.config import Sampling
@@ -62,6 +62,12 @@ class FramePicker(Generic[Picture]):
         if state.next_tick != next_tick or next_tick < 0:
             raise ValueError(f"the next tick cannot be {state.next_tick}")
         self.state = state
+
+    def copy(self) -> FramePicker[Picture]:
+        """One that remembers the same, and moves on by itself."""
+        picker: FramePicker[Picture] = FramePicker(self._sampling)
+        picker.state, picker.held = replace(self.state), self.held
+        return picker
 
     def check(self, pts_seconds: Iterable[float]) -> None:
         """Whether `push` can take frames with these times, all of them.

@@ -23,6 +23,7 @@ from actionrnn.apps.export import export, step_to_onnx
 from actionrnn.config import HeadConfig, HeadKind, Sampling
 from actionrnn.errors import ModelError
 from actionrnn.features.onnx_runtime import open_session
+from actionrnn.files import file_sha256
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.recognizer import Recognizer, step_scores
 from actionrnn.training.train import TrainingRun
@@ -165,6 +166,16 @@ def test_the_description_tells_the_files_and_what_goes_in(exported: Path) -> Non
         assert [given.name for given in session.get_outputs()] == described[part]["outputs"]
 
 
+def test_no_file_tells_where_it_was_made(exported: Path, run: TrainingRun) -> None:
+    package = Path(actionrnn.__file__).parents[1]
+    for file in exported.iterdir():
+        content = file.read_bytes().replace(b"run.py", b"")
+        for place in (package, run.output.parent, run.folds[0].train[0].path.parents[2]):
+            assert str(place).encode() not in content, file.name
+        assert b".py" not in content, file.name
+        assert b"site-packages" not in content, file.name
+
+
 def test_a_folder_of_something_else_is_not_replaced(run: TrainingRun, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ModelError, match=r"holds mine\.txt, which is not of an export"):
@@ -182,6 +193,29 @@ def test_what_fails_leaves_nothing(
     with pytest.raises(ModelError, match="No space left on device"):
         export(run.output, tmp_path / "export")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_exports_to_one_place_do_not_mix(
+    run: TrainingRun, run_without_bob: TrainingRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second begins and ends while the first is within, and the first takes its place."""
+    folder, running = tmp_path / "export", [b"first"]
+
+    def encode(*_: object) -> bytes:
+        if running == [b"first"]:
+            running.append(b"second")
+            export(run_without_bob.output, folder)
+            assert (folder / "encoder.onnx").read_bytes() == b"second"
+        return running.pop()
+
+    monkeypatch.setattr("actionrnn.apps.export.encoder_to_onnx", encode)
+    monkeypatch.setattr("actionrnn.apps.export.step_to_onnx", lambda _: b"step")
+    export(run.output, folder)
+    assert (folder / "encoder.onnx").read_bytes() == b"first"
+    described = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    for name, said in described["files"].items():
+        assert file_sha256(folder / name) == said["sha256"]
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
 
 
 def test_without_the_extra_the_remedy_is_named(

@@ -105,7 +105,7 @@ def test_a_model(run: TrainingRun, clips: Path) -> None:
     assert rows["backbone"] == "efficientnet_lite0 (1280 features)"
     assert rows["weights"] == f"sha256 {run.model.backbone.weights_sha256}"
     assert rows["sampling"] == "4 frames evenly"
-    assert rows["trained on"] == f"{clips}, every clip, 9 clips in 3 groups"
+    assert rows["trained on"] == f"{clips.name}, every clip, 9 clips in 3 groups"
     assert rows["scores"] == (
         f"top-1 {report.top1:.1%} (mean-pool {report.baseline_mean_pool_top1:.1%}) "
         "on 9 held-out clips"
@@ -115,7 +115,9 @@ def test_a_model(run: TrainingRun, clips: Path) -> None:
 
 def test_a_model_of_one_fold_names_it(run_without_bob: TrainingRun, clips: Path) -> None:
     rows = describe(run_without_bob.output / "model.safetensors")
-    assert rows["trained on"] == f"{clips}, all but the test clips of fold bob, 6 clips in 2 groups"
+    assert rows["trained on"] == (
+        f"{clips.name}, all but the test clips (one group left out), 6 clips in 2 groups"
+    )
     assert rows["scores"].endswith("on 3 held-out clips")
 
 

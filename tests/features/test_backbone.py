@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from actionrnn.config import BackboneConfig
+from actionrnn.config import BackboneConfig, Sampling
 from actionrnn.errors import BackboneError
-from actionrnn.features.backbone import Backbone, load_backbone
+from actionrnn.features.backbone import Backbone, load_backbone, num_cores
+from actionrnn.features.extract import Source, encode_videos
 from actionrnn.features.preprocess import Preprocessing
 
 SMALL_TORCHVISION = "torchvision/mobilenet_v3_small"
@@ -85,6 +88,46 @@ def test_encoding_leaves_torchs_thread_count_alone(runtime: Any) -> None:
     before = torch.get_num_threads()
     backbone.encode(random_frames(2 * backbone.batch_frames))
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("how", ["encode", "pipeline"])
+def test_threads_that_begin_while_it_encodes_have_torchs_thread_count(
+    monkeypatch: pytest.MonkeyPatch, three_threads: None, clips: Path, how: str
+) -> None:
+    backbone = on_cpu(weights="none", runtime="torch")
+    encode_batch, seen = Backbone.encode_batch, []
+
+    def look(self: Backbone, frames: Any) -> Any:
+        seen.append((torch.get_num_threads(), count_of_new_threads(wanted=3)))
+        return encode_batch(self, frames)
+
+    monkeypatch.setattr(Backbone, "encode_batch", look)
+    if how == "encode":
+        backbone.encode(random_frames(2 * backbone.batch_frames))
+    else:
+        sources = [Source(path.name, path) for path in sorted(clips.rglob("*.avi"))[:2]]
+        assert len(list(encode_videos(sources, backbone, Sampling(num_frames=4)))) == 2
+    assert {*seen} == {(max(1, num_cores() // backbone.num_lanes), 3)}
+    assert torch.get_num_threads() == 3
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    """A number that is no share of the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def count_of_new_threads(wanted: int) -> int:
+    """Torch's, as soon as it is what is wanted: for a moment another one's number may show."""
+    for _ in range(100):
+        with ThreadPoolExecutor(1) as pool:
+            if (count := pool.submit(torch.get_num_threads).result()) == wanted:
+                break
+        time.sleep(0.01)
+    return count
 
 
 @pytest.mark.parametrize("precision", ["float32", "auto"])

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from actionrnn.apps.cli import main
 from actionrnn.errors import ModelError
+from actionrnn.privacy import hashed_group
 from actionrnn.recurrent import hub
 from actionrnn.recurrent.checkpoint import load, read_model_info
 from actionrnn.recurrent.hub import fetch, parse_address, upload
@@ -188,10 +189,31 @@ def test_a_pushed_model_is_loaded_by_its_name(stand_in: StandIn, saved: Path) ->
     assert "clap, jump, wave" in said
 
 
+def test_an_old_model_is_pushed_without_paths_and_people(
+    stand_in: StandIn, saved: Path, redescribe: Callable[..., None]
+) -> None:
+    def as_of_old(described: dict[str, Any]) -> None:
+        described["config"]["data"] |= {"root": "/home/quintilian/videos", "fold": "annegret"}
+        described["config"]["data"] |= {"split": "leave_one_group_out", "features": "/home/q/f"}
+        described["training"] |= {"data": "/home/quintilian/videos", "fold": "annegret"}
+        described["training"] |= {"groups": ["bob"], "split": "leave_one_group_out"}
+
+    redescribe(saved, as_of_old)
+    done = CliRunner().invoke(main, ["push", str(saved), "me/squares"])
+    assert done.exit_code == 0, done.output
+    [files] = stand_in.commits["me/squares"]
+    for content in files.values():
+        assert b"/home/" not in content and b"quintilian" not in content
+        assert b"annegret" not in content and b'"bob"' not in content
+    known, pushed = read_model_info(saved), read_model_info("hf://me/squares")
+    assert pushed.labels == known.labels
+    assert pushed.training["groups"] == [hashed_group("bob")]
+
+
 def test_a_second_push_is_a_new_commit_and_revisions_stay(stand_in: StandIn, saved: Path) -> None:
     stand_in.commits["me/squares"] = [{"notes.txt": b"mine", "model.safetensors": b"old"}]
     stand_in.revisions["me/squares", "v1"] = 0
-    upload(saved, "a card", "me/squares")
+    upload(saved.read_bytes(), "a card", "me/squares")
     before, after = stand_in.commits["me/squares"]
     assert before["model.safetensors"] == b"old"
     assert after["notes.txt"] == b"mine"
@@ -246,11 +268,11 @@ def test_who_may_not_write_is_told_so(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(ModelError, match=r"refuses this token") as caught:
-        upload(saved, "a card", "me/squares")
+        upload(saved.read_bytes(), "a card", "me/squares")
     assert "hf_wrong" not in str(caught.value)
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(ModelError, match=r"hf auth login"):
-        upload(saved, "a card", "me/squares")
+        upload(saved.read_bytes(), "a card", "me/squares")
     assert stand_in.commits == {}
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import resource
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -287,6 +289,124 @@ def test_one_bad_stream_of_a_batch_holds_no_other_back(make_model: MakeModel) ->
     np.testing.assert_allclose(
         batch.push([frames[1], None], [2.0, None])[0], alone.push(frames[1], 2.0), atol=1e-6
     )
+
+
+def fails(kind: str) -> Any:
+    """A frame that turns out to be none when it is made."""
+
+    def make() -> np.ndarray:
+        if kind == "raises":
+            raise VideoError("frames of the format x cannot be converted")
+        shape = {"two axes": (9, 9), "no square": (2, 4000, 3), "no pixels": (0, 9, 3)}[kind]
+        return np.zeros(shape, np.uint8)
+
+    return make
+
+
+KINDS_OF_BAD = ("raises", "two axes", "no square", "no pixels")
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_BAD)
+@pytest.mark.parametrize("views", VIEWS)
+def test_a_frame_that_cannot_be_made_moves_no_stream_of_its_batch(
+    make_model: MakeModel, views: str, kind: str
+) -> None:
+    model, rng = make_model(HeadConfig(kind="lstm", hidden_size=6), views), range(3)
+    policy = StatePolicy(period_seconds=0.7, reset_at_cuts=True)
+    inputs = [recording(seed) for seed in rng]
+    batch, alone = model.stream_batch(3, policy), [model.stream(policy) for _ in rng]
+    for begin in (0, 20, 40):
+        pushed = [
+            (list(frames[begin : begin + 20]), times[begin : begin + 20])
+            for frames, times in inputs
+        ]
+        lazy = [[(lambda frame=frame: frame) for frame in frames] for frames, _ in pushed]
+        bad = [list(frames) for frames in lazy]
+        for place in range(5, 20):  # some of them are wanted
+            bad[1][place] = fails(kind)
+        with pytest.raises(VideoError):
+            batch.push(bad, [times for _, times in pushed])
+        found = batch.push(lazy, [times for _, times in pushed])
+        for stream, frames, (_, times), scores in zip(alone, lazy, pushed, found, strict=True):
+            np.testing.assert_allclose(scores, stream.push(frames, times), atol=1e-6)
+
+
+def test_a_push_with_a_bad_frame_in_its_middle_can_be_made_again_without_it(
+    make_model: MakeModel,
+) -> None:
+    model, (frames, times) = make_model(rate_fps=None), recording(4)
+    stream = model.stream()
+    before = stream.push(frames[:10], times[:10])
+    some: list[Any] = [(lambda frame=frame: frame) for frame in frames[10:30]]
+    for bad in (0, 7, 19):
+        with pytest.raises(VideoError, match="cannot be converted"):
+            stream.push([*some[:bad], fails("raises"), *some[bad + 1 :]], times[10:30])
+        np.testing.assert_array_equal(stream.pts_seconds, times[:10])
+    scores = np.concatenate([before, stream.push(some, times[10:30])])
+    np.testing.assert_allclose(scores, push_all(model.stream(), frames[:30], times[:30]), atol=1e-6)
+
+
+def test_a_kept_frame_that_cannot_be_made_later_holds_up_one_push_only(
+    make_model: MakeModel,
+) -> None:
+    model = make_model(rate_fps=1)
+    stream, frame = model.stream(), np.zeros((8, 8, 3), np.uint8)
+    stream.push(frame, 0.0)
+    assert len(stream.push(fails("raises"), 0.5)) == 0  # it may be wanted at 1.0
+    with pytest.raises(VideoError, match="cannot be converted"):
+        stream.push(frame, 1.2)
+    assert len(stream.push(frame, 1.2)) == 1
+    assert stream.pts_seconds.tolist() == [1.2]
+
+
+def test_a_backbone_that_fails_moves_no_stream(
+    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, (frames, times) = make_model(), recording(5)
+    stream = model.stream()
+    before = stream.push(frames[:30], times[:30])
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="out of memory"):
+        patched.setattr(Backbone, "encode", raise_out_of_memory)
+        stream.push(frames[30:], times[30:])
+    scores = np.concatenate([before, stream.push(frames[30:], times[30:])])
+    np.testing.assert_allclose(scores, push_all(model.stream(), frames, times), atol=1e-6)
+
+
+def test_streams_in_several_threads_leave_torchs_thread_count_alone(
+    make_model: MakeModel,
+) -> None:
+    """One thread is within its push while another, that has not used torch yet, makes one."""
+    model, frame, before = make_model(), np.zeros((40, 40, 3), np.uint8), torch.get_num_threads()
+    within, go_on = threading.Event(), threading.Event()
+
+    def wait() -> np.ndarray:
+        within.set()
+        assert go_on.wait(60)
+        return frame
+
+    def count_after(pushed: Any) -> int:
+        model.stream().push(pushed, 0.0)
+        return torch.get_num_threads()
+
+    torch.set_num_threads(3)
+    try:
+        with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+            slow = first.submit(count_after, wait)
+            assert within.wait(60)
+            try:
+                assert second.submit(count_after, frame).result() == 3
+            finally:
+                go_on.set()
+            assert slow.result() == 3
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == 3
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def raise_out_of_memory(*_: Any, **__: Any) -> None:
+    raise RuntimeError("out of memory")
 
 
 def test_a_model_that_looks_over_the_whole_clip_cannot_stream(tiny_model: Recognizer) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 import actionrnn
 from actionrnn.config import BackboneConfig, Config, DataConfig, load_config
@@ -232,9 +233,10 @@ def test_beside_a_model_that_was_moved_nothing_is_written(
     home = tmp_path / "models"
     home.mkdir()
     shutil.copy(run_without_bob.output / "model.safetensors", home / "mine.safetensors")
+    shutil.copy(run_without_bob.output / "config.yaml", home)
     report = actionrnn.evaluate(home / "mine.safetensors")
     assert report.top1 == run_without_bob.report.top1
-    assert [path.name for path in home.iterdir()] == ["mine.safetensors"]
+    assert {path.name for path in home.iterdir()} == {"mine.safetensors", "config.yaml"}
     assert [path.name for path in tmp_path.iterdir()] == ["models"]
 
 
@@ -247,8 +249,10 @@ def rendered_model(run_without_bob: TrainingRun, tmp_path: Path) -> Path:
     """A model whose own data set is the built-in one."""
     data = DataConfig(layout="rendered", root=str(tmp_path / "drawn"))
     config = replace(run_without_bob.model.config, data=data)
+    training = {**run_without_bob.model.training, "data": "drawn"}
     file = tmp_path / "runs" / "demo" / "model.safetensors"
-    replace(run_without_bob.model, config=config).save(file)
+    replace(run_without_bob.model, config=config, training=training).save(file)
+    file.with_name("config.yaml").write_text(yaml.safe_dump(config.to_dict()))
     return file
 
 
