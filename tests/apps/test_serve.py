@@ -86,7 +86,7 @@ def test_timeline_gives_the_numbers_of_python(
     assert answer["labels"] == list(expected.labels)
     assert [step["pts_seconds"] for step in answer["steps"]] == pytest.approx(expected.pts_seconds)
     scores = [step["scores"] for step in answer["steps"]]
-    np.testing.assert_allclose(scores, expected.scores, atol=2e-3)  # batches of another size
+    np.testing.assert_allclose(scores, expected.scores, atol=2e-2)  # bfloat16, frame by frame
     assert [s["label"] for s in answer["segments"]] == [s.label for s in expected.segments()]
 
 

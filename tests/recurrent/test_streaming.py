@@ -468,7 +468,7 @@ def test_a_damaged_stream_file_leaves_the_stream_as_it_was(
 
 
 @pytest.mark.realdata
-def test_bfloat16_gives_the_same_answers(real_data: Path) -> None:
+def test_in_bfloat16_a_stream_scores_as_the_whole(real_data: Path) -> None:
     """The bundled backbone as it runs where bfloat16 is fast; frames decoded once, in full."""
     from actionrnn.config import BackboneConfig
     from actionrnn.features.backbone import load_backbone
@@ -485,7 +485,7 @@ def test_bfloat16_gives_the_same_answers(real_data: Path) -> None:
     )
     streamed = push_all(model.stream(), frames.data, frames.pts_seconds)
     whole = offline(model, frames.data, frames.pts_seconds)
-    np.testing.assert_array_equal(streamed.argmax(axis=1), whole.argmax(axis=1))
+    np.testing.assert_allclose(streamed, whole, atol=2e-2)  # 8 bits, batches of another size
 
 
 def push_for_long(model: Recognizer, policy: StatePolicy, count: int) -> tuple[float, float]:

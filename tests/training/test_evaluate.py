@@ -102,11 +102,15 @@ def test_another_folders_answers_are_those_of_classify(
     run_without_bob: TrainingRun, make_clips: MakeClips
 ) -> None:
     other = make_clips(("dee", "eve"), ("blue", "red"))
-    right = sum(
-        run_without_bob.model.classify(path).label == path.parent.name
-        for path in other.rglob("*.avi")
-    )
-    assert evaluate(run_without_bob, f"data.root={other}").top1 == pytest.approx(right / 4)
+    report = evaluate(run_without_bob, f"data.root={other}")
+    for tested in report.clips:
+        answer = run_without_bob.model.classify(other / f"{tested.key}.avi")
+        scores = dict(zip(answer.labels, answer.scores, strict=True))
+        # an evaluation's features were stored, as float16
+        assert tested.score == pytest.approx(scores[tested.answer], abs=1e-2)
+        assert tested.label_score == pytest.approx(scores[tested.label], abs=1e-2)
+    right = sum(tested.answer == tested.label for tested in report.clips)
+    assert report.top1 == pytest.approx(right / 4)
 
 
 def test_trained_clips_are_known_again_under_other_names(
