@@ -15,6 +15,16 @@ MODEL_FILE = "model.safetensors"
 LEFTOVERS = ".*.tmp"
 
 
+def at_home(path: str) -> str:
+    """The path with the home folder for a leading `~` (or `~user`); any other text as it is."""
+    return os.path.expanduser(path)  # noqa: PTH111 leaves an unknown user's alone
+
+
+def as_path(path: str | Path) -> Path:
+    """A path that a person gave."""
+    return Path(at_home(str(path)))
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it when the block ends without error.

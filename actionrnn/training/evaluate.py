@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -86,7 +85,7 @@ def _choose_clips(recognizer: Recognizer, overrides: Sequence[str]) -> Config:
                 f"{override}: only data.* can be chosen here; the rest is the model's own"
             )
     fold = recognizer.training.get("fold", EVERY_CLIP)
-    default = ["data.split=none"] if fold == EVERY_CLIP else [f"data.fold={json.dumps(fold)}"]
+    default = ["data.split=none"] if fold == EVERY_CLIP else [f"data.fold='{fold}'"]
     other_data = any(override.startswith("data.root=") for override in overrides)
     if other_data:
         default = ["data.split=none", "data.fold=all", "data.features=null"]
