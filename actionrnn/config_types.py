@@ -17,6 +17,9 @@ _T = TypeVar("_T")
 
 STRICT_KEYS = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
+LONGEST_SHOWN = 200
+"""Characters of a value in a message."""
+
 PositiveInt = Annotated[int, Field(ge=1, le=2**20, strict=True)]
 Count = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 
@@ -46,7 +49,9 @@ def first_problem(error: ValidationError) -> str:
     text = text[:1].lower() + text[1:]
     if isinstance(problem["input"], Mapping) or problem["type"] == "value_error":
         return f"{name}: {text}"
-    return f"{name} ({json.dumps(problem['input'], default=str)}): {text}"
+    value = json.dumps(problem["input"], default=str)
+    shown = value if len(value) <= LONGEST_SHOWN else value[:LONGEST_SHOWN] + "..."
+    return f"{name} ({shown}): {text}"
 
 
 def with_own_errors(kind: type[_T]) -> type[_T]:

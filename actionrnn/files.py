@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 MODEL_FILE = "model.safetensors"
 """The model in the folder of a run."""
@@ -112,13 +114,28 @@ def _lock(handle: int, *, wait: bool) -> bool:
 
 
 def write_text(path: Path, text: str, *, replace: bool = True) -> None:
-    """Write a text file whole or not at all.
+    r"""Write a text file whole or not at all; a name's byte that is not UTF-8 as `\udce9`.
+
+    In JSON that is an escape, so that `read_json` gives the very name again.
 
     Raises:
         FileExistsError: not `replace`, and it is there.
     """
     with atomic_path(path, replace=replace) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds, names that are not UTF-8 as well.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from actionrnn.features.entry import Format
 from actionrnn.features.ledger import Ledger, bytes_now, stored_bytes
 from actionrnn.features.pipeline import Pace, Pipeline
 from actionrnn.features.ranks import share_of_rank
-from actionrnn.features.store import Failure, FeatureStore
+from actionrnn.features.store import EntryError, Failure, FeatureStore
 from actionrnn.features.types import Features
 from actionrnn.files import remove_leftovers
 from actionrnn.progress import progress_bar
@@ -152,20 +152,37 @@ def extract_missing(
                 advance(0, note=_note(pipeline.pace, ledger))
                 continue
             source, features = result
-            if isinstance(features, VideoError):
-                if not source.problem:  # its key may be a path elsewhere
-                    store.remove(source.key)  # of a video that could be read once
-                ledger.add(source, features)
-                if strict:
-                    raise features
-            else:
-                store.write(source.key, features)
+            problem = keep(store, source, features)
+            if problem is None:
                 ledger.clear(source)
+            else:
+                ledger.add(source, problem)
+                if strict:
+                    raise problem
             advance(note=_note(pipeline.pace, ledger))
         pace = pipeline.pace if to_do else None
     if stop.is_set():
         raise KeyboardInterrupt
     return todo.extraction(pace)
+
+
+def keep(
+    store: FeatureStore, source: Source, result: Features | VideoError
+) -> VideoError | EntryError | None:
+    """Store what came of one video; why that was not possible.
+
+    Raises:
+        FeatureError: the store cannot be written at all.
+    """
+    if isinstance(result, VideoError):
+        if not source.problem:  # its key may be a path elsewhere
+            store.remove(source.key)  # of a video that could be read once
+        return result
+    try:
+        store.write(source.key, result)
+    except EntryError as error:
+        return error
+    return None
 
 
 @dataclass(frozen=True)

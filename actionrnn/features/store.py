@@ -16,6 +16,7 @@ same bytes. docs/store.md has the layout in full.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,19 +32,32 @@ from actionrnn.errors import FeatureError
 from actionrnn.features.entry import (
     Entry,
     Format,
+    is_shortened,
+    layout_of,
     pack_npy,
     pack_safetensors,
+    path_in_store,
     unpack_npy,
     unpack_safetensors,
 )
 from actionrnn.features.types import Features
-from actionrnn.files import atomic_path, file_sha256, file_state, locked, write_text
+from actionrnn.files import (
+    as_path,
+    atomic_path,
+    file_sha256,
+    file_state,
+    locked,
+    read_json,
+    write_text,
+)
 
 FORMAT_VERSION = 2
 # a clip named `store` has a `store.json` of its own in the format npy
 MANIFEST = "_store.json"
 KEYS = "_keys.json"
 FAILURES = "_failures.json"
+_OWN_STEMS = [Path(name).stem for name in (MANIFEST, KEYS, FAILURES)]
+_OF_THE_WHOLE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE)
 
 Failure = dict[str, str]
 """`key`, `path` and `reason` of a video that could not be used."""
@@ -58,6 +72,10 @@ Presence = Literal["absent", "whole", "changed"]
 # What must be equal for two sets of features to be mixed. The precision is recorded, not
 # compared: bfloat16 and float32 features differ by less than the head can tell.
 IDENTITY = ("backbone", "weights_sha256", "preprocessing", "sampling")
+
+
+class EntryError(FeatureError):
+    """One entry that cannot be written, where others can."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +105,8 @@ class FeatureStore:
             FeatureError: the store holds features of another backbone, other weights,
                 preprocessing or sampling, or another format; the folder cannot be written.
         """
-        store = cls(Path(root), provenance, format)
+        root = as_path(root)
+        store = cls(root, provenance, format)
         manifest = store.root / MANIFEST
         with store._writing(), contextlib.suppress(FileExistsError):  # another was faster
             if manifest.exists() and overwrite and not store._continues(cls.open(root)):
@@ -110,9 +129,9 @@ class FeatureStore:
         Raises:
             FeatureError: there is no store, or its manifest cannot be read.
         """
-        file = Path(root) / MANIFEST
+        file = as_path(root) / MANIFEST
         try:
-            manifest = json.loads(file.read_text(encoding="utf-8"))
+            manifest = read_json(file)
             version, entries = manifest["format_version"], manifest["entries"]
             provenance = manifest["provenance"]
         except FileNotFoundError:
@@ -120,31 +139,40 @@ class FeatureStore:
                 f"{root}: is no feature store ({MANIFEST} is missing); make one with "
                 "`actionrnn extract VIDEOS --output STORE`"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise FeatureError(f"{file}: is damaged ({error}); delete it, extract again") from None
         if version != FORMAT_VERSION or entries not in get_args(Format):
             raise FeatureError(
                 f"{file}: format version {version} ({entries}) is not known here; extract anew "
                 "into another folder"
             )
-        return cls(Path(root), provenance, entries)
+        return cls(file.parent, provenance, entries)
 
     def keys(self) -> list[str]:
         """The names of all entries: their paths below the store, without the ending."""
         suffix, root = f".{self.format}", str(self.root)
-        return sorted(
+        paths = (
             os.path.relpath(os.path.join(folder, name), root)  # noqa: PTH118 ten times faster
-            .removesuffix(suffix)
-            .replace(os.sep, "/")
             for folder, _, names in os.walk(root)
             for name in names
-            if name.endswith(suffix) and not name.startswith(".")
+            if name.endswith(suffix) and not name.startswith("._")  # macOS' own files
         )
+        return sorted(map(self._key_of, paths))
+
+    def _key_of(self, path: str) -> str:
+        """The key of the entry in a file below the store."""
+        stem = path.removesuffix(f".{self.format}").replace(os.sep, "/")
+        if not is_shortened(stem):
+            return stem
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return layout_of(self.root / path, self.format).key
+        return stem
 
     def write(self, key: str, features: Features) -> None:
         """Store the features of one clip, whole or not at all.
 
         Raises:
+            EntryError: the disk does not take this entry, or takes its name for another's.
             FeatureError: the values are not finite or too large for float16, or the
                 folder cannot be written.
         """
@@ -156,16 +184,33 @@ class FeatureStore:
                 f"(largest {np.abs(features.values).max():g}); use another backbone or weights"
             )
         entry = Entry(key, values, features.pts_seconds, features.provenance)
-        folder = self.path_of(key).parent
-        if not folder.resolve().is_relative_to(self.root.resolve()):
-            raise FeatureError(f"{folder}: leads out of the store; replace the link by a folder")
-        with self._writing():
+        if not self._is_inside(key):
+            folder = self.path_of(key).parent
+            raise EntryError(f"{folder}: leads out of the store; replace the link by a folder")
+        with self._writing(self.path_of(key)):
+            self._require_free(key)
             if self.format == "npy":
                 array, described = pack_npy(entry)
                 _write(self.description_of(key), described)
                 _write(self.path_of(key), array)
             else:
                 _write(self.path_of(key), pack_safetensors(entry))
+
+    def _is_inside(self, key: str) -> bool:
+        return self.path_of(key).parent.resolve().is_relative_to(self.root.resolve())
+
+    def _require_free(self, key: str) -> None:
+        """A disk may take two keys for one name: `a` and `A`, composed and decomposed letters."""
+        file = self.path_of(key)
+        if not file.exists():
+            return
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            other = layout_of(file, self.format).key
+            if other != key and self.path_of(other).samefile(file):
+                raise EntryError(
+                    f"{file}: is the entry {other!r}, as this disk takes both names for one; "
+                    "rename one of the videos, or choose another disk"
+                )
 
     def read(self, key: str) -> Features:
         """Load the features of one clip, values as float32, and check every byte.
@@ -174,10 +219,13 @@ class FeatureStore:
             FeatureError: the entry is missing or damaged, or stands under a wrong name.
         """
         file = self.path_of(key)
-        if not file.is_file():
-            raise FeatureError(f"{file}: no such entry; run the extraction again")
         try:
             content = file.read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise FeatureError(f"{file}: no such entry; run the extraction again") from None
+        except OSError as error:
+            raise FeatureError(f"{file}: cannot be read ({error.strerror})") from None
+        try:
             if self.format == "npy":
                 entry = unpack_npy(content, self.description_of(key).read_bytes())
             else:
@@ -192,10 +240,10 @@ class FeatureStore:
         raise FeatureError(f"{file}: is damaged ({reason}); extract again to repair it")
 
     def remove(self, key: str) -> None:
-        """Delete one entry, if it is there."""
-        self.path_of(key).unlink(missing_ok=True)
-        if self.format == "npy":
-            self.description_of(key).unlink(missing_ok=True)
+        """Delete one entry, if it is there, and not behind a link that leads out of the store."""
+        files = [self.path_of(key), *([self.description_of(key)] if self.format == "npy" else [])]
+        for file in files if self._is_inside(key) else []:
+            file.unlink(missing_ok=True)
 
     def presence(self, key: str, source: Path) -> Presence:
         """Whether an entry is there, whole, and of this very source.
@@ -227,14 +275,18 @@ class FeatureStore:
         Raises:
             FeatureError: the key would lead out of the store.
         """
-        path = Path(key)
-        if not path.name or path.anchor or ".." in path.parts or path.as_posix() != key:
-            raise FeatureError(f"{key!r}: is no name of an entry; write <folder>/<clip>")
-        return self.root / f"{key}.{self.format}"
+        return self.root / f"{self._below(key)}.{self.format}"
 
     def description_of(self, key: str) -> Path:
         """The second file of an entry of the format npy."""
-        return self.root / f"{key}.json"
+        return self.root / f"{self._below(key)}.json"
+
+    def _below(self, key: str) -> str:
+        path = Path(key)
+        is_name = path.name and not path.anchor and ".." not in path.parts and "\0" not in key
+        if not is_name or path.as_posix() != key:
+            raise FeatureError(f"{key!r}: is no name of an entry; write <folder>/<clip>")
+        return path_in_store(key, self.format, _OWN_STEMS if self.format == "npy" else ())
 
     def expected_keys(self) -> list[str]:
         """Every clip that was ever asked for; it is there, or it failed, or it is missing."""
@@ -298,12 +350,18 @@ class FeatureStore:
             (self.root / name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _writing(self, entry: Path | None = None) -> Iterator[None]:
         try:
             yield
-        except FileExistsError:
-            raise
         except OSError as error:
+            if entry is None and isinstance(error, FileExistsError):
+                raise
+            whole = error.errno in _OF_THE_WHOLE_DISK or not os.access(self.root, os.W_OK)
+            if entry is not None and not whole:
+                raise EntryError(
+                    f"{entry}: cannot be written ({error.strerror}); rename the video, or choose "
+                    "another folder"
+                ) from None
             raise FeatureError(
                 f"{self.root}: cannot be written ({error.strerror}); make room or choose another "
                 "folder; what is stored stays, and the same command goes on"
@@ -333,9 +391,9 @@ def _write(path: Path, content: bytes) -> None:
 def _read_list(file: Path, kind: TypeAdapter[list[_Item]]) -> list[_Item]:
     """What a JSON file holds; nothing where there is no file."""
     try:
-        return kind.validate_json(file.read_bytes(), strict=True)
+        return kind.validate_python(read_json(file), strict=True)
     except FileNotFoundError:
         return []
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
+    except (OSError, ValueError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise FeatureError(f"{file}: is damaged ({reason}); delete it") from None

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 
 from actionrnn.datasets.clips import Clip
 from actionrnn.errors import ActionrnnError
-from actionrnn.files import write_text
+from actionrnn.files import as_path, read_json, write_text
 from actionrnn.training.curves import Curve
 from actionrnn.training.intervals import Interval
 from actionrnn.training.metrics import ClassResult, ReliabilityBin
@@ -159,10 +159,10 @@ def read_report(path: str | Path) -> Report:
     Raises:
         ActionrnnError: there is none, or it is damaged or of another version.
     """
-    path = Path(path)
+    path = as_path(path)
     file = path / REPORT_FILE if path.is_dir() else path
     try:
-        return TypeAdapter(Report).validate_json(file.read_bytes())
+        return TypeAdapter(Report).validate_python(read_json(file))
     except OSError as error:
         raise ActionrnnError(
             f"{file}: cannot be read ({error.strerror}); give a run's folder or its {REPORT_FILE}"
@@ -170,10 +170,12 @@ def read_report(path: str | Path) -> Report:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
-        raise ActionrnnError(
-            f"{file}: is no report of this version ({where}: {problem['msg']}); "
-            "evaluate the model again"
-        ) from None
+        reason = f"{where}: {problem['msg']}"
+    except ValueError as error:
+        reason = str(error)
+    raise ActionrnnError(
+        f"{file}: is no report of this version ({reason}); evaluate the model again"
+    )
 
 
 def clip_unit(clip: Clip | ClipResult, config: dict[str, Any]) -> tuple[str, ...]:
