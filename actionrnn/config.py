@@ -22,6 +22,7 @@ from actionrnn.config_types import (
     Count,
     FiniteFloat,
     HomePath,
+    Name,
     NonNegativeFloat,
     Number,
     Part,
@@ -126,7 +127,7 @@ class DataConfig:
     training's seed; leave_one_group_out: each group in turn; official: UCF101's
     three splits; manifest: the column `split`; none: everything is for training
     (train) or for testing (evaluate)."""
-    fold: Annotated[int, Field(ge=1, strict=True)] | str = "all"
+    fold: Annotated[int, Field(ge=1, strict=True)] | Name = "all"
     """Which fold of the split: its number from 1, its group's name, or all."""
     test_fraction: Annotated[Number, Field(gt=0, lt=1)] = 0.25
     """holdout: the part of the groups that is for testing."""

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Validat
 
 from actionrnn.errors import ConfigError
 from actionrnn.files import at_home
+from actionrnn.plain_text import readable
 
 _T = TypeVar("_T")
 
@@ -36,6 +37,8 @@ NonNegativeFloat = Annotated[Number, Field(ge=0, allow_inf_nan=False)]
 FiniteFloat = Annotated[Number, Field(allow_inf_nan=False)]
 HomePath = Annotated[str, AfterValidator(at_home)]
 """A path as text; `~` is the home folder."""
+Name = Annotated[str, AfterValidator(readable)]
+"""Of a group, spelled as the data set's are."""
 Probability = Annotated[Number, Field(ge=0, lt=1)]
 Part = Annotated[Number, Field(gt=0, le=1)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
 import sys
@@ -43,6 +44,9 @@ class _Commands(click.Group):
     def main(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> Any:
         # where other work runs too, threads that spin while they wait cost many times the work
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a name that it cannot write ends nothing
+                stream.reconfigure(errors="backslashreplace")
         given = list(sys.argv[1:] if args is None else args)
         options = given[: given.index("--")] if "--" in given else given
         debug = "--debug" in options

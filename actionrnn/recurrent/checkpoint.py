@@ -20,7 +20,7 @@ from actionrnn.config import Config, Precision, Runtime, parse_config
 from actionrnn.errors import ConfigError, ModelError
 from actionrnn.features.backbone import load_backbone
 from actionrnn.files import MODEL_FILE, atomic_path
-from actionrnn.plain_text import is_harmless
+from actionrnn.plain_text import is_harmless, readable
 from actionrnn.recurrent import hub
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.recognizer import Recognizer
@@ -177,10 +177,12 @@ def model_file(path: str | Path) -> Path:
 
 
 def _require_labels(value: Any) -> tuple[str, ...]:
-    labels = tuple(value)
-    for label in labels:
-        if not isinstance(label, str) or not is_harmless(label):
+    for label in value:
+        if not isinstance(label, str) or not is_harmless(readable(label)):
             raise ValueError(f"{label!r} is no label: control characters could act on a terminal")
+    labels = tuple(map(readable, value))
+    if len(set(labels)) < len(labels):
+        raise ValueError("two of its labels are one, spelled in two ways; train it again")
     return labels
 
 
