@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from actionrnn.features.pipeline import Pace, Pipeline
 from actionrnn.features.ranks import share_of_rank
 from actionrnn.features.store import EntryError, Failure, FeatureStore
 from actionrnn.features.types import Features
-from actionrnn.files import remove_leftovers
+from actionrnn.files import as_path, remove_leftovers
 from actionrnn.progress import progress_bar
 from actionrnn.video.reading import find_videos
 
@@ -294,14 +295,15 @@ def find_sources(inputs: Sequence[str | Path]) -> list[Source]:
     """The videos behind files and folders, with keys that mirror the folders.
 
     A key has no ending (`run/ido`), but where it would stand for two files of one folder
-    (`ido.avi`, `ido.mp4`). An input that is missing or holds no video is a source with a problem.
+    (`ido.avi`, `ido.mp4`); where it would stand for files of two given folders, the folder's name
+    is put before it. An input that is missing or holds no video is a source with a problem.
 
     Raises:
         VideoError: no input holds a video.
     """
     found: dict[Path, Path] = {}  # video -> below which folder
     problems: list[Source] = []
-    for item in map(Path, inputs):
+    for item in map(as_path, inputs):
         try:
             videos = find_videos(item) if item.is_dir() else [_existing(item)]
         except VideoError as error:
@@ -311,20 +313,33 @@ def find_sources(inputs: Sequence[str | Path]) -> list[Source]:
         found |= dict.fromkeys(videos, base)
     if problems and not found:
         raise VideoError(problems[0].problem)
-    stems = Counter(_stem(path, base) for path, base in found.items())
-    sources: dict[str, Source] = {}
-    for path, base in found.items():
-        stem = _stem(path, base)
-        key = stem if stems[stem] == 1 else path.relative_to(base).as_posix()
-        if key in sources:
-            problem = (
-                f"{path}: would share the entry {key!r} with {sources[key].path}; rename one, or "
-                "extract the folder above both"
-            )
-            problems.append(Source(str(path), path, problem=problem))
-            continue
-        sources[key] = Source(key, path)
-    return [*sources.values(), *problems]
+    sources = [Source(key, path) for path, key in _keys(found).items()]
+    return [*sources, *problems]
+
+
+def _keys(found: Mapping[Path, Path]) -> dict[Path, str]:
+    """For each video, below its folder, the shortest name that it shares with no other."""
+    once: dict[str, Path] = {}
+    for path in found:
+        once.setdefault(os.path.abspath(path), path)  # noqa: PTH100 keeps links
+    names = {path: _names(path, found[path]) for path in once.values()}
+    rank = dict.fromkeys(names, 0)
+    while True:
+        keys = {path: names[path][rank[path]] for path in names}
+        count = Counter(keys.values())
+        shared = [path for path, key in keys.items() if count[key] > 1]
+        if not shared:
+            return keys
+        for path in shared:
+            rank[path] = min(rank[path] + 1, len(names[path]) - 1)
+
+
+def _names(path: Path, base: Path) -> list[str]:
+    """`x`, `x.mp4`, `a/x`, `a/x.mp4`, ... up to the whole path."""
+    short, long = _stem(path, base), path.relative_to(base).as_posix()
+    above = Path(os.path.abspath(base)).parts[1:]  # noqa: PTH100
+    folders = ["/".join((*above[len(above) - i :], "")) for i in range(len(above) + 1)]
+    return [folder + name for folder in folders for name in (short, long)]
 
 
 def _existing(path: Path) -> Path:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -460,16 +463,40 @@ def test_two_files_of_one_stem_keep_their_endings(
         np.testing.assert_array_equal(done.store.read(name).values, alone.values.astype(np.float16))
 
 
-def test_two_videos_of_one_name_in_two_folders_are_told_apart_or_listed(
+def test_videos_of_one_name_in_two_folders_have_an_entry_each(
     videos: Path, tmp_path: Path, tiny_backbone: Backbone
 ) -> None:
-    done = extract_to_store(
-        [videos / "run", videos / "bend"], tmp_path / "store", backbone=tiny_backbone, sampling=FOUR
+    given = [videos / "run", videos / "bend", videos / "run" / ".." / "run"]
+    done = extract_to_store(given, tmp_path / "store", backbone=tiny_backbone, sampling=FOUR)
+    assert done.store.keys() == ["bend/daria", "ido", "run/daria"]
+    assert done.failures == []
+    names = {key: done.store.read(key).provenance["source"]["name"] for key in done.store.keys()}
+    assert names == {"bend/daria": "daria.avi", "run/daria": "daria.avi", "ido": "ido.avi"}
+
+
+@settings(deadline=None, derandomize=True, max_examples=30)
+@given(
+    given_files=st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b", "a/b", "b/a", "a/a"]),
+            st.sampled_from(["x.mp4", "x.avi", "x.y.mp4", "X.mp4"]),
+        ),
+        min_size=1,
     )
-    assert done.store.keys() == ["daria.avi", "ido"]
-    (failure,) = done.failures
-    assert failure["path"] == str(videos / "bend/daria.avi")
-    assert "would share the entry 'daria.avi'" in failure["reason"]
+)
+def test_every_video_has_a_key_of_its_own(
+    tiny_backbone: Backbone, given_files: list[tuple[str, str]]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        files = {Path(folder, above, name) for above, name in given_files}
+        for file in files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()  # each is listed as an empty file, under its key
+        folders = sorted({file.parent for file in files})
+        done = extract_to_store(folders, Path(folder, "store"), backbone=tiny_backbone)
+        assert {Path(failure["path"]) for failure in done.failures} == files
+        assert len({failure["key"] for failure in done.failures}) == len(files)
+        assert all("is empty (0 bytes)" in failure["reason"] for failure in done.failures)
 
 
 def test_a_missing_input_is_listed_and_stops_nothing(
