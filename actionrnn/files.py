@@ -22,9 +22,9 @@ def at_home(path: str) -> str:
     return os.path.expanduser(path)  # noqa: PTH111 leaves an unknown user's alone
 
 
-def as_path(path: str | Path) -> Path:
-    """A path that a person gave."""
-    return Path(at_home(str(path)))
+def as_path(path: str | os.PathLike[str]) -> Path:
+    """A path that a person gave: in a text `~` is the home folder, a Path is taken as it is."""
+    return Path(at_home(path)) if isinstance(path, str) else Path(path)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from actionrnn.datasets.clips import Clip, Dataset, unique_clips
 from actionrnn.errors import DatasetError, VideoError
+from actionrnn.files import as_path, at_home
 from actionrnn.video.reading import find_videos
 
 MANIFEST_COLUMNS = ("path", "label", "group", "split", "start", "end")
@@ -26,7 +27,7 @@ def open_folder(root: str | Path, group_pattern: str | None = None) -> Dataset:
         DatasetError: the folder is missing, has no videos in class folders, or a name
             does not match the pattern.
     """
-    root = Path(root)
+    root = as_path(root)
     try:
         videos = find_videos(root)
     except VideoError as error:
@@ -70,7 +71,7 @@ def open_manifest(file: str | Path, group_pattern: str | None = None) -> Dataset
         DatasetError: the file is missing, has other columns, an empty cell, names a split
             other than train and test, or a part that ends before it begins.
     """
-    file = Path(file)
+    file = as_path(file)
     try:
         with file.open(newline="", encoding="utf-8-sig") as opened:
             reader = csv.DictReader(opened)
@@ -100,6 +101,7 @@ def _manifest_clip(
         raise DatasetError(f"{file}, line {line}: path and label must not be empty")
     if split not in ("", "train", "test"):
         raise DatasetError(f"{file}, line {line}: split {split!r} must be train or test")
+    name = at_home(name)
     path = Path(name) if Path(name).is_absolute() else file.parent / name
     key = Path(name).with_suffix("").as_posix().lstrip("/").replace("../", "")
     group = (row.get("group") or "").strip() or _group(path.name, key, group_pattern)

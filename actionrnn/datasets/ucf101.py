@@ -14,6 +14,7 @@ from pathlib import Path
 
 from actionrnn.datasets.clips import Clip, Dataset, unique_clips
 from actionrnn.errors import DatasetError, VideoError
+from actionrnn.files import as_path
 from actionrnn.video.reading import find_videos
 
 NAME_PATTERN = re.compile(r"^v_(?P<label>[^_]+)_g(?P<group>\d+)_c(?P<clip>\d+)(\.\w+)?$")
@@ -64,7 +65,7 @@ def open_ucf101(root: str | Path) -> Dataset:
     Raises:
         DatasetError: the folder is missing, or a file's name is not of UCF101's form.
     """
-    root = Path(root)
+    root = as_path(root)
     try:
         videos = find_videos(root)
     except VideoError as error:

@@ -31,6 +31,7 @@ from actionrnn.features.extract import Extraction, find_sources, keep, plan, pro
 from actionrnn.features.pipeline import Pipeline
 from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.store import EntryError, FeatureStore, require_same
+from actionrnn.files import as_path
 from actionrnn.progress import progress_bar
 from actionrnn.video.album import Visitor
 
@@ -66,7 +67,7 @@ def extract_on_cluster(
         VideoError, FeatureError, BackboneError: as `extract_to_store`.
     """
     sources = find_sources(inputs)
-    root = Path(output).resolve()
+    root = as_path(output).resolve()
     sources = [
         Source(s.key, s.path.resolve(), s.start_seconds, s.end_seconds, s.problem) for s in sources
     ]

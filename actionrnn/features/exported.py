@@ -19,7 +19,7 @@ from actionrnn.features.entry import path_in_store
 from actionrnn.features.imported import import_h5py
 from actionrnn.features.store import FeatureStore
 from actionrnn.features.types import Features
-from actionrnn.files import atomic_path, write_text
+from actionrnn.files import as_path, atomic_path, write_text
 from actionrnn.plain_text import in_utf8
 from actionrnn.progress import progress_bar
 
@@ -45,7 +45,7 @@ def export_store(
         FeatureError: an entry is damaged, the output is there already or cannot be written, or
             a library is missing.
     """
-    output = Path(output)
+    output = as_path(output)
     if output.exists() and (output.is_file() or any(output.iterdir())):
         raise FeatureError(f"{output}: is there already; choose another name")
     keys = store.keys()

@@ -69,7 +69,8 @@ def extract_features(
     """
     sampling = choose_sampling(num_frames, rate_fps)
     loaded = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
-    source = Source(Path(path).name, Path(path))
+    path = as_path(path)
+    source = Source(path.name, path)
     _, features = next(encode_videos([source], loaded, sampling))
     if isinstance(features, VideoError):
         raise features

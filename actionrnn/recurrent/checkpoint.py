@@ -19,7 +19,7 @@ from actionrnn import __version__
 from actionrnn.config import Config, Precision, Runtime, parse_config
 from actionrnn.errors import ConfigError, ModelError
 from actionrnn.features.backbone import load_backbone
-from actionrnn.files import MODEL_FILE, atomic_path
+from actionrnn.files import MODEL_FILE, as_path, atomic_path
 from actionrnn.plain_text import is_harmless, readable
 from actionrnn.recurrent import hub
 from actionrnn.recurrent.heads import Head
@@ -60,7 +60,7 @@ def save(model: Recognizer, path: str | Path) -> None:
     }
     tensors = {name: tensor.cpu().contiguous() for name, tensor in model.head.state_dict().items()}
     try:
-        with atomic_path(Path(path)) as temporary:
+        with atomic_path(as_path(path)) as temporary:
             save_file(tensors, temporary, metadata={"actionrnn": json.dumps(described)})
     except OSError as error:
         raise ModelError(f"{path}: cannot be written ({error.strerror})") from None
@@ -172,7 +172,7 @@ def model_file(path: str | Path) -> Path:
     """
     if hub.is_address(path):
         return hub.fetch(str(path))
-    path = Path(path)
+    path = as_path(path)
     return path / MODEL_FILE if path.is_dir() else path
 
 

@@ -147,7 +147,7 @@ class Report:
     def write(self, path: str | Path) -> None:
         """Write the JSON file: one line for each number, and for each row of a list."""
         rows = (f"  {json.dumps(key)}: {_rows(value)}" for key, value in self.to_dict().items())
-        write_text(Path(path), "{\n" + ",\n".join(rows) + "\n}\n")
+        write_text(as_path(path), "{\n" + ",\n".join(rows) + "\n}\n")
 
     def __rich__(self) -> RenderableType:
         return render_report(self)

@@ -23,7 +23,7 @@ from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.extract import Source, extract_missing, provenance_of
 from actionrnn.features.imported import imported_store
 from actionrnn.features.store import MANIFEST, FeatureStore
-from actionrnn.files import MODEL_FILE, write_text
+from actionrnn.files import MODEL_FILE, as_path, write_text
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.training import parallel
@@ -77,7 +77,7 @@ def train(
         FeatureError: the stored features are damaged or of another origin.
         ConfigError: there is nothing to resume, or TensorBoard is not installed.
     """
-    output = Path(output)
+    output = as_path(output)
     seconds: dict[str, float] = {}
     config = _for_imported_features(config)
     with parallel.process_group(), curve_log(output, tensorboard) as log:
