@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -25,6 +27,7 @@ from actionrnn.errors import BackboneError, ConfigError, FeatureError, VideoErro
 from actionrnn.features import decoding
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import (
+    Extraction,
     Source,
     encode_videos,
     extract_features,
@@ -34,6 +37,7 @@ from actionrnn.features.extract import (
 )
 from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.store import FeatureStore
+from actionrnn.features.verify import verify_store
 from actionrnn.video.reading import read_frames
 
 MakeVideo = Callable[..., Path]
@@ -497,6 +501,60 @@ def test_every_video_has_a_key_of_its_own(
         assert {Path(failure["path"]) for failure in done.failures} == files
         assert len({failure["key"] for failure in done.failures}) == len(files)
         assert all("is empty (0 bytes)" in failure["reason"] for failure in done.failures)
+
+
+def test_an_entry_that_cannot_be_written_is_listed_and_stops_nothing(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone
+) -> None:
+    def extract(strict: bool = False) -> Extraction:
+        store = tmp_path / "store"
+        return extract_to_store(
+            [videos], store, backbone=tiny_backbone, sampling=FOUR, strict=strict
+        )
+
+    in_the_way = tmp_path / "store" / "run" / "daria.safetensors"
+    (in_the_way / "full").mkdir(parents=True)
+    done = extract()
+    assert (done.num_extracted, done.store.keys()) == (2, ["bend/daria", "run/ido"])
+    (failure,) = done.failures
+    assert failure["key"] == "run/daria"
+    assert "daria.safetensors: cannot be written (Is a directory); rename" in failure["reason"]
+    with pytest.raises(FeatureError, match="cannot be written"):
+        extract(strict=True)
+    (in_the_way / "full").rmdir()
+    in_the_way.rmdir()
+    again = extract()  # it is tried again, though its video is as it was
+    assert (again.num_extracted, again.failures, again.store.keys()) == (1, [], KEYS)
+
+
+def test_a_full_disk_ends_the_extraction(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", no_room)
+    with pytest.raises(FeatureError, match=r"No space left on device.*make room"):
+        extract_to_store([videos], tmp_path / "store", backbone=tiny_backbone, sampling=FOUR)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+@pytest.mark.parametrize("name", [b"caf\xe9", b"\xff" * 251, b"[red]\x1b[31m", b"a\nb", b"~x"])
+def test_a_video_of_any_name_is_extracted_once(
+    make_video: MakeVideo, tmp_path: Path, tiny_backbone: Backbone, name: bytes
+) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name[:200]))
+    folder.mkdir()
+    make_video("plain.avi").rename(folder / os.fsdecode(name + b".avi"))
+    for num_extracted in (1, 0):
+        done = extract_to_store(
+            [folder.parent], tmp_path / "store", backbone=tiny_backbone, sampling=FOUR
+        )
+        assert (done.num_extracted, done.num_skipped) == (num_extracted, 1 - num_extracted)
+    assert (
+        done.store.keys() == done.store.expected_keys() == [os.fsdecode(name[:200] + b"/" + name)]
+    )
+    assert list(verify_store(done.store)) == []
 
 
 def test_a_missing_input_is_listed_and_stops_nothing(
