@@ -138,6 +138,20 @@ def read_json(path: Path) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+@contextlib.contextmanager
+def utf8_path(path: Path) -> Iterator[Path]:
+    """The path, or a link to it, for libraries that take names in UTF-8 alone (safetensors)."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder, "link")
+            link.symlink_to(path.absolute())
+            yield link
+    else:
+        yield path
+
+
 @dataclass(frozen=True)
 class FileState:
     """What changes when a file does, or a file in a folder."""

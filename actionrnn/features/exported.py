@@ -106,7 +106,11 @@ def _write_parquet(
         },
         metadata={"provenance": json.dumps(provenance)},
     )
-    with atomic_path(file) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
+    with (
+        atomic_path(file) as temporary,
+        temporary.open("wb") as opened,  # pyarrow itself takes paths in UTF-8 alone
+        parquet.ParquetWriter(opened, schema) as writer,
+    ):
         for key, features in entries:
             size = features.values.shape[1]
             rows = pa.ListArray.from_arrays(

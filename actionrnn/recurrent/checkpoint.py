@@ -19,7 +19,7 @@ from actionrnn import __version__
 from actionrnn.config import Config, Precision, Runtime, parse_config
 from actionrnn.errors import ConfigError, ModelError
 from actionrnn.features.backbone import load_backbone
-from actionrnn.files import MODEL_FILE, as_path, atomic_path
+from actionrnn.files import MODEL_FILE, as_path, atomic_path, utf8_path
 from actionrnn.plain_text import is_harmless, readable
 from actionrnn.recurrent import hub
 from actionrnn.recurrent.heads import Head
@@ -102,7 +102,7 @@ def load(
                 "point --weights at the original weights, or train again"
             )
     try:
-        with safe_open(path, framework="pt") as file:
+        with utf8_path(path) as named, safe_open(named, framework="pt") as file:
             _require_shapes(info, file)
             head = Head(info.config.head, info.feature_size, len(info.labels))
             head.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
@@ -137,7 +137,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
             f"{path}: no such model file; train one with `actionrnn train` or `actionrnn demo`"
         )
     try:
-        with safe_open(path, framework="np") as file:
+        with utf8_path(path) as named, safe_open(named, framework="np") as file:
             described = json.loads((file.metadata() or {})["actionrnn"])
         if described["format"] != "actionrnn model":
             raise KeyError("format")

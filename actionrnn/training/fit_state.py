@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from actionrnn.errors import ModelError
-from actionrnn.files import atomic_path
+from actionrnn.files import atomic_path, utf8_path
 from actionrnn.recurrent.heads import Head
 
 
@@ -58,7 +58,10 @@ def load_fit_state(
         ModelError: the file is damaged, or of another head.
     """
     try:
-        with safe_open(file, framework="pt", device=str(head.mean.device)) as opened:
+        with (
+            utf8_path(file) as named,
+            safe_open(named, framework="pt", device=str(head.mean.device)) as opened,
+        ):
             described = json.loads(opened.metadata()["actionrnn"])
             parts: dict[str, dict[str, Tensor]] = {}
             for name in opened.keys():  # noqa: SIM118
