@@ -157,9 +157,9 @@ class FeatureStore:
             for name in names
             if name.endswith(suffix) and not name.startswith("._")  # macOS' own files
         )
-        return sorted(map(self._key_of, paths))
+        return sorted(map(self.key_of, paths))
 
-    def _key_of(self, path: str) -> str:
+    def key_of(self, path: str) -> str:
         """The key of the entry in a file below the store."""
         stem = path.removesuffix(f".{self.format}").replace(os.sep, "/")
         if not is_shortened(stem):

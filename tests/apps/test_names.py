@@ -108,6 +108,7 @@ def test_every_command_takes_every_name(
         ("info", named),
         ("info", video),
         ("info", store),
+        *(("info", file) for file in store.rglob("dan*.safetensors")),
         ("store", "verify", store),
         ("card", run, "--output", f"{latin}.md"),
         ("classify", named, "--model", run),
