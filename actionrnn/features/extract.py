@@ -21,7 +21,8 @@ from actionrnn.features.entry import Format
 from actionrnn.features.ledger import Ledger, bytes_now, stored_bytes
 from actionrnn.features.pipeline import Pace, Pipeline
 from actionrnn.features.ranks import share_of_rank
-from actionrnn.features.store import EntryError, Failure, FeatureStore
+from actionrnn.features.store import Failure, FeatureStore
+from actionrnn.features.store_files import EntryError
 from actionrnn.features.types import Features
 from actionrnn.files import as_path, remove_leftovers
 from actionrnn.progress import progress_bar

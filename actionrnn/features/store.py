@@ -16,16 +16,16 @@ same bytes. docs/store.md has the layout in full.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from actionrnn import __version__
 from actionrnn.errors import FeatureError
@@ -40,6 +40,7 @@ from actionrnn.features.entry import (
     unpack_npy,
     unpack_safetensors,
 )
+from actionrnn.features.store_files import EntryError, read_list, writing
 from actionrnn.features.types import Features
 from actionrnn.files import (
     as_path,
@@ -57,12 +58,10 @@ MANIFEST = "_store.json"
 KEYS = "_keys.json"
 FAILURES = "_failures.json"
 _OWN_STEMS = [Path(name).stem for name in (MANIFEST, KEYS, FAILURES)]
-_OF_THE_WHOLE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE)
 
 Failure = dict[str, str]
 """`key`, `path` and `reason` of a video that could not be used."""
 
-_Item = TypeVar("_Item")
 _KEYS = TypeAdapter(list[str])
 _FAILURES = TypeAdapter(list[Annotated[Failure, Field(min_length=3)]])
 
@@ -72,10 +71,6 @@ Presence = Literal["absent", "whole", "changed"]
 # What must be equal for two sets of features to be mixed. The precision is recorded, not
 # compared: bfloat16 and float32 features differ by less than the head can tell.
 IDENTITY = ("backbone", "weights_sha256", "preprocessing", "sampling")
-
-
-class EntryError(FeatureError):
-    """One entry that cannot be written, where others can."""
 
 
 @dataclass(frozen=True)
@@ -290,7 +285,7 @@ class FeatureStore:
 
     def expected_keys(self) -> list[str]:
         """Every clip that was ever asked for; it is there, or it failed, or it is missing."""
-        return _read_list(self.root / KEYS, _KEYS)
+        return read_list(self.root / KEYS, _KEYS)
 
     def expect(self, keys: Iterable[str]) -> None:
         """Note the clips that are asked for, before they are computed.
@@ -306,7 +301,7 @@ class FeatureStore:
 
     def failures(self) -> list[Failure]:
         """The videos that could not be used, sorted by their keys."""
-        return _read_list(self.root / FAILURES, _FAILURES)
+        return read_list(self.root / FAILURES, _FAILURES)
 
     def update_failures(self, news: Mapping[str, Failure | None]) -> None:
         """Add failures by their key, and take back those that are None.
@@ -349,23 +344,8 @@ class FeatureStore:
         for name in (KEYS, FAILURES, MANIFEST):
             (self.root / name).unlink(missing_ok=True)
 
-    @contextlib.contextmanager
-    def _writing(self, entry: Path | None = None) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if entry is None and isinstance(error, FileExistsError):
-                raise
-            whole = error.errno in _OF_THE_WHOLE_DISK or not os.access(self.root, os.W_OK)
-            if entry is not None and not whole:
-                raise EntryError(
-                    f"{entry}: cannot be written ({error.strerror}); rename the video, or choose "
-                    "another folder"
-                ) from None
-            raise FeatureError(
-                f"{self.root}: cannot be written ({error.strerror}); make room or choose another "
-                "folder; what is stored stays, and the same command goes on"
-            ) from None
+    def _writing(self, entry: Path | None = None) -> AbstractContextManager[None]:
+        return writing(self.root, entry)
 
 
 def require_same(present: dict[str, Any], wanted: dict[str, Any], where: str) -> None:
@@ -386,14 +366,3 @@ def require_same(present: dict[str, Any], wanted: dict[str, Any], where: str) ->
 def _write(path: Path, content: bytes) -> None:
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
-
-
-def _read_list(file: Path, kind: TypeAdapter[list[_Item]]) -> list[_Item]:
-    """What a JSON file holds; nothing where there is no file."""
-    try:
-        return kind.validate_python(read_json(file), strict=True)
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        raise FeatureError(f"{file}: is damaged ({reason}); delete it") from None

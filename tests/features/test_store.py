@@ -19,7 +19,8 @@ from safetensors.numpy import save_file
 
 from actionrnn.errors import FeatureError
 from actionrnn.features.mapped import map_entries
-from actionrnn.features.store import EntryError, FeatureStore, Format, require_same
+from actionrnn.features.store import FeatureStore, Format, require_same
+from actionrnn.features.store_files import EntryError
 from actionrnn.features.types import Features
 from actionrnn.features.verify import verify_store
 
