@@ -1,19 +1,18 @@
 """The configuration: each field is documented here, and each default lives here.
 
 A YAML file holds the sections of `Config`; `section.key=value` on the command
-line overrides one field. Nothing here imports torch.
+line overrides one field. A value is read by its field's type. Nothing here imports torch.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
@@ -23,6 +22,8 @@ from actionrnn.config_types import (
     STRICT_KEYS,
     Count,
     FiniteFloat,
+    HomePath,
+    Name,
     NonNegativeFloat,
     Number,
     Part,
@@ -30,9 +31,12 @@ from actionrnn.config_types import (
     PositiveInt,
     Probability,
     first_problem,
+    nearest,
+    with_own_errors,
 )
 from actionrnn.errors import ConfigError
-from actionrnn.plain_yaml import load_plain_yaml
+from actionrnn.files import as_path
+from actionrnn.plain_yaml import Scalar, load_plain_yaml, meaning, of_kind
 
 Layout = Literal["folder", "ucf101", "manifest", "rendered"]
 LabelLevel = Annotated[int, Field(ge=1, strict=True)] | Literal["last"]
@@ -49,26 +53,9 @@ HeadKind = Literal["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
 Summary = Literal["last", "running_mean", "exponential_mean"]
 MOST_RECURRENT_WEIGHTS = 2**27
 """Of a head, a gate: a stranger's model must not take the machine down; 0.1 % of it is usual."""
-_T = TypeVar("_T")
 
 
-def _with_own_errors(kind: type[_T]) -> type[_T]:
-    """Make the constructor raise ConfigError."""
-    validate = kind.__init__
-
-    @functools.wraps(validate)
-    def init(self: _T, *values: Any, **fields: Any) -> None:
-        try:
-            validate(self, *values, **fields)
-        except ValidationError as error:
-            problem = f"{kind.__name__}.{first_problem(error)}".replace(".: ", ": ", 1)
-            raise ConfigError(problem) from None
-
-    kind.__init__ = init  # type: ignore[assignment, method-assign]
-    return kind
-
-
-@_with_own_errors
+@with_own_errors
 @dataclass(frozen=True, config=STRICT_KEYS)
 class Sampling:
     """Which frames of a video are looked at. No field set: every frame."""
@@ -138,7 +125,7 @@ class DataConfig:
     class folders or not; manifest: a CSV file with the columns path, label and, if wanted,
     group, split, start and end (seconds); rendered: the built-in data set, made on the spot.
     A folder that holds nothing but pictures (.jpg, .png, ...) is a video."""
-    root: str | None = None
+    root: HomePath | None = None
     """The folder of the videos; for a manifest, the CSV file."""
     label_level: LabelLevel | None = None
     """folder: which of the folders above a clip is its class: 1 is the first below the root (or
@@ -155,14 +142,14 @@ class DataConfig:
     run, whatever the training's seed; leave_one_group_out: each group in turn; official:
     UCF101's three splits; none: everything is for training (train) or for testing
     (evaluate)."""
-    fold: Annotated[int, Field(ge=1, strict=True)] | str = "all"
+    fold: Annotated[int, Field(ge=1, strict=True)] | Name = "all"
     """Which fold of the split: its group's name, else its number from 1; or all."""
     test_fraction: Annotated[Number, Field(gt=0, lt=1)] = 0.25
     """holdout: the part of the groups that is for testing."""
     allow_group_leak: Annotated[bool, Field(strict=True)] = False
     """Accept a split with clips of one group in training and in testing
     (--allow-group-leak). The score is then too good, and every output says so."""
-    features: str | None = None
+    features: HomePath | None = None
     """The folder of the stored features; null: `features` in the run's folder (for
     evaluate: in --output), or that of another run beside it if it has them all."""
 
@@ -187,7 +174,7 @@ class BackboneConfig:
 
     name: str = "efficientnet_lite0"
     """efficientnet_lite0 (bundled), torchvision/<name> or timm/<name>."""
-    weights: str = "default"
+    weights: HomePath = "default"
     """default: the library's pretrained weights; none: random (for tests);
     anything else: the path of a .safetensors or .pth file."""
     fit: Fit = "crop"
@@ -307,13 +294,14 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: the file is missing or no YAML; a key, type or value is wrong.
     """
-    file = Path(path) if Path(path).is_file() else _shipped_config(str(path))
+    file = as_path(path) if as_path(path).is_file() else _shipped_config(str(path))
     try:
         sections = load_plain_yaml(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: cannot be read ({error})") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: is not YAML ({error})") from None
+        remedy = "; put it in single quotes: '...'" if "escape character" in str(error) else ""
+        raise ConfigError(f"{file}: is not YAML ({error}){remedy}") from None
     return parse_config(sections or {}, overrides, source=str(path))
 
 
@@ -321,6 +309,9 @@ def parse_config(
     sections: Mapping[str, Any], overrides: Sequence[str] = (), *, source: str = "config"
 ) -> Config:
     """Build a `Config` from nested mappings and `section.key=value` overrides.
+
+    An override's value is taken as it is, with no escapes; one pair of quotes around it is taken
+    off, and `null` is None where the field may be that.
 
     Raises:
         ConfigError: a key, type or value is wrong; the message names the key.
@@ -335,6 +326,10 @@ def parse_config(
     for override in overrides:
         _apply_override(merged, override)
     _refuse_unknown_keys(merged, source)
+    for section, kind in _kinds(Config).items():
+        kinds = _kinds(kind)
+        for key, value in merged.get(section, {}).items():
+            merged[section][key] = of_kind(value, kinds[key])
     try:
         return _adapter().validate_python(merged)
     except ValidationError as error:
@@ -367,40 +362,36 @@ def _adapter() -> TypeAdapter[Config]:
     return TypeAdapter(Config)
 
 
+@functools.cache
+def _kinds(section: type) -> dict[str, Any]:
+    """The fields of a dataclass with their types."""
+    return get_type_hints(section)
+
+
 def _apply_override(merged: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
     section, dot, key = name.partition(".")
     if not (equals and dot and section and key):
         raise ConfigError(f"{override!r} is no override; write section.key=value")
-    try:
-        value = load_plain_yaml(text)
-    except yaml.YAMLError:
-        value = text
-    quoted = text.startswith(("'", '"'))
-    if isinstance(value, dict) or (isinstance(value, str) and not quoted):
-        value = text  # a name with ` #` or `: ` in it, not a comment or a mapping
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    value = text[1:-1] if quoted else text if text == "~" else Scalar(text)
     values = merged.setdefault(section, {})
     if not isinstance(values, dict):
-        raise ConfigError(f"{section} must be a section, not {values!r}")
+        raise ConfigError(f"{section} must be a section, not {meaning(values)!r}")
     values[key] = value
 
 
 def _refuse_unknown_keys(sections: Mapping[str, Any], source: str) -> None:
-    known = get_type_hints(Config)
+    known = _kinds(Config)
     for name, values in sections.items():
         if name not in known:
-            raise ConfigError(f"{source}: unknown section {name!r}; {_nearest(name, known)}")
+            raise ConfigError(f"{source}: unknown section {name!r}; {nearest(name, known)}")
         if not isinstance(values, Mapping):
-            raise ConfigError(f"{source}: {name} must be a section with keys, not {values!r}")
-        keys = get_type_hints(known[name])
+            raise ConfigError(
+                f"{source}: {name} must be a section with keys, not {meaning(values)!r}"
+            )
+        keys = _kinds(known[name])
         for key in values:
             if key not in keys:
-                near = _nearest(str(key), keys, prefix=f"{name}.")
+                near = nearest(str(key), keys, prefix=f"{name}.")
                 raise ConfigError(f"{source}: unknown key '{name}.{key}'; {near}")
-
-
-def _nearest(name: str, known: Any, prefix: str = "") -> str:
-    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
-    if close:
-        return f"did you mean '{prefix}{close[0]}'?"
-    return f"known are {', '.join(prefix + key for key in sorted(known))}"

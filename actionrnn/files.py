@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import secrets
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from actionrnn.errors import ActionrnnError
 
@@ -22,6 +25,16 @@ LEFTOVERS = ".*.tmp"
 LEDGER = ".actionrnn"
 """In a folder of results, a line `<sha256>  <name>` for each file that was written there: what a
 command may replace. Whoever writes there holds a lock on it."""
+
+
+def at_home(path: str) -> str:
+    """The path with the home folder for a leading `~` (or `~user`); any other text as it is."""
+    return os.path.expanduser(path)  # noqa: PTH111 leaves an unknown user's alone
+
+
+def as_path(path: str | os.PathLike[str]) -> Path:
+    """A path that a person gave: in a text `~` is the home folder, a Path is taken as it is."""
+    return Path(at_home(path)) if isinstance(path, str) else Path(path)
 
 
 @contextlib.contextmanager
@@ -257,13 +270,42 @@ def _lock(handle: int, *, wait: bool) -> bool:
 
 
 def write_text(path: Path, text: str, *, replace: bool = True) -> None:
-    """Write a text file whole or not at all.
+    r"""Write a text file whole or not at all; a name's byte that is not UTF-8 as `\udce9`.
+
+    In JSON that is an escape, so that `read_json` gives the very name again.
 
     Raises:
         FileExistsError: not `replace`, and it is there.
     """
     with atomic_path(path, replace=replace) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds, names that are not UTF-8 as well.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+@contextlib.contextmanager
+def utf8_path(path: Path) -> Iterator[Path]:
+    """The path, or a link to it, for libraries that take names in UTF-8 alone (safetensors)."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder, "link")
+            link.symlink_to(path.absolute())
+            yield link
+    else:
+        yield path
 
 
 @dataclass(frozen=True)

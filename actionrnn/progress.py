@@ -18,6 +18,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from actionrnn.plain_text import printable
+
 Unit = Literal["steps", "bytes"]
 
 
@@ -41,13 +43,13 @@ def progress_bar(
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     quiet = not console.is_terminal or total == 0
     with Progress(*columns, console=console, disable=quiet) as progress:
         task = progress.add_task(description, total=total, note="")
 
         def advance(steps: int = 1, note: str = "") -> None:
-            progress.update(task, advance=steps, note=note)
+            progress.update(task, advance=steps, note=printable(note))
 
         yield advance

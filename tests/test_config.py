@@ -6,11 +6,14 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import tempfile
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import actionrnn.config
 from actionrnn.config import (
@@ -112,6 +115,21 @@ def test_a_configuration_cannot_be_changed_in_place() -> None:
         ("data.fold=3", "data", "fold", 3),
         ("data.fold=daria", "data", "fold", "daria"),
         ("data.group_pattern=^([a-z]+)_", "data", "group_pattern", "^([a-z]+)_"),
+        ('data.group_pattern="_(g\\d+)_"', "data", "group_pattern", r"_(g\d+)_"),
+        (r"data.group_pattern='_(g\d+)_'", "data", "group_pattern", r"_(g\d+)_"),
+        ("data.root=2024-01-01", "data", "root", "2024-01-01"),
+        ("data.root=12:30", "data", "root", "12:30"),
+        ("data.root=on", "data", "root", "on"),
+        ("data.root=1e5", "data", "root", "1e5"),
+        ("data.root=[a, b]", "data", "root", "[a, b]"),
+        ("data.root='null'", "data", "root", "null"),
+        ("data.root='a", "data", "root", "'a"),
+        ("data.fold=017", "data", "fold", "017"),
+        ("data.fold='3'", "data", "fold", "3"),
+        ("data.fold=1_000", "data", "fold", "1_000"),
+        ("backbone.weights=none", "backbone", "weights", "none"),
+        ("train.epochs=0x10", "train", "epochs", 16),
+        ("train.patience_epochs=null", "train", "patience_epochs", None),
     ],
 )
 def test_an_override_sets_one_field_and_leaves_the_rest(
@@ -126,6 +144,73 @@ def test_an_override_sets_one_field_and_leaves_the_rest(
         getattr(after, section), **{key: getattr(getattr(before, section), key)}
     )
     assert dataclasses.replace(after, **{section: restored}) == before
+
+
+TEXTS = st.text(st.characters(), min_size=1).filter(lambda text: not text.startswith("~"))
+"""Also what cannot be written in UTF-8: names of files have it."""
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(TEXTS)
+def test_any_text_for_a_text_is_taken_as_it_is(text: str) -> None:
+    assert parse_config({}, [f"data.root='{text}'"]).data.root == text
+    assert parse_config({}, [f'backbone.name="{text}"']).backbone.name == text
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    if not quoted and text.lower() != "null":
+        assert parse_config({}, [f"data.root={text}"]).data.root == text
+
+
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(TEXTS)
+def test_any_text_survives_the_file_that_it_is_written_to(text: str) -> None:
+    config = parse_config({}, [f"data.root='{text}'", f"backbone.name='{text}'"])
+    with tempfile.TemporaryDirectory() as folder:
+        file = write_yaml(Path(folder), yaml.safe_dump(config.to_dict(), sort_keys=False))
+        assert load_config(file) == config
+
+
+@pytest.mark.parametrize(
+    "text", ["on", "2024-01-01", "12:30", "017", "1e5", "0x10", "1_000", ".inf", "=", "<<", "yes"]
+)
+def test_a_text_in_a_file_is_not_what_yaml_makes_of_it(tmp_path: Path, text: str) -> None:
+    data = load_config(write_yaml(tmp_path, f"data:\n  root: {text}\n  fold: {text}\n")).data
+    assert (data.root, data.fold) == (text, text)
+
+
+@pytest.mark.parametrize("nothing", ["null", "~", ""])
+def test_nothing_in_a_file_is_none_where_the_field_may_be_that(
+    tmp_path: Path, nothing: str
+) -> None:
+    assert load_config(write_yaml(tmp_path, f"data:\n  root: {nothing}\n")).data.root is None
+
+
+def test_a_pattern_in_double_quotes_is_told_to_take_single_ones(tmp_path: Path) -> None:
+    file = write_yaml(tmp_path, 'data:\n  group_pattern: "_(g\\d+)_"\n')
+    with pytest.raises(ConfigError, match=r"escape character .* put it in single quotes"):
+        load_config(file)
+    write_yaml(tmp_path, "data:\n  group_pattern: '_(g\\d+)_'\n")
+    assert load_config(file).data.group_pattern == r"_(g\d+)_"
+
+
+@pytest.mark.parametrize("key", ["data.root", "data.features", "backbone.weights"])
+def test_a_tilde_is_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    section, field = key.split(".")
+    file = write_yaml(tmp_path, f"{section}:\n  {field}: ~/x\n")
+    for config in (
+        parse_config({}, [f"{key}=~/x"]),
+        load_config(file),
+        load_config("~/config.yaml"),
+    ):
+        assert getattr(getattr(config, section), field) == f"{tmp_path}/x"
+    whole = parse_config({}, [f"{key}=~"])
+    assert getattr(getattr(whole, section), field) == str(tmp_path)
+
+
+def test_a_tilde_of_nobody_is_a_name() -> None:
+    assert parse_config({}, ["data.root=~$draft"]).data.root == "~$draft"
 
 
 def test_the_last_of_two_overrides_counts() -> None:
@@ -182,7 +267,7 @@ def test_an_unknown_key_in_an_override_is_answered_with_the_nearest() -> None:
         ("train.epochs=null", r"train\.epochs \(null\): .*integer"),
         ("train.learning_rate=fast", r'train\.learning_rate \("fast"\): .*number'),
         ("head.temporal_differences=perhaps", r"head\.temporal_differences .*boolean"),
-        ("data.root=[a, b]", r"data\.root .*string"),
+        ("train.epochs=[5, 6]", r"train\.epochs .*integer"),
         ("head.kind=transformer", r"head\.kind .*'rnn_tanh', 'rnn_relu', 'lstm', 'gru' or 'mean'"),
         ("data.layout=tree", r"data\.layout .*'folder', 'ucf101', 'manifest' or 'rendered'"),
     ],

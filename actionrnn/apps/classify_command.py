@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from actionrnn.apps.path_type import UserPath
 from actionrnn.apps.stream_commands import RUNTIMES, overwrite_option, weights_option
 from actionrnn.errors import VideoError
 from actionrnn.plain_text import printable
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("videos", nargs=-1, required=True, metavar="VIDEO_OR_FOLDER...")
+@click.argument("videos", nargs=-1, required=True, type=UserPath(), metavar="VIDEO_OR_FOLDER...")
 @click.option(
-    "--model", "-m", required=True, help="A model file, or the folder of a run: runs/demo."
+    "--model",
+    "-m",
+    required=True,
+    type=UserPath(),
+    help="A model file, or the folder of a run: runs/demo.",
 )
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--sheet", type=click.Path(path_type=Path), help="Draw a contact sheet (one video).")
+@click.option("--sheet", type=UserPath(path_type=Path), help="Draw a contact sheet (one video).")
 @click.option(
     "--stop-at-confidence",
     type=click.FloatRange(0, 1, min_open=True),

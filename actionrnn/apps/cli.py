@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ from actionrnn import __version__
 from actionrnn.apps import stream_commands
 from actionrnn.apps.classify_command import classify
 from actionrnn.apps.model_commands import card, export, push
+from actionrnn.apps.path_type import UserPath
 from actionrnn.apps.serve_command import serve
 from actionrnn.apps.store_commands import store
 from actionrnn.apps.stream_commands import RUNTIMES
@@ -46,6 +48,9 @@ class _Commands(click.Group):
     def main(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> Any:
         # where other work runs too, threads that spin while they wait cost many times the work
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a name that it cannot write ends nothing
+                stream.reconfigure(errors="backslashreplace")
         given = list(sys.argv[1:] if args is None else args)
         options = given[: given.index("--")] if "--" in given else given
         debug = "--debug" in options
@@ -80,7 +85,7 @@ def main(debug: bool) -> None:
 
 
 _output_folder = click.option(
-    "--output", "-o", type=click.Path(path_type=Path, file_okay=False), help="Where results go."
+    "--output", "-o", type=UserPath(path_type=Path, file_okay=False), help="Where results go."
 )
 _overrides = click.argument("overrides", nargs=-1, metavar="[section.key=value]...")
 _allow_group_leak = click.option(
@@ -94,7 +99,7 @@ _allow_group_leak = click.option(
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=UserPath(path_type=Path, file_okay=False),
     default=Path("runs/demo"),
     show_default=True,
     help="Where data, features, model and report go.",
@@ -113,11 +118,9 @@ def prepare() -> None:
 
 
 @prepare.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
+@click.argument("folder", type=UserPath(path_type=Path, file_okay=False), metavar="DIR")
 @click.option("--download", "fetch", is_flag=True, help="Fetch what is missing (6.9 GB).")
-@click.option(
-    "--archive", type=click.Path(path_type=Path), help="UCF101.rar, if it is here already."
-)
+@click.option("--archive", type=UserPath(path_type=Path), help="UCF101.rar, if it is here already.")
 @click.option("--check-videos", is_flag=True, help="Decode the first frame of each clip, too.")
 def ucf101(folder: Path, fetch: bool, archive: Path | None, check_videos: bool) -> None:
     """UCF101 into DIR: download, unpack and verify what is not there yet.
@@ -140,10 +143,19 @@ def ucf101(folder: Path, fetch: bool, archive: Path | None, check_videos: bool) 
 
 
 @main.command()
-@click.argument("videos", nargs=-1, required=True, metavar="VIDEO_OR_FOLDER...")
-@click.option("--output", "-o", required=True, metavar="STORE", help="The feature store's folder.")
+@click.argument("videos", nargs=-1, required=True, type=UserPath(), metavar="VIDEO_OR_FOLDER...")
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=UserPath(),
+    metavar="STORE",
+    help="The feature store's folder.",
+)
 @click.option("--backbone", help="efficientnet_lite0 (default), torchvision/<name>, timm/<name>.")
-@click.option("--weights", help="A local weights file instead of the library's default.")
+@click.option(
+    "--weights", type=UserPath(), help="A local weights file instead of the library's default."
+)
 @click.option("--num-frames", type=int, help="So many frames, evenly over each clip.")
 @click.option("--rate-fps", type=float, help="So many frames per second.")
 @click.option("--format", type=click.Choice(["safetensors", "npy"]), default="safetensors")
@@ -226,7 +238,7 @@ main.add_command(store)
 
 
 @main.command()
-@click.argument("config")
+@click.argument("config", type=UserPath(), metavar="CONFIG")
 @_overrides
 @_output_folder
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training.")
@@ -268,14 +280,14 @@ def _leak_override(allow_group_leak: bool) -> list[str]:
 
 
 @main.command()
-@click.argument("model")
+@click.argument("model", type=UserPath(), metavar="MODEL")
 @_overrides
 @stream_commands.weights_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=UserPath(path_type=Path, file_okay=False),
     help="Write report.json, report.html and new features into this folder.",
 )
 @_allow_group_leak
@@ -307,7 +319,7 @@ def evaluate(
 
 
 @main.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
+@click.argument("runs", nargs=-1, required=True, type=UserPath(), metavar="RUN RUN...")
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def compare(runs: tuple[str, ...], as_json: bool) -> None:
     """Runs side by side (folders, or their report.json), each against the first.
@@ -339,7 +351,7 @@ main.add_command(push)
 
 
 @main.command()
-@click.argument("path")
+@click.argument("path", type=UserPath(), metavar="PATH")
 def info(path: str) -> None:
     """What a video, a feature store, a model or a run's folder is."""
     from actionrnn.apps.info import describe

@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from actionrnn.files import atomic_path
+from actionrnn.plain_text import in_utf8
 from actionrnn.recurrent.recognizer import Timeline
 from actionrnn.video.frames import Frames
 
@@ -59,5 +60,5 @@ def draw_contact_sheet(
 
 def _title(timeline: Timeline, truth: str | None) -> str:
     answer = timeline.prediction()
-    title = f"{Path(timeline.path).name}: {answer.label} ({answer.scores[0]:.1%})"
+    title = f"{in_utf8(Path(timeline.path).name)}: {answer.label} ({answer.scores[0]:.1%})"
     return title if truth is None else f"{title}, truth: {truth}"

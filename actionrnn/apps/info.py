@@ -115,8 +115,8 @@ def _describe_model(path: Path) -> Rows:
         store = next((folder for folder in path.parents if (folder / MANIFEST).exists()), None)
         if store is None:
             raise
-        key = path.relative_to(store).with_suffix("").as_posix()
-        features = FeatureStore.open(store).read(key)
+        opened = FeatureStore.open(store)
+        features = opened.read(opened.key_of(str(path.relative_to(store))))
         return {
             "features": str(path),
             "store": str(store),

@@ -6,23 +6,24 @@ from pathlib import Path
 
 import click
 
+from actionrnn.apps.path_type import UserPath
 from actionrnn.apps.stream_commands import overwrite_option, weights_option
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", type=UserPath(), metavar="MODEL")
 @click.option(
     "--output",
     "-o",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=UserPath(path_type=Path, file_okay=False),
     help="The folder of the export; an earlier export there is replaced.",
 )
 @click.option(
     "--int8",
     "int8_clips",
     metavar="FOLDER",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=UserPath(path_type=Path, file_okay=False, exists=True),
     help="Quantise the encoder with the videos in FOLDER (in folders named by their labels, if "
     "they are known); refused if it costs accuracy on them.",
 )
@@ -39,8 +40,8 @@ def export(model: str, output: Path, int8_clips: Path | None, weights: str | Non
 
 
 @click.command()
-@click.argument("model")
-@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("model", type=UserPath(), metavar="MODEL")
+@click.option("--output", "-o", type=UserPath(path_type=Path, dir_okay=False))
 @overwrite_option
 def card(model: str, output: Path | None, overwrite: bool) -> None:
     """The card of MODEL, in Markdown: labels, data, scores, use, limits, licence."""
@@ -60,7 +61,7 @@ def card(model: str, output: Path | None, overwrite: bool) -> None:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", type=UserPath(), metavar="MODEL")
 @click.argument("repository", metavar="USER/NAME")
 @click.option("--private", is_flag=True, help="If the repository is made: for you alone.")
 def push(model: str, repository: str, private: bool) -> None:

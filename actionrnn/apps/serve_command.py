@@ -8,6 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from actionrnn.apps.path_type import UserPath
 from actionrnn.apps.stream_commands import weights_option
 
 # the fields of ServeLimits that are options; the others are for those who write Python
@@ -28,7 +29,9 @@ def _bound_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.option("--model", "-m", help="A model file or a run; without it, the demo's.")
+@click.option(
+    "--model", "-m", type=UserPath(), help="A model file or a run; without it, the demo's."
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: every network.")
 @click.option("--port", default=7860, show_default=True, type=click.IntRange(0, 65535))
 @click.option(

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from actionrnn.apps.path_type import UserPath
 from actionrnn.plain_text import printable
 
 
@@ -17,7 +18,7 @@ def store() -> None:
 
 
 @store.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="STORE")
+@click.argument("folder", type=UserPath(path_type=Path), metavar="STORE")
 def verify(folder: Path) -> None:
     """Read every entry of STORE again, and list what is missing, truncated or altered.
 
@@ -40,10 +41,17 @@ def verify(folder: Path) -> None:
 
 
 @store.command("import")
-@click.argument("source", type=click.Path(path_type=Path), metavar="SOURCE")
-@click.option("--output", "-o", required=True, metavar="STORE", help="The feature store's folder.")
+@click.argument("source", type=UserPath(path_type=Path), metavar="SOURCE")
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=UserPath(),
+    metavar="STORE",
+    help="The feature store's folder.",
+)
 @click.option("--name", default="features", help="What the features are, e.g. i3d-rgb.")
-@click.option("--names", type=click.Path(path_type=Path), help="Of one array's clips, a line each.")
+@click.option("--names", type=UserPath(path_type=Path), help="Of one array's clips, a line each.")
 @click.option("--rate-fps", type=float, help="Steps per second, if they are known.")
 def import_(
     source: Path, output: str, name: str, names: Path | None, rate_fps: float | None
@@ -61,8 +69,8 @@ def import_(
 
 
 @store.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="STORE")
-@click.option("--output", "-o", required=True, help="The new file or folder.")
+@click.argument("folder", type=UserPath(path_type=Path), metavar="STORE")
+@click.option("--output", "-o", required=True, type=UserPath(), help="The new file or folder.")
 @click.option(
     "--to", "target", type=click.Choice(["npy", "hdf5", "parquet", "webdataset"]), required=True
 )

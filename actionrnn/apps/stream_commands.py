@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from actionrnn.apps.path_type import UserPath
+
 if TYPE_CHECKING:
     from actionrnn.recurrent.recognizer import Timeline
     from actionrnn.stream_config import SegmentRule, StatePolicy
@@ -17,12 +19,18 @@ RUNTIMES = ("auto", "torch", "compile", "openvino", "onnx")  # config.Runtime, w
 PAGE_ENDINGS = (".html", ".htm")
 
 model_option = click.option(
-    "--model", "-m", required=True, help="A model file, e.g. runs/demo/model.safetensors."
+    "--model",
+    "-m",
+    required=True,
+    type=UserPath(),
+    help="A model file, e.g. runs/demo/model.safetensors.",
+)
+weights_option = click.option(
+    "--weights", type=UserPath(), help="The backbone's weights, if not where they were."
 )
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace files of these names that are there."
 )
-weights_option = click.option("--weights", help="The backbone's weights, if not where they were.")
 
 
 def policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,18 +64,24 @@ def chosen_policy(options: dict[str, Any]) -> StatePolicy:
 
 
 @click.command()
-@click.argument("video", type=click.Path(path_type=Path))
+@click.argument("video", type=UserPath(path_type=Path))
 @model_option
 @click.option(
     "--output",
     "-o",
     "outputs",
     multiple=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=UserPath(path_type=Path, dir_okay=False),
     help="A .csv, .json, .srt, .vtt or .html file; may be given several times.",
 )
 @click.option(
-    "--html", "page", is_flag=False, flag_value="", metavar="[FILE]", help="Write the page, too."
+    "--html",
+    "page",
+    is_flag=False,
+    flag_value="",
+    type=UserPath(),
+    metavar="[FILE]",
+    help="Write the page, too.",
 )
 @click.option("--smooth-seconds", type=float, help="Average the scores over so much time.")
 @click.option("--min-seconds", type=float, help="The shortest segment.")
@@ -104,9 +118,9 @@ def timeline(
 
 
 @click.command()
-@click.argument("video", type=click.Path(path_type=Path))
+@click.argument("video", type=UserPath(path_type=Path))
 @model_option
-@click.option("--output", "-o", required=True, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--output", "-o", required=True, type=UserPath(path_type=Path, dir_okay=False))
 @overwrite_option
 @policy_options
 @weights_option
@@ -124,13 +138,13 @@ def render(video: Path, model: str, output: Path, overwrite: bool, **options: An
 
 
 @click.command()
-@click.argument("source")
+@click.argument("source", type=UserPath(), metavar="SOURCE")
 @model_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object an answer.")
 @click.option("--window", is_flag=True, help="Show the picture; q closes it.")
 @click.option(
     "--record",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=UserPath(path_type=Path, dir_okay=False),
     help="Write the picture with its scores (.mp4, .mkv, .mov).",
 )
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True)

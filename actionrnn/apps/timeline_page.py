@@ -111,7 +111,7 @@ def _reference(video: Path, output: Path) -> str:
         relative = os.path.relpath(video.resolve(), output.resolve().parent)
     except ValueError:  # another drive
         raise VideoError(f"{video}: put the page on the same drive, beside the video") from None
-    return quote(Path(relative).as_posix())
+    return quote(os.fsencode(Path(relative).as_posix()))
 
 
 def _thinned(times: np.ndarray, curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

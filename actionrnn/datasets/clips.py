@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from actionrnn.errors import DatasetError
-from actionrnn.plain_text import is_harmless
+from actionrnn.plain_text import is_harmless, readable
 
 Side = Literal["train", "validation", "test"]
 """Of a division that the data itself gives."""
@@ -38,6 +38,11 @@ class Clip:
     start_seconds: float | None = None
     end_seconds: float | None = None
     """The part of the video that is the clip; None: from the first frame, to the last."""
+
+    def __post_init__(self) -> None:
+        """Labels and groups have one spelling; paths and keys stay as they are on the disk."""
+        object.__setattr__(self, "label", readable(self.label))
+        object.__setattr__(self, "group", readable(self.group))
 
     @property
     def video_key(self) -> str:

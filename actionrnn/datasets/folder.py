@@ -9,6 +9,7 @@ from actionrnn.config import LabelLevel
 from actionrnn.datasets.class_folders import read_places, require_no_class_lost
 from actionrnn.datasets.clips import Clip, Dataset, group_of, unique_clips
 from actionrnn.errors import DatasetError, VideoError
+from actionrnn.files import as_path
 from actionrnn.video.finding import clip_key, clip_keys, find_videos
 
 
@@ -28,7 +29,7 @@ def open_folder(
             which folders are the classes, one of them has no video, or a name does not match
             the pattern.
     """
-    root = Path(root)
+    root = as_path(root)
     try:
         found = find_videos(root)
     except VideoError as error:

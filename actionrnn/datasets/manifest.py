@@ -27,6 +27,7 @@ from actionrnn.datasets.clips import (
     unique_clips,
 )
 from actionrnn.errors import DatasetError
+from actionrnn.files import as_path, at_home
 from actionrnn.plain_text import plain
 from actionrnn.video.finding import VIDEO_SUFFIXES, clip_key
 
@@ -78,7 +79,7 @@ def open_manifest(file: str | Path, group_pattern: str | None = None) -> Dataset
         DatasetError: the file is missing or cannot be read, its columns are not known, a cell
             is empty or says what it cannot, or one clip has two labels, groups or sides.
     """
-    file = Path(file)
+    file = as_path(file)
     videos = _Videos(file.parent)
     table = _read_table(file, _read_text(file), videos)
     clips: dict[tuple[Path, float | None, float | None], tuple[int, Clip]] = {}
@@ -301,6 +302,7 @@ class _Videos:
         Raises:
             DatasetError: the name has no ending, and several files begin like it.
         """
+        name = at_home(name)
         path = self._folder / name
         if "\\" in name and not _is_there(path):  # written on Windows
             path = self._folder / name.replace("\\", "/")

@@ -25,7 +25,7 @@ from actionrnn.datasets.ucf101 import (
 from actionrnn.errors import DatasetError
 from actionrnn.features.imported import imported_store
 from actionrnn.features.store import FeatureStore
-from actionrnn.plain_text import plain
+from actionrnn.plain_text import plain, readable
 from actionrnn.privacy import hashed_group
 
 HOLDOUT: Split = "holdout"
@@ -71,7 +71,7 @@ def open_dataset(config: DataConfig) -> Dataset:
     tested_side = _tested_side(dataset) if split == GIVEN else None
     if tested_side is not None and not config.allow_group_leak:
         _require_copies_on_one_side(copies, tested_side)
-    alone = all(clip.group == clip.video_key for clip in dataset.clips)
+    alone = all(clip.group == readable(clip.video_key) for clip in dataset.clips)
     grouped = len(dataset.groups) < len({clip.video_key for clip in dataset.clips})
     join = split != "official"  # whose sides go by the groups' numbers
     notes = (

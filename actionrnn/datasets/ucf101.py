@@ -15,6 +15,7 @@ from pathlib import Path
 from actionrnn.datasets.class_folders import Folders, find_sides, require_no_class_lost
 from actionrnn.datasets.clips import Clip, Dataset, unique_clips
 from actionrnn.errors import DatasetError, VideoError
+from actionrnn.files import as_path
 from actionrnn.video.finding import clip_keys, find_videos
 
 NAME_PATTERN = re.compile(r"^v_(?P<label>[^_]+)_g(?P<group>\d+)_c(?P<clip>\d+)(\.\w+)?$")
@@ -67,7 +68,7 @@ def open_ucf101(root: str | Path) -> Dataset:
         DatasetError: the folder is missing, a file's name is not of UCF101's form or of another
             class than its folder, or a class folder has no video.
     """
-    root = Path(root)
+    root = as_path(root)
     try:
         found = find_videos(root)
     except VideoError as error:

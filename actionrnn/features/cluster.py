@@ -27,10 +27,12 @@ from actionrnn.features.backbone import load_backbone
 from actionrnn.features.decode_task import MESSAGES_AHEAD, decode_in_messages
 from actionrnn.features.decoding import Source
 from actionrnn.features.entry import Format
-from actionrnn.features.extract import Extraction, find_sources, plan, provenance_of
+from actionrnn.features.extract import Extraction, find_sources, keep, plan, provenance_of
 from actionrnn.features.pipeline import Pipeline
 from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.store import FeatureStore, require_same
+from actionrnn.features.store_files import EntryError
+from actionrnn.files import as_path
 from actionrnn.progress import progress_bar
 from actionrnn.video.album import Visitor
 
@@ -70,7 +72,7 @@ def extract_on_cluster(
         VideoError, FeatureError, BackboneError: as `extract_to_store`.
     """
     sources, notes = find_sources(inputs)
-    root = Path(output).resolve()
+    root = as_path(output).resolve()
     sources = [
         Source(s.key, s.path.resolve(), s.start_seconds, s.end_seconds, s.problem) for s in sources
     ]
@@ -83,8 +85,8 @@ def extract_on_cluster(
             advance = stack.enter_context(progress_bar("extracting features", len(todo.sources)))
             for source, error in crew.extract(todo.sources, store):
                 if error is not None:
-                    if not source.problem:
-                        store.remove(source.key)
+                    if isinstance(error, VideoError):
+                        keep(store, source, error)
                     todo.ledger.add(source, error)
                     if strict:
                         raise error
@@ -190,7 +192,7 @@ class _Crew:
 
     def extract(
         self, sources: Sequence[Source], store: FeatureStore
-    ) -> Iterator[tuple[Source, VideoError | None]]:
+    ) -> Iterator[tuple[Source, VideoError | EntryError | None]]:
         """What becomes of each video, as it is known.
 
         Raises:
@@ -247,7 +249,7 @@ class _Crew:
                     give(encoder)
                 continue
             for source in unit.sources:
-                yield source, VideoError(done[source.key]) if done[source.key] else None
+                yield source, done[source.key]
             give(encoder)
 
     def _share(self, num_waiting: int) -> int:
@@ -320,9 +322,11 @@ class _Encoder:
         """Of the features that this encoder computes."""
         return provenance_of(self._backbone, self._sampling)
 
-    def extract(self, sources: list[Source], store: FeatureStore) -> dict[str, str]:
-        """Compute and store what is missing; why each video failed, empty if it did not."""
-        reasons = {source.key: "" for source in sources}
+    def extract(
+        self, sources: list[Source], store: FeatureStore
+    ) -> dict[str, VideoError | EntryError | None]:
+        """Compute and store what is missing; why that was not possible for a video."""
+        problems: dict[str, VideoError | EntryError | None] = {s.key: None for s in sources}
         missing = [s for s in sources if store.presence(s.key, s.path) != "whole"]
         pipeline = Pipeline(
             missing,
@@ -337,11 +341,8 @@ class _Encoder:
                 if result is None:
                     continue
                 source, features = result
-                if isinstance(features, VideoError):
-                    reasons[source.key] = str(features)
-                else:
-                    store.write(source.key, features)
-        return reasons
+                problems[source.key] = keep(store, source, features)
+        return problems
 
     def _decode_elsewhere(
         self,

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from tokenize import TokenError
 from typing import Any, Literal
 
@@ -26,6 +28,11 @@ _SHA256 = re.compile(rb'sha256\\?": \\?"([0-9a-f]{64})')  # within a string, quo
 _OWN_FIELDS = ("sha256", "key", "pts_seconds")
 _DTYPES = {"F16": np.float16, "F64": np.float64}
 _HEADER_LENGTH_BYTES = 8
+MOST_HEAD_BYTES = 2**24
+"""Of a file's description: a thousandth is usual."""
+_LONGEST_NAME_BYTES = 255  # on every usual disk
+_SHORTENED = re.compile(r"~[0-9a-f]{64}$")
+_ENDINGS = {"safetensors": ".safetensors", "npy": ".json"}  # the longest of each format
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,33 @@ class Entry:
     pts_seconds: NDArray[np.float64]
     """(T,)."""
     provenance: dict[str, Any]
+
+
+def path_in_store(key: str, format: Format, taken: Sequence[str] = ()) -> str:
+    """Where an entry lies below its store, without the ending: its key.
+
+    A name that is too long for a disk, or `taken` by another file, is cut and gets a `~` and its
+    sha256; the key is in the entry.
+    """
+    *folders, name = key.split("/")
+    room = _LONGEST_NAME_BYTES - len(_ENDINGS[format])
+    if not folders and name.lower() in taken:
+        room = 0
+    return "/".join(
+        [*(_short(folder, _LONGEST_NAME_BYTES) for folder in folders), _short(name, room)]
+    )
+
+
+def is_shortened(path: str) -> bool:
+    """Whether a path of `path_in_store` is not the key."""
+    return "~" in path and any(_SHORTENED.search(name) for name in path.split("/"))
+
+
+def _short(name: str, most_bytes: int) -> str:
+    content = os.fsencode(name)
+    if len(content) <= most_bytes and not _SHORTENED.search(name):
+        return name
+    return f"{name[:30]}~{hashlib.sha256(content).hexdigest()}"
 
 
 def pack_safetensors(entry: Entry) -> bytes:
@@ -107,12 +141,29 @@ def unpack_npy(values: bytes, described: bytes) -> Entry:
     return Entry(description["key"], array, times, _provenance(description))
 
 
-def layout_of_safetensors(read: Callable[[int], bytes]) -> Layout:
-    """What the beginning of a file says; `read(n)` gives its first n bytes.
+def layout_of(file: Path, format: Format) -> Layout:
+    """What the head of an entry's main file says; the values behind it are not looked at.
 
     Raises:
-        ValueError, KeyError, TypeError: it is no entry.
+        OSError, ValueError, KeyError, TypeError: it is missing, or no entry.
     """
+    with file.open("rb", buffering=0) as opened:
+
+        def read(size_bytes: int) -> bytes:
+            if size_bytes > MOST_HEAD_BYTES:
+                raise ValueError(f"its head should have {size_bytes} bytes")
+            opened.seek(0)
+            return opened.read(size_bytes)
+
+        try:
+            if format == "npy":
+                return _layout_of_npy(read, file.with_suffix(".json").read_bytes())
+            return _layout_of_safetensors(read)
+        except (AttributeError, RecursionError) as error:
+            raise ValueError(str(error)) from None
+
+
+def _layout_of_safetensors(read: Callable[[int], bytes]) -> Layout:
     content = read(4096)
     end = _HEADER_LENGTH_BYTES + int.from_bytes(content[:_HEADER_LENGTH_BYTES], "little")
     header, start = _safetensors_header(content if end <= len(content) else read(end))
@@ -125,12 +176,7 @@ def layout_of_safetensors(read: Callable[[int], bytes]) -> Layout:
     return _layout((num_frames, size), offset_bytes, described)
 
 
-def layout_of_npy(read: Callable[[int], bytes], described: bytes) -> Layout:
-    """The same of the two files of the format `npy`.
-
-    Raises:
-        ValueError, KeyError, TypeError: they are no entry.
-    """
+def _layout_of_npy(read: Callable[[int], bytes], described: bytes) -> Layout:
     opened = io.BytesIO(read(4096))
     if np.lib.format.read_magic(opened) != (1, 0):
         raise ValueError("its .npy file is not of version 1.0")

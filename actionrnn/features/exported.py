@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.errors import FeatureError
+from actionrnn.features.entry import path_in_store
 from actionrnn.features.imported import import_h5py
 from actionrnn.features.store import FeatureStore
 from actionrnn.features.types import Features
-from actionrnn.files import atomic_folder, atomic_path, write_text
+from actionrnn.files import as_path, atomic_folder, atomic_path, write_text
+from actionrnn.plain_text import in_utf8
 from actionrnn.progress import progress_bar
 
 Target = Literal["npy", "hdf5", "parquet", "webdataset"]
@@ -27,7 +31,7 @@ CLIPS_A_SHARD = 1000
 def export_store(
     store: FeatureStore, output: str | Path, target: Target, *, clips_a_shard: int = CLIPS_A_SHARD
 ) -> int:
-    """Write all entries of a store in another form; how many there were.
+    r"""Write all entries of a store in another form; how many there were.
 
     - npy: a folder with `<key>.npy` (T, D) float16 and `provenance.json`
     - hdf5: one file; `<key>/features` (T, D) float16 and `<key>/pts_seconds` (T,)
@@ -35,11 +39,13 @@ def export_store(
     - webdataset: a folder with `shard-000000.tar`, ...; `<key>.npy` and `<key>.json` a clip,
       where a `.` in the key is a `_` (the key itself is in the JSON)
 
+    HDF5 and Parquet hold UTF-8 alone: a key's byte that is not stands as `\xe9`.
+
     Raises:
         FeatureError: an entry is damaged, the output is there already or cannot be written, or
             a library is missing.
     """
-    output = Path(output)
+    output = as_path(output)
     if output.exists() and (output.is_file() or any(output.iterdir())):
         raise FeatureError(f"{output}: is there already; choose another name")
     keys = store.keys()
@@ -70,7 +76,7 @@ def _write_npy(
     entries: Iterator[tuple[str, Features]], folder: Path, provenance: dict[str, Any]
 ) -> None:
     for key, features in entries:
-        with atomic_path(folder / f"{key}.npy") as temporary:
+        with atomic_path(folder / f"{path_in_store(key, 'npy')}.npy") as temporary:
             temporary.write_bytes(_npy(features))
     write_text(folder / "provenance.json", json.dumps(provenance, indent=2) + "\n")
 
@@ -82,8 +88,8 @@ def _write_hdf5(
     with atomic_path(file) as temporary, h5py.File(temporary, "w", locking=False) as opened:
         opened.attrs["provenance"] = json.dumps(provenance)
         for key, features in entries:
-            opened[f"{key}/features"] = _half(features)
-            opened[f"{key}/pts_seconds"] = features.pts_seconds
+            opened[f"{in_utf8(key)}/features"] = _half(features)
+            opened[f"{in_utf8(key)}/pts_seconds"] = features.pts_seconds
 
 
 def _write_parquet(
@@ -104,7 +110,11 @@ def _write_parquet(
         },
         metadata={"provenance": json.dumps(provenance)},
     )
-    with atomic_path(file) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
+    with (
+        atomic_path(file) as temporary,
+        temporary.open("wb") as opened,  # pyarrow itself takes paths in UTF-8 alone
+        parquet.ParquetWriter(opened, schema) as writer,
+    ):
         for key, features in entries:
             size = features.values.shape[1]
             rows = pa.ListArray.from_arrays(
@@ -113,7 +123,9 @@ def _write_parquet(
             )
             clip = pa.ListArray.from_arrays(np.array([0, len(features)], np.int32), rows)
             times = pa.array([features.pts_seconds], pa.list_(pa.float64()))
-            writer.write_batch(pa.record_batch([pa.array([key]), times, clip], schema=schema))
+            writer.write_batch(
+                pa.record_batch([pa.array([in_utf8(key)]), times, clip], schema=schema)
+            )
 
 
 def _write_shards(
@@ -121,6 +133,7 @@ def _write_shards(
 ) -> None:
     numbered = enumerate(entries)
     item = next(numbered, None)
+    taken: set[str] = set()
     while item is not None:
         shard = item[0] // clips_a_shard
         with (
@@ -130,6 +143,9 @@ def _write_shards(
             while item is not None and item[0] // clips_a_shard == shard:
                 key, features = item[1]
                 name = key.replace(".", "_")
+                if name in taken:  # of `a.b` and `a_b`
+                    name = f"{name}~{hashlib.sha256(os.fsencode(key)).hexdigest()}"
+                taken.add(name)
                 described = {
                     "key": key,
                     "pts_seconds": features.pts_seconds.tolist(),

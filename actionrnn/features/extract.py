@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from actionrnn.features.ledger import Ledger, bytes_now, stored_bytes
 from actionrnn.features.pipeline import Pace, Pipeline
 from actionrnn.features.ranks import share_of_rank
 from actionrnn.features.store import Failure, FeatureStore
+from actionrnn.features.store_files import EntryError
 from actionrnn.features.types import Features
-from actionrnn.files import remove_leftovers
+from actionrnn.files import as_path, remove_leftovers
 from actionrnn.progress import progress_bar
 from actionrnn.video.finding import clip_key, find_videos
 from actionrnn.video.frame_folder import is_folder
@@ -72,7 +74,8 @@ def extract_features(
     """
     sampling = choose_sampling(num_frames, rate_fps)
     loaded = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
-    source = Source(Path(path).name, Path(path))
+    path = as_path(path)
+    source = Source(path.name, path)
     _, features = next(encode_videos([source], loaded, sampling))
     if isinstance(features, VideoError):
         raise features
@@ -158,20 +161,37 @@ def extract_missing(
                 advance(0, note=_note(pipeline.pace, ledger))
                 continue
             source, features = result
-            if isinstance(features, VideoError):
-                if not source.problem:  # its key may be a path elsewhere
-                    store.remove(source.key)  # of a video that could be read once
-                ledger.add(source, features)
-                if strict:
-                    raise features
-            else:
-                store.write(source.key, features)
+            problem = keep(store, source, features)
+            if problem is None:
                 ledger.clear(source)
+            else:
+                ledger.add(source, problem)
+                if strict:
+                    raise problem
             advance(note=_note(pipeline.pace, ledger))
         pace = pipeline.pace if to_do else None
     if stop.is_set():
         raise KeyboardInterrupt
     return todo.extraction(pace)
+
+
+def keep(
+    store: FeatureStore, source: Source, result: Features | VideoError
+) -> VideoError | EntryError | None:
+    """Store what came of one video; why that was not possible.
+
+    Raises:
+        FeatureError: the store cannot be written at all.
+    """
+    if isinstance(result, VideoError):
+        if not source.problem:  # its key may be a path elsewhere
+            store.remove(source.key)  # of a video that could be read once
+        return result
+    try:
+        store.write(source.key, result)
+    except EntryError as error:
+        return error
+    return None
 
 
 @dataclass(frozen=True)
@@ -296,8 +316,9 @@ def find_sources(inputs: Sequence[str | Path]) -> tuple[list[Source], tuple[str,
     """The videos behind files and folders, with keys that mirror the folders; and notes.
 
     A key has no ending (`run/ido`), but where it would stand for two files of one folder
-    (`ido.avi`, `ido.mp4`). An input that is missing or holds no video is a source with a problem,
-    and so is a folder that may not be read.
+    (`ido.avi`, `ido.mp4`); where it would stand for files of two given folders, the folder's name
+    is put before it. An input that is missing or holds no video is a source with a problem, and so
+    is a folder that may not be read.
 
     Raises:
         VideoError: no input holds a video.
@@ -305,7 +326,7 @@ def find_sources(inputs: Sequence[str | Path]) -> tuple[list[Source], tuple[str,
     found: dict[Path, Path] = {}  # video -> below which folder
     problems: list[Source] = []
     notes: list[str] = []
-    for item in map(Path, inputs):
+    for item in map(as_path, inputs):
         try:
             if not is_folder(item):
                 found[_existing(item)] = item.parent
@@ -319,20 +340,33 @@ def find_sources(inputs: Sequence[str | Path]) -> tuple[list[Source], tuple[str,
         notes += below.notes
     if problems and not found:
         raise VideoError(problems[0].problem)
-    stems = Counter(clip_key(path, base) for path, base in found.items())
-    sources: dict[str, Source] = {}
-    for path, base in found.items():
-        stem = clip_key(path, base)
-        key = stem if stems[stem] == 1 else path.relative_to(base).as_posix()
-        if key in sources:
-            problem = (
-                f"{path}: would share the entry {key!r} with {sources[key].path}; rename one, or "
-                "extract the folder above both"
-            )
-            problems.append(Source(str(path), path, problem=problem))
-            continue
-        sources[key] = Source(key, path)
-    return [*sources.values(), *problems], tuple(notes)
+    sources = [Source(key, path) for path, key in _keys(found).items()]
+    return [*sources, *problems], tuple(notes)
+
+
+def _keys(found: Mapping[Path, Path]) -> dict[Path, str]:
+    """For each video, below its folder, the shortest name that it shares with no other."""
+    once: dict[str, Path] = {}
+    for path in found:
+        once.setdefault(os.path.abspath(path), path)  # noqa: PTH100 keeps links
+    names = {path: _names(path, found[path]) for path in once.values()}
+    rank = dict.fromkeys(names, 0)
+    while True:
+        keys = {path: names[path][rank[path]] for path in names}
+        count = Counter(keys.values())
+        shared = [path for path, key in keys.items() if count[key] > 1]
+        if not shared:
+            return keys
+        for path in shared:
+            rank[path] = min(rank[path] + 1, len(names[path]) - 1)
+
+
+def _names(path: Path, base: Path) -> list[str]:
+    """`x`, `x.mp4`, `a/x`, `a/x.mp4`, ... up to the whole path."""
+    short, long = clip_key(path, base), path.relative_to(base).as_posix()
+    above = Path(os.path.abspath(base)).parts[1:]  # noqa: PTH100
+    folders = ["/".join((*above[len(above) - i :], "")) for i in range(len(above) + 1)]
+    return [folder + name for folder in folders for name in (short, long)]
 
 
 def _existing(path: Path) -> Path:

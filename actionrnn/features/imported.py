@@ -27,6 +27,7 @@ from actionrnn.features.extract import provenance_of
 from actionrnn.features.networks import IMPORTED, is_imported
 from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.features.types import Features
+from actionrnn.files import as_path
 from actionrnn.progress import progress_bar
 
 SUFFIXES = (".npy", ".npz", ".pt", ".pth")
@@ -64,7 +65,7 @@ def import_features(
     Raises:
         FeatureError: there is nothing to import, or it has another shape, or is not finite.
     """
-    source = Path(source)
+    source = as_path(source)
     absent = load_backbone(IMPORTED + name)
     provenance = provenance_of(absent, Sampling(rate_fps=rate_fps))
     store: FeatureStore | None = None
@@ -96,7 +97,7 @@ def import_features(
 
 def imported_store(folder: str | Path | None) -> FeatureStore | None:
     """The store of imported features that is there, if one is."""
-    if folder is None or not (Path(folder) / MANIFEST).exists():
+    if folder is None or not (as_path(folder) / MANIFEST).exists():
         return None
     store = FeatureStore.open(folder)
     return store if is_imported(str(store.provenance.get("backbone"))) else None
@@ -212,7 +213,7 @@ def _read_names(names: str | Path | None, source: Path, count: int) -> Sequence[
             "--names FILE"
         )
     try:
-        lines = Path(names).read_text(encoding="utf-8-sig").splitlines()
+        lines = as_path(names).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise FeatureError(f"{names}: cannot be read ({error}); give a text file") from None
     keys = [line.strip() for line in lines if line.strip()]

@@ -8,6 +8,7 @@ from actionrnn import __version__
 from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.decoding import Source
 from actionrnn.features.store import Failure, FeatureStore
+from actionrnn.features.store_files import EntryError
 from actionrnn.files import file_sha256, file_state
 
 
@@ -30,13 +31,13 @@ class Ledger:
         """Why it failed."""
         return self._failures[source.key]["reason"]
 
-    def add(self, source: Source, error: VideoError) -> None:
-        """It failed now."""
+    def add(self, source: Source, error: VideoError | EntryError) -> None:
+        """It failed now; an entry that could not be written is tried again."""
         failure = {
             "key": source.key,
             "path": str(source.path),
             "reason": str(error),
-            "state": _state(source),
+            "state": _state(source) if isinstance(error, VideoError) else "",
         }
         self._failures[source.key] = self._news[source.key] = failure
 

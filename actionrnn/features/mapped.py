@@ -12,13 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.errors import FeatureError
-from actionrnn.features.entry import Layout, layout_of_npy, layout_of_safetensors
+from actionrnn.features.entry import Layout, layout_of
 from actionrnn.features.store import FeatureStore
 
 # Linux lets a process have 65,530 mappings; a mapping that stays saves opening the file again.
 MOST_MAPPINGS = 32_768
-MOST_HEAD_BYTES = 2**24
-"""Of a file's description: a thousandth is usual."""
 
 
 def map_entries(store: FeatureStore, keys: Sequence[str]) -> tuple[list[Layout], MappedValues]:
@@ -75,18 +73,11 @@ def read_layout(store: FeatureStore, key: str) -> Layout:
     """
     file = store.path_of(key)
     try:
-        with file.open("rb", buffering=0) as opened:
-
-            def read(size_bytes: int) -> bytes:
-                if size_bytes > MOST_HEAD_BYTES:
-                    raise ValueError(f"its head should have {size_bytes} bytes")
-                opened.seek(0)
-                return opened.read(size_bytes)
-
-            if store.format == "npy":
-                return layout_of_npy(read, store.description_of(key).read_bytes())
-            return layout_of_safetensors(read)
+        layout = layout_of(file, store.format)
+        if layout.key != key:
+            raise ValueError(f"it is the entry {layout.key!r}")
+        return layout
     except FileNotFoundError:
         raise FeatureError(f"{file}: no such entry; run the extraction again") from None
-    except (OSError, TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
+    except (OSError, TypeError, ValueError, KeyError) as error:
         raise FeatureError(f"{file}: is damaged ({error}); extract again to repair it") from None

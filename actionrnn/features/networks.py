@@ -20,6 +20,7 @@ from actionrnn.features.efficientnet_lite0 import (
 )
 from actionrnn.features.preprocess import Interpolation, Preprocessing
 from actionrnn.features.quiet import quietly
+from actionrnn.files import utf8_path
 
 BUNDLED = "efficientnet_lite0"
 IMPORTED = "imported/"
@@ -194,7 +195,8 @@ def _read_weights(file: Path) -> dict[str, Tensor]:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return load_file(file)
+            with utf8_path(file) as named:
+                return load_file(named)
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # truncated, a pickle with code, or no weights at all
         raise BackboneError(f"{file}: is no readable weights file ({_first_line(error)})") from None

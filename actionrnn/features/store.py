@@ -18,37 +18,50 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
-from pydantic import AfterValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, TypeAdapter
 
 from actionrnn import __version__
 from actionrnn.errors import FeatureError
 from actionrnn.features.entry import (
     Entry,
     Format,
+    is_shortened,
+    layout_of,
     pack_npy,
     pack_safetensors,
+    path_in_store,
     unpack_npy,
     unpack_safetensors,
 )
+from actionrnn.features.store_files import EntryError, read_list, writing
 from actionrnn.features.types import Features
-from actionrnn.files import atomic_path, file_sha256, file_state, locked, write_text
+from actionrnn.files import (
+    as_path,
+    atomic_path,
+    file_sha256,
+    file_state,
+    locked,
+    read_json,
+    write_text,
+)
 
 FORMAT_VERSION = 2
 # a clip named `store` has a `store.json` of its own in the format npy
 MANIFEST = "_store.json"
 KEYS = "_keys.json"
 FAILURES = "_failures.json"
+_OWN_STEMS = [Path(name).stem for name in (MANIFEST, KEYS, FAILURES)]
 
 Failure = dict[str, str]
 """`key`, `path` and `reason` of a video that could not be used."""
 
-_Item = TypeVar("_Item")
 _KEYS = TypeAdapter(list[str])
 
 
@@ -96,7 +109,8 @@ class FeatureStore:
                 preprocessing or sampling, or another format; the folder holds other files,
                 lies in another store, or cannot be written.
         """
-        store = cls(Path(root), provenance, format)
+        root = as_path(root)
+        store = cls(root, provenance, format)
         manifest = store.root / MANIFEST
         if not manifest.exists():
             _require_unused(store.root)
@@ -121,9 +135,9 @@ class FeatureStore:
         Raises:
             FeatureError: there is no store, or its manifest cannot be read.
         """
-        file = Path(root) / MANIFEST
+        file = as_path(root) / MANIFEST
         try:
-            manifest = json.loads(file.read_text(encoding="utf-8"))
+            manifest = read_json(file)
             version, entries = manifest["format_version"], manifest["entries"]
             provenance = manifest["provenance"]
             if not isinstance(provenance, dict):
@@ -133,31 +147,40 @@ class FeatureStore:
                 f"{root}: is no feature store ({MANIFEST} is missing); make one with "
                 "`actionrnn extract VIDEOS --output STORE`"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise FeatureError(f"{file}: is damaged ({error}); delete it, extract again") from None
         if version != FORMAT_VERSION or entries not in get_args(Format):
             raise FeatureError(
                 f"{file}: format version {version} ({entries}) is not known here; extract anew "
                 "into another folder"
             )
-        return cls(Path(root), provenance, entries)
+        return cls(file.parent, provenance, entries)
 
     def keys(self) -> list[str]:
         """The names of all entries: their paths below the store, without the ending."""
         suffix, root = f".{self.format}", str(self.root)
-        return sorted(
+        paths = (
             os.path.relpath(os.path.join(folder, name), root)  # noqa: PTH118 ten times faster
-            .removesuffix(suffix)
-            .replace(os.sep, "/")
             for folder, _, names in os.walk(root)
             for name in names
-            if name.endswith(suffix) and not name.startswith(".")
+            if name.endswith(suffix) and not name.startswith("._")  # macOS' own files
         )
+        return sorted(map(self.key_of, paths))
+
+    def key_of(self, path: str) -> str:
+        """The key of the entry in a file below the store."""
+        stem = path.removesuffix(f".{self.format}").replace(os.sep, "/")
+        if not is_shortened(stem):
+            return stem
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return layout_of(self.root / path, self.format).key
+        return stem
 
     def write(self, key: str, features: Features) -> None:
         """Store the features of one clip, whole or not at all.
 
         Raises:
+            EntryError: the disk does not take this entry, or takes its name for another's.
             FeatureError: the values are not finite or too large for float16, or the
                 folder cannot be written.
         """
@@ -169,16 +192,33 @@ class FeatureStore:
                 f"(largest {np.abs(features.values).max():g}); use another backbone or weights"
             )
         entry = Entry(key, values, features.pts_seconds, features.provenance)
-        folder = self.path_of(key).parent
-        if not folder.resolve().is_relative_to(self.root.resolve()):
-            raise FeatureError(f"{folder}: leads out of the store; replace the link by a folder")
-        with self._writing():
+        if not self._is_inside(key):
+            folder = self.path_of(key).parent
+            raise EntryError(f"{folder}: leads out of the store; replace the link by a folder")
+        with self._writing(self.path_of(key)):
+            self._require_free(key)
             if self.format == "npy":
                 array, described = pack_npy(entry)
                 _write(self.description_of(key), described)
                 _write(self.path_of(key), array)
             else:
                 _write(self.path_of(key), pack_safetensors(entry))
+
+    def _is_inside(self, key: str) -> bool:
+        return self.path_of(key).parent.resolve().is_relative_to(self.root.resolve())
+
+    def _require_free(self, key: str) -> None:
+        """A disk may take two keys for one name: `a` and `A`, composed and decomposed letters."""
+        file = self.path_of(key)
+        if not file.exists():
+            return
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            other = layout_of(file, self.format).key
+            if other != key and self.path_of(other).samefile(file):
+                raise EntryError(
+                    f"{file}: is the entry {other!r}, as this disk takes both names for one; "
+                    "rename one of the videos, or choose another disk"
+                )
 
     def read(self, key: str) -> Features:
         """Load the features of one clip, values as float32, and check every byte.
@@ -187,10 +227,13 @@ class FeatureStore:
             FeatureError: the entry is missing or damaged, or stands under a wrong name.
         """
         file = self.path_of(key)
-        if not file.is_file():
-            raise FeatureError(f"{file}: no such entry; run the extraction again")
         try:
             content = file.read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise FeatureError(f"{file}: no such entry; run the extraction again") from None
+        except OSError as error:
+            raise FeatureError(f"{file}: cannot be read ({error.strerror})") from None
+        try:
             if self.format == "npy":
                 entry = unpack_npy(content, self.description_of(key).read_bytes())
             else:
@@ -205,10 +248,10 @@ class FeatureStore:
         raise FeatureError(f"{file}: is damaged ({reason}); extract again to repair it")
 
     def remove(self, key: str) -> None:
-        """Delete one entry, if it is there."""
-        self.path_of(key).unlink(missing_ok=True)
-        if self.format == "npy":
-            self.description_of(key).unlink(missing_ok=True)
+        """Delete one entry, if it is there, and not behind a link that leads out of the store."""
+        files = [self.path_of(key), *([self.description_of(key)] if self.format == "npy" else [])]
+        for file in files if self._is_inside(key) else []:
+            file.unlink(missing_ok=True)
 
     def presence(self, key: str, source: Path) -> Presence:
         """Whether an entry is there, whole, and of this very source.
@@ -240,18 +283,22 @@ class FeatureStore:
         Raises:
             FeatureError: the key would lead out of the store.
         """
-        path = Path(key)
-        if not path.name or path.anchor or ".." in path.parts or path.as_posix() != key:
-            raise FeatureError(f"{key!r}: is no name of an entry; write <folder>/<clip>")
-        return self.root / f"{key}.{self.format}"
+        return self.root / f"{self._below(key)}.{self.format}"
 
     def description_of(self, key: str) -> Path:
         """The second file of an entry of the format npy."""
-        return self.root / f"{key}.json"
+        return self.root / f"{self._below(key)}.json"
+
+    def _below(self, key: str) -> str:
+        path = Path(key)
+        is_name = path.name and not path.anchor and ".." not in path.parts and "\0" not in key
+        if not is_name or path.as_posix() != key:
+            raise FeatureError(f"{key!r}: is no name of an entry; write <folder>/<clip>")
+        return path_in_store(key, self.format, _OWN_STEMS if self.format == "npy" else ())
 
     def expected_keys(self) -> list[str]:
         """Every clip that was ever asked for; it is there, or it failed, or it is missing."""
-        return _read_list(self.root / KEYS, _KEYS)
+        return read_list(self.root / KEYS, _KEYS)
 
     def expect(self, keys: Iterable[str]) -> None:
         """Note the clips that are asked for, before they are computed.
@@ -267,7 +314,7 @@ class FeatureStore:
 
     def failures(self) -> list[Failure]:
         """The videos that could not be used, sorted by their keys."""
-        return _read_list(self.root / FAILURES, _FAILURES)
+        return read_list(self.root / FAILURES, _FAILURES)
 
     def update_failures(self, news: Mapping[str, Failure | None]) -> None:
         """Add failures by their key, and take back those that are None.
@@ -310,17 +357,8 @@ class FeatureStore:
         for name in (KEYS, FAILURES, MANIFEST):
             (self.root / name).unlink(missing_ok=True)
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except FileExistsError:
-            raise
-        except OSError as error:
-            raise FeatureError(
-                f"{self.root}: cannot be written ({error.strerror}); make room or choose another "
-                "folder; what is stored stays, and the same command goes on"
-            ) from None
+    def _writing(self, entry: Path | None = None) -> AbstractContextManager[None]:
+        return writing(self.root, entry)
 
 
 def require_same(
@@ -362,14 +400,3 @@ def _require_unused(root: Path) -> None:
 def _write(path: Path, content: bytes) -> None:
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
-
-
-def _read_list(file: Path, kind: TypeAdapter[list[_Item]]) -> list[_Item]:
-    """What a JSON file holds; nothing where there is no file."""
-    try:
-        return kind.validate_json(file.read_bytes(), strict=True)
-    except FileNotFoundError:
-        return []
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        raise FeatureError(f"{file}: is damaged ({reason}); delete it") from None

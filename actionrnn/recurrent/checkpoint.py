@@ -24,8 +24,8 @@ from actionrnn.config import Config, Precision, Runtime, load_config, parse_conf
 from actionrnn.config_types import FiniteFloat, NonNegativeFloat, first_problem
 from actionrnn.errors import ConfigError, ModelError
 from actionrnn.features.backbone import load_backbone
-from actionrnn.files import CONFIG_FILE, MODEL_FILE, atomic_path
-from actionrnn.plain_text import is_harmless
+from actionrnn.files import CONFIG_FILE, MODEL_FILE, as_path, atomic_path, utf8_path
+from actionrnn.plain_text import is_harmless, readable
 from actionrnn.privacy import belongs_to, public_config, public_training
 from actionrnn.recurrent import hub
 from actionrnn.recurrent.heads import Head
@@ -66,7 +66,7 @@ def save(model: Recognizer, path: str | Path) -> None:
     }
     tensors = {name: tensor.cpu().contiguous() for name, tensor in model.head.state_dict().items()}
     try:
-        with atomic_path(Path(path)) as temporary:
+        with atomic_path(as_path(path)) as temporary:
             save_file(tensors, temporary, metadata={"actionrnn": json.dumps(described)})
     except OSError as error:
         raise ModelError(f"{path}: cannot be written ({error.strerror})") from None
@@ -131,7 +131,7 @@ def load(
                 "point --weights at the original weights, or train again"
             )
     try:
-        with safe_open(path, framework="pt") as file:
+        with utf8_path(path) as named, safe_open(named, framework="pt") as file:
             _require_shapes(info, file)
             head = Head(info.config.head, info.feature_size, len(info.labels))
             head.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
@@ -177,7 +177,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
             f"{path}: no such model file; train one with `actionrnn train` or `actionrnn demo`"
         )
     try:
-        with safe_open(path, framework="np") as file:
+        with utf8_path(path) as named, safe_open(named, framework="np") as file:
             described = json.loads((file.metadata() or {})["actionrnn"])
         if described["format"] != "actionrnn model":
             raise KeyError("format")
@@ -212,15 +212,17 @@ def model_file(path: str | Path) -> Path:
     """
     if hub.is_address(path):
         return hub.fetch(str(path))
-    path = Path(path)
+    path = as_path(path)
     return path / MODEL_FILE if path.is_dir() else path
 
 
 def _require_labels(value: Any) -> tuple[str, ...]:
-    labels = tuple(value)
-    for label in labels:
-        if not isinstance(label, str) or not is_harmless(label):
+    for label in value:
+        if not isinstance(label, str) or not is_harmless(readable(label)):
             raise ValueError(f"{label!r} is no label: control characters could act on a terminal")
+    labels = tuple(map(readable, value))
+    if len(set(labels)) < len(labels):
+        raise ValueError("two of its labels are one, spelled in two ways; train it again")
     return labels
 
 

@@ -17,6 +17,7 @@ from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import Source, encode_videos
 from actionrnn.features.store import require_same
 from actionrnn.features.types import Features
+from actionrnn.files import as_path
 from actionrnn.plain_text import printable
 from actionrnn.recurrent.heads import Head
 from actionrnn.recurrent.segments import Segment, find_segments
@@ -143,7 +144,7 @@ class Recognizer:
         """
         if policy is not None:
             return collect(self.labels, watch(self, path, policy), str(path))
-        sources = [Source(Path(path).name, Path(path))]
+        sources = [Source(as_path(path).name, as_path(path))]
         _, features = next(encode_videos(sources, self.backbone, self.config.sampling))
         if isinstance(features, VideoError):
             raise features

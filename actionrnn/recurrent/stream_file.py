@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from actionrnn.errors import ModelError
-from actionrnn.files import atomic_path
+from actionrnn.files import atomic_path, utf8_path
 from actionrnn.recurrent.recognizer import Recognizer
 from actionrnn.recurrent.state_policy import LongState
 from actionrnn.recurrent.streaming import Picture, Stream, StreamSteps
@@ -64,7 +64,7 @@ def restore_stream(stream: Stream, path: Path) -> None:
     if not path.is_file():
         raise ModelError(f"{path}: no such stream file; write one with Stream.save")
     try:
-        with safe_open(path, framework="pt") as file:
+        with utf8_path(path) as named, safe_open(named, framework="pt") as file:
             described = json.loads((file.metadata() or {})["stream"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if described["format"] != FORMAT or not isinstance(described["identity"], dict):

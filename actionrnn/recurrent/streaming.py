@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from actionrnn.errors import VideoError
 from actionrnn.features.backbone import Backbone, set_own_threads
+from actionrnn.files import as_path
 from actionrnn.recurrent.heads import State
 from actionrnn.recurrent.state_policy import KEEP, LongState, most_confident, prepare, with_period
 from actionrnn.stream_config import StatePolicy
@@ -88,7 +89,7 @@ class Stream:
         """
         from actionrnn.recurrent.stream_file import save_stream
 
-        save_stream(self, Path(path))
+        save_stream(self, as_path(path))
 
     def restore(self, path: str | Path) -> Stream:
         """Go on where a stream of the same model and policy was saved.
@@ -98,7 +99,7 @@ class Stream:
         """
         from actionrnn.recurrent.stream_file import restore_stream
 
-        restore_stream(self, Path(path))
+        restore_stream(self, as_path(path))
         return self
 
 

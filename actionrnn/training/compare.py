@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actionrnn.errors import ActionrnnError
+from actionrnn.plain_text import printable, readable
 from actionrnn.training.intervals import Interval, bootstrap_mean, mcnemar
 from actionrnn.training.report import ClipResult, Report, clip_unit, read_report
 from actionrnn.training.report_table import head_name, interval_text, percent, warnings_of
@@ -70,14 +71,14 @@ class Comparison:
         table.add_column("p", justify="right")
         for name, report, test in zip(self.names, self.reports, self.tests, strict=True):
             table.add_row(
-                Text(name),
+                Text(printable(name)),
                 Text(head_name(report)),
                 str(report.num_clips),
                 f"{percent(report.top1)} {interval_text(report, 'top1')}".rstrip(),
                 percent(report.baseline_mean_pool_top1),
                 *_test_cells(test),
             )
-        return Group(table, Text("\n".join(self._notes())))
+        return Group(table, Text(printable("\n".join(self._notes()))))
 
     def _notes(self) -> list[str]:
         lines = [
@@ -142,7 +143,7 @@ def paired_test(first: Report, this: Report, first_name: str, name: str) -> Pair
 
 
 def _identity(clip: ClipResult) -> tuple[str, str]:
-    return clip.key, clip.label
+    return clip.key, readable(clip.label)
 
 
 def _test_cells(test: PairedTest | None) -> tuple[str, str, str]:

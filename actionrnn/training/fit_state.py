@@ -23,7 +23,7 @@ from actionrnn import __version__
 from actionrnn.config import HeadConfig, TrainConfig
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ModelError
-from actionrnn.files import atomic_path
+from actionrnn.files import atomic_path, utf8_path
 from actionrnn.recurrent.heads import Head
 
 _ROW = {"epoch", "learning_rate", "train_loss", "validation_loss", "validation_top1"}
@@ -121,7 +121,7 @@ def load_fit_state(
             or settings.
     """
     try:
-        with safe_open(file, framework="pt") as opened:
+        with utf8_path(file) as named, safe_open(named, framework="pt") as opened:
             described = json.loads(opened.metadata()["actionrnn"])
             checksum = opened.metadata()["sha256"]
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118

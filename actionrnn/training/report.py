@@ -12,7 +12,7 @@ from rich.console import RenderableType
 
 from actionrnn.datasets.clips import Clip
 from actionrnn.errors import ActionrnnError
-from actionrnn.files import write_text
+from actionrnn.files import as_path, read_json, write_text
 from actionrnn.training.curves import Curve
 from actionrnn.training.metrics import ClassResult, ReliabilityBin
 from actionrnn.training.report_table import render_report
@@ -171,7 +171,7 @@ class Report:
     def write(self, path: str | Path) -> None:
         """Write the JSON file: one line for each number, and for each row of a list."""
         rows = (f"  {json.dumps(key)}: {_rows(value)}" for key, value in self.to_dict().items())
-        write_text(Path(path), "{\n" + ",\n".join(rows) + "\n}\n")
+        write_text(as_path(path), "{\n" + ",\n".join(rows) + "\n}\n")
 
     def __rich__(self) -> RenderableType:
         return render_report(self)
@@ -183,10 +183,10 @@ def read_report(path: str | Path) -> Report:
     Raises:
         ActionrnnError: there is none, or it is damaged or of another version.
     """
-    path = Path(path)
+    path = as_path(path)
     file = path / REPORT_FILE if path.is_dir() else path
     try:
-        return TypeAdapter(Report).validate_json(file.read_bytes())
+        return TypeAdapter(Report).validate_python(read_json(file))
     except OSError as error:
         raise ActionrnnError(
             f"{file}: cannot be read ({error.strerror}); give a run's folder or its {REPORT_FILE}"
@@ -194,10 +194,12 @@ def read_report(path: str | Path) -> Report:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"])) or "as a whole"
-        raise ActionrnnError(
-            f"{file}: is no report of this version ({where}: {problem['msg']}); "
-            "evaluate the model again"
-        ) from None
+        reason = f"{where}: {problem['msg']}"
+    except ValueError as error:
+        reason = str(error)
+    raise ActionrnnError(
+        f"{file}: is no report of this version ({reason}); evaluate the model again"
+    )
 
 
 def clip_unit(clip: Clip | ClipResult, config: dict[str, Any]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ FEW_UNITS = 10
 
 def render_report(report: Report) -> RenderableType:
     """A table of the folds, the worst confusions, and what else must be known."""
-    warnings = [Text(line, style="bold") for line in warnings_of(report)]
+    warnings = [Text(printable(line), style="bold") for line in warnings_of(report)]
     notes = [Text(f"note: {printable(note)}") for note in report.notes]
     return Group(*warnings, *notes, _table(report), *_worst(report), _notes(report))
 
@@ -125,12 +125,14 @@ def worst_confusions(report: Report) -> list[tuple[int, int, int]]:
 
 
 def _table(report: Report) -> Table:
-    table = Table(title=Text(report.title) if report.title else None, title_justify="left")
+    table = Table(
+        title=Text(printable(report.title)) if report.title else None, title_justify="left"
+    )
     table.add_column("test on")
     for heading in ("clips", f"{head_name(report)} top-1", *baselines_of(report, report)):
         table.add_column(heading, justify="right")
     for fold in report.folds:
-        table.add_row(Text(fold.group), *_cells(report, fold))
+        table.add_row(Text(printable(fold.group)), *_cells(report, fold))
     if len(report.folds) > 1:
         table.add_section()
         table.add_row("all", *_cells(report, report), style="bold")
@@ -150,7 +152,7 @@ def _worst(report: Report) -> list[Text]:
         f"{report.labels[true]} taken for {report.labels[given]} ({count})"
         for count, true, given in worst
     )
-    return [Text(f"most confused: {pairs}")]
+    return [Text(printable(f"most confused: {pairs}"))]
 
 
 def _notes(report: Report) -> Text:
@@ -189,4 +191,4 @@ def _notes(report: Report) -> Text:
     if report.skipped:
         lines.append(f"left out: {len(report.skipped)} videos that cannot be used:")
         lines += [f"  {skipped['reason']}" for skipped in report.skipped[:MOST_SKIPPED_SHOWN]]
-    return Text("\n".join(lines))
+    return Text(printable("\n".join(lines)))

@@ -103,7 +103,7 @@ def _store_name(config: Config, provenance: dict[str, Any]) -> str:
     root = Path(str(config.data.root)).resolve()
     identity = json.dumps([str(root), provenance], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
-    return f"{root.stem}-{config.backbone.name.replace('/', '-')}-{digest}"
+    return f"{root.stem[:40]}-{config.backbone.name.replace('/', '-')}-{digest}"
 
 
 def _beside(run: Path, name: str) -> list[Path]:

@@ -26,7 +26,14 @@ from actionrnn.datasets.splits import (
 )
 from actionrnn.errors import DatasetError
 from actionrnn.features.backbone import Backbone, load_backbone
-from actionrnn.files import CONFIG_FILE, MODEL_FILE, replacing, results_folder, write_text
+from actionrnn.files import (
+    CONFIG_FILE,
+    MODEL_FILE,
+    as_path,
+    replacing,
+    results_folder,
+    write_text,
+)
 from actionrnn.plain_text import printable
 from actionrnn.privacy import EVERY_CLIP, public_training
 from actionrnn.recurrent.heads import Head
@@ -88,7 +95,7 @@ def train(
         ConfigError: there is nothing to resume, or TensorBoard is not installed.
         ActionrnnError: another training writes into `output`, or it holds files of others.
     """
-    output = Path(output)
+    output = as_path(output)
     seconds: dict[str, float] = {}
     config = for_imported_features(config)
     with parallel.process_group(), _for_itself(output), curve_log(output, tensorboard) as log:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
+from actionrnn.files import as_path
 from actionrnn.video.album import Album, Visitor
 from actionrnn.video.converting import Scale
 from actionrnn.video.frames import Frame, Frames
@@ -37,7 +38,7 @@ def is_picture(name: str) -> bool:
 def is_folder(path: str | Path) -> bool:
     """Whether there is such a folder; an impossible name is none."""
     try:
-        return Path(path).is_dir()
+        return as_path(path).is_dir()
     except (OSError, ValueError):
         return False
 

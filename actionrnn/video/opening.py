@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 
 from actionrnn.config import VideoLimits
 from actionrnn.errors import VideoError
+from actionrnn.files import as_path
 
 # Anything that a video is read from; "-" is standard input.
 VideoSource = str | os.PathLike[str] | bytes | IO[bytes]
@@ -70,7 +71,7 @@ def locate(source: VideoSource | Source, limits: VideoLimits | None = None) -> S
         return _read_whole("standard input", sys.stdin.buffer, limits)
     if _ADDRESS.match(text):
         return Source(_PASSWORD.sub("***@", text), text, True, limits, 0)
-    return _file(Path(text), limits)
+    return _file(as_path(source), limits)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
+from actionrnn.files import as_path
 from actionrnn.video.album import Album, Visitor, Wanted
 from actionrnn.video.converting import Converter, Scale, display_matrix, is_transposed
 from actionrnn.video.frame_folder import (
@@ -112,7 +113,7 @@ def read_frames(
             would not stand for the clip.
     """
     if isinstance(path, (str, Path)) and is_folder(path):
-        return read_frame_folder(Path(path), sampling, scale=scale, limits=limits)
+        return read_frame_folder(as_path(path), sampling, scale=scale, limits=limits)
     source = locate(path, limits)
     album = Album.of(source)
     _visit(source, sampling or Sampling(), album, scale, num_threads)
@@ -136,7 +137,7 @@ def visit_frames(
         VideoError: as in `read_frames`.
     """
     if isinstance(path, (str, Path)) and is_folder(path):
-        visit_frame_folder(Path(path), sampling, visitor, limits=limits)
+        visit_frame_folder(as_path(path), sampling, visitor, limits=limits)
         return
     _visit(locate(path, limits), sampling or Sampling(), visitor, None, num_threads)
 
@@ -157,7 +158,7 @@ def iter_frames(
             frame of it can be decoded.
     """
     if isinstance(path, (str, Path)) and is_folder(path):
-        yield from iter_frame_folder(Path(path), scale=scale, limits=limits)
+        yield from iter_frame_folder(as_path(path), scale=scale, limits=limits)
         return
     source = locate(path, limits)
     with open_stream(source, num_threads) as stream:

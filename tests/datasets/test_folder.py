@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -102,3 +103,15 @@ def test_a_folder_of_pictures_is_a_clip(tmp_path: Path) -> None:
         ("bend/bob_2", "bob"),
         ("run/ann_1", "ann"),
     ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems take both for one name")
+def test_a_class_and_a_group_have_one_spelling(tmp_path: Path) -> None:
+    for label, group in [("caf\u00e9", "Zoe\u0308"), ("cafe\u0301", "Zo\u00eb")]:
+        (tmp_path / label).mkdir()
+        (tmp_path / label / f"{group}_1.avi").touch()
+    data = open_folder(tmp_path, "^(.+)_")
+    assert data.labels == ("caf\u00e9",)
+    assert data.groups == ("Zo\u00eb",)
+    assert len({clip.key for clip in data.clips}) == 2
+    assert all(clip.path.is_file() for clip in data.clips)

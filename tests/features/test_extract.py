@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import signal
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -23,6 +28,7 @@ from actionrnn.errors import BackboneError, ConfigError, FeatureError, VideoErro
 from actionrnn.features import decoding
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import (
+    Extraction,
     Source,
     encode_videos,
     extract_features,
@@ -32,6 +38,7 @@ from actionrnn.features.extract import (
 )
 from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.store import FeatureStore
+from actionrnn.features.verify import verify_store
 from actionrnn.video.reading import read_frames
 
 MakeVideo = Callable[..., Path]
@@ -461,16 +468,94 @@ def test_two_files_of_one_stem_keep_their_endings(
         np.testing.assert_array_equal(done.store.read(name).values, alone.values.astype(np.float16))
 
 
-def test_two_videos_of_one_name_in_two_folders_are_told_apart_or_listed(
+def test_videos_of_one_name_in_two_folders_have_an_entry_each(
     videos: Path, tmp_path: Path, tiny_backbone: Backbone
 ) -> None:
-    done = extract_to_store(
-        [videos / "run", videos / "bend"], tmp_path / "store", backbone=tiny_backbone, sampling=FOUR
+    given = [videos / "run", videos / "bend", videos / "run" / ".." / "run"]
+    done = extract_to_store(given, tmp_path / "store", backbone=tiny_backbone, sampling=FOUR)
+    assert done.store.keys() == ["bend/daria", "ido", "run/daria"]
+    assert done.failures == []
+    names = [done.store.read(key).provenance["source"]["name"] for key in ("bend/daria", "ido")]
+    assert names == ["daria.avi", "ido.avi"]
+
+
+@settings(deadline=None, derandomize=True, max_examples=15)
+@given(
+    given_files=st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b", "a/b", "b/a", "a/a"]),
+            st.sampled_from(["x.mp4", "x.avi", "x.y.mp4", "X.mp4"]),
+        ),
+        min_size=1,
     )
-    assert done.store.keys() == ["daria.avi", "ido"]
+)
+def test_every_video_has_a_key_of_its_own(
+    tiny_backbone: Backbone, given_files: list[tuple[str, str]]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        files = {Path(folder, above, name) for above, name in given_files}
+        for file in files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()  # each is listed as an empty file, under its key
+        folders = sorted({file.parent for file in files})
+        done = extract_to_store(folders, Path(folder, "store"), backbone=tiny_backbone)
+        assert {Path(failure["path"]) for failure in done.failures} == files
+        assert len({failure["key"] for failure in done.failures}) == len(files)
+        assert all("is empty (0 bytes)" in failure["reason"] for failure in done.failures)
+
+
+def test_an_entry_that_cannot_be_written_is_listed_and_stops_nothing(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone
+) -> None:
+    def extract(strict: bool = False) -> Extraction:
+        store = tmp_path / "store"
+        return extract_to_store(
+            [videos], store, backbone=tiny_backbone, sampling=FOUR, strict=strict
+        )
+
+    in_the_way = tmp_path / "store" / "run" / "daria.safetensors"
+    (in_the_way / "full").mkdir(parents=True)
+    done = extract()
+    assert (done.num_extracted, done.store.keys()) == (2, ["bend/daria", "run/ido"])
     (failure,) = done.failures
-    assert failure["path"] == str(videos / "bend/daria.avi")
-    assert "would share the entry 'daria.avi'" in failure["reason"]
+    assert failure["key"] == "run/daria"
+    assert "daria.safetensors: cannot be written (Is a directory); rename" in failure["reason"]
+    with pytest.raises(FeatureError, match="cannot be written"):
+        extract(strict=True)
+    (in_the_way / "full").rmdir()
+    in_the_way.rmdir()
+    again = extract()  # it is tried again, though its video is as it was
+    assert (again.num_extracted, again.failures, again.store.keys()) == (1, [], KEYS)
+
+
+def test_a_full_disk_ends_the_extraction(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", no_room)
+    with pytest.raises(FeatureError, match=r"No space left on device.*make room"):
+        extract_to_store([videos], tmp_path / "store", backbone=tiny_backbone, sampling=FOUR)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+@pytest.mark.parametrize("name", [b"caf\xe9", b"\xff" * 251, b"[red]\x1b[31m", b"a\nb", b"~x"])
+def test_a_video_of_any_name_is_extracted_once(
+    make_video: MakeVideo, tmp_path: Path, tiny_backbone: Backbone, name: bytes
+) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name[:200]))
+    folder.mkdir()
+    make_video("plain.avi").rename(folder / os.fsdecode(name + b".avi"))
+    for num_extracted in (1, 0):
+        done = extract_to_store(
+            [folder.parent], tmp_path / "store", backbone=tiny_backbone, sampling=FOUR
+        )
+        assert (done.num_extracted, done.num_skipped) == (num_extracted, 1 - num_extracted)
+    assert (
+        done.store.keys() == done.store.expected_keys() == [os.fsdecode(name[:200] + b"/" + name)]
+    )
+    assert list(verify_store(done.store)) == []
 
 
 def test_a_missing_input_is_listed_and_stops_nothing(

@@ -5,17 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from actionrnn.errors import FeatureError
+from actionrnn.features.mapped import map_entries
 from actionrnn.features.store import MANIFEST, FeatureStore, Format, require_same
+from actionrnn.features.store_files import EntryError
 from actionrnn.features.types import Features
+from actionrnn.features.verify import verify_store
 
 PROVENANCE: dict[str, Any] = {
     "backbone": "efficientnet_lite0",
@@ -368,3 +375,104 @@ def test_a_store_whose_manifest_was_deleted_goes_on(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").touch()
     (tmp_path / MANIFEST).unlink()
     assert FeatureStore.create(tmp_path, {"backbone": "b"}).keys() == ["a"]
+
+
+# --- names
+
+
+NAMES = (
+    st.binary(min_size=1, max_size=255)
+    .filter(lambda name: not set(b"/\0") & set(name) and not name.startswith(b"."))
+    .map(os.fsdecode)
+)
+KEYS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+@pytest.mark.parametrize("format", FORMATS)
+@settings(deadline=None, derandomize=True, max_examples=20)
+@given(keys=st.sets(KEYS, min_size=1, max_size=4))
+def test_any_name_of_a_file_comes_back_as_it_was(format: Format, keys: set[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = FeatureStore.create(folder, PROVENANCE, format)
+        failures = {key: {**BAD, "key": key, "path": f"{key}.avi"} for key in keys}
+        store.expect(keys)
+        store.update_failures(failures)
+        for place, key in enumerate(sorted(keys)):
+            store.write(key, make_features(place + 1))
+        again = FeatureStore.open(folder)
+        assert again.keys() == again.expected_keys() == sorted(keys)
+        assert [len(again.read(key)) for key in again.keys()] == [*range(1, len(keys) + 1)]  # noqa: SIM118
+        assert {failure["key"]: failure for failure in again.failures()} == failures
+        assert list(verify_store(again)) == []
+        layouts, _ = map_entries(again, sorted(keys))
+        assert [layout.key for layout in layouts] == sorted(keys)
+        for key in keys:
+            again.remove(key)
+        assert again.keys() == []
+
+
+def test_long_names_that_begin_alike_are_two_entries(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE)
+    keys = ["é" * 125 + "1", "é" * 125 + "2", "x" * 243, "x" * 244]
+    for place, key in enumerate(keys):
+        store.write(key, make_features(place + 1))
+    assert store.keys() == sorted(keys)
+    assert [len(store.read(key)) for key in keys] == [1, 2, 3, 4]
+    assert (tmp_path / ("x" * 243 + ".safetensors")).is_file()  # as ever
+
+
+def test_names_that_are_not_utf_8_are_read_from_the_lists_of_earlier_versions(
+    tmp_path: Path,
+) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE)
+    (tmp_path / "_keys.json").write_text('[\n"caf\\udce9"\n]\n')
+    (tmp_path / "_failures.json").write_text(json.dumps([{**BAD, "key": "caf\udce9"}]))
+    assert store.expected_keys() == ["caf\udce9"]
+    assert store.failures()[0]["key"] == "caf\udce9"
+
+
+@pytest.mark.parametrize("key", ["_store", "_keys", "_failures", "_Store"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_clip_has_the_name_of_one_of_the_stores_own_files(
+    tmp_path: Path, format: Format, key: str
+) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE, format)
+    store.expect([key, "other"])
+    store.update_failures({"bad": BAD})
+    store.write(key, make_features())
+    again = FeatureStore.open(tmp_path)
+    assert (again.keys(), again.provenance) == ([key], PROVENANCE)
+    assert (again.expected_keys(), again.failures()) == ([key, "other"], [BAD])
+    assert len(again.read(key)) == 3
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_entry_is_not_written_over_another_where_a_disk_takes_both_names_for_one(
+    tmp_path: Path, format: Format
+) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE, format)
+    store.write("Ann", make_features(3))
+    for file in [*tmp_path.glob("Ann.*")]:  # as a disk has it that does not tell them apart
+        file.with_name(file.name.lower()).hardlink_to(file)
+    with pytest.raises(EntryError, match=r"is the entry 'Ann', as this disk takes both"):
+        store.write("ann", make_features(4))
+    with pytest.raises(FeatureError, match=r"it is the entry 'Ann'"):
+        map_entries(store, ["ann"])
+    assert len(store.read("Ann")) == 3
+
+
+def test_nothing_is_deleted_behind_a_link_that_leads_out_of_the_store(tmp_path: Path) -> None:
+    other = FeatureStore.create(tmp_path / "other", PROVENANCE)
+    other.write("run/ann", make_features())
+    store = FeatureStore.create(tmp_path / "store", PROVENANCE)
+    (tmp_path / "store" / "run").symlink_to(tmp_path / "other" / "run")
+    store.remove("run/ann")
+    assert other.keys() == ["run/ann"]
+
+
+def test_a_hidden_clip_is_listed_like_any_other(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE)
+    store.write(".hidden", make_features())
+    store.expect([".hidden"])
+    assert list(verify_store(store)) == []
