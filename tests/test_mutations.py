@@ -145,7 +145,7 @@ def a_fit(folder: Path) -> Read:
 
     def read(folder: Path) -> None:
         state = folder / "fit.safetensors"
-        fit_head(sequences, 2, head, train, validation=sequences, state_file=state)
+        fit_head(sequences, 2, head, train, validation=sequences, state_file=state, resume=True)
 
     def stop(epoch: object) -> None:
         raise KeyboardInterrupt
