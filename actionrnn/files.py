@@ -294,6 +294,14 @@ def read_json(path: Path) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def can_be_a_name(text: str) -> bool:
+    """Whether a file can be called so: without a NUL, in characters that the system can write."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
 @contextlib.contextmanager
 def utf8_path(path: Path) -> Iterator[Path]:
     """The path, or a link to it, for libraries that take names in UTF-8 alone (safetensors)."""

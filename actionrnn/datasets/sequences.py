@@ -90,11 +90,6 @@ def load_sequences(store: FeatureStore, clips: Sequence[Clip], labels: Sequence[
             raise FeatureError(
                 f"{store.path_of(clip.key)}: has no frames; delete it and extract again"
             )
-        if layout.key != clip.key:  # renamed, or a disk that ignores case
-            raise FeatureError(
-                f"{store.path_of(clip.key)}: is the entry {layout.key!r}; rename it back, or "
-                "delete it and extract again"
-            )
         if layout.shape[1] != layouts[0].shape[1]:
             raise FeatureError(
                 f"{store.path_of(clip.key)}: has {layout.shape[1]} features a step, "

@@ -45,6 +45,7 @@ from actionrnn.features.types import Features
 from actionrnn.files import (
     as_path,
     atomic_path,
+    can_be_a_name,
     file_sha256,
     file_state,
     locked,
@@ -291,8 +292,10 @@ class FeatureStore:
 
     def _below(self, key: str) -> str:
         path = Path(key)
-        is_name = path.name and not path.anchor and ".." not in path.parts and "\0" not in key
-        if not is_name or path.as_posix() != key:
+        is_name = (
+            path.name and not path.anchor and ".." not in path.parts and path.as_posix() == key
+        )
+        if not is_name or not can_be_a_name(key):
             raise FeatureError(f"{key!r}: is no name of an entry; write <folder>/<clip>")
         return path_in_store(key, self.format, _OWN_STEMS if self.format == "npy" else ())
 

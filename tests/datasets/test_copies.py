@@ -26,7 +26,7 @@ LABELS = ("bend", "run")
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("video") / "1.avi"
-    encode_square(path, (30, 40, 220), [0])
+    encode_square(path, "blue", "ann")
     return path.read_bytes()
 
 

@@ -295,5 +295,7 @@ def test_an_entry_under_another_clips_name_is_refused(tmp_path: Path) -> None:
     write_noise(tmp_path, GROUPS)
     left = tmp_path / "store" / "left"
     (left / "a__0.safetensors").replace(left / "b__0.safetensors")
-    with pytest.raises(FeatureError, match=r"b__0\.safetensors: is the entry 'left/a__0'; rename"):
+    with pytest.raises(
+        FeatureError, match=r"b__0\.safetensors: is damaged \(it is the entry 'left/a__0'\)"
+    ):
         train(leave_one_group_out(tmp_path), tmp_path / "run")
