@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from actionrnn.config import Config
@@ -19,19 +20,28 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is imported
 
 
-def use_a_plain_cpu() -> None:
-    """As on a machine of one core with AVX2, without bfloat16 and without OpenVINO."""
-    for name in ("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA"):
-        os.environ[name] = "avx2"  # read when torch is loaded, by the processes of the tests too
-    os.environ["OMP_NUM_THREADS"] = "1"
-    sys.modules["openvino"] = None  # type: ignore[assignment]  # not installed, for this process
-    import torch
+def imitate_a_cpu(parts: Sequence[str]) -> None:
+    """Compute as other machines do: `avx2` (no AVX-512), `float32` (no bfloat16), `torch` (no
+    OpenVINO). How many threads there are, OMP_NUM_THREADS says.
+    """
+    unknown = set(parts) - {"avx2", "float32", "torch"}
+    assert not unknown, f"ACTIONRNN_TEST_CPU: {unknown}"
+    if "avx2" in parts:
+        for name in ("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA"):
+            os.environ[name] = "avx2"  # read when torch is loaded
+    if "torch" in parts:
+        sys.modules["openvino"] = None  # type: ignore[assignment]  # as if it were not installed
+    if "float32" in parts:
+        import torch
 
-    torch.cpu.get_capabilities = dict  # it decides between float32 and bfloat16
+        torch.cpu.get_capabilities = dict
 
 
-if os.environ.get("ACTIONRNN_TEST_CPU") == "plain":
-    use_a_plain_cpu()
+imitate_a_cpu(os.environ.get("ACTIONRNN_TEST_CPU", "").split())
+
+# The same examples on every machine, however slow it is, and nothing left behind.
+settings.register_profile("actionrnn", derandomize=True, deadline=None, database=None)
+settings.load_profile("actionrnn")
 
 COLOURS = {"blue": (30, 40, 220), "green": (30, 200, 40), "red": (220, 30, 40)}
 CELLS = {"blue": (48, 8), "green": (8, 64), "red": (8, 8)}  # stripes and squares: their features
