@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -62,6 +63,35 @@ def real_data() -> Path:
             pytest.fail(f"{folder}: the real videos are missing, and CI promises them")
         pytest.skip(f"{folder}: no real videos here")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def bundled_backbone_is_loaded_once() -> None:
+    """Not in each test: its weights are read, and converted for OpenVINO, once in a process."""
+    backbone = sys.modules.get("actionrnn.features.backbone")
+    if backbone is not None and not hasattr(backbone, "loaded_once"):
+        load_once(backbone)
+
+
+def load_once(backbone: Any) -> None:
+    networks, converted = {}, {}
+    backbone.loaded_once = networks, converted
+    load_network, load_openvino = backbone.load_network, backbone.load_openvino
+
+    def load_network_once(name: str, weights: str) -> Any:
+        if (name, weights) != ("efficientnet_lite0", "default"):
+            return load_network(name, weights)
+        if not networks:
+            networks[name] = load_network(name, weights)
+        return copy.deepcopy(networks[name])
+
+    def load_openvino_once(network: Any, preprocessing: Any, dtype: Any, **identity: Any) -> Any:
+        key = type(network), preprocessing, dtype, repr(identity)
+        if key not in converted or not backbone.openvino_runtime.is_installed():
+            converted[key] = load_openvino(network, preprocessing, dtype, **identity)
+        return converted[key]
+
+    backbone.load_network, backbone.load_openvino = load_network_once, load_openvino_once
 
 
 @pytest.fixture(scope="session")
