@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from actionrnn.config import Config
@@ -19,19 +21,28 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is imported
 
 
-def use_a_plain_cpu() -> None:
-    """As on a machine of one core with AVX2, without bfloat16 and without OpenVINO."""
-    for name in ("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA"):
-        os.environ[name] = "avx2"  # read when torch is loaded, by the processes of the tests too
-    os.environ["OMP_NUM_THREADS"] = "1"
-    sys.modules["openvino"] = None  # type: ignore[assignment]  # not installed, for this process
-    import torch
+def imitate_a_cpu(parts: Sequence[str]) -> None:
+    """Compute as other machines do: `avx2` (no AVX-512), `float32` (no bfloat16), `torch` (no
+    OpenVINO). How many threads there are, OMP_NUM_THREADS says.
+    """
+    unknown = set(parts) - {"avx2", "float32", "torch"}
+    assert not unknown, f"ACTIONRNN_TEST_CPU: {unknown}"
+    if "avx2" in parts:
+        for name in ("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA"):
+            os.environ[name] = "avx2"  # read when torch is loaded
+    if "torch" in parts:
+        sys.modules["openvino"] = None  # type: ignore[assignment]  # as if it were not installed
+    if "float32" in parts:
+        import torch
 
-    torch.cpu.get_capabilities = dict  # it decides between float32 and bfloat16
+        torch.cpu.get_capabilities = dict
 
 
-if os.environ.get("ACTIONRNN_TEST_CPU") == "plain":
-    use_a_plain_cpu()
+imitate_a_cpu(os.environ.get("ACTIONRNN_TEST_CPU", "").split())
+
+# The same examples on every machine, however slow it is, and nothing left behind.
+settings.register_profile("actionrnn", derandomize=True, deadline=None, database=None)
+settings.load_profile("actionrnn")
 
 COLOURS = {"blue": (30, 40, 220), "green": (30, 200, 40), "red": (220, 30, 40)}
 CELLS = {"blue": (48, 8), "green": (8, 64), "red": (8, 8)}  # stripes and squares: their features
@@ -52,6 +63,35 @@ def real_data() -> Path:
             pytest.fail(f"{folder}: the real videos are missing, and CI promises them")
         pytest.skip(f"{folder}: no real videos here")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def bundled_backbone_is_loaded_once() -> None:
+    """Not in each test: its weights are read, and converted for OpenVINO, once in a process."""
+    backbone = sys.modules.get("actionrnn.features.backbone")
+    if backbone is not None and not hasattr(backbone, "loaded_once"):
+        load_once(backbone)
+
+
+def load_once(backbone: Any) -> None:
+    networks, converted = {}, {}
+    backbone.loaded_once = networks, converted
+    load_network, load_openvino = backbone.load_network, backbone.load_openvino
+
+    def load_network_once(name: str, weights: str) -> Any:
+        if (name, weights) != ("efficientnet_lite0", "default"):
+            return load_network(name, weights)
+        if not networks:
+            networks[name] = load_network(name, weights)
+        return copy.deepcopy(networks[name])
+
+    def load_openvino_once(network: Any, preprocessing: Any, dtype: Any, **identity: Any) -> Any:
+        key = type(network), preprocessing, dtype, repr(identity)
+        if key not in converted or not backbone.openvino_runtime.is_installed():
+            converted[key] = load_openvino(network, preprocessing, dtype, **identity)
+        return converted[key]
+
+    backbone.load_network, backbone.load_openvino = load_network_once, load_openvino_once
 
 
 @pytest.fixture(scope="session")

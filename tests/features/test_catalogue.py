@@ -48,7 +48,8 @@ def test_names_and_sizes_are_those_that_load() -> None:
     entries = [*list_backbones("torchvision/mobilenet"), *list_backbones("timm/lcnet_0")]
     assert len(entries) > 4
     for entry in entries:
-        backbone = load_backbone(BackboneConfig(name=entry.name, weights="none", device="cpu"))
+        config = BackboneConfig(name=entry.name, weights="none", device="cpu", runtime="torch")
+        backbone = load_backbone(config)
         assert backbone.feature_size == entry.feature_size, entry.name
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +9,22 @@ import pytest
 
 from actionrnn.errors import ConfigError
 from actionrnn.features.ranks import share_of_rank
+from tests.forking import fork_each
 
 LAUNCHERS = [("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")]
+
+IMPORTS = """
+import os
+import sys
+
+import actionrnn.features.extract
+from actionrnn.apps.cli import main
+"""
+EXTRACT = """
+videos, folder = sys.argv[1:]
+store = folder + "/" + os.environ["STORE"]
+main(["extract", videos, "-o", store, "--num-frames", "4", "--runtime", "torch"])
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -60,16 +71,11 @@ def test_processes_at_once_make_the_store_of_one(
         make_video(f"videos/{'ab'[seed % 2]}/{seed}.avi", seed, count=8)
     (tmp_path / "videos" / "a" / "broken.avi").write_bytes(b"no video")
 
-    def start(output: str, **given: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "actionrnn", "extract", str(tmp_path / "videos")]
-        command += ["-o", str(tmp_path / output), "--num-frames", "4", "--runtime", "torch"]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"} | given
-        return subprocess.Popen(command, env=environment, stdout=-3, stderr=-3)
-
-    ranks = [start("shared", RANK=str(rank), WORLD_SIZE="3") for rank in range(3)]
-    codes = [process.wait(120) for process in ranks]
+    ranks = [{"STORE": "shared", "RANK": str(rank), "WORLD_SIZE": "3"} for rank in range(3)]
+    places = tmp_path / "videos", tmp_path
+    *codes, alone = fork_each(IMPORTS, EXTRACT, [*ranks, {"STORE": "alone"}], *places)
     assert sorted(codes) == [0, 0, 1]  # the broken video is in one share
-    assert start("alone").wait(120) == 1
+    assert alone == 1
 
     def content(folder: str) -> dict[str, bytes]:
         root = tmp_path / folder
