@@ -22,20 +22,20 @@ if TYPE_CHECKING:
         ModelError,
         VideoError,
     )
+    from actionrnn.evaluation.evaluate import evaluate
+    from actionrnn.evaluation.report import Report
     from actionrnn.features.backbone import Backbone, load_backbone
     from actionrnn.features.extract import extract_features, extract_to_store
     from actionrnn.features.store import FeatureStore
     from actionrnn.features.types import Features
-    from actionrnn.recurrent.checkpoint import load
-    from actionrnn.recurrent.heads import Head
-    from actionrnn.recurrent.recognizer import Prediction, Recognizer, Timeline
-    from actionrnn.recurrent.segments import Segment
-    from actionrnn.recurrent.streaming import Stream, StreamBatch
+    from actionrnn.model.heads import Head
+    from actionrnn.model.model_file import load
+    from actionrnn.model.recognizer import Prediction, Recognizer, Timeline
+    from actionrnn.model.segments import Segment
+    from actionrnn.model.stream import Stream, StreamBatch
     from actionrnn.stream_config import SegmentRule, StatePolicy
-    from actionrnn.training.evaluate import evaluate
-    from actionrnn.training.report import Report
     from actionrnn.training.train import train
-    from actionrnn.video.frames import Frame, Frames
+    from actionrnn.video.frame import Frame, Frames
     from actionrnn.video.reading import iter_frames, read_frames
 
 _HOME_OF = {
@@ -48,26 +48,26 @@ _HOME_OF = {
     "FeatureError": "errors",
     "FeatureStore": "features.store",
     "Features": "features.types",
-    "Frame": "video.frames",
-    "Frames": "video.frames",
-    "Head": "recurrent.heads",
+    "Frame": "video.frame",
+    "Frames": "video.frame",
+    "Head": "model.heads",
     "ModelError": "errors",
-    "Prediction": "recurrent.recognizer",
-    "Recognizer": "recurrent.recognizer",
-    "Report": "training.report",
+    "Prediction": "model.recognizer",
+    "Recognizer": "model.recognizer",
+    "Report": "evaluation.report",
     "Sampling": "config",
-    "Segment": "recurrent.segments",
+    "Segment": "model.segments",
     "SegmentRule": "stream_config",
     "StatePolicy": "stream_config",
-    "Stream": "recurrent.streaming",
-    "StreamBatch": "recurrent.streaming",
-    "Timeline": "recurrent.recognizer",
+    "Stream": "model.stream",
+    "StreamBatch": "model.stream",
+    "Timeline": "model.recognizer",
     "VideoError": "errors",
-    "evaluate": "training.evaluate",
+    "evaluate": "evaluation.evaluate",
     "extract_features": "features.extract",
     "extract_to_store": "features.extract",
     "iter_frames": "video.reading",
-    "load": "recurrent.checkpoint",
+    "load": "model.model_file",
     "load_backbone": "features.backbone",
     "load_config": "config",
     "read_frames": "video.reading",

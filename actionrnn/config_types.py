@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Validat
 
 from actionrnn.errors import ConfigError
 from actionrnn.files import at_home
-from actionrnn.plain_text import readable
+from actionrnn.text import readable
 
 _T = TypeVar("_T")
 

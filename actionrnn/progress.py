@@ -18,7 +18,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from actionrnn.plain_text import printable
+from actionrnn.text import printable
 
 Unit = Literal["steps", "bytes"]
 

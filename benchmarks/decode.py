@@ -31,10 +31,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.config import Sampling
-from actionrnn.video.opening import open_stream
+from actionrnn.video.frame_index import read_timetable
 from actionrnn.video.reading import read_frames
 from actionrnn.video.sampling import choose_frames
-from actionrnn.video.timetable import read_timetable
+from actionrnn.video.source import open_stream
 
 Pictures = NDArray[np.uint8]
 Rival = Callable[[Path, list[int]], Pictures]

@@ -42,7 +42,7 @@ from actionrnn.datasets.clips import Clip
 from actionrnn.datasets.sequences import Sequences, load_sequences
 from actionrnn.features.store import FeatureStore
 from actionrnn.features.types import Features
-from actionrnn.recurrent.heads import Head, last_step
+from actionrnn.model.heads import Head, last_step
 
 try:
     import h5py

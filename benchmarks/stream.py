@@ -33,9 +33,9 @@ import torch
 
 from actionrnn.config import BackboneConfig, Config, HeadConfig, Sampling
 from actionrnn.features.backbone import Backbone, load_backbone
-from actionrnn.recurrent.heads import Head
-from actionrnn.recurrent.recognizer import Recognizer, step_scores
-from actionrnn.recurrent.watching import watch
+from actionrnn.model.heads import Head
+from actionrnn.model.recognizer import Recognizer, step_scores
+from actionrnn.model.watching import watch
 from actionrnn.video.following import follow_frames
 
 WINDOW_FRAMES = 16

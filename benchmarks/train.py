@@ -40,7 +40,7 @@ from actionrnn.datasets.clips import Clip
 from actionrnn.datasets.sequences import Sequences, load_sequences
 from actionrnn.features.store import FeatureStore
 from actionrnn.features.types import Features
-from actionrnn.recurrent.heads import Head, last_step
+from actionrnn.model.heads import Head, last_step
 from actionrnn.training.fit import autocast, fit_head
 
 NUM_CLIPS, NUM_FRAMES, FEATURE_SIZE, NUM_CLASSES = 9537, 16, 1280, 101

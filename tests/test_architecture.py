@@ -10,17 +10,16 @@ import pytest
 import actionrnn
 
 PACKAGE = Path(actionrnn.__file__).parent
-FOLDERS = ("video", "features", "recurrent", "datasets", "training", "apps")
+FOLDERS = ("video", "features", "model", "datasets", "evaluation", "training", "apps")
 SHARED = (
     "errors",
     "config",
     "config_types",
     "stream_config",
-    "plain_text",
+    "text",
     "plain_yaml",
     "files",
     "progress",
-    "privacy",
 )
 OUTSIDE = ("tools", "tests", "benchmarks")
 FRONT_DOORS = ("actionrnn", "actionrnn.__main__")  # they lead to everything
@@ -74,12 +73,12 @@ def test_every_module_has_its_place_in_the_rule() -> None:
     ("module", "source"),
     [
         ("actionrnn.video.reading", "from actionrnn.features.types import Features"),
-        ("actionrnn.features.store", "import actionrnn.recurrent.heads"),
-        ("actionrnn.recurrent.heads", "def late():\n    from actionrnn.apps import cli"),
+        ("actionrnn.features.store", "import actionrnn.model.heads"),
+        ("actionrnn.model.heads", "def late():\n    from actionrnn.apps import cli"),
         ("actionrnn.datasets.folder", "from actionrnn import training"),
         ("actionrnn.training.fit", "from actionrnn import load"),  # through the front door
         ("actionrnn.training.fit", "import actionrnn"),
-        ("actionrnn.config", "from actionrnn.video.frames import Frame"),
+        ("actionrnn.config", "from actionrnn.video.frame import Frame"),
         ("actionrnn.errors", "if TYPE_CHECKING:\n    from actionrnn.apps.cli import main"),
         ("actionrnn.apps.cli", "from tests.conftest import GROUPS"),
         ("actionrnn.apps.cli", "import benchmarks.decode"),
@@ -93,9 +92,9 @@ def test_the_rule_sees_a_forbidden_import(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("actionrnn.video.reading", "from actionrnn.video.frames import Frame"),
+        ("actionrnn.video.reading", "from actionrnn.video.frame import Frame"),
         ("actionrnn.video.reading", "from actionrnn.errors import VideoError"),
-        ("actionrnn.recurrent.heads", "from actionrnn.features.types import Features"),
+        ("actionrnn.model.heads", "from actionrnn.features.types import Features"),
         ("actionrnn.apps.cli", "from actionrnn.training import train"),
         ("actionrnn.config", "from actionrnn import __version__, errors"),
         ("actionrnn", "from actionrnn.apps.cli import main"),

@@ -36,6 +36,11 @@ from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import make_folds, open_dataset
 from actionrnn.datasets.ucf101_lists import find_lists
 from actionrnn.errors import ActionrnnError
+from actionrnn.evaluation.compare import compare_runs
+from actionrnn.evaluation.curves import read_curves
+from actionrnn.evaluation.predict import Scored
+from actionrnn.evaluation.report import read_report
+from actionrnn.evaluation.summary import make_report, seed_result
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.entry import Format
 from actionrnn.features.extract import provenance_of
@@ -45,15 +50,10 @@ from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.store import FeatureStore
 from actionrnn.features.types import Features
 from actionrnn.features.verify import verify_store
-from actionrnn.recurrent.checkpoint import read_model_info
-from actionrnn.recurrent.heads import Head
-from actionrnn.recurrent.recognizer import Recognizer
-from actionrnn.training.compare import compare_runs
-from actionrnn.training.curves import read_curves
+from actionrnn.model.heads import Head
+from actionrnn.model.model_file import read_model_info
+from actionrnn.model.recognizer import Recognizer
 from actionrnn.training.fit import fit_head
-from actionrnn.training.report import read_report
-from actionrnn.training.scoring import Scored
-from actionrnn.training.summary import make_report, seed_result
 
 KEPT = "whole.json"
 PER_KIND = 150
@@ -435,7 +435,7 @@ def mutated(folder: Path, name: str) -> Iterator[str]:
 def tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Instead of the backbone that a model names: nothing is fetched from anywhere."""
     backbone = tiny_backbone()
-    monkeypatch.setattr("actionrnn.recurrent.checkpoint.load_backbone", lambda config: backbone)
+    monkeypatch.setattr("actionrnn.model.model_file.load_backbone", lambda config: backbone)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: str(example.__name__))

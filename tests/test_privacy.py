@@ -26,8 +26,8 @@ from actionrnn.config import Config, override_config, parse_config
 from actionrnn.errors import BackboneError, ConfigError
 from actionrnn.features.exported import export_store
 from actionrnn.features.store import FeatureStore
-from actionrnn.privacy import hashed_group, last_part, public_config, public_training
-from actionrnn.recurrent.checkpoint import load, public_bytes, read_model_info
+from actionrnn.model.model_file import load, public_bytes, read_model_info
+from actionrnn.model.privacy import hashed_group, last_part, public_config, public_training
 from actionrnn.training.train import TrainingRun, train
 
 PEOPLE = ("annegret", "bartholomew", "cunigunde")

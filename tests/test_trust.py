@@ -30,7 +30,7 @@ from actionrnn.features.mapped import read_layout
 from actionrnn.features.store import FeatureStore
 from actionrnn.features.types import Features
 from actionrnn.features.verify import verify_store
-from actionrnn.plain_text import is_harmless, printable
+from actionrnn.text import is_harmless, printable
 from actionrnn.training.train import TrainingRun
 
 Edit = Callable[[dict[str, Any]], object]
@@ -48,7 +48,7 @@ MEASURE = """
 import contextlib, io, json, resource, sys
 from actionrnn.apps import cli
 from actionrnn.features import imported
-from actionrnn.recurrent import checkpoint
+from actionrnn.model import checkpoint
 checkpoint.load(sys.argv[1])
 for command in json.loads(sys.argv[2]):
     before, said = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, io.StringIO()

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from actionrnn.plain_text import plain
-from actionrnn.privacy import public_training, shown_fold
-from actionrnn.recurrent.checkpoint import ModelInfo
+from actionrnn.model.model_file import ModelInfo
+from actionrnn.model.privacy import public_training, shown_fold
+from actionrnn.text import plain
 
 _MOST_LABELS = 500
 _MARKDOWN = str.maketrans(

@@ -13,10 +13,10 @@ import click
 from actionrnn.apps.path_type import UserPath
 from actionrnn.apps.stream_commands import RUNTIMES, overwrite_option, weights_option
 from actionrnn.errors import VideoError
-from actionrnn.plain_text import printable
+from actionrnn.text import printable
 
 if TYPE_CHECKING:
-    from actionrnn.recurrent.recognizer import Prediction, Recognizer
+    from actionrnn.model.recognizer import Prediction, Recognizer
 
 
 @click.command()
@@ -53,7 +53,7 @@ def classify(
 ) -> None:
     """Name the action in videos, or in every video of folders."""
     from actionrnn.files import require_new
-    from actionrnn.recurrent.checkpoint import load
+    from actionrnn.model.model_file import load
 
     if sheet is not None and (len(videos) > 1 or Path(videos[0]).is_dir()):
         raise click.UsageError("--sheet draws one video; give one file")
@@ -84,7 +84,7 @@ def classify(
 def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[Path, VideoError | None]]:
     """Each video, or a folder and why it, or a part of it, is not answered."""
     from actionrnn.video.finding import find_videos
-    from actionrnn.video.frame_folder import is_folder
+    from actionrnn.video.image_folder import is_folder
 
     for item in map(Path, inputs):
         if not is_folder(item):

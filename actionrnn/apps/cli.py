@@ -22,7 +22,7 @@ from actionrnn.apps.serve_command import serve
 from actionrnn.apps.store_commands import store
 from actionrnn.apps.stream_commands import RUNTIMES
 from actionrnn.errors import ActionrnnError
-from actionrnn.plain_text import printable
+from actionrnn.text import printable
 
 INTERRUPTED = 130
 # what was done is kept; of the other commands nothing is left, and they begin anew
@@ -256,9 +256,9 @@ def train(
     from rich.console import Console
 
     from actionrnn.config import load_config
+    from actionrnn.evaluation.report_page import PAGE_FILE
     from actionrnn.files import MODEL_FILE
     from actionrnn.training import parallel
-    from actionrnn.training.report_page import PAGE_FILE
     from actionrnn.training.runs import can_resume
     from actionrnn.training.train import train as run_training
 
@@ -302,8 +302,8 @@ def evaluate(
     """Test MODEL (a file, or a run's folder) on its test clips, or on others (data.root=...)."""
     from rich.console import Console
 
-    from actionrnn.training.evaluate import evaluate as run_evaluation
-    from actionrnn.training.report_page import PAGE_FILE
+    from actionrnn.evaluation.evaluate import evaluate as run_evaluation
+    from actionrnn.evaluation.report_page import PAGE_FILE
 
     def tell(line: str) -> None:
         click.echo(printable(line), err=True)
@@ -329,7 +329,7 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
     """
     from rich.console import Console
 
-    from actionrnn.training.compare import compare_runs
+    from actionrnn.evaluation.compare import compare_runs
 
     if len(runs) < 2:
         raise click.UsageError("give at least two runs")

@@ -9,9 +9,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from actionrnn.files import atomic_path
-from actionrnn.plain_text import in_utf8
-from actionrnn.recurrent.recognizer import Timeline
-from actionrnn.video.frames import Frames
+from actionrnn.model.recognizer import Timeline
+from actionrnn.text import in_utf8
+from actionrnn.video.frame import Frames
 
 MOST_COLUMNS = 6
 MOST_FRAMES = 12

@@ -12,10 +12,10 @@ from rich.table import Table
 from actionrnn.apps.contact_sheet import draw_contact_sheet
 from actionrnn.config import load_config
 from actionrnn.datasets.rendered import CLIPS_PER_GROUP, NUM_GROUPS, PAIRS, render_dataset
+from actionrnn.evaluation.report import Report
+from actionrnn.evaluation.report_page import PAGE_FILE
 from actionrnn.files import MODEL_FILE, replacing, results_folder
-from actionrnn.recurrent.recognizer import Timeline
-from actionrnn.training.report import Report
-from actionrnn.training.report_page import PAGE_FILE
+from actionrnn.model.recognizer import Timeline
 from actionrnn.training.train import OUTPUTS, TrainingRun, train
 from actionrnn.video.reading import read_frames
 

@@ -24,9 +24,9 @@ from actionrnn.features.backbone import Backbone
 from actionrnn.features.onnx_runtime import OPSET, require_installed, to_onnx, versions
 from actionrnn.features.tensor_preprocess import Encoder
 from actionrnn.files import atomic_folder, file_sha256
-from actionrnn.recurrent.checkpoint import load
-from actionrnn.recurrent.heads import Head, State
-from actionrnn.recurrent.recognizer import Recognizer
+from actionrnn.model.heads import Head, State
+from actionrnn.model.model_file import load
+from actionrnn.model.recognizer import Recognizer
 
 ENCODER, STEP, DESCRIPTION, RUNNER = "encoder.onnx", "step.onnx", "model.json", "run.py"
 FORMAT = "actionrnn export"

@@ -7,11 +7,11 @@ from pathlib import Path
 from actionrnn.errors import ActionrnnError, ModelError
 from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.files import MODEL_FILE
-from actionrnn.privacy import EVERY_CLIP, shown_fold
-from actionrnn.recurrent.hub import fetch, is_address
+from actionrnn.model.hub import fetch, is_address
+from actionrnn.model.privacy import EVERY_CLIP, shown_fold
 from actionrnn.video.finding import find_videos
-from actionrnn.video.opening import why_unreadable
 from actionrnn.video.reading import probe_video
+from actionrnn.video.source import why_unreadable
 
 Rows = dict[str, str]
 
@@ -91,7 +91,7 @@ def _describe_store(path: Path) -> Rows:
 
 def _notes_beside(model: Path) -> tuple[str, ...]:
     """Of the report in a run's folder; they name clips, so models do not carry them."""
-    from actionrnn.training.report import REPORT_FILE, read_report  # imports torch: seconds
+    from actionrnn.evaluation.report import REPORT_FILE, read_report  # imports torch: seconds
 
     report = model.with_name(REPORT_FILE)
     if model.name != MODEL_FILE or not report.is_file():
@@ -107,7 +107,7 @@ def _part(fold: object) -> str:
 
 
 def _describe_model(path: Path) -> Rows:
-    from actionrnn.recurrent.checkpoint import read_model_info  # imports torch: seconds
+    from actionrnn.model.model_file import read_model_info  # imports torch: seconds
 
     try:
         model = read_model_info(path)

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from actionrnn.apps.render import ScoreOverlay
 from actionrnn.errors import ActionrnnError, VideoError
 from actionrnn.files import atomic_path
-from actionrnn.plain_text import plain
-from actionrnn.recurrent.recognizer import Recognizer
-from actionrnn.recurrent.streaming import Stream
+from actionrnn.model.recognizer import Recognizer
+from actionrnn.model.stream import Stream
 from actionrnn.stream_config import LiveOptions, StatePolicy
+from actionrnn.text import plain
 from actionrnn.video.camera import LiveFrame, LiveSource
-from actionrnn.video.writing import CONTAINERS, VideoWriter
+from actionrnn.video.writer import CONTAINERS, VideoWriter
 
 _RATE_WINDOW_SECONDS = 2.0
 _LINE_SECONDS = 0.1  # a terminal's line is written anew so often

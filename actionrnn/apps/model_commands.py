@@ -47,7 +47,7 @@ def card(model: str, output: Path | None, overwrite: bool) -> None:
     """The card of MODEL, in Markdown: labels, data, scores, use, limits, licence."""
     from actionrnn.apps.card import make_card
     from actionrnn.files import require_new, write_text
-    from actionrnn.recurrent.checkpoint import read_model_info
+    from actionrnn.model.model_file import read_model_info
 
     info = read_model_info(model)
     if output is not None:
@@ -71,8 +71,8 @@ def push(model: str, repository: str, private: bool) -> None:
     `hf auth login`, or HF_TOKEN.
     """
     from actionrnn.apps.card import make_card
-    from actionrnn.recurrent.checkpoint import public_bytes, read_model_info
-    from actionrnn.recurrent.hub import parse_address, upload
+    from actionrnn.model.hub import parse_address, upload
+    from actionrnn.model.model_file import public_bytes, read_model_info
 
     address = parse_address(repository)
     info = read_model_info(model)

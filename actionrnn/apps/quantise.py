@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from actionrnn.errors import ModelError
 from actionrnn.features.onnx_runtime import open_session
 from actionrnn.features.quiet import quietly
-from actionrnn.recurrent.recognizer import Recognizer, step_scores
+from actionrnn.model.recognizer import Recognizer, step_scores
 from actionrnn.video.finding import find_videos
 from actionrnn.video.reading import read_frames
 

@@ -12,17 +12,17 @@ import numpy as np
 from actionrnn.config import VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.files import atomic_path
-from actionrnn.plain_text import plain
+from actionrnn.model.recognizer import Recognizer
+from actionrnn.model.stream import Scores, Stream
 from actionrnn.progress import progress_bar
-from actionrnn.recurrent.recognizer import Recognizer
-from actionrnn.recurrent.streaming import Scores, Stream
 from actionrnn.stream_config import StatePolicy
-from actionrnn.video.converting import Converter
+from actionrnn.text import plain
+from actionrnn.video.convert import Converter
 from actionrnn.video.drawing import Panel, draw_panel, make_panel
 from actionrnn.video.following import DecodedFrame
-from actionrnn.video.opening import container_of, locate, open_stream
-from actionrnn.video.timetable import time_base_of, timed_frames
-from actionrnn.video.writing import CONTAINERS, VideoWriter
+from actionrnn.video.frame_index import time_base_of, timed_frames
+from actionrnn.video.source import container_of, locate, open_stream
+from actionrnn.video.writer import CONTAINERS, VideoWriter
 
 
 class ScoreOverlay:

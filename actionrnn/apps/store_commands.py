@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from actionrnn.apps.path_type import UserPath
-from actionrnn.plain_text import printable
+from actionrnn.text import printable
 
 
 @click.group()

@@ -11,7 +11,7 @@ import click
 from actionrnn.apps.path_type import UserPath
 
 if TYPE_CHECKING:
-    from actionrnn.recurrent.recognizer import Timeline
+    from actionrnn.model.recognizer import Timeline
     from actionrnn.stream_config import SegmentRule, StatePolicy
 
 RUNTIMES = ("auto", "torch", "compile", "openvino", "onnx")  # config.Runtime, which costs an import
@@ -99,7 +99,7 @@ def timeline(
 ) -> None:
     """When which action happens in VIDEO: subtitles, tables, or a page to look at."""
     from actionrnn.files import require_new
-    from actionrnn.recurrent.checkpoint import load
+    from actionrnn.model.model_file import load
     from actionrnn.stream_config import SegmentRule, parse_section
 
     files = [*outputs, *_page_file(video, outputs, page)]
@@ -128,7 +128,7 @@ def render(video: Path, model: str, output: Path, overwrite: bool, **options: An
     """VIDEO with the scores drawn on it, its sound and its times kept (.mp4, .mkv, .mov)."""
     from actionrnn.apps.render import render as render_video
     from actionrnn.files import require_new
-    from actionrnn.recurrent.checkpoint import load
+    from actionrnn.model.model_file import load
 
     require_new(output, overwrite=overwrite, source=video)
     policy = chosen_policy(options)
@@ -174,7 +174,7 @@ def stream(
     """
     from actionrnn.apps.live import LiveSession, run_live
     from actionrnn.files import require_new
-    from actionrnn.recurrent.checkpoint import load
+    from actionrnn.model.model_file import load
     from actionrnn.stream_config import LiveOptions, parse_section
 
     if record is not None:
@@ -216,7 +216,7 @@ def _write(found: Timeline, video: Path, file: Path, rule: SegmentRule) -> None:
 
 
 def _print_segments(found: Timeline, rule: SegmentRule) -> None:
-    from actionrnn.plain_text import plain
+    from actionrnn.text import plain
 
     for segment in found.segments(rule):
         click.echo(

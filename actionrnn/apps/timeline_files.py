@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from actionrnn.files import write_text
-from actionrnn.plain_text import plain
-from actionrnn.recurrent.recognizer import Timeline
-from actionrnn.recurrent.segments import Segment
+from actionrnn.model.recognizer import Timeline
+from actionrnn.model.segments import Segment
 from actionrnn.stream_config import SegmentRule
+from actionrnn.text import plain
 
 _FORMULA = ("=", "+", "-", "@")  # a spreadsheet would compute such a cell
 

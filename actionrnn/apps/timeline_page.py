@@ -15,10 +15,10 @@ import numpy as np
 from actionrnn.apps.render import rewrite
 from actionrnn.errors import VideoError
 from actionrnn.files import write_text
-from actionrnn.plain_text import plain
-from actionrnn.recurrent.recognizer import Timeline
+from actionrnn.model.recognizer import Timeline
 from actionrnn.stream_config import SegmentRule
-from actionrnn.video.opening import container_of, open_stream
+from actionrnn.text import plain
+from actionrnn.video.source import container_of, open_stream
 
 # A video up to this size is put into the page; a larger one stays beside it.
 LARGEST_EMBEDDED_BYTES = 24_000_000

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from actionrnn.errors import DatasetError
-from actionrnn.plain_text import is_harmless, readable
+from actionrnn.text import is_harmless, readable
 
 Side = Literal["train", "validation", "test"]
 """Of a division that the data itself gives."""

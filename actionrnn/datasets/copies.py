@@ -13,8 +13,8 @@ from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.mapped import read_layout
 from actionrnn.features.store import FeatureStore
 from actionrnn.files import file_sha256, file_state
-from actionrnn.plain_text import plain
 from actionrnn.progress import progress_bar
+from actionrnn.text import plain
 from actionrnn.video.reading import iter_frames
 
 Copies = list[tuple[Clip, ...]]

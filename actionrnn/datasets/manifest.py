@@ -28,7 +28,7 @@ from actionrnn.datasets.clips import (
 )
 from actionrnn.errors import DatasetError
 from actionrnn.files import as_path, at_home
-from actionrnn.plain_text import plain
+from actionrnn.text import plain
 from actionrnn.video.finding import VIDEO_SUFFIXES, clip_key
 
 COLUMNS = ("path", "label", "group", "split", "start", "end")

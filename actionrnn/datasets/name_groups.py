@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from actionrnn.datasets.clips import Clip, Side
-from actionrnn.plain_text import plain
+from actionrnn.text import plain
 
 LEAST_GROUPS = 3
 """Fewer say too little: `train_...` and `test_...` are two."""

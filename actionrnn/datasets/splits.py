@@ -25,8 +25,8 @@ from actionrnn.datasets.ucf101 import (
 from actionrnn.errors import DatasetError
 from actionrnn.features.imported import imported_store
 from actionrnn.features.store import FeatureStore
-from actionrnn.plain_text import plain, readable
-from actionrnn.privacy import hashed_group
+from actionrnn.model.privacy import hashed_group
+from actionrnn.text import plain, readable
 
 HOLDOUT: Split = "holdout"
 GIVEN: Split = "given"

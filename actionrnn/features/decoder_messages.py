@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.features.decode_task import SQUARES_IN_A_MESSAGE
-from actionrnn.plain_text import printable
+from actionrnn.text import printable
 
 MOST_JSON_BYTES = 2**16
 MOST_FRAMES = 2**23

@@ -20,8 +20,8 @@ from actionrnn.features.imported import import_h5py
 from actionrnn.features.store import FeatureStore
 from actionrnn.features.types import Features
 from actionrnn.files import as_path, atomic_folder, atomic_path, write_text
-from actionrnn.plain_text import in_utf8
 from actionrnn.progress import progress_bar
+from actionrnn.text import in_utf8
 
 Target = Literal["npy", "hdf5", "parquet", "webdataset"]
 

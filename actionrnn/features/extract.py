@@ -27,8 +27,8 @@ from actionrnn.features.types import Features
 from actionrnn.files import as_path, remove_leftovers
 from actionrnn.progress import progress_bar
 from actionrnn.video.finding import clip_key, find_videos
-from actionrnn.video.frame_folder import is_folder
-from actionrnn.video.opening import why_unreadable
+from actionrnn.video.image_folder import is_folder
+from actionrnn.video.source import why_unreadable
 
 
 @dataclass(frozen=True)

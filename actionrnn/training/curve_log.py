@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from actionrnn.errors import ConfigError
-from actionrnn.plain_text import plain
+from actionrnn.text import plain
 from actionrnn.training import parallel
 from actionrnn.training.fit import Epoch
 from actionrnn.training.fit_state import file_name

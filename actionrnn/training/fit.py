@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from actionrnn.config import ClassWeights, HeadConfig, TrainConfig
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ConfigError
-from actionrnn.recurrent.heads import Head, last_step
+from actionrnn.model.heads import Head, last_step
 from actionrnn.training import parallel
 from actionrnn.training.fit_state import (
     FitState,

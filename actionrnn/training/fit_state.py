@@ -24,7 +24,7 @@ from actionrnn.config import HeadConfig, TrainConfig
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ModelError
 from actionrnn.files import atomic_path, utf8_path
-from actionrnn.recurrent.heads import Head
+from actionrnn.model.heads import Head
 
 _ROW = {"epoch", "learning_rate", "train_loss", "validation_loss", "validation_top1"}
 

@@ -20,6 +20,7 @@ from actionrnn.datasets.clips import Clip
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import hold_back
 from actionrnn.errors import ActionrnnError, ConfigError
+from actionrnn.evaluation.curves import CURVE_FILE
 from actionrnn.files import atomic_path, replacing, write_text
 from actionrnn.progress import progress_bar
 from actionrnn.training import parallel
@@ -29,7 +30,6 @@ from actionrnn.training.fit_state import file_name
 STATES = "unfinished"
 NOTE = "config.json"
 """Beside the states: the settings of the training."""
-CURVE_FILE = "curve.csv"
 
 _NOTE = TypeAdapter(dict[str, dict[str, Any]])
 

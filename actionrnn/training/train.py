@@ -24,7 +24,23 @@ from actionrnn.datasets.splits import (
     make_folds,
     open_dataset,
 )
+from actionrnn.datasets.stored import (
+    for_imported_features,
+    load_features,
+    require_no_class_lost,
+)
 from actionrnn.errors import DatasetError
+from actionrnn.evaluation.curves import CURVE_FILE, read_curves
+from actionrnn.evaluation.predict import (
+    MEAN_POOL,
+    MEAN_POOL_MOTION,
+    Scored,
+    score_fold,
+    versions,
+)
+from actionrnn.evaluation.report import REPORT_FILE, Report
+from actionrnn.evaluation.report_page import PAGE_FILE, write_report
+from actionrnn.evaluation.summary import make_report, seed_result
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.files import (
     CONFIG_FILE,
@@ -34,30 +50,14 @@ from actionrnn.files import (
     results_folder,
     write_text,
 )
-from actionrnn.plain_text import printable
-from actionrnn.privacy import EVERY_CLIP, public_training
-from actionrnn.recurrent.heads import Head
-from actionrnn.recurrent.recognizer import Recognizer
+from actionrnn.model.heads import Head
+from actionrnn.model.privacy import EVERY_CLIP, public_training
+from actionrnn.model.recognizer import Recognizer
+from actionrnn.text import printable
 from actionrnn.training import parallel
 from actionrnn.training.curve_log import curve_log
-from actionrnn.training.curves import read_curves
-from actionrnn.training.report import REPORT_FILE, Report
-from actionrnn.training.report_page import PAGE_FILE, write_report
-from actionrnn.training.runs import CURVE_FILE, FitSpec, Purpose, resumable, run_fits
-from actionrnn.training.scoring import (
-    MEAN_POOL,
-    MEAN_POOL_MOTION,
-    Scored,
-    score_fold,
-    versions,
-)
+from actionrnn.training.runs import FitSpec, Purpose, resumable, run_fits
 from actionrnn.training.search import Trial, search_heads
-from actionrnn.training.stored import (
-    for_imported_features,
-    load_features,
-    require_no_class_lost,
-)
-from actionrnn.training.summary import make_report, seed_result
 
 OUTPUTS = (MODEL_FILE, CONFIG_FILE, CURVE_FILE, REPORT_FILE, PAGE_FILE)
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.errors import VideoError
-from actionrnn.video.frames import Frames
-from actionrnn.video.opening import Source
-from actionrnn.video.timetable import Ticks, Timetable, seconds_of
+from actionrnn.video.frame import Frames
+from actionrnn.video.frame_index import Ticks, Timetable, seconds_of
+from actionrnn.video.source import Source
 
 Places = slice
 """Places of one picture among the T wanted ones: they lie side by side, as times never fall."""

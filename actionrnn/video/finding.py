@@ -16,8 +16,8 @@ from functools import cached_property
 from pathlib import Path
 
 from actionrnn.errors import VideoError
-from actionrnn.video.frame_folder import are_numbered, find_pictures, is_picture
-from actionrnn.video.opening import why_unreadable
+from actionrnn.video.image_folder import are_numbered, find_pictures, is_picture
+from actionrnn.video.source import why_unreadable
 
 
 def _suffixes(names: str) -> frozenset[str]:

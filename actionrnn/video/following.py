@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.errors import VideoError
-from actionrnn.video.converting import Converter, Scale
-from actionrnn.video.opening import Source, VideoSource, container_of, locate, open_stream
-from actionrnn.video.timetable import time_base_of, timed_frames
+from actionrnn.video.convert import Converter, Scale
+from actionrnn.video.frame_index import time_base_of, timed_frames
+from actionrnn.video.source import Source, VideoSource, container_of, locate, open_stream
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from actionrnn.config import VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.stream_config import LiveOptions
-from actionrnn.video.converting import Converter
-from actionrnn.video.opening import Source, container_of, decode_packet, locate, open_stream
+from actionrnn.video.convert import Converter
+from actionrnn.video.source import Source, container_of, decode_packet, locate, open_stream
 
 # Look at so much of a live stream before decoding begins; FFmpeg's own 5 s are a long wait.
 _PROBE = {"analyzeduration": "1000000", "fflags": "nobuffer"}

@@ -17,18 +17,9 @@ from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.files import as_path
 from actionrnn.video.album import Album, Visitor, Wanted
-from actionrnn.video.converting import Converter, Scale, display_matrix, is_transposed
-from actionrnn.video.frame_folder import (
-    is_folder,
-    iter_frame_folder,
-    read_frame_folder,
-    visit_frame_folder,
-)
-from actionrnn.video.frames import Frame, Frames
-from actionrnn.video.opening import Source, VideoSource, container_of, locate, open_stream
-from actionrnn.video.sampling import choose_frames
-from actionrnn.video.seeking import decode_by_counting, decode_by_seeking, threads_for
-from actionrnn.video.timetable import (
+from actionrnn.video.convert import Converter, Scale, display_matrix, is_transposed
+from actionrnn.video.frame import Frame, Frames
+from actionrnn.video.frame_index import (
     Ticks,
     Timetable,
     decode_timetable,
@@ -37,6 +28,15 @@ from actionrnn.video.timetable import (
     time_base_of,
     timed_frames,
 )
+from actionrnn.video.image_folder import (
+    is_folder,
+    iter_frame_folder,
+    read_frame_folder,
+    visit_frame_folder,
+)
+from actionrnn.video.sampling import choose_frames
+from actionrnn.video.seeking import decode_by_counting, decode_by_seeking, threads_for
+from actionrnn.video.source import Source, VideoSource, container_of, locate, open_stream
 
 # A broken video is used if at least this part of the frames that it declares can be decoded.
 LEAST_DECODABLE_FRACTION = 0.5

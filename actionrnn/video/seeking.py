@@ -14,9 +14,9 @@ import numpy as np
 from av.video.stream import VideoStream
 
 from actionrnn.video.album import Wanted
-from actionrnn.video.converting import Converter, Scale
-from actionrnn.video.opening import Source, container_of, open_stream
-from actionrnn.video.timetable import Ticks, Timetable
+from actionrnn.video.convert import Converter, Scale
+from actionrnn.video.frame_index import Ticks, Timetable
+from actionrnn.video.source import Source, container_of, open_stream
 
 # Jumping to the next key frame costs about as much as decoding on over so many frames.
 SEEK_COST_FRAMES = 4

@@ -14,7 +14,7 @@ import pytest
 from actionrnn.config import Sampling
 
 if TYPE_CHECKING:
-    from actionrnn.recurrent.recognizer import Recognizer
+    from actionrnn.model.recognizer import Recognizer
     from actionrnn.training.train import TrainingRun
     from tests.apps.serving import Running
 
@@ -69,7 +69,7 @@ def _encode_sound(path: Path) -> None:
 @pytest.fixture(scope="session")
 def streaming_model(run: TrainingRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The squares' model, with a sampling that can stream."""
-    from actionrnn.recurrent.checkpoint import load
+    from actionrnn.model.model_file import load
 
     model = load(run.output / "model.safetensors")
     config = replace(model.config, sampling=Sampling(num_frames=None, rate_fps=4.0))
@@ -81,7 +81,7 @@ def streaming_model(run: TrainingRun, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="session")
 def model(streaming_model: Path) -> Recognizer:
     """The same, loaded."""
-    from actionrnn.recurrent.checkpoint import load
+    from actionrnn.model.model_file import load
 
     return load(streaming_model)
 

@@ -16,7 +16,7 @@ import uvicorn
 from actionrnn.apps.serving.app import make_app
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.serving.server import open_port
-from actionrnn.recurrent.recognizer import Recognizer
+from actionrnn.model.recognizer import Recognizer
 
 
 @dataclass(frozen=True)

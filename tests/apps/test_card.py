@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from actionrnn.apps.card import make_card, weights_licence
 from actionrnn.apps.cli import main
-from actionrnn.recurrent.checkpoint import read_model_info
+from actionrnn.model.model_file import read_model_info
 from actionrnn.training.train import TrainingRun
 
 

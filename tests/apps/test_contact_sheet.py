@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from actionrnn.apps.contact_sheet import draw_contact_sheet
-from actionrnn.recurrent.recognizer import Timeline
-from actionrnn.video.frames import Frames
+from actionrnn.model.recognizer import Timeline
+from actionrnn.video.frame import Frames
 
 RED, BLUE = (220, 30, 40), (30, 40, 220)
 

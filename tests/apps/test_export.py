@@ -25,8 +25,8 @@ from actionrnn.config import HeadConfig, HeadKind, Sampling
 from actionrnn.errors import ModelError
 from actionrnn.features.onnx_runtime import open_session
 from actionrnn.files import file_sha256
-from actionrnn.recurrent.heads import Head
-from actionrnn.recurrent.recognizer import Recognizer, step_scores
+from actionrnn.model.heads import Head
+from actionrnn.model.recognizer import Recognizer, step_scores
 from actionrnn.training.train import TrainingRun
 from actionrnn.video.reading import read_frames
 

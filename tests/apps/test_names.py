@@ -17,10 +17,10 @@ from click.testing import CliRunner, Result
 from actionrnn.apps import cli
 from actionrnn.config import Config
 from actionrnn.errors import ModelError
+from actionrnn.evaluation.report import read_report
 from actionrnn.features.store import FeatureStore
+from actionrnn.model.model_file import read_model_info
 from actionrnn.progress import progress_bar
-from actionrnn.recurrent.checkpoint import read_model_info
-from actionrnn.training.report import read_report
 from actionrnn.training.train import TrainingRun, train
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="others refuse such names")

@@ -29,8 +29,8 @@ from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.serving.server import load_model
 from actionrnn.errors import VideoError
 from actionrnn.features.isolated import Isolation
-from actionrnn.recurrent.recognizer import Recognizer
-from actionrnn.recurrent.streaming import Stream
+from actionrnn.model.recognizer import Recognizer
+from actionrnn.model.stream import Stream
 from actionrnn.stream_config import StatePolicy
 from actionrnn.video.reading import iter_frames, probe_video, read_frames
 from tests.apps.serving import Running, running

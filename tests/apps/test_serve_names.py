@@ -21,7 +21,7 @@ from websockets.sync.client import connect
 
 from actionrnn.apps.serving.names import Names, own_names
 from actionrnn.errors import ConfigError
-from actionrnn.recurrent.recognizer import Recognizer
+from actionrnn.model.recognizer import Recognizer
 from tests.apps.serving import Running, running
 from tests.apps.test_cli import run_command
 

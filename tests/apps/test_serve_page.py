@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import pytest
 
-from actionrnn.recurrent.recognizer import Recognizer
+from actionrnn.model.recognizer import Recognizer
 from actionrnn.video.reading import iter_frames
 from tests.apps.serving import Running, running
 

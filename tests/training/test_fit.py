@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from actionrnn.config import HeadConfig, TrainConfig
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ConfigError, ModelError
-from actionrnn.recurrent.heads import Head
-from actionrnn.recurrent.recognizer import clip_scores
+from actionrnn.model.heads import Head
+from actionrnn.model.recognizer import clip_scores
 from actionrnn.training.fit import (
     Epoch,
     average_decay,

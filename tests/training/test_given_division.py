@@ -17,8 +17,8 @@ from actionrnn.apps.card import make_card
 from actionrnn.apps.cli import main
 from actionrnn.apps.info import describe
 from actionrnn.config import Config
-from actionrnn.recurrent.checkpoint import read_model_info, save
-from actionrnn.training.report import read_report
+from actionrnn.evaluation.report import read_report
+from actionrnn.model.model_file import read_model_info, save
 from actionrnn.training.train import TrainingRun
 
 SIDES = {"ann": "Train", "cid": "val", "bob": "test"}

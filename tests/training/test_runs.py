@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from actionrnn.config import Config, HeadConfig, TrainConfig, parse_config
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ConfigError, DatasetError, FeatureError, ModelError
+from actionrnn.evaluation.curves import CURVE_FILE, read_curves
 from actionrnn.features.entry import Entry, pack_safetensors
 from actionrnn.features.imported import import_features
 from actionrnn.features.store import FeatureStore
-from actionrnn.recurrent.heads import Head
+from actionrnn.model.heads import Head
 from actionrnn.training import fit
-from actionrnn.training.curves import read_curves
-from actionrnn.training.runs import CURVE_FILE, STATES, FitSpec, run_fits
+from actionrnn.training.runs import STATES, FitSpec, run_fits
 from actionrnn.training.train import TrainingRun, train
 
 MakeSequences = Callable[..., Sequences]

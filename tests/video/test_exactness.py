@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from actionrnn.config import Sampling
-from actionrnn.video.frames import Frames
-from actionrnn.video.opening import open_stream
+from actionrnn.video.frame import Frames
+from actionrnn.video.frame_index import read_timetable
 from actionrnn.video.reading import iter_frames, read_frames
 from actionrnn.video.sampling import choose_frames
-from actionrnn.video.timetable import read_timetable
+from actionrnn.video.source import open_stream
 
 FFmpegEncode = Callable[..., Path]
 FFmpegDecode = Callable[..., tuple[NDArray[np.uint8], list[float]]]

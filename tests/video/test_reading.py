@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
-from actionrnn.video.frames import Frames
+from actionrnn.video.frame import Frames
 from actionrnn.video.reading import iter_frames, probe_video, read_frames
 
 EncodeVideo = Callable[..., Path]

@@ -12,9 +12,9 @@ import pytest
 
 from actionrnn.config import Sampling
 from actionrnn.video import reading
+from actionrnn.video.frame_index import Timetable
 from actionrnn.video.reading import read_frames
 from actionrnn.video.seeking import plan_runs
-from actionrnn.video.timetable import Timetable
 
 FFmpegEncode = Callable[..., Path]
 

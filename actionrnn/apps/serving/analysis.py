@@ -22,10 +22,10 @@ from actionrnn.features.decoding import Source
 from actionrnn.features.extract import provenance_of
 from actionrnn.features.isolated import Isolation
 from actionrnn.features.pipeline import Pipeline
-from actionrnn.recurrent.recognizer import Prediction, Recognizer, Timeline
+from actionrnn.model.recognizer import Prediction, Recognizer, Timeline
 from actionrnn.stream_config import StatePolicy
 from actionrnn.video.following import DecodedFrame, declared_span
-from actionrnn.video.opening import locate
+from actionrnn.video.source import locate
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ from actionrnn.apps.serving.webcam import follow_webcam
 from actionrnn.apps.timeline_files import FORMATS
 from actionrnn.errors import VideoError
 from actionrnn.features import isolated
-from actionrnn.plain_text import plain
-from actionrnn.recurrent.recognizer import Recognizer
+from actionrnn.model.recognizer import Recognizer
+from actionrnn.text import plain
 
 PAGE = Path(__file__).with_name("page")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")

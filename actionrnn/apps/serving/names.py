@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 
 from actionrnn.errors import ConfigError
-from actionrnn.plain_text import plain
+from actionrnn.text import plain
 
 ANY = "*"
 _PORTS = {"http": 80, "https": 443}

@@ -14,7 +14,7 @@ from actionrnn.errors import ActionrnnError, ConfigError
 from actionrnn.files import MODEL_FILE
 
 if TYPE_CHECKING:
-    from actionrnn.recurrent.recognizer import Recognizer
+    from actionrnn.model.recognizer import Recognizer
 
 DEMO = Path("runs/demo")
 SHUTDOWN_SECONDS = 3
@@ -90,7 +90,7 @@ def serve(
 def load_model(model: str | None, weights: str | None) -> Recognizer:
     """The model; without one that of the demo, which is trained if it is not there."""
     from actionrnn.apps.demo import run_demo
-    from actionrnn.recurrent.checkpoint import load
+    from actionrnn.model.model_file import load
 
     if model is not None:
         return load(model, weights=weights)

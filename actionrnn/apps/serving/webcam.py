@@ -16,8 +16,8 @@ from PIL import Image, UnidentifiedImageError
 
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.errors import ActionrnnError, VideoError
-from actionrnn.recurrent.recognizer import Recognizer
-from actionrnn.recurrent.streaming import Stream
+from actionrnn.model.recognizer import Recognizer
+from actionrnn.model.stream import Stream
 from actionrnn.stream_config import StatePolicy
 
 _TIME = struct.Struct("<d")

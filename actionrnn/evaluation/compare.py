@@ -1,0 +1,155 @@
+"""Runs side by side, over the clips that both tested."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from actionrnn.errors import ActionrnnError
+from actionrnn.evaluation.bootstrap import Interval, bootstrap_mean, mcnemar
+from actionrnn.evaluation.report import ClipResult, Report, clip_unit, read_report
+from actionrnn.evaluation.report_table import head_name, interval_text, percent, warnings_of
+from actionrnn.text import printable, readable
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """One run against the first, clip by clip."""
+
+    num_clips: int
+    """That both tested."""
+    gain: float
+    """Its top-1 less that of the first, mean over the seeds of each."""
+    interval: Interval | None
+    """95 % bootstrap interval of the gain, over groups."""
+    only_first: int
+    """Clips that the first run alone got right (first seeds)."""
+    only_this: int
+    p_value: float
+    """Exact McNemar test (first seeds)."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Reports side by side; the first one is what the others are measured against."""
+
+    names: tuple[str, ...]
+    reports: tuple[Report, ...]
+    tests: tuple[PairedTest | None, ...]
+    """None for the first run."""
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Plain JSON types: one entry a run."""
+        return [
+            {
+                "run": name,
+                "title": report.title,
+                "head": head_name(report),
+                "num_clips": report.num_clips,
+                "top1": report.top1,
+                "interval": report.intervals.get("top1"),
+                "baseline_mean_pool_top1": report.baseline_mean_pool_top1,
+                "warnings": warnings_of(report),
+                "against_first": None if test is None else asdict(test),
+            }
+            for name, report, test in zip(self.names, self.reports, self.tests, strict=True)
+        ]
+
+    def __rich__(self) -> RenderableType:
+        table = Table(title="runs, each against the first", title_justify="left")
+        table.add_column("run")
+        for heading in ("head", "clips", "top-1 (95 %)", "mean-pool", "difference (95 %)"):
+            table.add_column(heading, justify="right")
+        table.add_column("right alone", justify="right")
+        table.add_column("p", justify="right")
+        for name, report, test in zip(self.names, self.reports, self.tests, strict=True):
+            table.add_row(
+                Text(printable(name)),
+                Text(head_name(report)),
+                str(report.num_clips),
+                f"{percent(report.top1)} {interval_text(report, 'top1')}".rstrip(),
+                percent(report.baseline_mean_pool_top1),
+                *_test_cells(test),
+            )
+        return Group(table, Text(printable("\n".join(self._notes()))))
+
+    def _notes(self) -> list[str]:
+        lines = [
+            f"{name}: {warning}"
+            for name, report in zip(self.names, self.reports, strict=True)
+            for warning in warnings_of(report)
+        ]
+        for name, report, test in zip(self.names, self.reports, self.tests, strict=True):
+            if test and test.num_clips < max(report.num_clips, self.reports[0].num_clips):
+                lines.append(f"{name}: compared over the {test.num_clips} clips that both tested")
+        lines.append(
+            "p: exact McNemar test over clips, first seeds; below 0.05 the difference is hardly "
+            "luck. Clips of one group are alike: trust the interval, which draws groups, first."
+        )
+        if len(self.tests) > 2:
+            lines.append("Several comparisons: divide 0.05 by their number (Bonferroni).")
+        return lines
+
+
+def compare_runs(runs: Sequence[str | Path]) -> Comparison:
+    """Compare runs (folders, or their report.json) with the first of them.
+
+    Raises:
+        ActionrnnError: a report cannot be read, or two runs tested no clip in common.
+    """
+    names = tuple(map(str, runs))
+    reports = tuple(read_report(run) for run in runs)
+    for name, report in zip(names, reports, strict=True):
+        if not report.clips:
+            raise ActionrnnError(f"{name}: its report lists no clips; evaluate the model again")
+    tests = [
+        paired_test(reports[0], report, names[0], name)
+        for name, report in zip(names[1:], reports[1:], strict=True)
+    ]
+    return Comparison(names, reports, (None, *tests))
+
+
+def paired_test(first: Report, this: Report, first_name: str, name: str) -> PairedTest:
+    """Compare two reports over the clips that both tested.
+
+    Raises:
+        ActionrnnError: there are none.
+    """
+    before = {_identity(clip): clip for clip in first.clips}
+    pairs = [(before[_identity(clip)], clip) for clip in this.clips if _identity(clip) in before]
+    if not pairs:
+        raise ActionrnnError(
+            f"{name} ({this.clips[0].key}, ...) and {first_name} ({first.clips[0].key}, ...) "
+            "tested no clip in common; compare runs on the same clips"
+        )
+    gains = np.array([np.mean(b.right_by_seed) - np.mean(a.right_by_seed) for a, b in pairs])
+    right = np.array([(a.right_by_seed[0], b.right_by_seed[0]) for a, b in pairs])
+    only_first, only_this = (int((right[:, i] & ~right[:, 1 - i]).sum()) for i in (0, 1))
+    return PairedTest(
+        num_clips=len(pairs),
+        gain=float(gains.mean()),
+        interval=bootstrap_mean(gains, [clip_unit(a, first.config) for a, _ in pairs], lowest=-1),
+        only_first=only_first,
+        only_this=only_this,
+        p_value=mcnemar(only_first, only_this),
+    )
+
+
+def _identity(clip: ClipResult) -> tuple[str, str]:
+    return clip.key, readable(clip.label)
+
+
+def _test_cells(test: PairedTest | None) -> tuple[str, str, str]:
+    if test is None:
+        return "", "", ""
+    bounds = test.interval
+    between = "" if bounds is None else f" ({100 * bounds[0]:+.1f} to {100 * bounds[1]:+.1f})"
+    alone = f"{test.only_this} : {test.only_first}"
+    return f"{100 * test.gain:+.1f}{between}", alone, f"{test.p_value:.3g}"

@@ -1,0 +1,114 @@
+"""What a trained head does with its frames: in another order, too few of them, long ago."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from actionrnn.config import HeadKind
+from actionrnn.datasets.sequences import pad
+from actionrnn.model.heads import Head, last_step
+
+NUM_SHUFFLES = 5
+MOST_PROBED = 200
+"""Clips whose gradients are taken, evenly over all."""
+MOST_STEPS = 4000
+"""Rows x steps of one batch: what bounds the memory."""
+FRESH_KINDS: tuple[HeadKind, ...] = ("rnn_tanh", "lstm", "gru")
+
+Values = NDArray[np.float32]
+
+
+@torch.inference_mode()
+def shuffled_answers(
+    head: Head, sequences: Sequence[Values], num_shuffles: int = NUM_SHUFFLES, seed: int = 0
+) -> NDArray[np.int64]:
+    """The answers of a trained head to the same clips, their frames in a random order.
+
+    Args:
+        sequences: N of (T, D).
+        seed: of the orders; the same seed gives the same ones.
+
+    Returns:
+        class indices, (num_shuffles, N).
+    """
+    rng = np.random.default_rng(seed)
+    head.eval()
+    orders = [[rng.permutation(len(clip)) for _ in range(num_shuffles)] for clip in sequences]
+    shuffled = [
+        clip[order] for clip, several in zip(sequences, orders, strict=True) for order in several
+    ]
+    answers = [
+        last_step(head(values, lengths), lengths).argmax(dim=1).cpu().numpy()
+        for values, lengths in _batches(head, shuffled)
+    ]
+    by_order: NDArray[np.int64]
+    by_order = np.concatenate(answers).reshape(len(sequences), num_shuffles).transpose()
+    return by_order
+
+
+def influence(head: Head, sequences: Sequence[Values]) -> list[NDArray[np.float64]]:
+    """How much the winning logit at the last step T depends on the input k steps before.
+
+    Args:
+        sequences: N of (T, D).
+
+    Returns:
+        per clip (T,): |d y_T / d x_(T-k)| at lag k = 0 ... T - 1, with each feature in units of
+        its standard deviation over all these frames.
+    """
+    head.eval()
+    scale = torch.from_numpy(np.concatenate(sequences).std(axis=0)).to(head.mean.device)
+    norms: list[NDArray[np.float64]] = []
+    with torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradient in eval mode
+        for values, lengths in _batches(head, sequences):
+            values.requires_grad_()
+            winners = last_step(head(values, lengths), lengths).amax(dim=1)
+            (gradient,) = torch.autograd.grad(winners.sum(), values)  # each row of its own winner
+            by_step = (gradient * scale).norm(dim=2).double().cpu().numpy()
+            norms += [row[:length][::-1] for row, length in zip(by_step, lengths, strict=True)]
+    return norms
+
+
+def _batches(head: Head, sequences: Sequence[Values]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Padded values (B, T, D) and lengths (B,), neighbours together, as many as fit."""
+    batch: list[Values] = []
+    for one in sequences:
+        longest = max(len(other) for other in (*batch, one))
+        if batch and longest * (len(batch) + 1) > MOST_STEPS:
+            yield _on_device(head, batch)
+            batch = []
+        batch.append(one)
+    if batch:
+        yield _on_device(head, batch)
+
+
+def _on_device(head: Head, batch: Sequence[Values]) -> tuple[Tensor, Tensor]:
+    values, lengths = pad(batch)
+    return values.to(head.mean.device), lengths.to(head.mean.device)
+
+
+def spread_evenly(sequences: Sequence[Values], most: int = MOST_PROBED) -> list[Values]:
+    """At most so many of the clips, evenly over all."""
+    places = np.linspace(0, len(sequences) - 1, min(most, len(sequences))).round().astype(int)
+    return [sequences[place] for place in places]
+
+
+def fresh_heads(head: Head, sequences: Sequence[Values], seed: int = 0) -> dict[str, Head]:
+    """An untrained RNN, LSTM and GRU of the same sizes, whose answer is their last state."""
+    frames = np.concatenate(sequences)
+    mean, std = (torch.from_numpy(part) for part in (frames.mean(axis=0), frames.std(axis=0)))
+    heads: dict[str, Head] = {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for kind in FRESH_KINDS:
+            config = dataclasses.replace(head.config, kind=kind, summary="last")
+            fresh = Head(config, head.feature_size, head.num_classes)
+            fresh.set_normalisation(mean, std)
+            heads[kind] = fresh.to(head.mean.device)
+    return heads

@@ -1,0 +1,208 @@
+"""A trained model and labelled videos give a report."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from actionrnn.config import Config, DataConfig, override_config
+from actionrnn.datasets.clips import Dataset
+from actionrnn.datasets.splits import describe_split, make_folds, open_dataset
+from actionrnn.datasets.stored import FEATURES_FOLDER, load_features
+from actionrnn.errors import ActionrnnError, ConfigError, DatasetError
+from actionrnn.evaluation.curves import CURVE_FILE, read_curves
+from actionrnn.evaluation.predict import score_fold, versions
+from actionrnn.evaluation.report import REPORT_FILE, Report
+from actionrnn.evaluation.report_page import PAGE_FILE, write_report
+from actionrnn.evaluation.summary import make_report
+from actionrnn.features.imported import imported_store
+from actionrnn.files import MODEL_FILE, results_folder
+from actionrnn.model.hub import is_address
+from actionrnn.model.model_file import load, model_file
+from actionrnn.model.privacy import EVERY_CLIP, last_part
+from actionrnn.model.recognizer import Recognizer
+
+
+def evaluate(
+    model: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    weights: str | None = None,
+    output: str | Path | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Report:
+    """Test a model on the test clips of its own data set, or on other clips.
+
+    Nothing is written but into `output` and a store that `data.features` names. Features that
+    the model's run, or one beside it, has stored are read there.
+
+    Args:
+        model: a model file, the folder of a run, or an address on the hub.
+        overrides: `section.key=value`, above all `data.root=...`, `data.split=...` and
+            `data.fold=...`. `data.root`, or `data.features` with imported features, names other
+            clips: then nothing of the model's own `data` section is used, and every clip is
+            tested, each a group of its own, unless the overrides say more. The layout is
+            `manifest` for a file and `folder` for a folder.
+        weights: where the backbone's weights are, if not where they were.
+        output: gets `report.json`, `report.html` and the features that had to be extracted;
+            None: those are not kept.
+        tell: takes lines about what is tested, before the work begins.
+
+    Raises:
+        ModelError: the file is no model.
+        ConfigError: an override is wrong, or would change the model itself; or the model does
+            not lie in its run's folder, and `data.root` is not given.
+        DatasetError: the clips cannot be used, or have labels that the model does not know.
+        FeatureError: stored features are damaged, or not of the kind that the model was trained
+            on.
+        ActionrnnError: `output` is the folder of a training, or holds files of others.
+    """
+    _require_data_only(overrides)
+    name, model = model, model_file(model)
+    if output is not None and (Path(output) / MODEL_FILE).exists():
+        raise ActionrnnError(
+            f"{output}: holds a training's model and report; choose another --output"
+        )
+    recognizer = load(name, weights=weights)
+    other = _other_clips(overrides, recognizer.config.data)
+    data = other or _own_clips(recognizer, overrides)
+    if data.root is None and data.features is None:  # the model is not in its run's folder
+        raise ConfigError(f"{name}: say on which clips it shall be tested: data.root=DIR")
+    config = replace(recognizer.config, data=data)
+    if (imported := imported_store(data.features)) is not None:
+        recognizer.require_origin(imported.provenance, str(imported.root))
+    dataset = open_dataset(config.data)
+    _require_known_labels(dataset, recognizer)
+    make_folds(dataset, config.data, training=False)  # before the extraction
+    if other is not None:
+        tell(f"testing on {_describe(other)}")
+    with _folder_for(output) as folder:
+        dataset, sequences, skipped = load_features(
+            dataset,
+            recognizer.backbone,
+            config,
+            folder,
+            run=folder if is_address(name) else model.parent,
+            others=_stores_of(recognizer, model) if other is None else (),
+        )
+        recognizer.require_feature_size(sequences.feature_size, str(dataset.root))
+        folds = make_folds(dataset, config.data, training=False)
+        index_of = {label: index for index, label in enumerate(recognizer.labels)}
+        training = recognizer.training
+        same_data = _is_same_data(config, recognizer)
+        results = []
+        for fold in folds:
+            test = sequences.subset(fold.test)
+            results.append(
+                score_fold(
+                    fold.name,
+                    test,
+                    np.array([index_of[clip.label] for clip in test.clips], np.int64),
+                    recognizer.head,
+                    known_videos=training.get("fingerprints", ()),
+                    known_groups=training.get("groups", ()) if same_data else (),
+                )
+            )
+        split = describe_split(dataset, config.data, folds, num_skipped=len(skipped))
+        report = make_report(
+            recognizer.labels,
+            results,
+            title=f"{_name_of(name)} on {split}",
+            notes=dataset.notes,
+            skipped=skipped,
+            config=config.to_dict(),
+            versions=versions(recognizer.backbone),
+            curves=read_curves(model.parent / CURVE_FILE),
+        )
+        if output is not None:
+            write_report(report, folder)
+    return report
+
+
+def _is_same_data(config: Config, recognizer: Recognizer) -> bool:
+    """Whether groups of the same name are the same people: by the path, where it is known."""
+    data, known = (one.data.root or one.data.features for one in (config, recognizer.config))
+    if data is None or known is None:
+        return data is not None and last_part(data) == recognizer.training.get("data")
+    return Path(data).resolve() == Path(known).resolve()
+
+
+def _name_of(model: str | Path) -> str:
+    """What a title calls a model: its address, its run, or its file."""
+    if is_address(model):
+        return str(model)
+    return last_part(Path(model).parent if Path(model).name == MODEL_FILE else model)
+
+
+@contextmanager
+def _folder_for(output: str | Path | None) -> Iterator[Path]:
+    """Where the report and new features go; without an output they last as long as the block."""
+    if output is None:
+        with tempfile.TemporaryDirectory(prefix="actionrnn-") as folder:
+            yield Path(folder)
+        return
+    with results_folder(Path(output), (REPORT_FILE, PAGE_FILE)):
+        yield Path(output)
+
+
+def _require_data_only(overrides: Sequence[str]) -> None:
+    for override in overrides:
+        if not override.startswith("data."):
+            raise ConfigError(
+                f"{override}: only data.* can be chosen here; the rest is the model's own"
+            )
+
+
+def _other_clips(overrides: Sequence[str], own: DataConfig) -> DataConfig | None:
+    """The data section where the overrides name other clips; nothing of it is the model's own."""
+    plain = DataConfig(split="none")
+    data = override_config(Config(data=plain), overrides).data
+    if data.root is None:
+        same = None not in (data.features, own.features) and (
+            Path(str(data.features)).resolve() == Path(str(own.features)).resolve()
+        )
+        if same or imported_store(data.features) is None:
+            return None
+    is_list = data.root is not None and Path(data.root).is_file()
+    plain = replace(plain, layout="manifest" if is_list else "folder")
+    return override_config(Config(data=plain), overrides).data
+
+
+def _own_clips(recognizer: Recognizer, overrides: Sequence[str]) -> DataConfig:
+    """The model's data section with overrides; by default the fold that it was tested on."""
+    own = recognizer.config.data
+    fold = recognizer.training.get("fold", EVERY_CLIP)
+    own = replace(own, split="none") if fold == EVERY_CLIP else replace(own, fold=fold)
+    if imported_store(own.features) is None:  # the run's store, which is read, not written
+        own = replace(own, features=None)
+    return override_config(Config(data=own), overrides).data
+
+
+def _describe(data: DataConfig) -> str:
+    """What of other clips is taken for granted, in one line."""
+    groups = "each clip a group of its own" if data.group_pattern is None else data.group_pattern
+    tested = "every clip" if data.split == "none" else f"split {data.split}, fold {data.fold}"
+    return (
+        f"{data.root or data.features}: data.layout={data.layout}, {tested}, {groups}; nothing of "
+        "this comes from the model (data.layout, data.split and data.group_pattern change it)"
+    )
+
+
+def _stores_of(recognizer: Recognizer, model: Path) -> list[Path]:
+    """Where the features of the model's own clips may be, but for the usual place."""
+    named = recognizer.config.data.features
+    return [*([] if named is None else [Path(named)]), model.parent / FEATURES_FOLDER]
+
+
+def _require_known_labels(dataset: Dataset, recognizer: Recognizer) -> None:
+    unknown = sorted(set(dataset.labels) - set(recognizer.labels))
+    if unknown:
+        raise DatasetError(
+            f"{dataset.root}: has labels that the model does not know ({', '.join(unknown[:5])}); "
+            f"it knows {', '.join(recognizer.labels[:8])}"
+        )

@@ -1,0 +1,225 @@
+"""A report as one HTML page that needs nothing else: no network, no fonts, no other file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from actionrnn.evaluation import report_plots as plots
+from actionrnn.evaluation.metrics import PERCENTS_OBSERVED
+from actionrnn.evaluation.predict import MEAN_POOL, MEAN_POOL_MOTION
+from actionrnn.evaluation.report import REPORT_FILE, Report
+from actionrnn.evaluation.report_mistakes import Mistake, worst_mistakes
+from actionrnn.evaluation.report_plots import Series
+from actionrnn.evaluation.report_table import (
+    baselines_of,
+    head_name,
+    interval_note,
+    percent,
+    searched,
+    seeds_text,
+    warnings_of,
+    worst_confusions,
+)
+from actionrnn.evaluation.report_words import (
+    calibration_words,
+    early_words,
+    horizon_words,
+    interval_words,
+    order_words,
+    verdict_words,
+)
+from actionrnn.files import replacing, write_text
+
+PAGE_FILE = "report.html"
+MOST_PAIRS = 200
+
+_TEMPLATES = Path(__file__).parent / "page"
+_STYLES = {MEAN_POOL: "mean", "rnn_tanh": "rnn", "rnn_relu": "rnn", "lstm": "lstm", "gru": "gru"}
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write `report.json` and `report.html` into a folder; frames of mistakes are read anew.
+
+    Raises:
+        ActionrnnError: files of these names are there that were not written this way.
+    """
+    page = render_page(report, worst_mistakes(report))
+    with replacing(folder / REPORT_FILE):
+        report.write(folder / REPORT_FILE)
+    with replacing(folder / PAGE_FILE):
+        write_text(folder / PAGE_FILE, page)
+
+
+def render_page(report: Report, mistakes: list[Mistake]) -> str:
+    """The whole page. Labels, paths and settings come from strangers: all are escaped.
+
+    It may be mailed: of the data's and the weights' paths it names the last part.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_without_folders(report),
+    )
+    environment.filters["percent"] = percent
+    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
+    digest = hashlib.sha256(script.encode()).digest()
+    return environment.get_template("report.html").render(
+        report=report,
+        head=head_name(report),
+        mistakes=mistakes,
+        warnings=warnings_of(report),
+        baselines_of=baselines_of,
+        searched=searched,
+        seeds=seeds_text(report) if len(report.seeds) > 1 else "",
+        interval_note=interval_note(report),
+        tiles=_tiles(report),
+        gain_interval=interval_words(report, "gain_over_mean_pool").replace(" %", " points"),
+        pairs=worst_confusions(report)[:MOST_PAIRS],
+        words={
+            "verdict": verdict_words(report),
+            "order": order_words(report),
+            "early": early_words(report),
+            "calibration": calibration_words(report),
+            "horizon": horizon_words(report),
+        },
+        plots=_plots(report),
+        config=yaml.safe_dump(report.config, sort_keys=False, allow_unicode=True),
+        clips=_clip_rows(report),
+        style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=base64.b64encode(digest).decode(),
+    )
+
+
+def _without_folders(report: Report) -> Callable[[Any], Any]:
+    """Takes from a text what stands before data, features, weights and clips; a home is `~`."""
+    data, backbone = (report.config.get(part, {}) for part in ("data", "backbone"))
+    root = data.get("root") or ""
+    clips = [*(clip.path for clip in report.clips), *(one["path"] for one in report.skipped)]
+    paths = [root, data.get("features") or "", backbone.get("weights") or ""]
+    paths += [path for path in clips if not PurePath(path).is_relative_to(root)]
+    folders = {str(PurePath(path).parent) for path in paths if PurePath(path).is_absolute()}
+    longest_first = sorted(folders - {os.sep}, key=len, reverse=True)
+    before = [re.escape(folder + os.sep) for folder in longest_first]
+    home = re.escape(os.path.expanduser("~"))  # noqa: PTH111 where there is none, it is `~`
+    hidden = re.compile(rf"(?<![\w.-])(?:({'|'.join(before) or '(?!)'})|{home}(?![\w.-]))")
+
+    def shown(value: Any) -> Any:
+        if not isinstance(value, str) or isinstance(value, Markup):  # Markup is our own
+            return value
+        return hidden.sub(lambda found: "" if found[1] else "~", value)
+
+    return shown
+
+
+def _tiles(report: Report) -> list[tuple[str, str, str]]:
+    """Name, value and interval of the first numbers that one sees."""
+    names = {"top-1": "top1", "top-5": "top5", "mean class accuracy": "mean_class_accuracy"}
+    return [
+        (title, percent(getattr(report, name)), interval_words(report, name))
+        for title, name in names.items()
+    ]
+
+
+def _clip_rows(report: Report) -> list[list[Any]]:
+    """What a click on a cell shows: true class, answer, key, score of the answer."""
+    place = {label: index for index, label in enumerate(report.labels)}
+    return [
+        [place[clip.label], place[clip.answer], clip.key, round(clip.score, 3)]
+        for clip in report.clips
+    ]
+
+
+def _plots(report: Report) -> dict[str, Markup]:
+    found = {
+        "baselines": _baseline_plot(report),
+        "confusion": plots.confusion_chart(report.confusion, report.labels),
+    }
+    if report.observed:
+        found["observed"] = _observed_plot(report)
+    if report.reliability:
+        found["reliability"] = plots.reliability_chart(report.reliability)
+    if report.horizon:
+        found["horizon"] = _horizon_plot(report)
+    if report.curves:
+        found["training"] = _training_plot(report)
+    return found
+
+
+def _baseline_plot(report: Report) -> Markup:
+    rows = [
+        (head_name(report), "head", "top1"),
+        ("shuffled frames", "shuffled", "baseline_shuffled_frames_top1"),
+        (MEAN_POOL, "mean", "baseline_mean_pool_top1"),
+        (MEAN_POOL_MOTION, "mean", "baseline_mean_pool_motion_top1"),
+    ]
+    known = [row for row in rows if getattr(report, row[2]) is not None]
+    return plots.interval_chart(
+        [
+            (title, style, getattr(report, name), report.intervals.get(name))
+            for title, style, name in known
+        ]
+    )
+
+
+def _style(name: str) -> str:
+    if name in (MEAN_POOL, MEAN_POOL_MOTION):
+        return "mean"
+    return _STYLES.get(name.removeprefix("untrained "), "head") if " " in name else "head"
+
+
+def _observed_plot(report: Report) -> Markup:
+    shares = [value / 100 for value in PERCENTS_OBSERVED]
+    lines = [
+        Series(name, _style(name), tuple(zip(shares, values, strict=True)))
+        for name, values in report.observed.items()
+    ]
+    return plots.line_chart(
+        lines,
+        x_label="part of the video seen",
+        y_label="top-1",
+        y_range=(0, 1),
+        x_text=plots.percent_text,
+        y_text=plots.percent_text,
+    )
+
+
+def _horizon_plot(report: Report) -> Markup:
+    lines = [
+        Series(name, _style(name), tuple(enumerate(one.curve)), dashed=name.startswith("untrained"))
+        for name, one in report.horizon.items()
+    ]
+    return plots.line_chart(
+        lines, x_label="steps ago", y_label="influence (newest = 1)", log_y=True
+    )
+
+
+def _training_plot(report: Report) -> Markup:
+    """The mean over folds and seeds, as far as each epoch was reached by all of them."""
+    lines = []
+    for kind in dict.fromkeys(curve.head for curve in report.curves):
+        curves = [curve for curve in report.curves if curve.head == kind]
+        style = "mean" if kind.startswith("mean") else "head"
+        training = [curve.train_loss for curve in curves]
+        validation = [curve.validation_loss for curve in curves if curve.validation_loss]
+        for name, losses in (("training", training), ("validation", validation)):
+            epochs = min(map(len, losses), default=0)
+            if epochs:
+                means = np.mean([loss[:epochs] for loss in losses], axis=0).tolist()
+                points = tuple(enumerate(means, start=1))
+                lines.append(Series(f"{kind}, {name}", style, points, losses is validation))
+    return plots.line_chart(lines, x_label="epoch", y_label="loss")

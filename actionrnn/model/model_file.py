@@ -1,0 +1,283 @@
+"""One safetensors file that describes itself: no pickle, nothing else needed.
+
+Tensors: the head's. Metadata `actionrnn`: JSON with the format version, labels, config,
+feature size, backbone (name, weights' sha256, preprocessing) and the training's data and scores,
+without the paths of a machine and the names of groups (`privacy.py`). Where the data and weights
+are stands in the run's own `config.yaml` beside the model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as pack
+from safetensors.torch import save_file
+
+from actionrnn import __version__
+from actionrnn.config import Config, Precision, Runtime, load_config, parse_config
+from actionrnn.config_types import FiniteFloat, NonNegativeFloat, first_problem
+from actionrnn.errors import ConfigError, ModelError
+from actionrnn.features.backbone import load_backbone
+from actionrnn.files import CONFIG_FILE, MODEL_FILE, as_path, atomic_path, utf8_path
+from actionrnn.model import hub
+from actionrnn.model.heads import Head
+from actionrnn.model.privacy import belongs_to, public_config, public_training
+from actionrnn.model.recognizer import Recognizer
+from actionrnn.text import is_harmless, readable
+
+FORMAT_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelInfo:
+    """All that a model file says of itself."""
+
+    path: Path
+    labels: tuple[str, ...]
+    config: Config
+    feature_size: int
+    backbone: dict[str, Any]
+    """Name, weights' sha256 and preprocessing."""
+    training: dict[str, Any]
+    actionrnn_version: str
+
+
+def save(model: Recognizer, path: str | Path) -> None:
+    """Write a model whole or not at all.
+
+    Raises:
+        ModelError: the file cannot be written.
+    """
+    described = {
+        "format": "actionrnn model",
+        "format_version": FORMAT_VERSION,
+        "actionrnn_version": __version__,
+        "labels": model.labels,
+        "config": public_config(model.config).to_dict(),
+        "feature_size": model.head.feature_size,
+        "backbone": model.backbone.provenance(),
+        "training": public_training(model.training),
+    }
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in model.head.state_dict().items()}
+    try:
+        with atomic_path(as_path(path)) as temporary:
+            save_file(tensors, temporary, metadata={"actionrnn": json.dumps(described)})
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def public_bytes(info: ModelInfo) -> bytes:
+    """The model file for others; paths and group names that an older version wrote are left out.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    config, training = public_config(info.config), public_training(info.training)
+    try:
+        if (config, training) == (info.config, info.training):
+            return info.path.read_bytes()
+        with safe_open(info.path, framework="pt") as file:
+            described = json.loads(file.metadata()["actionrnn"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{info.path}: cannot be read ({error})") from None
+    described |= {"config": config.to_dict(), "training": training}
+    return pack(tensors, {"actionrnn": json.dumps(described)})
+
+
+def load(
+    path: str | Path,
+    *,
+    weights: str | None = None,
+    device: str | None = None,
+    runtime: Runtime | None = None,
+    precision: Precision | None = None,
+) -> Recognizer:
+    """Load a model; its backbone is loaded with it.
+
+    Where the videos and the weights are, a model does not say: the run's own `config.yaml` does,
+    if it lies beside the model.
+
+    Args:
+        path: a model file, the folder of a run, or `hf://USER/NAME[@REVISION]` on the hub.
+        weights: where the backbone's weights are on this machine, if not where they were.
+        device: a torch device instead of the one in the model's configuration.
+        runtime: what computes the backbone, instead of the one in the configuration.
+        precision: of the backbone, likewise.
+
+    Raises:
+        ModelError: there is no such file, it is no model, or this machine has other
+            weights of its backbone than those that it was trained with.
+        BackboneError: the backbone's weights are not here.
+    """
+    info = read_model_info(path)
+    whole = info.config if hub.is_address(path) else _with_own_paths(info)
+    path = info.path
+    config = whole.backbone
+    given = {"weights": weights, "device": device, "runtime": runtime, "precision": precision}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    config = dataclasses.replace(config, **changes)
+    backbone = load_backbone(config)
+    for part, here in backbone.provenance().items():
+        if here != info.backbone.get(part):
+            raise ModelError(
+                f"{path}: was trained with {part} {info.backbone.get(part)}, here is {here}; "
+                "point --weights at the original weights, or train again"
+            )
+    try:
+        with utf8_path(path) as named, safe_open(named, framework="pt") as file:
+            _require_shapes(info, file)
+            head = Head(info.config.head, info.feature_size, len(info.labels))
+            head.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (SafetensorError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{path}: its tensors do not fit its description ({reason})") from None
+    head = head.to(backbone.device).eval()
+    return Recognizer(backbone, head, info.labels, whole, info.training)
+
+
+def _with_own_paths(info: ModelInfo) -> Config:
+    """The configuration with the paths of the run in whose folder the model lies."""
+    try:
+        own = load_config(info.path.with_name(CONFIG_FILE))
+    except ConfigError:  # none, or one of somebody else
+        return info.config
+    if not belongs_to(own, info.config, str(info.training.get("data"))):
+        return info.config
+    return dataclasses.replace(info.config, data=own.data, backbone=own.backbone)
+
+
+def _require_shapes(info: ModelInfo, file: Any) -> None:
+    """Compare the description with the tensors before it takes any memory."""
+    names = list(file.keys())
+    if info.config.head.num_layers > len(names):
+        raise ValueError(f"{len(names)} tensors for {info.config.head.num_layers} layers")
+    with torch.device("meta"):
+        head = Head(info.config.head, info.feature_size, len(info.labels))
+    for name, tensor in head.state_dict().items():
+        if name in names and file.get_slice(name).get_shape() != list(tensor.shape):
+            raise ValueError(f"{name} should have the shape {list(tensor.shape)}")
+
+
+def read_model_info(path: str | Path) -> ModelInfo:
+    """The description inside a model file, without its weights or its backbone.
+
+    Raises:
+        ModelError: there is no such file, or it is no model of this version.
+    """
+    path = model_file(path)
+    if not path.is_file():
+        raise ModelError(
+            f"{path}: no such model file; train one with `actionrnn train` or `actionrnn demo`"
+        )
+    try:
+        with utf8_path(path) as named, safe_open(named, framework="np") as file:
+            described = json.loads((file.metadata() or {})["actionrnn"])
+        if described["format"] != "actionrnn model":
+            raise KeyError("format")
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError):
+        raise ModelError(
+            f"{path}: is no actionrnn model; give the model.safetensors of a run"
+        ) from None
+    version = described.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"{path}: has format version {version}, known is {FORMAT_VERSION}; update actionrnn"
+        )
+    try:
+        return ModelInfo(
+            path=path,
+            labels=_require_labels(described["labels"]),
+            config=parse_config(described["config"], source=str(path)),
+            feature_size=_require_size(described["feature_size"]),
+            backbone=_require_dict(described["backbone"], "backbone"),
+            training=_require_training(described["training"]),
+            actionrnn_version=str(described["actionrnn_version"]),
+        )
+    except (KeyError, TypeError, ValueError, ConfigError, RecursionError) as error:
+        raise ModelError(f"{path}: its description is damaged ({error})") from None
+
+
+def model_file(path: str | Path) -> Path:
+    """The model file that is meant: a run's folder, or a place on the hub, stands for its own.
+
+    Raises:
+        ModelError: the hub does not give it.
+    """
+    if hub.is_address(path):
+        return hub.fetch(str(path))
+    path = as_path(path)
+    return path / MODEL_FILE if path.is_dir() else path
+
+
+def _require_labels(value: Any) -> tuple[str, ...]:
+    for label in value:
+        if not isinstance(label, str) or not is_harmless(readable(label)):
+            raise ValueError(f"{label!r} is no label: control characters could act on a terminal")
+    labels = tuple(map(readable, value))
+    if len(set(labels)) < len(labels):
+        raise ValueError("two of its labels are one, spelled in two ways; train it again")
+    return labels
+
+
+def _require_size(value: Any) -> int:
+    size = int(value)
+    if size < 1:
+        raise ValueError(f"feature_size ({size}) must be > 0")
+    return size
+
+
+def _require_dict(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{name} ({value!r}) must be an object")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be a text")
+    return value
+
+
+_Text = Annotated[str, PlainValidator(_text)]
+_Rate = Annotated[float, Field(ge=0, le=1, strict=True)]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scores:
+    """What is read of `training.scores`, where it is there."""
+
+    num_clips: int = 0
+    top1: _Rate | None = None
+    mean_class_accuracy: _Rate | None = None
+    baseline_mean_pool_top1: _Rate | None = None
+    intervals: dict[_Text, tuple[FiniteFloat, FiniteFloat] | None] = dataclasses.field(
+        default_factory=dict
+    )
+    leaked_groups: list[_Text] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Training:
+    """What is read of `training`, where it is there."""
+
+    num_clips: int = 0
+    clip_seconds: NonNegativeFloat | None = None
+    groups: list[_Text] = dataclasses.field(default_factory=list)
+    fingerprints: list[_Text] = dataclasses.field(default_factory=list)
+    scores: _Scores = _Scores()
+
+
+def _require_training(value: Any) -> dict[str, Any]:
+    training = _require_dict(value, "training")
+    try:
+        TypeAdapter(_Training).validate_python(training)
+    except ValidationError as error:
+        raise ValueError(f"training: {first_problem(error)}") from None
+    return training

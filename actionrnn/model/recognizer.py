@@ -1,0 +1,244 @@
+"""Backbone + head + labels + sampling: a video file becomes an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from actionrnn.config import Config
+from actionrnn.errors import FeatureError, VideoError
+from actionrnn.features.backbone import Backbone
+from actionrnn.features.extract import Source, encode_videos
+from actionrnn.features.store import require_same
+from actionrnn.features.types import Features
+from actionrnn.files import as_path
+from actionrnn.model.heads import Head
+from actionrnn.model.segments import Segment, find_segments
+from actionrnn.model.state_policy import KEEP, long_scores, with_period
+from actionrnn.model.stream import Stream, StreamBatch
+from actionrnn.model.watching import Step, until_confident, watch
+from actionrnn.stream_config import SegmentRule, StatePolicy
+from actionrnn.text import printable
+
+UNKNOWN_CLIP_SECONDS = 4.0
+"""Where a training does not say how long its clips are: it took every frame, of any rate."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one clip."""
+
+    labels: tuple[str, ...]
+    """Best first."""
+    scores: tuple[float, ...]
+    """Their probabilities, summing to 1 over all classes."""
+    pts_seconds: float
+    """The time of the last frame that the answer rests on."""
+    path: str = ""
+
+    @property
+    def label(self) -> str:
+        """The best label."""
+        return self.labels[0]
+
+    def top(self, count: int) -> Prediction:
+        """The same, with the best `count` labels only."""
+        return Prediction(self.labels[:count], self.scores[:count], self.pts_seconds, self.path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {
+            "path": self.path,
+            "label": self.label,
+            "labels": list(self.labels),
+            "scores": [round(score, 6) for score in self.scores],
+            "pts_seconds": round(self.pts_seconds, 6),
+        }
+
+    def __str__(self) -> str:
+        width = max(map(len, self.labels))
+        rows = [
+            f"  {label:<{width}}  {score:6.1%}  {'#' * round(30 * score)}".rstrip()
+            for label, score in zip(self.labels, self.scores, strict=True)
+        ]
+        return "\n".join([printable(self.path or "prediction"), *rows])
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The scores at every step of a clip; the last row is the clip's answer."""
+
+    labels: tuple[str, ...]
+    scores: NDArray[np.float32]
+    """Probabilities, (T, K), in the order of `labels`."""
+    pts_seconds: NDArray[np.float64]
+    """(T,)."""
+    path: str = ""
+
+    def segments(self, rule: SegmentRule | None = None) -> list[Segment]:
+        """From when to when which action; see `SegmentRule`."""
+        return find_segments(self.labels, self.scores, self.pts_seconds, rule)
+
+    def prediction(self) -> Prediction:
+        """The answer at the last step."""
+        order = np.argsort(-self.scores[-1], kind="stable")
+        return Prediction(
+            labels=tuple(self.labels[index] for index in order),
+            scores=tuple(float(self.scores[-1][index]) for index in order),
+            pts_seconds=float(self.pts_seconds[-1]),
+            path=self.path,
+        )
+
+    def __repr__(self) -> str:
+        return f"Timeline(scores={self.scores.shape}, path={self.path!r})"
+
+
+@dataclass(frozen=True)
+class Recognizer:
+    """A trained model: `classify` and `timeline` of files; `save` and `actionrnn.load`."""
+
+    backbone: Backbone
+    head: Head
+    labels: tuple[str, ...]
+    config: Config
+    training: dict[str, Any] = field(default_factory=dict)
+    """What it was trained on and how well it did: data set, clips, fold, scores."""
+
+    @property
+    def clip_seconds(self) -> float:
+        """The median length of the clips that the head was trained on."""
+        return float(self.training.get("clip_seconds") or UNKNOWN_CLIP_SECONDS)
+
+    def classify(self, path: str | Path, *, stop_at_confidence: float | None = None) -> Prediction:
+        """The action of one video file.
+
+        Args:
+            stop_at_confidence: decode no further than to the first frame after which the best
+                score is at least this; the answer's `pts_seconds` says where that was.
+
+        Raises:
+            VideoError: the video cannot be used.
+            ConfigError: it shall stop early, but the sampling needs the whole clip.
+        """
+        if stop_at_confidence is None:
+            return self.timeline(path).prediction()
+        steps = until_confident(watch(self, path, frames_together=1), stop_at_confidence)
+        return collect(self.labels, steps, str(path)).prediction()
+
+    def timeline(self, path: str | Path, policy: StatePolicy | None = None) -> Timeline:
+        """The scores at every sampled frame of one video file.
+
+        Args:
+            policy: of the state in a recording much longer than the training's clips:
+                `StatePolicy()`; None: one state for the whole clip, as in training.
+
+        Raises:
+            VideoError: the video cannot be used.
+            ConfigError: a policy is given, but the model's sampling needs the whole clip.
+        """
+        if policy is not None:
+            return collect(self.labels, watch(self, path, policy), str(path))
+        sources = [Source(as_path(path).name, as_path(path))]
+        _, features = next(encode_videos(sources, self.backbone, self.config.sampling))
+        if isinstance(features, VideoError):
+            raise features
+        return self.score(features, str(path))
+
+    def score(
+        self, features: Features, path: str = "", policy: StatePolicy | None = None
+    ) -> Timeline:
+        """The scores at every step of features that are there already.
+
+        Args:
+            policy: of the state in a recording much longer than the training's clips.
+
+        Raises:
+            FeatureError: the features are not of the kind that the head was trained on.
+            ConfigError: the policy looks for cuts, which features do not show.
+        """
+        if features.provenance:  # without it, made by hand
+            self.require_origin(features.provenance, path or "the features")
+        self.require_feature_size(features.values.shape[1], path or "the features")
+        if policy is None:
+            scores = step_scores(self.head, features.values)
+        else:
+            scores = long_scores(self.head, features, with_period(policy, self.clip_seconds))
+        return Timeline(self.labels, scores, features.pts_seconds, path)
+
+    def require_origin(self, provenance: Mapping[str, Any], where: str) -> None:
+        """Refuse features of another origin than those that the head was trained on.
+
+        Raises:
+            FeatureError: backbone, weights, preprocessing or sampling differ; both are named.
+        """
+        trained_on = {**self.backbone.provenance(), "sampling": asdict(self.config.sampling)}
+        remedy = "give the model features of the kind that it was trained on"
+        require_same(provenance, trained_on, where, remedy)
+
+    def require_feature_size(self, size: int, where: str) -> None:
+        """Refuse features of another size than those that the head was trained on.
+
+        Raises:
+            FeatureError: the sizes differ; both are named.
+        """
+        if size != self.head.feature_size:
+            raise FeatureError(
+                f"{where}: has {size} features a step, the model was trained with "
+                f"{self.head.feature_size}; give it features of the kind that it was trained on"
+            )
+
+    def stream(self, policy: StatePolicy = KEEP) -> Stream:
+        """A running recording: `push` frames, get scores, in constant memory.
+
+        Args:
+            policy: of the state in long recordings; by default the state is kept for ever,
+                and the scores are those of `timeline`. `StatePolicy()` is best for recordings
+                much longer than the training's clips.
+
+        Raises:
+            ConfigError: the model's sampling needs the whole clip.
+        """
+        return Stream(self, policy)
+
+    def stream_batch(self, num_streams: int, policy: StatePolicy = KEEP) -> StreamBatch:
+        """Several running recordings that advance together; see `stream`.
+
+        Raises:
+            ConfigError: the model's sampling needs the whole clip.
+        """
+        return StreamBatch(self, num_streams, policy)
+
+    def save(self, path: str | Path) -> None:
+        """Write one .safetensors file that `actionrnn.load` reads; it needs nothing else."""
+        from actionrnn.model.model_file import save
+
+        save(self, path)
+
+
+def collect(labels: tuple[str, ...], steps: Iterable[Step], path: str) -> Timeline:
+    """All steps as one timeline."""
+    found = list(steps)
+    scores = np.array([step.scores for step in found], np.float32)
+    pts_seconds = np.array([step.pts_seconds for step in found], np.float64)
+    return Timeline(labels, scores.reshape(-1, len(labels)), pts_seconds, path)
+
+
+@torch.inference_mode()
+def step_scores(head: Head, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities at every step of one sequence: (T, D) -> (T, K)."""
+    head.eval()
+    device = head.mean.device
+    logits = head(torch.from_numpy(np.ascontiguousarray(values))[None].to(device))
+    scores: NDArray[np.float32] = logits.softmax(dim=-1)[0].cpu().numpy()
+    return scores
+
+
+def clip_scores(head: Head, sequences: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Probabilities at the last step of each sequence: N of (T, D) -> (N, K)."""
+    return np.stack([step_scores(head, values)[-1] for values in sequences])

@@ -1,0 +1,138 @@
+"""A decoded picture becomes RGB as it is shown, scaled on the way.
+
+Unscaled it goes through FFmpeg's scale filter, so the pixels are those of the ffmpeg command, bit
+for bit. Swscale called directly gives others for 10- and 12-bit 4:2:0 video that says where its
+chroma samples lie. When the frame is scaled there is nothing to be identical with, and swscale is
+used: on real clips its features are nearer to those of the official transform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import av
+import numpy as np
+from av.filter import Graph
+from av.sidedata.sidedata import Type
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from actionrnn.errors import VideoError
+from actionrnn.video.source import Source, require_pixels
+
+Scale = Callable[[int, int], tuple[int, int]]
+"""(width, height) of the source, as shown -> (width, height) wanted."""
+
+# Unscaled, the ffmpeg command's own flags; scaled, colours rounded as exactly as FFmpeg can.
+_PLAIN = "bicubic"
+# (ACCURATE_RND and FULL_CHR_H_INT, which older PyAV has no names for)
+_EXACT = int(Interpolation.BICUBIC) | 0x40000 | 0x2000
+
+
+class Converter:
+    """Decoder's frame -> RGB (H, W, 3), as it is shown; all frames in the size of the first."""
+
+    def __init__(self, source: Source, scale: Scale | None, width: int, height: int) -> None:
+        self._source = source
+        self._scale = scale
+        self._stored = (width, height)  # pixels, before turning; 0: the first frame's
+        self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
+        self._graph: Graph | None = None
+        self._graph_is_for: tuple[object, ...] = ()
+
+    def __call__(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
+        """A view of memory that is valid as long as it is held.
+
+        Raises:
+            VideoError: the frame is too large, or has a format that cannot be converted.
+        """
+        require_pixels(picture.width, picture.height, self._source)
+        matrix = display_matrix(picture)
+        width, height = self._wanted_size(picture, is_transposed(matrix))
+        try:
+            if (width, height) == (picture.width, picture.height):
+                rgb = self._convert(picture)
+            else:
+                rgb = self._reformatter.reformat(
+                    picture, width, height, "rgb24", interpolation=_EXACT, threads=1
+                )
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise VideoError(
+                f"{self._source.name}: frames of the format {picture.format.name} cannot be "
+                f"converted to {width} x {height} RGB ({error}); re-encode it"
+            ) from None
+        plane = rgb.planes[0]
+        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        return _oriented(lines[:height, : 3 * width].reshape(height, width, 3), matrix)
+
+    def _wanted_size(self, picture: av.VideoFrame, transposed: bool) -> tuple[int, int]:
+        """Width and height before turning."""
+        if min(self._stored) <= 0:
+            self._stored = picture.width, picture.height
+        width, height = self._stored
+        if self._scale is None:
+            return width, height
+        shown = self._scale(height, width) if transposed else self._scale(width, height)
+        return shown[::-1] if transposed else shown
+
+    def _convert(self, picture: av.VideoFrame) -> av.VideoFrame:
+        is_for = (
+            *(picture.width, picture.height, picture.format.name),
+            *(int(picture.colorspace), int(picture.color_range)),
+        )
+        if self._graph is None or is_for != self._graph_is_for:
+            self._graph, self._graph_is_for = _make_graph(picture), is_for
+        self._graph.push(picture)
+        rgb = self._graph.pull()
+        assert isinstance(rgb, av.VideoFrame)
+        return rgb
+
+
+def _make_graph(picture: av.VideoFrame) -> Graph:
+    graph = Graph()
+    graph.threads = 1
+    filters = [
+        graph.add(
+            "buffer",
+            f"video_size={picture.width}x{picture.height}:pix_fmt={picture.format.name}:"
+            f"time_base=1/1000:colorspace={int(picture.colorspace)}:"
+            f"range={int(picture.color_range)}",
+        ),
+        graph.add("scale", f"flags={_PLAIN}"),
+        graph.add("format", "pix_fmts=rgb24"),
+        graph.add("buffersink"),
+    ]
+    graph.link_nodes(*filters).configure()
+    return graph
+
+
+Matrix = tuple[int, int, int, int]
+_UPRIGHT: Matrix = (1, 0, 0, 1)
+
+
+def display_matrix(picture: av.VideoFrame) -> Matrix:
+    """The signs of a, b, c, d: a stored point (x, y) is shown at (ax + cy, bx + dy)."""
+    side_data: Mapping[Any, Any] = picture.side_data
+    data = side_data.get(Type.DISPLAYMATRIX)
+    if data is None:
+        return _UPRIGHT
+    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+    largest = max(abs(a), abs(b), abs(c), abs(d))
+    if largest == 0:
+        return _UPRIGHT
+    a, b, c, d = (round(value / largest) for value in (a, b, c, d))
+    is_quarter_turn = abs(a * d - b * c) == 1 and abs(a) + abs(b) == 1 == abs(c) + abs(d)
+    return (a, b, c, d) if is_quarter_turn else _UPRIGHT
+
+
+def is_transposed(matrix: Matrix) -> bool:
+    """Whether width and height change places."""
+    return matrix[0] == 0
+
+
+def _oriented(pixels: NDArray[np.uint8], matrix: Matrix) -> NDArray[np.uint8]:
+    a, b, c, d = matrix
+    if is_transposed(matrix):
+        pixels, a, d = pixels.transpose(1, 0, 2), c, b
+    return pixels[::d, ::a]

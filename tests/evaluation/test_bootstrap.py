@@ -1,0 +1,140 @@
+"""Intervals against formulas and coverage; the exact test against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actionrnn.evaluation.bootstrap import bootstrap_class_mean, bootstrap_mean, mcnemar
+
+
+def test_where_each_clip_is_its_own_group_it_is_the_standard_error() -> None:
+    values = np.random.default_rng(1).random(400) < 0.7
+    low, high = bootstrap_mean(values.astype(float), range(400)) or (0, 0)
+    error = 1.96 * np.sqrt(values.mean() * (1 - values.mean()) / 400)
+    assert (low, high) == pytest.approx((values.mean() - error, values.mean() + error), abs=0.01)
+
+
+def test_clips_that_are_alike_count_once() -> None:
+    """Ten copies of each clip say no more than the clip; as clips they seem to."""
+    values = (np.random.default_rng(2).random(30) < 0.6).astype(float)
+    once = bootstrap_mean(values, range(30))
+    copies = bootstrap_mean(np.repeat(values, 10), np.repeat(np.arange(30), 10).tolist())
+    alone = bootstrap_mean(np.repeat(values, 10), range(300))
+    assert copies == pytest.approx(once)
+    assert once is not None and alone is not None
+    assert alone[1] - alone[0] < 0.5 * (once[1] - once[0])
+
+
+def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(25), 8)
+    inside = 0
+    for _ in range(200):
+        skill = rng.beta(4, 2, 25)  # mean 2 / 3; groups differ
+        bounds = bootstrap_mean((rng.random(200) < skill[groups]).astype(float), groups.tolist())
+        assert bounds is not None
+        inside += bounds[0] <= 2 / 3 <= bounds[1]
+    assert 0.87 <= inside / 200 <= 0.99
+
+
+def test_the_mean_over_classes_weighs_classes_alike() -> None:
+    targets = np.array([0] * 90 + [1] * 10)
+    hits = np.array([True] * 90 + [True, False] * 5)
+    low, high = bootstrap_class_mean(hits, targets, range(100)) or (0, 0)
+    assert low < 0.75 < high
+    assert 0.2 < high - low < 0.45  # ten clips make half of it; over clips it would be 0.1
+
+
+def test_one_group_has_no_interval() -> None:
+    assert bootstrap_mean(np.array([0.0, 1.0]), ["ann", "ann"]) is None
+
+
+@pytest.mark.parametrize("num_groups", [2, 9, 50])
+def test_a_perfect_score_is_not_called_certain(num_groups: int) -> None:
+    """Clopper and Pearson: the chance of n of n at the lower bound is 2.5 %."""
+    low, high = bootstrap_mean(np.ones(num_groups), range(num_groups)) or (0, 0)
+    assert (low**num_groups, high) == pytest.approx((0.025, 1))
+    low, high = bootstrap_mean(np.zeros(num_groups), range(num_groups)) or (1, 1)
+    assert (low, (1 - high) ** num_groups) == pytest.approx((0, 0.025))
+
+
+@pytest.mark.parametrize("num_groups", [2, 9, 50])
+def test_where_nothing_differs_a_difference_may_be_of_either_sign(num_groups: int) -> None:
+    """The groups that 2.5 % would leave unseen could gain all, or lose all."""
+    unseen = 1 - 0.025 ** (1 / num_groups)
+    bounds = bootstrap_mean(np.zeros(num_groups), range(num_groups), lowest=-1)
+    assert bounds == pytest.approx((-unseen, unseen))
+
+
+def test_a_difference_that_is_the_same_in_all_groups_is_not_called_certain() -> None:
+    unseen = 1 - 0.025 ** (1 / 8)
+    for gain in (-1, -0.25, 0.5, 1):
+        bounds = bootstrap_mean(np.full(16, float(gain)), [*range(8)] * 2, lowest=-1)
+        expected = gain - unseen * (gain + 1), gain + unseen * (1 - gain)
+        assert bounds == pytest.approx(expected)
+
+
+def test_groups_that_are_all_half_right_are_not_called_certain() -> None:
+    low, high = bootstrap_mean(np.array([0.0, 1.0] * 8), np.repeat(range(8), 2).tolist()) or (0, 0)
+    unseen = 1 - 0.025 ** (1 / 8)
+    assert (low, high) == pytest.approx((0.5 - 0.5 * unseen, 0.5 + 0.5 * unseen))
+
+
+def test_a_perfect_rare_class_says_less_than_its_share_of_the_clips() -> None:
+    """48 : 6 : 6 clips, all right: of the rare classes 12 trials in all are known, not 60."""
+    targets = np.repeat([0, 1, 2], [48, 6, 6])
+    low, high = bootstrap_class_mean(np.ones(60, bool), targets, range(60)) or (0, 0)
+    rare = 0.025 ** (1 / 12)  # both with this accuracy, the frequent one with 1
+    assert (low, high) == pytest.approx(((1 + 2 * rare) / 3, 1))
+
+
+def test_perfect_classes_of_the_same_groups_are_bound_as_the_clips_are() -> None:
+    """Nine persons, each in all of four classes, are nine trials."""
+    groups, targets = np.repeat(range(9), 4).tolist(), np.tile(range(4), 9)
+    right = np.ones(36, bool)
+    low, _ = bootstrap_class_mean(right, targets, groups) or (0, 0)
+    assert low == pytest.approx(0.025 ** (1 / 9))
+    assert bootstrap_mean(right.astype(float), groups) == pytest.approx((low, 1))
+
+
+@given(
+    st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0]), min_size=2, max_size=12),
+    st.integers(1, 4),
+    st.sampled_from([0.0, -1.0]),
+)
+@settings(deadline=None, max_examples=60, derandomize=True)
+def test_an_interval_holds_the_mean_and_stays_in_its_range(
+    values: list[float], clips_a_group: int, lowest: float
+) -> None:
+    array = np.repeat(np.clip(values, lowest, 1), clips_a_group)
+    units = np.repeat(np.arange(len(values)), clips_a_group).tolist()
+    low, high = bootstrap_mean(array, units, lowest=lowest) or (1, 0)
+    assert lowest - 1e-9 <= low <= array.mean() + 1e-9
+    assert array.mean() - 1e-9 <= high <= 1 + 1e-9
+    assert low < high
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p"),
+    [
+        (0, 0, 1.0),
+        (1, 1, 1.0),
+        (0, 5, 2 / 32),
+        (5, 0, 2 / 32),
+        (1, 9, 2 * (1 + 10) / 1024),
+        (2, 8, 2 * (1 + 10 + 45) / 1024),
+        (4, 6, 2 * (1 + 10 + 45 + 120 + 210) / 1024),
+    ],
+)
+def test_mcnemar_is_the_binomial_tail_on_both_sides(
+    only_first: int, only_second: int, p: float
+) -> None:
+    assert mcnemar(only_first, only_second) == pytest.approx(p)
+
+
+def test_mcnemar_of_thousands_of_clips() -> None:
+    assert mcnemar(1000, 2000) < 1e-70
+    assert mcnemar(1500, 1500) == 1

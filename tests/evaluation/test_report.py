@@ -1,0 +1,209 @@
+"""What an evaluation found, as JSON and on the terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from actionrnn.datasets.clips import Clip
+from actionrnn.errors import ActionrnnError
+from actionrnn.evaluation.predict import Scored
+from actionrnn.evaluation.report import Report, read_report
+from actionrnn.evaluation.summary import make_report
+
+LABELS = ("clap", "jump", "wave")
+
+
+def scored(
+    name: str, answers: list[int], targets: list[int], baseline: list[int] | None = None
+) -> Scored:
+    one_hot = np.eye(3, dtype=np.float32)
+    return Scored(
+        name,
+        one_hot[answers],
+        np.array(targets),
+        None if baseline is None else one_hot[baseline],
+    )
+
+
+def shown(report: Report) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    console.print(report)
+    text = console.file.getvalue()
+    return "\n".join(" ".join(line.replace("│", " ").split()) for line in text.splitlines())
+
+
+@pytest.fixture
+def report() -> Report:
+    """Ann: 2 of 3 right, baseline 1; Bob: 1 of 3, baseline 2."""
+    folds = [
+        scored("ann", [0, 1, 0], [0, 1, 2], baseline=[0, 0, 0]),
+        scored("bob", [0, 0, 1], [0, 2, 2], baseline=[0, 2, 1]),
+    ]
+    return make_report(LABELS, folds, title="clips", config={"head": {"kind": "gru"}})
+
+
+def test_folds_are_pooled(report: Report) -> None:
+    assert report.num_clips == 6
+    assert report.top1 == pytest.approx(3 / 6)
+    assert report.baseline_mean_pool_top1 == pytest.approx(3 / 6)
+    assert report.confusion == [[2, 0, 0], [0, 1, 0], [2, 1, 0]]
+    assert report.mean_class_accuracy == pytest.approx((1 + 1 + 0) / 3)
+    assert report.top5 == 1
+
+
+def test_each_fold_has_its_own_numbers(report: Report) -> None:
+    ann, bob = report.folds
+    assert (ann.group, ann.num_clips, bob.group, bob.num_clips) == ("ann", 3, "bob", 3)
+    assert (ann.top1, bob.top1) == pytest.approx((2 / 3, 1 / 3))
+    assert ann.baseline_mean_pool_top1 == pytest.approx(1 / 3)
+    assert bob.baseline_mean_pool_top1 == pytest.approx(2 / 3)
+
+
+def test_folds_of_unequal_size_count_by_their_clips() -> None:
+    folds = [scored("ann", [0], [0]), scored("bob", [0, 0, 0], [1, 1, 1])]
+    assert make_report(LABELS, folds).top1 == 0.25
+
+
+def test_json(report: Report, tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "report.json"
+    report.write(path)
+    read = json.loads(path.read_text())
+    assert read["labels"] == list(LABELS)
+    assert read["num_clips"] == 6
+    assert read["top1"] == read["baseline_mean_pool_top1"] == 0.5
+    assert read["mean_class_accuracy"] == pytest.approx(2 / 3)
+    assert read["confusion"] == [[2, 0, 0], [0, 1, 0], [2, 1, 0]]
+    assert [fold["group"] for fold in read["folds"]] == ["ann", "bob"]
+    assert [fold["top1"] for fold in read["folds"]] == pytest.approx([2 / 3, 1 / 3])
+    assert read["config"] == {"head": {"kind": "gru"}}
+    assert read == json.loads(json.dumps(report.to_dict()))
+
+
+def test_a_gain_of_nothing_is_bound_on_both_sides() -> None:
+    answers, targets = [0, 1, 0, 2, 2, 1], [0, 1, 2, 2, 1, 1]
+    report = make_report(LABELS, [scored("ann", answers, targets, baseline=answers)])
+    unseen = 1 - 0.025 ** (1 / 6)
+    assert report.intervals["gain_over_mean_pool"] == pytest.approx((-unseen, unseen))
+    assert "against mean-pool +0.0 points (-45.9 to 45.9)" in shown(report)
+
+
+def test_without_a_baseline_there_is_none() -> None:
+    report = make_report(LABELS, [scored("ann", [0], [0])])
+    assert report.baseline_mean_pool_top1 is None
+    assert report.folds[0].baseline_mean_pool_top1 is None
+    assert "ann 1 100.0% -" in shown(report)
+
+
+def test_the_table_has_a_row_for_each_fold_and_one_for_all(report: Report) -> None:
+    text = shown(report)
+    assert "clips" in text.splitlines()[0]
+    assert "gru top-1" in text
+    for row in ("ann 3 66.7% 33.3%", "bob 3 33.3% 66.7%", "all 6 50.0% 50.0%"):
+        assert row in text
+    assert "top-1 50.0% (16.7 to 83.3), top-5 100.0% (54.1 to 100.0), mean class" in text
+    assert "in brackets: 95 % bootstrap intervals over 6 clips" in text
+
+
+def test_the_worst_confusions_are_named_in_order(report: Report) -> None:
+    assert "most confused: wave taken for clap (2), wave taken for jump (1)" in shown(report)
+
+
+def test_without_confusion_nothing_is_said_of_it() -> None:
+    assert "confused" not in shown(make_report(LABELS, [scored("ann", [0, 1], [0, 1])]))
+
+
+@pytest.mark.parametrize(
+    ("rest", "note"),
+    [
+        ({"skipped": [{"path": "a.avi", "reason": "a.avi: is empty"}]}, "left out: 1 video"),
+    ],
+)
+def test_notes_are_made_where_they_apply(rest: dict[str, Any], note: str) -> None:
+    folds = [scored("ann", [0, 1], [0, 1])]
+    assert note in shown(make_report(LABELS, folds, **rest))
+    assert note.split(":")[0] not in shown(make_report(LABELS, folds))
+
+
+def test_names_with_brackets_are_shown_as_they_are() -> None:
+    folds = [scored("[bold]ann", [0], [0]), scored("[/bob]", [0], [1])]
+    text = shown(make_report(LABELS, folds, title="[old] clips [/x]"))
+    for name in ("[bold]ann", "[/bob]", "[old] clips [/x]"):
+        assert name in text
+
+
+def with_clips(people: str, answers: list[int], targets: list[int], **rest: Any) -> Report:
+    """Clips of people a, b, ...; each letter is one clip's group."""
+    one = scored("fold", answers, targets)
+    clips = tuple(
+        Clip(Path(f"/videos/{row}.avi"), f"{LABELS[target]}/{row}", LABELS[target], person)
+        for row, (person, target) in enumerate(zip(people, targets, strict=True))
+    )
+    no = (False,) * len(clips)
+    return make_report(LABELS, [replace(one, clips=clips, seen=no, leaked=no)], **rest)
+
+
+def test_groups_are_resampled_where_they_are_known() -> None:
+    """Three clips each: ann is always right, bob never."""
+    report = with_clips("aaabbb", [0] * 6, [0, 0, 0, 1, 1, 1])
+    assert (report.resampled, report.num_units) == ("groups", 2)
+    assert report.intervals["top1"] == (0, 1)
+    assert "bootstrap intervals over 2 groups" in shown(report)
+
+
+def test_ucf101_numbers_its_groups_anew_in_each_class() -> None:
+    ucf101 = {"data": {"layout": "ucf101"}}
+    report = with_clips("aaabbb", [0] * 6, [0, 0, 1, 1, 2, 2], config=ucf101)
+    assert report.num_units == 4  # clap a, jump a, jump b, wave b
+
+
+def test_one_group_has_no_interval_and_that_is_said() -> None:
+    report = with_clips("aaa", [0, 1, 0], [0, 1, 1])
+    assert report.intervals["top1"] is None
+    assert "no 95 % intervals: one group alone says nothing of others" in shown(report)
+
+
+def test_each_clip_is_listed_with_its_answer() -> None:
+    clip = with_clips("ab", [0, 2], [0, 1]).clips[1]
+    assert (clip.key, clip.label, clip.answer, clip.group) == ("jump/1", "jump", "wave", "b")
+    assert (clip.path, clip.score, clip.label_score) == ("/videos/1.avi", 1, 0)
+    assert clip.right_by_seed == (False,)
+
+
+@pytest.mark.parametrize("where", ["folder", "file"])
+def test_a_written_report_reads_back_equal(report: Report, tmp_path: Path, where: str) -> None:
+    for one in (report, with_clips("aabb", [0, 1, 2, 0], [0, 1, 2, 2])):
+        one.write(tmp_path / "report.json")
+        assert read_report(tmp_path if where == "folder" else tmp_path / "report.json") == one
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"labels": 3}', "null", "\x00"])
+def test_what_is_no_report_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "report.json"
+    file.write_text(text)
+    with pytest.raises(ActionrnnError, match=r"report\.json: is no report of this version"):
+        read_report(file)
+    with pytest.raises(ActionrnnError, match="cannot be read"):
+        read_report(tmp_path / "nowhere")
+
+
+def test_clips_that_were_trained_on_and_leaking_groups_are_told() -> None:
+    one = with_clips("aab", [0, 1, 2], [0, 1, 2])
+    clips = tuple(Clip(Path(clip.path), clip.key, clip.label, clip.group) for clip in one.clips)
+    fold = scored("fold", [0, 1, 2], [0, 1, 2])
+    fold = replace(fold, clips=clips, seen=(True, False, False), leaked=(False, True, False))
+    report = make_report(LABELS, [fold])
+    assert (report.seen_in_training, report.leaked_clips) == (1, 1)
+    assert report.leaked_groups == ("a",)
+    assert "NOTE: the model was trained on 1 of these 3 clips; the score is too good" in shown(
+        report
+    )
+    assert "GROUP LEAK: 1 of these 3 clips are of groups that the model was" in shown(report)
+    assert "LEAK" not in shown(one)

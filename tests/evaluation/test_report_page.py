@@ -1,0 +1,175 @@
+"""The page: whole, self-contained, harmless whatever the names, small at 101 classes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from actionrnn.datasets.clips import Clip
+from actionrnn.evaluation.metrics import ReliabilityBin
+from actionrnn.evaluation.predict import Scored
+from actionrnn.evaluation.report import Report
+from actionrnn.evaluation.report_mistakes import worst_mistakes
+from actionrnn.evaluation.report_page import render_page, write_report
+from actionrnn.evaluation.report_plots import nice_ticks, reliability_chart
+from actionrnn.evaluation.summary import make_report
+from actionrnn.training.train import TrainingRun
+
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
+
+
+class Tags(HTMLParser):
+    """Every tag with its attributes, and that all are closed again."""
+
+    EMPTY = ("meta", "img", "br")
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def make(labels: tuple[str, ...], num_clips: int, name: str = "clip") -> Report:
+    """A report on random answers."""
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, len(labels), num_clips)
+    logits = rng.normal(size=(num_clips, len(labels))) + 3 * np.eye(len(labels))[targets]
+    scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    clips = tuple(
+        Clip(Path(f"/videos/{name}{row}.avi"), f"{name}{row}", labels[target], f"g{row % 25}")
+        for row, target in enumerate(targets)
+    )
+    no = (False,) * num_clips
+    fold = Scored(name, scores.astype(np.float32), targets, clips=clips, seen=no, leaked=no)
+    return make_report(labels, [fold, fold], title=name, config={"data": {"root": name}})
+
+
+def test_a_training_leaves_a_page_with_every_part(run: TrainingRun) -> None:
+    page = (run.output / "report.html").read_text()
+    Tags(page)
+    for heading in (
+        "What did the recurrence bring?",
+        "How early does it know?",
+        "Fold by fold",
+        "Which classes are confused?",
+        "Class by class",
+        "Can the scores be believed?",
+        "How far back does it remember?",
+        "How did the training go?",
+        "How was this made?",
+    ):
+        assert f"<h2>{heading}</h2>" in page
+    assert ("<h2>The worst mistakes</h2>" in page) == (run.report.top1 < 1)
+    for value in (run.report.top1, run.report.baseline_mean_pool_top1):
+        assert f"{value:.1%}" in page
+
+
+def test_nothing_is_fetched_from_anywhere(run: TrainingRun) -> None:
+    page = (run.output / "report.html").read_text()
+    for tag, attributes in Tags(page).tags:
+        assert tag not in ("link", "iframe", "object", "embed", "base"), tag
+        assert (attributes.get("src") or "data:image/jpeg;base64,")[
+            :23
+        ] == "data:image/jpeg;base64,"
+        assert "href" not in attributes
+    assert not re.search(r"https?://|url\(|@import", page)
+
+
+def test_only_the_pages_own_script_may_run(run: TrainingRun) -> None:
+    page = (run.output / "report.html").read_text()
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page.replace("&#43;", "+")
+    assert "default-src 'none'" in page
+
+
+def test_names_of_strangers_do_nothing() -> None:
+    report = make((EVIL, f"{EVIL}2", "run"), 40, EVIL)
+    report = replace(report, skipped=[{"path": EVIL, "reason": EVIL}], versions={EVIL: EVIL})
+    page = render_page(report, worst_mistakes(report))
+    tags = Tags(page).tags
+    assert [tag for tag, _ in tags].count("script") == 3
+    assert all(name[:2] != "on" for _, attributes in tags for name in attributes)
+    assert not any(attributes.get("src") == "x" for _, attributes in tags)
+    assert "alert(1)" in page  # shown, as text
+
+
+def test_the_clips_behind_each_cell_are_on_the_page() -> None:
+    report = make(("bend", "run"), 12)
+    page = render_page(report, [])
+    (text,) = re.findall(r'id="clips">(.*?)</script>', page)
+    clips = json.loads(text)
+    counts = np.zeros((2, 2), int)
+    for true, given, *_ in clips:
+        counts[true, given] += 1
+    assert counts.tolist() == report.confusion
+    cells = re.findall(r'<g class="cell \w+" data-true="(\d)" data-given="(\d)">', page)
+    assert {(int(true), int(given)) for true, given in cells} == {
+        *map(tuple, np.argwhere(counts).tolist())
+    }
+
+
+def test_a_page_of_ucf101s_size_stays_small(tmp_path: Path) -> None:
+    labels = tuple(f"SomeLongishAction{number:03d}" for number in range(101))
+    write_report(
+        make(labels, 3783 // 2, "SomeLongishAction/v_SomeLongishAction_g01_c01_"), tmp_path
+    )
+    assert (tmp_path / "report.html").stat().st_size < 1.5e6
+    assert (tmp_path / "report.json").stat().st_size < 3e6
+
+
+def test_mistakes_come_with_frames_or_with_the_reason_why_not(
+    run: TrainingRun, clips: Path
+) -> None:
+    wrong = [replace(clip, answer="none") for clip in run.report.clips]
+    wrong[0] = replace(wrong[0], path="/nowhere.avi")
+    mistakes = worst_mistakes(replace(run.report, clips=tuple(wrong)), most=20)
+    assert [mistake.clip.score for mistake in mistakes] == sorted(
+        (clip.score for clip in wrong), reverse=True
+    )
+    for mistake in mistakes:
+        if mistake.clip.path == "/nowhere.avi":
+            assert (mistake.pictures, mistake.problem) == ([], "/nowhere.avi: no such file")
+            continue
+        assert len(mistake.pictures) == 5
+        data = base64.b64decode(mistake.pictures[0].removeprefix("data:image/jpeg;base64,"))
+        with Image.open(io.BytesIO(data)) as picture:
+            assert picture.size == (120, 90)  # of 64 x 48
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (1, 40, [10, 20, 30, 40]), (0, 0, [0])],
+)
+def test_ticks_are_round_numbers(low: float, high: float, ticks: list[float]) -> None:
+    assert nice_ticks(low, high) == ticks
+
+
+def test_a_dot_below_the_ideal_line_is_a_model_that_is_too_sure() -> None:
+    chart = reliability_chart([ReliabilityBin(10, 0.9, 0.5)])
+    (dot,) = re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', chart)
+    (top, bottom) = re.findall(r'class="gap".*?y1="([\d.]+)" y2="([\d.]+)"', chart)[0]
+    assert float(dot[1]) == float(top) > float(bottom)  # y grows downwards

@@ -1,0 +1,169 @@
+"""A video file becomes an answer."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from actionrnn.errors import FeatureError, VideoError
+from actionrnn.features.extract import extract_features
+from actionrnn.features.types import Features
+from actionrnn.model.recognizer import (
+    Prediction,
+    Recognizer,
+    Timeline,
+    clip_scores,
+    step_scores,
+)
+from actionrnn.stream_config import StatePolicy
+
+LABELS = ("clap", "jump", "wave")
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """Twelve blurred random pictures at 25 per second."""
+    path = tmp_path / "clip.avi"
+    coarse = np.random.default_rng(0).integers(0, 256, (12, 6, 8, 3), np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for index, picture in enumerate(coarse):
+            pixels = picture.repeat(8, axis=0).repeat(8, axis=1)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def make_features(steps: int = 5, size: int = 12, seed: int = 0) -> Features:
+    values = np.random.default_rng(seed).normal(size=(steps, size)).astype(np.float32)
+    return Features(values, np.arange(steps) / 4)
+
+
+def make_timeline(last: list[float]) -> Timeline:
+    scores = np.array([[0.5, 0.3, 0.2], last], np.float32)
+    return Timeline(LABELS, scores, np.array([0.0, 0.25]), "clips/a.avi")
+
+
+def test_a_prediction_sorts_the_last_row() -> None:
+    prediction = make_timeline([0.25, 0.125, 0.625]).prediction()
+    assert prediction.label == "wave"
+    assert prediction.labels == ("wave", "clap", "jump")
+    assert prediction.scores == (0.625, 0.25, 0.125)
+    assert prediction.pts_seconds == 0.25
+    assert prediction.path == "clips/a.avi"
+
+
+def test_equal_scores_keep_the_order_of_the_labels() -> None:
+    assert make_timeline([0.25, 0.375, 0.375]).prediction().labels == ("jump", "wave", "clap")
+
+
+@pytest.mark.parametrize(("count", "kept"), [(1, 1), (2, 2), (3, 3), (9, 3)])
+def test_top_keeps_the_best(count: int, kept: int) -> None:
+    prediction = make_timeline([0.25, 0.125, 0.625]).prediction()
+    top = prediction.top(count)
+    assert (top.labels, top.scores) == (prediction.labels[:kept], prediction.scores[:kept])
+    assert (top.path, top.pts_seconds) == (prediction.path, prediction.pts_seconds)
+
+
+def test_a_prediction_as_json() -> None:
+    prediction = Prediction(("jump", "clap"), (2 / 3, 1 / 3), 0.1234567, "a.avi")
+    assert json.loads(json.dumps(prediction.to_dict())) == {
+        "path": "a.avi",
+        "label": "jump",
+        "labels": ["jump", "clap"],
+        "scores": [0.666667, 0.333333],
+        "pts_seconds": 0.123457,
+    }
+
+
+def test_a_prediction_as_text() -> None:
+    text = str(Prediction(("jump", "somersault"), (0.9, 0.1), 0.0, "a.avi"))
+    assert text.splitlines() == [
+        "a.avi",
+        f"  jump         90.0%  {'#' * 27}",
+        "  somersault   10.0%  ###",
+    ]
+
+
+def test_a_timeline_shows_its_shape_only() -> None:
+    assert repr(make_timeline([0.2, 0.3, 0.5])) == "Timeline(scores=(2, 3), path='clips/a.avi')"
+
+
+def test_classify_is_the_timelines_last_row(tiny_model: Recognizer, video: Path) -> None:
+    timeline = tiny_model.timeline(video)
+    assert timeline.scores.shape == (4, 3)
+    assert timeline.path == str(video)
+    np.testing.assert_allclose(timeline.scores.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(timeline.pts_seconds, [0.04, 0.16, 0.28, 0.4])
+    assert tiny_model.classify(video) == timeline.prediction()
+
+
+def test_a_video_scores_as_its_features_do(tiny_model: Recognizer, video: Path) -> None:
+    features = extract_features(video, backbone=tiny_model.backbone, num_frames=4)
+    expected = tiny_model.score(features)
+    np.testing.assert_allclose(tiny_model.timeline(video).scores, expected.scores, atol=1e-6)
+
+
+def test_features_of_another_kind_are_refused(tiny_model: Recognizer, video: Path) -> None:
+    more = extract_features(video, backbone=tiny_model.backbone, num_frames=5)
+    with pytest.raises(FeatureError, match=r"'num_frames': 5.*wanted is.*'num_frames': 4"):
+        tiny_model.score(more)
+    wide = Features(np.zeros((3, tiny_model.head.feature_size + 1), np.float32), np.arange(3.0))
+    for policy in (None, StatePolicy()):
+        with pytest.raises(FeatureError, match="features a step, the model was trained with"):
+            tiny_model.score(wide, policy=policy)
+
+
+def test_the_model_samples_as_its_configuration_says(tiny_model: Recognizer, video: Path) -> None:
+    assert len(tiny_model.timeline(video).pts_seconds) == tiny_model.config.sampling.num_frames
+
+
+@pytest.mark.parametrize("content", [None, b"", b"this is no video"])
+def test_what_is_no_video_is_refused(
+    tiny_model: Recognizer, tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "a.avi"
+    if content is not None:
+        path.write_bytes(content)
+    for use in (tiny_model.classify, tiny_model.timeline):
+        with pytest.raises(VideoError, match=r"a\.avi"):
+            use(path)
+
+
+def test_a_timeline_never_looks_ahead(tiny_model: Recognizer) -> None:
+    features = make_features()
+    whole = tiny_model.score(features).scores
+    for steps in range(1, 6):
+        part = Features(features.values[:steps], features.pts_seconds[:steps])
+        np.testing.assert_allclose(tiny_model.score(part).scores, whole[:steps], atol=1e-6)
+
+
+def test_scoring_switches_dropout_off(tiny_model: Recognizer) -> None:
+    tiny_model.head.train()
+    values = make_features().values
+    np.testing.assert_array_equal(
+        step_scores(tiny_model.head, values), step_scores(tiny_model.head, values)
+    )
+
+
+def test_clip_scores_are_last_rows_whatever_the_lengths(tiny_model: Recognizer) -> None:
+    clips = [make_features(steps, seed=steps).values for steps in (1, 5, 3)]
+    scores = clip_scores(tiny_model.head, clips)
+    assert scores.shape == (3, 3)
+    for row, values in zip(scores, clips, strict=True):
+        np.testing.assert_array_equal(row, step_scores(tiny_model.head, values)[-1])
+
+
+def test_values_need_not_be_contiguous(tiny_model: Recognizer) -> None:
+    values = make_features(steps=10).values
+    np.testing.assert_array_equal(
+        step_scores(tiny_model.head, values[::2]), step_scores(tiny_model.head, values[::2].copy())
+    )

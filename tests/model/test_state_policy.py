@@ -1,0 +1,164 @@
+"""What becomes of the state in a long recording."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from actionrnn.config import HeadConfig
+from actionrnn.errors import ConfigError
+from actionrnn.features.types import Features
+from actionrnn.model.heads import Head
+from actionrnn.model.state_policy import (
+    LongState,
+    long_scores,
+    most_confident,
+    prepare,
+    with_period,
+)
+from actionrnn.stream_config import StatePolicy
+
+BLANK = np.zeros((16, 16, 3), np.uint8)
+WHITE = np.full((16, 16, 3), 255, np.uint8)
+
+
+@pytest.fixture
+def head() -> Head:
+    torch.manual_seed(0)
+    return Head(HeadConfig(kind="lstm", hidden_size=4), 6, 3).eval()
+
+
+@torch.inference_mode()
+def run(
+    head: Head,
+    policy: StatePolicy,
+    features: torch.Tensor,
+    times: np.ndarray,
+    squares: list[np.ndarray] | None = None,
+) -> tuple[np.ndarray, list[list[float]]]:
+    """The answers (T, K), and when each row of the state began, at every step."""
+    state, logits, births = LongState(), [], []
+    for place, seconds in enumerate(times):
+        square = BLANK if squares is None else squares[place]
+        rows = prepare(state, policy, head, float(seconds), square)
+        births.append(list(state.births))
+        repeated = features[place].repeat(len(rows["steps"]), 1)
+        answers, state.rows = head.step(repeated, rows)
+        logits.append(most_confident(answers).numpy())
+    return np.stack(logits), births
+
+
+@torch.inference_mode()
+def whole(head: Head, features: torch.Tensor) -> np.ndarray:
+    return head(features[None])[0].numpy()
+
+
+@pytest.fixture
+def features() -> torch.Tensor:
+    return torch.randn(60, 6, generator=torch.Generator().manual_seed(1))
+
+
+def test_kept_it_is_the_whole_clip(head: Head, features: torch.Tensor) -> None:
+    answers, births = run(head, StatePolicy(kind="keep"), features, np.arange(60) / 10)
+    np.testing.assert_allclose(answers, whole(head, features), atol=1e-5)
+    assert births == [[0.0]] * 60
+
+
+def test_restarted_the_more_confident_of_two_overlapping_states_answers(
+    head: Head, features: torch.Tensor
+) -> None:
+    times = np.arange(60) / 10
+    policy = StatePolicy(kind="restart", period_seconds=1.0)
+    answers, births = run(head, policy, features, times)
+    young_answers = 0
+    for place, (seconds, begins) in enumerate(zip(times, births, strict=True)):
+        if seconds >= 2.5:  # no blind gap: one is always at least half a period old
+            assert 0.5 - 1e-9 <= seconds - begins[0] < 1.0 + 1e-9
+        rows = [
+            whole(head, features[int(np.searchsorted(times, begin - 1e-9)) : place + 1])[-1]
+            for begin in begins
+        ]
+        best = int(np.argmax([np.exp(row).max() / np.exp(row).sum() for row in rows]))
+        np.testing.assert_allclose(answers[place], rows[best], atol=1e-5)
+        young_answers += best
+    assert {len(begins) for begins in births} == {1, 2}
+    assert young_answers > 0
+
+
+def test_the_first_state_is_alone_for_two_periods(head: Head, features: torch.Tensor) -> None:
+    policy = StatePolicy(kind="restart", period_seconds=1.0)
+    answers, births = run(head, policy, features, np.arange(60) / 10)
+    assert births[:20] == [[0.0]] * 20
+    assert births[20] == [0.0, 2.0]
+    np.testing.assert_allclose(answers[:20], whole(head, features)[:20], atol=1e-5)
+
+
+def test_by_default_the_first_state_is_alone_for_a_clip_of_the_training() -> None:
+    assert with_period(StatePolicy(), clip_seconds=7.0).period_seconds == 3.5
+    assert with_period(StatePolicy(period_seconds=2.0), clip_seconds=7.0).period_seconds == 2.0
+
+
+def test_what_is_forgotten_no_longer_matters(head: Head, features: torch.Tensor) -> None:
+    """Two different pasts, then the same present: the answers meet at the half-life's pace."""
+    times, other = np.arange(60) / 10, features.clone()
+    other[:20] = torch.randn(20, 6)
+
+    def gap(policy: StatePolicy) -> np.ndarray:
+        ours, theirs = (run(head, policy, past, times)[0] for past in (features, other))
+        return np.abs(ours - theirs).max(axis=1)
+
+    forgetting = gap(StatePolicy(kind="forget", half_life_steps=2))
+    assert forgetting[19] > 1e-2
+    assert forgetting[-1] < 1e-4
+    assert gap(StatePolicy(kind="keep"))[-1] > 1e-2
+
+
+def test_a_very_long_memory_forgets_nothing(head: Head, features: torch.Tensor) -> None:
+    policy = StatePolicy(kind="forget", half_life_steps=1e9)
+    answers, _ = run(head, policy, features, np.arange(60) / 10)
+    np.testing.assert_allclose(answers, whole(head, features), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["keep", "restart", "forget"])
+def test_a_cut_begins_anew(head: Head, features: torch.Tensor, kind: str) -> None:
+    policy = StatePolicy(kind=kind, period_seconds=100, half_life_steps=1e9, reset_at_cuts=True)
+    squares = [BLANK] * 25 + [WHITE] * 35
+    answers, births = run(head, policy, features, np.arange(60) / 10, squares)
+    expected = np.concatenate([whole(head, features[:25]), whole(head, features[25:])])
+    np.testing.assert_allclose(answers, expected, atol=1e-5)
+    assert births[24][0] == 0.0
+    assert births[25] == [2.5]
+
+
+def test_motion_is_no_cut(head: Head, features: torch.Tensor) -> None:
+    """A square wanders over a gradient; then the picture turns into its negative."""
+    background = np.linspace(0, 200, 64).astype(np.uint8)[None, :, None].repeat(64, 0).repeat(3, 2)
+    squares = []
+    for step in range(60):
+        picture = background.copy()
+        picture[20:40, step // 2 : step // 2 + 20] = (220, 40, 40)
+        squares.append(picture if step < 40 else 255 - picture)
+    policy = StatePolicy(kind="keep", reset_at_cuts=True)
+    _, births = run(head, policy, features, np.arange(60) / 10, squares)
+    assert [begins[0] for begins in births] == [0.0] * 40 + [4.0] * 20
+
+
+@pytest.mark.parametrize("kind", ["keep", "restart", "forget"])
+def test_features_that_are_there_are_scored_as_a_stream(
+    head: Head, features: torch.Tensor, kind: Any
+) -> None:
+    times = np.arange(60) / 10
+    policy = StatePolicy(kind=kind, period_seconds=1.0)
+    answers, _ = run(head, policy, features, times)
+    found = long_scores(head, Features(features.numpy(), times), policy)
+    expected = torch.from_numpy(answers).softmax(dim=-1).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_features_show_no_cuts(head: Head, features: torch.Tensor) -> None:
+    policy = StatePolicy(kind="keep", reset_at_cuts=True)
+    with pytest.raises(ConfigError, match="needs the pictures"):
+        long_scores(head, Features(features.numpy(), np.arange(60) / 10), policy)

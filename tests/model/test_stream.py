@@ -1,0 +1,522 @@
+"""Pushed in any way, a stream gives the numbers of `forward` on the whole, and never grows."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from actionrnn.config import Config, HeadConfig, Sampling
+from actionrnn.errors import ConfigError, ModelError, VideoError
+from actionrnn.features.backbone import Backbone
+from actionrnn.model.heads import Head
+from actionrnn.model.recognizer import Recognizer, step_scores
+from actionrnn.model.stream import Stream
+from actionrnn.stream_config import StatePolicy
+from actionrnn.video.sampling import choose_frames
+
+LABELS = ("clap", "jump", "wave")
+RATE_FPS = 8.0
+HEADS = [
+    pytest.param(HeadConfig(kind=kind, hidden_size=6, summary=summary, temporal_differences=diff),
+                 id=f"{kind}-{summary}")
+    for (kind, summary), diff in zip(
+        itertools.product(
+            ("rnn_tanh", "lstm", "gru", "mean"), ("last", "running_mean", "exponential_mean")
+        ),
+        itertools.cycle([False, True, False, True, True]),
+    )
+]  # fmt: skip
+VIEWS = ("appearance", "motion", "both")
+
+MakeModel = Callable[..., Recognizer]
+
+
+@pytest.fixture
+def make_model(tiny_backbone: Backbone) -> MakeModel:
+    def make(
+        head: HeadConfig | None = None,
+        views: Any = "appearance",
+        rate_fps: float | None = RATE_FPS,
+        backbone: Backbone = tiny_backbone,
+    ) -> Recognizer:
+        backbone = replace(backbone, preprocessing=replace(backbone.preprocessing, streams=views))
+        config = Config(
+            sampling=Sampling(rate_fps=rate_fps), head=head or HeadConfig(hidden_size=6)
+        )
+        torch.manual_seed(0)
+        trained = Head(config.head, backbone.feature_size, len(LABELS))
+        trained.set_normalisation(
+            torch.randn(backbone.feature_size) / 9, torch.rand(backbone.feature_size) / 4 + 0.1
+        )
+        return Recognizer(backbone, trained.eval(), LABELS, config)
+
+    return make
+
+
+def recording(seed: int, count: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures that change, at uneven times."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (count, 4, 4, 3), np.uint8)
+    frames = coarse.repeat(8, axis=1).repeat(8, axis=2)
+    return frames, rng.uniform(0, 9) + np.cumsum(rng.uniform(0.005, 0.12, count))
+
+
+def offline(model: Recognizer, frames: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """`forward` on the features of the frames that the sampling chooses of all."""
+    chosen = choose_frames(times, model.config.sampling)
+    preprocessing = model.backbone.preprocessing
+    squares = np.stack([preprocessing.square(frame) for frame in frames[chosen]])
+    return step_scores(model.head, model.backbone.encode(preprocessing.views(squares)))
+
+
+def chunks(count: int, seed: int) -> Iterator[slice]:
+    """One by one, all at once, or in pieces of random lengths, some of them empty."""
+    rng = np.random.default_rng(seed)
+    begin = 0
+    while begin < count:
+        length = {0: 1, 1: count}.get(seed, int(rng.integers(0, 9)))
+        yield slice(begin, begin + length)
+        begin += length
+
+
+def push_all(stream: Stream, frames: np.ndarray, times: np.ndarray, seed: int = 0) -> np.ndarray:
+    parts = [stream.push(frames[part], times[part]) for part in chunks(len(frames), seed)]
+    return np.concatenate(parts)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("seed", range(8))
+def test_any_chunking_gives_the_numbers_of_the_whole(
+    make_model: MakeModel, head: HeadConfig, seed: int
+) -> None:
+    model, (frames, times) = make_model(head, VIEWS[seed % 3]), recording(seed)
+    streamed = push_all(model.stream(), frames, times, seed)
+    np.testing.assert_allclose(streamed, offline(model, frames, times), atol=1e-4)
+
+
+@pytest.mark.parametrize("rate_fps", [None, 1, 25, 60])
+@pytest.mark.parametrize("views", VIEWS)
+def test_at_every_rate(make_model: MakeModel, rate_fps: float | None, views: str) -> None:
+    model, (frames, times) = make_model(views=views, rate_fps=rate_fps), recording(1)
+    streamed = push_all(model.stream(), frames, times, seed=3)
+    np.testing.assert_allclose(streamed, offline(model, frames, times), atol=1e-4)
+
+
+def test_the_steps_have_the_times_of_their_frames(make_model: MakeModel) -> None:
+    model, (frames, times) = make_model(), recording(2)
+    stream, found = model.stream(), []
+    for frame, seconds in zip(frames, times, strict=True):
+        scores = stream.push(frame, float(seconds))
+        assert len(scores) == len(stream.pts_seconds)
+        found += stream.pts_seconds.tolist()
+    assert found == times[choose_frames(times, model.config.sampling)].tolist()
+
+
+def test_a_file_scores_as_its_frames_pushed(make_model: MakeModel, clips: Path) -> None:
+    from actionrnn.video.reading import iter_frames
+
+    model, path = make_model(rate_fps=4.0), clips / "red" / "ann_red.avi"
+    stream = model.stream()
+    scores = [stream.push(frame.data, frame.pts_seconds) for frame in iter_frames(path)]
+    np.testing.assert_allclose(np.concatenate(scores), model.timeline(path).scores, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_saved_and_restored_anywhere_it_goes_on_the_same(
+    make_model: MakeModel, tmp_path: Path, seed: int
+) -> None:
+    head = HeadConfig(
+        kind=("gru", "lstm", "mean")[seed % 3], hidden_size=5, num_layers=1 + seed % 2
+    )
+    model = make_model(head, VIEWS[seed % 3], (None, 8.0, 40.0)[seed % 2 + seed % 3 // 2])
+    policy = (StatePolicy(kind="keep"), StatePolicy(period_seconds=0.5, reset_at_cuts=True))[
+        seed % 2
+    ]
+    frames, times = recording(seed)
+    expected = push_all(model.stream(policy), frames, times)
+    cut = seed * 5
+    first = model.stream(policy)
+    before = push_all(first, frames[:cut], times[:cut]) if cut else np.empty((0, 3), np.float32)
+    first.save(tmp_path / "now.stream")
+    second = model.stream(policy).restore(tmp_path / "now.stream")
+    after = push_all(second, frames[cut:], times[cut:])
+    np.testing.assert_allclose(np.concatenate([before, after]), expected, atol=1e-5)
+
+
+def test_reset_is_a_new_stream(make_model: MakeModel) -> None:
+    model, (frames, times) = make_model(views="both"), recording(4)
+    stream = model.stream()
+    push_all(stream, frames, times)
+    stream.reset()
+    np.testing.assert_array_equal(
+        push_all(stream, frames, times - 9), push_all(model.stream(), frames, times - 9)
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_two_streams_never_touch_each_other(make_model: MakeModel, seed: int) -> None:
+    model = make_model(HeadConfig(kind="lstm", hidden_size=6), VIEWS[seed % 3])
+    inputs = [recording(seed), recording(seed + 50)]
+    streams, found = [model.stream(), model.stream()], ([], [])
+    for step in range(60):
+        for which in np.random.default_rng([seed, step]).permutation(2):
+            frames, times = inputs[which]
+            found[which].append(streams[which].push(frames[step], float(times[step])))
+    for (frames, times), scores in zip(inputs, found, strict=True):
+        alone = push_all(model.stream(), frames, times)
+        np.testing.assert_array_equal(np.concatenate(scores), alone)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("kind", ["keep", "restart"])
+def test_streams_in_a_batch_score_as_alone(make_model: MakeModel, seed: int, kind: Any) -> None:
+    """Three places, five recordings: they join late, pause, leave, and others take their places."""
+    policy = StatePolicy(kind=kind, period_seconds=0.7)
+    model, rng = make_model(views=VIEWS[seed % 3]), np.random.default_rng(seed)
+    recordings = [recording(10 * seed + number, int(rng.integers(5, 40))) for number in range(5)]
+    batch, waiting = model.stream_batch(3, policy), list(range(5))
+    seats: list[list[int] | None] = [None] * 3  # recording, next frame
+    found: list[list[np.ndarray]] = [[] for _ in recordings]
+    while waiting or any(seats):
+        pushed: list[Any] = [None] * 3
+        for place, seat in enumerate(seats):
+            if seat is None and waiting and rng.random() < 0.5:
+                batch.reset(place)
+                seats[place] = seat = [waiting.pop(0), 0]
+            if seat is not None and rng.random() < 0.8:
+                frames, times = recordings[seat[0]]
+                stop = seat[1] + int(rng.integers(1, 4))
+                pushed[place] = frames[seat[1] : stop], times[seat[1] : stop]
+                seat[1] = stop
+        given = [item or (None, None) for item in pushed]
+        scores = batch.push([item[0] for item in given], [item[1] for item in given])
+        for place, seat in enumerate(seats):
+            if seat is not None:
+                found[seat[0]].append(scores[place])
+                if seat[1] >= len(recordings[seat[0]][0]):
+                    seats[place] = None
+    for (frames, times), parts in zip(recordings, found, strict=True):
+        alone = push_all(model.stream(policy), frames, times)
+        np.testing.assert_allclose(np.concatenate(parts), alone, atol=1e-5)
+
+
+def test_each_wanted_frame_is_encoded_once(make_model: MakeModel, tiny_backbone: Backbone) -> None:
+    counted: list[int] = []
+
+    def count(_: Any, inputs: Any) -> None:
+        counted.append(len(inputs[0]))
+
+    frames, times = recording(0)
+    model = make_model(rate_fps=60)
+    chosen = choose_frames(times, model.config.sampling)
+    handle = tiny_backbone.network.register_forward_pre_hook(count)
+    try:
+        assert len(push_all(model.stream(), frames, times)) == len(chosen)
+    finally:
+        handle.remove()
+    assert sum(counted) == len(set(chosen.tolist())) < len(chosen)
+
+
+def test_a_frame_that_is_not_wanted_is_not_made(make_model: MakeModel) -> None:
+    model, (frames, times) = make_model(rate_fps=2), recording(0)
+    made: list[int] = []
+
+    def lazily(place: int) -> Callable[[], np.ndarray]:
+        def make() -> np.ndarray:
+            made.append(place)
+            return frames[place]
+
+        return make
+
+    stream = model.stream()
+    scores = [stream.push(lazily(i), float(time)) for i, time in enumerate(times)]
+    assert made == choose_frames(times, model.config.sampling).tolist()
+    np.testing.assert_array_equal(np.concatenate(scores), push_all(model.stream(), frames, times))
+
+
+def test_the_caller_may_use_the_buffer_again(make_model: MakeModel) -> None:
+    model, (frames, times) = make_model(), recording(0)
+    stream, buffer, found = model.stream(), np.empty_like(frames[0]), []
+    for frame, seconds in zip(frames, times, strict=True):
+        buffer[:] = frame
+        found.append(stream.push(buffer, float(seconds)))
+        buffer[:] = 0
+    np.testing.assert_array_equal(np.concatenate(found), push_all(model.stream(), frames, times))
+
+
+@pytest.mark.parametrize(
+    ("frames", "times", "reason"),
+    [
+        (np.zeros((4, 4), np.uint8), 0.0, "must be RGB uint8"),
+        (np.zeros((4, 4, 3), np.float32), 0.0, "must be RGB uint8"),
+        (np.zeros((2, 4, 4, 3), np.uint8), [0.0], r"need times \(2,\)"),
+        (np.zeros((4, 4, 3), np.uint8), [0.0], r"need times \(\)"),
+        (np.zeros((0, 4, 3), np.uint8), 0.0, "no pixels"),
+        (np.zeros((2, 4, 4, 3), np.uint8), [1.0, 0.5], "came after"),
+        (np.zeros((4, 4, 3), np.uint8), float("nan"), "must be a number"),
+    ],
+)
+def test_what_is_no_frame_is_refused_and_changes_nothing(
+    make_model: MakeModel, frames: np.ndarray, times: Any, reason: str
+) -> None:
+    stream = make_model().stream()
+    with pytest.raises(VideoError, match=reason):
+        stream.push(frames, times)
+    assert len(stream.push(np.zeros((4, 4, 3), np.uint8), 0.25)) == 1
+
+
+def test_one_bad_stream_of_a_batch_holds_no_other_back(make_model: MakeModel) -> None:
+    batch, frames = make_model().stream_batch(2), recording(0)[0]
+    batch.push([frames[0], frames[0]], [1.0, 1.0])
+    with pytest.raises(VideoError, match="came after"):
+        batch.push([frames[1], frames[1]], [2.0, 0.5])
+    alone = make_model().stream()
+    alone.push(frames[0], 1.0)
+    np.testing.assert_allclose(
+        batch.push([frames[1], None], [2.0, None])[0], alone.push(frames[1], 2.0), atol=1e-6
+    )
+
+
+def fails(kind: str) -> Any:
+    """A frame that turns out to be none when it is made."""
+
+    def make() -> np.ndarray:
+        if kind == "raises":
+            raise VideoError("frames of the format x cannot be converted")
+        shape = {"two axes": (9, 9), "no square": (2, 4000, 3), "no pixels": (0, 9, 3)}[kind]
+        return np.zeros(shape, np.uint8)
+
+    return make
+
+
+KINDS_OF_BAD = ("raises", "two axes", "no square", "no pixels")
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_BAD)
+@pytest.mark.parametrize("views", VIEWS)
+def test_a_frame_that_cannot_be_made_moves_no_stream_of_its_batch(
+    make_model: MakeModel, views: str, kind: str
+) -> None:
+    model, rng = make_model(HeadConfig(kind="lstm", hidden_size=6), views), range(3)
+    policy = StatePolicy(period_seconds=0.7, reset_at_cuts=True)
+    inputs = [recording(seed) for seed in rng]
+    batch, alone = model.stream_batch(3, policy), [model.stream(policy) for _ in rng]
+    for begin in (0, 20, 40):
+        pushed = [
+            (list(frames[begin : begin + 20]), times[begin : begin + 20])
+            for frames, times in inputs
+        ]
+        lazy = [[(lambda frame=frame: frame) for frame in frames] for frames, _ in pushed]
+        bad = [list(frames) for frames in lazy]
+        for place in range(5, 20):  # some of them are wanted
+            bad[1][place] = fails(kind)
+        with pytest.raises(VideoError):
+            batch.push(bad, [times for _, times in pushed])
+        found = batch.push(lazy, [times for _, times in pushed])
+        for stream, frames, (_, times), scores in zip(alone, lazy, pushed, found, strict=True):
+            np.testing.assert_allclose(scores, stream.push(frames, times), atol=1e-6)
+
+
+def test_a_push_with_a_bad_frame_in_its_middle_can_be_made_again_without_it(
+    make_model: MakeModel,
+) -> None:
+    model, (frames, times) = make_model(rate_fps=None), recording(4)
+    stream = model.stream()
+    before = stream.push(frames[:10], times[:10])
+    some: list[Any] = [(lambda frame=frame: frame) for frame in frames[10:30]]
+    for bad in (0, 7, 19):
+        with pytest.raises(VideoError, match="cannot be converted"):
+            stream.push([*some[:bad], fails("raises"), *some[bad + 1 :]], times[10:30])
+        np.testing.assert_array_equal(stream.pts_seconds, times[:10])
+    scores = np.concatenate([before, stream.push(some, times[10:30])])
+    np.testing.assert_allclose(scores, push_all(model.stream(), frames[:30], times[:30]), atol=1e-6)
+
+
+def test_a_kept_frame_that_cannot_be_made_later_holds_up_one_push_only(
+    make_model: MakeModel,
+) -> None:
+    model = make_model(rate_fps=1)
+    stream, frame = model.stream(), np.zeros((8, 8, 3), np.uint8)
+    stream.push(frame, 0.0)
+    assert len(stream.push(fails("raises"), 0.5)) == 0  # it may be wanted at 1.0
+    with pytest.raises(VideoError, match="cannot be converted"):
+        stream.push(frame, 1.2)
+    assert len(stream.push(frame, 1.2)) == 1
+    assert stream.pts_seconds.tolist() == [1.2]
+
+
+def test_a_backbone_that_fails_moves_no_stream(
+    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, (frames, times) = make_model(), recording(5)
+    stream = model.stream()
+    before = stream.push(frames[:30], times[:30])
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="out of memory"):
+        patched.setattr(Backbone, "encode", raise_out_of_memory)
+        stream.push(frames[30:], times[30:])
+    scores = np.concatenate([before, stream.push(frames[30:], times[30:])])
+    np.testing.assert_allclose(scores, push_all(model.stream(), frames, times), atol=1e-6)
+
+
+def test_streams_in_several_threads_leave_torchs_thread_count_alone(
+    make_model: MakeModel,
+) -> None:
+    """One thread is within its push while another, that has not used torch yet, makes one."""
+    model, frame, before = make_model(), np.zeros((40, 40, 3), np.uint8), torch.get_num_threads()
+    within, go_on = threading.Event(), threading.Event()
+
+    def wait() -> np.ndarray:
+        within.set()
+        assert go_on.wait(60)
+        return frame
+
+    def count_after(pushed: Any) -> int:
+        model.stream().push(pushed, 0.0)
+        return torch.get_num_threads()
+
+    torch.set_num_threads(3)
+    try:
+        with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+            slow = first.submit(count_after, wait)
+            assert within.wait(60)
+            try:
+                assert second.submit(count_after, frame).result() == 3
+            finally:
+                go_on.set()
+            assert slow.result() == 3
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == 3
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def raise_out_of_memory(*_: Any, **__: Any) -> None:
+    raise RuntimeError("out of memory")
+
+
+def test_a_model_that_looks_over_the_whole_clip_cannot_stream(tiny_model: Recognizer) -> None:
+    for start in (tiny_model.stream, lambda: tiny_model.stream_batch(2)):
+        with pytest.raises(ConfigError, match=r"4 frames evenly\) cannot stream.*folder_example"):
+            start()
+
+
+def test_every_shipped_configuration_streams() -> None:
+    from actionrnn.config import load_config, shipped_configs
+    from actionrnn.video.picking import require_streamable
+
+    for name in shipped_configs():
+        require_streamable(load_config(name).sampling)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no stream"])
+def test_a_file_that_is_no_stream(
+    make_model: MakeModel, tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "a.stream"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"a\.stream: (no such|is no whole) stream file"):
+        make_model().stream().restore(path)
+
+
+def test_a_stream_of_another_model_or_policy_is_refused(
+    make_model: MakeModel, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.stream"
+    make_model().stream().save(path)
+    for other, part in (
+        (make_model(HeadConfig(hidden_size=7)).stream(), "head_sha256"),
+        (make_model(rate_fps=3).stream(), "sampling"),
+        (make_model().stream(StatePolicy(kind="forget")), "policy"),
+    ):
+        with pytest.raises(ModelError, match=f"was saved with {part}"):
+            other.restore(path)
+
+
+def test_a_damaged_stream_file_leaves_the_stream_as_it_was(
+    make_model: MakeModel, tmp_path: Path
+) -> None:
+    model, (frames, times) = make_model(), recording(0)
+    model.stream().save(tmp_path / "a.stream")
+    with safe_open(tmp_path / "a.stream", framework="pt") as file:
+        described = json.loads(file.metadata()["stream"])
+    del described["births"]
+    save_file({}, tmp_path / "bad.stream", metadata={"stream": json.dumps(described)})
+    stream = model.stream()
+    before = push_all(stream, frames[:30], times[:30])
+    with pytest.raises(ModelError, match="no whole stream file"):
+        stream.restore(tmp_path / "bad.stream")
+    after = push_all(stream, frames[30:], times[30:])
+    np.testing.assert_allclose(
+        np.concatenate([before, after]), push_all(model.stream(), frames, times), atol=1e-6
+    )
+
+
+@pytest.mark.realdata
+def test_in_bfloat16_a_stream_scores_as_the_whole(real_data: Path) -> None:
+    """The bundled backbone as it runs where bfloat16 is fast; frames decoded once, in full."""
+    from actionrnn.config import BackboneConfig
+    from actionrnn.features.backbone import load_backbone
+    from actionrnn.video.reading import read_frames
+
+    backbone = load_backbone(BackboneConfig(precision="bfloat16", device="cpu"))
+    torch.manual_seed(0)
+    config = Config(head=HeadConfig(hidden_size=16), sampling=Sampling(rate_fps=4))
+    head = Head(config.head, backbone.feature_size, 3).eval()
+    model = Recognizer(backbone, head, LABELS, config)
+    frames = read_frames(
+        real_data / "ucf101_clips" / "v_Basketball_g01_c01.avi",
+        scale=backbone.preprocessing.scaled_size,
+    )
+    streamed = push_all(model.stream(), frames.data, frames.pts_seconds)
+    whole = offline(model, frames.data, frames.pts_seconds)
+    np.testing.assert_allclose(streamed, whole, atol=2e-2)  # 8 bits, batches of another size
+
+
+def push_for_long(model: Recognizer, policy: StatePolicy, count: int) -> tuple[float, float]:
+    """The resident memory's growth in the second half, in MB, by when the allocator has settled;
+    and the last tenth's time over the second tenth's."""
+    frames, _ = recording(0)
+    stream = model.stream(policy)
+    parts, sizes = [], []
+    begin = time.perf_counter()
+    for number in range(count):
+        stream.push(frames[number % len(frames)], number / 25)
+        if (number + 1) % (count // 10) == 0:
+            parts.append(time.perf_counter() - begin)
+            sizes.append(int(Path("/proc/self/statm").read_text().split()[1]))
+            begin = time.perf_counter()
+    return (sizes[-1] - sizes[4]) * resource.getpagesize() / 1e6, parts[-1] / parts[1]
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+@pytest.mark.parametrize(
+    "policy", [StatePolicy(kind="keep"), StatePolicy(kind="restart", reset_at_cuts=True)]
+)
+def test_memory_stays_flat(make_model: MakeModel, policy: StatePolicy) -> None:
+    growth_mb, _ = push_for_long(make_model(views="both"), policy, 5_000)
+    assert growth_mb < 5
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+@pytest.mark.parametrize("kind", ["keep", "restart", "forget"])
+def test_two_hundred_thousand_frames(make_model: MakeModel, kind: Any) -> None:
+    growth_mb, slowdown = push_for_long(make_model(rate_fps=25), StatePolicy(kind=kind), 200_000)
+    assert growth_mb < 5
+    assert slowdown < 1.5
