@@ -393,3 +393,33 @@ def replace_backbone(run: TrainingRun, folder: Path) -> Path:
     path = folder / "model.safetensors"
     Recognizer(backbone, head, run.model.labels, config).save(path)
     return path
+
+
+def test_a_folder_of_the_same_name_is_not_the_data_of_a_model_that_was_moved(
+    make_clips: MakeClips, configure: Configure, tmp_path: Path
+) -> None:
+    """Groups are called alike in many data sets; a video that was trained on tells them apart."""
+    for number, name in enumerate(("own", "other")):
+        (tmp_path / name).mkdir()
+        shutil.copytree(make_clips(("ann", "bob"), ("blue", "red")), tmp_path / name / "videos")
+        for file in (tmp_path / name / "videos").rglob("*.avi"):
+            file.write_bytes(file.read_bytes() + bytes([number]))
+    run = train(configure(tmp_path / "own" / "videos", "train.epochs=1"), tmp_path / "run")
+    (tmp_path / "moved").mkdir()
+    model = shutil.copy(run.output / "model.safetensors", tmp_path / "moved")
+    for name, seen in (("own", 4), ("other", 0)):
+        root = tmp_path / name / "videos"
+        overrides = [f"data.root={root}", "data.group_pattern=^([a-z]+)_"]
+        report = actionrnn.evaluate(model, overrides)
+        assert (report.seen_in_training, report.leaked_clips) == (seen, 0)
+
+
+def test_a_damaged_entry_of_imported_features_is_refused(tmp_path: Path) -> None:
+    store = import_ramps(tmp_path, 4, "i3d")
+    entry = next(store.rglob("rises0.safetensors"))
+    content = bytearray(entry.read_bytes())
+    content[-40] ^= 1
+    entry.write_bytes(bytes(content))
+    settings = [f"data.features={store}", "train.epochs=1"]
+    with pytest.raises(FeatureError, match=r"rises0\.safetensors: is damaged"):
+        train(load_config("folder_example", settings), tmp_path / "run")
