@@ -24,7 +24,6 @@ from actionrnn.config_types import (
     FiniteFloat,
     HomePath,
     Name,
-    NonNegativeFloat,
     Number,
     Part,
     PositiveFloat,
@@ -132,8 +131,9 @@ class DataConfig:
     below train, val, test), last the one that the clip lies in. null: the first, and an
     error that asks where the classes could as well be deeper."""
     group_pattern: str | None = None
-    """A regular expression searched in the file's name; its first bracket is
-    the clip's group (the person, the scene). Clips of one group never stand on
+    """A regular expression searched in the file's name, or, if it has a `/`, in the path below
+    the root without the file's ending; its first bracket is the clip's group (the person, the
+    scene). Clips of one group never stand on
     both sides of a split. Without it each clip is a group of its own."""
     split: Split = "auto"
     """auto: given if any clip has a side, else holdout; given: the sides that the data itself
@@ -236,9 +236,9 @@ class TrainConfig:
     """Passes over the training clips."""
     batch_size: PositiveInt = 32
     """Clips in a batch."""
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: Annotated[Number, Field(gt=0, le=1e37)] = 1e-3
     """AdamW's highest learning rate."""
-    weight_decay: NonNegativeFloat = 1e-2
+    weight_decay: Annotated[Number, Field(ge=0, le=1e37)] = 1e-2
     """AdamW's weight decay."""
     warmup_fraction: Probability = 0.1
     """The part of all steps in which the rate rises; then it falls as a cosine."""

@@ -82,7 +82,8 @@ def place(clips: Path, configure: Callable[..., Config], tmp_path_factory: Any) 
     clip = clips / "red" / "ann_red.avi"
     for name in ("clip.avi", "clip.mp4", "long.mp4"):
         shutil.copy(clip, folder / name)
-    config = configure(folder / "videos", "sampling.num_frames=null", "sampling.rate_fps=4")
+    sampling = ("sampling.num_frames=null", "sampling.rate_fps=4")
+    config = configure(folder / "videos", *sampling, "train.epochs=5")
     train(config, folder / "runs" / "demo")
     for name in ("imported", "theirs", "other"):
         run(f"actionrnn extract videos --output {name} --format npy --rate-fps 4", folder)
@@ -91,7 +92,8 @@ def place(clips: Path, configure: Callable[..., Config], tmp_path_factory: Any) 
     for file in (folder / "theirs").rglob("*.json"):
         file.unlink()
     same = "data.root=videos 'data.group_pattern=\"^([^_]+)_\"'"
-    run(f"actionrnn train folder_example {same} head.kind=lstm --output runs/other", folder)
+    other = "head.kind=lstm train.epochs=5"
+    run(f"actionrnn train folder_example {same} {other} --output runs/other", folder)
     return folder
 
 

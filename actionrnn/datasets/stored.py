@@ -23,6 +23,7 @@ from actionrnn.features.extract import Source, extract_missing, known_outcome, p
 from actionrnn.features.imported import imported_store
 from actionrnn.features.store import IDENTITY, MANIFEST, Failure, FeatureStore
 from actionrnn.files import atomic_path
+from actionrnn.progress import progress_bar
 
 FEATURES_FOLDER = "features"
 
@@ -85,6 +86,10 @@ def _load_imported(
 ) -> tuple[Dataset, Sequences, list[Failure]]:
     there = set(store.keys())
     usable = tuple(clip for clip in dataset.clips if clip.key in there)
+    with progress_bar("checking the store", len(usable)) as advance:
+        for clip in usable:
+            store.read(clip.key)  # nothing else looks at every byte of imported features
+            advance()
     absent = [
         {"key": clip.key, "path": str(clip.path), "reason": f"{clip.key}: has no entry"}
         for clip in dataset.clips

@@ -86,6 +86,14 @@ class Comparison:
             for name, report in zip(self.names, self.reports, strict=True)
             for warning in warnings_of(report)
         ]
+        first = self.reports[0].config.get("data", {}).get("root")
+        for name, report in zip(self.names[1:], self.reports[1:], strict=True):
+            root = report.config.get("data", {}).get("root")
+            if root != first:
+                lines.append(
+                    f"{name}: tested clips below {root}, {self.names[0]} below {first}: paired by "
+                    "their names, whatever is in them"
+                )
         for name, report, test in zip(self.names, self.reports, self.tests, strict=True):
             if test and test.num_clips < max(report.num_clips, self.reports[0].num_clips):
                 lines.append(f"{name}: compared over the {test.num_clips} clips that both tested")

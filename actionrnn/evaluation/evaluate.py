@@ -94,7 +94,7 @@ def evaluate(
         folds = make_folds(dataset, config.data, training=False)
         index_of = {label: index for index, label in enumerate(recognizer.labels)}
         training = recognizer.training
-        same_data = _is_same_data(config, recognizer)
+        same_data = _is_same_data(config, recognizer, sequences.fingerprints)
         results = []
         for fold in folds:
             test = sequences.subset(fold.test)
@@ -124,12 +124,15 @@ def evaluate(
     return report
 
 
-def _is_same_data(config: Config, recognizer: Recognizer) -> bool:
-    """Whether groups of the same name are the same people: by the path, where it is known."""
+def _is_same_data(config: Config, recognizer: Recognizer, fingerprints: Sequence[str]) -> bool:
+    """Whether groups of the same name are the same people.
+
+    By the path where it is known, else if a video of the training is among the tested ones.
+    """
     data, known = (one.data.root or one.data.features for one in (config, recognizer.config))
-    if data is None or known is None:
-        return data is not None and last_part(data) == recognizer.training.get("data")
-    return Path(data).resolve() == Path(known).resolve()
+    if data is not None and known is not None:
+        return Path(data).resolve() == Path(known).resolve()
+    return not set(fingerprints).isdisjoint({*recognizer.training.get("fingerprints", ())} - {""})
 
 
 def _name_of(model: str | Path) -> str:

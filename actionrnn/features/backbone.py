@@ -119,7 +119,9 @@ class Backbone:
             return self._encode_now(frames)
         size = self.batch_frames
         parts = [frames[start : start + size] for start in range(0, len(frames), size)]
-        if len(parts) <= 1:
+        # torch rounds by how many threads it has: even one batch takes those of a lane
+        by_threads = self.converted is None and self.device.type == "cpu"
+        if not parts or (len(parts) == 1 and not by_threads):
             encoded = [self._encode_part(part) for part in parts]
         else:
             with ThreadPoolExecutor(

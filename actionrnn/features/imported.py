@@ -33,6 +33,8 @@ from actionrnn.progress import progress_bar
 SUFFIXES = (".npy", ".npz", ".pt", ".pth")
 HDF5_SUFFIXES = (".h5", ".hdf5")
 MOST_UNPACKED_RATIO = 100
+MOST_ROUNDED = 0.1
+"""Of a feature's deviation: what rounding to float16 may take of it."""
 SMALL_BYTES = 64 * 2**20  # what any machine can unpack
 
 _UNREADABLE = (
@@ -63,7 +65,8 @@ def import_features(
         rate_fps: steps per second; None: times count steps.
 
     Raises:
-        FeatureError: there is nothing to import, or it has another shape, or is not finite.
+        FeatureError: there is nothing to import, or it has another shape, or is not finite, or
+            what varies in it is lost in the store's half precision.
     """
     source = as_path(source)
     absent = load_backbone(IMPORTED + name)
@@ -71,6 +74,7 @@ def import_features(
     store: FeatureStore | None = None
     keys: dict[str, str] = {}
     size = 0
+    _require_kept(source, names)
     with progress_bar("importing", None) as advance:
         for name_there, values, times, origin in _read_all(source, names):
             key = _key(name_there)
@@ -93,6 +97,32 @@ def import_features(
         raise FeatureError(f"{source}: holds no features; give .npy, .npz, .pt or HDF5 files")
     store.expect(keys)
     return store
+
+
+def _require_kept(source: Path, names: str | Path | None) -> None:
+    """Refuse features whose variation is rounded away where 16 bits hold a number.
+
+    A half has 11 binary digits: 3000.5 is 3000 there, and 1e-8 is 0.
+    """
+    count = 0
+    mean, spread, lost = np.zeros(()), np.zeros(()), np.zeros(())  # become (D,)
+    for key, values, _, origin in _read_all(source, names):
+        array = _as_steps(values, f"{origin}: {key}").astype(np.float64)
+        if mean.ndim and array.shape[1] != len(mean):
+            return  # said where it is read
+        with np.errstate(over="ignore", invalid="ignore"):
+            lost = lost + np.square(array.astype(np.float16) - array).sum(0)
+            before, count = count, count + len(array)
+            shift = array.mean(0) - mean
+            mean = mean + shift * (len(array) / count)
+            spread = spread + np.square(array - array.mean(0)).sum(0)
+            spread = spread + np.square(shift) * (before * len(array) / count)
+    varies, rounded = spread > 0, lost > MOST_ROUNDED**2 * spread
+    if 2 * np.sum(rounded & varies) > np.sum(varies):
+        raise FeatureError(
+            f"{source}: most features vary by less than 16 bits can hold beside their size "
+            "(a store holds float16); subtract their mean and divide by their deviation first"
+        )
 
 
 def imported_store(folder: str | Path | None) -> FeatureStore | None:
@@ -239,7 +269,7 @@ def _as_steps(values: NDArray[Any], where: str) -> NDArray[np.float32]:
         values = values[None]
     if values.ndim != 2 or not values.size:
         raise FeatureError(f"{where} has the shape {values.shape}, needed is (T, D)")
-    if not np.issubdtype(values.dtype, np.number):
+    if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
         raise FeatureError(f"{where} holds {values.dtype}, needed are numbers")
     return np.ascontiguousarray(values, np.float32)
 

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from actionrnn.config import ClassWeights, HeadConfig, TrainConfig
 from actionrnn.datasets.sequences import Sequences
-from actionrnn.errors import ConfigError
+from actionrnn.errors import ConfigError, FeatureError
 from actionrnn.model.heads import Head, last_step
 from actionrnn.training import parallel
 from actionrnn.training.fit_state import (
@@ -326,4 +326,9 @@ def _statistics(head: Head, sequences: Sequences) -> tuple[Tensor, Tensor]:
         mean = mean + shift * (len(rescaled) / count)
         deviations = deviations + (rescaled - of_clip).square().sum(0)
         deviations = deviations + shift.square() * (before * len(rescaled) / count)
+    if not bool(deviations.any()):
+        raise FeatureError(
+            f"{count} steps of {len(sequences)} clips have the same features, so there is nothing "
+            "to learn from them; extract or import them again"
+        )
     return mean.float(), (deviations / count).sqrt().float()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -96,3 +97,14 @@ def test_a_report_without_clips_cannot_be_compared(tmp_path: Path) -> None:
     bare.write(tmp_path / "bare" / "report.json")
     with pytest.raises(ActionrnnError, match="lists no clips"):
         compare_runs([write_run(tmp_path / "1", [True] * 4), tmp_path / "bare"])
+
+
+def test_clips_of_other_data_are_paired_by_name_and_that_is_said(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_run(tmp_path / name, [True, False] * 3)
+        file = tmp_path / name / "report.json"
+        report = json.loads(file.read_text())
+        file.write_text(json.dumps(report | {"config": {"data": {"root": f"{name}/videos"}}}))
+    told = shown(compare_runs([tmp_path / "a", tmp_path / "b"]))
+    assert "tested clips below b/videos" in told and "paired by their names" in told
+    assert "paired by" not in shown(compare_runs([tmp_path / "a", tmp_path / "a"]))

@@ -197,3 +197,21 @@ def test_shards_hold_every_clip(store: FeatureStore, tmp_path: Path) -> None:
             content = tar.extractfile(array).read()  # type: ignore[union-attr]
             np.testing.assert_array_equal(np.load(io.BytesIO(content)), store.read(key).values)
     assert len(names) == 2 * len(CLIPS)
+
+
+@pytest.mark.parametrize(("size", "offset"), [(1e-8, 0.0), (0.5, 3000.0)])
+def test_features_that_half_precision_would_make_constant_are_refused(
+    tmp_path: Path, size: float, offset: float
+) -> None:
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", size * rng.normal(size=(6, 4)) + offset)
+    with pytest.raises(FeatureError, match="subtract their mean and divide by their deviation"):
+        import_features(tmp_path, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_complex_numbers_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((6, 4), complex))
+    with pytest.raises(FeatureError, match="holds complex128, needed are numbers"):
+        import_features(tmp_path, tmp_path / "store")
