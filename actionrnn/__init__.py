@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from actionrnn.config import Config, Sampling, load_config
+    from actionrnn.config import Config, Sampling, SegmentRule, StatePolicy, load_config
     from actionrnn.errors import (
         ActionrnnError,
         BackboneError,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from actionrnn.model.recognizer import Prediction, Recognizer, Timeline
     from actionrnn.model.segments import Segment
     from actionrnn.model.stream import Stream, StreamBatch
-    from actionrnn.stream_config import SegmentRule, StatePolicy
     from actionrnn.training.train import train
     from actionrnn.video.frame import Frame, Frames
     from actionrnn.video.reading import iter_frames, read_frames
@@ -57,8 +56,8 @@ _HOME_OF = {
     "Report": "evaluation.report",
     "Sampling": "config",
     "Segment": "model.segments",
-    "SegmentRule": "stream_config",
-    "StatePolicy": "stream_config",
+    "SegmentRule": "config",
+    "StatePolicy": "config",
     "Stream": "model.stream",
     "StreamBatch": "model.stream",
     "Timeline": "model.recognizer",

@@ -14,10 +14,8 @@ FOLDERS = ("video", "features", "model", "datasets", "evaluation", "training", "
 SHARED = (
     "errors",
     "config",
-    "config_types",
-    "stream_config",
+    "config_parsing",
     "text",
-    "plain_yaml",
     "files",
     "progress",
 )

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.apps.render import ScoreOverlay
+from actionrnn.config import LiveOptions, StatePolicy
 from actionrnn.errors import ActionrnnError, VideoError
 from actionrnn.files import atomic_path
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.stream import Stream
-from actionrnn.stream_config import LiveOptions, StatePolicy
 from actionrnn.text import plain
 from actionrnn.video.camera import LiveFrame, LiveSource
 from actionrnn.video.writer import CONTAINERS, VideoWriter

@@ -70,7 +70,7 @@ def serve(
     """A web page to try a model on videos and the webcam, and an HTTP API."""
     from actionrnn.apps.serving.limits import ServeLimits
     from actionrnn.apps.serving.server import serve as run_server
-    from actionrnn.stream_config import parse_section
+    from actionrnn.config import parse_section
 
     limits = parse_section(ServeLimits, bounds)
     run_server(

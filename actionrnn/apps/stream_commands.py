@@ -11,8 +11,8 @@ import click
 from actionrnn.apps.path_type import UserPath
 
 if TYPE_CHECKING:
+    from actionrnn.config import SegmentRule, StatePolicy
     from actionrnn.model.recognizer import Timeline
-    from actionrnn.stream_config import SegmentRule, StatePolicy
 
 RUNTIMES = ("auto", "torch", "compile", "openvino", "onnx")  # config.Runtime, which costs an import
 
@@ -56,7 +56,7 @@ def chosen_policy(options: dict[str, Any]) -> StatePolicy:
     Raises:
         ConfigError: one of them is impossible.
     """
-    from actionrnn.stream_config import StatePolicy, parse_section
+    from actionrnn.config import StatePolicy, parse_section
 
     names = ("period_seconds", "half_life_steps", "reset_at_cuts")
     given = {"kind": options.pop("state")} | {name: options.pop(name) for name in names}
@@ -98,9 +98,9 @@ def timeline(
     **options: Any,
 ) -> None:
     """When which action happens in VIDEO: subtitles, tables, or a page to look at."""
+    from actionrnn.config import SegmentRule, parse_section
     from actionrnn.files import require_new
     from actionrnn.model.model_file import load
-    from actionrnn.stream_config import SegmentRule, parse_section
 
     files = [*outputs, *_page_file(video, outputs, page)]
     for file in files:
@@ -173,9 +173,9 @@ def stream(
     file, which is played in real time. Ctrl-C and SIGTERM end it cleanly.
     """
     from actionrnn.apps.live import LiveSession, run_live
+    from actionrnn.config import LiveOptions, parse_section
     from actionrnn.files import require_new
     from actionrnn.model.model_file import load
-    from actionrnn.stream_config import LiveOptions, parse_section
 
     if record is not None:
         require_new(record, overwrite=overwrite, source=Path(source))

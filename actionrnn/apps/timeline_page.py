@@ -13,10 +13,10 @@ from urllib.parse import quote
 import numpy as np
 
 from actionrnn.apps.render import rewrite
+from actionrnn.config import SegmentRule
 from actionrnn.errors import VideoError
 from actionrnn.files import write_text
 from actionrnn.model.recognizer import Timeline
-from actionrnn.stream_config import SegmentRule
 from actionrnn.text import plain
 from actionrnn.video.source import container_of, open_stream
 

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 from actionrnn import __version__
 from actionrnn.config import Config, Precision, Runtime, load_config, parse_config
-from actionrnn.config_types import FiniteFloat, NonNegativeFloat, first_problem
+from actionrnn.config_parsing import FiniteFloat, NonNegativeFloat, first_problem
 from actionrnn.errors import ConfigError, ModelError
 from actionrnn.features.backbone import load_backbone
 from actionrnn.files import CONFIG_FILE, MODEL_FILE, as_path, atomic_path, utf8_path

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from actionrnn.config import Config
+from actionrnn.config import Config, SegmentRule, StatePolicy
 from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import Source, encode_videos
@@ -23,7 +23,6 @@ from actionrnn.model.segments import Segment, find_segments
 from actionrnn.model.state_policy import KEEP, long_scores, with_period
 from actionrnn.model.stream import Stream, StreamBatch
 from actionrnn.model.watching import Step, until_confident, watch
-from actionrnn.stream_config import SegmentRule, StatePolicy
 from actionrnn.text import printable
 
 UNKNOWN_CLIP_SECONDS = 4.0

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from actionrnn.config import StatePolicy
 from actionrnn.errors import VideoError
 from actionrnn.features.backbone import Backbone, set_own_threads
 from actionrnn.files import as_path
 from actionrnn.model.heads import State
 from actionrnn.model.state_policy import KEEP, LongState, most_confident, prepare, with_period
-from actionrnn.stream_config import StatePolicy
 from actionrnn.video.picking import FramePicker
 
 if TYPE_CHECKING:

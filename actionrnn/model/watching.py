@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from actionrnn.config import StatePolicy
 from actionrnn.errors import VideoError
 from actionrnn.model.state_policy import KEEP
 from actionrnn.model.stream import Stream
-from actionrnn.stream_config import StatePolicy
 from actionrnn.video.following import follow_frames
 from actionrnn.video.image_folder import is_folder
 from actionrnn.video.reading import iter_frames

@@ -19,13 +19,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from actionrnn.config import Config, HeadConfig, Sampling
+from actionrnn.config import Config, HeadConfig, Sampling, StatePolicy
 from actionrnn.errors import ConfigError, ModelError, VideoError
 from actionrnn.features.backbone import Backbone
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer, step_scores
 from actionrnn.model.stream import Stream
-from actionrnn.stream_config import StatePolicy
 from actionrnn.video.sampling import choose_frames
 
 LABELS = ("clap", "jump", "wave")
