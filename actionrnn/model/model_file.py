@@ -9,29 +9,33 @@ are stands in the run's own `config.yaml` beside the model.
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as pack
-from safetensors.torch import save_file
 
 from actionrnn import __version__
 from actionrnn.config import Config, Precision, Runtime, load_config, parse_config
 from actionrnn.config_parsing import FiniteFloat, NonNegativeFloat, first_problem
-from actionrnn.errors import ConfigError, ModelError
+from actionrnn.errors import ConfigError, ModelError, first_line
 from actionrnn.features.backbone import load_backbone
-from actionrnn.files import CONFIG_FILE, MODEL_FILE, as_path, atomic_path, utf8_path
+from actionrnn.files import CONFIG_FILE, MODEL_FILE, as_path
 from actionrnn.model import hub
 from actionrnn.model.heads import Head
 from actionrnn.model.privacy import belongs_to, public_config, public_training
 from actionrnn.model.recognizer import Recognizer
+from actionrnn.tensor_file import (
+    pack_tensors,
+    read_description,
+    read_shapes,
+    read_tensors,
+    write_tensors,
+)
 from actionrnn.text import is_harmless, readable
 
 FORMAT_VERSION = 1
+DESCRIPTION = "actionrnn"  # the metadata that holds it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,10 +68,8 @@ def save(model: Recognizer, path: str | Path) -> None:
         "backbone": model.backbone.provenance(),
         "training": public_training(model.training),
     }
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in model.head.state_dict().items()}
     try:
-        with atomic_path(as_path(path)) as temporary:
-            save_file(tensors, temporary, metadata={"actionrnn": json.dumps(described)})
+        write_tensors(as_path(path), model.head.state_dict(), {DESCRIPTION: described})
     except OSError as error:
         raise ModelError(f"{path}: cannot be written ({error.strerror})") from None
 
@@ -82,13 +84,11 @@ def public_bytes(info: ModelInfo) -> bytes:
     try:
         if (config, training) == (info.config, info.training):
             return info.path.read_bytes()
-        with safe_open(info.path, framework="pt") as file:
-            described = json.loads(file.metadata()["actionrnn"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        described, tensors = read_description(info.path, DESCRIPTION), read_tensors(info.path)
+    except (OSError, ValueError) as error:
         raise ModelError(f"{info.path}: cannot be read ({error})") from None
     described |= {"config": config.to_dict(), "training": training}
-    return pack(tensors, {"actionrnn": json.dumps(described)})
+    return pack_tensors(tensors, {DESCRIPTION: described})
 
 
 def load(
@@ -131,13 +131,13 @@ def load(
                 "point --weights at the original weights, or train again"
             )
     try:
-        with utf8_path(path) as named, safe_open(named, framework="pt") as file:
-            _require_shapes(info, file)
-            head = Head(info.config.head, info.feature_size, len(info.labels))
-            head.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (SafetensorError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{path}: its tensors do not fit its description ({reason})") from None
+        _require_shapes(info)
+        head = Head(info.config.head, info.feature_size, len(info.labels))
+        head.load_state_dict(read_tensors(path))
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"{path}: its tensors do not fit its description ({first_line(error)})"
+        ) from None
     head = head.to(backbone.device).eval()
     return Recognizer(backbone, head, info.labels, whole, info.training)
 
@@ -153,15 +153,15 @@ def _with_own_paths(info: ModelInfo) -> Config:
     return dataclasses.replace(info.config, data=own.data, backbone=own.backbone)
 
 
-def _require_shapes(info: ModelInfo, file: Any) -> None:
+def _require_shapes(info: ModelInfo) -> None:
     """Compare the description with the tensors before it takes any memory."""
-    names = list(file.keys())
-    if info.config.head.num_layers > len(names):
-        raise ValueError(f"{len(names)} tensors for {info.config.head.num_layers} layers")
+    shapes = read_shapes(info.path)
+    if info.config.head.num_layers > len(shapes):
+        raise ValueError(f"{len(shapes)} tensors for {info.config.head.num_layers} layers")
     with torch.device("meta"):
         head = Head(info.config.head, info.feature_size, len(info.labels))
     for name, tensor in head.state_dict().items():
-        if name in names and file.get_slice(name).get_shape() != list(tensor.shape):
+        if name in shapes and shapes[name] != tuple(tensor.shape):
             raise ValueError(f"{name} should have the shape {list(tensor.shape)}")
 
 
@@ -177,11 +177,10 @@ def read_model_info(path: str | Path) -> ModelInfo:
             f"{path}: no such model file; train one with `actionrnn train` or `actionrnn demo`"
         )
     try:
-        with utf8_path(path) as named, safe_open(named, framework="np") as file:
-            described = json.loads((file.metadata() or {})["actionrnn"])
+        described = read_description(path, DESCRIPTION)
         if described["format"] != "actionrnn model":
             raise KeyError("format")
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError):
+    except (OSError, KeyError, ValueError):
         raise ModelError(
             f"{path}: is no actionrnn model; give the model.safetensors of a run"
         ) from None
