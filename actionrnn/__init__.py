@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from actionrnn.features.store import FeatureStore
     from actionrnn.features.types import Features
     from actionrnn.model.heads import Head
-    from actionrnn.model.model_file import load
-    from actionrnn.model.recognizer import Prediction, Recognizer, Timeline
+    from actionrnn.model.recognizer import Prediction, Recognizer, Timeline, load
     from actionrnn.model.segments import Segment
     from actionrnn.model.stream import Stream, StreamBatch
     from actionrnn.training.train import train
@@ -66,7 +65,7 @@ _HOME_OF = {
     "extract_features": "features.extract",
     "extract_to_store": "features.extract",
     "iter_frames": "video.reading",
-    "load": "model.model_file",
+    "load": "model.recognizer",
     "load_backbone": "features.backbone",
     "load_config": "config",
     "read_frames": "video.reading",

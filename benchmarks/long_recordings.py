@@ -23,8 +23,7 @@ from typing import Any
 import numpy as np
 
 from actionrnn.config import SegmentRule, StatePolicy, load_config
-from actionrnn.model.model_file import load
-from actionrnn.model.recognizer import Recognizer
+from actionrnn.model.recognizer import Recognizer, load
 from actionrnn.model.segments import Segment, find_segments
 from actionrnn.progress import progress_bar
 from actionrnn.training.train import MODEL_FILE, train

@@ -27,7 +27,7 @@ from click.testing import CliRunner
 from actionrnn import errors
 from actionrnn.apps import cli
 from actionrnn.config import Config, load_config, shipped_configs
-from actionrnn.model.model_file import load
+from actionrnn.model.recognizer import load
 from tests.apps.serving import Running, running
 
 ROOT = Path(__file__).parents[1]

@@ -53,7 +53,7 @@ def classify(
 ) -> None:
     """Name the action in videos, or in every video of folders."""
     from actionrnn.files import require_new
-    from actionrnn.model.model_file import load
+    from actionrnn.model.recognizer import load
 
     if sheet is not None and (len(videos) > 1 or Path(videos[0]).is_dir()):
         raise click.UsageError("--sheet draws one video; give one file")

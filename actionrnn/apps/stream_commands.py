@@ -100,7 +100,7 @@ def timeline(
     """When which action happens in VIDEO: subtitles, tables, or a page to look at."""
     from actionrnn.config import SegmentRule, parse_section
     from actionrnn.files import require_new
-    from actionrnn.model.model_file import load
+    from actionrnn.model.recognizer import load
 
     files = [*outputs, *_page_file(video, outputs, page)]
     for file in files:
@@ -128,7 +128,7 @@ def render(video: Path, model: str, output: Path, overwrite: bool, **options: An
     """VIDEO with the scores drawn on it, its sound and its times kept (.mp4, .mkv, .mov)."""
     from actionrnn.apps.render import render as render_video
     from actionrnn.files import require_new
-    from actionrnn.model.model_file import load
+    from actionrnn.model.recognizer import load
 
     require_new(output, overwrite=overwrite, source=video)
     policy = chosen_policy(options)
@@ -175,7 +175,7 @@ def stream(
     from actionrnn.apps.live import LiveSession, run_live
     from actionrnn.config import LiveOptions, parse_section
     from actionrnn.files import require_new
-    from actionrnn.model.model_file import load
+    from actionrnn.model.recognizer import load
 
     if record is not None:
         require_new(record, overwrite=overwrite, source=Path(source))

@@ -15,16 +15,13 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 
-from actionrnn import __version__
-from actionrnn.config import Config, Precision, Runtime, load_config, parse_config
+from actionrnn.config import Config, load_config, parse_config
 from actionrnn.config_parsing import FiniteFloat, NonNegativeFloat, first_problem
 from actionrnn.errors import ConfigError, ModelError, first_line
-from actionrnn.features.backbone import load_backbone
 from actionrnn.files import CONFIG_FILE, MODEL_FILE, as_path
 from actionrnn.model import hub
 from actionrnn.model.heads import Head
 from actionrnn.model.privacy import belongs_to, public_config, public_training
-from actionrnn.model.recognizer import Recognizer
 from actionrnn.tensor_file import (
     pack_tensors,
     read_description,
@@ -52,8 +49,8 @@ class ModelInfo:
     actionrnn_version: str
 
 
-def save(model: Recognizer, path: str | Path) -> None:
-    """Write a model whole or not at all.
+def write_model(info: ModelInfo, head: Head) -> None:
+    """Write a model whole or not at all, without the paths and groups that `info` may name.
 
     Raises:
         ModelError: the file cannot be written.
@@ -61,17 +58,17 @@ def save(model: Recognizer, path: str | Path) -> None:
     described = {
         "format": "actionrnn model",
         "format_version": FORMAT_VERSION,
-        "actionrnn_version": __version__,
-        "labels": model.labels,
-        "config": public_config(model.config).to_dict(),
-        "feature_size": model.head.feature_size,
-        "backbone": model.backbone.provenance(),
-        "training": public_training(model.training),
+        "actionrnn_version": info.actionrnn_version,
+        "labels": info.labels,
+        "config": public_config(info.config).to_dict(),
+        "feature_size": info.feature_size,
+        "backbone": info.backbone,
+        "training": public_training(info.training),
     }
     try:
-        write_tensors(as_path(path), model.head.state_dict(), {DESCRIPTION: described})
+        write_tensors(info.path, head.state_dict(), {DESCRIPTION: described})
     except OSError as error:
-        raise ModelError(f"{path}: cannot be written ({error.strerror})") from None
+        raise ModelError(f"{info.path}: cannot be written ({error.strerror})") from None
 
 
 def public_bytes(info: ModelInfo) -> bytes:
@@ -91,59 +88,25 @@ def public_bytes(info: ModelInfo) -> bytes:
     return pack_tensors(tensors, {DESCRIPTION: described})
 
 
-def load(
-    path: str | Path,
-    *,
-    weights: str | None = None,
-    device: str | None = None,
-    runtime: Runtime | None = None,
-    precision: Precision | None = None,
-) -> Recognizer:
-    """Load a model; its backbone is loaded with it.
-
-    Where the videos and the weights are, a model does not say: the run's own `config.yaml` does,
-    if it lies beside the model.
-
-    Args:
-        path: a model file, the folder of a run, or `hf://USER/NAME[@REVISION]` on the hub.
-        weights: where the backbone's weights are on this machine, if not where they were.
-        device: a torch device instead of the one in the model's configuration.
-        runtime: what computes the backbone, instead of the one in the configuration.
-        precision: of the backbone, likewise.
+def read_head(info: ModelInfo) -> Head:
+    """The head of a model file, on the CPU.
 
     Raises:
-        ModelError: there is no such file, it is no model, or this machine has other
-            weights of its backbone than those that it was trained with.
-        BackboneError: the backbone's weights are not here.
+        ModelError: the tensors do not fit the description.
     """
-    info = read_model_info(path)
-    whole = info.config if hub.is_address(path) else _with_own_paths(info)
-    path = info.path
-    config = whole.backbone
-    given = {"weights": weights, "device": device, "runtime": runtime, "precision": precision}
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    config = dataclasses.replace(config, **changes)
-    backbone = load_backbone(config)
-    for part, here in backbone.provenance().items():
-        if here != info.backbone.get(part):
-            raise ModelError(
-                f"{path}: was trained with {part} {info.backbone.get(part)}, here is {here}; "
-                "point --weights at the original weights, or train again"
-            )
     try:
         _require_shapes(info)
         head = Head(info.config.head, info.feature_size, len(info.labels))
-        head.load_state_dict(read_tensors(path))
+        head.load_state_dict(read_tensors(info.path))
     except (RuntimeError, ValueError) as error:
         raise ModelError(
-            f"{path}: its tensors do not fit its description ({first_line(error)})"
+            f"{info.path}: its tensors do not fit its description ({first_line(error)})"
         ) from None
-    head = head.to(backbone.device).eval()
-    return Recognizer(backbone, head, info.labels, whole, info.training)
+    return head.eval()
 
 
-def _with_own_paths(info: ModelInfo) -> Config:
-    """The configuration with the paths of the run in whose folder the model lies."""
+def with_own_paths(info: ModelInfo) -> Config:
+    """The configuration with the paths of the run in whose folder the model lies, if it does."""
     try:
         own = load_config(info.path.with_name(CONFIG_FILE))
     except ConfigError:  # none, or one of somebody else

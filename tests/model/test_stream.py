@@ -447,6 +447,28 @@ def test_a_stream_of_another_model_or_policy_is_refused(
             other.restore(path)
 
 
+def test_a_stream_is_made_of_parts_and_goes_on_from_its_state(make_model: MakeModel) -> None:
+    model, (frames, times) = make_model(views="both"), recording(0)
+    parts = model.backbone, model.head, model.config.sampling
+    policy = StatePolicy(period_seconds=1.0)
+    first, second = Stream(*parts, policy), Stream(*parts, policy)
+    whole = push_all(Stream(*parts, policy), frames, times)
+    before = push_all(first, frames[:30], times[:30])
+    second.load_state_dict(first.state_dict())
+    for stream in (first, second):  # neither disturbs the other
+        after = push_all(stream, frames[30:], times[30:])
+        np.testing.assert_allclose(np.concatenate([before, after]), whole, atol=1e-6)
+    with pytest.raises(ModelError, match="was saved with policy"):
+        Stream(*parts).load_state_dict(first.state_dict())
+    with pytest.raises(ValueError, match="period_seconds"):
+        Stream(*parts, StatePolicy(kind="restart"))
+
+
+def test_a_batch_has_a_stream(make_model: MakeModel) -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        make_model().stream_batch(0)
+
+
 def test_a_damaged_stream_file_leaves_the_stream_as_it_was(
     make_model: MakeModel, tmp_path: Path
 ) -> None:

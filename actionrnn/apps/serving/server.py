@@ -88,7 +88,7 @@ def serve(
 def load_model(model: str | None, weights: str | None) -> Recognizer:
     """The model; without one that of the demo, which is trained if it is not there."""
     from actionrnn.apps.demo import run_demo
-    from actionrnn.model.model_file import load
+    from actionrnn.model.recognizer import load
 
     if model is not None:
         return load(model, weights=weights)
