@@ -289,7 +289,9 @@ def raised() -> Iterator[tuple[str, str]]:
 
 
 def constant_text(node: ast.expr) -> str:
-    """An f-string with {} for its values."""
+    """An f-string with {} for its values; of a call (missing_extra) that of its first argument."""
+    if isinstance(node, ast.Call) and node.args:
+        return constant_text(node.args[0])
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr):

@@ -8,8 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from actionrnn.apps.path_type import UserPath
-from actionrnn.apps.stream_commands import weights_option
+from actionrnn.apps.cli.options import UserPath, weights_option
 
 # the fields of ServeLimits that are options; the others are for those who write Python
 BOUNDS = {

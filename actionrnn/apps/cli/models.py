@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from actionrnn.apps.path_type import UserPath
-from actionrnn.apps.stream_commands import overwrite_option, weights_option
+from actionrnn.apps.cli.options import UserPath, overwrite_option, weights_option
 
 
 @click.command()
