@@ -15,6 +15,7 @@ SHARED = (
     "errors",
     "config",
     "config_parsing",
+    "results",
     "tensor_file",
     "text",
     "files",

@@ -62,8 +62,8 @@ def classify(
     weights: str | None,
 ) -> None:
     """Name the action in videos, or in every video of folders."""
-    from actionrnn.files import require_new
     from actionrnn.model.recognizer import load
+    from actionrnn.results import require_new
 
     if sheet is not None and (len(videos) > 1 or Path(videos[0]).is_dir()):
         raise click.UsageError("--sheet draws one video; give one file")
@@ -177,8 +177,8 @@ def timeline(
 ) -> None:
     """When which action happens in VIDEO: subtitles, tables, or a page to look at."""
     from actionrnn.config import SegmentRule, parse_section
-    from actionrnn.files import require_new
     from actionrnn.model.recognizer import load
+    from actionrnn.results import require_new
 
     files = [*outputs, *_page_file(video, outputs, page)]
     for file in files:
@@ -205,8 +205,8 @@ def timeline(
 def render(video: Path, model: str, output: Path, overwrite: bool, **options: Any) -> None:
     """VIDEO with the scores drawn on it, its sound and its times kept (.mp4, .mkv, .mov)."""
     from actionrnn.apps.render import render as render_video
-    from actionrnn.files import require_new
     from actionrnn.model.recognizer import load
+    from actionrnn.results import require_new
 
     require_new(output, overwrite=overwrite, source=video)
     policy = chosen_policy(options)
@@ -252,8 +252,8 @@ def stream(
     """
     from actionrnn.apps.live import LiveSession, run_live
     from actionrnn.config import LiveOptions, parse_section
-    from actionrnn.files import require_new
     from actionrnn.model.recognizer import load
+    from actionrnn.results import require_new
 
     if record is not None:
         require_new(record, overwrite=overwrite, source=Path(source))
