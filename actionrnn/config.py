@@ -12,13 +12,13 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from actionrnn.config_types import (
+from actionrnn.config_parsing import (
     STRICT_KEYS,
     Count,
     FiniteFloat,
@@ -29,13 +29,16 @@ from actionrnn.config_types import (
     PositiveFloat,
     PositiveInt,
     Probability,
+    Scalar,
     first_problem,
+    load_plain_yaml,
+    meaning,
     nearest,
+    of_kind,
     with_own_errors,
 )
 from actionrnn.errors import ConfigError
 from actionrnn.files import as_path
-from actionrnn.plain_yaml import Scalar, load_plain_yaml, meaning, of_kind
 
 Layout = Literal["folder", "ucf101", "manifest", "rendered"]
 LabelLevel = Annotated[int, Field(ge=1, strict=True)] | Literal["last"]
@@ -50,6 +53,8 @@ Runtime = Literal["auto", "torch", "compile", "openvino", "onnx"]
 ClassWeights = Literal["none", "balanced"]
 HeadKind = Literal["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
 Summary = Literal["last", "running_mean", "exponential_mean"]
+StateKind = Literal["keep", "restart", "forget"]
+Section = TypeVar("Section")
 MOST_RECURRENT_WEIGHTS = 2**27
 """Of a head, a gate: a stranger's model must not take the machine down; 0.1 % of it is usual."""
 
@@ -286,6 +291,61 @@ class Config:
         return dataclasses.asdict(self)
 
 
+# What follows is chosen when a recording is read, and is part of no model.
+
+
+@dataclass(frozen=True, config=STRICT_KEYS)
+class StatePolicy:
+    """What becomes of the recurrent state in a recording much longer than the training's clips.
+
+    The defaults are the best of docs/streaming.md's table.
+    """
+
+    kind: StateKind = "restart"
+    """keep: the state of the first frame on, for ever; restart: a new state every half
+    period beside the one before, and the more confident of the two answers; forget: what was
+    seen fades with a half-life."""
+    period_seconds: PositiveFloat | None = None
+    """restart: how old a state grows; the very first grows two and a half periods old, and
+    is alone for two. None: half the median length of the clips that the head was trained on, so
+    that a recording no longer than such a clip is answered as by `classify`."""
+    half_life_steps: PositiveFloat = 3.0
+    """forget: the number of steps after which what was seen counts half."""
+    reset_at_cuts: bool = False
+    """Begin anew where the picture changes at once."""
+    cut_threshold: PositiveFloat = 0.5
+    """The part of the picture's colours that changes at a cut, 0 to 1."""
+
+
+@dataclass(frozen=True, config=STRICT_KEYS)
+class SegmentRule:
+    """How the scores of a timeline become segments with one label each."""
+
+    smooth_seconds: NonNegativeFloat = 0.5
+    """The scores are averaged over so much time around each step; 0: not at all."""
+    min_seconds: NonNegativeFloat = 1.0
+    """Shorter segments go to their neighbours."""
+    threshold: Probability = 0.0
+    """Below this score it is nothing."""
+
+
+@dataclass(frozen=True, config=STRICT_KEYS)
+class LiveOptions:
+    """How a live source is followed."""
+
+    max_lag_seconds: PositiveFloat = 0.5
+    """Frames that wait longer for the model are dropped, so that answers are never older."""
+    stall_seconds: PositiveFloat = 5.0
+    """Without a picture for so long, the source is opened anew."""
+    give_up_seconds: NonNegativeFloat = 60.0
+    """Without a picture for so long, it is given up."""
+    first_wait_seconds: PositiveFloat = 0.5
+    """Before it is opened anew; doubled each time, up to `longest_wait_seconds`."""
+    longest_wait_seconds: PositiveFloat = 8.0
+    reset_on_reconnect: bool = False
+    """Begin with a new state after an interruption, instead of going on with the old one."""
+
+
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, then apply overrides such as `train.epochs=5`.
 
@@ -339,6 +399,19 @@ def parse_config(
 def override_config(config: Config, overrides: Sequence[str]) -> Config:
     """The same configuration with `section.key=value` overrides applied."""
     return parse_config(config.to_dict(), overrides, source="override")
+
+
+def parse_section(kind: type[Section], values: Mapping[str, Any]) -> Section:
+    """Build `StatePolicy`, `SegmentRule` or `LiveOptions` from some fields; None is the default.
+
+    Raises:
+        ConfigError: a value is wrong; the message names it.
+    """
+    given = {key: value for key, value in values.items() if value is not None}
+    try:
+        return TypeAdapter(kind).validate_python(given)
+    except ValidationError as error:
+        raise ConfigError(first_problem(error)) from None
 
 
 def shipped_configs() -> dict[str, Path]:

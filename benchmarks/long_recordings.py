@@ -22,12 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from actionrnn.config import load_config
-from actionrnn.model.model_file import load
-from actionrnn.model.recognizer import Recognizer
+from actionrnn.config import SegmentRule, StatePolicy, load_config
+from actionrnn.model.recognizer import Recognizer, load
 from actionrnn.model.segments import Segment, find_segments
 from actionrnn.progress import progress_bar
-from actionrnn.stream_config import SegmentRule, StatePolicy
 from actionrnn.training.train import MODEL_FILE, train
 from actionrnn.video.reading import read_frames
 

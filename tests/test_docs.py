@@ -27,7 +27,7 @@ from click.testing import CliRunner
 from actionrnn import errors
 from actionrnn.apps import cli
 from actionrnn.config import Config, load_config, shipped_configs
-from actionrnn.model.model_file import load
+from actionrnn.model.recognizer import load
 from tests.apps.serving import Running, running
 
 ROOT = Path(__file__).parents[1]
@@ -291,7 +291,9 @@ def raised() -> Iterator[tuple[str, str]]:
 
 
 def constant_text(node: ast.expr) -> str:
-    """An f-string with {} for its values."""
+    """An f-string with {} for its values; of a call (missing_extra) that of its first argument."""
+    if isinstance(node, ast.Call) and node.args:
+        return constant_text(node.args[0])
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr):

@@ -48,7 +48,7 @@ MEASURE = """
 import contextlib, io, json, resource, sys
 from actionrnn.apps import cli
 from actionrnn.features import imported
-from actionrnn.model import model_file as checkpoint
+from actionrnn.model import recognizer as checkpoint
 checkpoint.load(sys.argv[1])
 for command in json.loads(sys.argv[2]):
     before, said = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, io.StringIO()

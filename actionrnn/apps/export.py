@@ -25,8 +25,7 @@ from actionrnn.features.onnx_runtime import OPSET, require_installed, to_onnx, v
 from actionrnn.features.tensor_preprocess import Encoder
 from actionrnn.files import atomic_folder, file_sha256
 from actionrnn.model.heads import Head, State
-from actionrnn.model.model_file import load
-from actionrnn.model.recognizer import Recognizer
+from actionrnn.model.recognizer import Recognizer, load
 
 ENCODER, STEP, DESCRIPTION, RUNNER = "encoder.onnx", "step.onnx", "model.json", "run.py"
 FORMAT = "actionrnn export"

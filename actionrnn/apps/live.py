@@ -20,11 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.apps.render import ScoreOverlay
+from actionrnn.config import LiveOptions, StatePolicy
 from actionrnn.errors import ActionrnnError, VideoError
 from actionrnn.files import atomic_path
 from actionrnn.model.recognizer import Recognizer
-from actionrnn.model.stream import Stream
-from actionrnn.stream_config import LiveOptions, StatePolicy
 from actionrnn.text import plain
 from actionrnn.video.camera import LiveFrame, LiveSource
 from actionrnn.video.writer import CONTAINERS, VideoWriter
@@ -62,8 +61,8 @@ def run_live(
     """
     if session.show_window:
         _require_screen()
-    stream, overlay = Stream(model, policy), ScoreOverlay(model.labels)
-    Stream(model).push(np.zeros((64, 64, 3), np.uint8), 0.0)  # the first call of all is slow
+    stream, overlay = model.stream(policy), ScoreOverlay(model.labels)
+    model.stream().push(np.zeros((64, 64, 3), np.uint8), 0.0)  # the first call of all is slow
     printer = _Printer(model.labels, session)
     source = LiveSource(address, options, report=printer.interrupted)
     connection = 1

@@ -21,11 +21,12 @@ from actionrnn.evaluation.report import REPORT_FILE, Report
 from actionrnn.evaluation.report_page import PAGE_FILE, write_report
 from actionrnn.evaluation.summary import make_report
 from actionrnn.features.imported import imported_store
-from actionrnn.files import MODEL_FILE, results_folder
+from actionrnn.files import MODEL_FILE
 from actionrnn.model.hub import is_address
-from actionrnn.model.model_file import load, model_file
+from actionrnn.model.model_file import model_file
 from actionrnn.model.privacy import EVERY_CLIP, last_part
-from actionrnn.model.recognizer import Recognizer
+from actionrnn.model.recognizer import Recognizer, load
+from actionrnn.results import results_folder
 
 
 def evaluate(

@@ -39,7 +39,8 @@ from actionrnn.evaluation.report_words import (
     order_words,
     verdict_words,
 )
-from actionrnn.files import replacing, write_text
+from actionrnn.files import write_text
+from actionrnn.results import replacing
 
 PAGE_FILE = "report.html"
 MOST_PAIRS = 200

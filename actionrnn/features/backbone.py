@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from actionrnn.config import BackboneConfig, Precision
-from actionrnn.errors import BackboneError
+from actionrnn.errors import BackboneError, first_line
 from actionrnn.features import onnx_runtime, openvino_runtime
 from actionrnn.features.efficientnet_lite0 import EfficientNetLite0
 from actionrnn.features.networks import absent_network, is_imported, load_network
@@ -327,7 +327,7 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise BackboneError(f"device {name!r} is not here ({reason}); use auto or cpu") from None
     return device
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from actionrnn.config import BackboneConfig, Sampling
-from actionrnn.errors import ActionrnnError, ConfigError, VideoError
+from actionrnn.errors import ActionrnnError, ConfigError, VideoError, first_line, missing_extra
 from actionrnn.features.backbone import load_backbone
 from actionrnn.features.decode_task import MESSAGES_AHEAD, decode_in_messages
 from actionrnn.features.decoding import Source
@@ -116,7 +116,7 @@ def _connected(address: str) -> Iterator[None]:
             **(local if address == "local" else {}),
         )
     except Exception as error:  # each stage of connecting raises its own
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise ConfigError(
             f"--ray {address}: no Ray cluster can be used ({reason}); start one with "
             "`ray start --head`, or give its address"
@@ -131,9 +131,7 @@ def _import_ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise ConfigError(
-            "Ray is not installed; add it with `pip install 'actionrnn[ray]'`"
-        ) from None
+        raise ConfigError(missing_extra("Ray is not installed", "ray")) from None
     return ray
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from actionrnn.config import Sampling
-from actionrnn.errors import FeatureError
+from actionrnn.errors import FeatureError, first_line, missing_extra
 from actionrnn.features.backbone import load_backbone
 from actionrnn.features.entry import Format
 from actionrnn.features.extract import provenance_of
@@ -177,7 +177,7 @@ def _arrays_of(file: Path) -> Iterator[Named]:
                 f"{file}: is no {', '.join((*SUFFIXES, *HDF5_SUFFIXES))} file; convert it"
             )
     except _UNREADABLE as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise FeatureError(f"{file}: cannot be read ({reason}); nothing is unpickled") from None
 
 
@@ -232,7 +232,7 @@ def import_h5py() -> Any:
     try:
         import h5py
     except ImportError:
-        raise FeatureError("HDF5 needs h5py; add it with `pip install 'actionrnn[hdf5]'`") from None
+        raise FeatureError(missing_extra("HDF5 needs h5py", "hdf5")) from None
     return h5py
 
 

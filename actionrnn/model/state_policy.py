@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from actionrnn.config import StatePolicy
 from actionrnn.errors import ConfigError
 from actionrnn.features.types import Features
 from actionrnn.model.heads import Head, State
-from actionrnn.stream_config import StatePolicy
 
 KEEP = StatePolicy(kind="keep")
 

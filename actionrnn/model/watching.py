@@ -6,21 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.errors import VideoError
-from actionrnn.model.state_policy import KEEP
 from actionrnn.model.stream import Stream
-from actionrnn.stream_config import StatePolicy
 from actionrnn.video.following import follow_frames
 from actionrnn.video.image_folder import is_folder
 from actionrnn.video.reading import iter_frames
-
-if TYPE_CHECKING:
-    from actionrnn.model.recognizer import Recognizer
 
 # Frames pushed together, so that the backbone gets several at once.
 FRAMES_TOGETHER = 32
@@ -36,27 +30,25 @@ class Step:
 
 
 def watch(
-    model: Recognizer,
-    path: str | Path,
-    policy: StatePolicy = KEEP,
-    *,
-    frames_together: int = FRAMES_TOGETHER,
+    stream: Stream, path: str | Path, *, frames_together: int = FRAMES_TOGETHER
 ) -> Iterator[Step]:
-    """The scores at every step of a file, as far as somebody asks for them.
+    """The scores at every step of a file; no more of it is decoded than the caller asks for.
+
+    Args:
+        stream: a new one.
+        frames_together: pushed at once: more cost less each, and are decoded ahead.
 
     Raises:
         VideoError: the video cannot be used.
-        ConfigError: the model's sampling needs the whole clip.
     """
-    stream, frames = Stream(model, policy), _frames_of(model, path)
-    came = False
+    frames, came = _frames_of(path, stream.sampling.frame_folder_fps), False
     while chunk := list(islice(frames, frames_together)):
         scores = stream.push([frame for frame, _ in chunk], [seconds for _, seconds in chunk])
         for seconds, row in zip(stream.pts_seconds.tolist(), scores, strict=True):
             came = True
             yield Step(seconds, row)
     if not came:
-        raise VideoError(f"{path}: {model.config.sampling} chooses nothing")
+        raise VideoError(f"{path}: {stream.sampling} chooses nothing")
 
 
 def until_confident(steps: Iterable[Step], confidence: float) -> Iterator[Step]:
@@ -68,12 +60,11 @@ def until_confident(steps: Iterable[Step], confidence: float) -> Iterator[Step]:
 
 
 def _frames_of(
-    model: Recognizer, path: str | Path
+    path: str | Path, folder_fps: float
 ) -> Iterator[tuple[Callable[[], NDArray[np.uint8]], float]]:
     if is_folder(path):
-        fps = model.config.sampling.frame_folder_fps
         for number, frame in enumerate(iter_frames(path)):
-            yield (lambda data=frame.data: data), number / fps  # type: ignore[misc]
+            yield (lambda data=frame.data: data), number / folder_fps  # type: ignore[misc]
         return
     for decoded in follow_frames(path):
         yield decoded, decoded.pts_seconds

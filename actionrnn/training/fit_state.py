@@ -15,16 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from actionrnn import __version__
 from actionrnn.config import HeadConfig, TrainConfig
 from actionrnn.datasets.sequences import Sequences
-from actionrnn.errors import ModelError
-from actionrnn.files import atomic_path, utf8_path
+from actionrnn.errors import ModelError, first_line
 from actionrnn.model.heads import Head
+from actionrnn.tensor_file import read_description, read_metadata, read_tensors, write_tensors
 
 _ROW = {"epoch", "learning_rate", "train_loss", "validation_loss", "validation_top1"}
 
@@ -101,10 +99,8 @@ def save_fit_state(
         "best_epoch": state.best_epoch,
         "best_loss": state.best_loss if state.best_epoch else None,
     }
-    on_cpu = {name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}
-    metadata = {"actionrnn": json.dumps(described), "sha256": _checksum(described, on_cpu)}
-    with atomic_path(file) as temporary:
-        save_file(on_cpu, temporary, metadata=metadata)
+    checksum = _checksum(described, tensors)
+    write_tensors(file, tensors, {"actionrnn": described, "sha256": checksum})
 
 
 def load_fit_state(
@@ -121,11 +117,8 @@ def load_fit_state(
             or settings.
     """
     try:
-        with utf8_path(file) as named, safe_open(named, framework="pt") as opened:
-            described = json.loads(opened.metadata()["actionrnn"])
-            checksum = opened.metadata()["sha256"]
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        if _checksum(described, tensors) != checksum:
+        described, tensors = read_description(file, "actionrnn"), read_tensors(file)
+        if _checksum(described, tensors) != read_metadata(file)["sha256"]:
             raise ValueError("its bytes are not those that were written")
         _require_same(file, described["identity"], identity)
         parts: dict[str, dict[str, Tensor]] = {}
@@ -141,10 +134,9 @@ def load_fit_state(
         state.best_epoch, loss = int(described["best_epoch"]), described["best_loss"]
         state.best_loss = math.inf if loss is None else float(loss)
         state.best_weights = parts.get("best", {})
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise ModelError(
-            f"{file}: cannot be resumed ({reason}); delete it to start again"
+            f"{file}: cannot be resumed ({first_line(error)}); delete it to start again"
         ) from None
 
 
@@ -161,7 +153,7 @@ def _checksum(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> st
     digest = hashlib.sha256(json.dumps(described).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        digest.update(tensor.numpy().tobytes())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -21,8 +21,9 @@ from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import hold_back
 from actionrnn.errors import ActionrnnError, ConfigError
 from actionrnn.evaluation.curves import CURVE_FILE
-from actionrnn.files import atomic_path, replacing, write_text
+from actionrnn.files import atomic_path, write_text
 from actionrnn.progress import progress_bar
+from actionrnn.results import replacing
 from actionrnn.training import parallel
 from actionrnn.training.fit import DivergedError, Epoch, Fit, fit_head
 from actionrnn.training.fit_state import file_name

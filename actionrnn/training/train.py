@@ -42,17 +42,11 @@ from actionrnn.evaluation.report import REPORT_FILE, Report
 from actionrnn.evaluation.report_page import PAGE_FILE, write_report
 from actionrnn.evaluation.summary import make_report, seed_result
 from actionrnn.features.backbone import Backbone, load_backbone
-from actionrnn.files import (
-    CONFIG_FILE,
-    MODEL_FILE,
-    as_path,
-    replacing,
-    results_folder,
-    write_text,
-)
+from actionrnn.files import CONFIG_FILE, MODEL_FILE, as_path, write_text
 from actionrnn.model.heads import Head
 from actionrnn.model.privacy import EVERY_CLIP, public_training
 from actionrnn.model.recognizer import Recognizer
+from actionrnn.results import replacing, results_folder
 from actionrnn.text import printable
 from actionrnn.training import parallel
 from actionrnn.training.curve_log import curve_log

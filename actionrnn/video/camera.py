@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from actionrnn.config import LiveOptions
 from actionrnn.errors import VideoError
-from actionrnn.stream_config import LiveOptions
 from actionrnn.video.live_reading import LivePicture, SteadyClock, read_live
 
 Opener = Callable[[LiveOptions, threading.Event], Iterator[LivePicture]]

@@ -16,7 +16,7 @@ from actionrnn.apps import demo
 from actionrnn.apps.demo import run_demo
 from actionrnn.config import Config, load_config
 from actionrnn.datasets import rendered
-from actionrnn.files import LEDGER
+from actionrnn.results import LEDGER
 from actionrnn.training.train import TrainingRun
 
 KEYS = {

@@ -18,9 +18,9 @@ from actionrnn.evaluation.report import Report
 from actionrnn.features.backbone import load_backbone
 from actionrnn.features.imported import import_features
 from actionrnn.features.store import FeatureStore
-from actionrnn.files import LEDGER
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer
+from actionrnn.results import LEDGER
 from actionrnn.training.train import TrainingRun, train
 
 Configure = Callable[..., Config]

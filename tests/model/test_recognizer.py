@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from actionrnn.config import StatePolicy
 from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.extract import extract_features
 from actionrnn.features.types import Features
@@ -20,7 +21,6 @@ from actionrnn.model.recognizer import (
     clip_scores,
     step_scores,
 )
-from actionrnn.stream_config import StatePolicy
 
 LABELS = ("clap", "jump", "wave")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from actionrnn.config import HeadConfig
+from actionrnn.config import HeadConfig, StatePolicy
 from actionrnn.errors import ConfigError
 from actionrnn.features.types import Features
 from actionrnn.model.heads import Head
@@ -19,7 +19,6 @@ from actionrnn.model.state_policy import (
     prepare,
     with_period,
 )
-from actionrnn.stream_config import StatePolicy
 
 BLANK = np.zeros((16, 16, 3), np.uint8)
 WHITE = np.full((16, 16, 3), 255, np.uint8)

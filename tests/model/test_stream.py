@@ -19,13 +19,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from actionrnn.config import Config, HeadConfig, Sampling
+from actionrnn.config import Config, HeadConfig, Sampling, StatePolicy
 from actionrnn.errors import ConfigError, ModelError, VideoError
 from actionrnn.features.backbone import Backbone
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer, step_scores
 from actionrnn.model.stream import Stream
-from actionrnn.stream_config import StatePolicy
 from actionrnn.video.sampling import choose_frames
 
 LABELS = ("clap", "jump", "wave")
@@ -446,6 +445,28 @@ def test_a_stream_of_another_model_or_policy_is_refused(
     ):
         with pytest.raises(ModelError, match=f"was saved with {part}"):
             other.restore(path)
+
+
+def test_a_stream_is_made_of_parts_and_goes_on_from_its_state(make_model: MakeModel) -> None:
+    model, (frames, times) = make_model(views="both"), recording(0)
+    parts = model.backbone, model.head, model.config.sampling
+    policy = StatePolicy(period_seconds=1.0)
+    first, second = Stream(*parts, policy), Stream(*parts, policy)
+    whole = push_all(Stream(*parts, policy), frames, times)
+    before = push_all(first, frames[:30], times[:30])
+    second.load_state_dict(first.state_dict())
+    for stream in (first, second):  # neither disturbs the other
+        after = push_all(stream, frames[30:], times[30:])
+        np.testing.assert_allclose(np.concatenate([before, after]), whole, atol=1e-6)
+    with pytest.raises(ModelError, match="was saved with policy"):
+        Stream(*parts).load_state_dict(first.state_dict())
+    with pytest.raises(ValueError, match="period_seconds"):
+        Stream(*parts, StatePolicy(kind="restart"))
+
+
+def test_a_batch_has_a_stream(make_model: MakeModel) -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        make_model().stream_batch(0)
 
 
 def test_a_damaged_stream_file_leaves_the_stream_as_it_was(

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from actionrnn.apps.serving.limits import ServeLimits
+from actionrnn.config import StatePolicy
 from actionrnn.errors import ActionrnnError, VideoError
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.stream import Stream
-from actionrnn.stream_config import StatePolicy
 
 _TIME = struct.Struct("<d")
 
