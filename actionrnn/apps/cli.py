@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,10 @@ class _Commands(click.Group):
         if debug:  # also behind the command
             given.remove("--debug")
         try:
-            return super().main(given, *rest, **kwargs)
+            with warnings.catch_warnings():
+                if not debug:
+                    warnings.showwarning = _warn
+                return super().main(given, *rest, **kwargs)
         except ActionrnnError as error:
             if debug:
                 raise
@@ -69,6 +73,11 @@ class _Commands(click.Group):
             place = error.filename2 or error.filename or "output"
             click.echo(f"error: {printable(place)}: {error.strerror}", err=True)
             sys.exit(1)
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """One line, without the place in the code where it was noticed."""
+    click.echo(f"warning: {printable(message)}", err=True)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from actionrnn.model.recognizer import Timeline
     from actionrnn.stream_config import SegmentRule, StatePolicy
 
-RUNTIMES = ("auto", "torch", "compile", "openvino", "onnx")  # config.Runtime, which costs an import
+RUNTIMES = ("auto", "torch", "openvino", "onnx")  # config.Runtime, which costs an import
 
 PAGE_ENDINGS = (".html", ".htm")
 

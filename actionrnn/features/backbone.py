@@ -74,10 +74,10 @@ class Backbone:
 
     @property
     def runtime(self) -> str:
-        """What computes: `openvino`, `onnx`, `compile` or `torch`."""
+        """What computes: `openvino`, `onnx` or `torch`."""
         if self.converted is not None:
             return "onnx" if isinstance(self.converted, OnnxNetwork) else "openvino"
-        return "compile" if self.config.runtime == "compile" else "torch"
+        return "torch"
 
     @property
     def batch_frames(self) -> int:
@@ -223,9 +223,7 @@ def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
     converted = _convert(network, preprocessing, config, device, dtype, sha256)
     if converted is None:
         network = _cast(network, device, dtype)
-    if config.runtime == "compile":
-        network = torch.compile(network)  # type: ignore[assignment]
-    backbone = Backbone(
+    return Backbone(
         config=config,
         network=network,
         preprocessing=preprocessing,
@@ -235,9 +233,6 @@ def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
         dtype=dtype,
         converted=converted,
     )
-    if config.runtime == "compile":
-        _compile_now(backbone)
-    return backbone
 
 
 def _convert(
@@ -290,17 +285,6 @@ def _convert_to_onnx(
         )
     threads = max(1, num_cores() // _num_lanes(torch.device("cpu")))
     return load_onnx(network, preprocessing, weights_sha256=sha256, num_threads=threads)
-
-
-def _compile_now(backbone: Backbone) -> None:
-    side = backbone.preprocessing.crop
-    try:
-        backbone.encode_batch(np.zeros((backbone.batch_frames, side, side, 3), np.uint8))
-    except Exception as error:  # no C++ compiler, and much else
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise BackboneError(
-            f"{backbone.name}: cannot be compiled here ({reason}); use runtime torch"
-        ) from None
 
 
 def _num_lanes(device: torch.device) -> int:

@@ -773,3 +773,11 @@ def test_a_tool_is_a_command(tool: str) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"Usage: actionrnn {command}")
+
+
+def test_what_a_configuration_of_0_1_says_is_read_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "old.yaml").write_text("backbone: {runtime: compile}\n")
+    done = run_process("train", tmp_path / "old.yaml", f"data.root={tmp_path / 'nowhere'}")
+    warned, failed = done.stderr.splitlines()
+    assert re.fullmatch(r"warning: .*old\.yaml: backbone\.runtime compile .* is taken", warned)
+    assert failed.startswith("error: ")
