@@ -41,10 +41,6 @@ class StatePolicy:
     that a recording no longer than such a clip is answered as by `classify`."""
     half_life_steps: PositiveFloat = 3.0
     """forget: the number of steps after which what was seen counts half."""
-    reset_at_cuts: bool = False
-    """Begin anew where the picture changes at once."""
-    cut_threshold: PositiveFloat = 0.5
-    """The part of the picture's colours that changes at a cut, 0 to 1."""
 
 
 @dataclass(frozen=True, config=STRICT_KEYS)

@@ -160,7 +160,6 @@ class Recognizer:
 
         Raises:
             FeatureError: the features are not of the kind that the head was trained on.
-            ConfigError: the policy looks for cuts, which features do not show.
         """
         if features.provenance:  # without it, made by hand
             self.require_origin(features.provenance, path or "the features")

@@ -222,7 +222,10 @@ def advance(
         for step in range(max(map(len, picked))):
             active = [place for place, steps in enumerate(picked) if step < len(steps)]
             rows = [
-                _rows_for(streams[place], memories[place], *picked[place][step]) for place in active
+                prepare(
+                    memories[place].state, streams[place].policy, model.head, picked[place][step][1]
+                )
+                for place in active
             ]
             now = [features[place][step] for place in active]
             moving = [memories[place] for place in active]
@@ -337,12 +340,6 @@ def _encode(
         memory.last_features = None if row is None else row.copy()
         features.append(rows)
     return features
-
-
-def _rows_for(stream: Stream, memory: StreamSteps, picture: Picture, pts_seconds: float) -> State:
-    model = stream.model
-    square = picture.square(model.backbone.preprocessing.square)
-    return prepare(memory.state, stream.policy, model.head, pts_seconds, square)
 
 
 def _step(

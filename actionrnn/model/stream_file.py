@@ -35,7 +35,6 @@ def save_stream(stream: Stream, path: Path) -> None:
         "picture.held": None if held in (None, memory.last) else held.square(cut),
         "picture.last": None if memory.last is None else memory.last.square(cut),
         "features.last": memory.last_features,
-        "colours.last": memory.state.colours,
     }
     tensors = {name: torch.from_numpy(value) for name, value in found.items() if value is not None}
     for name, value in (memory.state.rows or {}).items():
@@ -69,7 +68,7 @@ def restore_stream(stream: Stream, path: Path) -> None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if described["format"] != FORMAT or not isinstance(described["identity"], dict):
             raise KeyError("format")
-        _require_same(described["identity"], identity_of(stream), path)
+        _require_same(_without_cuts(described["identity"]), identity_of(stream), path)
         steps = _rebuild(stream.model, described, tensors)
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, OverflowError) as error:
         raise ModelError(f"{path}: is no whole stream file ({error})") from None
@@ -91,6 +90,14 @@ def identity_of(stream: Stream) -> dict[str, Any]:
     }
     identity: dict[str, Any] = json.loads(json.dumps(described))
     return identity
+
+
+def _without_cuts(identity: dict[str, Any]) -> dict[str, Any]:
+    """Version 0.1 could begin anew at cuts; a stream that did not has the state of today."""
+    policy = dict(identity["policy"])
+    if policy.get("reset_at_cuts") is False:
+        del policy["reset_at_cuts"], policy["cut_threshold"]
+    return {**identity, "policy": policy}
 
 
 def _require_same(saved: dict[str, Any], here: dict[str, Any], path: Path) -> None:
@@ -127,7 +134,6 @@ def _rebuild(
     state = LongState(
         rows=rows or None,
         births=[_seconds(birth) for birth in described["births"]],
-        colours=arrays.get("colours.last"),
     )
     repeats = bool(described["last_repeats"])
     return StreamSteps(picker, state, last, repeats, arrays.get("features.last"))
