@@ -42,7 +42,6 @@ from actionrnn.evaluation.predict import Scored
 from actionrnn.evaluation.report import read_report
 from actionrnn.evaluation.summary import make_report, seed_result
 from actionrnn.features.backbone import Backbone
-from actionrnn.features.entry import Format
 from actionrnn.features.extract import provenance_of
 from actionrnn.features.imported import import_features
 from actionrnn.features.mapped import read_layout
@@ -243,9 +242,9 @@ def official_lists(folder: Path) -> Read:
     return read
 
 
-def a_store(folder: Path, format: Format = "safetensors") -> Read:
+def a_store(folder: Path) -> Read:
     provenance = provenance_of(tiny_backbone(), Sampling(rate_fps=4.0))
-    store = FeatureStore.create(folder, provenance, format)
+    store = FeatureStore.create(folder, provenance)
     store.expect(["run/ann", "run/bob", "run/cid"])
     failure = {"key": "run/cid", "path": "cid.avi", "reason": "is empty", "state": "0 bytes"}
     store.update_failures({"run/cid": failure})
@@ -267,10 +266,6 @@ def a_store(folder: Path, format: Format = "safetensors") -> Read:
     return read
 
 
-def an_npy_store(folder: Path) -> Read:
-    return a_store(folder, "npy")
-
-
 def foreign_features(folder: Path) -> Read:
     rng = np.random.default_rng(0)
     np.savez(folder / "clips.npz", **{"run/a": rng.normal(size=(3, 4)).astype(np.float32)})
@@ -288,7 +283,7 @@ def foreign_features(folder: Path) -> Read:
 
 EXAMPLES = [
     *(a_model, a_stream, a_fit, a_report, a_config, a_curve, official_lists),
-    *(a_store, an_npy_store, foreign_features, a_list),
+    *(a_store, foreign_features, a_list),
 ]
 
 

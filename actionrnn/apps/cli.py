@@ -167,7 +167,6 @@ def ucf101(folder: Path, fetch: bool, archive: Path | None, check_videos: bool) 
 )
 @click.option("--num-frames", type=int, help="So many frames, evenly over each clip.")
 @click.option("--rate-fps", type=float, help="So many frames per second.")
-@click.option("--format", type=click.Choice(["safetensors", "npy"]), default="safetensors")
 @click.option(
     "--runtime",
     type=click.Choice(RUNTIMES),
@@ -193,7 +192,6 @@ def extract(
     weights: str | None,
     num_frames: int | None,
     rate_fps: float | None,
-    format: Any,
     runtime: str | None,
     strict: bool,
     retry_failed: bool,
@@ -222,7 +220,6 @@ def extract(
         output,
         backbone=config,
         sampling=sampling,
-        format=format,
         strict=strict,
         retry_failed=retry_failed,
         overwrite=overwrite,

@@ -59,7 +59,8 @@ def import_(
     """Take features that were computed elsewhere into STORE, to train a head on them.
 
     SOURCE is a folder of .npy, .npz or .pt files, (T, D) each and named <label>/<clip>; a file
-    with one array (N, T, D), with --names; or an .npz, .pt or HDF5 file with an array a clip.
+    with one array (N, T, D), with --names; an .npz, .pt or HDF5 file with an array a clip; or a
+    store of version 0.1 in the format npy, which keeps its times and its origin.
     """
     from actionrnn.features.imported import import_features
 
