@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -236,8 +236,3 @@ def step_scores(head: Head, values: NDArray[np.float32]) -> NDArray[np.float32]:
     logits = head(torch.from_numpy(np.ascontiguousarray(values))[None].to(device))
     scores: NDArray[np.float32] = logits.softmax(dim=-1)[0].cpu().numpy()
     return scores
-
-
-def clip_scores(head: Head, sequences: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Probabilities at the last step of each sequence: N of (T, D) -> (N, K)."""
-    return np.stack([step_scores(head, values)[-1] for values in sequences])
