@@ -42,6 +42,7 @@ from actionrnn.evaluation.predict import Scored
 from actionrnn.evaluation.report import read_report
 from actionrnn.evaluation.summary import make_report, seed_result
 from actionrnn.features.backbone import Backbone
+from actionrnn.features.engines.torch import TorchEngine
 from actionrnn.features.extract import provenance_of
 from actionrnn.features.imported import import_features
 from actionrnn.features.mapped import read_layout
@@ -66,14 +67,17 @@ Read = Callable[[Path], object]
 
 
 def tiny_backbone() -> Backbone:
+    network, cpu = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()).eval(), torch.device("cpu")
+    preprocessing = Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     return Backbone(
         config=BackboneConfig(name="tiny"),
-        network=nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()).eval(),
-        preprocessing=Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        network=network,
+        preprocessing=preprocessing,
         weights_sha256="0" * 64,
         view_size=12,
-        device=torch.device("cpu"),
+        device=cpu,
         dtype=torch.float32,
+        engine=TorchEngine(network, preprocessing, cpu),
     )
 
 
