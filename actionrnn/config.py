@@ -24,6 +24,7 @@ from actionrnn.config_parsing import (
     FiniteFloat,
     HomePath,
     Name,
+    NonNegativeFloat,
     Number,
     Part,
     PositiveFloat,
@@ -49,7 +50,7 @@ Split = Annotated[
 Fit = Literal["crop", "squash"]
 Streams = Literal["appearance", "motion", "both"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
-Runtime = Literal["auto", "torch", "compile", "openvino", "onnx"]
+Runtime = Literal["auto", "torch", "openvino", "onnx"]
 ClassWeights = Literal["none", "balanced"]
 HeadKind = Literal["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
 Summary = Literal["last", "running_mean", "exponential_mean"]
@@ -193,8 +194,7 @@ class BackboneConfig:
     device: str = "auto"
     """auto: cuda where there is one, else cpu; or any torch device."""
     runtime: Runtime = "auto"
-    """auto: OpenVINO on a CPU where it is installed, else torch; onnx: ONNX Runtime on a CPU;
-    compile: torch.compile, which pays after some ten thousand frames."""
+    """auto: OpenVINO on a CPU where it is installed, else torch; onnx: ONNX Runtime on a CPU."""
     frames_ahead: PositiveInt = 256
     """Decoded frames that may wait for the backbone (150 KB each at 224 pixels): the bound of
     an extraction's memory, whatever the videos' lengths. At least two batches wait."""
@@ -311,10 +311,6 @@ class StatePolicy:
     that a recording no longer than such a clip is answered as by `classify`."""
     half_life_steps: PositiveFloat = 3.0
     """forget: the number of steps after which what was seen counts half."""
-    reset_at_cuts: bool = False
-    """Begin anew where the picture changes at once."""
-    cut_threshold: PositiveFloat = 0.5
-    """The part of the picture's colours that changes at a cut, 0 to 1."""
 
 
 @dataclass(frozen=True, config=STRICT_KEYS)
@@ -373,6 +369,8 @@ def parse_config(
     An override's value is taken as it is, with no escapes; one pair of quotes around it is taken
     off, and `null` is None where the field may be that.
 
+    What version 0.1 wrote is still read; a FutureWarning says in one line what is read otherwise.
+
     Raises:
         ConfigError: a key, type or value is wrong; the message names the key.
     """
@@ -390,10 +388,19 @@ def parse_config(
         kinds = _kinds(kind)
         for key, value in merged.get(section, {}).items():
             merged[section][key] = of_kind(value, kinds[key])
+    _read_old_forms(merged, source)
     try:
         return _adapter().validate_python(merged)
     except ValidationError as error:
         raise ConfigError(f"{source}: {first_problem(error)}") from None
+
+
+def _read_old_forms(sections: dict[str, Any], source: str) -> None:
+    backbone = sections.get("backbone", {})
+    if backbone.get("runtime") == "compile":
+        backbone["runtime"] = "torch"
+        message = f"{source}: backbone.runtime compile was removed after 0.1; torch is taken"
+        warnings.warn(message, FutureWarning, stacklevel=3)
 
 
 def override_config(config: Config, overrides: Sequence[str]) -> Config:

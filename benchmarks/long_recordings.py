@@ -33,9 +33,7 @@ RATE_FPS = 25
 
 POLICIES = {
     "keep for ever": StatePolicy(kind="keep"),
-    "keep, reset at cuts": StatePolicy(kind="keep", reset_at_cuts=True),
     "restart, half a training clip (default)": StatePolicy(),
-    "restart, half a training clip, reset at cuts": StatePolicy(reset_at_cuts=True),
     **{
         f"restart, {seconds:g} s": StatePolicy(kind="restart", period_seconds=seconds)
         for seconds in (0.5, 1, 3)

@@ -85,12 +85,8 @@ def place(clips: Path, configure: Callable[..., Config], tmp_path_factory: Any) 
     sampling = ("sampling.num_frames=null", "sampling.rate_fps=4")
     config = configure(folder / "videos", *sampling, "train.epochs=5")
     train(config, folder / "runs" / "demo")
-    for name in ("imported", "theirs", "other"):
-        run(f"actionrnn extract videos --output {name} --format npy --rate-fps 4", folder)
-    for name in ("imported",):
-        shutil.rmtree(folder / name)
-    for file in (folder / "theirs").rglob("*.json"):
-        file.unlink()
+    run("actionrnn extract videos --output other --rate-fps 4", folder)
+    run("actionrnn store export other --to npy --output theirs", folder)
     same = "data.root=videos 'data.group_pattern=\"^([^_]+)_\"'"
     other = "head.kind=lstm train.epochs=5"
     run(f"actionrnn train folder_example {same} {other} --output runs/other", folder)

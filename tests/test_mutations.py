@@ -42,7 +42,7 @@ from actionrnn.evaluation.predict import Scored
 from actionrnn.evaluation.report import read_report
 from actionrnn.evaluation.summary import make_report, seed_result
 from actionrnn.features.backbone import Backbone
-from actionrnn.features.entry import Format
+from actionrnn.features.engines.torch import TorchEngine
 from actionrnn.features.extract import provenance_of
 from actionrnn.features.imported import import_features
 from actionrnn.features.mapped import read_layout
@@ -67,14 +67,17 @@ Read = Callable[[Path], object]
 
 
 def tiny_backbone() -> Backbone:
+    network, cpu = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()).eval(), torch.device("cpu")
+    preprocessing = Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     return Backbone(
         config=BackboneConfig(name="tiny"),
-        network=nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()).eval(),
-        preprocessing=Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        network=network,
+        preprocessing=preprocessing,
         weights_sha256="0" * 64,
         view_size=12,
-        device=torch.device("cpu"),
+        device=cpu,
         dtype=torch.float32,
+        engine=TorchEngine(network, preprocessing, cpu),
     )
 
 
@@ -243,9 +246,9 @@ def official_lists(folder: Path) -> Read:
     return read
 
 
-def a_store(folder: Path, format: Format = "safetensors") -> Read:
+def a_store(folder: Path) -> Read:
     provenance = provenance_of(tiny_backbone(), Sampling(rate_fps=4.0))
-    store = FeatureStore.create(folder, provenance, format)
+    store = FeatureStore.create(folder, provenance)
     store.expect(["run/ann", "run/bob", "run/cid"])
     failure = {"key": "run/cid", "path": "cid.avi", "reason": "is empty", "state": "0 bytes"}
     store.update_failures({"run/cid": failure})
@@ -267,10 +270,6 @@ def a_store(folder: Path, format: Format = "safetensors") -> Read:
     return read
 
 
-def an_npy_store(folder: Path) -> Read:
-    return a_store(folder, "npy")
-
-
 def foreign_features(folder: Path) -> Read:
     rng = np.random.default_rng(0)
     np.savez(folder / "clips.npz", **{"run/a": rng.normal(size=(3, 4)).astype(np.float32)})
@@ -288,7 +287,7 @@ def foreign_features(folder: Path) -> Read:
 
 EXAMPLES = [
     *(a_model, a_stream, a_fit, a_report, a_config, a_curve, official_lists),
-    *(a_store, an_npy_store, foreign_features, a_list),
+    *(a_store, foreign_features, a_list),
 ]
 
 

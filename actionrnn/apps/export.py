@@ -21,7 +21,7 @@ from actionrnn.apps.quantise import Int8Report, quantise
 from actionrnn.config import Sampling
 from actionrnn.errors import ModelError
 from actionrnn.features.backbone import Backbone
-from actionrnn.features.onnx_runtime import OPSET, require_installed, to_onnx, versions
+from actionrnn.features.engines.onnx import OPSET, require_installed, to_onnx, versions
 from actionrnn.features.tensor_preprocess import Encoder
 from actionrnn.files import atomic_folder, file_sha256
 from actionrnn.model.heads import Head, State

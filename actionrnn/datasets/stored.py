@@ -148,8 +148,6 @@ def _find_or_extract(
 
 def _copy_entries(sources: Sequence[Source], other: FeatureStore, store: FeatureStore) -> None:
     """Take over what another store has of these very videos, and this one lacks."""
-    if other.format != store.format:
-        return
     for source in sources:
         mine = store.path_of(source.key)
         if mine.exists() or other.presence(source.key, source.path) != "whole":

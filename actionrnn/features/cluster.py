@@ -26,7 +26,6 @@ from actionrnn.errors import ActionrnnError, ConfigError, VideoError, first_line
 from actionrnn.features.backbone import load_backbone
 from actionrnn.features.decode_task import MESSAGES_AHEAD, decode_in_messages
 from actionrnn.features.decoding import Source
-from actionrnn.features.entry import Format
 from actionrnn.features.extract import Extraction, find_sources, keep, plan, provenance_of
 from actionrnn.features.pipeline import Pipeline
 from actionrnn.features.preprocess import Preprocessing
@@ -57,7 +56,6 @@ def extract_on_cluster(
     backbone: BackboneConfig,
     sampling: Sampling,
     address: str = "local",
-    format: Format = "safetensors",
     strict: bool = False,
     retry_failed: bool = False,
     overwrite: bool = False,
@@ -78,7 +76,7 @@ def extract_on_cluster(
     ]
     with _connected(address):
         crew = _Crew(backbone, sampling)
-        store = FeatureStore.create(root, crew.provenance, format, overwrite=overwrite)
+        store = FeatureStore.create(root, crew.provenance, overwrite=overwrite)
         todo = plan(sources, store, retry_failed=retry_failed, overwrite=overwrite, strict=strict)
         with ExitStack() as stack:
             stack.enter_context(todo.ledger)

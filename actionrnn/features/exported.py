@@ -76,7 +76,7 @@ def _write_npy(
     entries: Iterator[tuple[str, Features]], folder: Path, provenance: dict[str, Any]
 ) -> None:
     for key, features in entries:
-        with atomic_path(folder / f"{path_in_store(key, 'npy')}.npy") as temporary:
+        with atomic_path(folder / path_in_store(key, ".npy")) as temporary:
             temporary.write_bytes(_npy(features))
     write_text(folder / "provenance.json", json.dumps(provenance, indent=2) + "\n")
 

@@ -17,7 +17,6 @@ from actionrnn.config import BackboneConfig, Config, Sampling, parse_config
 from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.decoding import Source as Source
-from actionrnn.features.entry import Format
 from actionrnn.features.ledger import Ledger, bytes_now, stored_bytes
 from actionrnn.features.pipeline import Pace, Pipeline
 from actionrnn.features.ranks import share_of_rank
@@ -88,7 +87,6 @@ def extract_to_store(
     *,
     backbone: Backbone | BackboneConfig | str | None = None,
     sampling: Sampling | None = None,
-    format: Format = "safetensors",
     strict: bool = False,
     retry_failed: bool = False,
     overwrite: bool = False,
@@ -116,7 +114,7 @@ def extract_to_store(
     loaded = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
     sampling = sampling or Config().sampling
     provenance = provenance_of(loaded, sampling)
-    store = FeatureStore.create(output, provenance, format, overwrite=overwrite)
+    store = FeatureStore.create(output, provenance, overwrite=overwrite)
     done = extract_missing(
         sources,
         store,

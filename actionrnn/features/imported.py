@@ -7,6 +7,8 @@ names, or as HDF5. Nothing is unpickled but what torch's `weights_only` lets thr
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,12 +24,11 @@ from torch import Tensor
 from actionrnn.config import Sampling
 from actionrnn.errors import FeatureError, first_line, missing_extra
 from actionrnn.features.backbone import load_backbone
-from actionrnn.features.entry import Format
 from actionrnn.features.extract import provenance_of
 from actionrnn.features.networks import IMPORTED, is_imported
 from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.features.types import Features
-from actionrnn.files import as_path
+from actionrnn.files import as_path, read_json
 from actionrnn.progress import progress_bar
 
 SUFFIXES = (".npy", ".npz", ".pt", ".pth")
@@ -53,13 +54,15 @@ def import_features(
     name: str = "features",
     names: str | Path | None = None,
     rate_fps: float | None = None,
-    format: Format = "safetensors",
 ) -> FeatureStore:
     """Take others' features into a store that a head can be trained on.
 
+    A store of version 0.1 in the format npy becomes one of today's format; it knows its names,
+    times and origin itself, so that the options are not looked at.
+
     Args:
         source: a folder of files with one clip (T, D) each; a file with one array (N, T, D), or
-            with one array (T, D) per clip (`.npz`, `.pt`, HDF5).
+            with one array (T, D) per clip (`.npz`, `.pt`, HDF5); a store of version 0.1.
         name: what the features are, such as `i3d-rgb`: features of two names are never mixed.
         names: for an array (N, T, D), a text file with N keys, one a line.
         rate_fps: steps per second; None: times count steps.
@@ -69,6 +72,8 @@ def import_features(
             what varies in it is lost in the store's half precision.
     """
     source = as_path(source)
+    if is_npy_store(source):
+        return _convert(source, output)
     absent = load_backbone(IMPORTED + name)
     provenance = provenance_of(absent, Sampling(rate_fps=rate_fps))
     store: FeatureStore | None = None
@@ -89,7 +94,7 @@ def import_features(
             keys[key], size = str(origin), array.shape[1]
             if times is None:
                 times = np.arange(len(array)) / (rate_fps or 1.0)
-            store = store or FeatureStore.create(output, provenance, format)
+            store = store or FeatureStore.create(output, provenance)
             described = {**provenance, "source": _describe(origin, array)}
             store.write(key, Features(array, times, described))
             advance()
@@ -131,6 +136,44 @@ def imported_store(folder: str | Path | None) -> FeatureStore | None:
         return None
     store = FeatureStore.open(folder)
     return store if is_imported(str(store.provenance.get("backbone"))) else None
+
+
+def is_npy_store(folder: Path) -> bool:
+    """Whether a folder is a store of version 0.1 in the format npy."""
+    try:
+        manifest = read_json(folder / MANIFEST)
+        return manifest["entries"] == "npy" and isinstance(manifest["provenance"], dict)
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+def _convert(source: Path, output: str | Path) -> FeatureStore:
+    """A store of version 0.1 in the format npy: `<clip>.npy` (T, D), `<clip>.json` beside it."""
+    old = FeatureStore(source, read_json(source / MANIFEST)["provenance"])  # its lists are today's
+    store = FeatureStore.create(output, old.provenance)
+    files = sorted(file for file in source.rglob("*.npy") if not file.name.startswith("._"))
+    with progress_bar("importing", len(files)) as advance:
+        for file in files:
+            store.write(*_read_npy_entry(file))
+            advance()
+    store.expect(old.expected_keys())
+    store.update_failures({failure["key"]: failure for failure in old.failures()})
+    return store
+
+
+def _read_npy_entry(file: Path) -> tuple[str, Features]:
+    try:
+        content, text = file.read_bytes(), file.with_suffix(".json").read_bytes()
+        described = json.loads(text)
+        key, sha256 = described.pop("key"), described.pop("sha256")
+        blanked = text.replace(sha256.encode(), b"0" * len(sha256), 1)
+        if hashlib.sha256(blanked + content).hexdigest() != sha256:
+            raise ValueError("its bytes are not those that were written")
+        times = np.array(described.pop("pts_seconds"), np.float64)
+        values = np.load(io.BytesIO(content), allow_pickle=False)
+        return key, Features(values.astype(np.float32), times, described)
+    except (*_UNREADABLE, TypeError, AttributeError) as error:
+        raise FeatureError(f"{file}: is damaged ({error}); extract its video anew") from None
 
 
 def _read_all(

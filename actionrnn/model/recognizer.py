@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,6 @@ class Recognizer:
 
         Raises:
             FeatureError: the features are not of the kind that the head was trained on.
-            ConfigError: the policy looks for cuts, which features do not show.
         """
         if features.provenance:  # without it, made by hand
             self.require_origin(features.provenance, path or "the features")
@@ -303,8 +302,3 @@ def step_scores(head: Head, values: NDArray[np.float32]) -> NDArray[np.float32]:
     logits = head(torch.from_numpy(np.ascontiguousarray(values))[None].to(device))
     scores: NDArray[np.float32] = logits.softmax(dim=-1)[0].cpu().numpy()
     return scores
-
-
-def clip_scores(head: Head, sequences: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Probabilities at the last step of each sequence: N of (T, D) -> (N, K)."""
-    return np.stack([step_scores(head, values)[-1] for values in sequences])

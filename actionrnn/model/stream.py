@@ -136,7 +136,6 @@ class Stream:
             "picture.held": None if held is None or held is last else held.square(cut),
             "picture.last": None if last is None else last.square(cut),
             "features.last": memory.last_features,
-            "colours.last": memory.state.colours,
         }
         rows = memory.state.rows or {}
         return {
@@ -159,7 +158,7 @@ class Stream:
             ModelError: it is that of another backbone, head, sampling or policy.
             KeyError, TypeError, ValueError: it is damaged.
         """
-        saved = dict(state["identity"])
+        saved = _without_cuts(state["identity"])
         for part, value in self._identity().items():
             if saved.get(part) != value:
                 raise ModelError(
@@ -308,7 +307,8 @@ def advance(
         for step in range(max(map(len, picked))):
             active = [place for place, steps in enumerate(picked) if step < len(steps)]
             rows = [
-                _rows_for(streams[place], memories[place], *picked[place][step]) for place in active
+                prepare(memories[place].state, streams[place].policy, head, picked[place][step][1])
+                for place in active
             ]
             now = [features[place][step] for place in active]
             moving = [memories[place] for place in active]
@@ -425,11 +425,6 @@ def _encode(
     return features
 
 
-def _rows_for(stream: Stream, memory: StreamSteps, picture: Picture, pts_seconds: float) -> State:
-    square = picture.square(stream.backbone.preprocessing.square)
-    return prepare(memory.state, stream.policy, stream.head, pts_seconds, square)
-
-
 def _step(
     head: Head,
     memories: list[StreamSteps],
@@ -476,9 +471,17 @@ def _rebuilt(state: dict[str, Any], sampling: Sampling, device: torch.device) ->
         if name.startswith("state.")
     }
     births = [_seconds(birth) for birth in state["births"]]
-    memory = LongState(rows=rows or None, births=births, colours=arrays.get("colours.last"))
+    memory = LongState(rows=rows or None, births=births)
     repeats = bool(state["last_repeats"])
     return StreamSteps(picker, memory, last, repeats, arrays.get("features.last"))
+
+
+def _without_cuts(identity: dict[str, Any]) -> dict[str, Any]:
+    """Version 0.1 could begin anew at cuts; a stream that did not has the state of today."""
+    policy = dict(identity["policy"])
+    if policy.get("reset_at_cuts") is False:
+        del policy["reset_at_cuts"], policy["cut_threshold"]
+    return {**identity, "policy": policy}
 
 
 def _picture(square: torch.Tensor | None) -> Picture | None:

@@ -18,7 +18,6 @@ from actionrnn.model.recognizer import (
     Prediction,
     Recognizer,
     Timeline,
-    clip_scores,
     step_scores,
 )
 
@@ -152,14 +151,6 @@ def test_scoring_switches_dropout_off(tiny_model: Recognizer) -> None:
     np.testing.assert_array_equal(
         step_scores(tiny_model.head, values), step_scores(tiny_model.head, values)
     )
-
-
-def test_clip_scores_are_last_rows_whatever_the_lengths(tiny_model: Recognizer) -> None:
-    clips = [make_features(steps, seed=steps).values for steps in (1, 5, 3)]
-    scores = clip_scores(tiny_model.head, clips)
-    assert scores.shape == (3, 3)
-    for row, values in zip(scores, clips, strict=True):
-        np.testing.assert_array_equal(row, step_scores(tiny_model.head, values)[-1])
 
 
 def test_values_need_not_be_contiguous(tiny_model: Recognizer) -> None:

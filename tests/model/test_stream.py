@@ -142,9 +142,7 @@ def test_saved_and_restored_anywhere_it_goes_on_the_same(
         kind=("gru", "lstm", "mean")[seed % 3], hidden_size=5, num_layers=1 + seed % 2
     )
     model = make_model(head, VIEWS[seed % 3], (None, 8.0, 40.0)[seed % 2 + seed % 3 // 2])
-    policy = (StatePolicy(kind="keep"), StatePolicy(period_seconds=0.5, reset_at_cuts=True))[
-        seed % 2
-    ]
+    policy = (StatePolicy(kind="keep"), StatePolicy(period_seconds=0.5))[seed % 2]
     frames, times = recording(seed)
     expected = push_all(model.stream(policy), frames, times)
     cut = seed * 5
@@ -311,7 +309,7 @@ def test_a_frame_that_cannot_be_made_moves_no_stream_of_its_batch(
     make_model: MakeModel, views: str, kind: str
 ) -> None:
     model, rng = make_model(HeadConfig(kind="lstm", hidden_size=6), views), range(3)
-    policy = StatePolicy(period_seconds=0.7, reset_at_cuts=True)
+    policy = StatePolicy(period_seconds=0.7)
     inputs = [recording(seed) for seed in rng]
     batch, alone = model.stream_batch(3, policy), [model.stream(policy) for _ in rng]
     for begin in (0, 20, 40):
@@ -469,6 +467,31 @@ def test_a_batch_has_a_stream(make_model: MakeModel) -> None:
         make_model().stream_batch(0)
 
 
+@pytest.mark.parametrize("with_cuts", [False, True])
+def test_a_stream_of_0_1_is_restored_unless_it_began_anew_at_cuts(
+    make_model: MakeModel, tmp_path: Path, with_cuts: bool
+) -> None:
+    model, (frames, times) = make_model(), recording(0)
+    first = model.stream()
+    push_all(first, frames[:30], times[:30])
+    first.save(tmp_path / "a.stream")
+    with safe_open(tmp_path / "a.stream", framework="pt") as file:
+        described = json.loads(file.metadata()["stream"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    described["identity"]["policy"] |= {"reset_at_cuts": with_cuts, "cut_threshold": 0.5}
+    tensors["colours.last"] = torch.zeros(16, 24)
+    save_file(tensors, tmp_path / "old.stream", metadata={"stream": json.dumps(described)})
+    second = model.stream()
+    if with_cuts:
+        with pytest.raises(ModelError, match="was saved with policy"):
+            second.restore(tmp_path / "old.stream")
+    else:
+        second.restore(tmp_path / "old.stream")
+        np.testing.assert_array_equal(
+            push_all(second, frames[30:], times[30:]), push_all(first, frames[30:], times[30:])
+        )
+
+
 def test_a_damaged_stream_file_leaves_the_stream_as_it_was(
     make_model: MakeModel, tmp_path: Path
 ) -> None:
@@ -526,9 +549,7 @@ def push_for_long(model: Recognizer, policy: StatePolicy, count: int) -> tuple[f
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
-@pytest.mark.parametrize(
-    "policy", [StatePolicy(kind="keep"), StatePolicy(kind="restart", reset_at_cuts=True)]
-)
+@pytest.mark.parametrize("policy", [StatePolicy(kind="keep"), StatePolicy(kind="restart")])
 def test_memory_stays_flat(make_model: MakeModel, policy: StatePolicy) -> None:
     growth_mb, _ = push_for_long(make_model(views="both"), policy, 5_000)
     assert growth_mb < 5

@@ -16,7 +16,7 @@ from actionrnn.config import HeadConfig, TrainConfig
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ConfigError, ModelError
 from actionrnn.model.heads import Head
-from actionrnn.model.recognizer import clip_scores
+from actionrnn.model.recognizer import step_scores
 from actionrnn.training.fit import (
     Epoch,
     average_decay,
@@ -30,6 +30,11 @@ MakeSequences = Callable[..., Sequences]
 
 KINDS = ("rnn_tanh", "rnn_relu", "lstm", "gru", "mean")
 SIZE = 6
+
+
+def clip_scores(head: Head, sequences: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Probabilities at the last step of each sequence: N of (T, D) -> (N, K)."""
+    return np.stack([step_scores(head, values)[-1] for values in sequences])
 
 
 def order_task(seed: int, count: int) -> tuple[list[NDArray[np.float32]], list[int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,11 @@ from actionrnn.text import printable
 INTERRUPTED = 130
 # what was done is kept; of the other commands nothing is left, and they begin anew
 _ADVICE = dict.fromkeys(("demo", "prepare", "extract"), "; run the same command again to go on")
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """One line, without the place in the code where it was noticed."""
+    click.echo(f"warning: {printable(message)}", err=True)
 
 
 class _Commands(click.Group):
@@ -48,7 +54,10 @@ class _Commands(click.Group):
         if debug:  # also behind the command
             given.remove("--debug")
         try:
-            return super().main(given, *rest, **kwargs)
+            with warnings.catch_warnings():
+                if not debug:
+                    warnings.showwarning = _warn
+                return super().main(given, *rest, **kwargs)
         except ActionrnnError as error:
             if debug:
                 raise

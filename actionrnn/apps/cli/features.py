@@ -53,9 +53,6 @@ def ucf101(folder: Path, fetch: bool, archive: Path | None, check_videos: bool) 
 @click.option("--num-frames", type=int, help="So many frames, evenly over each clip.")
 @click.option("--rate-fps", type=float, help="So many frames per second.")
 @click.option(
-    "--format", type=LiteralChoice("actionrnn.features.entry", "Format"), default="safetensors"
-)
-@click.option(
     "--runtime",
     type=config_choice("Runtime"),
     help="What computes; auto: OpenVINO on a CPU where it is installed, else torch.",
@@ -156,7 +153,8 @@ def import_(
     """Take features that were computed elsewhere into STORE, to train a head on them.
 
     SOURCE is a folder of .npy, .npz or .pt files, (T, D) each and named <label>/<clip>; a file
-    with one array (N, T, D), with --names; or an .npz, .pt or HDF5 file with an array a clip.
+    with one array (N, T, D), with --names; an .npz, .pt or HDF5 file with an array a clip; or a
+    store of version 0.1 in the format npy, which keeps its times and its origin.
     """
     from actionrnn.features.imported import import_features
 

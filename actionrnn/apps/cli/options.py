@@ -85,7 +85,6 @@ def policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--period-seconds", type=float, help="restart: how old a state grows."),
         click.option("--half-life-steps", type=float, help="forget: the past's half-life."),
-        click.option("--reset-at-cuts", is_flag=True, default=None, help="Begin anew at cuts."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -100,6 +99,6 @@ def chosen_policy(options: dict[str, Any]) -> StatePolicy:
     """
     from actionrnn.config import StatePolicy, parse_section
 
-    names = ("period_seconds", "half_life_steps", "reset_at_cuts")
+    names = ("period_seconds", "half_life_steps")
     given = {"kind": options.pop("state")} | {name: options.pop(name) for name in names}
     return parse_section(StatePolicy, given)
