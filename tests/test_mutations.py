@@ -47,9 +47,8 @@ from actionrnn.features.extract import provenance_of
 from actionrnn.features.imported import import_features
 from actionrnn.features.mapped import read_layout
 from actionrnn.features.preprocess import Preprocessing
-from actionrnn.features.store import FeatureStore
+from actionrnn.features.store import FeatureStore, verify_store
 from actionrnn.features.types import Features
-from actionrnn.features.verify import verify_store
 from actionrnn.model.heads import Head
 from actionrnn.model.model_file import read_model_info
 from actionrnn.model.recognizer import Recognizer

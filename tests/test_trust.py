@@ -27,9 +27,8 @@ from actionrnn.datasets.folder import open_folder
 from actionrnn.errors import ActionrnnError, ConfigError, DatasetError, FeatureError, ModelError
 from actionrnn.features.imported import import_features
 from actionrnn.features.mapped import read_layout
-from actionrnn.features.store import FeatureStore
+from actionrnn.features.store import FeatureStore, verify_store
 from actionrnn.features.types import Features
-from actionrnn.features.verify import verify_store
 from actionrnn.text import is_harmless, printable
 from actionrnn.training.train import TrainingRun
 

@@ -29,8 +29,7 @@ from actionrnn.features.decoding import Source
 from actionrnn.features.extract import Extraction, find_sources, keep, plan, provenance_of
 from actionrnn.features.pipeline import Pipeline
 from actionrnn.features.preprocess import Preprocessing
-from actionrnn.features.store import FeatureStore, require_same
-from actionrnn.features.store_files import EntryError
+from actionrnn.features.store import EntryError, FeatureStore, require_same
 from actionrnn.files import as_path
 from actionrnn.progress import progress_bar
 from actionrnn.video.album import Visitor

@@ -20,8 +20,7 @@ from actionrnn.features.decoding import Source as Source
 from actionrnn.features.ledger import Ledger, bytes_now, stored_bytes
 from actionrnn.features.pipeline import Pace, Pipeline
 from actionrnn.features.ranks import share_of_rank
-from actionrnn.features.store import Failure, FeatureStore
-from actionrnn.features.store_files import EntryError
+from actionrnn.features.store import EntryError, Failure, FeatureStore
 from actionrnn.features.types import Features
 from actionrnn.files import as_path, remove_leftovers
 from actionrnn.progress import progress_bar

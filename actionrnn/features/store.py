@@ -15,16 +15,17 @@ again ends in the same bytes. docs/store.md has the layout in full.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, TypeAdapter
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from actionrnn import __version__
 from actionrnn.errors import FeatureError
@@ -37,7 +38,6 @@ from actionrnn.features.entry import (
     path_in_store,
     unpack,
 )
-from actionrnn.features.store_files import EntryError, read_list, writing
 from actionrnn.features.types import Features
 from actionrnn.files import (
     as_path,
@@ -49,6 +49,7 @@ from actionrnn.files import (
     read_json,
     write_text,
 )
+from actionrnn.progress import progress_bar
 
 FORMAT_VERSION = 2
 ENTRIES = "safetensors"
@@ -76,6 +77,23 @@ Presence = Literal["absent", "whole", "changed"]
 # What must be equal for two sets of features to be mixed. The precision is recorded, not
 # compared: bfloat16 and float32 features differ by less than the head can tell.
 IDENTITY = ("backbone", "weights_sha256", "preprocessing", "sampling")
+
+
+_OF_THE_WHOLE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE)
+_Item = TypeVar("_Item")
+
+
+class EntryError(FeatureError):
+    """One entry that cannot be written, where others can."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An entry that is not as it should be."""
+
+    key: str
+    problem: str
+    """One line, with the file and what to do."""
 
 
 @dataclass(frozen=True)
@@ -278,7 +296,7 @@ class FeatureStore:
 
     def expected_keys(self) -> list[str]:
         """Every clip that was ever asked for; it is there, or it failed, or it is missing."""
-        return read_list(self.root / KEYS, _KEYS)
+        return _read_list(self.root / KEYS, _KEYS)
 
     def expect(self, keys: Iterable[str]) -> None:
         """Note the clips that are asked for, before they are computed.
@@ -294,7 +312,7 @@ class FeatureStore:
 
     def failures(self) -> list[Failure]:
         """The videos that could not be used, sorted by their keys."""
-        return read_list(self.root / FAILURES, _FAILURES)
+        return _read_list(self.root / FAILURES, _FAILURES)
 
     def update_failures(self, news: Mapping[str, Failure | None]) -> None:
         """Add failures by their key, and take back those that are None.
@@ -337,7 +355,7 @@ class FeatureStore:
             (self.root / name).unlink(missing_ok=True)
 
     def _writing(self, entry: Path | None = None) -> AbstractContextManager[None]:
-        return writing(self.root, entry)
+        return _writing(self.root, entry)
 
 
 def require_same(
@@ -374,3 +392,73 @@ def _require_unused(root: Path) -> None:
             f"{root}: holds {other.relative_to(root)} and is no feature store; choose a new or "
             "empty folder"
         )
+
+
+def verify_store(store: FeatureStore) -> Iterator[Finding]:
+    """Each entry that is missing, truncated, altered, under a wrong name or of another origin.
+
+    A clip is missing if it was asked for once, is not there, and did not fail.
+
+    Raises:
+        FeatureError: the store's own lists are damaged.
+    """
+    present = store.keys()
+    failed = {failure.get("key") for failure in store.failures()}
+    for key in sorted(set(store.expected_keys()) - set(present) - failed):
+        yield Finding(key, f"{store.path_of(key)}: is missing; extract again to repair it")
+    with progress_bar("verifying", len(present)) as advance:
+        for key in present:
+            problem = _problem(store, key)
+            if problem:
+                yield Finding(key, problem)
+            advance()
+
+
+def _problem(store: FeatureStore, key: str) -> str:
+    try:
+        features = store.read(key)
+        require_same(features.provenance, store.provenance, str(store.path_of(key)))
+    except FeatureError as error:
+        return str(error)
+    return ""
+
+
+@contextlib.contextmanager
+def _writing(root: Path, entry: Path | None = None) -> Iterator[None]:
+    """What the system refuses in the block, as an error of ours.
+
+    Raises:
+        EntryError: `entry` alone cannot be written.
+        FeatureError: nothing can be written.
+        FileExistsError: not of an entry: another process was faster.
+    """
+    try:
+        yield
+    except OSError as error:
+        if entry is None and isinstance(error, FileExistsError):
+            raise
+        whole = error.errno in _OF_THE_WHOLE_DISK or not os.access(root, os.W_OK)
+        if entry is not None and not whole:
+            raise EntryError(
+                f"{entry}: cannot be written ({error.strerror}); rename the video, or choose "
+                "another folder"
+            ) from None
+        raise FeatureError(
+            f"{root}: cannot be written ({error.strerror}); make room or choose another "
+            "folder; what is stored stays, and the same command goes on"
+        ) from None
+
+
+def _read_list(file: Path, kind: TypeAdapter[list[_Item]]) -> list[_Item]:
+    """What a JSON file holds; nothing where there is no file.
+
+    Raises:
+        FeatureError: it is damaged.
+    """
+    try:
+        return kind.validate_python(read_json(file), strict=True)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise FeatureError(f"{file}: is damaged ({reason}); delete it") from None

@@ -37,8 +37,7 @@ from actionrnn.features.extract import (
     provenance_of,
 )
 from actionrnn.features.preprocess import Preprocessing
-from actionrnn.features.store import FeatureStore
-from actionrnn.features.verify import verify_store
+from actionrnn.features.store import FeatureStore, verify_store
 from actionrnn.video.reading import read_frames
 
 MakeVideo = Callable[..., Path]

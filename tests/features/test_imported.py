@@ -18,8 +18,7 @@ from click.testing import CliRunner, Result
 from actionrnn.apps.cli import main
 from actionrnn.errors import FeatureError
 from actionrnn.features.imported import import_features
-from actionrnn.features.store import FeatureStore
-from actionrnn.features.verify import verify_store
+from actionrnn.features.store import FeatureStore, verify_store
 
 CLIPS = [f"{label}/{label}{number}" for label in ("falls", "rises") for number in range(8)]
 

@@ -19,10 +19,8 @@ from safetensors.numpy import save_file
 
 from actionrnn.errors import FeatureError
 from actionrnn.features.mapped import map_entries
-from actionrnn.features.store import MANIFEST, FeatureStore, require_same
-from actionrnn.features.store_files import EntryError
+from actionrnn.features.store import MANIFEST, EntryError, FeatureStore, require_same, verify_store
 from actionrnn.features.types import Features
-from actionrnn.features.verify import verify_store
 
 PROVENANCE: dict[str, Any] = {
     "backbone": "efficientnet_lite0",

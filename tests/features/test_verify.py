@@ -12,9 +12,8 @@ import pytest
 from actionrnn.config import Sampling
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import Extraction, extract_to_store
-from actionrnn.features.store import FeatureStore
+from actionrnn.features.store import FeatureStore, verify_store
 from actionrnn.features.types import Features
-from actionrnn.features.verify import verify_store
 
 KEYS = ["a/0", "a/1", "b/2"]
 

@@ -23,9 +23,8 @@ from actionrnn.errors import (
     FeatureError,
 )
 from actionrnn.features.imported import import_features
-from actionrnn.features.store import FeatureStore
+from actionrnn.features.store import FeatureStore, verify_store
 from actionrnn.features.types import Features
-from actionrnn.features.verify import verify_store
 from actionrnn.model.privacy import hashed_group
 from actionrnn.model.recognizer import load
 from actionrnn.results import LEDGER

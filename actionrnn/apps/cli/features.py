@@ -125,8 +125,7 @@ def verify(folder: Path) -> None:
 
     Ends with exit code 1 if there is any; `actionrnn extract` with the same videos repairs it.
     """
-    from actionrnn.features.store import FeatureStore
-    from actionrnn.features.verify import verify_store
+    from actionrnn.features.store import FeatureStore, verify_store
 
     opened = FeatureStore.open(folder)
     findings = list(verify_store(opened))
