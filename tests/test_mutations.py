@@ -37,9 +37,8 @@ from actionrnn.datasets.splits import make_folds, open_dataset
 from actionrnn.datasets.ucf101_lists import find_lists
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.compare import compare_runs
-from actionrnn.evaluation.curves import read_curves
 from actionrnn.evaluation.predict import Scored
-from actionrnn.evaluation.report import read_report
+from actionrnn.evaluation.report import read_curves, read_report
 from actionrnn.evaluation.summary import make_report, seed_result
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.entry import Format

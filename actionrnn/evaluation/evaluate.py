@@ -15,9 +15,8 @@ from actionrnn.datasets.clips import Dataset
 from actionrnn.datasets.splits import describe_split, make_folds, open_dataset
 from actionrnn.datasets.stored import FEATURES_FOLDER, load_features
 from actionrnn.errors import ActionrnnError, ConfigError, DatasetError
-from actionrnn.evaluation.curves import CURVE_FILE, read_curves
 from actionrnn.evaluation.predict import score_fold, versions
-from actionrnn.evaluation.report import REPORT_FILE, Report
+from actionrnn.evaluation.report import CURVE_FILE, REPORT_FILE, Report, read_curves
 from actionrnn.evaluation.report_page import PAGE_FILE, write_report
 from actionrnn.evaluation.summary import make_report
 from actionrnn.features.imported import imported_store

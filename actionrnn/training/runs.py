@@ -20,7 +20,7 @@ from actionrnn.datasets.clips import Clip
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import hold_back
 from actionrnn.errors import ActionrnnError, ConfigError
-from actionrnn.evaluation.curves import CURVE_FILE
+from actionrnn.evaluation.report import CURVE_FILE
 from actionrnn.files import atomic_path, replacing, write_text
 from actionrnn.progress import progress_bar
 from actionrnn.training import parallel

@@ -30,7 +30,6 @@ from actionrnn.datasets.stored import (
     require_no_class_lost,
 )
 from actionrnn.errors import DatasetError
-from actionrnn.evaluation.curves import CURVE_FILE, read_curves
 from actionrnn.evaluation.predict import (
     MEAN_POOL,
     MEAN_POOL_MOTION,
@@ -38,7 +37,7 @@ from actionrnn.evaluation.predict import (
     score_fold,
     versions,
 )
-from actionrnn.evaluation.report import REPORT_FILE, Report
+from actionrnn.evaluation.report import CURVE_FILE, REPORT_FILE, Report, read_curves
 from actionrnn.evaluation.report_page import PAGE_FILE, write_report
 from actionrnn.evaluation.summary import make_report, seed_result
 from actionrnn.features.backbone import Backbone, load_backbone

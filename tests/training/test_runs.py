@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from actionrnn.config import Config, HeadConfig, TrainConfig, parse_config
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ConfigError, DatasetError, FeatureError, ModelError
-from actionrnn.evaluation.curves import CURVE_FILE, read_curves
+from actionrnn.evaluation.report import CURVE_FILE, read_curves
 from actionrnn.features.entry import Entry, pack_safetensors
 from actionrnn.features.imported import import_features
 from actionrnn.features.store import FeatureStore
