@@ -126,7 +126,7 @@ def paired_test(first: Report, this: Report, first_name: str, name: str) -> Pair
     """Compare two reports over the clips that both tested.
 
     Raises:
-        ActionrnnError: there are none.
+        ActionrnnError: no clip is in both.
     """
     before = {_identity(clip): clip for clip in first.clips}
     pairs = [(before[_identity(clip)], clip) for clip in this.clips if _identity(clip) in before]

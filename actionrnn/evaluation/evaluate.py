@@ -15,7 +15,7 @@ from actionrnn.datasets.clips import Dataset
 from actionrnn.datasets.splits import describe_split, make_folds, open_dataset
 from actionrnn.datasets.stored import FEATURES_FOLDER, load_features
 from actionrnn.errors import ActionrnnError, ConfigError, DatasetError
-from actionrnn.evaluation.predict import score_fold, versions
+from actionrnn.evaluation.predict import TrainedOn, predict_fold, versions
 from actionrnn.evaluation.report import CURVE_FILE, REPORT_FILE, Report, read_curves
 from actionrnn.evaluation.report_page import PAGE_FILE, write_report
 from actionrnn.evaluation.summary import make_report
@@ -53,7 +53,7 @@ def evaluate(
         tell: takes lines about what is tested, before the work begins.
 
     Raises:
-        ModelError: the file is no model.
+        ModelError: the file is not a model.
         ConfigError: an override is wrong, or would change the model itself; or the model does
             not lie in its run's folder, and `data.root` is not given.
         DatasetError: the clips cannot be used, or have labels that the model does not know.
@@ -93,18 +93,21 @@ def evaluate(
         folds = make_folds(dataset, config.data, training=False)
         index_of = {label: index for index, label in enumerate(recognizer.labels)}
         training = recognizer.training
-        same_data = _is_same_data(config, recognizer)
+        trained_on = TrainedOn(
+            videos=training.get("fingerprints", ()),
+            groups=training.get("groups", ()) if _is_same_data(config, recognizer) else (),
+        )
         results = []
         for fold in folds:
             test = sequences.subset(fold.test)
+            # the data set may lack some of the model's classes: its indices are not the model's
+            targets = np.array([index_of[clip.label] for clip in test.clips], np.int64)
             results.append(
-                score_fold(
+                predict_fold(
                     fold.name,
-                    test,
-                    np.array([index_of[clip.label] for clip in test.clips], np.int64),
-                    recognizer.head,
-                    known_videos=training.get("fingerprints", ()),
-                    known_groups=training.get("groups", ()) if same_data else (),
+                    replace(test, targets=targets),
+                    {recognizer.head.config.kind: recognizer.head},
+                    trained_on,
                 )
             )
         split = describe_split(dataset, config.data, folds, num_skipped=len(skipped))

@@ -229,7 +229,7 @@ def read_report(path: str | Path) -> Report:
     """Read a report back: its JSON file, or the folder of a run.
 
     Raises:
-        ActionrnnError: there is none, or it is damaged or of another version.
+        ActionrnnError: the file is missing, damaged or of another version.
     """
     path = as_path(path)
     file = path / REPORT_FILE if path.is_dir() else path
@@ -246,7 +246,7 @@ def read_report(path: str | Path) -> Report:
     except ValueError as error:
         reason = str(error)
     raise ActionrnnError(
-        f"{file}: is no report of this version ({reason}); evaluate the model again"
+        f"{file}: is not a report of this version ({reason}); evaluate the model again"
     )
 
 
@@ -296,7 +296,7 @@ def percent(value: float | None) -> str:
 
 
 def interval_text(report: Report, name: str) -> str:
-    """`(78.9 to 93.3)`, in per cent; empty where there is none."""
+    """`(78.9 to 93.3)`, in per cent; empty without an interval."""
     bounds = report.intervals.get(name)
     return "" if bounds is None else f"({100 * bounds[0]:.1f} to {100 * bounds[1]:.1f})"
 

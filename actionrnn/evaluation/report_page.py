@@ -36,7 +36,7 @@ from actionrnn.evaluation.report import (
     seeds_text,
     worst_confusions,
 )
-from actionrnn.evaluation.report_plots import Series
+from actionrnn.evaluation.report_plots import Axis, Series
 from actionrnn.files import replacing, write_text
 from actionrnn.video.reading import read_frames
 
@@ -64,10 +64,10 @@ class Mistake:
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """Write `report.json` and `report.html` into a folder; frames of mistakes are read anew.
+    """Write `report.json` and `report.html` into a folder; reads the videos of mistakes.
 
     Raises:
-        ActionrnnError: files of these names are there that were not written this way.
+        ActionrnnError: the folder has files of these names that were not written this way.
     """
     page = render_page(report, worst_mistakes(report))
     with replacing(folder / REPORT_FILE):
@@ -121,7 +121,7 @@ def render_page(report: Report, mistakes: list[Mistake]) -> str:
 
 
 def _without_folders(report: Report) -> Callable[[Any], Any]:
-    """Takes from a text what stands before data, features, weights and clips; a home is `~`."""
+    """A filter that cuts the folders off paths of data, weights and clips; a home is `~`."""
     data, backbone = (report.config.get(part, {}) for part in ("data", "backbone"))
     root = data.get("root") or ""
     clips = [*(clip.path for clip in report.clips), *(one["path"] for one in report.skipped)]
@@ -130,7 +130,7 @@ def _without_folders(report: Report) -> Callable[[Any], Any]:
     folders = {str(PurePath(path).parent) for path in paths if PurePath(path).is_absolute()}
     longest_first = sorted(folders - {os.sep}, key=len, reverse=True)
     before = [re.escape(folder + os.sep) for folder in longest_first]
-    home = re.escape(os.path.expanduser("~"))  # noqa: PTH111 where there is none, it is `~`
+    home = re.escape(os.path.expanduser("~"))  # noqa: PTH111 without a home it is `~`
     hidden = re.compile(rf"(?<![\w.-])(?:({'|'.join(before) or '(?!)'})|{home}(?![\w.-]))")
 
     def shown(value: Any) -> Any:
@@ -203,14 +203,8 @@ def _observed_plot(report: Report) -> Markup:
         Series(name, _style(name), tuple(zip(shares, values, strict=True)))
         for name, values in report.observed.items()
     ]
-    return plots.line_chart(
-        lines,
-        x_label="part of the video seen",
-        y_label="top-1",
-        y_range=(0, 1),
-        x_text=plots.percent_text,
-        y_text=plots.percent_text,
-    )
+    x = Axis("part of the video seen", text=plots.percent_text)
+    return plots.line_chart(lines, x, Axis("top-1", text=plots.percent_text), fit_y=False)
 
 
 def _horizon_plot(report: Report) -> Markup:
@@ -218,9 +212,7 @@ def _horizon_plot(report: Report) -> Markup:
         Series(name, _style(name), tuple(enumerate(one.curve)), dashed=name.startswith("untrained"))
         for name, one in report.horizon.items()
     ]
-    return plots.line_chart(
-        lines, x_label="steps ago", y_label="influence (newest = 1)", log_y=True
-    )
+    return plots.line_chart(lines, Axis("steps ago"), Axis("influence (newest = 1)", log=True))
 
 
 def _training_plot(report: Report) -> Markup:
@@ -237,7 +229,7 @@ def _training_plot(report: Report) -> Markup:
                 means = np.mean([loss[:epochs] for loss in losses], axis=0).tolist()
                 points = tuple(enumerate(means, start=1))
                 lines.append(Series(f"{kind}, {name}", style, points, losses is validation))
-    return plots.line_chart(lines, x_label="epoch", y_label="loss")
+    return plots.line_chart(lines, Axis("epoch"), Axis("loss"))
 
 
 def worst_mistakes(report: Report, most: int = MOST_MISTAKES) -> list[Mistake]:
@@ -274,7 +266,7 @@ def _jpeg_uri(picture: Any) -> str:
 
 
 def interval_words(report: Report, name: str) -> str:
-    """`78.9 to 93.3 %`; empty where there is none."""
+    """`78.9 to 93.3 %`; empty without an interval."""
     bounds = report.intervals.get(name)
     return "" if bounds is None else f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f} %"
 

@@ -18,7 +18,7 @@ from PIL import Image
 from actionrnn.datasets.clips import Clip
 from actionrnn.evaluation.bootstrap import Interval
 from actionrnn.evaluation.metrics import ReliabilityBin
-from actionrnn.evaluation.predict import Scored
+from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import Report
 from actionrnn.evaluation.report_page import (
     calibration_words,
@@ -72,7 +72,9 @@ def make(labels: tuple[str, ...], num_clips: int, name: str = "clip") -> Report:
         for row, target in enumerate(targets)
     )
     no = (False,) * num_clips
-    fold = Scored(name, scores.astype(np.float32), targets, clips=clips, seen=no, leaked=no)
+    fold = FoldPredictions(
+        name, scores.astype(np.float32), targets, clips=clips, seen=no, leaked=no
+    )
     return make_report(labels, [fold, fold], title=name, config={"data": {"root": name}})
 
 

@@ -31,7 +31,7 @@ from actionrnn.model.model_file import load
 from actionrnn.model.privacy import hashed_group
 from actionrnn.training import fit
 from actionrnn.training import train as training
-from actionrnn.training.runs import can_resume
+from actionrnn.training.fit_state import can_resume
 from actionrnn.training.train import TrainingRun, train
 
 Configure = Callable[..., Config]
