@@ -12,10 +12,11 @@ import numpy as np
 
 from actionrnn.config import Config, DataConfig, override_config
 from actionrnn.datasets.clips import Dataset
-from actionrnn.datasets.splits import describe_split, make_folds, open_dataset
+from actionrnn.datasets.sequences import Sequences
+from actionrnn.datasets.splits import Fold, describe_split, make_folds, open_dataset
 from actionrnn.datasets.stored import FEATURES_FOLDER, load_features
 from actionrnn.errors import ActionrnnError, ConfigError, DatasetError
-from actionrnn.evaluation.predict import TrainedOn, predict_fold, versions
+from actionrnn.evaluation.predict import FoldPredictions, TrainedOn, predict_fold, versions
 from actionrnn.evaluation.report import CURVE_FILE, REPORT_FILE, Report, read_curves
 from actionrnn.evaluation.report_page import PAGE_FILE, write_report
 from actionrnn.evaluation.summary import make_report
@@ -91,25 +92,9 @@ def evaluate(
         )
         recognizer.require_feature_size(sequences.feature_size, str(dataset.root))
         folds = make_folds(dataset, config.data, training=False)
-        index_of = {label: index for index, label in enumerate(recognizer.labels)}
-        training = recognizer.training
-        trained_on = TrainedOn(
-            videos=training.get("fingerprints", ()),
-            groups=training.get("groups", ()) if _is_same_data(config, recognizer) else (),
+        results = _predict(
+            recognizer, sequences, folds, same_data=_is_same_data(config, recognizer)
         )
-        results = []
-        for fold in folds:
-            test = sequences.subset(fold.test)
-            # the data set may lack some of the model's classes: its indices are not the model's
-            targets = np.array([index_of[clip.label] for clip in test.clips], np.int64)
-            results.append(
-                predict_fold(
-                    fold.name,
-                    replace(test, targets=targets),
-                    {recognizer.head.config.kind: recognizer.head},
-                    trained_on,
-                )
-            )
         split = describe_split(dataset, config.data, folds, num_skipped=len(skipped))
         report = make_report(
             recognizer.labels,
@@ -124,6 +109,31 @@ def evaluate(
         if output is not None:
             write_report(report, folder)
     return report
+
+
+def _predict(
+    recognizer: Recognizer, sequences: Sequences, folds: Sequence[Fold], *, same_data: bool
+) -> list[FoldPredictions]:
+    """The head's answers to the test clips of each fold.
+
+    Args:
+        same_data: the clips are of the model's own data set, so that groups of the same name
+            are the same people.
+    """
+    index_of = {label: index for index, label in enumerate(recognizer.labels)}
+    training = recognizer.training
+    trained_on = TrainedOn(
+        videos=training.get("fingerprints", ()),
+        groups=training.get("groups", ()) if same_data else (),
+    )
+    heads = {str(recognizer.head.config.kind): recognizer.head}
+    found = []
+    for fold in folds:
+        test = sequences.subset(fold.test)
+        # the data set may lack some of the model's classes: its indices are not the model's
+        targets = np.array([index_of[clip.label] for clip in test.clips], np.int64)
+        found.append(predict_fold(fold.name, replace(test, targets=targets), heads, trained_on))
+    return found
 
 
 def _is_same_data(config: Config, recognizer: Recognizer) -> bool:
