@@ -37,9 +37,8 @@ from actionrnn.datasets.splits import make_folds, open_dataset
 from actionrnn.datasets.ucf101_lists import find_lists
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.compare import compare_runs
-from actionrnn.evaluation.curves import read_curves
-from actionrnn.evaluation.predict import Scored
-from actionrnn.evaluation.report import read_report
+from actionrnn.evaluation.predict import FoldPredictions
+from actionrnn.evaluation.report import read_curves, read_report
 from actionrnn.evaluation.summary import make_report, seed_result
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.engines.torch import TorchEngine
@@ -53,6 +52,7 @@ from actionrnn.model.heads import Head
 from actionrnn.model.model_file import read_model_info
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.training.fit import fit_head
+from actionrnn.training.fit_state import FitTask
 
 KEPT = "whole.json"
 PER_KIND = 150
@@ -144,25 +144,26 @@ def a_fit(folder: Path) -> Read:
     values = tuple(rng.normal(size=(3, 4)).astype(np.float32) for _ in clips)
     sequences = Sequences(clips, values, np.array([0, 1]), ("1", "2"))
     head, train = HeadConfig(hidden_size=3, dropout=0.0), TrainConfig(epochs=2, batch_size=2)
+    task = FitTask(sequences, 2, head, train, validation=sequences)
 
     def read(folder: Path) -> None:
         state = folder / "fit.safetensors"
-        fit_head(sequences, 2, head, train, validation=sequences, state_file=state, resume=True)
+        fit_head(task, state_file=state, resume=True)
 
     def stop(epoch: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         state = folder / "fit.safetensors"
-        fit_head(sequences, 2, head, train, validation=sequences, state_file=state, on_epoch=stop)
+        fit_head(task, state_file=state, on_epoch=stop)
     return read
 
 
-def scored(name: str) -> Scored:
+def scored(name: str) -> FoldPredictions:
     scores, targets = np.eye(3, dtype=np.float32)[[0, 1, 0]], np.array([0, 1, 2])
     clips = tuple(Clip(Path("nowhere.avi"), f"{name}{i}", LABELS[i], name) for i in range(3))
     no = (False,) * 3
-    return Scored(name, scores, targets, scores, clips=clips, seen=no, leaked=no)
+    return FoldPredictions(name, scores, targets, scores, clips=clips, seen=no, leaked=no)
 
 
 def a_report(folder: Path) -> Read:

@@ -234,7 +234,7 @@ def _by_groups(name: str, dataset: Dataset, test_groups: Iterable[str]) -> Fold:
     )
 
 
-def hold_back(
+def train_val_split(
     clips: Sequence[Clip], fraction: float, seed: int
 ) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
     """Divide training clips into those that train and those that validate, by whole groups.

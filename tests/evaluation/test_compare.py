@@ -14,7 +14,7 @@ from rich.console import Console
 from actionrnn.datasets.clips import Clip
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.compare import Comparison, compare_runs
-from actionrnn.evaluation.predict import Scored
+from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.summary import make_report
 
 
@@ -36,7 +36,7 @@ def write_run(
     )
     no = (False,) * len(clips)
     scores = np.eye(2, dtype=np.float32)[answers]
-    fold = Scored("fold", scores, targets, clips=clips, seen=no, leaked=no)
+    fold = FoldPredictions("fold", scores, targets, clips=clips, seen=no, leaked=no)
     report = make_report(("a", "b"), [fold], right_by_seed=np.array(by_seed) if by_seed else None)
     report.write(folder / "report.json")
     return folder
@@ -93,7 +93,7 @@ def test_runs_on_other_clips_cannot_be_compared(tmp_path: Path) -> None:
 
 def test_a_report_without_clips_cannot_be_compared(tmp_path: Path) -> None:
     one_hot = np.eye(2, dtype=np.float32)
-    bare = make_report(("a", "b"), [Scored("fold", one_hot, np.array([0, 1]))])
+    bare = make_report(("a", "b"), [FoldPredictions("fold", one_hot, np.array([0, 1]))])
     bare.write(tmp_path / "bare" / "report.json")
     with pytest.raises(ActionrnnError, match="lists no clips"):
         compare_runs([write_run(tmp_path / "1", [True] * 4), tmp_path / "bare"])

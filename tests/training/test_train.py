@@ -30,7 +30,7 @@ from actionrnn.model.recognizer import load
 from actionrnn.results import LEDGER
 from actionrnn.training import fit
 from actionrnn.training import train as training
-from actionrnn.training.runs import can_resume
+from actionrnn.training.fit_state import can_resume
 from actionrnn.training.train import TrainingRun, train
 
 Configure = Callable[..., Config]

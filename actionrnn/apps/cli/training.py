@@ -57,7 +57,7 @@ def train(
     from actionrnn.evaluation.report_page import PAGE_FILE
     from actionrnn.files import MODEL_FILE
     from actionrnn.training import parallel
-    from actionrnn.training.runs import can_resume
+    from actionrnn.training.fit_state import can_resume
     from actionrnn.training.train import train as run_training
 
     output = output or Path("runs") / Path(config).stem
