@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,3 +80,34 @@ def test_a_report_without_clips_cannot_be_compared(tmp_path: Path) -> None:
     bare.write(tmp_path / "bare" / "report.json")
     with pytest.raises(ActionrnnError, match="lists no clips"):
         compare_runs([write_run(tmp_path / "1", [True] * 4), tmp_path / "bare"])
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "reason"),
+    [
+        ("clips", lambda clips: clips[0].update(right_by_seed=[]), "right_by_seed must have"),
+        ("clips", lambda clips: clips[0]["right_by_seed"].append(True), "right_by_seed must have"),
+        ("confusion", lambda rows: rows.pop(), "confusion must have"),
+        ("confusion", lambda rows: rows[0].pop(), "confusion must have"),
+        ("trials", lambda trials: trials.append({"fold": "a"}), "trials must say fold, head"),
+    ],
+)
+def test_a_report_with_fewer_values_than_it_says_is_refused(
+    tmp_path: Path, part: str, change: Callable[[Any], None], reason: str
+) -> None:
+    runs = [write_run(tmp_path / name, [True, False, True, True]) for name in "ab"]
+    file = runs[1] / "report.json"
+    described = json.loads(file.read_text())
+    change(described[part])
+    file.write_text(json.dumps(described))
+    with pytest.raises(ActionrnnError, match=rf"report\.json: is no report .*{reason}"):
+        compare_runs(runs)
+
+
+@pytest.mark.parametrize("top1", [float("nan"), float("inf"), 1.5, -0.1])
+def test_an_accuracy_that_cannot_be_is_refused(tmp_path: Path, top1: float) -> None:
+    runs = [write_run(tmp_path / name, [True, False, True, True]) for name in "ab"]
+    file = runs[1] / "report.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"top1": top1}))
+    with pytest.raises(ActionrnnError, match=r"is no report of this version \(top1: "):
+        compare_runs(runs)
