@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,3 +109,34 @@ def test_clips_of_other_data_are_paired_by_name_and_that_is_said(tmp_path: Path)
     told = shown(compare_runs([tmp_path / "a", tmp_path / "b"]))
     assert "tested clips below b/videos" in told and "paired by their names" in told
     assert "paired by" not in shown(compare_runs([tmp_path / "a", tmp_path / "a"]))
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "reason"),
+    [
+        ("clips", lambda clips: clips[0].update(right_by_seed=[]), "right_by_seed must have"),
+        ("clips", lambda clips: clips[0]["right_by_seed"].append(True), "right_by_seed must have"),
+        ("confusion", lambda rows: rows.pop(), "confusion must have"),
+        ("confusion", lambda rows: rows[0].pop(), "confusion must have"),
+        ("trials", lambda trials: trials.append({"fold": "a"}), "trials must say fold, head"),
+    ],
+)
+def test_a_report_with_fewer_values_than_it_says_is_refused(
+    tmp_path: Path, part: str, change: Callable[[Any], None], reason: str
+) -> None:
+    runs = [write_run(tmp_path / name, [True, False, True, True]) for name in "ab"]
+    file = runs[1] / "report.json"
+    described = json.loads(file.read_text())
+    change(described[part])
+    file.write_text(json.dumps(described))
+    with pytest.raises(ActionrnnError, match=rf"report\.json: is not a report .*{reason}"):
+        compare_runs(runs)
+
+
+@pytest.mark.parametrize("top1", [float("nan"), float("inf"), 1.5, -0.1])
+def test_an_accuracy_that_cannot_be_is_refused(tmp_path: Path, top1: float) -> None:
+    runs = [write_run(tmp_path / name, [True, False, True, True]) for name in "ab"]
+    file = runs[1] / "report.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"top1": top1}))
+    with pytest.raises(ActionrnnError, match=r"is not a report of this version \(top1: "):
+        compare_runs(runs)

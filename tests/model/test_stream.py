@@ -511,6 +511,32 @@ def test_a_damaged_stream_file_leaves_the_stream_as_it_was(
     )
 
 
+@pytest.mark.parametrize(
+    "clock",
+    [
+        {"next_tick": -1000},  # a thousand steps would come with the next frame
+        {"next_tick": 10**6},  # none would, for a day
+        {"first_seconds": -1e308},
+        {"held_seconds": float("nan")},
+        {"first_seconds": "soon"},
+    ],
+)
+def test_a_clock_that_cannot_be_is_refused(
+    make_model: MakeModel, tmp_path: Path, clock: dict[str, object]
+) -> None:
+    model, (frames, times) = make_model(), recording(0)
+    stream = model.stream()
+    push_all(stream, frames, times)
+    stream.save(tmp_path / "a.stream")
+    with safe_open(tmp_path / "a.stream", framework="pt") as file:
+        described = json.loads(file.metadata()["stream"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    described["clock"] |= clock
+    save_file(tensors, tmp_path / "bad.stream", metadata={"stream": json.dumps(described)})
+    with pytest.raises(ModelError, match=r"bad\.stream: is no whole stream file"):
+        model.stream().restore(tmp_path / "bad.stream")
+
+
 @pytest.mark.realdata
 def test_in_bfloat16_a_stream_scores_as_the_whole(real_data: Path) -> None:
     """The bundled backbone as it runs where bfloat16 is fast; frames decoded once, in full."""

@@ -22,7 +22,7 @@ from actionrnn.datasets.clips import Dataset
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ConfigError, DatasetError, FeatureError, ModelError
 from actionrnn.evaluation.report import CURVE_FILE, read_curves
-from actionrnn.features.entry import Entry, pack_safetensors
+from actionrnn.features.entry import Entry, pack
 from actionrnn.features.imported import import_features
 from actionrnn.features.store import FeatureStore
 from actionrnn.model.heads import Head
@@ -286,7 +286,7 @@ def test_features_that_are_not_finite_are_refused_where_they_are_read(tmp_path: 
     bad = good.values.astype(np.float16)
     bad[2, 3] = np.nan
     entry = Entry("left/b__0", bad, good.pts_seconds, good.provenance)
-    store.path_of("left/b__0").write_bytes(pack_safetensors(entry))
+    store.path_of("left/b__0").write_bytes(pack(entry))
     with pytest.raises(
         FeatureError, match=r"b__0\.safetensors: is damaged \(a value is not finite"
     ):
