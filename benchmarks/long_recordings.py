@@ -29,6 +29,7 @@ from actionrnn.model.segments import Segment, find_segments
 from actionrnn.progress import progress_bar
 from actionrnn.stream_config import SegmentRule, StatePolicy
 from actionrnn.training.train import MODEL_FILE, train
+from actionrnn.video.frame import Frame
 from actionrnn.video.reading import read_frames
 
 RATE_FPS = 25
@@ -133,7 +134,7 @@ def run_policy(
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     stream, scores, times, labels = model.stream(policy), [], [], []
     for label, frames, pts_seconds in recording.pieces():
-        scores.append(stream.push(frames, pts_seconds))
+        scores.append(stream.push(map(Frame.from_array, frames, pts_seconds)))
         times.append(stream.pts_seconds)
         labels += [label] * len(scores[-1])
     return np.concatenate(scores), np.concatenate(times), labels

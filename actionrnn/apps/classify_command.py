@@ -104,7 +104,7 @@ def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[Path, VideoError | No
 def _print_early_answer(
     recognizer: Recognizer, path: Path, confidence: float, top: int, as_json: bool
 ) -> None:
-    from actionrnn.video.following import declared_span
+    from actionrnn.video.reading import declared_span
 
     prediction = recognizer.classify(path, stop_at_confidence=confidence).top(top)
     start_seconds, duration_seconds = declared_span(path)

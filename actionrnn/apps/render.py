@@ -19,7 +19,7 @@ from actionrnn.stream_config import StatePolicy
 from actionrnn.text import plain
 from actionrnn.video.convert import Converter
 from actionrnn.video.drawing import Panel, draw_panel, make_panel
-from actionrnn.video.following import DecodedFrame
+from actionrnn.video.frame import Frame
 from actionrnn.video.frame_index import time_base_of, timed_frames
 from actionrnn.video.source import container_of, locate, open_stream
 from actionrnn.video.writer import CONTAINERS, VideoWriter
@@ -63,9 +63,9 @@ def render(
         raise VideoError(f"{output}: must end in {', '.join(CONTAINERS)}")
     stream, overlay = Stream(model, policy), ScoreOverlay(model.labels)
 
-    def drawn(frame: DecodedFrame) -> np.ndarray:
-        overlay.update(stream.push(frame, frame.pts_seconds))
-        return overlay.draw(frame())
+    def drawn(frame: Frame) -> np.ndarray:
+        overlay.update(stream.push(frame))
+        return overlay.draw(frame.rgb)
 
     return rewrite(path, output, drawn, sound=sound)
 
@@ -73,7 +73,7 @@ def render(
 def rewrite(
     path: Path,
     output: Path,
-    draw: Callable[[DecodedFrame], np.ndarray],
+    draw: Callable[[Frame], np.ndarray],
     *,
     sound: bool = True,
     limits: VideoLimits | None = None,
@@ -101,7 +101,7 @@ def rewrite(
         ):
             shown = 0
             for picture, tick in timed_frames(source, stream):
-                frame = DecodedFrame(picture, float(tick * time_base), convert)
+                frame = convert.frame(picture, float(tick * time_base))
                 writer.write(draw(frame), tick)
                 count += 1
                 if int(frame.pts_seconds) > shown:

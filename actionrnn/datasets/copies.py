@@ -113,7 +113,8 @@ def _digests(paths: Sequence[Path]) -> Iterator[tuple[Path, str]]:
 
 def _is_readable(path: Path) -> bool:
     try:
-        return next(iter_frames(path, num_threads=1), None) is not None
+        first = next(iter_frames(path, num_threads=1), None)
+        return first is not None and first.rgb.size > 0
     except VideoError:
         return False
 

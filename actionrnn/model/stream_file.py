@@ -17,7 +17,7 @@ from actionrnn.errors import ModelError
 from actionrnn.files import atomic_path, utf8_path
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.state_policy import LongState
-from actionrnn.model.stream import Picture, Stream, StreamSteps
+from actionrnn.model.stream import Square, Stream, StreamSteps
 from actionrnn.video.picking import FramePicker, PickerState
 
 FORMAT = "actionrnn stream"
@@ -32,8 +32,8 @@ def save_stream(stream: Stream, path: Path) -> None:
     memory, cut = stream._steps, stream.model.backbone.preprocessing.square
     held = memory.picker.held
     found = {
-        "picture.held": None if held in (None, memory.last) else held.square(cut),
-        "picture.last": None if memory.last is None else memory.last.square(cut),
+        "picture.held": None if held in (None, memory.last) else held.cut(cut),
+        "picture.last": None if memory.last is None else memory.last.cut(cut),
         "features.last": memory.last_features,
         "colours.last": memory.state.colours,
     }
@@ -106,8 +106,8 @@ def _rebuild(
     model: Recognizer, described: dict[str, Any], tensors: dict[str, torch.Tensor]
 ) -> StreamSteps:
     arrays = {name: tensor.numpy() for name, tensor in tensors.items() if "." in name}
-    last = _picture(arrays.get("picture.last"))
-    picker: FramePicker[Picture] = FramePicker(model.config.sampling)
+    last = _square(arrays.get("picture.last"))
+    picker: FramePicker[Square] = FramePicker(model.config.sampling)
     clock = described["clock"]
     first, held = clock["first_seconds"], clock["held_seconds"]
     picker.restore(
@@ -117,7 +117,7 @@ def _rebuild(
             held_seconds=-np.inf if held is None else _seconds(held),
         )
     )
-    picker.held = last if described["held_is_last"] else _picture(arrays.get("picture.held"))
+    picker.held = last if described["held_is_last"] else _square(arrays.get("picture.held"))
     device = model.head.mean.device
     rows = {
         name.removeprefix("state."): tensor.to(device)
@@ -133,8 +133,8 @@ def _rebuild(
     return StreamSteps(picker, state, last, repeats, arrays.get("features.last"))
 
 
-def _picture(square: Any) -> Picture | None:
-    return None if square is None else Picture.of_square(square)
+def _square(pixels: Any) -> Square | None:
+    return None if pixels is None else Square(pixels=pixels)
 
 
 def _seconds(value: Any) -> float:

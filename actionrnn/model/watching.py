@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,6 @@ from actionrnn.errors import VideoError
 from actionrnn.model.state_policy import KEEP
 from actionrnn.model.stream import Stream
 from actionrnn.stream_config import StatePolicy
-from actionrnn.video.following import follow_frames
-from actionrnn.video.image_folder import is_folder
 from actionrnn.video.reading import iter_frames
 
 if TYPE_CHECKING:
@@ -48,10 +46,11 @@ def watch(
         VideoError: the video cannot be used.
         ConfigError: the model's sampling needs the whole clip.
     """
-    stream, frames = Stream(model, policy), _frames_of(model, path)
-    came = False
-    while chunk := list(islice(frames, frames_together)):
-        scores = stream.push([frame for frame, _ in chunk], [seconds for _, seconds in chunk])
+    stream, fps = Stream(model, policy), model.config.sampling.frame_folder_fps
+    frames, came = iter_frames(path, frame_folder_fps=fps), False
+    for first in frames:
+        # handed over one by one, so that the stream alone holds them, and lets each go once cut
+        scores = stream.push(chain([first], islice(frames, frames_together - 1)))
         for seconds, row in zip(stream.pts_seconds.tolist(), scores, strict=True):
             came = True
             yield Step(seconds, row)
@@ -65,15 +64,3 @@ def until_confident(steps: Iterable[Step], confidence: float) -> Iterator[Step]:
         yield step
         if step.scores.max() >= confidence:
             return
-
-
-def _frames_of(
-    model: Recognizer, path: str | Path
-) -> Iterator[tuple[Callable[[], NDArray[np.uint8]], float]]:
-    if is_folder(path):
-        fps = model.config.sampling.frame_folder_fps
-        for number, frame in enumerate(iter_frames(path)):
-            yield (lambda data=frame.data: data), number / fps  # type: ignore[misc]
-        return
-    for decoded in follow_frames(path):
-        yield decoded, decoded.pts_seconds

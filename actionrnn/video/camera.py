@@ -11,30 +11,29 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.errors import VideoError
 from actionrnn.stream_config import LiveOptions
-from actionrnn.video.live_reading import LivePicture, SteadyClock, read_live
+from actionrnn.video.frame import Frame
+from actionrnn.video.live_reading import SteadyClock, read_live
 
-Opener = Callable[[LiveOptions, threading.Event], Iterator[LivePicture]]
+Opener = Callable[[LiveOptions, threading.Event], Iterator[Frame]]
 
 _CAMERA = re.compile(r"camera:(\d+)")
 
 
-@dataclass(frozen=True)
-class LiveFrame:
-    """One frame of a live source."""
+class Arrival(NamedTuple):
+    """A frame of a live source, and how it came."""
 
-    picture: Callable[[], NDArray[np.uint8]]
-    """Makes it RGB uint8 (H, W, 3)."""
-    pts_seconds: float
-    """On a clock that never falls, jumps or stands still, whatever the source's does."""
+    frame: Frame
+    """Its times never fall or leap, whatever the source's clock does."""
     arrived: float
     """`time.monotonic()` when it was decoded."""
     connection: int
@@ -74,14 +73,14 @@ class LiveSource:
         self.counts = LiveCounts()
         self._report = report
         self._open, self._is_finite, self.name = _opener_of(address)
-        self._waiting: deque[LiveFrame] = deque()
+        self._waiting: deque[Arrival] = deque()
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._error: VideoError | None = None
         self._thread = threading.Thread(target=self._follow, name="live source", daemon=True)
         self._started = False
 
-    def frames(self, tick_seconds: float = 0.1) -> Iterator[LiveFrame | None]:
+    def frames(self, tick_seconds: float = 0.1) -> Iterator[Arrival | None]:
         """The frames as they come; None after each `tick_seconds` without one.
 
         Raises:
@@ -94,11 +93,11 @@ class LiveSource:
             with self._changed:
                 if not self._waiting and not self._is_over():
                     self._changed.wait(tick_seconds)
-                frame = self._waiting.popleft() if self._waiting else None
-                over = frame is None and self._is_over()
+                arrival = self._waiting.popleft() if self._waiting else None
+                over = arrival is None and self._is_over()
             if over:
                 break
-            yield frame
+            yield arrival
         if self._error is not None:
             raise self._error
 
@@ -123,9 +122,9 @@ class LiveSource:
             clock.restart()
             reason = "ended"
             try:
-                for picture in self._open(self.options, self._stop):
+                for frame in self._open(self.options, self._stop):
                     last_picture, wait = time.monotonic(), self.options.first_wait_seconds
-                    self._add(picture, clock.steady(picture.pts_seconds))
+                    self._add(replace(frame, pts_seconds=clock.steady(frame.pts_seconds)))
             except VideoError as error:
                 reason = str(error)
             except Exception as error:  # a thread's error would be lost
@@ -147,12 +146,12 @@ class LiveSource:
             self._stop.wait(wait)
             wait = min(2 * wait, self.options.longest_wait_seconds)
 
-    def _add(self, picture: LivePicture, pts_seconds: float) -> None:
-        frame = LiveFrame(picture.make, pts_seconds, time.monotonic(), self.counts.connections)
+    def _add(self, frame: Frame) -> None:
+        newest = Arrival(frame, time.monotonic(), self.counts.connections)
         with self._changed:
             self.counts.frames += 1
-            self._waiting.append(frame)
-            while frame.arrived - self._waiting[0].arrived > self.options.max_lag_seconds:
+            self._waiting.append(newest)
+            while newest.arrived - self._waiting[0].arrived > self.options.max_lag_seconds:
                 self._waiting.popleft()
                 self.counts.dropped += 1
             self._changed.notify()
@@ -166,7 +165,7 @@ def _opener_of(address: str) -> tuple[Opener, bool, str]:
     return read_live(address)
 
 
-def _read_camera(number: int, stop: threading.Event) -> Iterator[LivePicture]:
+def _read_camera(number: int, stop: threading.Event) -> Iterator[Frame]:
     import cv2
 
     capture: Any = cv2.VideoCapture(number)
@@ -180,10 +179,10 @@ def _read_camera(number: int, stop: threading.Event) -> Iterator[LivePicture]:
             came, bgr = capture.read()
             if not came:
                 raise VideoError(f"camera:{number}: gives no more pictures; is it unplugged?")
-            yield LivePicture(_from_bgr(bgr), time.monotonic())
+            yield Frame(time.monotonic(), partial(_from_bgr, bgr))
     finally:
         capture.release()
 
 
-def _from_bgr(bgr: NDArray[np.uint8]) -> Callable[[], NDArray[np.uint8]]:
-    return lambda: np.ascontiguousarray(bgr[..., ::-1])
+def _from_bgr(bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(bgr[..., ::-1])

@@ -19,6 +19,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from actionrnn.errors import VideoError
+from actionrnn.video.frame import Frame
 from actionrnn.video.source import Source, require_pixels
 
 Scale = Callable[[int, int], tuple[int, int]]
@@ -65,6 +66,10 @@ class Converter:
         plane = rgb.planes[0]
         lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         return _oriented(lines[:height, : 3 * width].reshape(height, width, 3), matrix)
+
+    def frame(self, picture: av.VideoFrame, pts_seconds: float) -> Frame:
+        """A decoder's picture that is converted if somebody looks at it."""
+        return Frame(pts_seconds, lambda: np.array(self(picture), order="C"))
 
     def _wanted_size(self, picture: av.VideoFrame, transposed: bool) -> tuple[int, int]:
         """Width and height before turning."""

@@ -9,6 +9,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -124,16 +125,20 @@ def visit_frame_folder(
 
 
 def iter_frame_folder(
-    folder: Path, *, scale: Scale | None = None, limits: VideoLimits | None = None
+    folder: Path,
+    *,
+    rate_fps: float,
+    scale: Scale | None = None,
+    limits: VideoLimits | None = None,
 ) -> Iterator[Frame]:
-    """Every picture of a folder, one at a time, at the default rate.
+    """Every picture of a folder, one at a time; its file is read when its `rgb` is needed.
 
     Raises:
-        VideoError: there is no picture, or one cannot be read or is larger than the limits.
+        VideoError: there is no picture.
     """
-    rate_fps = Sampling().frame_folder_fps
+    limits = limits or VideoLimits()
     for index, path in enumerate(_require_pictures(folder)):
-        yield Frame(read_picture(path, scale, limits or VideoLimits()), index / rate_fps)
+        yield Frame(index / rate_fps, partial(read_picture, path, scale, limits))
 
 
 def read_picture(path: Path, scale: Scale | None, limits: VideoLimits) -> NDArray[np.uint8]:

@@ -7,19 +7,17 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import av
-import numpy as np
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
 from actionrnn.config import VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.stream_config import LiveOptions
 from actionrnn.video.convert import Converter
+from actionrnn.video.frame import Frame
 from actionrnn.video.source import Source, container_of, decode_packet, locate, open_stream
 
 # Look at so much of a live stream before decoding begins; FFmpeg's own 5 s are a long wait.
@@ -32,15 +30,6 @@ _USUAL_STEP_SECONDS = 0.04
 
 
 SkipFrame = Literal["DEFAULT", "NONREF", "NONKEY"]
-
-
-@dataclass(frozen=True)
-class LivePicture:
-    """A decoded picture, made RGB when somebody looks at it."""
-
-    make: Callable[[], NDArray[np.uint8]]
-    pts_seconds: float
-    """By the source's own clock."""
 
 
 class SteadyClock:
@@ -100,8 +89,10 @@ class LagGuard:
 
 def read_live(
     address: str,
-) -> tuple[Callable[[LiveOptions, threading.Event], Iterator[LivePicture]], bool, str]:
+) -> tuple[Callable[[LiveOptions, threading.Event], Iterator[Frame]], bool, str]:
     """How to open a source, whether its end is the end, and its name in messages.
+
+    The times of its frames are those of its own clock.
 
     Raises:
         VideoError: there is no such file.
@@ -115,7 +106,7 @@ def read_live(
         is_finite = not source.is_address
     paced = source.size_bytes > 0
 
-    def read(options: LiveOptions, stop: threading.Event) -> Iterator[LivePicture]:
+    def read(options: LiveOptions, stop: threading.Event) -> Iterator[Frame]:
         probe = {} if paced else _PROBE
         with open_stream(source, timeout_seconds=options.stall_seconds, options=probe) as stream:
             stream.thread_type = "SLICE"  # frame threads would hold frames back
@@ -130,7 +121,7 @@ def _decode_live(
     options: LiveOptions,
     stop: threading.Event,
     paced: bool,
-) -> Iterator[LivePicture]:
+) -> Iterator[Frame]:
     context, guard = stream.codec_context, LagGuard(options.max_lag_seconds)
     convert, size = Converter(source, None, context.width, context.height), (0, 0)
     begin: float | None = None
@@ -152,11 +143,7 @@ def _decode_live(
                     begin, ahead = time.monotonic() - pts_seconds, 0.0
                 stop.wait(max(0.0, ahead))
             lag = guard.lag(pts_seconds, time.monotonic())
-            yield LivePicture(_maker(convert, picture), float(pts_seconds))
-
-
-def _maker(convert: Converter, picture: av.VideoFrame) -> Callable[[], NDArray[np.uint8]]:
-    return lambda: np.array(convert(picture), order="C")
+            yield convert.frame(picture, float(pts_seconds))
 
 
 def _packets(source: Source, stream: VideoStream) -> Iterator[Any]:

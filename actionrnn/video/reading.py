@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
-import numpy as np
 from av.video.stream import VideoStream
 
 from actionrnn.config import Sampling, VideoLimits
@@ -36,7 +35,14 @@ from actionrnn.video.image_folder import (
 )
 from actionrnn.video.sampling import choose_frames
 from actionrnn.video.seeking import decode_by_counting, decode_by_seeking, threads_for
-from actionrnn.video.source import Source, VideoSource, container_of, locate, open_stream
+from actionrnn.video.source import (
+    Source,
+    VideoSource,
+    container_of,
+    locate,
+    open_stream,
+    require_pixels,
+)
 
 # A broken video is used if at least this part of the frames that it declares can be decoded.
 LEAST_DECODABLE_FRACTION = 0.5
@@ -84,6 +90,18 @@ def probe_video(path: VideoSource, *, limits: VideoLimits | None = None) -> Vide
             num_frames=num_frames,
             size_bytes=source.size_bytes,
         )
+
+
+def declared_span(path: VideoSource | Source) -> tuple[float, float | None]:
+    """When a video says that it begins, and how long it says it is; None: it does not say.
+
+    Raises:
+        VideoError: it is missing, empty, no video, or has sound only.
+    """
+    with open_stream(path) as stream:
+        container = container_of(stream)
+        begin, length = container.start_time or 0, container.duration
+    return begin / av.time_base, length / av.time_base if length else None
 
 
 def read_frames(
@@ -148,26 +166,38 @@ def iter_frames(
     scale: Scale | None = None,
     num_threads: int = 0,
     limits: VideoLimits | None = None,
+    frame_folder_fps: float = Sampling.frame_folder_fps,
 ) -> Iterator[Frame]:
     """Every frame of a video, one at a time, in constant memory.
 
-    Takes what `read_frames` takes; an address or a pipe may go on for ever.
+    A frame's pixels are made when its `rgb` is first read: frames that you pass over cost their
+    decoding only.
+
+    Args:
+        path: what `read_frames` takes; an address or a pipe may go on for ever.
+        scale: as in `read_frames`.
+        num_threads: of the decoder; 0 leaves it to the decoder.
+        limits: the largest frame.
+        frame_folder_fps: pictures a second, for a folder of pictures.
 
     Raises:
         VideoError: the video is missing, empty, no video, too large, has sound only, or no
             frame of it can be decoded.
     """
     if isinstance(path, (str, Path)) and is_folder(path):
-        yield from iter_frame_folder(as_path(path), scale=scale, limits=limits)
+        yield from iter_frame_folder(
+            as_path(path), rate_fps=frame_folder_fps, scale=scale, limits=limits
+        )
         return
     source = locate(path, limits)
     with open_stream(source, num_threads) as stream:
         time_base = time_base_of(stream)
-        to_rgb = _converter(source, stream, scale)
+        convert = _converter(source, stream, scale)
         came = False
         for picture, tick in timed_frames(source, stream):
             came = True
-            yield Frame(np.array(to_rgb(picture), order="C"), float(tick * time_base))
+            require_pixels(picture.width, picture.height, source)
+            yield convert.frame(picture, float(tick * time_base))
         if not came:
             raise _nothing_decodable(source)
 

@@ -24,7 +24,8 @@ from actionrnn.features.isolated import Isolation
 from actionrnn.features.pipeline import Pipeline
 from actionrnn.model.recognizer import Prediction, Recognizer, Timeline
 from actionrnn.stream_config import StatePolicy
-from actionrnn.video.following import DecodedFrame, declared_span
+from actionrnn.video.frame import Frame
+from actionrnn.video.reading import declared_span
 from actionrnn.video.source import locate
 
 
@@ -119,9 +120,9 @@ def _rewrite(
     begin, seconds = declared_span(locate(path, limits))
     _require_short(path, seconds or 0.0, most_video_seconds)
 
-    def draw(frame: DecodedFrame) -> NDArray[np.uint8]:
+    def draw(frame: Frame) -> NDArray[np.uint8]:
         _require_short(path, frame.pts_seconds - begin, most_video_seconds)
-        return frame()
+        return frame.rgb
 
     rewrite(path, target, draw, sound=False, limits=limits)
     yield "end", {}
