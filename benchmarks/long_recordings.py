@@ -29,8 +29,8 @@ from actionrnn.model.segments import Segment, find_segments
 from actionrnn.progress import progress_bar
 from actionrnn.stream_config import SegmentRule, StatePolicy
 from actionrnn.training.train import MODEL_FILE, train
+from actionrnn.video.decode import read_frames
 from actionrnn.video.frame import Frame
-from actionrnn.video.reading import read_frames
 
 RATE_FPS = 25
 

@@ -36,8 +36,8 @@ from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer, step_scores
 from actionrnn.model.watching import watch
+from actionrnn.video.decode import iter_frames
 from actionrnn.video.frame import Frame
-from actionrnn.video.reading import iter_frames
 
 WINDOW_FRAMES = 16
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -204,7 +204,7 @@ def eight_streams(backbone: Backbone, path: Path) -> str:
 
 def live(backbone: Backbone, path: Path) -> str:
     """The file in real time, through the very path of `actionrnn stream`."""
-    from actionrnn.video.camera import LiveSource
+    from actionrnn.video.live import LiveSource
 
     model = make_model(backbone, HEADS["gru"], rate_fps=8)
     stream, source, delays, steps = model.stream(), LiveSource(str(path)), [], 0

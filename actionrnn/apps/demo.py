@@ -17,7 +17,7 @@ from actionrnn.evaluation.report_page import PAGE_FILE
 from actionrnn.files import MODEL_FILE, replacing, results_folder
 from actionrnn.model.recognizer import Timeline
 from actionrnn.training.train import OUTPUTS, TrainingRun, train
-from actionrnn.video.reading import read_frames
+from actionrnn.video.decode import read_frames
 
 SHEET_FILE = "contact_sheet.png"
 

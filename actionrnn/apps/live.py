@@ -26,8 +26,8 @@ from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.stream import Stream
 from actionrnn.stream_config import LiveOptions, StatePolicy
 from actionrnn.text import plain
-from actionrnn.video.camera import LiveSource
 from actionrnn.video.frame import Frame
+from actionrnn.video.live import LiveSource
 from actionrnn.video.writer import CONTAINERS, VideoWriter
 
 _RATE_WINDOW_SECONDS = 2.0

@@ -15,7 +15,7 @@ from actionrnn.features.store import FeatureStore
 from actionrnn.files import file_sha256, file_state
 from actionrnn.progress import progress_bar
 from actionrnn.text import plain
-from actionrnn.video.reading import iter_frames
+from actionrnn.video.decode import iter_frames
 
 Copies = list[tuple[Clip, ...]]
 """Each the clips of one content that has several names."""

@@ -18,8 +18,8 @@ from actionrnn.datasets.ucf101 import NUM_CLASSES, NUM_CLIPS, NUM_GROUPS, Ucf101
 from actionrnn.datasets.ucf101_lists import OfficialLists
 from actionrnn.errors import VideoError
 from actionrnn.progress import progress_bar
+from actionrnn.video.decode import iter_frames
 from actionrnn.video.finding import find_videos
-from actionrnn.video.reading import iter_frames
 
 LEAST_CLIPS_PER_GROUP = 4
 MOST_LINES_SHOWN = 20

@@ -12,7 +12,7 @@ from PIL import Image
 from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.evaluation.report import ClipResult, Report
-from actionrnn.video.reading import read_frames
+from actionrnn.video.decode import read_frames
 
 MOST_MISTAKES = 12
 FRAMES_EACH = 5

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from actionrnn.config import Config
 from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.backbone import Backbone
-from actionrnn.features.extract import Source, encode_videos
+from actionrnn.features.extract import VideoPart, encode_videos
 from actionrnn.features.store import require_same
 from actionrnn.features.types import Features
 from actionrnn.files import as_path
@@ -144,7 +144,7 @@ class Recognizer:
         """
         if policy is not None:
             return collect(self.labels, watch(self, path, policy), str(path))
-        sources = [Source(as_path(path).name, as_path(path))]
+        sources = [VideoPart(as_path(path).name, as_path(path))]
         _, features = next(encode_videos(sources, self.backbone, self.config.sampling))
         if isinstance(features, VideoError):
             raise features

@@ -22,7 +22,7 @@ from actionrnn.model.heads import State
 from actionrnn.model.state_policy import KEEP, LongState, most_confident, prepare, with_period
 from actionrnn.stream_config import StatePolicy
 from actionrnn.video.frame import Frame
-from actionrnn.video.picking import FramePicker
+from actionrnn.video.sampling import FrameSampler
 
 if TYPE_CHECKING:
     from actionrnn.model.recognizer import Recognizer
@@ -51,7 +51,7 @@ class Stream:
 
     def reset(self) -> None:
         """Forget everything, as if no frame had been pushed."""
-        self._steps = StreamSteps(FramePicker(self.model.config.sampling))
+        self._steps = StreamSteps(FrameSampler(self.model.config.sampling))
         self.pts_seconds: NDArray[np.float64] = np.empty(0)
         """(n,), the times of the frames behind the last push's scores."""
 
@@ -134,7 +134,7 @@ class StreamBatch:
         self.streams[place].reset()
 
 
-@dataclass
+@dataclass(eq=False)
 class Square:
     """What the backbone sees of a frame, cut when it is first needed; the frame is then let go."""
 
@@ -168,7 +168,7 @@ class Square:
 class StreamSteps:
     """All that a stream remembers."""
 
-    picker: FramePicker[Square]
+    sampler: FrameSampler[Square]
     state: LongState = field(default_factory=LongState)
     last: Square | None = None
     """Of the last step."""
@@ -179,7 +179,7 @@ class StreamSteps:
 
     def copy(self) -> StreamSteps:
         """One that moves on while this one stays; what both hold is replaced, never changed."""
-        return replace(self, picker=self.picker.copy(), state=replace(self.state))
+        return replace(self, sampler=self.sampler.copy(), state=replace(self.state))
 
 
 @torch.inference_mode()
@@ -191,13 +191,13 @@ def advance(streams: Sequence[Stream], given: Sequence[list[tuple[Square, float]
     model = streams[0].model
     memories = [stream._steps.copy() for stream in streams]
     for memory, squares in zip(memories, given, strict=True):
-        memory.picker.check(seconds for _, seconds in squares)
+        memory.sampler.check(seconds for _, seconds in squares)
     picked = [_pick(memory, squares) for memory, squares in zip(memories, given, strict=True)]
     logits: list[list[torch.Tensor]] = [[] for _ in streams]
     _cut(streams, picked)
     for memory, squares in zip(memories, given, strict=True):
-        if squares and memory.picker.held is not None:
-            memory.picker.held.own()
+        if squares and memory.sampler.held is not None:
+            memory.sampler.held.own()
     features = _encode(model.backbone, memories, picked)
     with _one_thread():
         for step in range(max(map(len, picked))):
@@ -234,25 +234,25 @@ def _listed(frames: Frame | Iterable[Frame]) -> list[tuple[Square, float]]:
                 f"push takes frames, not {type(frame).__name__}; make one of an array with "
                 "Frame.from_array(rgb, pts_seconds)"
             )
-        found.append((Square(frame), frame.pts_seconds))
+        found.append((Square(frame), float(frame.pts_seconds)))
     return found
 
 
 def _pick(memory: StreamSteps, squares: list[tuple[Square, float]]) -> list[tuple[Square, float]]:
-    return [step for square, seconds in squares for step in memory.picker.push(square, seconds)]
+    return [step for square, seconds in squares for step in memory.sampler.push(square, seconds)]
 
 
 def _cut(streams: Sequence[Stream], picked: Sequence[list[tuple[Square, float]]]) -> None:
     """Make all squares that will be needed, before anything else is done."""
     with _one_thread():
         for stream, steps in zip(streams, picked, strict=True):
-            picker, cut = stream._steps.picker, stream.model.backbone.preprocessing.square
+            sampler, cut = stream._steps.sampler, stream.model.backbone.preprocessing.square
             for square, _ in steps:
                 try:
                     square.cut(cut)
                 except Exception:
-                    if square is picker.held:  # or every push to come would fail of it
-                        picker.held = None
+                    if square is sampler.held:  # or every push to come would fail of it
+                        sampler.held = None
                     raise
 
 

@@ -18,7 +18,7 @@ from actionrnn.files import atomic_path, utf8_path
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.state_policy import LongState
 from actionrnn.model.stream import Square, Stream, StreamSteps
-from actionrnn.video.picking import FramePicker, PickerState
+from actionrnn.video.sampling import FrameSampler, SamplerState
 
 FORMAT = "actionrnn stream"
 
@@ -30,7 +30,7 @@ def save_stream(stream: Stream, path: Path) -> None:
         ModelError: the file cannot be written.
     """
     memory, cut = stream._steps, stream.model.backbone.preprocessing.square
-    held = memory.picker.held
+    held = memory.sampler.held
     found = {
         "picture.held": None if held in (None, memory.last) else held.cut(cut),
         "picture.last": None if memory.last is None else memory.last.cut(cut),
@@ -43,7 +43,7 @@ def save_stream(stream: Stream, path: Path) -> None:
     described = {
         "format": FORMAT,
         "identity": identity_of(stream),
-        "clock": _finite(asdict(memory.picker.state)),
+        "clock": _finite(asdict(memory.sampler.state)),
         "births": memory.state.births,
         "held_is_last": held is memory.last,
         "last_repeats": memory.last_repeats,
@@ -107,17 +107,17 @@ def _rebuild(
 ) -> StreamSteps:
     arrays = {name: tensor.numpy() for name, tensor in tensors.items() if "." in name}
     last = _square(arrays.get("picture.last"))
-    picker: FramePicker[Square] = FramePicker(model.config.sampling)
+    sampler: FrameSampler[Square] = FrameSampler(model.config.sampling)
     clock = described["clock"]
     first, held = clock["first_seconds"], clock["held_seconds"]
-    picker.restore(
-        PickerState(
+    sampler.restore(
+        SamplerState(
             first_seconds=None if first is None else _seconds(first),
             next_tick=int(clock["next_tick"]),
             held_seconds=-np.inf if held is None else _seconds(held),
         )
     )
-    picker.held = last if described["held_is_last"] else _square(arrays.get("picture.held"))
+    sampler.held = last if described["held_is_last"] else _square(arrays.get("picture.held"))
     device = model.head.mean.device
     rows = {
         name.removeprefix("state."): tensor.to(device)
@@ -130,7 +130,7 @@ def _rebuild(
         colours=arrays.get("colours.last"),
     )
     repeats = bool(described["last_repeats"])
-    return StreamSteps(picker, state, last, repeats, arrays.get("features.last"))
+    return StreamSteps(sampler, state, last, repeats, arrays.get("features.last"))
 
 
 def _square(pixels: Any) -> Square | None:

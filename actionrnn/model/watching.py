@@ -15,7 +15,7 @@ from actionrnn.errors import VideoError
 from actionrnn.model.state_policy import KEEP
 from actionrnn.model.stream import Stream
 from actionrnn.stream_config import StatePolicy
-from actionrnn.video.reading import iter_frames
+from actionrnn.video.decode import iter_frames
 
 if TYPE_CHECKING:
     from actionrnn.model.recognizer import Recognizer
@@ -40,7 +40,7 @@ def watch(
     *,
     frames_together: int = FRAMES_TOGETHER,
 ) -> Iterator[Step]:
-    """The scores at every step of a file, as far as somebody asks for them.
+    """The scores at every step of a file; it is decoded as far as you iterate.
 
     Raises:
         VideoError: the video cannot be used.

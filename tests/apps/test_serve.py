@@ -32,8 +32,8 @@ from actionrnn.features.isolated import Isolation
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.stream import Stream
 from actionrnn.stream_config import StatePolicy
+from actionrnn.video.decode import iter_frames, probe_video, read_frames
 from actionrnn.video.frame import Frame
-from actionrnn.video.reading import iter_frames, probe_video, read_frames
 from tests.apps.serving import Running, running
 from tests.apps.test_cli import run_command
 

@@ -20,7 +20,7 @@ import actionrnn
 from actionrnn.apps import cli
 from actionrnn.apps.render import rewrite
 from actionrnn.stream_config import StatePolicy
-from actionrnn.video.reading import iter_frames
+from actionrnn.video.decode import iter_frames
 
 
 def run_command(*args: object) -> Result:

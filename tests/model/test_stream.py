@@ -135,7 +135,7 @@ def test_the_steps_have_the_times_of_their_frames(make_model: MakeModel) -> None
 
 
 def test_a_file_scores_as_its_frames_pushed(make_model: MakeModel, clips: Path) -> None:
-    from actionrnn.video.reading import iter_frames
+    from actionrnn.video.decode import iter_frames
 
     model, path = make_model(rate_fps=4.0), clips / "red" / "ann_red.avi"
     stream = model.stream()
@@ -436,7 +436,7 @@ def test_a_model_that_looks_over_the_whole_clip_cannot_stream(tiny_model: Recogn
 
 def test_every_shipped_configuration_streams() -> None:
     from actionrnn.config import load_config, shipped_configs
-    from actionrnn.video.picking import require_streamable
+    from actionrnn.video.sampling import require_streamable
 
     for name in shipped_configs():
         require_streamable(load_config(name).sampling)
@@ -491,7 +491,7 @@ def test_in_bfloat16_a_stream_scores_as_the_whole(real_data: Path) -> None:
     """The bundled backbone as it runs where bfloat16 is fast; frames decoded once, in full."""
     from actionrnn.config import BackboneConfig
     from actionrnn.features.backbone import load_backbone
-    from actionrnn.video.reading import read_frames
+    from actionrnn.video.decode import read_frames
 
     backbone = load_backbone(BackboneConfig(precision="bfloat16", device="cpu"))
     torch.manual_seed(0)

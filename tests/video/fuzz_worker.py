@@ -11,7 +11,7 @@ from pathlib import Path
 
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
-from actionrnn.video.reading import iter_frames, probe_video, read_frames
+from actionrnn.video.decode import iter_frames, probe_video, read_frames
 
 LIMITS = VideoLimits(max_frame_pixels=2**22, max_bytes_held=2**26)
 SAMPLINGS = [

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionrnn.errors import VideoError
+from actionrnn.video.decode import iter_frames, read_frames
 from actionrnn.video.finding import clip_key, clip_keys, find_videos
-from actionrnn.video.reading import iter_frames, read_frames
 
 EncodeVideo = Callable[..., Path]
 

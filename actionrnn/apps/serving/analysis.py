@@ -18,14 +18,14 @@ from actionrnn.apps.render import rewrite
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.config import VideoLimits
 from actionrnn.errors import VideoError
-from actionrnn.features.decoding import Source
+from actionrnn.features.decoding import VideoPart
 from actionrnn.features.extract import provenance_of
 from actionrnn.features.isolated import Isolation
 from actionrnn.features.pipeline import Pipeline
 from actionrnn.model.recognizer import Prediction, Recognizer, Timeline
 from actionrnn.stream_config import StatePolicy
+from actionrnn.video.decode import declared_span
 from actionrnn.video.frame import Frame
-from actionrnn.video.reading import declared_span
 from actionrnn.video.source import locate
 
 
@@ -81,7 +81,7 @@ def analyse(upload: Upload, model: Recognizer) -> Answer:
     sampling, name = model.config.sampling, upload.name
     made = provenance_of(model.backbone, sampling)
     decode = upload.isolation().decode
-    source = Source(name, upload.path)
+    source = VideoPart(name, upload.path)
     pipeline = Pipeline([source], model.backbone, sampling, made, decode=decode)
     with contextlib.closing(pipeline.run()) as results:
         _, features = next(result for result in results if result is not None)

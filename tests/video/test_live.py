@@ -16,8 +16,7 @@ import pytest
 
 from actionrnn.errors import VideoError
 from actionrnn.stream_config import LiveOptions
-from actionrnn.video.camera import Arrival, LiveSource
-from actionrnn.video.live_reading import LagGuard, SteadyClock
+from actionrnn.video.live import Arrival, LagGuard, LiveSource, SteadyClock
 
 QUICK = LiveOptions(
     stall_seconds=2, give_up_seconds=8, first_wait_seconds=0.1, longest_wait_seconds=0.4
