@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from actionrnn.config import Config, Sampling, load_config
+    from actionrnn.config import Config, Sampling, SegmentRule, StatePolicy, load_config
     from actionrnn.errors import (
         ActionrnnError,
         BackboneError,
@@ -29,11 +29,9 @@ if TYPE_CHECKING:
     from actionrnn.features.store import FeatureStore
     from actionrnn.features.types import Features
     from actionrnn.model.heads import Head
-    from actionrnn.model.model_file import load
-    from actionrnn.model.recognizer import Prediction, Recognizer, Timeline
+    from actionrnn.model.recognizer import Prediction, Recognizer, Timeline, load
     from actionrnn.model.segments import Segment
     from actionrnn.model.stream import Stream, StreamBatch
-    from actionrnn.stream_config import SegmentRule, StatePolicy
     from actionrnn.training.train import train
     from actionrnn.video.decode import iter_frames, read_frames
     from actionrnn.video.frame import Frame, Frames
@@ -57,8 +55,8 @@ _HOME_OF = {
     "Report": "evaluation.report",
     "Sampling": "config",
     "Segment": "model.segments",
-    "SegmentRule": "stream_config",
-    "StatePolicy": "stream_config",
+    "SegmentRule": "config",
+    "StatePolicy": "config",
     "Stream": "model.stream",
     "StreamBatch": "model.stream",
     "Timeline": "model.recognizer",
@@ -67,7 +65,7 @@ _HOME_OF = {
     "extract_features": "features.extract",
     "extract_to_store": "features.extract",
     "iter_frames": "video.decode",
-    "load": "model.model_file",
+    "load": "model.recognizer",
     "load_backbone": "features.backbone",
     "load_config": "config",
     "read_frames": "video.decode",

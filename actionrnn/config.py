@@ -12,13 +12,13 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from actionrnn.config_types import (
+from actionrnn.config_parsing import (
     STRICT_KEYS,
     Count,
     FiniteFloat,
@@ -30,13 +30,16 @@ from actionrnn.config_types import (
     PositiveFloat,
     PositiveInt,
     Probability,
+    Scalar,
     first_problem,
+    load_plain_yaml,
+    meaning,
     nearest,
+    of_kind,
     with_own_errors,
 )
 from actionrnn.errors import ConfigError
 from actionrnn.files import as_path
-from actionrnn.plain_yaml import Scalar, load_plain_yaml, meaning, of_kind
 
 Layout = Literal["folder", "ucf101", "manifest", "rendered"]
 LabelLevel = Annotated[int, Field(ge=1, strict=True)] | Literal["last"]
@@ -47,10 +50,12 @@ Split = Annotated[
 Fit = Literal["crop", "squash"]
 Streams = Literal["appearance", "motion", "both"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
-Runtime = Literal["auto", "torch", "compile", "openvino", "onnx"]
+Runtime = Literal["auto", "torch", "openvino", "onnx"]
 ClassWeights = Literal["none", "balanced"]
 HeadKind = Literal["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
 Summary = Literal["last", "running_mean", "exponential_mean"]
+StateKind = Literal["keep", "restart", "forget"]
+Section = TypeVar("Section")
 MOST_RECURRENT_WEIGHTS = 2**27
 """Of a head, a gate: a stranger's model must not take the machine down; 0.1 % of it is usual."""
 
@@ -132,8 +137,9 @@ class DataConfig:
     below train, val, test), last the one that the clip lies in. null: the first, and an
     error that asks where the classes could as well be deeper."""
     group_pattern: str | None = None
-    """A regular expression searched in the file's name; its first bracket is
-    the clip's group (the person, the scene). Clips of one group never stand on
+    """A regular expression searched in the file's name, or, if it has a `/`, in the path below
+    the root without the file's ending; its first bracket is the clip's group (the person, the
+    scene). Clips of one group never stand on
     both sides of a split. Without it each clip is a group of its own."""
     split: Split = "auto"
     """auto: given if any clip has a side, else holdout; given: the sides that the data itself
@@ -188,8 +194,7 @@ class BackboneConfig:
     device: str = "auto"
     """auto: cuda where there is one, else cpu; or any torch device."""
     runtime: Runtime = "auto"
-    """auto: OpenVINO on a CPU where it is installed, else torch; onnx: ONNX Runtime on a CPU;
-    compile: torch.compile, which pays after some ten thousand frames."""
+    """auto: OpenVINO on a CPU where it is installed, else torch; onnx: ONNX Runtime on a CPU."""
     frames_ahead: PositiveInt = 256
     """Decoded frames that may wait for the backbone (150 KB each at 224 pixels): the bound of
     an extraction's memory, whatever the videos' lengths. At least two batches wait."""
@@ -236,9 +241,9 @@ class TrainConfig:
     """Passes over the training clips."""
     batch_size: PositiveInt = 32
     """Clips in a batch."""
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: Annotated[Number, Field(gt=0, le=1e37)] = 1e-3
     """AdamW's highest learning rate."""
-    weight_decay: NonNegativeFloat = 1e-2
+    weight_decay: Annotated[Number, Field(ge=0, le=1e37)] = 1e-2
     """AdamW's weight decay."""
     warmup_fraction: Probability = 0.1
     """The part of all steps in which the rate rises; then it falls as a cosine."""
@@ -286,6 +291,57 @@ class Config:
         return dataclasses.asdict(self)
 
 
+# What follows is chosen when a recording is read, and is part of no model.
+
+
+@dataclass(frozen=True, config=STRICT_KEYS)
+class StatePolicy:
+    """What becomes of the recurrent state in a recording much longer than the training's clips.
+
+    The defaults are the best of docs/streaming.md's table.
+    """
+
+    kind: StateKind = "restart"
+    """keep: the state of the first frame on, for ever; restart: a new state every half
+    period beside the one before, and the more confident of the two answers; forget: what was
+    seen fades with a half-life."""
+    period_seconds: PositiveFloat | None = None
+    """restart: how old a state grows; the very first grows two and a half periods old, and
+    is alone for two. None: half the median length of the clips that the head was trained on, so
+    that a recording no longer than such a clip is answered as by `classify`."""
+    half_life_steps: PositiveFloat = 3.0
+    """forget: the number of steps after which what was seen counts half."""
+
+
+@dataclass(frozen=True, config=STRICT_KEYS)
+class SegmentRule:
+    """How the scores of a timeline become segments with one label each."""
+
+    smooth_seconds: NonNegativeFloat = 0.5
+    """The scores are averaged over so much time around each step; 0: not at all."""
+    min_seconds: NonNegativeFloat = 1.0
+    """Shorter segments go to their neighbours."""
+    threshold: Probability = 0.0
+    """Below this score it is nothing."""
+
+
+@dataclass(frozen=True, config=STRICT_KEYS)
+class LiveOptions:
+    """How a live source is followed."""
+
+    max_lag_seconds: PositiveFloat = 0.5
+    """Frames that wait longer for the model are dropped, so that answers are never older."""
+    stall_seconds: PositiveFloat = 5.0
+    """Without a picture for so long, the source is opened anew."""
+    give_up_seconds: NonNegativeFloat = 60.0
+    """Without a picture for so long, it is given up."""
+    first_wait_seconds: PositiveFloat = 0.5
+    """Before it is opened anew; doubled each time, up to `longest_wait_seconds`."""
+    longest_wait_seconds: PositiveFloat = 8.0
+    reset_on_reconnect: bool = False
+    """Begin with a new state after an interruption, instead of going on with the old one."""
+
+
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, then apply overrides such as `train.epochs=5`.
 
@@ -313,6 +369,8 @@ def parse_config(
     An override's value is taken as it is, with no escapes; one pair of quotes around it is taken
     off, and `null` is None where the field may be that.
 
+    What version 0.1 wrote is still read; a FutureWarning says in one line what is read otherwise.
+
     Raises:
         ConfigError: a key, type or value is wrong; the message names the key.
     """
@@ -330,15 +388,37 @@ def parse_config(
         kinds = _kinds(kind)
         for key, value in merged.get(section, {}).items():
             merged[section][key] = of_kind(value, kinds[key])
+    _read_old_forms(merged, source)
     try:
         return _adapter().validate_python(merged)
     except ValidationError as error:
         raise ConfigError(f"{source}: {first_problem(error)}") from None
 
 
+def _read_old_forms(sections: dict[str, Any], source: str) -> None:
+    backbone = sections.get("backbone", {})
+    if backbone.get("runtime") == "compile":
+        backbone["runtime"] = "torch"
+        message = f"{source}: backbone.runtime compile was removed after 0.1; torch is taken"
+        warnings.warn(message, FutureWarning, stacklevel=3)
+
+
 def override_config(config: Config, overrides: Sequence[str]) -> Config:
     """The same configuration with `section.key=value` overrides applied."""
     return parse_config(config.to_dict(), overrides, source="override")
+
+
+def parse_section(kind: type[Section], values: Mapping[str, Any]) -> Section:
+    """Build `StatePolicy`, `SegmentRule` or `LiveOptions` from some fields; None is the default.
+
+    Raises:
+        ConfigError: a value is wrong; the message names it.
+    """
+    given = {key: value for key, value in values.items() if value is not None}
+    try:
+        return TypeAdapter(kind).validate_python(given)
+    except ValidationError as error:
+        raise ConfigError(first_problem(error)) from None
 
 
 def shipped_configs() -> dict[str, Path]:

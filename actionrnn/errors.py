@@ -41,3 +41,22 @@ class DatasetError(ActionrnnError):
 
 class ModelError(ActionrnnError):
     """A model file that cannot be read, or does not fit."""
+
+
+def first_line(error: BaseException) -> str:
+    r"""What another library's error says, in one line: a reason within a message of our own.
+
+    >>> first_line(ValueError("no such key\nTraceback ...")), first_line(KeyboardInterrupt())
+    ('no such key', 'KeyboardInterrupt')
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def missing_extra(what: str, extra: str) -> str:
+    """The message where an optional package is not installed.
+
+    Args:
+        what: what is missing, "HDF5 needs h5py".
+        extra: of `actionrnn` in pyproject.toml that brings it.
+    """
+    return f"{what}; add it with `pip install 'actionrnn[{extra}]'`"

@@ -10,21 +10,16 @@ import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from actionrnn.errors import ActionrnnError
 
 MODEL_FILE = "model.safetensors"
 """The model in the folder of a run."""
 CONFIG_FILE = "config.yaml"
 """Its configuration, with the paths of this machine."""
 LEFTOVERS = ".*.tmp"
-LEDGER = ".actionrnn"
-"""In a folder of results, a line `<sha256>  <name>` for each file that was written there: what a
-command may replace. Whoever writes there holds a lock on it."""
 
 
 def at_home(path: str) -> str:
@@ -79,137 +74,13 @@ def atomic_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def require_new(path: Path, *, overwrite: bool = False, source: Path | None = None) -> None:
-    """Refuse to write a file that a user names where there is one.
-
-    Args:
-        overwrite: a file may be there (--overwrite).
-        source: the file that is read, which is never written over.
-
-    Raises:
-        ActionrnnError: `path` is taken; the message says how to go on.
-    """
-    if not os.path.lexists(path):
-        return
-    if source is not None and source.exists() and path.exists() and path.samefile(source):
-        raise ActionrnnError(f"{path}: is the file that is read; choose another name")
-    if path.is_dir():
-        raise ActionrnnError(f"{path}: is a folder; name a file")
-    if not overwrite:
-        raise ActionrnnError(f"{path}: is there already; choose another name, or add --overwrite")
-
-
-@contextlib.contextmanager
-def results_folder(folder: Path, names: Iterable[str]) -> Iterator[None]:
-    """Make a folder of results, and keep others from writing there while the block runs.
-
-    A folder that was made for it, and in which nothing was written, is taken away again. Where
-    the file system has no locks, others are not kept out.
-
-    Args:
-        names: the files that will be written, each within `replacing`.
-
-    Raises:
-        ActionrnnError: another process writes there, a file under one of the names was not
-            written there by actionrnn, or the folder cannot be made.
-    """
-    for name in names:
-        _require_own(folder / name)
-    is_new, ledger = not folder.exists(), folder / LEDGER
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = _open_locked(ledger)
-    except OSError as error:
-        raise ActionrnnError(
-            f"{folder}: cannot be written ({error.strerror}); choose another --output"
-        ) from None
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            if not ledger.stat().st_size:
-                ledger.unlink()
-            if is_new:
-                folder.rmdir()  # if it is empty
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[None]:
-    """The block writes `path`, whole or not at all, into a folder of results.
-
-    Raises:
-        ActionrnnError: what is there was not written this way.
-    """
-    _require_own(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _note(path, _BEING_WRITTEN)  # a process that dies in the block leaves a file of its own
-    try:
-        yield
-    finally:
-        _note(path, file_sha256(path) if path.is_file() else _NOT_THERE)
-
-
-_BEING_WRITTEN, _NOT_THERE = "-", "0"
-
-
-def _note(path: Path, sha256: str) -> None:
-    with (path.parent / LEDGER).open("a", encoding="utf-8") as ledger:
-        ledger.write(f"{sha256}  {path.name}\n")
-
-
-def _require_own(path: Path) -> None:
-    if not os.path.lexists(path) or (path.is_file() and _is_own(path)):
-        return
-    raise ActionrnnError(
-        f"{path}: is there, and is not what actionrnn wrote; choose another --output, or move it "
-        "away"
-    )
-
-
-def _is_own(path: Path) -> bool:
-    try:
-        lines = (path.parent / LEDGER).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return False
-    known = [
-        sha256 for sha256, _, name in (line.partition("  ") for line in lines) if name == path.name
-    ]
-    return known[-1:] == [_BEING_WRITTEN] or file_sha256(path) in known
-
-
-def _open_locked(file: Path) -> int:
-    """Open a file, made if it is not there, and lock it until it is closed.
-
-    Raises:
-        ActionrnnError: another holds it.
-    """
-    while True:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            import fcntl  # not on Windows
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise ActionrnnError(
-                f"{file.parent}: another command is writing there; wait until it ends, or choose "
-                "another --output"
-            ) from None
-        except (ImportError, OSError):  # no locks here
-            return handle
-        if os.fstat(handle).st_nlink:  # else the one before has just taken it away
-            return handle
-        os.close(handle)
-
-
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files of killed processes; those of living ones are locked."""
     for file in folder.rglob(LEFTOVERS):
         with contextlib.suppress(OSError):
             handle = os.open(file, os.O_RDWR)
             try:
-                if _lock(handle, wait=False):
+                if lock(handle, wait=False):
                     file.unlink()
             finally:
                 os.close(handle)
@@ -220,7 +91,7 @@ def locked(path: Path) -> Iterator[None]:
     """Keep other processes that do the same out while the block runs; `path` is a file."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        _lock(handle, wait=True)
+        lock(handle, wait=True)
         yield
     finally:
         os.close(handle)
@@ -234,7 +105,7 @@ def _locked_temporary(path: Path) -> tuple[int | None, Path]:
             handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             continue
-        if not _lock(handle, wait=True):
+        if not lock(handle, wait=True):
             os.close(handle)
             return None, temporary
         if os.fstat(handle).st_nlink:  # nobody took it for a leftover before it was locked
@@ -253,10 +124,13 @@ def _rename_to_new(temporary: Path, path: Path) -> None:
         temporary.replace(path)
 
 
-def _lock(handle: int, *, wait: bool) -> bool:
-    """Lock an open file until it is closed; whether that worked.
+def lock(handle: int, *, wait: bool) -> bool:
+    """Lock an open file until it is closed; whether the file system has locks.
 
-    A file system without locks keeps nobody out, and then nothing counts as a leftover.
+    Without them nobody is kept out, and no file counts as a leftover.
+
+    Raises:
+        BlockingIOError: not `wait`, and another process holds it.
     """
     try:
         import fcntl  # not on Windows
@@ -264,6 +138,8 @@ def _lock(handle: int, *, wait: bool) -> bool:
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise
     except OSError:
         return False
     return True

@@ -47,8 +47,8 @@ from timm.data import create_transform, resolve_model_data_config
 from torch import nn
 
 from actionrnn.config import BackboneConfig, Sampling
-from actionrnn.features import openvino_runtime
 from actionrnn.features.backbone import Backbone, load_backbone, num_cores
+from actionrnn.features.engines import openvino
 from actionrnn.features.extract import Extraction, extract_to_store
 from actionrnn.features.store import FeatureStore
 from actionrnn.video.decode import read_frames
@@ -190,7 +190,7 @@ def worst_cosine(store: Path, others: Path) -> float:
 
 
 def usable_runtimes(wanted: str) -> list[str]:
-    found = ["torch"] + (["openvino"] if openvino_runtime.is_installed() else [])
+    found = ["torch"] + (["openvino"] if openvino.is_installed() else [])
     return [runtime for runtime in found if wanted in (runtime, "all")]
 
 

@@ -22,12 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from actionrnn.config import load_config
-from actionrnn.model.model_file import load
-from actionrnn.model.recognizer import Recognizer
+from actionrnn.config import SegmentRule, StatePolicy, load_config
+from actionrnn.model.recognizer import Recognizer, load
 from actionrnn.model.segments import Segment, find_segments
 from actionrnn.progress import progress_bar
-from actionrnn.stream_config import SegmentRule, StatePolicy
 from actionrnn.training.train import MODEL_FILE, train
 from actionrnn.video.decode import read_frames
 from actionrnn.video.frame import Frame
@@ -36,9 +34,7 @@ RATE_FPS = 25
 
 POLICIES = {
     "keep for ever": StatePolicy(kind="keep"),
-    "keep, reset at cuts": StatePolicy(kind="keep", reset_at_cuts=True),
     "restart, half a training clip (default)": StatePolicy(),
-    "restart, half a training clip, reset at cuts": StatePolicy(reset_at_cuts=True),
     **{
         f"restart, {seconds:g} s": StatePolicy(kind="restart", period_seconds=seconds)
         for seconds in (0.5, 1, 3)

@@ -1,4 +1,4 @@
-"""What computes the backbone fastest on this machine: PyTorch, compiled, ONNX Runtime, OpenVINO.
+"""What computes the backbone fastest on this machine: PyTorch, ONNX Runtime, OpenVINO.
 
     python benchmarks/runtime.py --json runtime.json
     pip install onnxruntime onnx openvino   # what is not installed is left out
@@ -36,8 +36,6 @@ RIVAL = "torch float32"
 RUNTIMES: dict[str, tuple[Runtime, Precision]] = {
     RIVAL: ("torch", "float32"),
     "torch auto": ("torch", "auto"),
-    "compile float32": ("compile", "float32"),
-    "compile auto": ("compile", "auto"),
     "onnx": ("onnx", "float32"),
     "openvino": ("openvino", "auto"),
 }

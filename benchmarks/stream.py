@@ -152,7 +152,7 @@ def on_a_file(backbone: Backbone, name: str, path: Path, rate_fps: float, repeat
     del frames
 
     def ours() -> None:
-        for _ in watch(model, path, frames_together=1):
+        for _ in watch(model.stream(), path, frames_together=1):
             pass
 
     def rivals() -> None:

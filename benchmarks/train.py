@@ -42,6 +42,7 @@ from actionrnn.features.store import FeatureStore
 from actionrnn.features.types import Features
 from actionrnn.model.heads import Head, last_step
 from actionrnn.training.fit import autocast, fit_head
+from actionrnn.training.fit_state import FitTask
 
 NUM_CLIPS, NUM_FRAMES, FEATURE_SIZE, NUM_CLASSES = 9537, 16, 1280, 101
 LABELS = tuple(f"class{index:03d}" for index in range(NUM_CLASSES))
@@ -117,7 +118,8 @@ def make_step(config: Config) -> Callable[[Tensor, Tensor], None]:
 
 
 def run_ours(config: Config, sequences: TimedSequences) -> None:
-    fit_head(sequences, NUM_CLASSES, config.head, replace(config.train, epochs=1))
+    one_epoch = replace(config.train, epochs=1)
+    fit_head(FitTask(sequences, NUM_CLASSES, config.head, one_epoch))
 
 
 def run_limit(config: Config, num_clips: int) -> None:

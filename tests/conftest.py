@@ -85,10 +85,10 @@ def load_once(backbone: Any) -> None:
             networks[name] = load_network(name, weights)
         return copy.deepcopy(networks[name])
 
-    def load_openvino_once(network: Any, preprocessing: Any, dtype: Any, **identity: Any) -> Any:
-        key = type(network), preprocessing, dtype, repr(identity)
-        if key not in converted or not backbone.openvino_runtime.is_installed():
-            converted[key] = load_openvino(network, preprocessing, dtype, **identity)
+    def load_openvino_once(job: Any) -> Any:
+        key = type(job.network), job.preprocessing, job.dtype, job.weights_sha256
+        if key not in converted or not backbone.openvino_can_run(job):
+            converted[key] = load_openvino(job)
         return converted[key]
 
     backbone.load_network, backbone.load_openvino = load_network_once, load_openvino_once

@@ -1,4 +1,4 @@
-"""The import rule: the folders stand in the order in which the data flows."""
+"""The import rules: folders in the order in which the data flows, no circle, no private parts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ FOLDERS = ("video", "features", "model", "datasets", "evaluation", "training", "
 SHARED = (
     "errors",
     "config",
-    "config_types",
-    "stream_config",
+    "config_parsing",
+    "results",
+    "tensor_file",
     "text",
-    "plain_yaml",
     "files",
     "progress",
 )
@@ -62,6 +62,125 @@ def forbidden_imports(module: str, source: str) -> list[str]:
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_only_what_stands_before_it(module: str) -> None:
     assert forbidden_imports(module, MODULES[module].read_text(encoding="utf-8")) == []
+
+
+# To be emptied: what is still to be mended.
+KNOWN_CIRCLES: set[frozenset[str]] = {
+    # report_table draws the Report, whose __rich__ calls it
+    frozenset({"actionrnn.evaluation.report", "actionrnn.evaluation.report_table"}),
+}
+KNOWN_PRIVATE: set[tuple[str, str]] = set()
+
+
+def import_graph(sources: dict[str, str]) -> dict[str, set[str]]:
+    """Of each module those that it imports, lazily and for types alone as well."""
+    graph: dict[str, set[str]] = {}
+    for module, source in sources.items():
+        parents = {name.rpartition(".")[0] for name in imported_modules(source)}
+        graph[module] = {
+            name for name in {*imported_modules(source), *parents} if name in sources
+        } - {module, "actionrnn"}  # the version comes from the package itself
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> set[frozenset[str]]:
+    """The sets of modules that import each other, directly or through others."""
+
+    def reachable(module: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = [module]
+        while waiting:
+            new = graph.get(waiting.pop(), set()) - seen
+            seen |= new
+            waiting += new
+        return seen
+
+    reach = {module: reachable(module) for module in graph}
+    return {
+        frozenset(other for other in reach[module] if module in reach[other])
+        for module in graph
+        if module in reach[module]
+    }
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def private_parts_of_others(source: str) -> set[str]:
+    """Private names that are imported, or taken from an object, and not defined in `source`."""
+    nodes = list(ast.walk(ast.parse(source)))
+    own = {
+        node.name
+        for node in nodes
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+    own |= {
+        node.attr if isinstance(node, ast.Attribute) else node.id
+        for node in nodes
+        if isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Store)
+        if isinstance(node, ast.Name) or is_self(node.value)
+    }
+    taken = {
+        node.attr
+        for node in nodes
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and not is_self(node.value)
+    }
+    imported = {
+        alias.name
+        for node in nodes
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if is_private(alias.name) or any(map(is_private, (node.module or "").split(".")))
+    }
+    return imported | (taken - own)
+
+
+def is_self(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("self", "cls")
+
+
+def test_no_modules_import_each_other() -> None:
+    sources = {name: path.read_text(encoding="utf-8") for name, path in MODULES.items()}
+    assert circles(import_graph(sources)) - KNOWN_CIRCLES == set()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_takes_no_private_part_of_another(module: str) -> None:
+    found = private_parts_of_others(MODULES[module].read_text(encoding="utf-8"))
+    assert {(module, name) for name in found} - KNOWN_PRIVATE == set()
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        "from p.a import f",
+        "import p.a",
+        "from p import a",
+        "def late():\n    from p.a import f",
+        "if TYPE_CHECKING:\n    from p.a import F",
+    ],
+)
+def test_a_circle_is_seen(late: str) -> None:
+    sources = {"p.a": "from p.b import g", "p.b": "import p.c", "p.c": late, "p.d": "import p.a"}
+    assert circles(import_graph(sources)) == {frozenset({"p.a", "p.b", "p.c"})}
+    assert circles(import_graph(sources | {"p.c": "import numpy"})) == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from p.a import _f", {"_f"}),
+        ("from p import a\na._f()", {"_f"}),
+        ("def f(stream): return stream._steps", {"_steps"}),
+        ("def f(stream): stream._steps = 1", {"_steps"}),
+        ("class A:\n    def f(self, other: 'A'): self._x = other._x", set()),
+        ("class A:\n    def _f(self): self._f()\n    def g(self, b): b._f()", set()),
+        ("from p.a import f as _f\n_f(f.__name__)", set()),
+    ],
+)
+def test_private_parts_are_seen(source: str, found: set[str]) -> None:
+    assert private_parts_of_others(source) == found
 
 
 def test_every_module_has_its_place_in_the_rule() -> None:

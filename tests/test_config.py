@@ -413,3 +413,9 @@ def test_a_section_can_be_built_directly() -> None:
 def test_an_impossible_sampling_is_our_own_error(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Sampling(**fields)
+
+
+def test_the_runtime_compile_of_a_configuration_of_0_1_is_read_as_torch() -> None:
+    with pytest.warns(FutureWarning, match=r"^my\.yaml: backbone\.runtime compile .* torch"):
+        config = parse_config({"backbone": {"runtime": "compile"}}, source="my.yaml")
+    assert config.backbone.runtime == "torch"

@@ -37,23 +37,22 @@ from actionrnn.datasets.splits import make_folds, open_dataset
 from actionrnn.datasets.ucf101_lists import find_lists
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.compare import compare_runs
-from actionrnn.evaluation.curves import read_curves
-from actionrnn.evaluation.predict import Scored
-from actionrnn.evaluation.report import read_report
+from actionrnn.evaluation.predict import FoldPredictions
+from actionrnn.evaluation.report import read_curves, read_report
 from actionrnn.evaluation.summary import make_report, seed_result
 from actionrnn.features.backbone import Backbone
-from actionrnn.features.entry import Format
+from actionrnn.features.engines.torch import TorchEngine
 from actionrnn.features.extract import provenance_of
 from actionrnn.features.imported import import_features
 from actionrnn.features.mapped import read_layout
 from actionrnn.features.preprocess import Preprocessing
-from actionrnn.features.store import FeatureStore
+from actionrnn.features.store import FeatureStore, verify_store
 from actionrnn.features.types import Features
-from actionrnn.features.verify import verify_store
 from actionrnn.model.heads import Head
 from actionrnn.model.model_file import read_model_info
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.training.fit import fit_head
+from actionrnn.training.fit_state import FitTask
 from actionrnn.video.frame import Frame
 
 KEPT = "whole.json"
@@ -68,14 +67,17 @@ Read = Callable[[Path], object]
 
 
 def tiny_backbone() -> Backbone:
+    network, cpu = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()).eval(), torch.device("cpu")
+    preprocessing = Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     return Backbone(
         config=BackboneConfig(name="tiny"),
-        network=nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()).eval(),
-        preprocessing=Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        network=network,
+        preprocessing=preprocessing,
         weights_sha256="0" * 64,
         view_size=12,
-        device=torch.device("cpu"),
+        device=cpu,
         dtype=torch.float32,
+        engine=TorchEngine(network, preprocessing, cpu),
     )
 
 
@@ -147,25 +149,26 @@ def a_fit(folder: Path) -> Read:
     values = tuple(rng.normal(size=(3, 4)).astype(np.float32) for _ in clips)
     sequences = Sequences(clips, values, np.array([0, 1]), ("1", "2"))
     head, train = HeadConfig(hidden_size=3, dropout=0.0), TrainConfig(epochs=2, batch_size=2)
+    task = FitTask(sequences, 2, head, train, validation=sequences)
 
     def read(folder: Path) -> None:
         state = folder / "fit.safetensors"
-        fit_head(sequences, 2, head, train, validation=sequences, state_file=state, resume=True)
+        fit_head(task, state_file=state, resume=True)
 
     def stop(epoch: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         state = folder / "fit.safetensors"
-        fit_head(sequences, 2, head, train, validation=sequences, state_file=state, on_epoch=stop)
+        fit_head(task, state_file=state, on_epoch=stop)
     return read
 
 
-def scored(name: str) -> Scored:
+def scored(name: str) -> FoldPredictions:
     scores, targets = np.eye(3, dtype=np.float32)[[0, 1, 0]], np.array([0, 1, 2])
     clips = tuple(Clip(Path("nowhere.avi"), f"{name}{i}", LABELS[i], name) for i in range(3))
     no = (False,) * 3
-    return Scored(name, scores, targets, scores, clips=clips, seen=no, leaked=no)
+    return FoldPredictions(name, scores, targets, scores, clips=clips, seen=no, leaked=no)
 
 
 def a_report(folder: Path) -> Read:
@@ -248,9 +251,9 @@ def official_lists(folder: Path) -> Read:
     return read
 
 
-def a_store(folder: Path, format: Format = "safetensors") -> Read:
+def a_store(folder: Path) -> Read:
     provenance = provenance_of(tiny_backbone(), Sampling(rate_fps=4.0))
-    store = FeatureStore.create(folder, provenance, format)
+    store = FeatureStore.create(folder, provenance)
     store.expect(["run/ann", "run/bob", "run/cid"])
     failure = {"key": "run/cid", "path": "cid.avi", "reason": "is empty", "state": "0 bytes"}
     store.update_failures({"run/cid": failure})
@@ -272,10 +275,6 @@ def a_store(folder: Path, format: Format = "safetensors") -> Read:
     return read
 
 
-def an_npy_store(folder: Path) -> Read:
-    return a_store(folder, "npy")
-
-
 def foreign_features(folder: Path) -> Read:
     rng = np.random.default_rng(0)
     np.savez(folder / "clips.npz", **{"run/a": rng.normal(size=(3, 4)).astype(np.float32)})
@@ -293,7 +292,7 @@ def foreign_features(folder: Path) -> Read:
 
 EXAMPLES = [
     *(a_model, a_stream, a_fit, a_report, a_config, a_curve, official_lists),
-    *(a_store, an_npy_store, foreign_features, a_list),
+    *(a_store, foreign_features, a_list),
 ]
 
 
@@ -440,7 +439,7 @@ def mutated(folder: Path, name: str) -> Iterator[str]:
 def tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Instead of the backbone that a model names: nothing is fetched from anywhere."""
     backbone = tiny_backbone()
-    monkeypatch.setattr("actionrnn.model.model_file.load_backbone", lambda config: backbone)
+    monkeypatch.setattr("actionrnn.model.recognizer.load_backbone", lambda config: backbone)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: str(example.__name__))

@@ -26,8 +26,9 @@ from actionrnn.config import Config, override_config, parse_config
 from actionrnn.errors import BackboneError, ConfigError
 from actionrnn.features.exported import export_store
 from actionrnn.features.store import FeatureStore
-from actionrnn.model.model_file import load, public_bytes, read_model_info
+from actionrnn.model.model_file import public_bytes, read_model_info
 from actionrnn.model.privacy import hashed_group, last_part, public_config, public_training
+from actionrnn.model.recognizer import load
 from actionrnn.training.train import TrainingRun, train
 
 PEOPLE = ("annegret", "bartholomew", "cunigunde")

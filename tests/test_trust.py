@@ -27,9 +27,8 @@ from actionrnn.datasets.folder import open_folder
 from actionrnn.errors import ActionrnnError, ConfigError, DatasetError, FeatureError, ModelError
 from actionrnn.features.imported import import_features
 from actionrnn.features.mapped import read_layout
-from actionrnn.features.store import FeatureStore
+from actionrnn.features.store import FeatureStore, verify_store
 from actionrnn.features.types import Features
-from actionrnn.features.verify import verify_store
 from actionrnn.text import is_harmless, printable
 from actionrnn.training.train import TrainingRun
 
@@ -48,7 +47,7 @@ MEASURE = """
 import contextlib, io, json, resource, sys
 from actionrnn.apps import cli
 from actionrnn.features import imported
-from actionrnn.model import model_file as checkpoint
+from actionrnn.model import recognizer as checkpoint
 checkpoint.load(sys.argv[1])
 for command in json.loads(sys.argv[2]):
     before, said = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, io.StringIO()

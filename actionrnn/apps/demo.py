@@ -14,8 +14,9 @@ from actionrnn.config import load_config
 from actionrnn.datasets.rendered import CLIPS_PER_GROUP, NUM_GROUPS, PAIRS, render_dataset
 from actionrnn.evaluation.report import Report
 from actionrnn.evaluation.report_page import PAGE_FILE
-from actionrnn.files import MODEL_FILE, replacing, results_folder
+from actionrnn.files import MODEL_FILE
 from actionrnn.model.recognizer import Timeline
+from actionrnn.results import replacing, results_folder
 from actionrnn.training.train import OUTPUTS, TrainingRun, train
 from actionrnn.video.decode import read_frames
 

@@ -21,12 +21,11 @@ from actionrnn.apps.quantise import Int8Report, quantise
 from actionrnn.config import Sampling
 from actionrnn.errors import ModelError
 from actionrnn.features.backbone import Backbone
-from actionrnn.features.onnx_runtime import OPSET, require_installed, to_onnx, versions
+from actionrnn.features.engines.onnx import OPSET, require_installed, to_onnx, versions
 from actionrnn.features.tensor_preprocess import Encoder
 from actionrnn.files import atomic_folder, file_sha256
 from actionrnn.model.heads import Head, State
-from actionrnn.model.model_file import load
-from actionrnn.model.recognizer import Recognizer
+from actionrnn.model.recognizer import Recognizer, load
 
 ENCODER, STEP, DESCRIPTION, RUNNER = "encoder.onnx", "step.onnx", "model.json", "run.py"
 FORMAT = "actionrnn export"

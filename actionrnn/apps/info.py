@@ -74,7 +74,7 @@ def _describe_store(path: Path) -> Rows:
     keys, failures, made = store.keys(), store.failures(), store.provenance
     rows = {
         "store": str(path),
-        "entries": f"{len(keys)} (.{store.format})",
+        "entries": str(len(keys)),
         "backbone": str(made.get("backbone")),
         "weights": f"sha256 {made.get('weights_sha256')}",
         "preprocessing": str(made.get("preprocessing")),

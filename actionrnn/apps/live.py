@@ -20,11 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.apps.render import ScoreOverlay
+from actionrnn.config import LiveOptions, StatePolicy
 from actionrnn.errors import ActionrnnError, VideoError
 from actionrnn.files import atomic_path
 from actionrnn.model.recognizer import Recognizer
-from actionrnn.model.stream import Stream
-from actionrnn.stream_config import LiveOptions, StatePolicy
 from actionrnn.text import plain
 from actionrnn.video.frame import Frame
 from actionrnn.video.live import LiveSource
@@ -63,9 +62,9 @@ def run_live(
     """
     if session.show_window:
         _require_screen()
-    stream, overlay = Stream(model, policy), ScoreOverlay(model.labels)
+    stream, overlay = model.stream(policy), ScoreOverlay(model.labels)
     blank = Frame.from_array(np.zeros((64, 64, 3), np.uint8), 0.0)
-    Stream(model).push(blank)  # the first call of all is slow
+    model.stream().push(blank)  # the first call of all is slow
     printer = _Printer(model.labels, session)
     source = LiveSource(address, options, report=printer.interrupted)
     connection = 1

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.errors import ModelError
-from actionrnn.features.onnx_runtime import open_session
+from actionrnn.features.engines.onnx import open_session
 from actionrnn.features.quiet import quietly
 from actionrnn.model.recognizer import Recognizer, step_scores
 from actionrnn.video.decode import read_frames

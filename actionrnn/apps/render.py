@@ -9,13 +9,12 @@ from pathlib import Path
 import av
 import numpy as np
 
-from actionrnn.config import VideoLimits
+from actionrnn.config import StatePolicy, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.files import atomic_path
 from actionrnn.model.recognizer import Recognizer
-from actionrnn.model.stream import Scores, Stream
+from actionrnn.model.stream import Scores
 from actionrnn.progress import progress_bar
-from actionrnn.stream_config import StatePolicy
 from actionrnn.text import plain
 from actionrnn.video.convert import Converter
 from actionrnn.video.drawing import Panel, draw_panel, make_panel
@@ -61,7 +60,7 @@ def render(
     """
     if output.suffix.lower() not in CONTAINERS:
         raise VideoError(f"{output}: must end in {', '.join(CONTAINERS)}")
-    stream, overlay = Stream(model, policy), ScoreOverlay(model.labels)
+    stream, overlay = model.stream(policy), ScoreOverlay(model.labels)
 
     def drawn(frame: Frame) -> np.ndarray:
         overlay.update(stream.push(frame))

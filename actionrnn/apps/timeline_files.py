@@ -9,10 +9,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from actionrnn.config import SegmentRule
 from actionrnn.files import write_text
 from actionrnn.model.recognizer import Timeline
 from actionrnn.model.segments import Segment
-from actionrnn.stream_config import SegmentRule
 from actionrnn.text import plain
 
 _FORMULA = ("=", "+", "-", "@")  # a spreadsheet would compute such a cell

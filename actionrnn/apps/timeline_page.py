@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import base64
-import html
-import json
 import os
 import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from actionrnn.apps.render import rewrite
+from actionrnn.config import SegmentRule
 from actionrnn.errors import VideoError
 from actionrnn.files import write_text
 from actionrnn.model.recognizer import Timeline
-from actionrnn.stream_config import SegmentRule
 from actionrnn.text import plain
 from actionrnn.video.source import container_of, open_stream
 
@@ -66,18 +65,19 @@ def write_page(timeline: Timeline, video: Path, output: Path, rule: SegmentRule)
             for segment in segments
         ],
     }
-    # "<" could end the script; the rest of JSON cannot
-    script = json.dumps(data).replace("<", "\\u003c").replace("\u2028", "").replace("\u2029", "")
-    parts = {
-        "TITLE": html.escape(plain(video.name)),
-        "VIDEO": html.escape(address, quote=True),
-        "NOTE": html.escape(note),
-        "DATA": script,
-    }
-    page = (Path(__file__).parent / "timeline_page.html").read_text(encoding="utf-8")
-    pieces = page.split("@@")  # text, name, text, name, ... text
-    pieces[1::2] = [parts[name] for name in pieces[1::2]]
-    write_text(output, "".join(pieces))
+    page = _environment().get_template("timeline_page.html")
+    title = plain(video.name)
+    write_text(output, page.render(title=title, video=address, note=note, data=data))
+
+
+def _environment() -> Environment:
+    """Escapes everything; `tojson` leaves nothing that could end the script."""
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
 
 
 def _video_address(video: Path, output: Path) -> tuple[str, float, str]:

@@ -114,15 +114,18 @@ def unique_clips(clips: Iterable[Clip]) -> tuple[Clip, ...]:
 def group_of(name: str, key: str, pattern: str | None) -> str:
     """What the pattern's first bracket finds in a file's name; without a pattern, the key.
 
+    A pattern with a `/` is searched in the key, which has the folders above the file.
+
     Raises:
         DatasetError: the name does not match, or the bracket finds nothing.
     """
     if pattern is None:
         return key
-    match = re.search(pattern, name)
-    if match is None or not match[1]:
+    match = re.search(pattern, key if "/" in pattern else name)
+    group = next((found for found in match.groups() if found), None) if match else None
+    if group is None:
         raise DatasetError(
             f"{name}: does not match data.group_pattern {pattern!r}; "
             "its first bracket must find the clip's group"
         )
-    return match[1]
+    return group

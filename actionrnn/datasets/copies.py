@@ -67,18 +67,20 @@ def describe_copies(copies: Copies, num_clips: int, *, joined: bool) -> Iterator
     """
     if not copies:
         return
-    one, other = _two_names(copies[0])
-    number = sum(len({clip.path for clip in same}) - 1 for same in copies)
-    side = "they are of one group" if joined else "the official split may part them"
-    yield (
-        f"{number} of {num_clips} clips are copies of others "
-        f"({plain(one.key)} and {plain(other.key)} are one video); {side}"
-    )
+    alike = [clips for same in copies for clips in _same_parts(same)]
+    if alike:
+        one, other = alike[0][:2]
+        number = sum(len(clips) - 1 for clips in alike)
+        side = "they are of one group" if joined else "the official split may part them"
+        yield (
+            f"{number} of {num_clips} clips are copies of others "
+            f"({plain(one.key)} and {plain(other.key)} are one video); {side}"
+        )
     disputed = [pair for pair in map(_two_labels, copies) if pair is not None]
     if disputed:
         one, other = disputed[0]
         yield (
-            f"copies disagree on the label of {len(disputed)} videos ({plain(one.key)} is "
+            f"copies disagree on their label, {len(disputed)} in all ({plain(one.key)} is "
             f"{plain(one.label)}, {plain(other.key)} is {plain(other.label)}); correct them, or "
             "take them out"
         )
@@ -127,16 +129,18 @@ def _stored(store: FeatureStore, clip: Clip) -> str | None:
     return source.get("sha256") or None
 
 
-def _two_names(same: Sequence[Clip]) -> tuple[Clip, Clip]:
-    first = same[0]
-    return first, next(clip for clip in same if clip.path != first.path)
+def _same_parts(same: Sequence[Clip]) -> list[list[Clip]]:
+    """Clips of one content that are the same part of it, two at least each."""
+    by_part: dict[tuple[float | None, float | None], list[Clip]] = defaultdict(list)
+    for clip in same:
+        by_part[clip.start_seconds, clip.end_seconds].append(clip)
+    return [clips for clips in by_part.values() if len(clips) > 1]
 
 
 def _two_labels(same: Sequence[Clip]) -> tuple[Clip, Clip] | None:
     """Two of one part of the video that are called differently."""
-    for one in same:
-        for other in same:
-            part = (one.start_seconds, one.end_seconds) == (other.start_seconds, other.end_seconds)
-            if part and one.label != other.label:
-                return one, other
+    for clips in _same_parts(same):
+        other = next((clip for clip in clips if clip.label != clips[0].label), None)
+        if other is not None:
+            return clips[0], other
     return None

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from actionrnn.datasets.clips import Clip, Side
+from actionrnn.datasets.clips import Clip, Side, group_of
 from actionrnn.text import plain
 
 LEAST_GROUPS = 3
@@ -29,7 +29,11 @@ class _Form:
 _COUNTED = "part|pt|clip|seg|segment|scene|shot|take"
 _MERE_NUMBER = re.compile(rf"(?:{_COUNTED}|vid|video|[cdv])?\d+", re.IGNORECASE)
 
+LEAST_NAMED_ALIKE = 0.8
+"""The part of the names that must be of one form; the others are groups of their own."""
+
 _FORMS = (
+    _Form(r"([^/]+)/[^/]+$"),  # the folders of people in those of the classes
     _Form(r"_(g\d+)_c\d+", 0.1),  # v_Archery_g01_c02
     _Form(r"(P\d{3})R\d{3}A\d{3}", over_classes=True),  # S001C001P003R002A013
     _Form(r"^([^_-]+)[_-]", over_classes=True),  # daria_run_1
@@ -45,7 +49,11 @@ _FORMS = (
 def suggest_pattern(clips: Iterable[Clip]) -> str | None:
     """The pattern that finds groups of several videos in the names, if there is one."""
     videos = list({clip.path: clip for clip in clips}.values())
-    return next((form.pattern for form in _FORMS if _fits(form, videos)), None)
+    for form in _FORMS:
+        pattern = _pattern_for(form, videos)
+        if pattern is not None and _fits(form, pattern, videos):
+            return pattern
+    return None
 
 
 def describe_names(clips: Sequence[Clip], tested_side: Side | None = None) -> Iterator[str]:
@@ -57,7 +65,7 @@ def describe_names(clips: Sequence[Clip], tested_side: Side | None = None) -> It
     pattern = suggest_pattern(clips)
     if pattern is None:
         return
-    groups = _groups(pattern, clips)
+    groups = [group_of(clip.path.name, clip.key, pattern) for clip in clips]
     if tested_side is not None:
         pairs = list(zip(groups, clips, strict=True))
         tested = {group for group, clip in pairs if clip.split == tested_side}
@@ -71,12 +79,24 @@ def describe_names(clips: Sequence[Clip], tested_side: Side | None = None) -> It
     )
 
 
-def _fits(form: _Form, clips: Sequence[Clip]) -> bool:
+def _pattern_for(form: _Form, clips: Sequence[Clip]) -> str | None:
+    """The form's pattern, if most names are of it; one that lets the others be groups."""
+    texts = [clip.key if "/" in form.pattern else clip.path.name for clip in clips]
+    alike = sum(re.search(form.pattern, text) is not None for text in texts)
+    if alike == len(texts):
+        return form.pattern
+    if alike < LEAST_NAMED_ALIKE * len(texts):
+        return None
+    anchored = form.pattern[1:] if form.pattern.startswith("^") else f".*?{form.pattern}"
+    return f"^(?:{anchored}|(.+)$)"
+
+
+def _fits(form: _Form, pattern: str, clips: Sequence[Clip]) -> bool:
     """Whether the form finds groups, and enough of them in most classes to divide these."""
-    groups = _groups(form.pattern, clips)
+    groups = [group_of(clip.path.name, clip.key, pattern) for clip in clips]
     labels_of: dict[str, set[str]] = defaultdict(set)
     groups_of: dict[str, set[str]] = defaultdict(set)
-    for group, clip in zip(groups, clips, strict=bool(groups)):
+    for group, clip in zip(groups, clips, strict=True):
         labels_of[group].add(clip.label)
         groups_of[clip.label].add(group)
     divisible = sum(len(found) > 1 for found in groups_of.values())
@@ -89,13 +109,9 @@ def _fits(form: _Form, clips: Sequence[Clip]) -> bool:
             if len(labels) > 1 and not _MERE_NUMBER.fullmatch(group)
         ]
         return 2 * len(shared) >= len(labels_of)
-    # a name that comes once in each class is a number that begins anew
-    sizes = Counter((clip.label, group) for clip, group in zip(clips, groups, strict=True))
-    grouped = sum(size for size in sizes.values() if size > 1)
+    # a name that comes once in each class, or folder, is a number that begins anew
+    members: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for clip, group in zip(clips, groups, strict=True):
+        members[clip.label, group].add(clip.key if "/" in pattern else clip.path.name)
+    grouped = sum(len(names) for names in members.values() if len(names) > 1)
     return grouped >= max(2, form.least_grouped * len(clips))
-
-
-def _groups(pattern: str, clips: Sequence[Clip]) -> list[str]:
-    """Each clip's; none where not all names are of this form."""
-    found = [re.search(pattern, clip.path.name) for clip in clips]
-    return [match[1] for match in found if match] if all(found) else []

@@ -164,7 +164,7 @@ def make_folds(
         if not config.allow_group_leak:
             _require_whole_groups(fold)
         if training:
-            _require_every_class(fold, dataset)
+            _require_every_class(fold, dataset, chosen_split(dataset, config))
     return folds
 
 
@@ -234,7 +234,7 @@ def _by_groups(name: str, dataset: Dataset, test_groups: Iterable[str]) -> Fold:
     )
 
 
-def hold_back(
+def train_val_split(
     clips: Sequence[Clip], fraction: float, seed: int
 ) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
     """Divide training clips into those that train and those that validate, by whole groups.
@@ -295,7 +295,7 @@ def _tested_side(dataset: Dataset) -> Side:
 def _choose_fold(folds: list[Fold], wanted: int | str) -> Fold:
     """By name, else by number: a group that is called 17 need not be the 17th."""
     named = {fold.name: fold for fold in folds}
-    if GIVEN in named:
+    if list(named) == [GIVEN]:
         named[OLD_GIVEN] = named[GIVEN]
     numbered = {str(number): fold for number, fold in enumerate(folds, start=1)}
     hashed = {hashed_group(fold.name): fold for fold in folds}  # as a model names it
@@ -350,9 +350,9 @@ def _require_copies_on_one_side(copies: Copies, tested_side: Side) -> None:
             )
 
 
-def _require_every_class(fold: Fold, dataset: Dataset) -> None:
+def _require_every_class(fold: Fold, dataset: Dataset, split: Split) -> None:
     untested = set(dataset.labels) - {clip.label for clip in fold.test}
-    if untested and fold.name == HOLDOUT:
+    if untested and split == HOLDOUT:
         raise DatasetError(
             f"fold {fold.name}: class {min(untested)!r} has no clip for testing, because its "
             "groups hold other classes too; add groups, or try another data.test_fraction"

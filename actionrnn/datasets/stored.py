@@ -23,6 +23,7 @@ from actionrnn.features.extract import VideoPart, extract_missing, known_outcome
 from actionrnn.features.imported import imported_store
 from actionrnn.features.store import IDENTITY, MANIFEST, Failure, FeatureStore
 from actionrnn.files import atomic_path
+from actionrnn.progress import progress_bar
 
 FEATURES_FOLDER = "features"
 
@@ -86,6 +87,10 @@ def _load_imported(
 ) -> tuple[Dataset, Sequences, list[Failure]]:
     there = set(store.keys())
     usable = tuple(clip for clip in dataset.clips if clip.key in there)
+    with progress_bar("checking the store", len(usable)) as advance:
+        for clip in usable:
+            store.read(clip.key)  # nothing else looks at every byte of imported features
+            advance()
     absent = [
         {"key": clip.key, "path": str(clip.path), "reason": f"{clip.key}: has no entry"}
         for clip in dataset.clips
@@ -144,8 +149,6 @@ def _find_or_extract(
 
 def _copy_entries(sources: Sequence[VideoPart], other: FeatureStore, store: FeatureStore) -> None:
     """Take over what another store has of these very videos, and this one lacks."""
-    if other.format != store.format:
-        return
     for source in sources:
         mine = store.path_of(source.key)
         if mine.exists() or other.presence(source.key, source.path) != "whole":

@@ -95,7 +95,7 @@ def _unseen_share(weights: NDArray[np.float64]) -> float:
         weights: w_g, each group's part of the mean, (G,); they add up to 1.
     """
     logs = np.log(np.sort(weights)[::-1])
-    chosen = np.arange(1, len(logs) + 1)  # the heaviest so many have r_g < 1
+    chosen = np.arange(1, len(logs) + 1)  # how many of the heaviest have r_g < 1
     log_m = (math.log(TAIL) + np.cumsum(logs)) / chosen
     last = int(np.argmax(log_m >= np.append(logs[1:], -np.inf)))
     heaviest = np.exp(logs[: last + 1])

@@ -14,8 +14,14 @@ from rich.text import Text
 
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.bootstrap import Interval, bootstrap_mean, mcnemar
-from actionrnn.evaluation.report import ClipResult, Report, clip_unit, read_report
-from actionrnn.evaluation.report_table import head_name, interval_text, percent, warnings_of
+from actionrnn.evaluation.report import (
+    ClipResult,
+    Report,
+    clip_unit,
+    interval_text,
+    percent,
+    read_report,
+)
 from actionrnn.text import printable, readable
 
 
@@ -51,12 +57,12 @@ class Comparison:
             {
                 "run": name,
                 "title": report.title,
-                "head": head_name(report),
+                "head": report.head_name,
                 "num_clips": report.num_clips,
                 "top1": report.top1,
                 "interval": report.intervals.get("top1"),
                 "baseline_mean_pool_top1": report.baseline_mean_pool_top1,
-                "warnings": warnings_of(report),
+                "warnings": report.warnings,
                 "against_first": None if test is None else asdict(test),
             }
             for name, report, test in zip(self.names, self.reports, self.tests, strict=True)
@@ -72,7 +78,7 @@ class Comparison:
         for name, report, test in zip(self.names, self.reports, self.tests, strict=True):
             table.add_row(
                 Text(printable(name)),
-                Text(head_name(report)),
+                Text(report.head_name),
                 str(report.num_clips),
                 f"{percent(report.top1)} {interval_text(report, 'top1')}".rstrip(),
                 percent(report.baseline_mean_pool_top1),
@@ -84,8 +90,16 @@ class Comparison:
         lines = [
             f"{name}: {warning}"
             for name, report in zip(self.names, self.reports, strict=True)
-            for warning in warnings_of(report)
+            for warning in report.warnings
         ]
+        first = self.reports[0].config.get("data", {}).get("root")
+        for name, report in zip(self.names[1:], self.reports[1:], strict=True):
+            root = report.config.get("data", {}).get("root")
+            if root != first:
+                lines.append(
+                    f"{name}: tested clips below {root}, {self.names[0]} below {first}: paired by "
+                    "their names, whatever is in them"
+                )
         for name, report, test in zip(self.names, self.reports, self.tests, strict=True):
             if test and test.num_clips < max(report.num_clips, self.reports[0].num_clips):
                 lines.append(f"{name}: compared over the {test.num_clips} clips that both tested")
@@ -120,7 +134,7 @@ def paired_test(first: Report, this: Report, first_name: str, name: str) -> Pair
     """Compare two reports over the clips that both tested.
 
     Raises:
-        ActionrnnError: there are none.
+        ActionrnnError: no clip is in both.
     """
     before = {_identity(clip): clip for clip in first.clips}
     pairs = [(before[_identity(clip)], clip) for clip in this.clips if _identity(clip) in before]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,13 +16,48 @@ from actionrnn.datasets.sequences import pad
 from actionrnn.model.heads import Head, last_step
 
 NUM_SHUFFLES = 5
-MOST_PROBED = 200
-"""Clips whose gradients are taken, evenly over all."""
+MOST_GRADIENT_CLIPS = 200
+"""Clips whose gradients are taken: the test's, thinned out evenly."""
 MOST_STEPS = 4000
 """Rows x steps of one batch: what bounds the memory."""
 FRESH_KINDS: tuple[HeadKind, ...] = ("rnn_tanh", "lstm", "gru")
 
 Values = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What is measured of the heads of one fold beyond their final scores."""
+
+    observed: dict[str, NDArray[np.int64]]
+    """By head: its answers after 10, 20, ... 100 % of each clip, (N, 10)."""
+    shuffled: NDArray[np.int64]
+    """The first head's answers to each clip with its frames in S random orders, (S, N)."""
+    influence: dict[str, list[NDArray[np.float64]]]
+    """By head, untrained ones included, and clip: the gradient's norm by lag, (T,)."""
+
+
+def diagnose(
+    heads: Mapping[str, Head], sequences: Sequence[Values], observed: dict[str, NDArray[np.int64]]
+) -> Diagnostics:
+    """Shuffle the clips for the first head, and follow the gradients of all of them.
+
+    Args:
+        heads: by name; one with a smaller feature size sees the first features alone.
+        sequences: N of (T, D).
+        observed: see `Diagnostics`.
+    """
+    head = next(iter(heads.values()))
+    some = spread_evenly(sequences)
+    untrained = {f"untrained {kind}": one for kind, one in fresh_heads(head, some).items()}
+    return Diagnostics(
+        observed=observed,
+        shuffled=shuffled_answers(head, sequences),
+        influence={
+            name: influence(one, [values[:, : one.feature_size] for values in some])
+            for name, one in ({**heads, **untrained}).items()
+        },
+    )
 
 
 @torch.inference_mode()
@@ -93,8 +129,8 @@ def _on_device(head: Head, batch: Sequence[Values]) -> tuple[Tensor, Tensor]:
     return values.to(head.mean.device), lengths.to(head.mean.device)
 
 
-def spread_evenly(sequences: Sequence[Values], most: int = MOST_PROBED) -> list[Values]:
-    """At most so many of the clips, evenly over all."""
+def spread_evenly(sequences: Sequence[Values], most: int = MOST_GRADIENT_CLIPS) -> list[Values]:
+    """At most `most` of the clips, evenly over all."""
     places = np.linspace(0, len(sequences) - 1, min(most, len(sequences))).round().astype(int)
     return [sequences[place] for place in places]
 

@@ -12,20 +12,21 @@ import numpy as np
 
 from actionrnn.config import Config, DataConfig, override_config
 from actionrnn.datasets.clips import Dataset
-from actionrnn.datasets.splits import describe_split, make_folds, open_dataset
+from actionrnn.datasets.sequences import Sequences
+from actionrnn.datasets.splits import Fold, describe_split, make_folds, open_dataset
 from actionrnn.datasets.stored import FEATURES_FOLDER, load_features
 from actionrnn.errors import ActionrnnError, ConfigError, DatasetError
-from actionrnn.evaluation.curves import CURVE_FILE, read_curves
-from actionrnn.evaluation.predict import score_fold, versions
-from actionrnn.evaluation.report import REPORT_FILE, Report
+from actionrnn.evaluation.predict import FoldPredictions, TrainedOn, predict_fold, versions
+from actionrnn.evaluation.report import CURVE_FILE, REPORT_FILE, Report, read_curves
 from actionrnn.evaluation.report_page import PAGE_FILE, write_report
 from actionrnn.evaluation.summary import make_report
 from actionrnn.features.imported import imported_store
-from actionrnn.files import MODEL_FILE, results_folder
+from actionrnn.files import MODEL_FILE
 from actionrnn.model.hub import is_address
-from actionrnn.model.model_file import load, model_file
+from actionrnn.model.model_file import model_file
 from actionrnn.model.privacy import EVERY_CLIP, last_part
-from actionrnn.model.recognizer import Recognizer
+from actionrnn.model.recognizer import Recognizer, load
+from actionrnn.results import results_folder
 
 
 def evaluate(
@@ -54,7 +55,7 @@ def evaluate(
         tell: takes lines about what is tested, before the work begins.
 
     Raises:
-        ModelError: the file is no model.
+        ModelError: the file is not a model.
         ConfigError: an override is wrong, or would change the model itself; or the model does
             not lie in its run's folder, and `data.root` is not given.
         DatasetError: the clips cannot be used, or have labels that the model does not know.
@@ -92,22 +93,12 @@ def evaluate(
         )
         recognizer.require_feature_size(sequences.feature_size, str(dataset.root))
         folds = make_folds(dataset, config.data, training=False)
-        index_of = {label: index for index, label in enumerate(recognizer.labels)}
-        training = recognizer.training
-        same_data = _is_same_data(config, recognizer)
-        results = []
-        for fold in folds:
-            test = sequences.subset(fold.test)
-            results.append(
-                score_fold(
-                    fold.name,
-                    test,
-                    np.array([index_of[clip.label] for clip in test.clips], np.int64),
-                    recognizer.head,
-                    known_videos=training.get("fingerprints", ()),
-                    known_groups=training.get("groups", ()) if same_data else (),
-                )
-            )
+        results = _predict(
+            recognizer,
+            sequences,
+            folds,
+            same_data=_is_same_data(config, recognizer, sequences.fingerprints),
+        )
         split = describe_split(dataset, config.data, folds, num_skipped=len(skipped))
         report = make_report(
             recognizer.labels,
@@ -124,12 +115,40 @@ def evaluate(
     return report
 
 
-def _is_same_data(config: Config, recognizer: Recognizer) -> bool:
-    """Whether groups of the same name are the same people: by the path, where it is known."""
+def _predict(
+    recognizer: Recognizer, sequences: Sequences, folds: Sequence[Fold], *, same_data: bool
+) -> list[FoldPredictions]:
+    """The head's answers to the test clips of each fold.
+
+    Args:
+        same_data: the clips are of the model's own data set, so that groups of the same name
+            are the same people.
+    """
+    index_of = {label: index for index, label in enumerate(recognizer.labels)}
+    training = recognizer.training
+    trained_on = TrainedOn(
+        videos=training.get("fingerprints", ()),
+        groups=training.get("groups", ()) if same_data else (),
+    )
+    heads = {str(recognizer.head.config.kind): recognizer.head}
+    found = []
+    for fold in folds:
+        test = sequences.subset(fold.test)
+        # the data set may lack some of the model's classes: its indices are not the model's
+        targets = np.array([index_of[clip.label] for clip in test.clips], np.int64)
+        found.append(predict_fold(fold.name, replace(test, targets=targets), heads, trained_on))
+    return found
+
+
+def _is_same_data(config: Config, recognizer: Recognizer, fingerprints: Sequence[str]) -> bool:
+    """Whether groups of the same name are the same people.
+
+    By the path where it is known, else if a video of the training is among the tested ones.
+    """
     data, known = (one.data.root or one.data.features for one in (config, recognizer.config))
-    if data is None or known is None:
-        return data is not None and last_part(data) == recognizer.training.get("data")
-    return Path(data).resolve() == Path(known).resolve()
+    if data is not None and known is not None:
+        return Path(data).resolve() == Path(known).resolve()
+    return not set(fingerprints).isdisjoint({*recognizer.training.get("fingerprints", ())} - {""})
 
 
 def _name_of(model: str | Path) -> str:

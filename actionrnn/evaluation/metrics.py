@@ -1,4 +1,4 @@
-"""Numbers that say how good the scores are; how sure they are stands in `intervals`."""
+"""Numbers that say how good the scores are; `bootstrap` says how sure they are."""
 
 from __future__ import annotations
 

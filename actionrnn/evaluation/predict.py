@@ -1,9 +1,9 @@
-"""A trained head and its baseline answer the test clips of one fold."""
+"""A trained head and its baselines answer the test clips of one fold."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from actionrnn import __version__
 from actionrnn.datasets.clips import Clip
 from actionrnn.datasets.sequences import Sequences
-from actionrnn.evaluation.diagnostics import fresh_heads, influence, shuffled_answers, spread_evenly
+from actionrnn.evaluation.diagnostics import Diagnostics, diagnose
 from actionrnn.evaluation.metrics import steps_observed, top_k_hits
 from actionrnn.features.backbone import Backbone
 from actionrnn.model.heads import Head
@@ -27,19 +27,17 @@ MEAN_POOL_MOTION: Final = "mean-pool + motion"
 
 
 @dataclass(frozen=True)
-class Probed:
-    """What goes beyond the scores: see `evaluation/diagnostics.py`."""
+class TrainedOn:
+    """The clips that a model has learned from; a test on them says little."""
 
-    observed: dict[str, NDArray[np.int64]]
-    """Per model the answers after 10, 20, ... 100 % of each clip, (N, 10)."""
-    shuffled: NDArray[np.int64]
-    """The head's answers to each clip with its frames in random orders, (S, N)."""
-    influence: dict[str, list[NDArray[np.float64]]]
-    """Per model and probed clip (T,), the gradient's norm by lag."""
+    videos: Collection[str] = ()
+    """Fingerprints of the videos."""
+    groups: Collection[str] = ()
+    """Their groups, by name or hashed."""
 
 
 @dataclass(frozen=True)
-class Scored:
+class FoldPredictions:
     """The test clips of one fold with their scores."""
 
     name: str
@@ -56,7 +54,7 @@ class Scored:
     """Whether the model was trained on the clip's very video."""
     leaked: tuple[bool, ...] = ()
     """Whether it was trained on other clips of the clip's group."""
-    probed: Probed | None = None
+    diagnostics: Diagnostics | None = None
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -64,50 +62,45 @@ class Scored:
         return top_k_hits(self.scores, self.targets)
 
 
-def score_fold(
+def predict_fold(
     name: str,
     test: Sequences,
-    targets: NDArray[np.int64],
-    head: Head,
-    baselines: Mapping[str, Head] | None = None,
+    heads: Mapping[str, Head],
+    trained_on: TrainedOn,
     *,
-    head_name: str | None = None,
-    probe: bool = True,
-    known_videos: Iterable[str] = (),
-    known_groups: Iterable[str] = (),
-) -> Scored:
-    """Let the heads answer, and look into them.
+    diagnostics: bool = True,
+) -> FoldPredictions:
+    """Let the heads answer the clips.
 
     Args:
-        test: the test clips.
-        targets: their class indices among the head's classes, (N,).
-        baselines: `MEAN_POOL` and `MEAN_POOL_MOTION`, as far as they were trained.
-        head_name: the head's in the report; None: its kind.
-        probe: take frames away, shuffle them, and follow the gradient back, too.
-        known_videos: the fingerprints of the videos that the model was trained on.
-        known_groups: the groups that it was trained on, by their names or hashed.
+        name: the fold's.
+        test: the test clips; `targets` are indices of the heads' classes.
+        heads: by their names in the report: first the head that is tested, then its baselines
+            `MEAN_POOL` and `MEAN_POOL_MOTION`, as far as they were trained.
+        trained_on: marks the test clips that the head has seen, or others of whose group.
+        diagnostics: also take frames away, shuffle them, and follow the gradient back, which
+            takes several times as long as the scores alone.
     """
-    videos, groups = set(known_videos) - {""}, set(map(hashed_group, known_groups))
-    head_name = head_name or head.config.kind
-    models = {head_name: head, **(baselines or {})}
-    answers = {kind: np.empty((len(test), len(steps_observed(1))), np.int64) for kind in models}
+    videos, groups = set(trained_on.videos) - {""}, set(map(hashed_group, trained_on.groups))
+    head_name, head = next(iter(heads.items()))
+    answers = {kind: np.empty((len(test), len(steps_observed(1))), np.int64) for kind in heads}
     scores = {
-        kind: np.empty((len(test), one.num_classes), np.float32) for kind, one in models.items()
+        kind: np.empty((len(test), one.num_classes), np.float32) for kind, one in heads.items()
     }
     with progress_bar(f"testing {name}", len(test)) as advance:
         for index, values in enumerate(test.values):
-            for kind, model in models.items():
+            for kind, one in heads.items():
                 # a baseline may see the first features alone; the head never does
-                known = values if model is head else values[:, : model.feature_size]
-                steps = step_scores(model, known)  # (T, K)
+                known = values if one is head else values[:, : one.feature_size]
+                steps = step_scores(one, known)  # (T, K)
                 scores[kind][index] = steps[-1]
                 answers[kind][index] = steps[steps_observed(len(values))].argmax(axis=1)
             advance()
     seen = tuple(fingerprint in videos for fingerprint in test.fingerprints)
-    return Scored(
+    return FoldPredictions(
         name=name,
         scores=scores[head_name],
-        targets=targets,
+        targets=test.targets,
         baseline_scores=scores.get(MEAN_POOL),
         motion_baseline_scores=scores.get(MEAN_POOL_MOTION),
         clips=test.clips,
@@ -116,23 +109,7 @@ def score_fold(
             hashed_group(clip.group) in groups and not known
             for clip, known in zip(test.clips, seen, strict=True)
         ),
-        probed=_probe(test, models, answers) if probe else None,
-    )
-
-
-def _probe(
-    test: Sequences, models: dict[str, Head], observed: dict[str, NDArray[np.int64]]
-) -> Probed:
-    head = next(iter(models.values()))
-    some = spread_evenly(test.values)
-    fresh = {f"untrained {kind}": one for kind, one in fresh_heads(head, some).items()}
-    return Probed(
-        observed=observed,
-        shuffled=shuffled_answers(head, test.values),
-        influence={
-            name: influence(one, [values[:, : one.feature_size] for values in some])
-            for name, one in (models | fresh).items()
-        },
+        diagnostics=diagnose(heads, test.values, answers) if diagnostics else None,
     )
 
 

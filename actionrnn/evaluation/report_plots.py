@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup, escape
 
@@ -27,26 +27,6 @@ class Series:
     dashed: bool = False
 
 
-@dataclass(frozen=True)
-class Axes:
-    """From values to places in the picture."""
-
-    x: tuple[float, float]
-    y: tuple[float, float]
-    log_y: bool = False
-
-    def place(self, x: float, y: float) -> tuple[float, float]:
-        """The place of a point, in pixels."""
-        low, high = map(self._scaled, self.y)
-        width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
-        across = (x - self.x[0]) / ((self.x[1] - self.x[0]) or 1)
-        up = (self._scaled(y) - low) / ((high - low) or 1)
-        return LEFT + width * across, HEIGHT - BOTTOM - height * up
-
-    def _scaled(self, y: float) -> float:
-        return math.log10(max(y, LOG_FLOOR)) if self.log_y else y
-
-
 def percent_text(value: float) -> str:
     """`80 %`."""
     return f"{100 * value:.0f} %"
@@ -57,40 +37,74 @@ def plain_text(value: float) -> str:
     return f"{value:g}"
 
 
-def line_chart(
-    series: Sequence[Series],
-    *,
-    x_label: str,
-    y_label: str,
-    y_range: tuple[float, float] | None = None,
-    log_y: bool = False,
-    x_text: Callable[[float], str] = plain_text,
-    y_text: Callable[[float], str] = plain_text,
-) -> Markup:
-    """Lines over a common axis, with a legend below."""
-    xs = [x for one in series for x, _ in one.points]
-    ys = [y for one in series for _, y in one.points]
-    if log_y:
+@dataclass(frozen=True)
+class Axis:
+    """One side of a chart: what it measures, from where to where."""
+
+    label: str
+    bounds: tuple[float, float] = (0, 1)
+    text: Callable[[float], str] = plain_text
+    """How a tick is written."""
+    log: bool = False
+    """Decades are equally far apart; values below `LOG_FLOOR` are left out."""
+
+    @property
+    def ticks(self) -> list[float]:
+        """Where lines and numbers are drawn."""
+        return _decades(self.bounds) if self.log else nice_ticks(*self.bounds)
+
+    def part(self, value: float) -> float:
+        """How far along the axis a value is: 0 at its beginning, 1 at its end."""
+        low, high = map(self._scaled, self.bounds)
+        return (self._scaled(value) - low) / ((high - low) or 1)
+
+    def _scaled(self, value: float) -> float:
+        return math.log10(max(value, LOG_FLOOR)) if self.log else value
+
+
+@dataclass(frozen=True)
+class Axes:
+    """From values to places in the picture."""
+
+    x: Axis
+    y: Axis
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """The place of a point, in pixels."""
+        width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+        return LEFT + width * self.x.part(x), HEIGHT - BOTTOM - height * self.y.part(y)
+
+
+def line_chart(series: Sequence[Series], x: Axis, y: Axis, *, fit_y: bool = True) -> Markup:
+    """Lines over a common axis, with a legend below.
+
+    Args:
+        x: its bounds become those of the points.
+        fit_y: y's bounds become those of the points, too, from 0 on or in whole decades.
+    """
+    xs = [point[0] for one in series for point in one.points]
+    ys = [point[1] for one in series for point in one.points]
+    if fit_y and y.log:
         low = 10 ** math.floor(math.log10(max(LOG_FLOOR, min(ys))))
-        y_range = (low, 10 ** math.ceil(math.log10(max(*ys, 10 * low))))
-    axes = Axes((min(xs), max(xs)), y_range or (0, 1.05 * max(ys)), log_y)
-    y_ticks = _decades(axes.y) if log_y else nice_ticks(*axes.y)
-    parts = [*_frame(axes, x_label, y_label, nice_ticks(*axes.x), y_ticks, x_text, y_text)]
+        y = replace(y, bounds=(low, 10 ** math.ceil(math.log10(max(*ys, 10 * low)))))
+    elif fit_y:
+        y = replace(y, bounds=(0, 1.05 * max(ys)))
+    axes = Axes(replace(x, bounds=(min(xs), max(xs))), y)
+    parts = [*_frame(axes)]
     for one in series:
-        shown = [(x, y) for x, y in one.points if not log_y or y >= LOG_FLOOR]
-        places = " ".join("{:.1f},{:.1f}".format(*axes.place(x, y)) for x, y in shown)
+        shown = [point for point in one.points if not y.log or point[1] >= LOG_FLOOR]
+        places = " ".join("{:.1f},{:.1f}".format(*axes.place(*point)) for point in shown)
         dashes = " dashed" if one.dashed else ""
         parts.append(f'<polyline class="line {one.style}{dashes}" points="{places}"/>')
-    return _svg(parts, f"{y_label} by {x_label}") + _legend(series)
+    return _svg(parts, f"{y.label} by {x.label}") + _legend(series)
 
 
 def reliability_chart(bins: Sequence[ReliabilityBin]) -> Markup:
     """Accuracy beside confidence: dots as large as their clips are many; the ideal is dashed."""
-    axes = Axes((0, 1), (0, 1))
-    ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
-    parts = [
-        *_frame(axes, "score of the answer", "part right", ticks, ticks, percent_text, percent_text)
-    ]
+    axes = Axes(
+        Axis("score of the answer", text=percent_text), Axis("part right", text=percent_text)
+    )
+    parts = [*_frame(axes)]
     (x1, y1), (x2, y2) = axes.place(0, 0), axes.place(1, 1)
     parts.append(f'<line class="ideal" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>')
     most = max(part.num_clips for part in bins)
@@ -202,35 +216,28 @@ def _decades(bounds: tuple[float, float]) -> list[float]:
     return [10.0**power for power in range(first, last + 1)]
 
 
-def _frame(
-    axes: Axes,
-    x_label: str,
-    y_label: str,
-    x_ticks: Iterable[float],
-    y_ticks: Iterable[float],
-    x_text: Callable[[float], str],
-    y_text: Callable[[float], str],
-) -> Iterable[str]:
+def _frame(axes: Axes) -> Iterable[str]:
+    """Grid, ticks and labels."""
     floor = HEIGHT - BOTTOM
-    for tick in y_ticks:
-        _, y = axes.place(axes.x[0], tick)
+    for tick in axes.y.ticks:
+        _, y = axes.place(axes.x.bounds[0], tick)
         yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
         yield (
             f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">'
-            f"{y_text(tick)}</text>"
+            f"{axes.y.text(tick)}</text>"
         )
-    for tick in x_ticks:
-        x, _ = axes.place(tick, axes.y[0])
+    for tick in axes.x.ticks:
+        x, _ = axes.place(tick, axes.y.bounds[0])
         yield (
             f'<text class="tick" x="{x:.1f}" y="{floor + 16}" text-anchor="middle">'
-            f"{x_text(tick)}</text>"
+            f"{axes.x.text(tick)}</text>"
         )
     middle = (LEFT + WIDTH - RIGHT) / 2
     yield f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{floor}" y2="{floor}"/>'
-    yield f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>'
+    yield f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(axes.x.label)}</text>'
     yield (
         f'<text transform="translate(11 {(TOP + floor) / 2}) rotate(-90)" text-anchor="middle">'
-        f"{escape(y_label)}</text>"
+        f"{escape(axes.y.label)}</text>"
     )
 
 

@@ -1,4 +1,4 @@
-"""The scores of all folds become one report."""
+"""The predictions of all folds become one report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from actionrnn.evaluation.metrics import (
     top_k_accuracy,
     top_k_hits,
 )
-from actionrnn.evaluation.predict import Scored
+from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import (
     ClipResult,
     FoldResult,
@@ -33,7 +33,7 @@ from actionrnn.evaluation.report import (
 
 def make_report(
     labels: tuple[str, ...],
-    folds: list[Scored],
+    folds: list[FoldPredictions],
     *,
     right_by_seed: NDArray[np.bool_] | None = None,
     **rest: Any,
@@ -110,7 +110,7 @@ def _intervals(
     return found
 
 
-def seed_result(seed: int, folds: list[Scored]) -> SeedResult:
+def seed_result(seed: int, folds: list[FoldPredictions]) -> SeedResult:
     """The accuracy over the clips of all folds."""
     targets = np.concatenate([fold.targets for fold in folds])
     scores = np.concatenate([fold.scores for fold in folds])
@@ -122,7 +122,7 @@ def seed_result(seed: int, folds: list[Scored]) -> SeedResult:
     )
 
 
-def _fold_result(fold: Scored) -> FoldResult:
+def _fold_result(fold: FoldPredictions) -> FoldResult:
     result = seed_result(0, [fold])
     return FoldResult(
         fold.name,
@@ -142,7 +142,7 @@ def _top1(scores: NDArray[np.float32] | None, targets: NDArray[np.int64]) -> flo
     return None if scores is None else top_k_accuracy(scores, targets)
 
 
-def _units(folds: list[Scored], config: dict[str, Any]) -> list[tuple[str, ...]]:
+def _units(folds: list[FoldPredictions], config: dict[str, Any]) -> list[tuple[str, ...]]:
     """Each clip's unit; where the clips are not known, each row is one."""
     units = [clip_unit(clip, config) for fold in folds for clip in fold.clips]
     rows: list[tuple[str, ...]] = [
@@ -151,29 +151,33 @@ def _units(folds: list[Scored], config: dict[str, Any]) -> list[tuple[str, ...]]
     return units or rows
 
 
-def _shuffled_hits(folds: list[Scored], targets: NDArray[np.int64]) -> NDArray[np.float64] | None:
+def _shuffled_hits(
+    folds: list[FoldPredictions], targets: NDArray[np.int64]
+) -> NDArray[np.float64] | None:
     """Each clip's mean over the random orders, (N,)."""
-    answers = [fold.probed.shuffled for fold in folds if fold.probed]
+    answers = [fold.diagnostics.shuffled for fold in folds if fold.diagnostics]
     if not answers:
         return None
     hits: NDArray[np.float64] = (np.concatenate(answers, axis=1) == targets).mean(axis=0)
     return hits
 
 
-def _observed(folds: list[Scored], targets: NDArray[np.int64]) -> dict[str, tuple[float, ...]]:
-    probed = [fold.probed for fold in folds if fold.probed]
+def _observed(
+    folds: list[FoldPredictions], targets: NDArray[np.int64]
+) -> dict[str, tuple[float, ...]]:
+    measured = [fold.diagnostics for fold in folds if fold.diagnostics]
     found = {}
-    for name in probed[0].observed if probed else ():
-        answers = np.concatenate([one.observed[name] for one in probed])  # (N, 10)
+    for name in measured[0].observed if measured else ():
+        answers = np.concatenate([one.observed[name] for one in measured])  # (N, 10)
         found[name] = tuple((answers == targets[:, None]).mean(axis=0).tolist())
     return found
 
 
-def _horizons(folds: list[Scored]) -> dict[str, Horizon]:
-    probed = [fold.probed for fold in folds if fold.probed]
+def _horizons(folds: list[FoldPredictions]) -> dict[str, Horizon]:
+    measured = [fold.diagnostics for fold in folds if fold.diagnostics]
     found = {}
-    for name in probed[0].influence if probed else ():
-        norms = [norm for one in probed for norm in one.influence[name]]
+    for name in measured[0].influence if measured else ():
+        norms = [norm for one in measured for norm in one.influence[name]]
         curve = tuple(mean_influence(norms))
         mean_steps = float(np.mean([len(norm) for norm in norms]))
         found[name] = Horizon(curve, steps_of_half_influence(norms), mean_steps, len(norms))
@@ -181,7 +185,7 @@ def _horizons(folds: list[Scored]) -> dict[str, Horizon]:
 
 
 def _clip_results(
-    labels: Sequence[str], folds: list[Scored], right_by_seed: NDArray[np.bool_] | None
+    labels: Sequence[str], folds: list[FoldPredictions], right_by_seed: NDArray[np.bool_] | None
 ) -> tuple[ClipResult, ...]:
     results: list[ClipResult] = []
     for fold in folds:

@@ -5,7 +5,7 @@ Names: `efficientnet_lite0` (bundled), `torchvision/<name>`, `timm/<name>`.
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import hashlib
 import os
 import threading
@@ -16,26 +16,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from actionrnn.config import BackboneConfig, Precision
-from actionrnn.errors import BackboneError
-from actionrnn.features import onnx_runtime, openvino_runtime
-from actionrnn.features.efficientnet_lite0 import EfficientNetLite0
+from actionrnn.config import BackboneConfig, Runtime
+from actionrnn.errors import BackboneError, first_line
+from actionrnn.features.engines.engine import Engine, Job
+from actionrnn.features.engines.onnx import load as load_onnx
+from actionrnn.features.engines.openvino import can_run as openvino_can_run
+from actionrnn.features.engines.openvino import load as load_openvino
+from actionrnn.features.engines.torch import TorchEngine
+from actionrnn.features.engines.torch import load as load_torch
 from actionrnn.features.networks import absent_network, is_imported, load_network
-from actionrnn.features.onnx_runtime import OnnxNetwork, load_onnx
-from actionrnn.features.openvino_runtime import OpenVinoNetwork, load_openvino
 from actionrnn.features.preprocess import Preprocessing
-
-# Every batch has exactly this size, so that a clip's features do not depend on the clips that
-# share its batch. On a CPU larger ones gained nothing.
-BATCH_FRAMES = {"cpu": 8, "cuda": 128}
 
 # So many batches at once: on a CPU each in a few threads of its own, which beats all threads in
 # one batch by a fifth; on a GPU the copies of one beside the computation of the other.
 MOST_LANES = {"cpu": 8, "cuda": 2}
 
-_own = threading.local()
 _counting, _seeding = threading.Lock(), threading.Lock()
 
 
@@ -59,8 +56,8 @@ class Backbone:
     """Features of one picture."""
     device: torch.device
     dtype: torch.dtype
-    converted: OpenVinoNetwork | OnnxNetwork | None = None
-    """What computes in place of `network`, if the runtime is OpenVINO or ONNX Runtime."""
+    engine: Engine
+    """What computes, with the network's weights: torch, OpenVINO or ONNX Runtime."""
 
     @property
     def name(self) -> str:
@@ -74,19 +71,17 @@ class Backbone:
 
     @property
     def runtime(self) -> str:
-        """What computes: `openvino`, `onnx`, `compile` or `torch`."""
-        if self.converted is not None:
-            return "onnx" if isinstance(self.converted, OnnxNetwork) else "openvino"
-        return "compile" if self.config.runtime == "compile" else "torch"
+        """What computes: `openvino`, `onnx` or `torch`."""
+        return self.engine.name
 
     @property
     def batch_frames(self) -> int:
-        """The number of frames that are computed together."""
-        if self.runtime == "onnx":
-            return onnx_runtime.BATCH_FRAMES
-        if self.runtime == "openvino":
-            return openvino_runtime.BATCH_FRAMES
-        return BATCH_FRAMES.get(self.device.type, BATCH_FRAMES["cuda"])
+        """The number of frames that are computed together.
+
+        Every batch has exactly this size, so that a clip's features do not depend on the clips
+        that share its batch.
+        """
+        return self.engine.batch_frames
 
     @property
     def num_lanes(self) -> int:
@@ -119,7 +114,9 @@ class Backbone:
             return self._encode_now(frames)
         size = self.batch_frames
         parts = [frames[start : start + size] for start in range(0, len(frames), size)]
-        if len(parts) <= 1:
+        # torch rounds by how many threads it has: even one batch takes those of a lane
+        by_threads = self.runtime == "torch" and self.device.type == "cpu"
+        if not parts or (len(parts) == 1 and not by_threads):
             encoded = [self._encode_part(part) for part in parts]
         else:
             with ThreadPoolExecutor(
@@ -129,30 +126,17 @@ class Backbone:
         values = np.concatenate([np.empty((0, self.view_size), np.float32), *encoded])
         return values.reshape(-1, self.feature_size)
 
-    @torch.inference_mode()
     def encode_batch(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Features of one full batch: uint8 (batch_frames, crop, crop, 3) -> (batch_frames, D).
 
         Threads may call it at once.
         """
-        if self.converted is not None:
-            return self.converted(frames)
-        pixels = torch.from_numpy(frames)
-        if self.device.type != "cuda":
-            return self._forward(pixels.to(self.device)).float().cpu().numpy()
-        stream = _own_stream(self.device)
-        with torch.cuda.stream(stream):
-            pixels = pixels.pin_memory().to(self.device, non_blocking=True)
-            features = self._forward(pixels).float().to("cpu", non_blocking=True)
-            stream.synchronize()
-        return features.numpy()
+        return self.engine(frames)
 
     def _encode_now(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         num_full = len(frames) - len(frames) % self.batch_frames
         rest = np.ascontiguousarray(frames[num_full:])
-        singles = self.runtime == "openvino"  # it has two sizes
-        parts = [rest[i : i + 1] for i in range(len(rest))] if singles else [rest]
-        values = [self.encode_batch(part) for part in parts if len(part)]
+        values = [self.encode_batch(rest)] if len(rest) else []
         full = self.encode(frames[:num_full]).reshape(-1, self.view_size)
         return np.concatenate([full, *values]).reshape(-1, self.feature_size)
 
@@ -160,11 +144,6 @@ class Backbone:
         """Give the calling thread, which must be one of ours, its share of the cores."""
         if self.device.type == "cpu":
             set_own_threads(max(1, num_cores() // self.num_lanes))
-
-    def _forward(self, pixels: Tensor) -> Tensor:
-        inputs = self.preprocessing.normalise(pixels).to(_input_dtype(self.network))
-        features: Tensor = self.network(inputs)
-        return features
 
     def _encode_part(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         count = len(frames)
@@ -209,98 +188,43 @@ def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
         config = BackboneConfig(name=config) if config else BackboneConfig()
     if is_imported(config.name):
         absent = absent_network(config.name)
-        return Backbone(config, *absent, "", 1, torch.device("cpu"), torch.float32)
+        cpu = torch.device("cpu")
+        return Backbone(config, *absent, "", 1, cpu, torch.float32, TorchEngine(*absent, cpu))
     with _seeding, torch.random.fork_rng(devices=[]):  # the generator is the whole process's
         torch.manual_seed(0)  # weights `none` are random, but the same every time
         network, preprocessing = load_network(config.name, config.weights)
     preprocessing = replace(preprocessing, fit=config.fit, streams=config.streams)
-    on_cpu = config.runtime == "onnx" and config.device == "auto"
-    device = torch.device("cpu") if on_cpu else _device(config.device)
-    dtype = torch.float32 if config.runtime == "onnx" else _dtype(config.precision, device)
-    network = network.eval().requires_grad_(False)
-    sha256 = _hash_tensors(network)
-    view_size = _view_size(network, preprocessing)
-    converted = _convert(network, preprocessing, config, device, dtype, sha256)
-    if converted is None:
-        network = _cast(network, device, dtype)
-    if config.runtime == "compile":
-        network = torch.compile(network)  # type: ignore[assignment]
-    backbone = Backbone(
+    device = _device(config)
+    job = Job(
+        network=network.eval().requires_grad_(False),
+        preprocessing=preprocessing,
+        weights_sha256=_hash_tensors(network),
+        device=device,
+        dtype=_dtype(config, device),
+        num_lanes=_num_lanes(device),
+        num_cores=num_cores(),
+    )
+    return Backbone(
         config=config,
         network=network,
         preprocessing=preprocessing,
-        weights_sha256=sha256,
-        view_size=view_size,
+        weights_sha256=job.weights_sha256,
+        view_size=_view_size(network, preprocessing),  # before an engine moves the network
         device=device,
-        dtype=dtype,
-        converted=converted,
+        dtype=job.dtype,
+        engine=_load_engine(config.runtime, job),
     )
-    if config.runtime == "compile":
-        _compile_now(backbone)
-    return backbone
 
 
-def _convert(
-    network: nn.Module,
-    preprocessing: Preprocessing,
-    config: BackboneConfig,
-    device: torch.device,
-    dtype: torch.dtype,
-    sha256: str,
-) -> OpenVinoNetwork | OnnxNetwork | None:
-    """The network in another runtime if one is wanted, or OpenVINO where it is left to us."""
-    if config.runtime == "onnx":
-        return _convert_to_onnx(network, preprocessing, config, device, sha256)
-    can = device.type == "cpu" and dtype in openvino_runtime.PRECISIONS
-    if config.runtime == "openvino" and not can:
-        raise BackboneError(
-            f"runtime openvino runs on the cpu in float32 or bfloat16, not on {device} in "
-            f"{str(dtype).removeprefix('torch.')}; use runtime torch"
-        )
-    wanted = config.runtime == "openvino"
-    if not wanted and not (config.runtime == "auto" and can and openvino_runtime.is_installed()):
-        return None
-    try:
-        return load_openvino(
-            network,
-            preprocessing,
-            dtype,
-            weights_sha256=sha256,
-            float32_layers=_names_of(network, _float32_layers(network)),
-            num_streams=_num_lanes(device),
-            num_threads=num_cores(),
-        )
-    except BackboneError:
-        if wanted:
-            raise
-        return None  # what OpenVINO cannot convert, torch runs
-
-
-def _convert_to_onnx(
-    network: nn.Module,
-    preprocessing: Preprocessing,
-    config: BackboneConfig,
-    device: torch.device,
-    sha256: str,
-) -> OnnxNetwork:
-    if config.precision not in ("auto", "float32") or device.type != "cpu":
-        raise BackboneError(
-            f"runtime onnx runs on the cpu in float32, not on {device} in "
-            f"{config.precision}; use runtime torch"
-        )
-    threads = max(1, num_cores() // _num_lanes(torch.device("cpu")))
-    return load_onnx(network, preprocessing, weights_sha256=sha256, num_threads=threads)
-
-
-def _compile_now(backbone: Backbone) -> None:
-    side = backbone.preprocessing.crop
-    try:
-        backbone.encode_batch(np.zeros((backbone.batch_frames, side, side, 3), np.uint8))
-    except Exception as error:  # no C++ compiler, and much else
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise BackboneError(
-            f"{backbone.name}: cannot be compiled here ({reason}); use runtime torch"
-        ) from None
+def _load_engine(runtime: Runtime, job: Job) -> Engine:
+    if runtime == "onnx":
+        return load_onnx(job)
+    if runtime == "openvino":
+        return load_openvino(job)
+    if runtime == "auto" and openvino_can_run(job):
+        with contextlib.suppress(BackboneError):  # what OpenVINO cannot convert, torch runs
+            return load_openvino(job)
+    return load_torch(job)
 
 
 def _num_lanes(device: torch.device) -> int:
@@ -309,34 +233,31 @@ def _num_lanes(device: torch.device) -> int:
     return MOST_LANES.get(device.type, 1)
 
 
-def _own_stream(device: torch.device) -> torch.cuda.Stream:
-    """The calling thread's own stream."""
-    if getattr(_own, "device", None) != device:
-        _own.device = device
-        _own.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    stream: torch.cuda.Stream = _own.stream
-    return stream
-
-
-def _device(name: str) -> torch.device:
+def _device(config: BackboneConfig) -> torch.device:
+    name = config.device
+    if name == "auto" and config.runtime == "onnx":
+        return torch.device("cpu")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise BackboneError(f"device {name!r} is not here ({reason}); use auto or cpu") from None
     return device
 
 
-def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
+def _dtype(config: BackboneConfig, device: torch.device) -> torch.dtype:
+    precision = config.precision
     if precision != "auto":
         return {
             "float32": torch.float32,
             "bfloat16": torch.bfloat16,
             "float16": torch.float16,
         }[precision]
+    if config.runtime == "onnx":
+        return torch.float32
     if device.type == "cuda":
         major = torch.cuda.get_device_capability(device)[0]
         return torch.bfloat16 if major >= 8 else torch.float16 if major >= 7 else torch.float32
@@ -344,30 +265,6 @@ def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
         can = torch.cpu.get_capabilities()
         return torch.bfloat16 if can.get("avx512_bf16") or can.get("amx_bf16") else torch.float32
     return torch.float32
-
-
-def _float32_layers(network: nn.Module) -> tuple[nn.Module, ...]:
-    """The layers that the network wants exact."""
-    return network.float32_layers() if isinstance(network, EfficientNetLite0) else ()
-
-
-def _names_of(network: nn.Module, layers: tuple[nn.Module, ...]) -> list[str]:
-    return [name for name, module in network.named_modules() if module in layers]
-
-
-def _cast(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """Convert all layers but those that the network wants exact."""
-    exact = _float32_layers(network)
-    states = [copy.deepcopy(layer.state_dict()) for layer in exact]
-    network = network.to(device=device, dtype=dtype)
-    for layer, state in zip(exact, states, strict=True):
-        layer.to(torch.float32).load_state_dict(state)
-    return network.to(memory_format=torch.channels_last)
-
-
-def _input_dtype(network: nn.Module) -> torch.dtype:
-    first = next(network.parameters(), None)
-    return torch.float32 if first is None else first.dtype
 
 
 def _hash_tensors(network: nn.Module) -> str:

@@ -22,16 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from actionrnn.config import BackboneConfig, Sampling
-from actionrnn.errors import ActionrnnError, ConfigError, VideoError
+from actionrnn.errors import ActionrnnError, ConfigError, VideoError, first_line, missing_extra
 from actionrnn.features.backbone import load_backbone
 from actionrnn.features.decode_task import MESSAGES_AHEAD, decode_in_messages
 from actionrnn.features.decoding import VideoPart
-from actionrnn.features.entry import Format
 from actionrnn.features.extract import Extraction, find_sources, keep, plan, provenance_of
 from actionrnn.features.pipeline import Pipeline
 from actionrnn.features.preprocess import Preprocessing
-from actionrnn.features.store import FeatureStore, require_same
-from actionrnn.features.store_files import EntryError
+from actionrnn.features.store import EntryError, FeatureStore, require_same
 from actionrnn.files import as_path
 from actionrnn.progress import progress_bar
 from actionrnn.video.request import FrameSink
@@ -57,7 +55,6 @@ def extract_on_cluster(
     backbone: BackboneConfig,
     sampling: Sampling,
     address: str = "local",
-    format: Format = "safetensors",
     strict: bool = False,
     retry_failed: bool = False,
     overwrite: bool = False,
@@ -79,7 +76,7 @@ def extract_on_cluster(
     ]
     with _connected(address):
         crew = _Crew(backbone, sampling)
-        store = FeatureStore.create(root, crew.provenance, format, overwrite=overwrite)
+        store = FeatureStore.create(root, crew.provenance, overwrite=overwrite)
         todo = plan(sources, store, retry_failed=retry_failed, overwrite=overwrite, strict=strict)
         with ExitStack() as stack:
             stack.enter_context(todo.ledger)
@@ -117,7 +114,7 @@ def _connected(address: str) -> Iterator[None]:
             **(local if address == "local" else {}),
         )
     except Exception as error:  # each stage of connecting raises its own
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise ConfigError(
             f"--ray {address}: no Ray cluster can be used ({reason}); start one with "
             "`ray start --head`, or give its address"
@@ -132,9 +129,7 @@ def _import_ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise ConfigError(
-            "Ray is not installed; add it with `pip install 'actionrnn[ray]'`"
-        ) from None
+        raise ConfigError(missing_extra("Ray is not installed", "ray")) from None
     return ray
 
 

@@ -7,21 +7,19 @@ that it finds a flipped bit wherever it is; the key beside it finds an entry und
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-Format = Literal["safetensors", "npy"]
+ENDING = ".safetensors"
 
 _BLANK = b"0" * 64
 _SHA256 = re.compile(rb'sha256\\?": \\?"([0-9a-f]{64})')  # within a string, quotes are escaped
@@ -32,7 +30,6 @@ MOST_HEAD_BYTES = 2**24
 """Of a file's description: a thousandth is usual."""
 _LONGEST_NAME_BYTES = 255  # on every usual disk
 _SHORTENED = re.compile(r"~[0-9a-f]{64}$")
-_ENDINGS = {"safetensors": ".safetensors", "npy": ".json"}  # the longest of each format
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class Layout:
     shape: tuple[int, int]
     """(T, D)."""
     offset_bytes: int
-    """Where the T x D values begin in the entry's main file: float16, row after row."""
+    """Where the T x D values begin in the entry's file: float16, row after row."""
     key: str
     provenance: dict[str, Any]
     sha256: str
@@ -61,23 +58,19 @@ class Entry:
     provenance: dict[str, Any]
 
 
-def path_in_store(key: str, format: Format, taken: Sequence[str] = ()) -> str:
-    """Where an entry lies below its store, without the ending: its key.
+def path_in_store(key: str, ending: str = ENDING) -> str:
+    """Where an entry lies below its store: its key and the ending.
 
-    A name that is too long for a disk, or `taken` by another file, is cut and gets a `~` and its
-    sha256; the key is in the entry.
+    A name that is too long for a disk is cut and gets a `~` and its sha256; the key is in the
+    entry.
     """
     *folders, name = key.split("/")
-    room = _LONGEST_NAME_BYTES - len(_ENDINGS[format])
-    if not folders and name.lower() in taken:
-        room = 0
-    return "/".join(
-        [*(_short(folder, _LONGEST_NAME_BYTES) for folder in folders), _short(name, room)]
-    )
+    short = [_short(folder, _LONGEST_NAME_BYTES) for folder in folders]
+    return "/".join([*short, _short(name, _LONGEST_NAME_BYTES - len(ending)) + ending])
 
 
 def is_shortened(path: str) -> bool:
-    """Whether a path of `path_in_store` is not the key."""
+    """Whether a path of `path_in_store`, without its ending, is not the key."""
     return "~" in path and any(_SHORTENED.search(name) for name in path.split("/"))
 
 
@@ -88,7 +81,7 @@ def _short(name: str, most_bytes: int) -> str:
     return f"{name[:30]}~{hashlib.sha256(content).hexdigest()}"
 
 
-def pack_safetensors(entry: Entry) -> bytes:
+def pack(entry: Entry) -> bytes:
     """The entry as one file."""
     metadata = {"actionrnn": json.dumps(_description(entry))}
     tensors: dict[str, NDArray[Any]] = {
@@ -98,23 +91,14 @@ def pack_safetensors(entry: Entry) -> bytes:
     return _sealed(save(tensors, metadata))
 
 
-def pack_npy(entry: Entry) -> tuple[bytes, bytes]:
-    """The entry as two files: `.npy` and `.json`."""
-    buffer = io.BytesIO()
-    np.save(buffer, entry.values)
-    described = {**_description(entry), "pts_seconds": entry.pts_seconds.tolist()}
-    values = buffer.getvalue()
-    return values, _sealed(json.dumps(described).encode() + b"\n", values)
-
-
-def unpack_safetensors(content: bytes) -> Entry:
-    """Read what `pack_safetensors` wrote.
+def unpack(content: bytes) -> Entry:
+    """Read what `pack` wrote.
 
     Raises:
         ValueError: it is not that, to the bit.
     """
     _require_whole(content)
-    header, start = _safetensors_header(content)
+    header, start = _header(content)
     described = json.loads(header["__metadata__"]["actionrnn"])
 
     def tensor(name: str) -> NDArray[Any]:
@@ -128,21 +112,8 @@ def unpack_safetensors(content: bytes) -> Entry:
     )
 
 
-def unpack_npy(values: bytes, described: bytes) -> Entry:
-    """Read what `pack_npy` wrote.
-
-    Raises:
-        ValueError: it is not that, to the bit.
-    """
-    _require_whole(described, values)
-    description = json.loads(described)
-    times = np.array(description["pts_seconds"], np.float64)
-    array = np.load(io.BytesIO(values), allow_pickle=False)
-    return Entry(description["key"], array, times, _provenance(description))
-
-
-def layout_of(file: Path, format: Format) -> Layout:
-    """What the head of an entry's main file says; the values behind it are not looked at.
+def layout_of(file: Path) -> Layout:
+    """What the head of an entry's file says; the values behind it are not looked at.
 
     Raises:
         OSError, ValueError, KeyError, TypeError: it is missing, or no entry.
@@ -156,45 +127,26 @@ def layout_of(file: Path, format: Format) -> Layout:
             return opened.read(size_bytes)
 
         try:
-            if format == "npy":
-                return _layout_of_npy(read, file.with_suffix(".json").read_bytes())
-            return _layout_of_safetensors(read)
+            return _layout_of(read)
         except (AttributeError, RecursionError) as error:
             raise ValueError(str(error)) from None
 
 
-def _layout_of_safetensors(read: Callable[[int], bytes]) -> Layout:
+def _layout_of(read: Callable[[int], bytes]) -> Layout:
     content = read(4096)
     end = _HEADER_LENGTH_BYTES + int.from_bytes(content[:_HEADER_LENGTH_BYTES], "little")
-    header, start = _safetensors_header(content if end <= len(content) else read(end))
+    header, start = _header(content if end <= len(content) else read(end))
     described = json.loads(header["__metadata__"]["actionrnn"])
     features = header["features"]
     if features["dtype"] != "F16":
         raise ValueError(f"its features are {features['dtype']}, not F16")
     num_frames, size = features["shape"]
     offset_bytes = start + int(features["data_offsets"][0])
-    return _layout((num_frames, size), offset_bytes, described)
-
-
-def _layout_of_npy(read: Callable[[int], bytes], described: bytes) -> Layout:
-    opened = io.BytesIO(read(4096))
-    if np.lib.format.read_magic(opened) != (1, 0):
-        raise ValueError("its .npy file is not of version 1.0")
-    try:
-        (num_frames, size), _, dtype = np.lib.format.read_array_header_1_0(opened)
-    except TokenError as error:  # numpy reads the head as Python
-        raise ValueError(f"the head of its .npy file: {error}") from None
-    if dtype != np.float16:
-        raise ValueError(f"its features are {dtype}, not float16")
-    return _layout((num_frames, size), opened.tell(), json.loads(described))
-
-
-def _layout(shape: tuple[int, int], offset_bytes: int, described: dict[str, Any]) -> Layout:
     key, sha256 = described["key"], str(described["sha256"])
-    return Layout(shape, offset_bytes, key, _provenance(described), sha256)
+    return Layout((num_frames, size), offset_bytes, key, _provenance(described), sha256)
 
 
-def _safetensors_header(content: bytes) -> tuple[dict[str, Any], int]:
+def _header(content: bytes) -> tuple[dict[str, Any], int]:
     """The header, and where the tensors begin."""
     start = _HEADER_LENGTH_BYTES + int.from_bytes(content[:_HEADER_LENGTH_BYTES], "little")
     header: dict[str, Any] = json.loads(content[_HEADER_LENGTH_BYTES:start])
@@ -209,20 +161,20 @@ def _provenance(described: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in described.items() if name not in _OWN_FIELDS}
 
 
-def _sealed(described: bytes, rest: bytes = b"") -> bytes:
+def _sealed(described: bytes) -> bytes:
     """Put the sha256 of everything into the description's first place for one."""
     match = _SHA256.search(described)
     assert match is not None
-    digest = hashlib.sha256(described + rest).hexdigest()
+    digest = hashlib.sha256(described).hexdigest()
     return described[: match.start(1)] + digest.encode() + described[match.end(1) :]
 
 
-def _require_whole(described: bytes, rest: bytes = b"") -> None:
+def _require_whole(described: bytes) -> None:
     match = _SHA256.search(described)
     if match is None:
         raise ValueError("it has no checksum")
     hashed = hashlib.sha256(described[: match.start(1)])
-    for part in (_BLANK, memoryview(described)[match.end(1) :], rest):
+    for part in (_BLANK, memoryview(described)[match.end(1) :]):
         hashed.update(part)
     if hashed.hexdigest().encode() != match[1]:
         raise ValueError("its bytes are not those that were written")

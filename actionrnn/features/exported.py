@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrnn.errors import FeatureError
+from actionrnn.errors import FeatureError, missing_extra
 from actionrnn.features.entry import path_in_store
 from actionrnn.features.imported import import_h5py
 from actionrnn.features.store import FeatureStore
@@ -76,7 +76,7 @@ def _write_npy(
     entries: Iterator[tuple[str, Features]], folder: Path, provenance: dict[str, Any]
 ) -> None:
     for key, features in entries:
-        with atomic_path(folder / f"{path_in_store(key, 'npy')}.npy") as temporary:
+        with atomic_path(folder / path_in_store(key, ".npy")) as temporary:
             temporary.write_bytes(_npy(features))
     write_text(folder / "provenance.json", json.dumps(provenance, indent=2) + "\n")
 
@@ -99,9 +99,7 @@ def _write_parquet(
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError:
-        raise FeatureError(
-            "Parquet needs pyarrow; add it with `pip install 'actionrnn[parquet]'`"
-        ) from None
+        raise FeatureError(missing_extra("Parquet needs pyarrow", "parquet")) from None
     schema = pa.schema(
         {
             "key": pa.string(),

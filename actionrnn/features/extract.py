@@ -17,12 +17,10 @@ from actionrnn.config import BackboneConfig, Config, Sampling, parse_config
 from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.decoding import VideoPart as VideoPart
-from actionrnn.features.entry import Format
 from actionrnn.features.ledger import Ledger, bytes_now, stored_bytes
 from actionrnn.features.pipeline import Pace, Pipeline
 from actionrnn.features.ranks import share_of_rank
-from actionrnn.features.store import Failure, FeatureStore
-from actionrnn.features.store_files import EntryError
+from actionrnn.features.store import EntryError, Failure, FeatureStore
 from actionrnn.features.types import Features
 from actionrnn.files import as_path, remove_leftovers
 from actionrnn.progress import progress_bar
@@ -88,7 +86,6 @@ def extract_to_store(
     *,
     backbone: Backbone | BackboneConfig | str | None = None,
     sampling: Sampling | None = None,
-    format: Format = "safetensors",
     strict: bool = False,
     retry_failed: bool = False,
     overwrite: bool = False,
@@ -116,7 +113,7 @@ def extract_to_store(
     loaded = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
     sampling = sampling or Config().sampling
     provenance = provenance_of(loaded, sampling)
-    store = FeatureStore.create(output, provenance, format, overwrite=overwrite)
+    store = FeatureStore.create(output, provenance, overwrite=overwrite)
     done = extract_missing(
         sources,
         store,

@@ -7,6 +7,8 @@ names, or as HDF5. Nothing is unpickled but what torch's `weights_only` lets thr
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,19 +22,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from actionrnn.config import Sampling
-from actionrnn.errors import FeatureError
+from actionrnn.errors import FeatureError, first_line, missing_extra
 from actionrnn.features.backbone import load_backbone
-from actionrnn.features.entry import Format
 from actionrnn.features.extract import provenance_of
 from actionrnn.features.networks import IMPORTED, is_imported
 from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.features.types import Features
-from actionrnn.files import as_path
+from actionrnn.files import as_path, read_json
 from actionrnn.progress import progress_bar
 
 SUFFIXES = (".npy", ".npz", ".pt", ".pth")
 HDF5_SUFFIXES = (".h5", ".hdf5")
 MOST_UNPACKED_RATIO = 100
+MOST_ROUNDED = 0.1
+"""Of a feature's deviation: what rounding to float16 may take of it."""
 SMALL_BYTES = 64 * 2**20  # what any machine can unpack
 
 _UNREADABLE = (
@@ -51,26 +54,32 @@ def import_features(
     name: str = "features",
     names: str | Path | None = None,
     rate_fps: float | None = None,
-    format: Format = "safetensors",
 ) -> FeatureStore:
     """Take others' features into a store that a head can be trained on.
 
+    A store of version 0.1 in the format npy becomes one of today's format; it knows its names,
+    times and origin itself, so that the options are not looked at.
+
     Args:
         source: a folder of files with one clip (T, D) each; a file with one array (N, T, D), or
-            with one array (T, D) per clip (`.npz`, `.pt`, HDF5).
+            with one array (T, D) per clip (`.npz`, `.pt`, HDF5); a store of version 0.1.
         name: what the features are, such as `i3d-rgb`: features of two names are never mixed.
         names: for an array (N, T, D), a text file with N keys, one a line.
         rate_fps: steps per second; None: times count steps.
 
     Raises:
-        FeatureError: there is nothing to import, or it has another shape, or is not finite.
+        FeatureError: there is nothing to import, or it has another shape, or is not finite, or
+            what varies in it is lost in the store's half precision.
     """
     source = as_path(source)
+    if is_npy_store(source):
+        return _convert(source, output)
     absent = load_backbone(IMPORTED + name)
     provenance = provenance_of(absent, Sampling(rate_fps=rate_fps))
     store: FeatureStore | None = None
     keys: dict[str, str] = {}
     size = 0
+    _require_kept(source, names)
     with progress_bar("importing", None) as advance:
         for name_there, values, times, origin in _read_all(source, names):
             key = _key(name_there)
@@ -85,7 +94,7 @@ def import_features(
             keys[key], size = str(origin), array.shape[1]
             if times is None:
                 times = np.arange(len(array)) / (rate_fps or 1.0)
-            store = store or FeatureStore.create(output, provenance, format)
+            store = store or FeatureStore.create(output, provenance)
             described = {**provenance, "source": _describe(origin, array)}
             store.write(key, Features(array, times, described))
             advance()
@@ -95,12 +104,76 @@ def import_features(
     return store
 
 
+def _require_kept(source: Path, names: str | Path | None) -> None:
+    """Refuse features whose variation is rounded away where 16 bits hold a number.
+
+    A half has 11 binary digits: 3000.5 is 3000 there, and 1e-8 is 0.
+    """
+    count = 0
+    mean, spread, lost = np.zeros(()), np.zeros(()), np.zeros(())  # become (D,)
+    for key, values, _, origin in _read_all(source, names):
+        array = _as_steps(values, f"{origin}: {key}").astype(np.float64)
+        if mean.ndim and array.shape[1] != len(mean):
+            return  # said where it is read
+        with np.errstate(over="ignore", invalid="ignore"):
+            lost = lost + np.square(array.astype(np.float16) - array).sum(0)
+            before, count = count, count + len(array)
+            shift = array.mean(0) - mean
+            mean = mean + shift * (len(array) / count)
+            spread = spread + np.square(array - array.mean(0)).sum(0)
+            spread = spread + np.square(shift) * (before * len(array) / count)
+    varies, rounded = spread > 0, lost > MOST_ROUNDED**2 * spread
+    if 2 * np.sum(rounded & varies) > np.sum(varies):
+        raise FeatureError(
+            f"{source}: most features vary by less than 16 bits can hold beside their size "
+            "(a store holds float16); subtract their mean and divide by their deviation first"
+        )
+
+
 def imported_store(folder: str | Path | None) -> FeatureStore | None:
     """The store of imported features that is there, if one is."""
     if folder is None or not (as_path(folder) / MANIFEST).exists():
         return None
     store = FeatureStore.open(folder)
     return store if is_imported(str(store.provenance.get("backbone"))) else None
+
+
+def is_npy_store(folder: Path) -> bool:
+    """Whether a folder is a store of version 0.1 in the format npy."""
+    try:
+        manifest = read_json(folder / MANIFEST)
+        return manifest["entries"] == "npy" and isinstance(manifest["provenance"], dict)
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+def _convert(source: Path, output: str | Path) -> FeatureStore:
+    """A store of version 0.1 in the format npy: `<clip>.npy` (T, D), `<clip>.json` beside it."""
+    old = FeatureStore(source, read_json(source / MANIFEST)["provenance"])  # its lists are today's
+    store = FeatureStore.create(output, old.provenance)
+    files = sorted(file for file in source.rglob("*.npy") if not file.name.startswith("._"))
+    with progress_bar("importing", len(files)) as advance:
+        for file in files:
+            store.write(*_read_npy_entry(file))
+            advance()
+    store.expect(old.expected_keys())
+    store.update_failures({failure["key"]: failure for failure in old.failures()})
+    return store
+
+
+def _read_npy_entry(file: Path) -> tuple[str, Features]:
+    try:
+        content, text = file.read_bytes(), file.with_suffix(".json").read_bytes()
+        described = json.loads(text)
+        key, sha256 = described.pop("key"), described.pop("sha256")
+        blanked = text.replace(sha256.encode(), b"0" * len(sha256), 1)
+        if hashlib.sha256(blanked + content).hexdigest() != sha256:
+            raise ValueError("its bytes are not those that were written")
+        times = np.array(described.pop("pts_seconds"), np.float64)
+        values = np.load(io.BytesIO(content), allow_pickle=False)
+        return key, Features(values.astype(np.float32), times, described)
+    except (*_UNREADABLE, TypeError, AttributeError) as error:
+        raise FeatureError(f"{file}: is damaged ({error}); extract its video anew") from None
 
 
 def _read_all(
@@ -147,7 +220,7 @@ def _arrays_of(file: Path) -> Iterator[Named]:
                 f"{file}: is no {', '.join((*SUFFIXES, *HDF5_SUFFIXES))} file; convert it"
             )
     except _UNREADABLE as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise FeatureError(f"{file}: cannot be read ({reason}); nothing is unpickled") from None
 
 
@@ -202,7 +275,7 @@ def import_h5py() -> Any:
     try:
         import h5py
     except ImportError:
-        raise FeatureError("HDF5 needs h5py; add it with `pip install 'actionrnn[hdf5]'`") from None
+        raise FeatureError(missing_extra("HDF5 needs h5py", "hdf5")) from None
     return h5py
 
 
@@ -239,7 +312,7 @@ def _as_steps(values: NDArray[Any], where: str) -> NDArray[np.float32]:
         values = values[None]
     if values.ndim != 2 or not values.size:
         raise FeatureError(f"{where} has the shape {values.shape}, needed is (T, D)")
-    if not np.issubdtype(values.dtype, np.number):
+    if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
         raise FeatureError(f"{where} holds {values.dtype}, needed are numbers")
     return np.ascontiguousarray(values, np.float32)
 

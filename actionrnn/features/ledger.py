@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from actionrnn import __version__
 from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.decoding import VideoPart
-from actionrnn.features.store import Failure, FeatureStore
-from actionrnn.features.store_files import EntryError
+from actionrnn.features.store import EntryError, Failure, FeatureStore
 from actionrnn.files import file_sha256, file_state
 
 

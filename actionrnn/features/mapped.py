@@ -73,7 +73,7 @@ def read_layout(store: FeatureStore, key: str) -> Layout:
     """
     file = store.path_of(key)
     try:
-        layout = layout_of(file, store.format)
+        layout = layout_of(file)
         if layout.key != key:
             raise ValueError(f"it is the entry {layout.key!r}")
         return layout

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from actionrnn.errors import BackboneError
+from actionrnn.errors import BackboneError, first_line
 from actionrnn.features.efficientnet_lite0 import (
     EfficientNetLite0,
     load_bundled_weights,
@@ -159,17 +159,13 @@ def _or_offline(load: Callable[[], nn.Module], name: str, source: str) -> nn.Mod
     except OSError as error:  # urllib's, httpx's and the hub's errors are among them
         raise BackboneError(
             f"{name}: its weights are not on this machine and cannot be fetched from {source} "
-            f"({_first_line(error)}); connect, or {remedy}"
+            f"({first_line(error)}); connect, or {remedy}"
         ) from None
     except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
         raise BackboneError(
-            f"{name}: its weights from {source} cannot be used ({_first_line(error)}); delete "
+            f"{name}: its weights from {source} cannot be used ({first_line(error)}); delete "
             f"them from the library's cache and fetch them again, or {remedy}"
         ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _load_state(network: nn.Module, file: Path) -> None:
@@ -199,7 +195,7 @@ def _read_weights(file: Path) -> dict[str, Tensor]:
                 return load_file(named)
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # truncated, a pickle with code, or no weights at all
-        raise BackboneError(f"{file}: is no readable weights file ({_first_line(error)})") from None
+        raise BackboneError(f"{file}: is no readable weights file ({first_line(error)})") from None
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]

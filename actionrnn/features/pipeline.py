@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.config import Sampling, VideoLimits
-from actionrnn.errors import BackboneError, VideoError
+from actionrnn.errors import BackboneError, VideoError, first_line
 from actionrnn.features.backbone import Backbone, num_cores, set_own_threads
 from actionrnn.features.decoding import Decode, VideoPart, decode_here
 from actionrnn.features.frame_pairs import FramePair, FramePairs
@@ -267,7 +267,7 @@ class Pipeline:
         try:
             return self.backbone.encode_batch(frames)
         except RuntimeError as error:  # the device's memory is full, or worse
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error)
             raise BackboneError(
                 f"{self.backbone.name}: failed on {len(frames)} frames ({reason}); free the "
                 "device's memory, or use another device"

@@ -7,40 +7,37 @@
         tensors    features (T, D) float16, pts_seconds (T,) float64
         metadata   "actionrnn": JSON with a sha256 of the entry, its key and its provenance
 
-With format `npy` a clip is `<clip>.npy` and `<clip>.json` instead. Every file is written
-under a temporary name and renamed, so that what is there is whole; nothing in it depends on when
-or in which order it was written, so that a run which was killed and started again ends in the
-same bytes. docs/store.md has the layout in full.
+Every file is written under a temporary name and renamed, so that what is there is whole; nothing in
+it depends on when or in which order it was written, so that a run which was killed and started
+again ends in the same bytes. docs/store.md has the layout in full.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, TypeAdapter
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from actionrnn import __version__
 from actionrnn.errors import FeatureError
 from actionrnn.features.entry import (
+    ENDING,
     Entry,
-    Format,
     is_shortened,
     layout_of,
-    pack_npy,
-    pack_safetensors,
+    pack,
     path_in_store,
-    unpack_npy,
-    unpack_safetensors,
+    unpack,
 )
-from actionrnn.features.store_files import EntryError, read_list, writing
 from actionrnn.features.types import Features
 from actionrnn.files import (
     as_path,
@@ -52,13 +49,13 @@ from actionrnn.files import (
     read_json,
     write_text,
 )
+from actionrnn.progress import progress_bar
 
 FORMAT_VERSION = 2
-# a clip named `store` has a `store.json` of its own in the format npy
+ENTRIES = "safetensors"
 MANIFEST = "_store.json"
 KEYS = "_keys.json"
 FAILURES = "_failures.json"
-_OWN_STEMS = [Path(name).stem for name in (MANIFEST, KEYS, FAILURES)]
 
 Failure = dict[str, str]
 """`key`, `path` and `reason` of a video that could not be used."""
@@ -82,36 +79,50 @@ Presence = Literal["absent", "whole", "changed"]
 IDENTITY = ("backbone", "weights_sha256", "preprocessing", "sampling")
 
 
+_OF_THE_WHOLE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE)
+_Item = TypeVar("_Item")
+
+
+class EntryError(FeatureError):
+    """One entry that cannot be written, where others can."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An entry that is not as it should be."""
+
+    key: str
+    problem: str
+    """One line, with the file and what to do."""
+
+
 @dataclass(frozen=True)
 class FeatureStore:
     """A folder of stored features; `create` makes or continues one, `open` reads one."""
 
     root: Path
     provenance: dict[str, Any]
-    format: Format = "safetensors"
 
     @classmethod
     def create(
         cls,
         root: str | Path,
         provenance: dict[str, Any],
-        format: Format = "safetensors",
         *,
         overwrite: bool = False,
     ) -> FeatureStore:
         """Start a store, or go on with the one that is there.
 
         Args:
-            overwrite: if the features that are there are of another origin or format,
-                delete them.
+            overwrite: if the features that are there are of another origin, delete them.
 
         Raises:
             FeatureError: the store holds features of another backbone, other weights,
-                preprocessing or sampling, or another format; the folder holds other files,
-                lies in another store, or cannot be written.
+                preprocessing or sampling; the folder holds other files, lies in another store,
+                or cannot be written.
         """
         root = as_path(root)
-        store = cls(root, provenance, format)
+        store = cls(root, provenance)
         manifest = store.root / MANIFEST
         if not manifest.exists():
             _require_unused(store.root)
@@ -120,13 +131,7 @@ class FeatureStore:
                 cls.open(root)._clear()
             if not manifest.exists():
                 write_text(manifest, store._manifest(), replace=False)
-        present = cls.open(root)
-        require_same(present.provenance, provenance, str(root))
-        if present.format != format:
-            raise FeatureError(
-                f"{root}: holds .{present.format} features, not .{format}; "
-                "choose another folder, or add --overwrite"
-            )
+        require_same(cls.open(root).provenance, provenance, str(root))
         return store
 
     @classmethod
@@ -150,31 +155,36 @@ class FeatureStore:
             ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FeatureError(f"{file}: is damaged ({error}); delete it, extract again") from None
-        if version != FORMAT_VERSION or entries not in get_args(Format):
+        if (version, entries) == (FORMAT_VERSION, "npy"):
+            raise FeatureError(
+                f"{root}: has the format npy of version 0.1; make a store of today's format with "
+                f"`actionrnn store import {root} --output NEW`"
+            )
+        if (version, entries) != (FORMAT_VERSION, ENTRIES):
             raise FeatureError(
                 f"{file}: format version {version} ({entries}) is not known here; extract anew "
                 "into another folder"
             )
-        return cls(file.parent, provenance, entries)
+        return cls(file.parent, provenance)
 
     def keys(self) -> list[str]:
         """The names of all entries: their paths below the store, without the ending."""
-        suffix, root = f".{self.format}", str(self.root)
+        root = str(self.root)
         paths = (
             os.path.relpath(os.path.join(folder, name), root)  # noqa: PTH118 ten times faster
             for folder, _, names in os.walk(root)
             for name in names
-            if name.endswith(suffix) and not name.startswith("._")  # macOS' own files
+            if name.endswith(ENDING) and not name.startswith("._")  # macOS' own files
         )
         return sorted(map(self.key_of, paths))
 
     def key_of(self, path: str) -> str:
         """The key of the entry in a file below the store."""
-        stem = path.removesuffix(f".{self.format}").replace(os.sep, "/")
+        stem = path.removesuffix(ENDING).replace(os.sep, "/")
         if not is_shortened(stem):
             return stem
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            return layout_of(self.root / path, self.format).key
+            return layout_of(self.root / path).key
         return stem
 
     def write(self, key: str, features: Features) -> None:
@@ -198,12 +208,8 @@ class FeatureStore:
             raise EntryError(f"{folder}: leads out of the store; replace the link by a folder")
         with self._writing(self.path_of(key)):
             self._require_free(key)
-            if self.format == "npy":
-                array, described = pack_npy(entry)
-                _write(self.description_of(key), described)
-                _write(self.path_of(key), array)
-            else:
-                _write(self.path_of(key), pack_safetensors(entry))
+            with atomic_path(self.path_of(key)) as temporary:
+                temporary.write_bytes(pack(entry))
 
     def _is_inside(self, key: str) -> bool:
         return self.path_of(key).parent.resolve().is_relative_to(self.root.resolve())
@@ -214,7 +220,7 @@ class FeatureStore:
         if not file.exists():
             return
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            other = layout_of(file, self.format).key
+            other = layout_of(file).key
             if other != key and self.path_of(other).samefile(file):
                 raise EntryError(
                     f"{file}: is the entry {other!r}, as this disk takes both names for one; "
@@ -235,10 +241,7 @@ class FeatureStore:
         except OSError as error:
             raise FeatureError(f"{file}: cannot be read ({error.strerror})") from None
         try:
-            if self.format == "npy":
-                entry = unpack_npy(content, self.description_of(key).read_bytes())
-            else:
-                entry = unpack_safetensors(content)
+            entry = unpack(content)
             if entry.key != key:
                 raise ValueError(f"it is the entry {entry.key!r}")
             return Features(entry.values.astype(np.float32), entry.pts_seconds, entry.provenance)
@@ -250,9 +253,8 @@ class FeatureStore:
 
     def remove(self, key: str) -> None:
         """Delete one entry, if it is there, and not behind a link that leads out of the store."""
-        files = [self.path_of(key), *([self.description_of(key)] if self.format == "npy" else [])]
-        for file in files if self._is_inside(key) else []:
-            file.unlink(missing_ok=True)
+        if self._is_inside(key):
+            self.path_of(key).unlink(missing_ok=True)
 
     def presence(self, key: str, source: Path) -> Presence:
         """Whether an entry is there, whole, and of this very source.
@@ -284,24 +286,17 @@ class FeatureStore:
         Raises:
             FeatureError: the key would lead out of the store.
         """
-        return self.root / f"{self._below(key)}.{self.format}"
-
-    def description_of(self, key: str) -> Path:
-        """The second file of an entry of the format npy."""
-        return self.root / f"{self._below(key)}.json"
-
-    def _below(self, key: str) -> str:
         path = Path(key)
         is_name = (
             path.name and not path.anchor and ".." not in path.parts and path.as_posix() == key
         )
         if not is_name or not can_be_a_name(key):
             raise FeatureError(f"{key!r}: is no name of an entry; write <folder>/<clip>")
-        return path_in_store(key, self.format, _OWN_STEMS if self.format == "npy" else ())
+        return self.root / path_in_store(key)
 
     def expected_keys(self) -> list[str]:
         """Every clip that was ever asked for; it is there, or it failed, or it is missing."""
-        return read_list(self.root / KEYS, _KEYS)
+        return _read_list(self.root / KEYS, _KEYS)
 
     def expect(self, keys: Iterable[str]) -> None:
         """Note the clips that are asked for, before they are computed.
@@ -317,7 +312,7 @@ class FeatureStore:
 
     def failures(self) -> list[Failure]:
         """The videos that could not be used, sorted by their keys."""
-        return read_list(self.root / FAILURES, _FAILURES)
+        return _read_list(self.root / FAILURES, _FAILURES)
 
     def update_failures(self, news: Mapping[str, Failure | None]) -> None:
         """Add failures by their key, and take back those that are None.
@@ -344,14 +339,13 @@ class FeatureStore:
             "format": "actionrnn features",
             "format_version": FORMAT_VERSION,
             "actionrnn_version": __version__,
-            "entries": self.format,
+            "entries": ENTRIES,
             "provenance": self.provenance,
         }
         return json.dumps(manifest, indent=2) + "\n"
 
     def _continues(self, present: FeatureStore) -> bool:
-        same = all(present.provenance.get(p) == self.provenance.get(p) for p in IDENTITY)
-        return same and present.format == self.format
+        return all(present.provenance.get(p) == self.provenance.get(p) for p in IDENTITY)
 
     def _clear(self) -> None:
         """Delete all entries, and the manifest last: killed half way, it can be repeated."""
@@ -361,7 +355,7 @@ class FeatureStore:
             (self.root / name).unlink(missing_ok=True)
 
     def _writing(self, entry: Path | None = None) -> AbstractContextManager[None]:
-        return writing(self.root, entry)
+        return _writing(self.root, entry)
 
 
 def require_same(
@@ -400,6 +394,71 @@ def _require_unused(root: Path) -> None:
         )
 
 
-def _write(path: Path, content: bytes) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+def verify_store(store: FeatureStore) -> Iterator[Finding]:
+    """Each entry that is missing, truncated, altered, under a wrong name or of another origin.
+
+    A clip is missing if it was asked for once, is not there, and did not fail.
+
+    Raises:
+        FeatureError: the store's own lists are damaged.
+    """
+    present = store.keys()
+    failed = {failure.get("key") for failure in store.failures()}
+    for key in sorted(set(store.expected_keys()) - set(present) - failed):
+        yield Finding(key, f"{store.path_of(key)}: is missing; extract again to repair it")
+    with progress_bar("verifying", len(present)) as advance:
+        for key in present:
+            problem = _problem(store, key)
+            if problem:
+                yield Finding(key, problem)
+            advance()
+
+
+def _problem(store: FeatureStore, key: str) -> str:
+    try:
+        features = store.read(key)
+        require_same(features.provenance, store.provenance, str(store.path_of(key)))
+    except FeatureError as error:
+        return str(error)
+    return ""
+
+
+@contextlib.contextmanager
+def _writing(root: Path, entry: Path | None = None) -> Iterator[None]:
+    """What the system refuses in the block, as an error of ours.
+
+    Raises:
+        EntryError: `entry` alone cannot be written.
+        FeatureError: nothing can be written.
+        FileExistsError: not of an entry: another process was faster.
+    """
+    try:
+        yield
+    except OSError as error:
+        if entry is None and isinstance(error, FileExistsError):
+            raise
+        whole = error.errno in _OF_THE_WHOLE_DISK or not os.access(root, os.W_OK)
+        if entry is not None and not whole:
+            raise EntryError(
+                f"{entry}: cannot be written ({error.strerror}); rename the video, or choose "
+                "another folder"
+            ) from None
+        raise FeatureError(
+            f"{root}: cannot be written ({error.strerror}); make room or choose another "
+            "folder; what is stored stays, and the same command goes on"
+        ) from None
+
+
+def _read_list(file: Path, kind: TypeAdapter[list[_Item]]) -> list[_Item]:
+    """What a JSON file holds; nothing where there is no file.
+
+    Raises:
+        FeatureError: it is damaged.
+    """
+    try:
+        return kind.validate_python(read_json(file), strict=True)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise FeatureError(f"{file}: is damaged ({reason}); delete it") from None

@@ -63,10 +63,11 @@ class Head(nn.Module):
     def set_normalisation(self, mean: Tensor, std: Tensor) -> None:
         """Remember the training set's statistics of (rescaled) features, (D,) each.
 
-        A feature that does not vary (std at most 1e-6, or 1e-6 of its mean) keeps its scale: its
-        first change after the training must not come in as millions.
+        A feature that does not vary (std at most a millionth of its mean, or of the std of the
+        one that varies most) keeps its scale: its first change after the training must not come
+        in as millions.
         """
-        varies = std > LEAST_VARIATION * mean.abs().clamp_min(1)
+        varies = std > LEAST_VARIATION * torch.maximum(mean.abs(), std.max())
         self.mean.copy_(mean)
         self.std.copy_(torch.where(varies, std, 1.0))
 

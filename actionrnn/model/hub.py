@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from actionrnn.errors import ModelError
+from actionrnn.errors import ModelError, first_line
 from actionrnn.files import MODEL_FILE
 
 PREFIX = "hf://"
@@ -147,5 +147,5 @@ def _hub_errors(address: Address) -> Iterator[None]:
             ) from None
         raise ModelError(f"{address}: the hub answers {status}; try again later") from None
     except (errors.HTTPError, OSError, ValueError) as error:  # type: ignore[attr-defined]
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise ModelError(f"{address}: cannot be transferred ({reason}); try again") from None

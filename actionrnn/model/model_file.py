@@ -9,29 +9,30 @@ are stands in the run's own `config.yaml` beside the model.
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as pack
-from safetensors.torch import save_file
 
-from actionrnn import __version__
-from actionrnn.config import Config, Precision, Runtime, load_config, parse_config
-from actionrnn.config_types import FiniteFloat, NonNegativeFloat, first_problem
-from actionrnn.errors import ConfigError, ModelError
-from actionrnn.features.backbone import load_backbone
-from actionrnn.files import CONFIG_FILE, MODEL_FILE, as_path, atomic_path, utf8_path
+from actionrnn.config import Config, load_config, parse_config
+from actionrnn.config_parsing import FiniteFloat, NonNegativeFloat, first_problem
+from actionrnn.errors import ConfigError, ModelError, first_line
+from actionrnn.files import CONFIG_FILE, MODEL_FILE, as_path
 from actionrnn.model import hub
 from actionrnn.model.heads import Head
 from actionrnn.model.privacy import belongs_to, public_config, public_training
-from actionrnn.model.recognizer import Recognizer
+from actionrnn.tensor_file import (
+    pack_tensors,
+    read_description,
+    read_shapes,
+    read_tensors,
+    write_tensors,
+)
 from actionrnn.text import is_harmless, readable
 
 FORMAT_VERSION = 1
+DESCRIPTION = "actionrnn"  # the metadata that holds it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +49,8 @@ class ModelInfo:
     actionrnn_version: str
 
 
-def save(model: Recognizer, path: str | Path) -> None:
-    """Write a model whole or not at all.
+def write_model(info: ModelInfo, head: Head) -> None:
+    """Write a model whole or not at all, without the paths and groups that `info` may name.
 
     Raises:
         ModelError: the file cannot be written.
@@ -57,19 +58,17 @@ def save(model: Recognizer, path: str | Path) -> None:
     described = {
         "format": "actionrnn model",
         "format_version": FORMAT_VERSION,
-        "actionrnn_version": __version__,
-        "labels": model.labels,
-        "config": public_config(model.config).to_dict(),
-        "feature_size": model.head.feature_size,
-        "backbone": model.backbone.provenance(),
-        "training": public_training(model.training),
+        "actionrnn_version": info.actionrnn_version,
+        "labels": info.labels,
+        "config": public_config(info.config).to_dict(),
+        "feature_size": info.feature_size,
+        "backbone": info.backbone,
+        "training": public_training(info.training),
     }
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in model.head.state_dict().items()}
     try:
-        with atomic_path(as_path(path)) as temporary:
-            save_file(tensors, temporary, metadata={"actionrnn": json.dumps(described)})
+        write_tensors(info.path, head.state_dict(), {DESCRIPTION: described})
     except OSError as error:
-        raise ModelError(f"{path}: cannot be written ({error.strerror})") from None
+        raise ModelError(f"{info.path}: cannot be written ({error.strerror})") from None
 
 
 def public_bytes(info: ModelInfo) -> bytes:
@@ -82,68 +81,32 @@ def public_bytes(info: ModelInfo) -> bytes:
     try:
         if (config, training) == (info.config, info.training):
             return info.path.read_bytes()
-        with safe_open(info.path, framework="pt") as file:
-            described = json.loads(file.metadata()["actionrnn"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        described, tensors = read_description(info.path, DESCRIPTION), read_tensors(info.path)
+    except (OSError, ValueError) as error:
         raise ModelError(f"{info.path}: cannot be read ({error})") from None
     described |= {"config": config.to_dict(), "training": training}
-    return pack(tensors, {"actionrnn": json.dumps(described)})
+    return pack_tensors(tensors, {DESCRIPTION: described})
 
 
-def load(
-    path: str | Path,
-    *,
-    weights: str | None = None,
-    device: str | None = None,
-    runtime: Runtime | None = None,
-    precision: Precision | None = None,
-) -> Recognizer:
-    """Load a model; its backbone is loaded with it.
-
-    Where the videos and the weights are, a model does not say: the run's own `config.yaml` does,
-    if it lies beside the model.
-
-    Args:
-        path: a model file, the folder of a run, or `hf://USER/NAME[@REVISION]` on the hub.
-        weights: where the backbone's weights are on this machine, if not where they were.
-        device: a torch device instead of the one in the model's configuration.
-        runtime: what computes the backbone, instead of the one in the configuration.
-        precision: of the backbone, likewise.
+def read_head(info: ModelInfo) -> Head:
+    """The head of a model file, on the CPU.
 
     Raises:
-        ModelError: there is no such file, it is no model, or this machine has other
-            weights of its backbone than those that it was trained with.
-        BackboneError: the backbone's weights are not here.
+        ModelError: the tensors do not fit the description.
     """
-    info = read_model_info(path)
-    whole = info.config if hub.is_address(path) else _with_own_paths(info)
-    path = info.path
-    config = whole.backbone
-    given = {"weights": weights, "device": device, "runtime": runtime, "precision": precision}
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    config = dataclasses.replace(config, **changes)
-    backbone = load_backbone(config)
-    for part, here in backbone.provenance().items():
-        if here != info.backbone.get(part):
-            raise ModelError(
-                f"{path}: was trained with {part} {info.backbone.get(part)}, here is {here}; "
-                "point --weights at the original weights, or train again"
-            )
     try:
-        with utf8_path(path) as named, safe_open(named, framework="pt") as file:
-            _require_shapes(info, file)
-            head = Head(info.config.head, info.feature_size, len(info.labels))
-            head.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (SafetensorError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{path}: its tensors do not fit its description ({reason})") from None
-    head = head.to(backbone.device).eval()
-    return Recognizer(backbone, head, info.labels, whole, info.training)
+        _require_shapes(info)
+        head = Head(info.config.head, info.feature_size, len(info.labels))
+        head.load_state_dict(read_tensors(info.path))
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"{info.path}: its tensors do not fit its description ({first_line(error)})"
+        ) from None
+    return head.eval()
 
 
-def _with_own_paths(info: ModelInfo) -> Config:
-    """The configuration with the paths of the run in whose folder the model lies."""
+def with_own_paths(info: ModelInfo) -> Config:
+    """The configuration with the paths of the run in whose folder the model lies, if it does."""
     try:
         own = load_config(info.path.with_name(CONFIG_FILE))
     except ConfigError:  # none, or one of somebody else
@@ -153,15 +116,15 @@ def _with_own_paths(info: ModelInfo) -> Config:
     return dataclasses.replace(info.config, data=own.data, backbone=own.backbone)
 
 
-def _require_shapes(info: ModelInfo, file: Any) -> None:
+def _require_shapes(info: ModelInfo) -> None:
     """Compare the description with the tensors before it takes any memory."""
-    names = list(file.keys())
-    if info.config.head.num_layers > len(names):
-        raise ValueError(f"{len(names)} tensors for {info.config.head.num_layers} layers")
+    shapes = read_shapes(info.path)
+    if info.config.head.num_layers > len(shapes):
+        raise ValueError(f"{len(shapes)} tensors for {info.config.head.num_layers} layers")
     with torch.device("meta"):
         head = Head(info.config.head, info.feature_size, len(info.labels))
     for name, tensor in head.state_dict().items():
-        if name in names and file.get_slice(name).get_shape() != list(tensor.shape):
+        if name in shapes and shapes[name] != tuple(tensor.shape):
             raise ValueError(f"{name} should have the shape {list(tensor.shape)}")
 
 
@@ -177,11 +140,10 @@ def read_model_info(path: str | Path) -> ModelInfo:
             f"{path}: no such model file; train one with `actionrnn train` or `actionrnn demo`"
         )
     try:
-        with utf8_path(path) as named, safe_open(named, framework="np") as file:
-            described = json.loads((file.metadata() or {})["actionrnn"])
+        described = read_description(path, DESCRIPTION)
         if described["format"] != "actionrnn model":
             raise KeyError("format")
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError):
+    except (OSError, KeyError, ValueError):
         raise ModelError(
             f"{path}: is no actionrnn model; give the model.safetensors of a run"
         ) from None

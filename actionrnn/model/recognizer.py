@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from actionrnn.config import Config
-from actionrnn.errors import FeatureError, VideoError
-from actionrnn.features.backbone import Backbone
+from actionrnn import __version__
+from actionrnn.config import Config, Precision, Runtime, SegmentRule, StatePolicy
+from actionrnn.errors import FeatureError, ModelError, VideoError
+from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.extract import VideoPart, encode_videos
 from actionrnn.features.store import require_same
 from actionrnn.features.types import Features
 from actionrnn.files import as_path
+from actionrnn.model import hub
 from actionrnn.model.heads import Head
+from actionrnn.model.model_file import (
+    ModelInfo,
+    read_head,
+    read_model_info,
+    with_own_paths,
+    write_model,
+)
 from actionrnn.model.segments import Segment, find_segments
 from actionrnn.model.state_policy import KEEP, long_scores, with_period
 from actionrnn.model.stream import Stream, StreamBatch
 from actionrnn.model.watching import Step, until_confident, watch
-from actionrnn.stream_config import SegmentRule, StatePolicy
 from actionrnn.text import printable
 
 UNKNOWN_CLIP_SECONDS = 4.0
@@ -128,7 +136,7 @@ class Recognizer:
         """
         if stop_at_confidence is None:
             return self.timeline(path).prediction()
-        steps = until_confident(watch(self, path, frames_together=1), stop_at_confidence)
+        steps = until_confident(watch(self.stream(), path, frames_together=1), stop_at_confidence)
         return collect(self.labels, steps, str(path)).prediction()
 
     def timeline(self, path: str | Path, policy: StatePolicy | None = None) -> Timeline:
@@ -143,7 +151,7 @@ class Recognizer:
             ConfigError: a policy is given, but the model's sampling needs the whole clip.
         """
         if policy is not None:
-            return collect(self.labels, watch(self, path, policy), str(path))
+            return collect(self.labels, watch(self.stream(policy), path), str(path))
         sources = [VideoPart(as_path(path).name, as_path(path))]
         _, features = next(encode_videos(sources, self.backbone, self.config.sampling))
         if isinstance(features, VideoError):
@@ -160,7 +168,6 @@ class Recognizer:
 
         Raises:
             FeatureError: the features are not of the kind that the head was trained on.
-            ConfigError: the policy looks for cuts, which features do not show.
         """
         if features.provenance:  # without it, made by hand
             self.require_origin(features.provenance, path or "the features")
@@ -204,21 +211,79 @@ class Recognizer:
         Raises:
             ConfigError: the model's sampling needs the whole clip.
         """
-        return Stream(self, policy)
+        policy = with_period(policy, self.clip_seconds)
+        return Stream(self.backbone, self.head, self.config.sampling, policy)
 
     def stream_batch(self, num_streams: int, policy: StatePolicy = KEEP) -> StreamBatch:
         """Several running recordings that advance together; see `stream`.
 
+        Args:
+            num_streams: at least 1.
+
         Raises:
             ConfigError: the model's sampling needs the whole clip.
         """
-        return StreamBatch(self, num_streams, policy)
+        return StreamBatch([self.stream(policy) for _ in range(num_streams)])
 
     def save(self, path: str | Path) -> None:
-        """Write one .safetensors file that `actionrnn.load` reads; it needs nothing else."""
-        from actionrnn.model.model_file import save
+        """Write one .safetensors file that `actionrnn.load` reads; it needs nothing else.
 
-        save(self, path)
+        Raises:
+            ModelError: the file cannot be written.
+        """
+        info = ModelInfo(
+            path=as_path(path),
+            labels=self.labels,
+            config=self.config,
+            feature_size=self.head.feature_size,
+            backbone=self.backbone.provenance(),
+            training=self.training,
+            actionrnn_version=__version__,
+        )
+        write_model(info, self.head)
+
+
+def load(
+    path: str | Path,
+    *,
+    weights: str | None = None,
+    device: str | None = None,
+    runtime: Runtime | None = None,
+    precision: Precision | None = None,
+) -> Recognizer:
+    """Load a model; its backbone is loaded with it.
+
+    Where the videos and the weights are, a model does not say: the run's own `config.yaml` does,
+    if it lies beside the model.
+
+    Args:
+        path: a model file, the folder of a run, or `hf://USER/NAME[@REVISION]` on the hub.
+        weights: where the backbone's weights are on this machine, if not where they were.
+        device: a torch device instead of the one in the model's configuration.
+        runtime: what computes the backbone, instead of the one in the configuration.
+        precision: of the backbone, likewise.
+
+    Raises:
+        ModelError: there is no such file, it is no model, or this machine has other
+            weights of its backbone than those that it was trained with.
+        BackboneError: the backbone's weights are not here.
+    """
+    info = read_model_info(path)
+    whole = info.config if hub.is_address(path) else with_own_paths(info)
+    path = info.path
+    config = whole.backbone
+    given = {"weights": weights, "device": device, "runtime": runtime, "precision": precision}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    config = replace(config, **changes)
+    backbone = load_backbone(config)
+    for part, here in backbone.provenance().items():
+        if here != info.backbone.get(part):
+            raise ModelError(
+                f"{path}: was trained with {part} {info.backbone.get(part)}, here is {here}; "
+                "point --weights at the original weights, or train again"
+            )
+    head = read_head(info).to(backbone.device)
+    return Recognizer(backbone, head, info.labels, whole, info.training)
 
 
 def collect(labels: tuple[str, ...], steps: Iterable[Step], path: str) -> Timeline:
@@ -237,8 +302,3 @@ def step_scores(head: Head, values: NDArray[np.float32]) -> NDArray[np.float32]:
     logits = head(torch.from_numpy(np.ascontiguousarray(values))[None].to(device))
     scores: NDArray[np.float32] = logits.softmax(dim=-1)[0].cpu().numpy()
     return scores
-
-
-def clip_scores(head: Head, sequences: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Probabilities at the last step of each sequence: N of (T, D) -> (N, K)."""
-    return np.stack([step_scores(head, values)[-1] for values in sequences])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrnn.stream_config import SegmentRule
+from actionrnn.config import SegmentRule
 
 NOTHING = -1
 

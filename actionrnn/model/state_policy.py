@@ -1,4 +1,4 @@
-"""What becomes of a head's state in a long recording: kept, restarted, faded, cut.
+"""What becomes of a head's state in a long recording: kept, restarted, faded.
 
 A stream has one row of state, or two where a second one grows up beside the first.
 """
@@ -11,15 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from actionrnn.errors import ConfigError
+from actionrnn.config import StatePolicy
 from actionrnn.features.types import Features
 from actionrnn.model.heads import Head, State
-from actionrnn.stream_config import StatePolicy
 
 KEEP = StatePolicy(kind="keep")
-
-_CELLS = 4  # the picture's colours are compared in so many by so many parts
-_BINS = 8  # per channel
 
 
 @dataclass
@@ -30,20 +26,10 @@ class LongState:
     """Of `births` rows; None before the first step."""
     births: list[float] = field(default_factory=list)
     """When each row began, in seconds."""
-    colours: NDArray[np.float32] | None = None
-    """The last picture's, where cuts are looked for."""
 
 
-def prepare(
-    state: LongState,
-    policy: StatePolicy,
-    head: Head,
-    pts_seconds: float,
-    square: NDArray[np.uint8] | None = None,
-) -> State:
+def prepare(state: LongState, policy: StatePolicy, head: Head, pts_seconds: float) -> State:
     """The rows that make the next step; `state` changes, too."""
-    if policy.reset_at_cuts and square is not None and _is_cut(state, square, policy.cut_threshold):
-        state.rows, state.births = None, []
     if policy.kind == "forget" and state.rows is not None:
         state.rows = _faded(state.rows, 0.5 ** (1 / policy.half_life_steps))
     if not state.births or (policy.kind == "restart" and _is_time(state, policy, pts_seconds)):
@@ -61,13 +47,7 @@ def most_confident(logits: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def long_scores(head: Head, features: Features, policy: StatePolicy) -> NDArray[np.float32]:
-    """Probabilities at every step under a policy: (T, D) -> (T, K).
-
-    Raises:
-        ConfigError: the policy looks for cuts, which features do not show.
-    """
-    if policy.reset_at_cuts:
-        raise ConfigError("reset_at_cuts needs the pictures; give the video, not its features")
+    """Probabilities at every step under a policy: (T, D) -> (T, K)."""
     head.eval()
     state, logits = LongState(), []
     values = torch.from_numpy(np.ascontiguousarray(features.values)).to(head.mean.device)
@@ -91,31 +71,6 @@ def _is_time(state: LongState, policy: StatePolicy, pts_seconds: float) -> bool:
     assert policy.period_seconds is not None
     wait = policy.period_seconds * (2 if len(state.births) == 1 else 0.5)
     return pts_seconds - state.births[-1] >= wait - 1e-9
-
-
-def colours_of(square: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Histograms of the colours in each part of a picture, (cells, 3 bins), each summing to 3."""
-    binned = square // (256 // _BINS)
-    side = len(square) // _CELLS
-    parts = [
-        binned[row * side : (row + 1) * side, column * side : (column + 1) * side]
-        for row in range(_CELLS)
-        for column in range(_CELLS)
-    ]
-    counts = [
-        np.concatenate([np.bincount(part[..., c].ravel(), minlength=_BINS) for c in range(3)])
-        for part in parts
-    ]
-    return (np.array(counts) / (side * side)).astype(np.float32)
-
-
-def _is_cut(state: LongState, square: NDArray[np.uint8], threshold: float) -> bool:
-    before, now = state.colours, colours_of(square)
-    state.colours = now
-    if before is None:
-        return False
-    changed = np.abs(now - before).sum(axis=1) / 6  # (cells,), 0 to 1
-    return float(changed.mean()) > threshold
 
 
 def _faded(rows: State, factor: float) -> State:

@@ -6,29 +6,31 @@ Each frame that the model's sampling wants is encoded once; the recurrent state 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from actionrnn.errors import VideoError
+from actionrnn.config import Sampling, StatePolicy
+from actionrnn.errors import ModelError, VideoError
 from actionrnn.features.backbone import Backbone, set_own_threads
 from actionrnn.files import as_path
-from actionrnn.model.heads import State
-from actionrnn.model.state_policy import KEEP, LongState, most_confident, prepare, with_period
-from actionrnn.stream_config import StatePolicy
+from actionrnn.model.heads import Head, State
+from actionrnn.model.state_policy import KEEP, LongState, most_confident, prepare
+from actionrnn.tensor_file import read_description, read_tensors, write_tensors
 from actionrnn.video.frame import Frame
-from actionrnn.video.sampling import FrameSampler
-
-if TYPE_CHECKING:
-    from actionrnn.model.recognizer import Recognizer
+from actionrnn.video.sampling import FrameSampler, SamplerState
 
 Pixels = NDArray[np.uint8]
 Scores = NDArray[np.float32]
+
+FILE_FORMAT = "actionrnn stream"
 
 
 class Stream:
@@ -37,21 +39,29 @@ class Stream:
     Several threads may push to streams of one model at once, to one stream one after the other.
 
     Args:
-        model: the recogniser; many streams may share it.
-        policy: what becomes of the state in a long recording.
+        backbone: encodes the frames; many streams may share it, and so the head.
+        head: for the backbone's features.
+        sampling: which of the frames make steps.
+        policy: what becomes of the state in a long recording; one that restarts has its
+            `period_seconds` (`Recognizer.stream` takes it from the training's clips).
 
     Raises:
-        ConfigError: the model's sampling needs the whole clip.
+        ConfigError: the sampling needs the whole clip.
+        ValueError: the policy restarts and has no period.
     """
 
-    def __init__(self, model: Recognizer, policy: StatePolicy = KEEP) -> None:
-        self.model = model
-        self.policy = with_period(policy, model.clip_seconds)
+    def __init__(
+        self, backbone: Backbone, head: Head, sampling: Sampling, policy: StatePolicy = KEEP
+    ) -> None:
+        if policy.kind == "restart" and policy.period_seconds is None:
+            raise ValueError("a policy that restarts needs its period_seconds")
+        self.backbone, self.head = backbone, head
+        self.sampling, self.policy = sampling, policy
         self.reset()
 
     def reset(self) -> None:
         """Forget everything, as if no frame had been pushed."""
-        self._steps = StreamSteps(FrameSampler(self.model.config.sampling))
+        self._steps = StreamSteps(FrameSampler(self.sampling))
         self.pts_seconds: NDArray[np.float64] = np.empty(0)
         """(n,), the times of the frames behind the last push's scores."""
 
@@ -76,14 +86,18 @@ class Stream:
         return scores
 
     def save(self, path: str | Path) -> None:
-        """Write all that is remembered, whole or not at all; `restore` goes on from it.
+        """Write `state_dict` as one safetensors file, whole or not at all.
 
         Raises:
             ModelError: the file cannot be written.
         """
-        from actionrnn.model.stream_file import save_stream
-
-        save_stream(self, as_path(path))
+        state = self.state_dict()
+        tensors = {name: v for name, v in state.items() if isinstance(v, torch.Tensor)}
+        plain = {"format": FILE_FORMAT} | {k: v for k, v in state.items() if k not in tensors}
+        try:
+            write_tensors(as_path(path), tensors, {"stream": plain})
+        except OSError as error:
+            raise ModelError(f"{path}: cannot be written ({error.strerror})") from None
 
     def restore(self, path: str | Path) -> Stream:
         """Go on where a stream of the same model and policy was saved.
@@ -91,10 +105,78 @@ class Stream:
         Raises:
             ModelError: there is no such file, it is no stream, or one of another model.
         """
-        from actionrnn.model.stream_file import restore_stream
-
-        restore_stream(self, as_path(path))
+        file = as_path(path)
+        if not file.is_file():
+            raise ModelError(f"{path}: no such stream file; write one with Stream.save")
+        try:
+            plain = read_description(file, "stream")
+            if plain["format"] != FILE_FORMAT:
+                raise KeyError("format")
+            self.load_state_dict(plain | read_tensors(file))
+        except ModelError as error:
+            raise ModelError(f"{path}: {error}") from None
+        except (OSError, KeyError, ValueError, TypeError, OverflowError) as error:
+            raise ModelError(f"{path}: is no whole stream file ({error})") from None
         return self
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is remembered: tensors, and values that JSON can hold.
+
+        The same in size after a second and after a day; `save` writes it.
+        """
+        memory, cut = self._steps, self.backbone.preprocessing.square
+        last, held = memory.last, memory.sampler.held
+        arrays = {
+            "picture.held": None if held is None or held is last else held.cut(cut),
+            "picture.last": None if last is None else last.cut(cut),
+            "features.last": memory.last_features,
+        }
+        rows = memory.state.rows or {}
+        return {
+            **{name: torch.from_numpy(v) for name, v in arrays.items() if v is not None},
+            **{f"state.{name}": value for name, value in rows.items()},
+            "identity": self._identity(),
+            "clock": {  # JSON has no infinity
+                name: None if value in (np.inf, -np.inf) else value
+                for name, value in asdict(memory.sampler.state).items()
+            },
+            "births": memory.state.births,
+            "held_is_last": held is last,
+            "last_repeats": memory.last_repeats,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the stream of `state_dict` was; if it is refused, nothing has changed.
+
+        Raises:
+            ModelError: it is that of another backbone, head, sampling or policy.
+            KeyError, TypeError, ValueError: it is damaged.
+        """
+        saved = _without_cuts(state["identity"])
+        for part, value in self._identity().items():
+            if saved.get(part) != value:
+                raise ModelError(
+                    f"was saved with {part} {saved.get(part)}, this stream has {value}; "
+                    "restore it into a stream of the same model and policy"
+                )
+        steps = _rebuilt(state, self.sampling, self.head.mean.device)
+        self.reset()
+        self._steps = steps
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for a state to mean the same, as JSON gives it back."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.head.state_dict().items()):
+            digest.update(f"{name} {tuple(tensor.shape)};".encode())
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        described = {
+            **self.backbone.provenance(),
+            "head_sha256": digest.hexdigest(),
+            "sampling": asdict(self.sampling),
+            "policy": asdict(self.policy),
+        }
+        identity: dict[str, Any] = json.loads(json.dumps(described))
+        return identity
 
 
 class StreamBatch:
@@ -104,13 +186,16 @@ class StreamBatch:
     left, after `reset(place)`.
 
     Args:
-        num_streams: places.
+        streams: of one backbone and one head; a place each.
+
+    Raises:
+        ValueError: no stream is given.
     """
 
-    def __init__(self, model: Recognizer, num_streams: int, policy: StatePolicy = KEEP) -> None:
-        if num_streams < 1:
-            raise ValueError(f"num_streams ({num_streams}) must be > 0")
-        self.streams = tuple(Stream(model, policy) for _ in range(num_streams))
+    def __init__(self, streams: Sequence[Stream]) -> None:
+        if not streams:
+            raise ValueError("a batch needs at least one stream")
+        self.streams = tuple(streams)
 
     def push(self, frames: Sequence[Frame | Iterable[Frame] | None]) -> list[Scores]:
         """Take what each stream has now: None, a frame, or several; see `Stream.push`.
@@ -188,7 +273,7 @@ def advance(streams: Sequence[Stream], given: Sequence[list[tuple[Square, float]
 
     All streams move on at the end, or none does.
     """
-    model = streams[0].model
+    backbone, head = streams[0].backbone, streams[0].head
     memories = [stream._steps.copy() for stream in streams]
     for memory, squares in zip(memories, given, strict=True):
         memory.sampler.check(seconds for _, seconds in squares)
@@ -198,18 +283,19 @@ def advance(streams: Sequence[Stream], given: Sequence[list[tuple[Square, float]
     for memory, squares in zip(memories, given, strict=True):
         if squares and memory.sampler.held is not None:
             memory.sampler.held.own()
-    features = _encode(model.backbone, memories, picked)
+    features = _encode(backbone, memories, picked)
     with _one_thread():
         for step in range(max(map(len, picked))):
             active = [place for place, steps in enumerate(picked) if step < len(steps)]
             rows = [
-                _rows_for(streams[place], memories[place], *picked[place][step]) for place in active
+                prepare(memories[place].state, streams[place].policy, head, picked[place][step][1])
+                for place in active
             ]
             now = [features[place][step] for place in active]
             moving = [memories[place] for place in active]
-            for place, row in zip(active, _step(model, moving, rows, now), strict=True):
+            for place, row in zip(active, _step(head, moving, rows, now), strict=True):
                 logits[place].append(row)
-    scores = [_probabilities(rows, len(model.labels)) for rows in logits]
+    scores = [_probabilities(rows, head.num_classes) for rows in logits]
     for stream, memory, steps in zip(streams, memories, picked, strict=True):
         stream._steps = memory
         stream.pts_seconds = np.array([seconds for _, seconds in steps], np.float64)
@@ -246,7 +332,7 @@ def _cut(streams: Sequence[Stream], picked: Sequence[list[tuple[Square, float]]]
     """Make all squares that will be needed, before anything else is done."""
     with _one_thread():
         for stream, steps in zip(streams, picked, strict=True):
-            sampler, cut = stream._steps.sampler, stream.model.backbone.preprocessing.square
+            sampler, cut = stream._steps.sampler, stream.backbone.preprocessing.square
             for square, _ in steps:
                 try:
                     square.cut(cut)
@@ -296,14 +382,8 @@ def _encode(
     return features
 
 
-def _rows_for(stream: Stream, memory: StreamSteps, square: Square, pts_seconds: float) -> State:
-    model = stream.model
-    pixels = square.cut(model.backbone.preprocessing.square)
-    return prepare(memory.state, stream.policy, model.head, pts_seconds, pixels)
-
-
 def _step(
-    model: Recognizer,
+    head: Head,
     memories: list[StreamSteps],
     rows: list[State],
     features: list[NDArray[np.float32]],
@@ -312,7 +392,7 @@ def _step(
     sizes = [len(state["steps"]) for state in rows]
     inputs = np.repeat(np.stack(features), sizes, axis=0)
     joined = {name: torch.cat([state[name] for state in rows]) for name in rows[0]}
-    logits, new = model.head.step(torch.from_numpy(inputs).to(model.head.mean.device), joined)
+    logits, new = head.step(torch.from_numpy(inputs).to(head.mean.device), joined)
     parts = {name: torch.split(value, sizes) for name, value in new.items()}
     for number, memory in enumerate(memories):
         # clones: a view would keep the whole batch alive
@@ -325,3 +405,48 @@ def _probabilities(logits: list[torch.Tensor], num_classes: int) -> Scores:
         return np.empty((0, num_classes), np.float32)
     scores: Scores = torch.stack(logits).softmax(dim=-1).cpu().numpy()
     return scores
+
+
+def _rebuilt(state: dict[str, Any], sampling: Sampling, device: torch.device) -> StreamSteps:
+    """What a stream remembered, from `Stream.state_dict`."""
+    arrays = {name: value.numpy() for name, value in state.items() if name.endswith(".last")}
+    last = _square(state.get("picture.last"))
+    sampler: FrameSampler[Square] = FrameSampler(sampling)
+    clock = state["clock"]
+    first, held = clock["first_seconds"], clock["held_seconds"]
+    sampler.restore(
+        SamplerState(
+            first_seconds=None if first is None else _seconds(first),
+            next_tick=int(clock["next_tick"]),
+            held_seconds=-np.inf if held is None else _seconds(held),
+        )
+    )
+    sampler.held = last if state["held_is_last"] else _square(state.get("picture.held"))
+    rows = {
+        name.removeprefix("state."): value.to(device)
+        for name, value in state.items()
+        if name.startswith("state.")
+    }
+    births = [_seconds(birth) for birth in state["births"]]
+    memory = LongState(rows=rows or None, births=births)
+    repeats = bool(state["last_repeats"])
+    return StreamSteps(sampler, memory, last, repeats, arrays.get("features.last"))
+
+
+def _without_cuts(identity: dict[str, Any]) -> dict[str, Any]:
+    """Version 0.1 could begin anew at cuts; a stream that did not has the state of today."""
+    policy = dict(identity["policy"])
+    if policy.get("reset_at_cuts") is False:
+        del policy["reset_at_cuts"], policy["cut_threshold"]
+    return {**identity, "policy": policy}
+
+
+def _square(pixels: torch.Tensor | None) -> Square | None:
+    return None if pixels is None else Square(pixels=pixels.numpy())
+
+
+def _seconds(value: Any) -> float:
+    seconds = float(value)
+    if not np.isfinite(seconds):
+        raise ValueError(f"{value} is no time")
+    return seconds

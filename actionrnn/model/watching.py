@@ -6,19 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.errors import VideoError
-from actionrnn.model.state_policy import KEEP
 from actionrnn.model.stream import Stream
-from actionrnn.stream_config import StatePolicy
 from actionrnn.video.decode import iter_frames
-
-if TYPE_CHECKING:
-    from actionrnn.model.recognizer import Recognizer
 
 # Frames pushed together, so that the backbone gets several at once.
 FRAMES_TOGETHER = 32
@@ -34,20 +28,18 @@ class Step:
 
 
 def watch(
-    model: Recognizer,
-    path: str | Path,
-    policy: StatePolicy = KEEP,
-    *,
-    frames_together: int = FRAMES_TOGETHER,
+    stream: Stream, path: str | Path, *, frames_together: int = FRAMES_TOGETHER
 ) -> Iterator[Step]:
-    """The scores at every step of a file; it is decoded as far as you iterate.
+    """The scores at every step of a file; no more of it is decoded than the caller asks for.
+
+    Args:
+        stream: a new one.
+        frames_together: pushed at once: more cost less each, and are decoded ahead.
 
     Raises:
         VideoError: the video cannot be used.
-        ConfigError: the model's sampling needs the whole clip.
     """
-    stream, fps = Stream(model, policy), model.config.sampling.frame_folder_fps
-    frames, came = iter_frames(path, frame_folder_fps=fps), False
+    frames, came = iter_frames(path, frame_folder_fps=stream.sampling.frame_folder_fps), False
     for first in frames:
         # handed over one by one, so that the stream alone holds them, and lets each go once cut
         scores = stream.push(chain([first], islice(frames, frames_together - 1)))
@@ -55,7 +47,7 @@ def watch(
             came = True
             yield Step(seconds, row)
     if not came:
-        raise VideoError(f"{path}: {model.config.sampling} chooses nothing")
+        raise VideoError(f"{path}: {stream.sampling} chooses nothing")
 
 
 def until_confident(steps: Iterable[Step], confidence: float) -> Iterator[Step]:

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from actionrnn.config import Config, HeadConfig
-from actionrnn.datasets.sequences import Sequences
-from actionrnn.datasets.splits import Fold, hold_back
+from actionrnn.config import HeadConfig
+from actionrnn.datasets.splits import Fold, train_val_split
 from actionrnn.errors import ConfigError, DatasetError
-from actionrnn.training.runs import FitSpec, Log, run_fits
+from actionrnn.training.experiment import Experiment, FitSpec
 
 SPACE: dict[str, tuple[Any, ...]] = {
     "kind": ("gru", "lstm"),
@@ -49,17 +46,7 @@ class Trial:
         return asdict(self)
 
 
-def search_heads(
-    folds: Sequence[Fold],
-    sequences: Sequences,
-    num_classes: int,
-    config: Config,
-    output: Path,
-    *,
-    device: torch.device,
-    resume: bool = False,
-    log: Log = lambda name, epoch: None,
-) -> list[Trial]:
+def search_heads(experiment: Experiment, folds: Sequence[Fold]) -> list[Trial]:
     """Try `train.search` settings on the training side of each fold.
 
     Args:
@@ -72,6 +59,7 @@ def search_heads(
         DatasetError: a fold has too few groups to hold any back.
         ConfigError: all trials of a fold diverged.
     """
+    config = experiment.config
     train = replace(
         config.train,
         validation_fraction=max(config.train.validation_fraction, LEAST_VALIDATION_FRACTION),
@@ -79,7 +67,7 @@ def search_heads(
     for fold in folds:
         if fold.validation:
             continue
-        if not hold_back(fold.train, train.validation_fraction, train.seed)[1]:
+        if not train_val_split(fold.train, train.validation_fraction, train.seed)[1]:
             raise DatasetError(
                 f"fold {fold.name}: has too few groups to hold any back for train.search "
                 f"({config.train.search}); give more groups, or use train.search=0"
@@ -90,16 +78,7 @@ def search_heads(
         for fold in folds
         for number, head in enumerate(heads, start=1)
     ]
-    fits = run_fits(
-        specs,
-        sequences,
-        num_classes,
-        replace(config, train=train),
-        output,
-        device=device,
-        resume=resume,
-        log=log,
-    )
+    fits = replace(experiment, config=replace(config, train=train)).run(specs)
     trials = []
     for spec, fit in zip(specs, fits, strict=True):
         best = fit.curve[fit.best_epoch - 1] if fit else None

@@ -23,9 +23,8 @@ import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from actionrnn.config import VideoLimits
+from actionrnn.config import LiveOptions, VideoLimits
 from actionrnn.errors import VideoError
-from actionrnn.stream_config import LiveOptions
 from actionrnn.video.convert import Converter
 from actionrnn.video.frame import Frame
 from actionrnn.video.source import Source, container_of, decode_packet, locate, open_stream

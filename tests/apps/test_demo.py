@@ -16,7 +16,7 @@ from actionrnn.apps import demo
 from actionrnn.apps.demo import run_demo
 from actionrnn.config import Config, load_config
 from actionrnn.datasets import rendered
-from actionrnn.files import LEDGER
+from actionrnn.results import LEDGER
 from actionrnn.training.train import TrainingRun
 
 KEYS = {
@@ -108,8 +108,8 @@ def test_everything_lies_below_the_output_and_is_named(told: tuple[TrainingRun, 
     assert len(list((run.output / "features").rglob("*.safetensors"))) == 16
 
 
-@pytest.mark.parametrize("name", ["a: b #1", "[old] demo [", "[/x]"])
-def test_the_output_may_have_any_name(tmp_path: Path, name: str) -> None:
+def test_the_output_may_have_any_name(tmp_path: Path) -> None:
+    name = "a: b #1 [old] demo [/x]"  # to YAML and to the terminal some of that means something
     run, story = run_small_demo(tmp_path / name)
     assert run.model.training["data"] == "data"
     assert f"model   {tmp_path / name / 'model.safetensors'}" in story

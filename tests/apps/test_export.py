@@ -23,7 +23,7 @@ from actionrnn.apps.cli import main
 from actionrnn.apps.export import export, step_to_onnx
 from actionrnn.config import HeadConfig, HeadKind, Sampling
 from actionrnn.errors import ModelError
-from actionrnn.features.onnx_runtime import open_session
+from actionrnn.features.engines.onnx import open_session
 from actionrnn.files import file_sha256
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer, step_scores
@@ -225,7 +225,7 @@ def test_two_exports_to_one_place_do_not_mix(
 def test_without_the_extra_the_remedy_is_named(
     run: TrainingRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actionrnn.features.onnx_runtime.is_installed", lambda: False)
+    monkeypatch.setattr("actionrnn.features.engines.onnx.is_installed", lambda: False)
     done = CliRunner().invoke(main, ["export", str(run.output), "-o", str(tmp_path / "export")])
     assert done.exit_code == 1
     assert "pip install 'actionrnn[onnx]'" in done.output

@@ -27,11 +27,11 @@ import actionrnn
 from actionrnn.apps.serving.analysis import Upload, make_playable
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.serving.server import load_model
+from actionrnn.config import StatePolicy
 from actionrnn.errors import VideoError
 from actionrnn.features.isolated import Isolation
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.stream import Stream
-from actionrnn.stream_config import StatePolicy
 from actionrnn.video.decode import iter_frames, probe_video, read_frames
 from actionrnn.video.frame import Frame
 from tests.apps.serving import Running, running

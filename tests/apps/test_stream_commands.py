@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 import actionrnn
 from actionrnn.apps import cli
 from actionrnn.apps.render import rewrite
-from actionrnn.stream_config import StatePolicy
+from actionrnn.config import StatePolicy
 from actionrnn.video.decode import iter_frames
 
 

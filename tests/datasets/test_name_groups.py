@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 from collections.abc import Iterable
@@ -196,3 +197,23 @@ def test_unequal_classes_are_named(tmp_path: Path, counts: tuple[int, ...], said
     assert bool(notes) == said
     if said:
         assert "(bend has 48 clips, wave 6): look at the mean class accuracy" in notes[0]
+
+
+def test_people_in_folders_of_their_own_are_found_whatever_their_clips_are_called(
+    tmp_path: Path,
+) -> None:
+    names = each("<label>/<who>/00<n>.avi", who=PEOPLE, n="12")
+    config = dataclasses.replace(write(tmp_path, names), label_level=1)
+    note = names_note(config)
+    assert note is not None
+    found = open_dataset(dataclasses.replace(config, group_pattern=suggested(note)))
+    assert set(found.groups) == set(PEOPLE)
+
+
+def test_one_odd_name_hides_nothing(tmp_path: Path) -> None:
+    names = each("<label>/<who>_<label>_<half>.avi", who=PEOPLE, half="12")
+    config = write(tmp_path, [*names, "run/extra.avi"])
+    note = names_note(config)
+    assert note is not None
+    found = open_dataset(dataclasses.replace(config, group_pattern=suggested(note)))
+    assert set(found.groups) == {*PEOPLE, "extra.avi"}

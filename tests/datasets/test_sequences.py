@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -93,9 +92,8 @@ def test_an_entry_without_frames_is_refused(store: FeatureStore) -> None:
         load_sequences(store, CLIPS, LABELS)
 
 
-@pytest.mark.parametrize("format", ["safetensors", "npy"])
-def test_values_come_from_the_files_when_they_are_used(tmp_path: Path, format: Any) -> None:
-    store = FeatureStore.create(tmp_path / "store", {}, format)
+def test_values_come_from_the_files_when_they_are_used(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path / "store", {})
     for key in LENGTHS:
         store.write(key, Features(np.ones((2, 4), np.float32), np.arange(2.0)))
     sequences = load_sequences(store, CLIPS, LABELS).subset(CLIPS[1:]).subset(CLIPS[2:])

@@ -199,6 +199,23 @@ def test_the_fold_of_an_old_model_is_found() -> None:
     assert groups(fold.test) == {"b"}
 
 
+def test_groups_may_be_called_like_folds() -> None:
+    dataset = make_dataset({"run": "ab", "walk": "ab"})
+    clips = [replace(c, group={"a": "given", "b": "manifest"}[c.group]) for c in dataset.clips]
+    dataset = replace(dataset, clips=tuple(clips))
+    for name in ("given", "manifest"):
+        config = DataConfig(split="leave_one_group_out", fold=name)
+        assert [fold.name for fold in make_folds(dataset, config)] == [name]
+
+
+def test_a_group_called_holdout_may_lack_a_class() -> None:
+    dataset = make_dataset({"run": "abc", "walk": "ab"})
+    clips = [replace(c, group="holdout" if c.group == "c" else c.group) for c in dataset.clips]
+    dataset = replace(dataset, clips=tuple(clips))
+    folds = make_folds(dataset, DataConfig(split="leave_one_group_out"))
+    assert [fold.name for fold in folds] == ["a", "b", "holdout"]
+
+
 def manifest_of(folder: Path, rows: list[str]) -> Dataset:
     file = folder / "clips.csv"
     file.write_text("\n".join(["path,label,group,split", *rows]), encoding="utf-8")

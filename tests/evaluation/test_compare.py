@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from rich.console import Console
 from actionrnn.datasets.clips import Clip
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.compare import Comparison, compare_runs
-from actionrnn.evaluation.predict import Scored
+from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.summary import make_report
 
 
@@ -35,7 +36,7 @@ def write_run(
     )
     no = (False,) * len(clips)
     scores = np.eye(2, dtype=np.float32)[answers]
-    fold = Scored("fold", scores, targets, clips=clips, seen=no, leaked=no)
+    fold = FoldPredictions("fold", scores, targets, clips=clips, seen=no, leaked=no)
     report = make_report(("a", "b"), [fold], right_by_seed=np.array(by_seed) if by_seed else None)
     report.write(folder / "report.json")
     return folder
@@ -92,7 +93,18 @@ def test_runs_on_other_clips_cannot_be_compared(tmp_path: Path) -> None:
 
 def test_a_report_without_clips_cannot_be_compared(tmp_path: Path) -> None:
     one_hot = np.eye(2, dtype=np.float32)
-    bare = make_report(("a", "b"), [Scored("fold", one_hot, np.array([0, 1]))])
+    bare = make_report(("a", "b"), [FoldPredictions("fold", one_hot, np.array([0, 1]))])
     bare.write(tmp_path / "bare" / "report.json")
     with pytest.raises(ActionrnnError, match="lists no clips"):
         compare_runs([write_run(tmp_path / "1", [True] * 4), tmp_path / "bare"])
+
+
+def test_clips_of_other_data_are_paired_by_name_and_that_is_said(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_run(tmp_path / name, [True, False] * 3)
+        file = tmp_path / name / "report.json"
+        report = json.loads(file.read_text())
+        file.write_text(json.dumps(report | {"config": {"data": {"root": f"{name}/videos"}}}))
+    told = shown(compare_runs([tmp_path / "a", tmp_path / "b"]))
+    assert "tested clips below b/videos" in told and "paired by their names" in told
+    assert "paired by" not in shown(compare_runs([tmp_path / "a", tmp_path / "a"]))

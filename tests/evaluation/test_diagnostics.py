@@ -88,6 +88,6 @@ def test_the_orders_are_those_of_the_seed() -> None:
 
 
 @pytest.mark.parametrize(("count", "most", "kept"), [(3, 5, [0, 1, 2]), (9, 3, [0, 4, 8])])
-def test_the_probed_clips_are_spread_over_all(count: int, most: int, kept: list[int]) -> None:
+def test_the_chosen_clips_are_spread_over_all(count: int, most: int, kept: list[int]) -> None:
     clips = [np.full((1, 1), index, np.float32) for index in range(count)]
     assert [int(clip[0, 0]) for clip in spread_evenly(clips, most)] == kept

@@ -18,9 +18,9 @@ from actionrnn.evaluation.report import Report
 from actionrnn.features.backbone import load_backbone
 from actionrnn.features.imported import import_features
 from actionrnn.features.store import FeatureStore
-from actionrnn.files import LEDGER
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer
+from actionrnn.results import LEDGER
 from actionrnn.training.train import TrainingRun, train
 
 Configure = Callable[..., Config]
@@ -220,11 +220,10 @@ def test_what_the_head_does_with_its_frames_is_found_anew(run_without_bob: Train
     assert tested.observed["gru"] == trained.observed["gru"]
     assert tested.observed["gru"][-1] == tested.top1
     assert tested.baseline_shuffled_frames_top1 == trained.baseline_shuffled_frames_top1
-    found, before = tested.horizon["gru"], trained.horizon["gru"]
-    assert found.curve == pytest.approx(
-        before.curve, rel=1e-3
-    )  # summed in another number of threads
-    assert (found.half_steps, found.mean_steps) == (before.half_steps, before.mean_steps)
+    found, expected = tested.horizon["gru"], trained.horizon["gru"]
+    assert found.curve == pytest.approx(expected.curve, rel=1e-2)  # float32, each in its own order
+    assert found.half_steps == pytest.approx(expected.half_steps, rel=1e-2)
+    assert found.num_clips == expected.num_clips
     assert tested.horizon.keys() == trained.horizon.keys() - {"mean-pool"}
     assert trained.horizon["mean-pool"].curve == pytest.approx([1] * 4)
     assert tested.curves == trained.curves
@@ -394,3 +393,33 @@ def replace_backbone(run: TrainingRun, folder: Path) -> Path:
     path = folder / "model.safetensors"
     Recognizer(backbone, head, run.model.labels, config).save(path)
     return path
+
+
+def test_a_folder_of_the_same_name_is_not_the_data_of_a_model_that_was_moved(
+    make_clips: MakeClips, configure: Configure, tmp_path: Path
+) -> None:
+    """Groups are called alike in many data sets; a video that was trained on tells them apart."""
+    for number, name in enumerate(("own", "other")):
+        (tmp_path / name).mkdir()
+        shutil.copytree(make_clips(("ann", "bob"), ("blue", "red")), tmp_path / name / "videos")
+        for file in (tmp_path / name / "videos").rglob("*.avi"):
+            file.write_bytes(file.read_bytes() + bytes([number]))
+    run = train(configure(tmp_path / "own" / "videos", "train.epochs=1"), tmp_path / "run")
+    (tmp_path / "moved").mkdir()
+    model = shutil.copy(run.output / "model.safetensors", tmp_path / "moved")
+    for name, seen in (("own", 4), ("other", 0)):
+        root = tmp_path / name / "videos"
+        overrides = [f"data.root={root}", "data.group_pattern=^([a-z]+)_"]
+        report = actionrnn.evaluate(model, overrides)
+        assert (report.seen_in_training, report.leaked_clips) == (seen, 0)
+
+
+def test_a_damaged_entry_of_imported_features_is_refused(tmp_path: Path) -> None:
+    store = import_ramps(tmp_path, 4, "i3d")
+    entry = next(store.rglob("rises0.safetensors"))
+    content = bytearray(entry.read_bytes())
+    content[-40] ^= 1
+    entry.write_bytes(bytes(content))
+    settings = [f"data.features={store}", "train.epochs=1"]
+    with pytest.raises(FeatureError, match=r"rises0\.safetensors: is damaged"):
+        train(load_config("folder_example", settings), tmp_path / "run")

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from actionrnn.datasets.clips import Clip
 from actionrnn.errors import ActionrnnError
-from actionrnn.evaluation.predict import Scored
+from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import Report, read_report
 from actionrnn.evaluation.summary import make_report
 
@@ -23,9 +23,9 @@ LABELS = ("clap", "jump", "wave")
 
 def scored(
     name: str, answers: list[int], targets: list[int], baseline: list[int] | None = None
-) -> Scored:
+) -> FoldPredictions:
     one_hot = np.eye(3, dtype=np.float32)
-    return Scored(
+    return FoldPredictions(
         name,
         one_hot[answers],
         np.array(targets),
@@ -188,7 +188,7 @@ def test_a_written_report_reads_back_equal(report: Report, tmp_path: Path, where
 def test_what_is_no_report_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
     file = tmp_path / "report.json"
     file.write_text(text)
-    with pytest.raises(ActionrnnError, match=r"report\.json: is no report of this version"):
+    with pytest.raises(ActionrnnError, match=r"report\.json: is not a report of this version"):
         read_report(file)
     with pytest.raises(ActionrnnError, match="cannot be read"):
         read_report(tmp_path / "nowhere")

@@ -14,6 +14,7 @@ from torch import nn
 
 from actionrnn.config import BackboneConfig
 from actionrnn.features.backbone import Backbone, load_backbone
+from actionrnn.features.engines.torch import TorchEngine
 from actionrnn.features.preprocess import Preprocessing
 
 
@@ -42,14 +43,17 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def tiny_backbone() -> Backbone:
     """The colours of a frame in a 4 x 4 grid: 48 features."""
+    network, cpu = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten()).eval(), torch.device("cpu")
+    preprocessing = Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     return Backbone(
         config=BackboneConfig(name="tiny"),
-        network=nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten()).eval(),
-        preprocessing=Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        network=network,
+        preprocessing=preprocessing,
         weights_sha256="0" * 64,
         view_size=48,
-        device=torch.device("cpu"),
+        device=cpu,
         dtype=torch.float32,
+        engine=TorchEngine(network, preprocessing, cpu),
     )
 
 

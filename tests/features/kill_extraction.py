@@ -23,20 +23,24 @@ from torch import nn
 
 from actionrnn.config import BackboneConfig, Sampling
 from actionrnn.features.backbone import Backbone
+from actionrnn.features.engines.torch import TorchEngine
 from actionrnn.features.extract import extract_to_store
 from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.store import FeatureStore
 
 
 def tiny_backbone() -> Backbone:
+    network, cpu = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten()).eval(), torch.device("cpu")
+    preprocessing = Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     return Backbone(
         config=BackboneConfig(name="tiny"),
-        network=nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten()).eval(),
-        preprocessing=Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        network=network,
+        preprocessing=preprocessing,
         weights_sha256="0" * 64,
         view_size=48,
-        device=torch.device("cpu"),
+        device=cpu,
         dtype=torch.float32,
+        engine=TorchEngine(network, preprocessing, cpu),
     )
 
 

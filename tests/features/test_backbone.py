@@ -131,11 +131,12 @@ def count_of_new_threads(wanted: int) -> int:
     return count
 
 
+@pytest.mark.parametrize("runtime", ["auto", "torch"])
 @pytest.mark.parametrize("precision", ["float32", "auto"])
 def test_a_frames_features_do_not_depend_on_the_frames_beside_it(
-    precision: str, bundled: Backbone, bundled_float32: Backbone
+    runtime: str, precision: str
 ) -> None:
-    backbone = bundled if precision == "auto" else bundled_float32
+    backbone = on_cpu(runtime=runtime, precision=precision)
     frames = random_frames(backbone.batch_frames + 5)
     together = backbone.encode(frames)
     for place in (0, 7, backbone.batch_frames - 1, backbone.batch_frames + 2):

@@ -86,7 +86,7 @@ def official_features(real_data: Path, timm_network: nn.Module) -> dict[Path, ND
     for folder, pattern in FOLDERS.items():
         for path in sorted((real_data / folder).glob(pattern)):
             pictures = opencv_pictures(path)
-            chosen = [pictures[i] for i in uniform_frames(len(pictures), 2)]
+            chosen = [pictures[i][..., ::-1] for i in uniform_frames(len(pictures), 2)]
             inputs = torch.stack([transform(Image.fromarray(picture)) for picture in chosen])
             with torch.inference_mode():
                 features[path] = timm_network(inputs).numpy()
@@ -94,13 +94,14 @@ def official_features(real_data: Path, timm_network: nn.Module) -> dict[Path, ND
     return features
 
 
-def opencv_pictures(path: Path) -> list[NDArray[np.uint8]]:
+def opencv_pictures(path: Path) -> list[NDArray[Any]]:
+    """(H, W, 3) each, in BGR."""
     capture, pictures = cv2.VideoCapture(str(path)), []
     while True:
         came, picture = capture.read()
         if not came:
             return pictures
-        pictures.append(np.ascontiguousarray(picture[..., ::-1], np.uint8))
+        pictures.append(picture)
 
 
 @pytest.mark.realdata

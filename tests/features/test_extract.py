@@ -37,8 +37,7 @@ from actionrnn.features.extract import (
     provenance_of,
 )
 from actionrnn.features.preprocess import Preprocessing
-from actionrnn.features.store import FeatureStore
-from actionrnn.features.verify import verify_store
+from actionrnn.features.store import FeatureStore, verify_store
 from actionrnn.video.decode import read_frames
 
 MakeVideo = Callable[..., Path]
@@ -175,21 +174,17 @@ def test_many_clips_keep_their_own_features(
         assert found.provenance["source"]["name"] == path.name
 
 
-@pytest.mark.parametrize("format", ["safetensors", "npy"])
-def test_a_store_mirrors_the_folders(
-    videos: Path, tmp_path: Path, tiny_backbone: Backbone, format: str
-) -> None:
+def test_a_store_mirrors_the_folders(videos: Path, tmp_path: Path, tiny_backbone: Backbone) -> None:
     done = extract_to_store(
         [videos],
         tmp_path / "store",
         backbone=tiny_backbone,
         sampling=FOUR,
-        format=format,  # type: ignore[arg-type]
     )
     assert (done.num_extracted, done.num_skipped, done.failures) == (3, 0, [])
     assert done.store.keys() == KEYS
     for key in KEYS:
-        assert (tmp_path / "store" / f"{key}.{format}").is_file()
+        assert (tmp_path / "store" / f"{key}.safetensors").is_file()
         alone = extract_features(videos / f"{key}.avi", backbone=tiny_backbone, num_frames=4)
         stored = actionrnn.FeatureStore.open(tmp_path / "store").read(key)
         np.testing.assert_array_equal(stored.values, alone.values.astype(np.float16))
@@ -203,9 +198,8 @@ def test_the_default_of_a_store_is_four_frames_per_second(
     assert store.provenance["sampling"] == dataclasses.asdict(Sampling(rate_fps=4.0))
 
 
-@pytest.mark.parametrize("format", ["safetensors", "npy"])
 def test_a_second_run_skips_everything_and_writes_nothing(
-    videos: Path, tmp_path: Path, tiny_backbone: Backbone, format: str
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone
 ) -> None:
     def extract() -> tuple[int, int]:
         done = extract_to_store(
@@ -213,7 +207,6 @@ def test_a_second_run_skips_everything_and_writes_nothing(
             tmp_path / "store",
             backbone=tiny_backbone,
             sampling=FOUR,
-            format=format,  # type: ignore[arg-type]
         )
         return done.num_extracted, done.num_skipped
 
@@ -242,12 +235,10 @@ def garble_the_head(entry: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [delete, empty, shorten, garble_the_head])
-@pytest.mark.parametrize("format", ["safetensors", "npy"])
 def test_a_damaged_entry_is_repaired_and_the_others_stay(
     videos: Path,
     tmp_path: Path,
     tiny_backbone: Backbone,
-    format: str,
     damage: Callable[[Path], None],
 ) -> None:
     store = tmp_path / "store"
@@ -258,13 +249,12 @@ def test_a_damaged_entry_is_repaired_and_the_others_stay(
             store,
             backbone=tiny_backbone,
             sampling=FOUR,
-            format=format,  # type: ignore[arg-type]
         )
         return done.num_extracted, done.num_skipped
 
     extract()
     before = snapshot(store)
-    damage(store / f"run/daria.{format}")
+    damage(store / "run/daria.safetensors")
     assert extract() == (1, 2)
     after = snapshot(store)
     assert {name: content for name, (content, _) in after.items()} == {

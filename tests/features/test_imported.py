@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -17,7 +18,7 @@ from click.testing import CliRunner, Result
 from actionrnn.apps.cli import main
 from actionrnn.errors import FeatureError
 from actionrnn.features.imported import import_features
-from actionrnn.features.store import FeatureStore
+from actionrnn.features.store import FeatureStore, verify_store
 
 CLIPS = [f"{label}/{label}{number}" for label in ("falls", "rises") for number in range(8)]
 
@@ -197,3 +198,80 @@ def test_shards_hold_every_clip(store: FeatureStore, tmp_path: Path) -> None:
             content = tar.extractfile(array).read()  # type: ignore[union-attr]
             np.testing.assert_array_equal(np.load(io.BytesIO(content)), store.read(key).values)
     assert len(names) == 2 * len(CLIPS)
+
+
+@pytest.mark.parametrize(("size", "offset"), [(1e-8, 0.0), (0.5, 3000.0)])
+def test_features_that_half_precision_would_make_constant_are_refused(
+    tmp_path: Path, size: float, offset: float
+) -> None:
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", size * rng.normal(size=(6, 4)) + offset)
+    with pytest.raises(FeatureError, match="subtract their mean and divide by their deviation"):
+        import_features(tmp_path, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_complex_numbers_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((6, 4), complex))
+    with pytest.raises(FeatureError, match="holds complex128, needed are numbers"):
+        import_features(tmp_path, tmp_path / "store")
+
+
+# --- stores of version 0.1 in the format npy
+
+
+MADE = {"backbone": "b", "weights_sha256": "0" * 64, "preprocessing": {}, "sampling": {}}
+
+
+def write_npy_store(root: Path, values: dict[str, np.ndarray]) -> Path:
+    """As version 0.1 did with `extract --format npy`."""
+    manifest = {"format_version": 2, "entries": "npy", "provenance": MADE}
+    for key, array in values.items():
+        file = root / f"{key}.npy"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, array)
+        times = (np.arange(len(array)) / 3).tolist()
+        described = {"sha256": "0" * 64, "key": key, **MADE, "source": {"sha256": "1" * 64}}
+        blank = json.dumps({**described, "pts_seconds": times}).encode() + b"\n"
+        sha256 = hashlib.sha256(blank + file.read_bytes()).hexdigest()
+        file.with_suffix(".json").write_bytes(blank.replace(b"0" * 64, sha256.encode(), 1))
+    (root / "_store.json").write_text(json.dumps(manifest))
+    (root / "_keys.json").write_text(json.dumps(sorted([*values, "bad"])))
+    failure = {"key": "bad", "path": "bad.avi", "reason": "is empty"}
+    (root / "_failures.json").write_text(json.dumps([failure]))
+    return root
+
+
+def test_a_store_of_0_1_in_the_format_npy_is_refused_with_the_way_to_keep_it(
+    tmp_path: Path,
+) -> None:
+    values = {
+        key: rng.normal(size=(3, 4)).astype(np.float16)
+        for rng in [np.random.default_rng(0)]
+        for key in ("run/a", "walk/b.c")
+    }
+    old = write_npy_store(tmp_path / "old", values)
+    with pytest.raises(FeatureError, match=r"format npy of version 0\.1.*store import .*old --out"):
+        FeatureStore.open(old)
+    store = import_features(old, tmp_path / "new")
+    assert store == FeatureStore.open(tmp_path / "new")
+    assert (store.provenance, store.keys()) == (MADE, sorted(values))
+    assert store.expected_keys() == ["bad", *values]
+    assert [failure["key"] for failure in store.failures()] == ["bad"]
+    for key, array in values.items():
+        found = store.read(key)
+        np.testing.assert_array_equal(found.values, array)
+        np.testing.assert_array_equal(found.pts_seconds, np.arange(3) / 3)
+        assert found.provenance == {**MADE, "source": {"sha256": "1" * 64}}
+    assert list(verify_store(store)) == []
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.json"])
+def test_a_damaged_entry_of_a_store_of_0_1_is_refused(tmp_path: Path, name: str) -> None:
+    old = write_npy_store(tmp_path / "old", {"a": np.ones((2, 3), np.float16)})
+    content = bytearray((old / name).read_bytes())
+    content[-3] ^= 1
+    (old / name).write_bytes(content)
+    with pytest.raises(FeatureError, match=r"a\.npy: is damaged"):
+        import_features(old, tmp_path / "new")

@@ -19,10 +19,8 @@ from safetensors.numpy import save_file
 
 from actionrnn.errors import FeatureError
 from actionrnn.features.mapped import map_entries
-from actionrnn.features.store import MANIFEST, FeatureStore, Format, require_same
-from actionrnn.features.store_files import EntryError
+from actionrnn.features.store import MANIFEST, EntryError, FeatureStore, require_same, verify_store
 from actionrnn.features.types import Features
-from actionrnn.features.verify import verify_store
 
 PROVENANCE: dict[str, Any] = {
     "backbone": "efficientnet_lite0",
@@ -31,7 +29,6 @@ PROVENANCE: dict[str, Any] = {
     "sampling": {"num_frames": None, "rate_fps": 4.0},
     "precision": "bfloat16",
 }
-FORMATS: list[Format] = ["safetensors", "npy"]
 BAD = {"key": "bad", "path": "bad.avi", "reason": "broken"}
 
 
@@ -44,9 +41,8 @@ def files_below(root: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_what_is_written_is_read_back_in_half_precision(tmp_path: Path, format: Format) -> None:
-    store = FeatureStore.create(tmp_path, PROVENANCE, format)
+def test_what_is_written_is_read_back_in_half_precision(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE)
     features = make_features()
     store.write("run/daria", features)
     found = FeatureStore.open(tmp_path).read("run/daria")
@@ -67,22 +63,8 @@ def test_a_safetensors_entry_is_laid_out_as_documented(tmp_path: Path) -> None:
     assert described == {"key": "run/daria", **PROVENANCE}
 
 
-def test_an_npy_entry_is_laid_out_as_documented(tmp_path: Path) -> None:
-    FeatureStore.create(tmp_path, PROVENANCE, "npy").write("run/daria", make_features())
-    values = np.load(tmp_path / "run" / "daria.npy")
-    assert (values.shape, values.dtype) == ((3, 5), np.float16)
-    described = json.loads((tmp_path / "run" / "daria.json").read_text())
-    assert len(described.pop("sha256")) == 64
-    assert described == {
-        "key": "run/daria",
-        **PROVENANCE,
-        "pts_seconds": [0.0, 1 / 3, 2 / 3],
-    }
-
-
-@pytest.mark.parametrize("format", FORMATS)
-def test_keys_mirror_the_folders_in_order(tmp_path: Path, format: Format) -> None:
-    store = FeatureStore.create(tmp_path, PROVENANCE, format)
+def test_keys_mirror_the_folders_in_order(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE)
     keys = ["b", "a/v1.2", "a/b/c", "with space"]
     for key in keys:
         store.write(key, make_features())
@@ -92,11 +74,8 @@ def test_keys_mirror_the_folders_in_order(tmp_path: Path, format: Format) -> Non
 
 
 @pytest.mark.parametrize("key", ["store", "failures"])
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_clip_named_like_the_stores_own_files_harms_nothing(
-    tmp_path: Path, format: Format, key: str
-) -> None:
-    store = FeatureStore.create(tmp_path, PROVENANCE, format)
+def test_a_clip_named_like_the_stores_own_files_harms_nothing(tmp_path: Path, key: str) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE)
     store.write(key, make_features())
     store.update_failures({"bad": BAD})
     again = FeatureStore.open(tmp_path)
@@ -105,10 +84,9 @@ def test_a_clip_named_like_the_stores_own_files_harms_nothing(
     assert again.failures() == [BAD]
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_store_goes_on_with_the_same_provenance(tmp_path: Path, format: Format) -> None:
-    FeatureStore.create(tmp_path, PROVENANCE, format).write("a", make_features())
-    again = FeatureStore.create(tmp_path, PROVENANCE, format)
+def test_a_store_goes_on_with_the_same_provenance(tmp_path: Path) -> None:
+    FeatureStore.create(tmp_path, PROVENANCE).write("a", make_features())
+    again = FeatureStore.create(tmp_path, PROVENANCE)
     assert again.keys() == ["a"]
 
 
@@ -135,12 +113,6 @@ def test_another_precision_may_be_mixed() -> None:
     require_same(PROVENANCE, {**PROVENANCE, "precision": "float32"}, "here")
 
 
-def test_another_format_is_refused(tmp_path: Path) -> None:
-    FeatureStore.create(tmp_path, PROVENANCE, "npy")
-    with pytest.raises(FeatureError, match=r"holds \.npy features, not \.safetensors"):
-        FeatureStore.create(tmp_path, PROVENANCE)
-
-
 @pytest.mark.parametrize(
     ("manifest", "reason"),
     [
@@ -150,10 +122,14 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
         ("[]", r"store\.json: is damaged"),
         ('{"format_version": 2}', r"store\.json: is damaged"),
         (
-            '{"format_version": 99, "entries": "npy", "provenance": {}}',
+            '{"format_version": 99, "entries": "safetensors", "provenance": {}}',
             "format version 99 .*is not known",
         ),
         ('{"format_version": 2, "entries": "hdf5", "provenance": {}}', "hdf5.* is not known"),
+        (
+            '{"format_version": 2, "entries": "npy", "provenance": {}}',
+            "has the format npy of version 0.1; .*`actionrnn store import .* --output NEW`",
+        ),
     ],
 )
 def test_a_manifest_that_cannot_be_used_is_refused(
@@ -165,33 +141,19 @@ def test_a_manifest_that_cannot_be_used_is_refused(
         FeatureStore.open(tmp_path)
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_missing_entry_is_named(tmp_path: Path, format: Format) -> None:
-    store = FeatureStore.create(tmp_path, PROVENANCE, format)
-    with pytest.raises(FeatureError, match=rf"daria\.{format}: no such entry"):
+def test_a_missing_entry_is_named(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE)
+    with pytest.raises(FeatureError, match=r"daria\.safetensors: no such entry"):
         store.read("run/daria")
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.1, 0.5, 0.98])
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_truncated_entry_is_refused(tmp_path: Path, format: Format, keep: float) -> None:
-    store = FeatureStore.create(tmp_path, PROVENANCE, format)
+def test_a_truncated_entry_is_refused(tmp_path: Path, keep: float) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE)
     store.write("a", make_features(100))
     content = store.path_of("a").read_bytes()
     store.path_of("a").write_bytes(content[: int(keep * len(content))])
-    with pytest.raises(FeatureError, match=rf"a\.{format}: is damaged .*extract again"):
-        store.read("a")
-
-
-@pytest.mark.parametrize("text", [None, "", "{half", "[]", "{}", '{"pts_seconds": [0.0]}'])
-def test_an_npy_entry_with_a_broken_description_is_refused(
-    tmp_path: Path, text: str | None
-) -> None:
-    store = FeatureStore.create(tmp_path, PROVENANCE, "npy")
-    store.write("a", make_features())
-    described = tmp_path / "a.json"
-    described.unlink() if text is None else described.write_text(text)
-    with pytest.raises(FeatureError, match=r"a\.npy: is damaged"):
+    with pytest.raises(FeatureError, match=r"a\.safetensors: is damaged .*extract again"):
         store.read("a")
 
 
@@ -202,12 +164,9 @@ def test_a_safetensors_file_of_something_else_is_refused(tmp_path: Path) -> None
         store.read("a")
 
 
-@pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("value", [1e5, -7e4, np.inf, np.nan])
-def test_values_that_half_precision_cannot_hold_are_refused(
-    tmp_path: Path, format: Format, value: float
-) -> None:
-    store = FeatureStore.create(tmp_path, PROVENANCE, format)
+def test_values_that_half_precision_cannot_hold_are_refused(tmp_path: Path, value: float) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE)
     values = np.ones((2, 5), np.float32)
     values[1, 2] = value
     with pytest.raises(FeatureError, match="run/a: features are not finite in float16"):
@@ -215,15 +174,14 @@ def test_values_that_half_precision_cannot_hold_are_refused(
     assert files_below(tmp_path) == ["_store.json"]
 
 
-@pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_failed_write_leaves_nothing_half_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: Format, error: BaseException
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    store = FeatureStore.create(tmp_path, PROVENANCE, format)
+    store = FeatureStore.create(tmp_path, PROVENANCE)
     store.write("a", make_features(3))
     monkeypatch.setattr(Path, "write_bytes", fail)
     expected = FeatureError if isinstance(error, OSError) else KeyboardInterrupt
@@ -248,9 +206,8 @@ def write_source(folder: Path, content: bytes = b"a video") -> tuple[Path, dict[
     return source, {**PROVENANCE, "source": described}
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_an_entry_is_whole_for_its_own_source_only(tmp_path: Path, format: Format) -> None:
-    store = FeatureStore.create(tmp_path / "store", PROVENANCE, format)
+def test_an_entry_is_whole_for_its_own_source_only(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path / "store", PROVENANCE)
     source, provenance = write_source(tmp_path)
     assert store.presence("a", source) == "absent"
     store.write("a", make_features(3, provenance))
@@ -319,7 +276,7 @@ def test_overwriting_deletes_what_is_of_another_origin_only(tmp_path: Path) -> N
     store.update_failures({"bad": BAD})
     assert FeatureStore.create(tmp_path, PROVENANCE, overwrite=True).keys() == ["a"]
     other = {**PROVENANCE, "backbone": "timm/resnet18"}
-    again = FeatureStore.create(tmp_path, other, "npy", overwrite=True)
+    again = FeatureStore.create(tmp_path, other, overwrite=True)
     assert (again.keys(), again.failures(), again.expected_keys()) == ([], [], [])
     assert files_below(tmp_path) == ["_store.json"]
     assert FeatureStore.open(tmp_path).provenance == other
@@ -357,7 +314,7 @@ def test_a_folder_with_files_of_others_becomes_no_store(tmp_path: Path, name: st
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("mine")
     with pytest.raises(FeatureError, match=f"holds {name} and is no feature store"):
-        FeatureStore.create(tmp_path, {"backbone": "b"}, "npy")
+        FeatureStore.create(tmp_path, {"backbone": "b"})
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]
 
 
@@ -389,12 +346,11 @@ KEYS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
-@pytest.mark.parametrize("format", FORMATS)
 @settings(deadline=None, derandomize=True, max_examples=20)
 @given(keys=st.sets(KEYS, min_size=1, max_size=4))
-def test_any_name_of_a_file_comes_back_as_it_was(format: Format, keys: set[str]) -> None:
+def test_any_name_of_a_file_comes_back_as_it_was(keys: set[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        store = FeatureStore.create(folder, PROVENANCE, format)
+        store = FeatureStore.create(folder, PROVENANCE)
         failures = {key: {**BAD, "key": key, "path": f"{key}.avi"} for key in keys}
         store.expect(keys)
         store.update_failures(failures)
@@ -433,11 +389,8 @@ def test_names_that_are_not_utf_8_are_read_from_the_lists_of_earlier_versions(
 
 
 @pytest.mark.parametrize("key", ["_store", "_keys", "_failures", "_Store"])
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_clip_has_the_name_of_one_of_the_stores_own_files(
-    tmp_path: Path, format: Format, key: str
-) -> None:
-    store = FeatureStore.create(tmp_path, PROVENANCE, format)
+def test_a_clip_has_the_name_of_one_of_the_stores_own_files(tmp_path: Path, key: str) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE)
     store.expect([key, "other"])
     store.update_failures({"bad": BAD})
     store.write(key, make_features())
@@ -447,11 +400,10 @@ def test_a_clip_has_the_name_of_one_of_the_stores_own_files(
     assert len(again.read(key)) == 3
 
 
-@pytest.mark.parametrize("format", FORMATS)
 def test_an_entry_is_not_written_over_another_where_a_disk_takes_both_names_for_one(
-    tmp_path: Path, format: Format
+    tmp_path: Path,
 ) -> None:
-    store = FeatureStore.create(tmp_path, PROVENANCE, format)
+    store = FeatureStore.create(tmp_path, PROVENANCE)
     store.write("Ann", make_features(3))
     for file in [*tmp_path.glob("Ann.*")]:  # as a disk has it that does not tell them apart
         file.with_name(file.name.lower()).hardlink_to(file)

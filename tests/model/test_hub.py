@@ -20,8 +20,9 @@ from actionrnn.apps.cli import main
 from actionrnn.errors import ModelError
 from actionrnn.model import hub
 from actionrnn.model.hub import fetch, parse_address, upload
-from actionrnn.model.model_file import load, read_model_info
+from actionrnn.model.model_file import read_model_info
 from actionrnn.model.privacy import hashed_group
+from actionrnn.model.recognizer import load
 
 Files = dict[str, bytes]
 TOKEN = "hf_standin"

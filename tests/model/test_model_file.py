@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 import actionrnn
 from actionrnn.errors import BackboneError, ModelError
 from actionrnn.features.types import Features
-from actionrnn.model.model_file import load, read_model_info
-from actionrnn.model.recognizer import Recognizer
+from actionrnn.model.model_file import read_model_info
+from actionrnn.model.recognizer import Recognizer, load
 
 Redescribe = Callable[[Path, Callable[[dict[str, Any]], object]], None]
 
@@ -57,7 +57,7 @@ def test_the_description_needs_no_backbone(
     def refuse(*_: object) -> None:
         pytest.fail("the backbone was loaded")
 
-    monkeypatch.setattr("actionrnn.model.model_file.load_backbone", refuse)
+    monkeypatch.setattr("actionrnn.model.recognizer.load_backbone", refuse)
     info = read_model_info(saved)
     assert info.path == saved
     assert info.labels == bundled_model.labels

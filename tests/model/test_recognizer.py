@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from actionrnn.config import StatePolicy
 from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.extract import extract_features
 from actionrnn.features.types import Features
@@ -17,10 +18,8 @@ from actionrnn.model.recognizer import (
     Prediction,
     Recognizer,
     Timeline,
-    clip_scores,
     step_scores,
 )
-from actionrnn.stream_config import StatePolicy
 
 LABELS = ("clap", "jump", "wave")
 
@@ -152,14 +151,6 @@ def test_scoring_switches_dropout_off(tiny_model: Recognizer) -> None:
     np.testing.assert_array_equal(
         step_scores(tiny_model.head, values), step_scores(tiny_model.head, values)
     )
-
-
-def test_clip_scores_are_last_rows_whatever_the_lengths(tiny_model: Recognizer) -> None:
-    clips = [make_features(steps, seed=steps).values for steps in (1, 5, 3)]
-    scores = clip_scores(tiny_model.head, clips)
-    assert scores.shape == (3, 3)
-    for row, values in zip(scores, clips, strict=True):
-        np.testing.assert_array_equal(row, step_scores(tiny_model.head, values)[-1])
 
 
 def test_values_need_not_be_contiguous(tiny_model: Recognizer) -> None:

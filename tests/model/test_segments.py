@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actionrnn.config import SegmentRule
 from actionrnn.model import segments
 from actionrnn.model.segments import Segment, find_segments, smooth_scores, step_ends
-from actionrnn.stream_config import SegmentRule
 
 LABELS = ("run", "walk")
 PLAIN = SegmentRule(smooth_seconds=0, min_seconds=0)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from actionrnn.config import HeadConfig
-from actionrnn.errors import ConfigError
+from actionrnn.config import HeadConfig, StatePolicy
 from actionrnn.features.types import Features
 from actionrnn.model.heads import Head
 from actionrnn.model.state_policy import (
@@ -19,10 +18,6 @@ from actionrnn.model.state_policy import (
     prepare,
     with_period,
 )
-from actionrnn.stream_config import StatePolicy
-
-BLANK = np.zeros((16, 16, 3), np.uint8)
-WHITE = np.full((16, 16, 3), 255, np.uint8)
 
 
 @pytest.fixture
@@ -37,13 +32,11 @@ def run(
     policy: StatePolicy,
     features: torch.Tensor,
     times: np.ndarray,
-    squares: list[np.ndarray] | None = None,
 ) -> tuple[np.ndarray, list[list[float]]]:
     """The answers (T, K), and when each row of the state began, at every step."""
     state, logits, births = LongState(), [], []
     for place, seconds in enumerate(times):
-        square = BLANK if squares is None else squares[place]
-        rows = prepare(state, policy, head, float(seconds), square)
+        rows = prepare(state, policy, head, float(seconds))
         births.append(list(state.births))
         repeated = features[place].repeat(len(rows["steps"]), 1)
         answers, state.rows = head.step(repeated, rows)
@@ -123,30 +116,6 @@ def test_a_very_long_memory_forgets_nothing(head: Head, features: torch.Tensor) 
 
 
 @pytest.mark.parametrize("kind", ["keep", "restart", "forget"])
-def test_a_cut_begins_anew(head: Head, features: torch.Tensor, kind: str) -> None:
-    policy = StatePolicy(kind=kind, period_seconds=100, half_life_steps=1e9, reset_at_cuts=True)
-    squares = [BLANK] * 25 + [WHITE] * 35
-    answers, births = run(head, policy, features, np.arange(60) / 10, squares)
-    expected = np.concatenate([whole(head, features[:25]), whole(head, features[25:])])
-    np.testing.assert_allclose(answers, expected, atol=1e-5)
-    assert births[24][0] == 0.0
-    assert births[25] == [2.5]
-
-
-def test_motion_is_no_cut(head: Head, features: torch.Tensor) -> None:
-    """A square wanders over a gradient; then the picture turns into its negative."""
-    background = np.linspace(0, 200, 64).astype(np.uint8)[None, :, None].repeat(64, 0).repeat(3, 2)
-    squares = []
-    for step in range(60):
-        picture = background.copy()
-        picture[20:40, step // 2 : step // 2 + 20] = (220, 40, 40)
-        squares.append(picture if step < 40 else 255 - picture)
-    policy = StatePolicy(kind="keep", reset_at_cuts=True)
-    _, births = run(head, policy, features, np.arange(60) / 10, squares)
-    assert [begins[0] for begins in births] == [0.0] * 40 + [4.0] * 20
-
-
-@pytest.mark.parametrize("kind", ["keep", "restart", "forget"])
 def test_features_that_are_there_are_scored_as_a_stream(
     head: Head, features: torch.Tensor, kind: Any
 ) -> None:
@@ -156,9 +125,3 @@ def test_features_that_are_there_are_scored_as_a_stream(
     found = long_scores(head, Features(features.numpy(), times), policy)
     expected = torch.from_numpy(answers).softmax(dim=-1).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-def test_features_show_no_cuts(head: Head, features: torch.Tensor) -> None:
-    policy = StatePolicy(kind="keep", reset_at_cuts=True)
-    with pytest.raises(ConfigError, match="needs the pictures"):
-        long_scores(head, Features(features.numpy(), np.arange(60) / 10), policy)

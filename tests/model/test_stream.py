@@ -19,13 +19,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from actionrnn.config import Config, HeadConfig, Sampling
+from actionrnn.config import Config, HeadConfig, Sampling, StatePolicy
 from actionrnn.errors import ConfigError, ModelError, VideoError
 from actionrnn.features.backbone import Backbone
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer, step_scores
 from actionrnn.model.stream import Stream
-from actionrnn.stream_config import StatePolicy
 from actionrnn.video.frame import Frame
 from actionrnn.video.sampling import choose_frames
 
@@ -151,9 +150,7 @@ def test_saved_and_restored_anywhere_it_goes_on_the_same(
         kind=("gru", "lstm", "mean")[seed % 3], hidden_size=5, num_layers=1 + seed % 2
     )
     model = make_model(head, VIEWS[seed % 3], (None, 8.0, 40.0)[seed % 2 + seed % 3 // 2])
-    policy = (StatePolicy(kind="keep"), StatePolicy(period_seconds=0.5, reset_at_cuts=True))[
-        seed % 2
-    ]
+    policy = (StatePolicy(kind="keep"), StatePolicy(period_seconds=0.5))[seed % 2]
     frames, times = recording(seed)
     expected = push_all(model.stream(policy), frames, times)
     cut = seed * 5
@@ -334,7 +331,7 @@ def test_a_frame_that_cannot_be_made_moves_no_stream_of_its_batch(
     make_model: MakeModel, views: str, kind: str
 ) -> None:
     model, rng = make_model(HeadConfig(kind="lstm", hidden_size=6), views), range(3)
-    policy = StatePolicy(period_seconds=0.7, reset_at_cuts=True)
+    policy = StatePolicy(period_seconds=0.7)
     inputs = [recording(seed) for seed in rng]
     batch, alone = model.stream_batch(3, policy), [model.stream(policy) for _ in rng]
     for begin in (0, 20, 40):
@@ -467,6 +464,53 @@ def test_a_stream_of_another_model_or_policy_is_refused(
             other.restore(path)
 
 
+def test_a_stream_is_made_of_parts_and_goes_on_from_its_state(make_model: MakeModel) -> None:
+    model, (frames, times) = make_model(views="both"), recording(0)
+    parts = model.backbone, model.head, model.config.sampling
+    policy = StatePolicy(period_seconds=1.0)
+    first, second = Stream(*parts, policy), Stream(*parts, policy)
+    whole = push_all(Stream(*parts, policy), frames, times)
+    before = push_all(first, frames[:30], times[:30])
+    second.load_state_dict(first.state_dict())
+    for stream in (first, second):  # neither disturbs the other
+        after = push_all(stream, frames[30:], times[30:])
+        np.testing.assert_allclose(np.concatenate([before, after]), whole, atol=1e-6)
+    with pytest.raises(ModelError, match="was saved with policy"):
+        Stream(*parts).load_state_dict(first.state_dict())
+    with pytest.raises(ValueError, match="period_seconds"):
+        Stream(*parts, StatePolicy(kind="restart"))
+
+
+def test_a_batch_has_a_stream(make_model: MakeModel) -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        make_model().stream_batch(0)
+
+
+@pytest.mark.parametrize("with_cuts", [False, True])
+def test_a_stream_of_0_1_is_restored_unless_it_began_anew_at_cuts(
+    make_model: MakeModel, tmp_path: Path, with_cuts: bool
+) -> None:
+    model, (frames, times) = make_model(), recording(0)
+    first = model.stream()
+    push_all(first, frames[:30], times[:30])
+    first.save(tmp_path / "a.stream")
+    with safe_open(tmp_path / "a.stream", framework="pt") as file:
+        described = json.loads(file.metadata()["stream"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    described["identity"]["policy"] |= {"reset_at_cuts": with_cuts, "cut_threshold": 0.5}
+    tensors["colours.last"] = torch.zeros(16, 24)
+    save_file(tensors, tmp_path / "old.stream", metadata={"stream": json.dumps(described)})
+    second = model.stream()
+    if with_cuts:
+        with pytest.raises(ModelError, match="was saved with policy"):
+            second.restore(tmp_path / "old.stream")
+    else:
+        second.restore(tmp_path / "old.stream")
+        np.testing.assert_array_equal(
+            push_all(second, frames[30:], times[30:]), push_all(first, frames[30:], times[30:])
+        )
+
+
 def test_a_damaged_stream_file_leaves_the_stream_as_it_was(
     make_model: MakeModel, tmp_path: Path
 ) -> None:
@@ -524,9 +568,7 @@ def push_for_long(model: Recognizer, policy: StatePolicy, count: int) -> tuple[f
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
-@pytest.mark.parametrize(
-    "policy", [StatePolicy(kind="keep"), StatePolicy(kind="restart", reset_at_cuts=True)]
-)
+@pytest.mark.parametrize("policy", [StatePolicy(kind="keep"), StatePolicy(kind="restart")])
 def test_memory_stays_flat(make_model: MakeModel, policy: StatePolicy) -> None:
     growth_mb, _ = push_for_long(make_model(views="both"), policy, 5_000)
     assert growth_mb < 5

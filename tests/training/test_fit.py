@@ -16,20 +16,27 @@ from actionrnn.config import HeadConfig, TrainConfig
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ConfigError, ModelError
 from actionrnn.model.heads import Head
-from actionrnn.model.recognizer import clip_scores
+from actionrnn.model.recognizer import step_scores
 from actionrnn.training.fit import (
     Epoch,
     average_decay,
+    averaged,
     choose_steps,
     class_weights,
     fit_head,
     shuffled_batches,
 )
+from actionrnn.training.fit_state import FitTask
 
 MakeSequences = Callable[..., Sequences]
 
 KINDS = ("rnn_tanh", "rnn_relu", "lstm", "gru", "mean")
 SIZE = 6
+
+
+def clip_scores(head: Head, sequences: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Probabilities at the last step of each sequence: N of (T, D) -> (N, K)."""
+    return np.stack([step_scores(head, values)[-1] for values in sequences])
 
 
 def order_task(seed: int, count: int) -> tuple[list[NDArray[np.float32]], list[int]]:
@@ -58,7 +65,7 @@ def sequences(make_sequences: MakeSequences) -> Sequences:
 def fit(sequences: Sequences, kind: str = "gru", **options: Any) -> Head:
     head = HeadConfig(kind=kind, hidden_size=8, num_layers=2, dropout=0.3)
     config = TrainConfig(**{"epochs": 3, "batch_size": 5, **options})
-    return fit_head(sequences, 2, head, config).head
+    return fit_head(FitTask(sequences, 2, head, config)).head
 
 
 def same(one: Head, other: Head) -> bool:
@@ -90,7 +97,7 @@ def test_recurrent_heads_learn_the_order_of_new_clips(
 ) -> None:
     config = TrainConfig(epochs=30, batch_size=16, learning_rate=0.01)
     head = HeadConfig(kind=kind, hidden_size=16, dropout=0.0, summary="last")
-    fitted = fit_head(make_sequences(*order_task(seed=1, count=64)), 2, head, config).head
+    fitted = fit_head(FitTask(make_sequences(*order_task(seed=1, count=64)), 2, head, config)).head
     assert accuracy(fitted, *order_task(seed=2, count=100)) == 1
 
 
@@ -99,7 +106,7 @@ def test_the_mean_head_cannot_learn_order(make_sequences: MakeSequences) -> None
     values, targets = order_task(seed=2, count=100)
     both = values + [clip[::-1].copy() for clip in values]  # each clip, and its reverse
     head = HeadConfig(kind="mean", dropout=0.0)
-    fitted = fit_head(make_sequences(*order_task(seed=1, count=64)), 2, head, config).head
+    fitted = fit_head(FitTask(make_sequences(*order_task(seed=1, count=64)), 2, head, config)).head
     reversed_targets = [1 - target for target in targets]
     assert accuracy(fitted, both, targets + reversed_targets) == pytest.approx(0.5, abs=0.05)
 
@@ -112,7 +119,9 @@ def test_the_mean_head_learns_what_single_frames_tell(make_sequences: MakeSequen
         for target in targets
     ]
     config = TrainConfig(epochs=30, batch_size=6, learning_rate=0.01)
-    fitted = fit_head(make_sequences(values, targets), 3, HeadConfig(kind="mean"), config).head
+    fitted = fit_head(
+        FitTask(make_sequences(values, targets), 3, HeadConfig(kind="mean"), config)
+    ).head
     assert accuracy(fitted, values, targets) == 1
 
 
@@ -167,9 +176,28 @@ def test_weights_are_averaged_from_the_first_trained_ones_on(sequences: Sequence
 
 
 def test_the_decay_of_the_average_rises() -> None:
-    assert [average_decay(step, 0.999) for step in (0, 1, 8)] == [0, 2 / 11, 9 / 18]
+    assert [average_decay(step, 0.999) for step in (1, 8)] == [2 / 11, 9 / 18]
     assert average_decay(10**6, 0.999) == 0.999
     assert average_decay(10**6, 0) == 0
+
+
+def test_the_average_is_the_written_recurrence() -> None:
+    torch.manual_seed(0)
+    head = Head(HeadConfig(hidden_size=4), SIZE, 2)
+    average = averaged(head, decay=0.5)
+    expected: list[torch.Tensor] = []
+    for step in range(12):
+        with torch.no_grad():
+            for weight in head.parameters():
+                weight.add_(torch.randn_like(weight))
+        average.update_parameters(head)
+        decay = min(0.5, (1 + step) / (10 + step)) if step else 0
+        before = expected or [weight.detach() for weight in head.parameters()]
+        expected = [
+            old.lerp(weight.detach(), 1 - decay)
+            for old, weight in zip(before, head.parameters(), strict=True)
+        ]
+    assert all(map(torch.equal, average.module.parameters(), expected))
 
 
 def test_a_long_average_of_a_short_training_is_a_trained_head(
@@ -178,7 +206,7 @@ def test_a_long_average_of_a_short_training_is_a_trained_head(
     config = TrainConfig(epochs=30, batch_size=16, learning_rate=0.01, ema_decay=0.999)
     head = HeadConfig(kind="mean", dropout=0.0)
     values, targets = separable((16, 16, 16))
-    fitted = fit_head(make_sequences(values, targets), 3, head, config).head
+    fitted = fit_head(FitTask(make_sequences(values, targets), 3, head, config)).head
     assert clip_scores(fitted, values)[np.arange(48), targets].min() > 0.5
 
 
@@ -192,7 +220,7 @@ def test_a_fit_that_diverges_names_itself_its_epoch_and_what_to_try(
     config = TrainConfig(learning_rate=1e30, weight_decay=1e20, batch_size=batch_size)
     what_to_try = r"lower train\.learning_rate \(1e\+30\)"
     with pytest.raises(ConfigError, match=f"^ann: the {reason} after epoch 1; {what_to_try}"):
-        fit_head(sequences, 2, HeadConfig(), config, name="ann", state_file=file)
+        fit_head(FitTask(sequences, 2, HeadConfig(), config, name="ann"), state_file=file)
     assert not file.exists()
 
 
@@ -205,7 +233,7 @@ def test_values_that_are_not_finite_choose_no_epoch(
     bad = make_sequences(values, targets)
     training, validation = (bad, None) if side == "training" else (sequences, bad)
     with pytest.raises(ConfigError, match=rf"the {which}.* is nan after epoch 1.*are finite$"):
-        fit_head(training, 2, HeadConfig(), TrainConfig(epochs=2), validation=validation)
+        fit_head(FitTask(training, 2, HeadConfig(), TrainConfig(epochs=2), validation))
 
 
 def separable(counts: tuple[int, ...]) -> tuple[list[NDArray[np.float32]], list[int]]:
@@ -224,7 +252,7 @@ def test_balanced_classes_weigh_alike_in_the_loss(make_sequences: MakeSequences)
     head = HeadConfig(kind="mean", dropout=0.0)
     losses = {}
     for kind in ("none", "balanced"):
-        done = fit_head(sequences, 3, head, TrainConfig(**STILL, class_weights=kind))
+        done = fit_head(FitTask(sequences, 3, head, TrainConfig(**STILL, class_weights=kind)))
         losses[kind] = done.curve[0].train_loss
     of_clip = -np.log(clip_scores(done.head, values)[np.arange(60), targets])
     of_class = [of_clip[np.array(targets) == k].mean() for k in range(3)]
@@ -247,7 +275,7 @@ def test_class_weights_leave_the_validation_loss_alone(make_sequences: MakeSeque
     head = HeadConfig(kind="mean", dropout=0.0)
     none, balanced = (
         fit_head(
-            sequences, 3, head, TrainConfig(**STILL, class_weights=kind), validation=sequences
+            FitTask(sequences, 3, head, TrainConfig(**STILL, class_weights=kind), sequences)
         ).curve[0]
         for kind in ("none", "balanced")
     )
@@ -260,10 +288,7 @@ def test_each_epochs_loss_is_told_and_falls(make_sequences: MakeSequences) -> No
     config = TrainConfig(epochs=12, batch_size=16, learning_rate=0.01)
     sequences = make_sequences(*order_task(seed=1, count=32))
     fit_head(
-        sequences,
-        2,
-        HeadConfig(hidden_size=16),
-        config,
+        FitTask(sequences, 2, HeadConfig(hidden_size=16), config),
         on_epoch=lambda epoch: losses.append(epoch.train_loss),
     )
     assert len(losses) == 12
@@ -318,8 +343,8 @@ def test_a_resumed_fit_ends_in_the_same_bits(
     config = TrainConfig(
         epochs=8, batch_size=5, ema_decay=0.8, crop_fraction=0.6, keep_fraction=0.8
     )
-    options: dict[str, Any] = {"validation": make_sequences(*order_task(seed=3, count=6))}
-    whole = fit_head(sequences, 2, head, config, **options)
+    task = FitTask(sequences, 2, head, config, make_sequences(*order_task(seed=3, count=6)))
+    whole = fit_head(task)
 
     def stop(epoch: Epoch) -> None:
         if epoch.epoch == last_epoch:
@@ -327,10 +352,9 @@ def test_a_resumed_fit_ends_in_the_same_bits(
 
     file = tmp_path / "state.safetensors"
     with pytest.raises(KilledError):
-        fit_head(sequences, 2, head, config, **options, state_file=file, on_epoch=stop)
+        fit_head(task, state_file=file, on_epoch=stop)
     told: list[Epoch] = []
-    options |= {"state_file": file, "resume": True}
-    resumed = fit_head(sequences, 2, head, config, **options, on_epoch=told.append)
+    resumed = fit_head(task, state_file=file, resume=True, on_epoch=told.append)
     assert same(resumed.head, whole.head)
     assert resumed.curve == whole.curve == tuple(told)
     assert resumed.best_epoch == whole.best_epoch
@@ -340,30 +364,28 @@ def test_a_damaged_state_is_one_line(sequences: Sequences, tmp_path: Path) -> No
     file = tmp_path / "state.safetensors"
     file.write_bytes(b"half a file")
     with pytest.raises(ModelError, match=r"cannot be resumed .* delete it to start again"):
-        fit_head(sequences, 2, **SETTINGS, state_file=file, resume=True)
+        fit_head(short_task(sequences), state_file=file, resume=True)
 
 
-SETTINGS: dict[str, Any] = {
-    "head_config": HeadConfig(hidden_size=4),
-    "config": TrainConfig(epochs=2),
-}
+def short_task(sequences: Sequences) -> FitTask:
+    return FitTask(sequences, 2, HeadConfig(hidden_size=4), TrainConfig(epochs=2))
 
 
 def test_a_state_with_a_flipped_bit_is_refused(sequences: Sequences, tmp_path: Path) -> None:
     file = tmp_path / "state.safetensors"
-    fit_head(sequences, 2, **SETTINGS, state_file=file)
+    fit_head(short_task(sequences), state_file=file)
     whole = file.read_bytes()
     for place in np.linspace(8, len(whole) - 1, 40).astype(int):
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with pytest.raises(ModelError, match="cannot be resumed"):
-            fit_head(sequences, 2, **SETTINGS, state_file=file, resume=True)
+            fit_head(short_task(sequences), state_file=file, resume=True)
 
 
 def test_a_state_is_used_by_its_own_fit_alone(
     sequences: Sequences, make_sequences: MakeSequences, tmp_path: Path
 ) -> None:
     file = tmp_path / "state.safetensors"
-    fit_head(sequences, 2, **SETTINGS, state_file=file)
+    fit_head(short_task(sequences), state_file=file)
     values = [values.copy() for values in sequences.values]
     values[3][0, 0] += 1
     others: list[tuple[str, dict[str, Any]]] = [
@@ -374,15 +396,15 @@ def test_a_state_is_used_by_its_own_fit_alone(
         ("clips", {"sequences": make_sequences(sequences.values, 1 - sequences.targets)}),
         ("features", {"sequences": make_sequences(values, sequences.targets)}),
         ("number of classes", {"num_classes": 3}),
-        ("head settings", {"head_config": HeadConfig(hidden_size=4, dropout=0.4)}),
+        ("head settings", {"head": HeadConfig(hidden_size=4, dropout=0.4)}),
         ("training settings", {"config": TrainConfig(epochs=3)}),
     ]
-    own: dict[str, Any] = {"sequences": sequences, "num_classes": 2, **SETTINGS}
+    own = short_task(sequences)
     for part, other in others:
         with pytest.raises(ModelError, match=rf"it differs .* in: {part}\); leave --resume out"):
-            fit_head(**{**own, **other}, state_file=file, resume=True)
+            fit_head(dataclasses.replace(own, **other), state_file=file, resume=True)
     told: list[Epoch] = []
-    fit_head(**own, state_file=file, resume=True, on_epoch=told.append)
+    fit_head(own, state_file=file, resume=True, on_epoch=told.append)
     assert len(told) == 2
 
 
@@ -391,10 +413,10 @@ def test_without_resume_a_state_is_written_anew(
 ) -> None:
     file = tmp_path / "state.safetensors"
     other = make_sequences(*order_task(seed=5, count=12))
-    fit_head(other, 2, **SETTINGS, state_file=file)
-    own = fit_head(sequences, 2, **SETTINGS, state_file=file).head
-    assert same(own, fit_head(sequences, 2, **SETTINGS).head)
-    assert same(own, fit_head(sequences, 2, **SETTINGS, state_file=file, resume=True).head)
+    fit_head(short_task(other), state_file=file)
+    own = fit_head(short_task(sequences), state_file=file).head
+    assert same(own, fit_head(short_task(sequences)).head)
+    assert same(own, fit_head(short_task(sequences), state_file=file, resume=True).head)
 
 
 def test_the_epoch_with_the_lowest_validation_loss_is_taken(
@@ -404,18 +426,17 @@ def test_the_epoch_with_the_lowest_validation_loss_is_taken(
     wrong.targets[:] = 1 - wrong.targets  # the better the fit, the worse
     config = TrainConfig(epochs=12, batch_size=5, learning_rate=0.01)
     head = HeadConfig(hidden_size=8, dropout=0.0)
-    fit = fit_head(sequences, 2, head, config, validation=wrong)
+    fit = fit_head(FitTask(sequences, 2, head, config, wrong))
     losses = [epoch.validation_loss for epoch in fit.curve]
     assert fit.best_epoch == 1 + int(np.argmin(losses)) < 12
-    short = fit_head(
-        sequences, 2, head, dataclasses.replace(config, patience_epochs=3), validation=wrong
-    )
+    impatient = dataclasses.replace(config, patience_epochs=3)
+    short = fit_head(FitTask(sequences, 2, head, impatient, wrong))
     assert len(short.curve) == fit.best_epoch + 3
     assert same(short.head, fit.head)
 
 
 def test_without_validation_the_last_epoch_is_taken(sequences: Sequences) -> None:
-    fit = fit_head(sequences, 2, HeadConfig(hidden_size=8), TrainConfig(epochs=3))
+    fit = fit_head(FitTask(sequences, 2, HeadConfig(hidden_size=8), TrainConfig(epochs=3)))
     assert (fit.best_epoch, fit.curve[-1].validation_loss) == (3, None)
 
 

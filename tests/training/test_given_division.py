@@ -18,7 +18,7 @@ from actionrnn.apps.cli import main
 from actionrnn.apps.info import describe
 from actionrnn.config import Config
 from actionrnn.evaluation.report import read_report
-from actionrnn.model.model_file import read_model_info, save
+from actionrnn.model.model_file import read_model_info
 from actionrnn.training.train import TrainingRun
 
 SIDES = {"ann": "Train", "cid": "val", "bob": "test"}
@@ -145,7 +145,7 @@ def test_info_and_card_count_the_clips_that_were_trained_on(
     """Four of 25 were said to be all of them."""
     scores = {**run.model.training["scores"], "num_clips": 25, "seen_in_training": seen}
     model = replace(run.model, training={**run.model.training, "scores": scores})
-    save(model, tmp_path / "model.safetensors")
+    model.save(tmp_path / "model.safetensors")
     assert describe(tmp_path / "model.safetensors")["scores"].endswith(in_info)
     assert in_card in make_card(read_model_info(tmp_path / "model.safetensors"))
 

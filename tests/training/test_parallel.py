@@ -23,6 +23,7 @@ from actionrnn.datasets.clips import Clip
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.training import parallel
 from actionrnn.training.fit import fit_head
+from actionrnn.training.fit_state import FitTask
 """
 FIT = """
 rng = np.random.default_rng(0)
@@ -32,7 +33,7 @@ clips = tuple(Clip(f"{i}", f"{i}", f"{t}", f"{i}") for i, t in enumerate(targets
 sequences = Sequences(clips, values, targets, tuple(map(str, targets)))
 head, config = HeadConfig(hidden_size=8, dropout=0.0), TrainConfig(epochs=3, batch_size=4)
 with parallel.process_group():
-    fit = fit_head(sequences, 2, head, config)
+    fit = fit_head(FitTask(sequences, 2, head, config))
     name = f"{os.environ['OUTPUT']}-{parallel.rank()}.safetensors"
     save_file(fit.head.state_dict(), f"{sys.argv[1]}/{name}")
 """

@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from actionrnn.config import Config, HeadConfig, TrainConfig
+from actionrnn.datasets.clips import Dataset
 from actionrnn.datasets.sequences import Sequences
-from actionrnn.datasets.splits import Fold, hold_back
+from actionrnn.datasets.splits import Fold, train_val_split
 from actionrnn.errors import ConfigError, DatasetError
+from actionrnn.training.experiment import Experiment
 from actionrnn.training.search import (
     LEAST_VALIDATION_FRACTION,
     SPACE,
@@ -28,14 +30,10 @@ MakeSequences = Callable[..., Sequences]
 
 def search(sequences: Sequences, head: HeadConfig, folder: Path, count: int = 4) -> list[Trial]:
     train = TrainConfig(epochs=4, batch_size=8, search=count, learning_rate=0.01)
-    return search_heads(
-        [Fold("a", sequences.clips[:16], ()), Fold("b", sequences.clips[8:], ())],
-        sequences,
-        2,
-        Config(head=head, train=train),
-        folder,
-        device=torch.device("cpu"),
-    )
+    folds = [Fold("a", sequences.clips[:16], ()), Fold("b", sequences.clips[8:], ())]
+    dataset, cpu = Dataset(folder, sequences.clips), torch.device("cpu")
+    config = Config(head=head, train=train)
+    return search_heads(Experiment(config, dataset, folds, sequences, cpu, folder), folds)
 
 
 @pytest.fixture
@@ -77,7 +75,7 @@ def test_a_trial_that_diverges_never_wins(make_sequences: MakeSequences, tmp_pat
     rng = np.random.default_rng(0)
     values = [rng.standard_normal((5, 4), np.float32) for _ in range(24)]
     sequences = make_sequences(values, [index % 2 for index in range(24)])
-    held_back = hold_back(sequences.clips[:16], LEAST_VALIDATION_FRACTION, 0)[1]
+    held_back = train_val_split(sequences.clips[:16], LEAST_VALIDATION_FRACTION, 0)[1]
     values[int(held_back[0].key)][:] = 3e38
     given = HeadConfig(kind="mean", hidden_size=4)
     diverged, *others = search(sequences, given, tmp_path, count=4)[:4]

@@ -23,15 +23,14 @@ from actionrnn.errors import (
     FeatureError,
 )
 from actionrnn.features.imported import import_features
-from actionrnn.features.store import FeatureStore
+from actionrnn.features.store import FeatureStore, verify_store
 from actionrnn.features.types import Features
-from actionrnn.features.verify import verify_store
-from actionrnn.files import LEDGER
-from actionrnn.model.model_file import load
 from actionrnn.model.privacy import hashed_group
+from actionrnn.model.recognizer import load
+from actionrnn.results import LEDGER
 from actionrnn.training import fit
 from actionrnn.training import train as training
-from actionrnn.training.runs import can_resume
+from actionrnn.training.fit_state import can_resume
 from actionrnn.training.train import TrainingRun, train
 
 Configure = Callable[..., Config]

@@ -14,8 +14,8 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from actionrnn.config import LiveOptions
 from actionrnn.errors import VideoError
-from actionrnn.stream_config import LiveOptions
 from actionrnn.video.live import Arrival, LagGuard, LiveSource, SteadyClock
 
 QUICK = LiveOptions(

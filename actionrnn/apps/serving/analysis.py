@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from actionrnn.apps.render import rewrite
 from actionrnn.apps.serving.limits import ServeLimits
-from actionrnn.config import VideoLimits
+from actionrnn.config import StatePolicy, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.features.decoding import VideoPart
 from actionrnn.features.extract import provenance_of
 from actionrnn.features.isolated import Isolation
 from actionrnn.features.pipeline import Pipeline
 from actionrnn.model.recognizer import Prediction, Recognizer, Timeline
-from actionrnn.stream_config import StatePolicy
 from actionrnn.video.decode import declared_span
 from actionrnn.video.frame import Frame
 from actionrnn.video.source import locate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic.dataclasses import dataclass
 
 from actionrnn.config import VideoLimits
-from actionrnn.config_types import STRICT_KEYS, PositiveFloat, PositiveInt
+from actionrnn.config_parsing import STRICT_KEYS, PositiveFloat, PositiveInt
 
 CONTAINERS = (
     *("asf", "avi", "dhav", "dv", "flv", "gif", "matroska", "mov", "mxf", "ogg"),

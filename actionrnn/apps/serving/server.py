@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from actionrnn.apps.serving.limits import ServeLimits
-from actionrnn.errors import ActionrnnError, ConfigError
+from actionrnn.errors import ActionrnnError, ConfigError, missing_extra
 from actionrnn.files import MODEL_FILE
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ def serve(
         from actionrnn.apps.serving.app import LOOPBACK, make_app
         from actionrnn.apps.serving.names import ANY, Names, own_names
     except ImportError as error:
-        raise ConfigError(
-            f"{error.name} is not installed; add it with `pip install 'actionrnn[serve]'`"
-        ) from None
+        raise ConfigError(missing_extra(f"{error.name} is not installed", "serve")) from None
     if token == "":
         raise ConfigError("--token is empty, and would keep nobody out; give one, or leave it out")
     Names.of(allowed_hosts, allowed_origins)  # before the model is loaded
@@ -90,7 +88,7 @@ def serve(
 def load_model(model: str | None, weights: str | None) -> Recognizer:
     """The model; without one that of the demo, which is trained if it is not there."""
     from actionrnn.apps.demo import run_demo
-    from actionrnn.model.model_file import load
+    from actionrnn.model.recognizer import load
 
     if model is not None:
         return load(model, weights=weights)

@@ -14,10 +14,10 @@ from fastapi import WebSocket, WebSocketDisconnect
 from PIL import Image, UnidentifiedImageError
 
 from actionrnn.apps.serving.limits import ServeLimits
+from actionrnn.config import StatePolicy
 from actionrnn.errors import ActionrnnError, VideoError
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.stream import Stream
-from actionrnn.stream_config import StatePolicy
 from actionrnn.video.frame import Frame
 
 _TIME = struct.Struct("<d")

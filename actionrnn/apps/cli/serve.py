@@ -8,8 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from actionrnn.apps.path_type import UserPath
-from actionrnn.apps.stream_commands import weights_option
+from actionrnn.apps.cli.options import UserPath, weights_option
 
 # the fields of ServeLimits that are options; the others are for those who write Python
 BOUNDS = {
@@ -70,7 +69,7 @@ def serve(
     """A web page to try a model on videos and the webcam, and an HTTP API."""
     from actionrnn.apps.serving.limits import ServeLimits
     from actionrnn.apps.serving.server import serve as run_server
-    from actionrnn.stream_config import parse_section
+    from actionrnn.config import parse_section
 
     limits = parse_section(ServeLimits, bounds)
     run_server(

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.util
 import io
-import json
 import logging
-import os
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -17,13 +14,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from actionrnn import __version__
 from actionrnn.errors import BackboneError
-from actionrnn.features.preprocess import Preprocessing
+from actionrnn.features.engines.engine import (
+    Engine,
+    Job,
+    Normalised,
+    cache_file,
+    read_cache,
+    write_cache,
+)
 from actionrnn.features.quiet import quietly
-from actionrnn.files import atomic_path
 
 # More frames at once gained nothing: small ones stay in the processor's cache.
 BATCH_FRAMES = 4
@@ -48,14 +50,17 @@ def require_installed() -> None:
         )
 
 
-class OnnxNetwork:
+class OnnxEngine:
     """A network with its normalisation in ONNX Runtime; threads may call it at once."""
+
+    name = "onnx"
+    batch_frames = BATCH_FRAMES
 
     def __init__(self, content: bytes, num_threads: int) -> None:
         self._session = open_session(content, num_threads)
 
     def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 (N, crop, crop, 3) -> float32 (N, D)."""
+        """RGB uint8 (N, crop, crop, 3) -> (N, D)."""
         [features] = self._session.run(None, {"frames": frames})
         values: NDArray[np.float32] = features
         return values
@@ -80,38 +85,33 @@ def open_session(model: bytes | Path, num_threads: int = 0) -> Any:
         raise _refused(error) from None
 
 
-def load_onnx(
-    network: nn.Module, preprocessing: Preprocessing, *, weights_sha256: str, num_threads: int
-) -> OnnxNetwork:
-    """Export a float32 network, or take the export from the cache, and open it.
-
-    Args:
-        num_threads: for each call.
+def load(job: Job) -> Engine:
+    """Export the network, or take the export from the cache, and open it.
 
     Raises:
         BackboneError: the extra is not installed, or ONNX cannot express or run the network.
     """
+    if job.device.type != "cpu" or job.dtype != torch.float32:
+        raise BackboneError(
+            f"runtime onnx runs on the cpu in float32, not on {job.device} in "
+            f"{str(job.dtype).removeprefix('torch.')}; use runtime torch"
+        )
     require_installed()
-    identity = {
-        "weights_sha256": weights_sha256,
-        "network": type(network).__name__,
-        "preprocessing": [preprocessing.crop, *preprocessing.mean, *preprocessing.std],
-        "versions": [versions(), __version__],
-    }
-    file = _cache_file(identity)
-    with contextlib.suppress(OSError, BackboneError):  # not there, or not as it was written
-        return OnnxNetwork(_unsealed(file.read_bytes()), num_threads)
-    side = preprocessing.crop
-    example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
+    num_threads = max(1, job.num_cores // job.num_lanes)
+    file = cache_file("onnx", job, onnx=versions())
+    cached = read_cache(file)
+    if cached is not None:
+        with contextlib.suppress(BackboneError, KeyError):  # whole, but of something else
+            return OnnxEngine(cached["model"].tobytes(), num_threads)
+    crop = job.preprocessing.crop
     content = to_onnx(
-        _Normalised(network, preprocessing),
-        {"frames": example},
+        Normalised(job.network, job.preprocessing),
+        {"frames": torch.zeros(2, crop, crop, 3, dtype=torch.uint8)},
         ["features"],
         {"frames": {0: torch.export.Dim("batch")}},
     )
-    with contextlib.suppress(OSError), atomic_path(file) as temporary:  # else it costs time only
-        temporary.write_bytes(hashlib.sha256(content).digest() + content)
-    return OnnxNetwork(content, num_threads)
+    write_cache(file, {"model": np.frombuffer(content, np.uint8)})
+    return OnnxEngine(content, num_threads)
 
 
 @torch.inference_mode()
@@ -169,16 +169,6 @@ def _leaf_names(name: str, example: Any) -> list[str]:
     return list(example) if isinstance(example, dict) else [name]
 
 
-class _Normalised(nn.Module):
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
-        super().__init__()
-        self.network, self.preprocessing = network, preprocessing
-
-    def forward(self, frames: Tensor) -> Tensor:
-        features: Tensor = self.network(self.preprocessing.normalise(frames))
-        return features
-
-
 def _refused(error: BaseException) -> BackboneError:
     error = error.__cause__ or error  # torch's own says only at which step it was
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -188,16 +178,3 @@ def _refused(error: BaseException) -> BackboneError:
 def versions() -> dict[str, str]:
     """Of what makes and runs ONNX files."""
     return {name: metadata.version(name) for name in ("torch", *_PACKAGES)}
-
-
-def _cache_file(identity: dict[str, Any]) -> Path:
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    return caches / "actionrnn" / "onnx" / f"{identity['network']}-{digest[:20]}.onnx"
-
-
-def _unsealed(content: bytes) -> bytes:
-    digest, model = content[:32], content[32:]
-    if hashlib.sha256(model).digest() != digest:
-        raise OSError("not as it was written")
-    return model

@@ -11,9 +11,9 @@ from torch import nn
 
 from actionrnn.config import BackboneConfig
 from actionrnn.errors import BackboneError
-from actionrnn.features import onnx_runtime
 from actionrnn.features.backbone import Backbone, load_backbone
-from actionrnn.features.onnx_runtime import load_onnx, to_onnx
+from actionrnn.features.engines import onnx
+from actionrnn.features.engines.engine import Job
 from actionrnn.features.preprocess import Preprocessing
 
 pytest.importorskip("onnxruntime")
@@ -31,8 +31,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def tiny_features() -> np.ndarray:
-    network = load_onnx(TINY, PREPROCESSING, weights_sha256="0" * 64, num_threads=1)
-    return network(FRAMES)
+    cpu = torch.device("cpu")
+    return onnx.load(Job(TINY, PREPROCESSING, "0" * 64, cpu, torch.float32, 1, 1))(FRAMES)
 
 
 def test_it_is_converted_once_and_a_damaged_cache_is_made_anew(
@@ -44,12 +44,12 @@ def test_it_is_converted_once_and_a_damaged_cache_is_made_anew(
     content = file.read_bytes()
     file.write_bytes(content[:-10])
     np.testing.assert_allclose(tiny_features(), wanted, atol=1e-5)
-    assert file.read_bytes()[32:64] == content[32:64]
+    assert len(file.read_bytes()) == len(content)
 
     def fail(*_: object) -> bytes:
         raise AssertionError("converted again")
 
-    monkeypatch.setattr(onnx_runtime, "to_onnx", fail)
+    monkeypatch.setattr(onnx, "to_onnx", fail)
     np.testing.assert_allclose(tiny_features(), wanted, atol=1e-5)
 
 
@@ -74,4 +74,4 @@ def test_a_network_that_onnx_cannot_express_is_one_error() -> None:
             return torch.linalg.svd(frames)[1]
 
     with pytest.raises(BackboneError, match="use runtime torch"):
-        to_onnx(Sorted(), {"frames": torch.zeros(2, 3, 4)}, ["out"], {"frames": {}})
+        onnx.to_onnx(Sorted(), {"frames": torch.zeros(2, 3, 4)}, ["out"], {"frames": {}})

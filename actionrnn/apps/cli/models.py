@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from actionrnn.apps.path_type import UserPath
-from actionrnn.apps.stream_commands import overwrite_option, weights_option
+from actionrnn.apps.cli.options import UserPath, overwrite_option, weights_option
 
 
 @click.command()
@@ -46,8 +45,9 @@ def export(model: str, output: Path, int8_clips: Path | None, weights: str | Non
 def card(model: str, output: Path | None, overwrite: bool) -> None:
     """The card of MODEL, in Markdown: labels, data, scores, use, limits, licence."""
     from actionrnn.apps.card import make_card
-    from actionrnn.files import require_new, write_text
+    from actionrnn.files import write_text
     from actionrnn.model.model_file import read_model_info
+    from actionrnn.results import require_new
 
     info = read_model_info(model)
     if output is not None:

@@ -18,15 +18,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionrnn.config import Config, HeadConfig, TrainConfig, parse_config
+from actionrnn.datasets.clips import Dataset
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ConfigError, DatasetError, FeatureError, ModelError
-from actionrnn.evaluation.curves import CURVE_FILE, read_curves
+from actionrnn.evaluation.report import CURVE_FILE, read_curves
 from actionrnn.features.entry import Entry, pack_safetensors
 from actionrnn.features.imported import import_features
 from actionrnn.features.store import FeatureStore
 from actionrnn.model.heads import Head
 from actionrnn.training import fit
-from actionrnn.training.runs import STATES, FitSpec, run_fits
+from actionrnn.training.experiment import Experiment, FitSpec
+from actionrnn.training.fit_state import STATES
 from actionrnn.training.train import TrainingRun, train
 
 MakeSequences = Callable[..., Sequences]
@@ -121,9 +123,9 @@ def test_no_two_folds_share_a_state(make_sequences: MakeSequences, folds: list[s
     config = Config(train=TrainConfig(epochs=1, validation_fraction=0))
 
     def fitted(specs: list[FitSpec], output: str, *, resume: bool = False) -> list[Head]:
-        cpu = torch.device("cpu")
-        fits = run_fits(specs, sequences, 2, config, Path(output), device=cpu, resume=resume)
-        return [one.head for one in fits if one]
+        cpu, dataset = torch.device("cpu"), Dataset(Path(), sequences.clips)
+        experiment = Experiment(config, dataset, (), sequences, cpu, Path(output), resume)
+        return [one.head for one in experiment.run(specs) if one]
 
     with TemporaryDirectory() as together, TemporaryDirectory() as alone:
         heads = fitted(specs, together)

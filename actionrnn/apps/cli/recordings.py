@@ -1,66 +1,144 @@
-"""The commands that follow a recording in time: timeline, render, stream."""
+"""The commands that answer for recordings: classify, timeline, render, stream."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from actionrnn.apps.path_type import UserPath
+from actionrnn.apps.cli.options import (
+    UserPath,
+    chosen_policy,
+    config_choice,
+    model_option,
+    overwrite_option,
+    policy_options,
+    weights_option,
+)
+from actionrnn.errors import VideoError
+from actionrnn.text import printable
 
 if TYPE_CHECKING:
-    from actionrnn.model.recognizer import Timeline
-    from actionrnn.stream_config import SegmentRule, StatePolicy
-
-RUNTIMES = ("auto", "torch", "compile", "openvino", "onnx")  # config.Runtime, which costs an import
+    from actionrnn.config import SegmentRule
+    from actionrnn.model.recognizer import Prediction, Recognizer, Timeline
 
 PAGE_ENDINGS = (".html", ".htm")
 
-model_option = click.option(
+
+@click.command()
+@click.argument("videos", nargs=-1, required=True, type=UserPath(), metavar="VIDEO_OR_FOLDER...")
+@click.option(
     "--model",
     "-m",
     required=True,
     type=UserPath(),
-    help="A model file, e.g. runs/demo/model.safetensors.",
+    help="A model file, or the folder of a run: runs/demo.",
 )
-weights_option = click.option(
-    "--weights", type=UserPath(), help="The backbone's weights, if not where they were."
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--sheet", type=UserPath(path_type=Path), help="Draw a contact sheet (one video).")
+@click.option(
+    "--stop-at-confidence",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="SCORE",
+    help="Stop decoding when the best score reaches this, e.g. 0.9.",
 )
-overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Replace files of these names that are there."
-)
+@click.option("--runtime", type=config_choice("Runtime"), help="What computes the backbone.")
+@overwrite_option
+@weights_option
+def classify(
+    videos: tuple[str, ...],
+    model: str,
+    top: int,
+    as_json: bool,
+    sheet: Path | None,
+    stop_at_confidence: float | None,
+    runtime: Any,
+    overwrite: bool,
+    weights: str | None,
+) -> None:
+    """Name the action in videos, or in every video of folders."""
+    from actionrnn.model.recognizer import load
+    from actionrnn.results import require_new
+
+    if sheet is not None and (len(videos) > 1 or Path(videos[0]).is_dir()):
+        raise click.UsageError("--sheet draws one video; give one file")
+    if sheet is not None and stop_at_confidence is not None:
+        raise click.UsageError("--sheet shows the whole video; leave --stop-at-confidence out")
+    if sheet is not None:
+        require_new(sheet, overwrite=overwrite, source=Path(videos[0]))
+    recognizer = load(model, weights=weights, runtime=runtime)
+    num_failed = 0
+    for path, problem in _each_video(videos):
+        try:
+            if problem is not None:
+                raise problem
+            if stop_at_confidence is not None:
+                _print_early_answer(recognizer, path, stop_at_confidence, top, as_json)
+                continue
+            prediction = _classify_one(recognizer, path, sheet).top(top)
+        except VideoError as error:
+            num_failed += 1
+            if as_json:
+                click.echo(json.dumps({"path": str(path), "error": str(error)}))
+            click.echo(f"error: {printable(error)}", err=True)
+            continue
+        click.echo(json.dumps(prediction.to_dict()) if as_json else str(prediction))
+    sys.exit(1 if num_failed else 0)
 
 
-def policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options for what becomes of the state; see `StatePolicy`."""
-    options = [
-        click.option(
-            "--state",
-            type=click.Choice(["keep", "restart", "forget"]),
-            help="What becomes of the state in a long recording.",
-        ),
-        click.option("--period-seconds", type=float, help="restart: how old a state grows."),
-        click.option("--half-life-steps", type=float, help="forget: the past's half-life."),
-        click.option("--reset-at-cuts", is_flag=True, default=None, help="Begin anew at cuts."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[Path, VideoError | None]]:
+    """Each video, or a folder and why it, or a part of it, is not answered."""
+    from actionrnn.video.finding import find_videos
+    from actionrnn.video.image_folder import is_folder
+
+    for item in map(Path, inputs):
+        if not is_folder(item):
+            yield item, None
+            continue
+        try:
+            found = find_videos(item)
+        except VideoError as error:
+            yield item, error
+            continue
+        for note in found.notes:
+            click.echo(f"note: {printable(note)}", err=True)
+        yield from ((path, None) for path in found.paths)
+        yield from ((path, VideoError(why)) for path, why in found.unreadable.items())
 
 
-def chosen_policy(options: dict[str, Any]) -> StatePolicy:
-    """Take the options of `policy_options` out of the others.
+def _print_early_answer(
+    recognizer: Recognizer, path: Path, confidence: float, top: int, as_json: bool
+) -> None:
+    from actionrnn.video.decode import declared_span
 
-    Raises:
-        ConfigError: one of them is impossible.
-    """
-    from actionrnn.stream_config import StatePolicy, parse_section
+    prediction = recognizer.classify(path, stop_at_confidence=confidence).top(top)
+    start_seconds, duration_seconds = declared_span(path)
+    needed = prediction.pts_seconds - start_seconds
+    part = min(1.0, needed / duration_seconds) if duration_seconds else None
+    is_early = prediction.scores[0] >= confidence
+    if as_json:
+        described = {"stopped_early": is_early, "needed_seconds": needed, "needed_part": part}
+        click.echo(json.dumps(prediction.to_dict() | described))
+        return
+    click.echo(str(prediction))
+    of_all = "" if part is None else f" of {duration_seconds:.2f} s ({part:.0%})"
+    verdict = "needed" if is_early else f"never reached {confidence:g}; looked at"
+    click.echo(f"  {verdict} {needed:.2f} s{of_all}")
 
-    names = ("period_seconds", "half_life_steps", "reset_at_cuts")
-    given = {"kind": options.pop("state")} | {name: options.pop(name) for name in names}
-    return parse_section(StatePolicy, given)
+
+def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Prediction:
+    timeline = recognizer.timeline(path)
+    if sheet is not None:
+        from actionrnn.apps.contact_sheet import draw_contact_sheet
+        from actionrnn.video.decode import read_frames
+
+        draw_contact_sheet(read_frames(path, recognizer.config.sampling), timeline, sheet)
+    return timeline.prediction()
 
 
 @click.command()
@@ -98,9 +176,9 @@ def timeline(
     **options: Any,
 ) -> None:
     """When which action happens in VIDEO: subtitles, tables, or a page to look at."""
-    from actionrnn.files import require_new
-    from actionrnn.model.model_file import load
-    from actionrnn.stream_config import SegmentRule, parse_section
+    from actionrnn.config import SegmentRule, parse_section
+    from actionrnn.model.recognizer import load
+    from actionrnn.results import require_new
 
     files = [*outputs, *_page_file(video, outputs, page)]
     for file in files:
@@ -127,8 +205,8 @@ def timeline(
 def render(video: Path, model: str, output: Path, overwrite: bool, **options: Any) -> None:
     """VIDEO with the scores drawn on it, its sound and its times kept (.mp4, .mkv, .mov)."""
     from actionrnn.apps.render import render as render_video
-    from actionrnn.files import require_new
-    from actionrnn.model.model_file import load
+    from actionrnn.model.recognizer import load
+    from actionrnn.results import require_new
 
     require_new(output, overwrite=overwrite, source=video)
     policy = chosen_policy(options)
@@ -173,9 +251,9 @@ def stream(
     file, which is played in real time. Ctrl-C and SIGTERM end it cleanly.
     """
     from actionrnn.apps.live import LiveSession, run_live
-    from actionrnn.files import require_new
-    from actionrnn.model.model_file import load
-    from actionrnn.stream_config import LiveOptions, parse_section
+    from actionrnn.config import LiveOptions, parse_section
+    from actionrnn.model.recognizer import load
+    from actionrnn.results import require_new
 
     if record is not None:
         require_new(record, overwrite=overwrite, source=Path(source))

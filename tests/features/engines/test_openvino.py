@@ -14,9 +14,9 @@ from torch import nn
 
 from actionrnn.config import BackboneConfig
 from actionrnn.errors import BackboneError
-from actionrnn.features import openvino_runtime
 from actionrnn.features.backbone import Backbone, load_backbone
-from actionrnn.features.openvino_runtime import load_openvino
+from actionrnn.features.engines import openvino
+from actionrnn.features.engines.engine import Job, read_cache
 from actionrnn.features.preprocess import Preprocessing
 
 pytest.importorskip("openvino")
@@ -41,7 +41,7 @@ def features_of(backbone: Backbone) -> np.ndarray[Any, Any]:
 def test_auto_takes_it_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(runtime="auto").runtime == "openvino"
     assert load(runtime="torch").runtime == "torch"
-    monkeypatch.setattr(openvino_runtime, "is_installed", lambda: False)
+    monkeypatch.setattr(openvino, "is_installed", lambda: False)
     assert load(runtime="auto").runtime == "torch"
     with pytest.raises(BackboneError, match=r"not installed; run: pip install 'actionrnn\[openv"):
         load()
@@ -65,23 +65,23 @@ def small_features() -> np.ndarray[Any, Any]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         layers = nn.Conv2d(3, 32, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten()
-    network = load_openvino(
-        nn.Sequential(*layers).eval(),
-        Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-        torch.float32,
+    job = Job(
+        network=nn.Sequential(*layers).eval(),
+        preprocessing=Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
         weights_sha256="0" * 64,
-        float32_layers=[],
-        num_streams=1,
-        num_threads=1,
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        num_lanes=1,
+        num_cores=1,
     )
-    return network(np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), np.uint8))
+    return openvino.load(job)(np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), np.uint8))
 
 
 def test_a_conversion_is_kept_and_used_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = small_features()
     (file,) = cache.iterdir()
     before = file.stat().st_mtime_ns
-    monkeypatch.delattr(openvino_runtime, "_convert")
+    monkeypatch.delattr(openvino, "_convert")
     np.testing.assert_array_equal(small_features(), expected)
     assert file.stat().st_mtime_ns == before
 
@@ -105,10 +105,10 @@ def test_a_damaged_or_lost_conversion_is_made_again(cache: Path, damage: Any) ->
     expected = small_features()
     (file,) = cache.iterdir()
     damage(file)
-    assert not openvino_runtime.is_whole(file)
+    assert read_cache(file) is None
     np.testing.assert_array_equal(small_features(), expected)
     assert list(cache.iterdir()) == [file]
-    assert openvino_runtime.is_whole(file)
+    assert read_cache(file) is not None
 
 
 def test_a_cache_that_cannot_be_written_only_costs_time(
@@ -121,7 +121,7 @@ def test_a_cache_that_cannot_be_written_only_costs_time(
 
 def test_it_reports_nothing_over_the_network() -> None:
     code = (
-        "from actionrnn.features import openvino_runtime as o, backbone\n"
+        "from actionrnn.features import backbone\n"
         "backbone.load_backbone()\n"
         "import sys; from openvino.tools.ovc import telemetry_utils as t\n"
         "print(t.tm.__name__, any(m.startswith('openvino_telemetry.') for m in sys.modules))"

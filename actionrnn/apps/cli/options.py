@@ -1,0 +1,104 @@
+"""What several commands share: paths, choices, and the options of a model and its state."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from actionrnn.files import at_home
+
+if TYPE_CHECKING:
+    from actionrnn.config import StatePolicy
+
+    Choice = click.Choice[str]
+else:
+    Choice = click.Choice  # which takes a type from click 8.2 on alone
+
+
+class UserPath(click.Path):
+    """A path; `~` is the home folder, which shells leave alone in `--output=~/runs`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path without `~`."""
+        return super().convert(at_home(os.fspath(value)), param, ctx)
+
+
+class LiteralChoice(Choice):
+    """One of the values of a Literal, whose module is imported only when they are asked for.
+
+    >>> LiteralChoice("actionrnn.config", "StateKind").choices
+    ('keep', 'restart', 'forget')
+    """
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name_there, self.case_sensitive = module, name, True
+
+    @property
+    def choices(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The values, in the order in which they are written."""
+        return get_args(getattr(importlib.import_module(self.module), self.name_there))
+
+
+def config_choice(name: str) -> LiteralChoice:
+    """One of the values that `config.py` allows: `Runtime`, `StateKind`, ..."""
+    return LiteralChoice("actionrnn.config", name)
+
+
+output_folder_option = click.option(
+    "--output", "-o", type=UserPath(path_type=Path, file_okay=False), help="Where results go."
+)
+store_option = click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=UserPath(),
+    metavar="STORE",
+    help="The feature store's folder.",
+)
+model_option = click.option(
+    "--model",
+    "-m",
+    required=True,
+    type=UserPath(),
+    help="A model file, e.g. runs/demo/model.safetensors.",
+)
+weights_option = click.option(
+    "--weights", type=UserPath(), help="The backbone's weights, if not where they were."
+)
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace files of these names that are there."
+)
+
+
+def policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options for what becomes of the state; see `StatePolicy`."""
+    options = [
+        click.option(
+            "--state",
+            type=config_choice("StateKind"),
+            help="What becomes of the state in a long recording.",
+        ),
+        click.option("--period-seconds", type=float, help="restart: how old a state grows."),
+        click.option("--half-life-steps", type=float, help="forget: the past's half-life."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def chosen_policy(options: dict[str, Any]) -> StatePolicy:
+    """Take the options of `policy_options` out of the others.
+
+    Raises:
+        ConfigError: one of them is impossible.
+    """
+    from actionrnn.config import StatePolicy, parse_section
+
+    names = ("period_seconds", "half_life_steps")
+    given = {"kind": options.pop("state")} | {name: options.pop(name) for name in names}
+    return parse_section(StatePolicy, given)

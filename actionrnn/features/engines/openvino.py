@@ -1,0 +1,201 @@
+"""The backbone in OpenVINO: several times faster on a CPU (the extra `openvino`).
+
+A network is converted once for each of its weights and kept in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from actionrnn.errors import BackboneError
+from actionrnn.features.engines.engine import (
+    Engine,
+    Job,
+    Normalised,
+    Parts,
+    cache_file,
+    read_cache,
+    write_cache,
+)
+from actionrnn.features.quiet import quietly
+
+# More frames at once gained nothing: small ones stay in the processor's cache.
+BATCH_FRAMES = 4
+
+_core_lock = threading.Lock()
+
+PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+
+
+def is_installed() -> bool:
+    """Whether the extra is here; imports nothing."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def can_run(job: Job) -> bool:
+    """Whether the extra is here, and knows the device and the precision."""
+    return is_installed() and _fits(job)
+
+
+class OpenVinoEngine:
+    """A converted network with its normalisation; threads may call it at once."""
+
+    name = "openvino"
+    batch_frames = BATCH_FRAMES
+
+    def __init__(self, compile_for: Callable[[int], Any]) -> None:
+        self._compile_for = compile_for  # a number of frames
+        self._compiled = {BATCH_FRAMES: compile_for(BATCH_FRAMES)}
+        self._compiling = threading.Lock()
+        self._own = threading.local()
+
+    def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """RGB uint8 (N, crop, crop, 3) -> (N, D)."""
+        size = len(frames)
+        if size not in (1, BATCH_FRAMES):  # each size would be compiled for itself
+            return np.concatenate([self(frames[place : place + 1]) for place in range(size)])
+        requests = self._own.__dict__.setdefault("requests", {})
+        if size not in requests:
+            with self._compiling:  # single frames: a stream's, compiled when the first comes
+                if size not in self._compiled:
+                    self._compiled[size] = self._compile_for(size)
+            requests[size] = self._compiled[size].create_infer_request()
+        requests[size].infer({0: frames}, share_inputs=True)
+        features: NDArray[np.float32] = requests[size].get_output_tensor(0).data.copy()
+        return features
+
+
+def load(job: Job) -> Engine:
+    """Convert the network, or take the conversion from the cache, and compile it.
+
+    Raises:
+        BackboneError: OpenVINO is not installed, or cannot convert or run the network.
+    """
+    if not _fits(job):
+        raise BackboneError(
+            f"runtime openvino runs on the cpu in float32 or bfloat16, not on {job.device} in "
+            f"{str(job.dtype).removeprefix('torch.')}; use runtime torch"
+        )
+    if not is_installed():
+        raise BackboneError(
+            "runtime openvino is not installed; run: pip install 'actionrnn[openvino]', "
+            "or use runtime auto"
+        )
+    try:
+        model, crop = _model(job), job.preprocessing.crop
+
+        def compile_for(num_frames: int) -> Any:
+            model.reshape([num_frames, crop, crop, 3])
+            threads, streams = job.num_cores, job.num_lanes
+            if num_frames == 1:
+                threads, streams = max(1, threads // 2), 1
+            options = {
+                "INFERENCE_PRECISION_HINT": PRECISIONS[job.dtype],
+                "NUM_STREAMS": str(streams),
+                "INFERENCE_NUM_THREADS": str(threads),
+            }
+            return _core().compile_model(model, "CPU", options)
+
+        return OpenVinoEngine(compile_for)
+    except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise BackboneError(
+            f"OpenVINO cannot run this backbone ({reason}); use runtime torch"
+        ) from None
+
+
+def _fits(job: Job) -> bool:
+    return job.device.type == "cpu" and job.dtype in PRECISIONS
+
+
+def _model(job: Job) -> Any:
+    """The converted network, as OpenVINO reads it."""
+    exact = [name for name, module in job.network.named_modules() if module in job.float32_layers()]
+    more = {"batch_frames": BATCH_FRAMES, "float32_layers": exact}
+    file = cache_file("openvino", job, **more, openvino=_import_openvino().__version__)
+    cached = read_cache(file)
+    if cached is not None:
+        try:
+            return _read(cached)
+        except (RuntimeError, KeyError):  # whole, but of something else
+            pass
+    parts = _convert(job, exact)
+    write_cache(file, parts)
+    return _read(parts)
+
+
+def _read(parts: Parts) -> Any:
+    weights = _import_openvino().Tensor(parts["weights"])
+    return _core().read_model(parts["xml"].tobytes(), weights)
+
+
+def _import_openvino() -> Any:
+    """Import it without its reports over the network: with their package absent it makes none."""
+    reporter = "openvino_telemetry"
+    if "openvino" not in sys.modules and reporter not in sys.modules:
+        sys.modules[reporter] = None  # type: ignore[assignment]
+    import openvino
+
+    return openvino
+
+
+def _core() -> Any:
+    """One for the whole process, never freed, whoever asks first.
+
+    Its CPU plugin gives the thread a stack for signals and takes that memory back when the last
+    core goes, with the thread still pointing at it: then Ctrl-C would be a crash.
+    """
+    with _core_lock:
+        return _only_core()
+
+
+@functools.cache
+def _only_core() -> Any:
+    return _import_openvino().Core()
+
+
+@torch.inference_mode()
+def _convert(job: Job, float32_layers: list[str]) -> Parts:
+    """The description of the converted network (`xml`) and its `weights`."""
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    crop = job.preprocessing.crop
+    shape = (BATCH_FRAMES, crop, crop, 3)
+    with quietly():  # tracing warns that it is old, and that padding is now fixed, as it is
+        whole = Normalised(job.network, job.preprocessing).eval()
+        blank = torch.zeros(shape, dtype=torch.uint8)
+        traced = torch.jit.trace(whole, blank, check_trace=False)  # type: ignore[no-untyped-call]
+        decoder = TorchScriptPythonDecoder(traced)  # must live until the conversion is done
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        model = frontend.convert(frontend.load(decoder))
+    model.reshape(list(shape))
+    with tempfile.TemporaryDirectory() as folder:
+        xml, weights = Path(folder, "model.xml"), Path(folder, "model.bin")
+        _import_openvino().serialize(model, xml, weights)
+        _keep_float32(xml, [f"__module.network.{name}/" for name in float32_layers])
+        return {"xml": np.fromfile(xml, np.uint8), "weights": np.fromfile(weights, np.uint8)}
+
+
+def _keep_float32(file: Path, scopes: list[str]) -> None:
+    """Mark the operations of some layers, so that no precision hint reaches them."""
+    tree = ElementTree.parse(file)
+    for layer in tree.iter("layer"):
+        if layer.get("type") != "Const" and layer.get("name", "").startswith(tuple(scopes)):
+            info = layer.find("rt_info")
+            if info is None:
+                info = ElementTree.SubElement(layer, "rt_info")
+            ElementTree.SubElement(info, "attribute", name="precise", version="0")
+    tree.write(file)

@@ -1,0 +1,70 @@
+"""The backbone in torch: on any device, in any precision that it has."""
+
+from __future__ import annotations
+
+import copy
+import threading
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from actionrnn.features.engines.engine import Engine, Job
+from actionrnn.features.preprocess import Preprocessing
+
+# On a CPU larger batches gained nothing.
+BATCH_FRAMES = {"cpu": 8, "cuda": 128}
+
+_own = threading.local()
+
+
+class TorchEngine:
+    """A network that computes as it is, on the device and in the precision of its weights."""
+
+    name = "torch"
+
+    def __init__(
+        self, network: nn.Module, preprocessing: Preprocessing, device: torch.device
+    ) -> None:
+        self._network, self._preprocessing, self._device = network, preprocessing, device
+        self.batch_frames = BATCH_FRAMES.get(device.type, BATCH_FRAMES["cuda"])
+
+    @torch.inference_mode()
+    def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """RGB uint8 (N, crop, crop, 3) -> (N, D)."""
+        pixels = torch.from_numpy(frames)
+        if self._device.type != "cuda":
+            return self._forward(pixels.to(self._device)).float().cpu().numpy()
+        stream = _own_stream(self._device)  # the copies of one thread beside another's computation
+        with torch.cuda.stream(stream):
+            pixels = pixels.pin_memory().to(self._device, non_blocking=True)
+            features = self._forward(pixels).float().to("cpu", non_blocking=True)
+            stream.synchronize()
+        return features.numpy()
+
+    def _forward(self, pixels: Tensor) -> Tensor:
+        first = next(self._network.parameters(), None)
+        dtype = torch.float32 if first is None else first.dtype
+        features: Tensor = self._network(self._preprocessing.normalise(pixels).to(dtype))
+        return features
+
+
+def load(job: Job) -> Engine:
+    """Move the network itself to its device, and convert all layers but those kept exact."""
+    exact = job.float32_layers()
+    states = [copy.deepcopy(layer.state_dict()) for layer in exact]
+    network = job.network.to(device=job.device, dtype=job.dtype)
+    for layer, state in zip(exact, states, strict=True):
+        layer.to(torch.float32).load_state_dict(state)
+    network = network.to(memory_format=torch.channels_last)
+    return TorchEngine(network, job.preprocessing, job.device)
+
+
+def _own_stream(device: torch.device) -> torch.cuda.Stream:
+    """The calling thread's own stream."""
+    if getattr(_own, "device", None) != device:
+        _own.device = device
+        _own.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream: torch.cuda.Stream = _own.stream
+    return stream

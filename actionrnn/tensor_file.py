@@ -1,0 +1,111 @@
+"""Safetensors files that describe themselves: tensors, and JSON beside them.
+
+Written whole or not at all; named by any bytes, where safetensors takes UTF-8 alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+
+from actionrnn.files import atomic_path, utf8_path
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write a file whole or not at all.
+
+    Args:
+        metadata: by name: a text as it is, anything else as JSON.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    with atomic_path(path) as temporary:
+        save_file(_stored(tensors), temporary, metadata=_texts(metadata))
+
+
+def pack_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
+    """The content of the file that `write_tensors` writes."""
+    from safetensors.torch import save
+
+    return save(_stored(tensors), _texts(metadata))
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The texts beside the tensors; the tensors are not read.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not a safetensors file.
+    """
+    with _opened(path, "np") as file:
+        return dict(file.metadata() or {})
+
+
+def read_description(path: Path, name: str) -> dict[str, Any]:
+    """One of those texts that is a JSON object.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not a safetensors file, or has no such object.
+    """
+    try:
+        described = json.loads(read_metadata(path)[name])
+    except (KeyError, RecursionError) as error:
+        raise ValueError(f"{name}: {type(error).__name__}") from None
+    if not isinstance(described, dict):
+        raise ValueError(f"{name} must be an object")
+    return described
+
+
+def read_shapes(path: Path) -> dict[str, Sequence[int]]:
+    """The shape of each tensor, which takes no memory, however large a file says that it is.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not a safetensors file.
+    """
+    with _opened(path, "np") as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors, on the CPU.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not a safetensors file.
+    """
+    with _opened(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+@contextlib.contextmanager
+def _opened(path: Path, framework: str) -> Iterator[Any]:
+    try:
+        with utf8_path(path) as named, safe_open(named, framework=framework) as file:
+            yield file
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
+
+
+def _stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """As safetensors wants them: on the CPU, contiguous, sharing no memory."""
+    return {name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _texts(metadata: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in metadata.items()
+    }

@@ -1,0 +1,315 @@
+"""One experiment: which heads are fitted on which clips, how they are tested, and the model."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from actionrnn.config import Config, HeadConfig
+from actionrnn.datasets.clips import Clip, Dataset
+from actionrnn.datasets.sequences import Sequences
+from actionrnn.datasets.splits import Fold, chosen_split, describe_split, train_val_split
+from actionrnn.evaluation.predict import (
+    MEAN_POOL,
+    MEAN_POOL_MOTION,
+    FoldPredictions,
+    TrainedOn,
+    predict_fold,
+)
+from actionrnn.evaluation.report import CURVE_FILE, Report
+from actionrnn.evaluation.summary import make_report, seed_result
+from actionrnn.features.backbone import Backbone
+from actionrnn.files import atomic_path
+from actionrnn.model.heads import Head
+from actionrnn.model.privacy import EVERY_CLIP, public_training
+from actionrnn.model.recognizer import Recognizer
+from actionrnn.progress import progress_bar
+from actionrnn.results import replacing
+from actionrnn.training import parallel
+from actionrnn.training.fit import DivergedError, Epoch, Fit, fit_head
+from actionrnn.training.fit_state import STATES, FitTask, file_name
+
+Purpose = Literal["head", "mean-pool", "mean-pool + motion", "trial"]
+
+Heads = Mapping[tuple[str, Purpose, int], Head]
+"""Trained heads by fold, purpose and seed."""
+
+Log = Callable[[str, Epoch], None]
+"""Gets the fit's name and one row of its curve."""
+
+
+@dataclass(frozen=True)
+class FitSpec:
+    """One head to train, in the experiment's terms."""
+
+    fold: str
+    clips: Sequence[Clip]
+    """The training side of the fold."""
+    head: HeadConfig
+    seed: int
+    purpose: Purpose = "head"
+    trial: int = 0
+    """Of a search, from 1."""
+    validation: Sequence[Clip] = ()
+    """Clips that choose the epoch; none: a part of the groups of `clips` is held back."""
+    num_features: int | None = None
+    """The head sees only this many features, the first ones; None: all."""
+
+    @property
+    def name(self) -> str:
+        """`split 1, gru, seed 0`, or `split 1, trial 3 (lstm)`."""
+        if self.trial:
+            return f"{self.fold}, trial {self.trial} ({self.head.kind})"
+        return f"{self.fold}, {self.model}, seed {self.seed}"
+
+    @property
+    def model(self) -> str:
+        """`gru`, or `mean-pool` of a baseline."""
+        return self.head.kind if self.purpose == "head" else self.purpose
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is trained on what.
+
+    In this order: `fit` the heads, `report` on them, make the `model`. Before them
+    `search.search_heads` may choose each fold's head.
+    """
+
+    config: Config
+    dataset: Dataset
+    folds: Sequence[Fold]
+    """Each is trained on and tested."""
+    sequences: Sequences
+    """The features of the data set's clips."""
+    device: torch.device
+    """Where the heads are trained and tested."""
+    output: Path
+    """Gets the states of unfinished fits, and the training curves."""
+    resume: bool = False
+    """Each fit begins where its state was saved, if it was."""
+    log: Log = lambda name, epoch: None
+
+    @property
+    def seeds(self) -> range:
+        """Of the fits; the model and most numbers of the report are the first one's."""
+        return range(self.config.train.seed, self.config.train.seed + self.config.train.seeds)
+
+    @property
+    def model_fold(self) -> Fold:
+        """What the model is trained on: the only fold, else every clip."""
+        return self.folds[0] if len(self.folds) == 1 else Fold(EVERY_CLIP, self.dataset.clips, ())
+
+    @property
+    def trained_folds(self) -> list[Fold]:
+        """All that is trained on: each fold's training side, and the model's."""
+        return list(self.folds) if len(self.folds) == 1 else [*self.folds, self.model_fold]
+
+    def fit(self, chosen: Mapping[str, HeadConfig] | None = None) -> Heads:
+        """Train head and baselines for each fold and seed, and the model's head.
+
+        Args:
+            chosen: by fold, the settings that a search chose; other folds have `config.head`.
+
+        Raises:
+            DivergedError: a loss or a weight is not finite.
+            ModelError: a saved state is damaged, or of other clips, features or settings.
+        """
+        specs = self._specs(chosen or {})
+        return {
+            (spec.fold, spec.purpose, spec.seed): fit.head
+            for spec, fit in zip(specs, self.run(specs), strict=True)
+            if fit
+        }
+
+    def run(self, specs: Sequence[FitSpec]) -> list[Fit | None]:
+        """Train every head; with `resume` each from its saved state on.
+
+        Returns:
+            a fit for each; None for a trial that diverged.
+
+        Raises:
+            DivergedError: a fit other than a trial diverged.
+            ModelError: a saved state is damaged, or of other clips, features or settings.
+        """
+        fits: list[Fit | None] = []
+        epochs = self.config.train.epochs
+        doing = "searching" if all(spec.trial for spec in specs) else "training"
+        with progress_bar(doing, len(specs) * epochs) as advance:
+            for spec in specs:
+                rows: list[Epoch] = []
+
+                def on_epoch(epoch: Epoch, name: str = spec.name, rows: list[Epoch] = rows) -> None:
+                    rows.append(epoch)
+                    advance(note=f"{name}: {_describe_epoch(epoch)}")
+                    self.log(name, epoch)
+
+                try:
+                    fit = fit_head(
+                        self._task(spec),
+                        self.device,
+                        state_file=self.output / STATES / f"{file_name(spec.name)}.safetensors",
+                        resume=self.resume,
+                        on_epoch=on_epoch,
+                    )
+                except DivergedError:
+                    if not spec.trial:
+                        raise
+                    fit = None  # one bad setting does not end a search
+                advance(epochs - len(rows))  # those that it stopped before
+                fits.append(fit)
+        if parallel.is_first() and doing == "training":
+            _write_curves(self.output / CURVE_FILE, specs, fits)
+        return fits
+
+    def report(self, heads: Heads, **further: Any) -> Report:
+        """Test the heads: the first seed's answers clip by clip, every seed's accuracy.
+
+        Args:
+            further: fields of `Report` that only the caller knows: `skipped`, `versions`, ...
+        """
+        by_seed = [[self._predict(fold, heads, seed) for fold in self.folds] for seed in self.seeds]
+        right = [np.concatenate([fold.right for fold in predicted]) for predicted in by_seed]
+        split = describe_split(
+            self.dataset,
+            self.config.data,
+            self.folds,
+            num_skipped=len(further.get("skipped", ())),
+        )
+        return make_report(
+            self.dataset.labels,
+            by_seed[0],
+            right_by_seed=np.stack(right, axis=1),
+            title=split,
+            notes=self.dataset.notes,
+            config=self.config.to_dict(),
+            seeds=tuple(map(seed_result, self.seeds, by_seed)),
+            **further,
+        )
+
+    def model(self, heads: Heads, report: Report, backbone: Backbone) -> Recognizer:
+        """The first seed's head of the only fold, or the one trained on every clip."""
+        head = heads[self.model_fold.name, "head", self.config.train.seed]
+        config = replace(self.config, head=head.config)  # a search may have chosen another
+        training = public_training(self._describe_training(report))
+        return Recognizer(backbone, head, self.dataset.labels, config, training)
+
+    def _specs(self, chosen: Mapping[str, HeadConfig]) -> list[FitSpec]:
+        config, specs = self.config, []
+        for seed in self.seeds:
+            for fold in self.trained_folds:
+                # the model's head is trained once, where it is not a fold's own
+                if fold.name != EVERY_CLIP or len(self.folds) == 1 or seed == config.train.seed:
+                    head = chosen.get(fold.name, config.head)
+                    own = FitSpec(fold.name, fold.train, head, seed, validation=fold.validation)
+                    specs.append(own)
+        mean = HeadConfig(kind="mean", dropout=config.head.dropout)
+        # A baseline that cannot see order must not see which frame came before: of features that
+        # hold each frame and its change, the frame is the first half.
+        has_motion = config.backbone.streams == "both"
+        frame_features = self.sequences.feature_size // 2 if has_motion else None
+        for seed in self.seeds:
+            for fold in self.folds:
+                pooled = FitSpec(
+                    fold.name, fold.train, mean, seed, MEAN_POOL, validation=fold.validation
+                )
+                specs.append(replace(pooled, num_features=frame_features))
+                if has_motion:
+                    specs.append(replace(pooled, purpose=MEAN_POOL_MOTION))
+        return specs
+
+    def _task(self, spec: FitSpec) -> FitTask:
+        """A fit with its clips divided into those that train and those that choose the epoch."""
+        config = replace(self.config.train, seed=spec.seed)
+        train, validation = spec.clips, spec.validation
+        if not validation:
+            train, validation = train_val_split(spec.clips, config.validation_fraction, spec.seed)
+        seen = self.sequences.first_features(spec.num_features)
+        return FitTask(
+            seen.subset(train),
+            len(self.dataset.labels),
+            spec.head,
+            config,
+            seen.subset(validation) if validation else None,
+            spec.name,
+        )
+
+    def _predict(self, fold: Fold, heads: Heads, seed: int) -> FoldPredictions:
+        name = "head" if self.config.train.search else self.config.head.kind
+        tested: dict[str, Head] = {name: heads[fold.name, "head", seed]}
+        purposes: tuple[Purpose, ...] = (MEAN_POOL, MEAN_POOL_MOTION)
+        for purpose in purposes:
+            if (fold.name, purpose, seed) in heads:
+                tested[purpose] = heads[fold.name, purpose, seed]
+        return predict_fold(
+            fold.name,
+            self.sequences.subset(fold.test),
+            tested,
+            TrainedOn(
+                videos=self.sequences.subset(fold.known).fingerprints,
+                groups=[clip.group for clip in fold.known],
+            ),
+            diagnostics=seed == self.config.train.seed,
+        )
+
+    def _describe_training(self, report: Report) -> dict[str, Any]:
+        """What the model file says of its training."""
+        config, fold = self.config, self.model_fold
+        return {
+            "data": str(config.data.root or config.data.features),
+            "split": chosen_split(self.dataset, config.data),
+            "fold": fold.name,
+            "num_clips": len(fold.known),
+            "clip_seconds": _median_seconds(
+                self.sequences.subset(fold.train), config.sampling.rate_fps
+            ),
+            "groups": sorted({clip.group for clip in fold.known}),
+            "fingerprints": sorted(self.sequences.subset(fold.known).fingerprints),
+            "scores": {
+                "tested_on": [result.group for result in report.folds],
+                "seen_in_training": report.seen_in_training,
+                "leaked_clips": report.leaked_clips,
+                "leaked_groups": list(report.leaked_groups),
+                "num_clips": report.num_clips,
+                "top1": report.top1,
+                "mean_class_accuracy": report.mean_class_accuracy,
+                "baseline_mean_pool_top1": report.baseline_mean_pool_top1,
+                "intervals": report.intervals,
+                "intervals_over": f"{report.num_units} {report.resampled}",
+            },
+        }
+
+
+def _median_seconds(sequences: Sequences, rate_fps: float | None) -> float | None:
+    """The median length of the clips; None where the sampling has no rate."""
+    if rate_fps is None:
+        return None
+    return round(float(np.median([len(values) for values in sequences.values])) / rate_fps, 3)
+
+
+def _describe_epoch(epoch: Epoch) -> str:
+    text = f"loss {epoch.train_loss:.3f}"
+    if epoch.validation_top1 is None:
+        return text
+    return f"{text}, validation {epoch.validation_loss:.3f} ({epoch.validation_top1:.1%})"
+
+
+def _write_curves(file: Path, specs: Sequence[FitSpec], fits: Sequence[Fit | None]) -> None:
+    columns = ["fold", "head", "seed", *(field.name for field in dataclasses.fields(Epoch))]
+    with (
+        replacing(file),
+        atomic_path(file) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogatepass") as opened,
+    ):
+        writer = csv.writer(opened)
+        writer.writerow(columns)
+        for spec, fit in zip(specs, fits, strict=True):
+            for epoch in fit.curve if fit else ():
+                writer.writerow([spec.fold, spec.model, spec.seed, *dataclasses.astuple(epoch)])
