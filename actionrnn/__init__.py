@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from actionrnn.model.segments import Segment
     from actionrnn.model.stream import Stream, StreamBatch
     from actionrnn.training.train import train
+    from actionrnn.video.decode import iter_frames, read_frames
     from actionrnn.video.frame import Frame, Frames
-    from actionrnn.video.reading import iter_frames, read_frames
 
 _HOME_OF = {
     "ActionrnnError": "errors",
@@ -64,11 +64,11 @@ _HOME_OF = {
     "evaluate": "evaluation.evaluate",
     "extract_features": "features.extract",
     "extract_to_store": "features.extract",
-    "iter_frames": "video.reading",
+    "iter_frames": "video.decode",
     "load": "model.recognizer",
     "load_backbone": "features.backbone",
     "load_config": "config",
-    "read_frames": "video.reading",
+    "read_frames": "video.decode",
     "train": "training.train",
 }
 

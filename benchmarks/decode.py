@@ -31,8 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.config import Sampling
-from actionrnn.video.frame_index import read_timetable
-from actionrnn.video.reading import read_frames
+from actionrnn.video.decode import read_frames
+from actionrnn.video.frame_index import read_frame_index
 from actionrnn.video.sampling import choose_frames
 from actionrnn.video.source import open_stream
 
@@ -216,7 +216,7 @@ def encoded(path: Path, options: str) -> Path:
 def places_of(path: Path, sampling: Sampling) -> list[int]:
     """The wanted frames as the rivals want to be asked: by their place."""
     with open_stream(path) as stream:
-        table = read_timetable(stream)
+        table = read_frame_index(stream)
     return choose_frames(table.pts_seconds, sampling, table.is_keyframe).tolist()
 
 

@@ -51,7 +51,7 @@ from actionrnn.features.backbone import Backbone, load_backbone, num_cores
 from actionrnn.features.engines import openvino
 from actionrnn.features.extract import Extraction, extract_to_store
 from actionrnn.features.store import FeatureStore
-from actionrnn.video.reading import read_frames
+from actionrnn.video.decode import read_frames
 from actionrnn.video.sampling import uniform_frames
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"

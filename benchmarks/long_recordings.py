@@ -27,7 +27,8 @@ from actionrnn.model.recognizer import Recognizer, load
 from actionrnn.model.segments import Segment, find_segments
 from actionrnn.progress import progress_bar
 from actionrnn.training.train import MODEL_FILE, train
-from actionrnn.video.reading import read_frames
+from actionrnn.video.decode import read_frames
+from actionrnn.video.frame import Frame
 
 RATE_FPS = 25
 
@@ -129,7 +130,7 @@ def run_policy(
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     stream, scores, times, labels = model.stream(policy), [], [], []
     for label, frames, pts_seconds in recording.pieces():
-        scores.append(stream.push(frames, pts_seconds))
+        scores.append(stream.push(map(Frame.from_array, frames, pts_seconds)))
         times.append(stream.pts_seconds)
         labels += [label] * len(scores[-1])
     return np.concatenate(scores), np.concatenate(times), labels

@@ -36,7 +36,8 @@ from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer, step_scores
 from actionrnn.model.watching import watch
-from actionrnn.video.following import follow_frames
+from actionrnn.video.decode import iter_frames
+from actionrnn.video.frame import Frame
 
 WINDOW_FRAMES = 16
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -116,7 +117,7 @@ def per_step(backbone: Backbone, name: str, repeats: int, *, keeps_squares: bool
     ours, rivals = [], []
     for number in range(WINDOW_FRAMES + repeats):
         frame = frames[number % WINDOW_FRAMES]
-        mine = timed(lambda: stream.push(frame, number / 25))  # noqa: B023
+        mine = timed(lambda: stream.push(Frame.from_array(frame, number / 25)))  # noqa: B023
         theirs = timed(lambda: window.push(frame))  # noqa: B023
         if number >= WINDOW_FRAMES:  # the window is full
             ours.append(mine)
@@ -146,7 +147,7 @@ def head_step(name: str, backbone: Backbone, repeats: int) -> str:
 def on_a_file(backbone: Backbone, name: str, path: Path, rate_fps: float, repeats: int) -> Row:
     """Decoding, scaling, encoding and head for the whole file, per second of video."""
     model = make_model(backbone, HEADS["gru"], rate_fps)
-    frames = list(follow_frames(path))
+    frames = list(iter_frames(path))
     seconds = frames[-1].pts_seconds - frames[0].pts_seconds + 1 / 25
     del frames
 
@@ -156,9 +157,9 @@ def on_a_file(backbone: Backbone, name: str, path: Path, rate_fps: float, repeat
 
     def rivals() -> None:
         window, next_tick = WindowWay(model), 0.0
-        for frame in follow_frames(path):
+        for frame in iter_frames(path):
             if frame.pts_seconds >= next_tick - 1e-4:
-                window.push(frame())
+                window.push(frame.rgb)
                 next_tick += 1 / rate_fps
 
     mine = [timed(ours, seconds) for _ in range(repeats)]
@@ -170,9 +171,9 @@ def on_a_file(backbone: Backbone, name: str, path: Path, rate_fps: float, repeat
 
 def print_latency(model: Recognizer, path: Path, rate_fps: float) -> None:
     stream, pushes, answers = model.stream(), [], []
-    for frame in follow_frames(path):
+    for frame in iter_frames(path):
         begin = time.perf_counter()
-        scores = stream.push(frame, frame.pts_seconds)
+        scores = stream.push(frame)
         pushes.append(time.perf_counter() - begin)
         if len(scores):
             answers.append(pushes[-1])
@@ -189,9 +190,9 @@ def eight_streams(backbone: Backbone, path: Path) -> str:
     model = make_model(backbone, HEADS["gru"], rate_fps=4)
     batch, count = model.stream_batch(8), 0
     begin = time.perf_counter()
-    followed = [follow_frames(path) for _ in range(8)]
+    followed = [iter_frames(path) for _ in range(8)]
     for frames in zip(*followed, strict=True):
-        scores = batch.push(frames, [frame.pts_seconds for frame in frames])
+        scores = batch.push(frames)
         count += sum(map(len, scores))
     seconds = time.perf_counter() - begin
     video_seconds = frames[0].pts_seconds
@@ -203,15 +204,15 @@ def eight_streams(backbone: Backbone, path: Path) -> str:
 
 def live(backbone: Backbone, path: Path) -> str:
     """The file in real time, through the very path of `actionrnn stream`."""
-    from actionrnn.video.camera import LiveSource
+    from actionrnn.video.live import LiveSource
 
     model = make_model(backbone, HEADS["gru"], rate_fps=8)
     stream, source, delays, steps = model.stream(), LiveSource(str(path)), [], 0
-    for frame in source.frames():
-        if frame is None:
+    for arrival in source.frames():
+        if arrival is None:
             continue
-        steps += len(stream.push(frame.picture, frame.pts_seconds))
-        delays.append(time.monotonic() - frame.arrived)
+        steps += len(stream.push(arrival.frame))
+        delays.append(time.monotonic() - arrival.arrived)
     counts = source.counts
     return (
         f"live {path.name}: {counts.frames} frames, {counts.dropped} dropped, {steps} answers, "
@@ -238,7 +239,7 @@ def print_memory_of(way: str) -> None:
         if way == "window":
             window.push(frame)
         else:
-            stream.push(frame, number / 25)
+            stream.push(Frame.from_array(frame, number / 25))
     print((_status_kb("VmHWM") - before) / 1024)
 
 

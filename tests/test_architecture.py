@@ -191,7 +191,7 @@ def test_every_module_has_its_place_in_the_rule() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("actionrnn.video.reading", "from actionrnn.features.types import Features"),
+        ("actionrnn.video.decode", "from actionrnn.features.types import Features"),
         ("actionrnn.features.store", "import actionrnn.model.heads"),
         ("actionrnn.model.heads", "def late():\n    from actionrnn.apps import cli"),
         ("actionrnn.datasets.folder", "from actionrnn import training"),
@@ -211,13 +211,13 @@ def test_the_rule_sees_a_forbidden_import(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("actionrnn.video.reading", "from actionrnn.video.frame import Frame"),
-        ("actionrnn.video.reading", "from actionrnn.errors import VideoError"),
+        ("actionrnn.video.decode", "from actionrnn.video.frame import Frame"),
+        ("actionrnn.video.decode", "from actionrnn.errors import VideoError"),
         ("actionrnn.model.heads", "from actionrnn.features.types import Features"),
         ("actionrnn.apps.cli", "from actionrnn.training import train"),
         ("actionrnn.config", "from actionrnn import __version__, errors"),
         ("actionrnn", "from actionrnn.apps.cli import main"),
-        ("actionrnn.video.reading", "import toolstash, features"),  # others' packages
+        ("actionrnn.video.decode", "import toolstash, features"),  # others' packages
     ],
 )
 def test_the_rule_lets_the_rest_through(module: str, source: str) -> None:

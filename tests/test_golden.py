@@ -77,7 +77,7 @@ def answer(prediction: actionrnn.Prediction) -> dict[str, float]:
 def streamed(recognizer: actionrnn.Recognizer, path: Path) -> dict[str, Any]:
     stream, scores, times = recognizer.stream(), [], []
     for frame in actionrnn.iter_frames(path):
-        scores += stream.push(frame.data, frame.pts_seconds).tolist()
+        scores += stream.push(frame).tolist()
         times += stream.pts_seconds.tolist()
     return {"pts_seconds": rounded(times), "scores": rounded(scores)}
 

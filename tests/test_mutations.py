@@ -53,6 +53,7 @@ from actionrnn.model.model_file import read_model_info
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.training.fit import fit_head
 from actionrnn.training.fit_state import FitTask
+from actionrnn.video.frame import Frame
 
 KEPT = "whole.json"
 PER_KIND = 150
@@ -128,13 +129,17 @@ def a_model(folder: Path) -> Read:
 def a_stream(folder: Path) -> Read:
     model, rng = tiny_model(), np.random.default_rng(0)
     pictures = rng.integers(0, 256, (9, 24, 24, 3), np.uint8)
+
+    def frames_at(times: np.ndarray) -> list[Frame]:
+        return list(map(Frame.from_array, pictures, times))
+
     stream = model.stream()
-    stream.push(pictures, np.arange(9) / 10)
+    stream.push(frames_at(np.arange(9) / 10))
     stream.save(folder / "a.stream")
 
     def read(folder: Path) -> None:
         again = model.stream().restore(folder / "a.stream")
-        again.push(pictures, 1 + np.arange(9) / 10)
+        again.push(frames_at(1 + np.arange(9) / 10))
 
     return read
 

@@ -18,7 +18,7 @@ from actionrnn.files import MODEL_FILE
 from actionrnn.model.recognizer import Timeline
 from actionrnn.results import replacing, results_folder
 from actionrnn.training.train import OUTPUTS, TrainingRun, train
-from actionrnn.video.reading import read_frames
+from actionrnn.video.decode import read_frames
 
 SHEET_FILE = "contact_sheet.png"
 

@@ -9,8 +9,8 @@ from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.files import MODEL_FILE
 from actionrnn.model.hub import fetch, is_address
 from actionrnn.model.privacy import EVERY_CLIP, shown_fold
+from actionrnn.video.decode import probe_video
 from actionrnn.video.finding import find_videos
-from actionrnn.video.reading import probe_video
 from actionrnn.video.source import why_unreadable
 
 Rows = dict[str, str]

@@ -25,7 +25,8 @@ from actionrnn.errors import ActionrnnError, VideoError
 from actionrnn.files import atomic_path
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.text import plain
-from actionrnn.video.camera import LiveFrame, LiveSource
+from actionrnn.video.frame import Frame
+from actionrnn.video.live import LiveSource
 from actionrnn.video.writer import CONTAINERS, VideoWriter
 
 _RATE_WINDOW_SECONDS = 2.0
@@ -62,7 +63,8 @@ def run_live(
     if session.show_window:
         _require_screen()
     stream, overlay = model.stream(policy), ScoreOverlay(model.labels)
-    model.stream().push(np.zeros((64, 64, 3), np.uint8), 0.0)  # the first call of all is slow
+    blank = Frame.from_array(np.zeros((64, 64, 3), np.uint8), 0.0)
+    model.stream().push(blank)  # the first call of all is slow
     printer = _Printer(model.labels, session)
     source = LiveSource(address, options, report=printer.interrupted)
     connection = 1
@@ -71,20 +73,21 @@ def run_live(
         stack.callback(printer.end, source)
         stack.callback(source.close)
         recorder = stack.enter_context(_recorder(session.record))
-        for frame in source.frames():
-            if frame is None:
+        for arrival in source.frames():
+            if arrival is None:
                 printer.waiting(source)
                 continue
-            if frame.connection != connection:
-                connection = frame.connection
+            frame = arrival.frame
+            if arrival.connection != connection:
+                connection = arrival.connection
                 if options.reset_on_reconnect:
                     stream.reset()
-            scores = stream.push(frame.picture, frame.pts_seconds)
+            scores = stream.push(frame)
             overlay.update(scores)
             for seconds, row in zip(stream.pts_seconds.tolist(), scores, strict=True):
-                printer.answer(seconds, row, frame, source)
+                printer.answer(seconds, row, arrival.arrived, source)
             if session.show_window or session.record:
-                drawn = overlay.draw(frame.picture())
+                drawn = overlay.draw(frame.rgb)
                 recorder(drawn, frame.pts_seconds)
                 if session.show_window and _show(drawn, source.name):
                     source.stop()
@@ -106,14 +109,14 @@ class _Printer:
     _worst_delay: float = 0.0
 
     def answer(
-        self, seconds: float, scores: NDArray[np.float32], frame: LiveFrame, source: LiveSource
+        self, seconds: float, scores: NDArray[np.float32], arrived: float, source: LiveSource
     ) -> None:
         """Print what the model says now."""
         now = time.monotonic()
         self.answers += 1
         self._last_frame = now
         self._recent_answers.append(now)
-        self._worst_delay = max(self._worst_delay, now - frame.arrived)
+        self._worst_delay = max(self._worst_delay, now - arrived)
         self._recent.append((now, source.counts.frames))
         while now - self._recent[0][0] > _RATE_WINDOW_SECONDS:
             self._recent.popleft()
@@ -128,7 +131,7 @@ class _Printer:
                     "label": self.labels[best[0]],
                     "labels": [self.labels[index] for index in best],
                     "scores": [round(float(scores[index]), 6) for index in best],
-                    "delay_seconds": round(now - frame.arrived, 4),
+                    "delay_seconds": round(now - arrived, 4),
                     "dropped": source.counts.dropped,
                 }
             )

@@ -19,8 +19,8 @@ from actionrnn.errors import ModelError
 from actionrnn.features.engines.onnx import open_session
 from actionrnn.features.quiet import quietly
 from actionrnn.model.recognizer import Recognizer, step_scores
+from actionrnn.video.decode import read_frames
 from actionrnn.video.finding import find_videos
-from actionrnn.video.reading import read_frames
 
 MOST_LOST = 0.01
 """The part of the test clips that may get a wrong answer for a right (or another) one."""

@@ -18,7 +18,7 @@ from actionrnn.progress import progress_bar
 from actionrnn.text import plain
 from actionrnn.video.convert import Converter
 from actionrnn.video.drawing import Panel, draw_panel, make_panel
-from actionrnn.video.following import DecodedFrame
+from actionrnn.video.frame import Frame
 from actionrnn.video.frame_index import time_base_of, timed_frames
 from actionrnn.video.source import container_of, locate, open_stream
 from actionrnn.video.writer import CONTAINERS, VideoWriter
@@ -62,9 +62,9 @@ def render(
         raise VideoError(f"{output}: must end in {', '.join(CONTAINERS)}")
     stream, overlay = model.stream(policy), ScoreOverlay(model.labels)
 
-    def drawn(frame: DecodedFrame) -> np.ndarray:
-        overlay.update(stream.push(frame, frame.pts_seconds))
-        return overlay.draw(frame())
+    def drawn(frame: Frame) -> np.ndarray:
+        overlay.update(stream.push(frame))
+        return overlay.draw(frame.rgb)
 
     return rewrite(path, output, drawn, sound=sound)
 
@@ -72,7 +72,7 @@ def render(
 def rewrite(
     path: Path,
     output: Path,
-    draw: Callable[[DecodedFrame], np.ndarray],
+    draw: Callable[[Frame], np.ndarray],
     *,
     sound: bool = True,
     limits: VideoLimits | None = None,
@@ -84,8 +84,7 @@ def rewrite(
     """
     source, count = locate(path, limits), 0
     with atomic_path(output) as temporary, open_stream(source) as stream:
-        container, context = container_of(stream), stream.codec_context
-        convert = Converter(source, None, context.width, context.height)
+        container, convert = container_of(stream), Converter.of(source, stream)
         time_base = time_base_of(stream)
         total = round((container.duration or 0) / av.time_base)
         with (
@@ -100,7 +99,7 @@ def rewrite(
         ):
             shown = 0
             for picture, tick in timed_frames(source, stream):
-                frame = DecodedFrame(picture, float(tick * time_base), convert)
+                frame = convert.frame(picture, float(tick * time_base))
                 writer.write(draw(frame), tick)
                 count += 1
                 if int(frame.pts_seconds) > shown:

@@ -95,7 +95,7 @@ def _video_address(video: Path, output: Path) -> tuple[str, float, str]:
     if seconds <= LONGEST_CONVERTED_SECONDS:
         with tempfile.TemporaryDirectory() as folder:
             converted = Path(folder, "video.mp4")
-            rewrite(video, converted, lambda frame: frame(), sound=False)
+            rewrite(video, converted, lambda frame: frame.rgb, sound=False)
             if converted.stat().st_size <= LARGEST_EMBEDDED_BYTES:
                 return _embedded(converted, "video/mp4"), begin, "Converted to H.264, no sound."
     note = f"Browsers may not play this file ({codec} in {video.suffix}); convert it to .mp4."

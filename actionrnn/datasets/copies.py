@@ -15,7 +15,7 @@ from actionrnn.features.store import FeatureStore
 from actionrnn.files import file_sha256, file_state
 from actionrnn.progress import progress_bar
 from actionrnn.text import plain
-from actionrnn.video.reading import iter_frames
+from actionrnn.video.decode import iter_frames
 
 Copies = list[tuple[Clip, ...]]
 """Each the clips of one content that has several names."""
@@ -115,7 +115,8 @@ def _digests(paths: Sequence[Path]) -> Iterator[tuple[Path, str]]:
 
 def _is_readable(path: Path) -> bool:
     try:
-        return next(iter_frames(path, num_threads=1), None) is not None
+        first = next(iter_frames(path, num_threads=1), None)
+        return first is not None and first.rgb.size > 0
     except VideoError:
         return False
 

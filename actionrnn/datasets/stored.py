@@ -19,7 +19,7 @@ from actionrnn.datasets.clips import Dataset
 from actionrnn.datasets.sequences import Sequences, load_sequences
 from actionrnn.errors import DatasetError, FeatureError
 from actionrnn.features.backbone import Backbone
-from actionrnn.features.extract import Source, extract_missing, known_outcome, provenance_of
+from actionrnn.features.extract import VideoPart, extract_missing, known_outcome, provenance_of
 from actionrnn.features.imported import imported_store
 from actionrnn.features.store import IDENTITY, MANIFEST, Failure, FeatureStore
 from actionrnn.files import atomic_path
@@ -52,7 +52,8 @@ def load_features(
     if (imported := imported_store(config.data.features)) is not None:
         return _load_imported(dataset, imported)
     sources = [
-        Source(clip.key, clip.path, clip.start_seconds, clip.end_seconds) for clip in dataset.clips
+        VideoPart(clip.key, clip.path, clip.start_seconds, clip.end_seconds)
+        for clip in dataset.clips
     ]
     provenance = provenance_of(backbone, config.sampling)
     if config.data.features is not None:
@@ -129,7 +130,7 @@ def _readable(folders: Sequence[Path], provenance: dict[str, Any]) -> Iterator[F
 
 
 def _find_or_extract(
-    sources: Sequence[Source],
+    sources: Sequence[VideoPart],
     own: Path,
     readable: Sequence[FeatureStore],
     backbone: Backbone,
@@ -146,7 +147,7 @@ def _find_or_extract(
     return store, extract_missing(sources, store, backbone, sampling).failures
 
 
-def _copy_entries(sources: Sequence[Source], other: FeatureStore, store: FeatureStore) -> None:
+def _copy_entries(sources: Sequence[VideoPart], other: FeatureStore, store: FeatureStore) -> None:
     """Take over what another store has of these very videos, and this one lacks."""
     for source in sources:
         mine = store.path_of(source.key)

@@ -18,8 +18,8 @@ from actionrnn.datasets.ucf101 import NUM_CLASSES, NUM_CLIPS, NUM_GROUPS, Ucf101
 from actionrnn.datasets.ucf101_lists import OfficialLists
 from actionrnn.errors import VideoError
 from actionrnn.progress import progress_bar
+from actionrnn.video.decode import iter_frames
 from actionrnn.video.finding import find_videos
-from actionrnn.video.reading import iter_frames
 
 LEAST_CLIPS_PER_GROUP = 4
 MOST_LINES_SHOWN = 20
@@ -198,9 +198,12 @@ def _decode_each(root: Path, paths: Sequence[Path]) -> list[str]:
 def _why_undecodable(path: Path) -> str | None:
     try:
         first = next(iter_frames(path, num_threads=1), None)
+        if first is None:
+            return "no frame can be decoded"
+        first.rgb  # noqa: B018 - whether it can be made
     except VideoError as error:
         return str(error).removeprefix(f"{path}: ")
-    return "no frame can be decoded" if first is None else None
+    return None
 
 
 def _name_of(path: Path) -> Ucf101Name:

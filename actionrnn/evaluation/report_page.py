@@ -39,7 +39,7 @@ from actionrnn.evaluation.report import (
 from actionrnn.evaluation.report_plots import Axis, Series
 from actionrnn.files import write_text
 from actionrnn.results import replacing
-from actionrnn.video.reading import read_frames
+from actionrnn.video.decode import read_frames
 
 PAGE_FILE = "report.html"
 MOST_PAIRS = 200

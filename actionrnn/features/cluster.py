@@ -25,14 +25,14 @@ from actionrnn.config import BackboneConfig, Sampling
 from actionrnn.errors import ActionrnnError, ConfigError, VideoError, first_line, missing_extra
 from actionrnn.features.backbone import load_backbone
 from actionrnn.features.decode_task import MESSAGES_AHEAD, decode_in_messages
-from actionrnn.features.decoding import Source
+from actionrnn.features.decoding import VideoPart
 from actionrnn.features.extract import Extraction, find_sources, keep, plan, provenance_of
 from actionrnn.features.pipeline import Pipeline
 from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.store import EntryError, FeatureStore, require_same
 from actionrnn.files import as_path
 from actionrnn.progress import progress_bar
-from actionrnn.video.album import Visitor
+from actionrnn.video.request import FrameSink
 
 MOST_ATTEMPTS = 3
 """So often a video is tried whose worker dies: by its fault, or with its node."""
@@ -71,7 +71,8 @@ def extract_on_cluster(
     sources, notes = find_sources(inputs)
     root = as_path(output).resolve()
     sources = [
-        Source(s.key, s.path.resolve(), s.start_seconds, s.end_seconds, s.problem) for s in sources
+        VideoPart(s.key, s.path.resolve(), s.start_seconds, s.end_seconds, s.problem)
+        for s in sources
     ]
     with _connected(address):
         crew = _Crew(backbone, sampling)
@@ -162,7 +163,7 @@ class _Unit:
     """Videos that an encoder has."""
 
     encoder: Any
-    sources: list[Source]
+    sources: list[VideoPart]
 
 
 class _Crew:
@@ -186,8 +187,8 @@ class _Crew:
             raise _no_encoder(error) from None
 
     def extract(
-        self, sources: Sequence[Source], store: FeatureStore
-    ) -> Iterator[tuple[Source, VideoError | EntryError | None]]:
+        self, sources: Sequence[VideoPart], store: FeatureStore
+    ) -> Iterator[tuple[VideoPart, VideoError | EntryError | None]]:
         """What becomes of each video, as it is known.
 
         Raises:
@@ -318,7 +319,7 @@ class _Encoder:
         return provenance_of(self._backbone, self._sampling)
 
     def extract(
-        self, sources: list[Source], store: FeatureStore
+        self, sources: list[VideoPart], store: FeatureStore
     ) -> dict[str, VideoError | EntryError | None]:
         """Compute and store what is missing; why that was not possible for a video."""
         problems: dict[str, VideoError | EntryError | None] = {s.key: None for s in sources}
@@ -343,7 +344,7 @@ class _Encoder:
         self,
         path: Path,
         sampling: Sampling,
-        visitor: Visitor,
+        squares: FrameSink,
         preprocessing: Preprocessing,
         num_threads: int,
     ) -> dict[str, Any]:
@@ -354,10 +355,10 @@ class _Encoder:
                 for reference in self._decode.remote(path, sampling, preprocessing):
                     kind, content = self._ray.get(reference)
                     if kind == "begin":
-                        visitor.begin(content)
+                        squares.begin(content)
                     elif kind == "squares":
                         for places, square in zip(*content, strict=True):
-                            visitor.add(places, square)
+                            squares.add(places, square)
                     elif kind == "failed":
                         raise VideoError(content)
                     else:

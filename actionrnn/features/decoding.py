@@ -14,18 +14,18 @@ from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.features.preprocess import Preprocessing
 from actionrnn.files import FileState, file_sha256, file_state
-from actionrnn.video.album import Visitor
-from actionrnn.video.reading import visit_frames
+from actionrnn.video.decode import visit_frames
+from actionrnn.video.request import FrameRequest, FrameSink
 
-Decode = Callable[[Path, Sampling, Visitor, Preprocessing, int], dict[str, Any]]
-"""Gives a visitor the squares of a video, decoded in so many threads, and describes the file.
+Decode = Callable[[Path, Sampling, FrameSink, Preprocessing, int], dict[str, Any]]
+"""Gives a sink the squares of a video, decoded in so many threads, and describes the file.
 
 Raises VideoError if it cannot be used."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """A video, or a part of one, and the name of its entry in a store."""
+class VideoPart:
+    """A video, or a part of one, that is encoded, and the name of its entry in a store."""
 
     key: str
     path: Path
@@ -42,29 +42,10 @@ class Source:
         return replace(sampling, start_seconds=self.start_seconds, end_seconds=self.end_seconds)
 
 
-@dataclass
-class _Squaring:
-    """Scales and cuts the frames that it is given, and hands them on."""
-
-    path: Path
-    squares: Visitor
-    preprocessing: Preprocessing
-
-    def begin(self, pts_seconds: NDArray[np.float64]) -> None:
-        self.squares.begin(pts_seconds)
-
-    def add(self, places: slice, picture: NDArray[np.uint8]) -> None:
-        try:
-            square = self.preprocessing.square(picture)
-        except VideoError as error:
-            raise VideoError(f"{self.path}: {error}") from None
-        self.squares.add(places, square)
-
-
 def decode_here(
     path: Path,
     sampling: Sampling,
-    squares: Visitor,
+    squares: FrameSink,
     preprocessing: Preprocessing,
     num_threads: int,
     limits: VideoLimits | None = None,
@@ -74,9 +55,16 @@ def decode_here(
     Raises:
         VideoError: it cannot be used, or it changed meanwhile.
     """
+
+    def square(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        try:
+            return preprocessing.square(rgb)
+        except VideoError as error:
+            raise VideoError(f"{path}: {error}") from None
+
     state = _state_of(path)
-    squaring = _Squaring(path, squares, preprocessing)
-    visit_frames(path, sampling, squaring, num_threads=num_threads, limits=limits)
+    request = FrameRequest(sampling, squares, transform=square, num_threads=num_threads)
+    visit_frames(path, request, limits)
     return _described(path, state)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from actionrnn.config import BackboneConfig, Config, Sampling, parse_config
 from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.backbone import Backbone, load_backbone
-from actionrnn.features.decoding import Source as Source
+from actionrnn.features.decoding import VideoPart as VideoPart
 from actionrnn.features.ledger import Ledger, bytes_now, stored_bytes
 from actionrnn.features.pipeline import Pace, Pipeline
 from actionrnn.features.ranks import share_of_rank
@@ -73,7 +73,7 @@ def extract_features(
     sampling = choose_sampling(num_frames, rate_fps)
     loaded = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
     path = as_path(path)
-    source = Source(path.name, path)
+    source = VideoPart(path.name, path)
     _, features = next(encode_videos([source], loaded, sampling))
     if isinstance(features, VideoError):
         raise features
@@ -127,7 +127,7 @@ def extract_to_store(
 
 
 def extract_missing(
-    sources: Sequence[Source],
+    sources: Sequence[VideoPart],
     store: FeatureStore,
     backbone: Backbone,
     sampling: Sampling,
@@ -173,7 +173,7 @@ def extract_missing(
 
 
 def keep(
-    store: FeatureStore, source: Source, result: Features | VideoError
+    store: FeatureStore, source: VideoPart, result: Features | VideoError
 ) -> VideoError | EntryError | None:
     """Store what came of one video; why that was not possible.
 
@@ -197,7 +197,7 @@ class Plan:
 
     store: FeatureStore
     ledger: Ledger
-    sources: list[Source]
+    sources: list[VideoPart]
     """Those to extract."""
     num_missing: int
     """With the known failures, which are not tried again."""
@@ -217,7 +217,7 @@ class Plan:
 
 
 def plan(
-    sources: Sequence[Source],
+    sources: Sequence[VideoPart],
     store: FeatureStore,
     *,
     strict: bool,
@@ -242,8 +242,8 @@ def plan(
 
 
 def find_missing(
-    sources: Sequence[Source], store: FeatureStore, *, overwrite: bool
-) -> list[Source]:
+    sources: Sequence[VideoPart], store: FeatureStore, *, overwrite: bool
+) -> list[VideoPart]:
     """The sources whose entries are missing, damaged or, if `overwrite`, of other bytes.
 
     Raises:
@@ -265,7 +265,7 @@ def find_missing(
     return missing
 
 
-def known_outcome(sources: Sequence[Source], store: FeatureStore) -> list[Failure] | None:
+def known_outcome(sources: Sequence[VideoPart], store: FeatureStore) -> list[Failure] | None:
     """The failures among some videos, if a store has the others whole; else None.
 
     Nothing is written.
@@ -279,8 +279,8 @@ def known_outcome(sources: Sequence[Source], store: FeatureStore) -> list[Failur
 
 
 def encode_videos(
-    sources: Sequence[Source], backbone: Backbone, sampling: Sampling
-) -> Iterator[tuple[Source, Features | VideoError]]:
+    sources: Sequence[VideoPart], backbone: Backbone, sampling: Sampling
+) -> Iterator[tuple[VideoPart, Features | VideoError]]:
     """The features of each video, or why there are none, as they are done."""
     pipeline = Pipeline(sources, backbone, sampling, provenance_of(backbone, sampling))
     with contextlib.closing(pipeline.run()) as results:
@@ -309,7 +309,7 @@ def choose_sampling(num_frames: int | None, rate_fps: float | None) -> Sampling:
     return parse_config({"sampling": given}, source="sampling").sampling
 
 
-def find_sources(inputs: Sequence[str | Path]) -> tuple[list[Source], tuple[str, ...]]:
+def find_sources(inputs: Sequence[str | Path]) -> tuple[list[VideoPart], tuple[str, ...]]:
     """The videos behind files and folders, with keys that mirror the folders; and notes.
 
     A key has no ending (`run/ido`), but where it would stand for two files of one folder
@@ -321,7 +321,7 @@ def find_sources(inputs: Sequence[str | Path]) -> tuple[list[Source], tuple[str,
         VideoError: no input holds a video.
     """
     found: dict[Path, Path] = {}  # video -> below which folder
-    problems: list[Source] = []
+    problems: list[VideoPart] = []
     notes: list[str] = []
     for item in map(as_path, inputs):
         try:
@@ -330,14 +330,16 @@ def find_sources(inputs: Sequence[str | Path]) -> tuple[list[Source], tuple[str,
                 continue
             below = find_videos(item)
         except VideoError as error:
-            problems.append(Source(str(item), item, problem=str(error)))
+            problems.append(VideoPart(str(item), item, problem=str(error)))
             continue
         found |= dict.fromkeys(below.paths, item.parent if below.paths == (item,) else item)
-        problems += [Source(str(path), path, problem=why) for path, why in below.unreadable.items()]
+        problems += [
+            VideoPart(str(path), path, problem=why) for path, why in below.unreadable.items()
+        ]
         notes += below.notes
     if problems and not found:
         raise VideoError(problems[0].problem)
-    sources = [Source(key, path) for path, key in _keys(found).items()]
+    sources = [VideoPart(key, path) for path, key in _keys(found).items()]
     return [*sources, *problems], tuple(notes)
 
 

@@ -28,8 +28,8 @@ from actionrnn.errors import VideoError
 from actionrnn.features.decode_task import decode_in_messages
 from actionrnn.features.decoder_messages import MessageError, Receiver, send
 from actionrnn.features.preprocess import Preprocessing
-from actionrnn.video.album import Visitor
-from actionrnn.video.reading import probe_video
+from actionrnn.video.decode import probe_video
+from actionrnn.video.request import FrameSink
 
 _POLL_SECONDS = 0.1
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -59,7 +59,7 @@ class Isolation:
         self,
         path: Path,
         sampling: Sampling,
-        squares: Visitor,
+        squares: FrameSink,
         preprocessing: Preprocessing,
         num_threads: int,
     ) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from actionrnn import __version__
 from actionrnn.errors import FeatureError, VideoError
-from actionrnn.features.decoding import Source
+from actionrnn.features.decoding import VideoPart
 from actionrnn.features.store import EntryError, Failure, FeatureStore
 from actionrnn.files import file_sha256, file_state
 
@@ -14,23 +14,23 @@ from actionrnn.files import file_sha256, file_state
 class Ledger:
     """The failures of a store: those of earlier runs, and what becomes of them now."""
 
-    def __init__(self, store: FeatureStore, sources: Sequence[Source]) -> None:
+    def __init__(self, store: FeatureStore, sources: Sequence[VideoPart]) -> None:
         self._store = store
         self._order = {source.key: place for place, source in enumerate(sources)}
         known = {failure.get("key", ""): failure for failure in store.failures()}
         self._failures = {key: known[key] for key in known if key in self._order}
         self._news: dict[str, Failure | None] = {}
 
-    def knows(self, source: Source) -> bool:
+    def knows(self, source: VideoPart) -> bool:
         """Whether it failed before, and its file is as it was."""
         state = self._failures.get(source.key, {}).get("state")
         return bool(state) and state == _state(source)
 
-    def reason(self, source: Source) -> str:
+    def reason(self, source: VideoPart) -> str:
         """Why it failed."""
         return self._failures[source.key]["reason"]
 
-    def add(self, source: Source, error: VideoError | EntryError) -> None:
+    def add(self, source: VideoPart, error: VideoError | EntryError) -> None:
         """It failed now; an entry that could not be written is tried again."""
         failure = {
             "key": source.key,
@@ -40,7 +40,7 @@ class Ledger:
         }
         self._failures[source.key] = self._news[source.key] = failure
 
-    def clear(self, source: Source) -> None:
+    def clear(self, source: VideoPart) -> None:
         """It works now."""
         if self._failures.pop(source.key, None):
             self._news[source.key] = None
@@ -58,7 +58,7 @@ class Ledger:
             self._store.update_failures(self._news)
 
 
-def _state(source: Source) -> str:
+def _state(source: VideoPart) -> str:
     """What changes when a file does, or the code that could not read it; empty: not known."""
     try:
         return f"{bytes_now(source)}, actionrnn {__version__}"
@@ -66,12 +66,12 @@ def _state(source: Source) -> str:
         return ""
 
 
-def bytes_now(source: Source) -> str:
+def bytes_now(source: VideoPart) -> str:
     """What a video is now, in few words."""
     return _bytes(file_state(source.path).size_bytes, file_sha256(source.path))
 
 
-def stored_bytes(store: FeatureStore, source: Source) -> str:
+def stored_bytes(store: FeatureStore, source: VideoPart) -> str:
     """What a video was when its entry was computed."""
     known = store.read(source.key).provenance.get("source", {})
     return _bytes(known.get("size_bytes"), str(known.get("sha256")))

@@ -3,6 +3,10 @@
     decoders, a video each        lanes, a batch each          the caller
     decode -> scale and cut  ──►  batch  ──►  backbone  ──►  (video, features)
 
+A frame gets into the batch in three steps: `WantedFrames.add` knows its places and has it scaled
+and cut, `_Video.add` pairs it with the frame before it where changes are encoded, `Pipeline.add`
+copies it into the batch.
+
 Frames of many videos share a batch, and only so many batches wait: then decoders wait, too. What
 is kept of a video is its features, so that its length costs (T, D) numbers and nothing else.
 """
@@ -12,7 +16,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -22,8 +26,8 @@ from numpy.typing import NDArray
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import BackboneError, VideoError, first_line
 from actionrnn.features.backbone import Backbone, num_cores, set_own_threads
-from actionrnn.features.decoding import Decode, Source, decode_here
-from actionrnn.features.neighbours import Neighbours
+from actionrnn.features.decoding import Decode, VideoPart, decode_here
+from actionrnn.features.frame_pairs import FramePair, FramePairs
 from actionrnn.features.types import Features
 
 MOST_DECODERS = 32
@@ -121,7 +125,7 @@ class Pipeline:
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[VideoPart],
         backbone: Backbone,
         sampling: Sampling,
         provenance: dict[str, Any],
@@ -147,11 +151,11 @@ class Pipeline:
         most_batches = max(2, backbone.config.frames_ahead // backbone.batch_frames)
         self._batches: queue.Queue[_Batch | None] = queue.Queue(most_batches)
         self._lanes_left = backbone.num_lanes
-        self._finished: queue.Queue[tuple[Source, Features | VideoError] | BaseException | None] = (
-            queue.Queue(FINISHED_AHEAD)
-        )
+        self._finished: queue.Queue[
+            tuple[VideoPart, Features | VideoError] | BaseException | None
+        ] = queue.Queue(FINISHED_AHEAD)
 
-    def run(self) -> Generator[tuple[Source, Features | VideoError] | None, None, None]:
+    def run(self) -> Generator[tuple[VideoPart, Features | VideoError] | None, None, None]:
         """Each video's features or why there are none, as they are done; None while waiting."""
         jobs = [self._decode] * self._num_decoders + [self._encode] * self.backbone.num_lanes
         threads = [threading.Thread(target=self._guarded, args=[job]) for job in jobs]
@@ -190,7 +194,7 @@ class Pipeline:
                 self._hand_on()
             self.pace.decoders_waited += time.perf_counter() - started
 
-    def finish(self, source: Source, result: Features | VideoError) -> None:
+    def finish(self, source: VideoPart, result: Features | VideoError) -> None:
         """Give one video's result to the caller."""
         self._put(self._finished, (source, result))
 
@@ -282,12 +286,12 @@ class Pipeline:
 class _Video:
     """One video on its way: takes frames as they are decoded, and gives features."""
 
-    def __init__(self, source: Source, pipeline: Pipeline) -> None:
+    def __init__(self, source: VideoPart, pipeline: Pipeline) -> None:
         self._source = source
         self._pipeline = pipeline
         self._sheet: _Sheet | None = None
         self._described: dict[str, Any] = {}
-        self._order = Neighbours()
+        self._pairs = FramePairs()
 
     def decode(self) -> None:
         """Decode the whole video; what cannot be used is a result, too."""
@@ -321,29 +325,27 @@ class _Video:
                 "sample fewer, or cut the video"
             )
         self._sheet = _Sheet(pts_seconds, np.empty(shape, np.float32))
-        self._order = Neighbours()
+        self._pairs = FramePairs()
 
     def add(self, places: slice, square: NDArray[np.uint8]) -> None:
-        """A frame (crop, crop, 3), and its places among the T."""
-        assert self._sheet is not None
-        if self._pipeline.backbone.preprocessing.streams == "appearance":
-            self._see(places, square)
-            return
-        for ready, frame, before in self._order.add(places, square):
-            self._see(slice(ready.start, ready.start + 1), frame, before)
-            if ready.stop > ready.start + 1:  # shown at several ticks: no change since the first
-                self._see(slice(ready.start + 1, ready.stop), frame, frame)
+        """Put what the backbone sees of a frame (crop, crop, 3) into the batch.
 
-    def _see(
-        self, rows: slice, frame: NDArray[np.uint8], before: NDArray[np.uint8] | None = None
-    ) -> None:
-        """Hand on what the backbone sees of a frame (H, W, 3)."""
+        Args:
+            places: of the frame among the T.
+        """
         assert self._sheet is not None
         backbone = self._pipeline.backbone
-        for index, view in enumerate(backbone.preprocessing.views(frame[None], before)):
-            columns = slice(index * backbone.view_size, (index + 1) * backbone.view_size)
-            self._sheet.expect()
-            self._pipeline.add(self, self._sheet, (rows, columns), view)
+        for rows, frame, before in self._with_previous(places, square):
+            for number, view in enumerate(backbone.preprocessing.views(frame[None], before)):
+                columns = slice(number * backbone.view_size, (number + 1) * backbone.view_size)
+                self._sheet.expect()
+                self._pipeline.add(self, self._sheet, (rows, columns), view)
+
+    def _with_previous(self, places: slice, square: NDArray[np.uint8]) -> Iterable[FramePair]:
+        """The frames whose predecessors are now known; for appearance none is needed."""
+        if self._pipeline.backbone.preprocessing.streams == "appearance":
+            return [(places, square, None)]
+        return self._pairs.add(places, square)
 
     def finish(self, sheet: _Sheet) -> None:
         """Everything came: give the features to the caller."""

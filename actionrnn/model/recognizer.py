@@ -15,7 +15,7 @@ from actionrnn import __version__
 from actionrnn.config import Config, Precision, Runtime, SegmentRule, StatePolicy
 from actionrnn.errors import FeatureError, ModelError, VideoError
 from actionrnn.features.backbone import Backbone, load_backbone
-from actionrnn.features.extract import Source, encode_videos
+from actionrnn.features.extract import VideoPart, encode_videos
 from actionrnn.features.store import require_same
 from actionrnn.features.types import Features
 from actionrnn.files import as_path
@@ -152,7 +152,7 @@ class Recognizer:
         """
         if policy is not None:
             return collect(self.labels, watch(self.stream(policy), path), str(path))
-        sources = [Source(as_path(path).name, as_path(path))]
+        sources = [VideoPart(as_path(path).name, as_path(path))]
         _, features = next(encode_videos(sources, self.backbone, self.config.sampling))
         if isinstance(features, VideoError):
             raise features

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,11 @@ from actionrnn.files import as_path
 from actionrnn.model.heads import Head, State
 from actionrnn.model.state_policy import KEEP, LongState, most_confident, prepare
 from actionrnn.tensor_file import read_description, read_tensors, write_tensors
-from actionrnn.video.picking import FramePicker, PickerState
+from actionrnn.video.frame import Frame
+from actionrnn.video.sampling import FrameSampler, SamplerState
 
 Pixels = NDArray[np.uint8]
 Scores = NDArray[np.float32]
-
-LazyFrame = Callable[[], Pixels]
-"""A frame (H, W, 3) that is made only if it is wanted."""
 
 FILE_FORMAT = "actionrnn stream"
 
@@ -63,32 +61,28 @@ class Stream:
 
     def reset(self) -> None:
         """Forget everything, as if no frame had been pushed."""
-        self._steps = StreamSteps(FramePicker(self.sampling))
+        self._steps = StreamSteps(FrameSampler(self.sampling))
         self.pts_seconds: NDArray[np.float64] = np.empty(0)
         """(n,), the times of the frames behind the last push's scores."""
 
-    def push(
-        self,
-        frames: Pixels | LazyFrame | Sequence[LazyFrame],
-        pts_seconds: float | Sequence[float] | NDArray[np.float64],
-    ) -> Scores:
+    def push(self, frames: Frame | Iterable[Frame]) -> Scores:
         """Take one or many frames; those that the sampling wants make steps.
 
         Args:
-            frames: RGB uint8 of any size, (H, W, 3) or (n, H, W, 3); or a function, or
-                several, that gives a frame, called later and only if the frame is wanted.
-            pts_seconds: when it is shown, or (n,); never falling.
+            frames: of any size, their times never falling; `Frame.from_array` makes one of an
+                array. The pixels are made only of frames that are wanted.
 
         Returns:
             The probabilities (m, K) after each step that is now known; m is often 0. The
             times of the steps are in `pts_seconds`.
 
         Raises:
-            VideoError: the frames are no pictures, one that is wanted cannot be made, or their
-                times fall. The stream is then where it was before the push, but that a frame of
-                an earlier push that cannot be made is forgotten.
+            VideoError: a frame that is wanted cannot be made, or the times fall. The stream is
+                then where it was before the push, but that a frame of an earlier push that
+                cannot be made is forgotten.
+            TypeError: something else than frames was given.
         """
-        [scores] = advance([self], [_listed(frames, pts_seconds)])
+        [scores] = advance([self], [_listed(frames)])
         return scores
 
     def save(self, path: str | Path) -> None:
@@ -131,10 +125,10 @@ class Stream:
         The same in size after a second and after a day; `save` writes it.
         """
         memory, cut = self._steps, self.backbone.preprocessing.square
-        last, held = memory.last, memory.picker.held
+        last, held = memory.last, memory.sampler.held
         arrays = {
-            "picture.held": None if held is None or held is last else held.square(cut),
-            "picture.last": None if last is None else last.square(cut),
+            "picture.held": None if held is None or held is last else held.cut(cut),
+            "picture.last": None if last is None else last.cut(cut),
             "features.last": memory.last_features,
         }
         rows = memory.state.rows or {}
@@ -144,7 +138,7 @@ class Stream:
             "identity": self._identity(),
             "clock": {  # JSON has no infinity
                 name: None if value in (np.inf, -np.inf) else value
-                for name, value in asdict(memory.picker.state).items()
+                for name, value in asdict(memory.sampler.state).items()
             },
             "births": memory.state.births,
             "held_is_last": held is last,
@@ -203,69 +197,55 @@ class StreamBatch:
             raise ValueError("a batch needs at least one stream")
         self.streams = tuple(streams)
 
-    def push(
-        self,
-        frames: Sequence[Pixels | LazyFrame | None],
-        pts_seconds: Sequence[float | NDArray[np.float64] | None],
-    ) -> list[Scores]:
-        """Take what each stream has now, or None; see `Stream.push`.
+    def push(self, frames: Sequence[Frame | Iterable[Frame] | None]) -> list[Scores]:
+        """Take what each stream has now: None, a frame, or several; see `Stream.push`.
 
         Returns:
             For each place the probabilities (m, K) of its new steps.
 
         Raises:
-            VideoError: as `Stream.push`; then no stream has moved on.
+            VideoError, TypeError: as `Stream.push`; then no stream has moved on.
+            ValueError: there is not one item for each place.
         """
-        if not len(frames) == len(pts_seconds) == len(self.streams):
+        if len(frames) != len(self.streams):
             raise ValueError(
-                f"{len(frames)} frames and {len(pts_seconds)} times for {len(self.streams)} "
-                "streams; give None where a stream has nothing"
+                f"{len(frames)} items for {len(self.streams)} streams; give None where a stream "
+                "has nothing"
             )
-        given = [
-            [] if pictures is None or times is None else _listed(pictures, times)
-            for pictures, times in zip(frames, pts_seconds, strict=True)
-        ]
-        return advance(self.streams, given)
+        return advance(self.streams, [_listed(() if item is None else item) for item in frames])
 
     def reset(self, place: int) -> None:
         """Free a place: the next frame pushed there begins a new recording."""
         self.streams[place].reset()
 
 
-class Picture:
-    """A frame whose square is cut when it is first needed."""
+@dataclass(eq=False)
+class Square:
+    """What the backbone sees of a frame, cut when it is first needed; the frame is then let go."""
 
-    def __init__(self, frame: Pixels | LazyFrame) -> None:
-        self.frame: Pixels | LazyFrame | None = frame
-        self._square: Pixels | None = None
+    frame: Frame | None = None
+    pixels: Pixels | None = None
+    """(crop, crop, 3)."""
 
-    @classmethod
-    def of_square(cls, square: Pixels) -> Picture:
-        """A picture that is cut already."""
-        picture = cls(square)
-        picture._square, picture.frame = square, None
-        return picture
-
-    def square(self, cut: Callable[[Pixels], Pixels]) -> Pixels:
-        """What the backbone sees, (crop, crop, 3).
+    def cut(self, cut: Callable[[Pixels], Pixels]) -> Pixels:
+        """The pixels, (crop, crop, 3).
 
         Raises:
-            VideoError: it is no picture, or one that no square can be cut from.
+            VideoError: the frame cannot be made, or no square can be cut from it.
         """
-        if self._square is None:
+        if self.pixels is None:
             assert self.frame is not None
-            frame = np.asarray(self.frame() if callable(self.frame) else self.frame)
-            _require_pictures(frame, ndims=(3,))
+            rgb = self.frame.rgb
             try:
-                self._square = np.array(cut(frame), order="C")
+                self.pixels = np.array(cut(rgb), order="C")
             except ValueError as error:
                 raise VideoError(f"a frame: {error}; use fit squash, or leave it out") from None
             self.frame = None
-        return self._square
+        return self.pixels
 
     def own(self) -> None:
-        """Copy the pixels, which the caller may change after the push."""
-        if isinstance(self.frame, np.ndarray):
+        """Hold pixels that the caller cannot change after the push."""
+        if self.frame is not None:
             self.frame = self.frame.copy()
 
 
@@ -273,35 +253,36 @@ class Picture:
 class StreamSteps:
     """All that a stream remembers."""
 
-    picker: FramePicker[Picture]
+    sampler: FrameSampler[Square]
     state: LongState = field(default_factory=LongState)
-    last: Picture | None = None
+    last: Square | None = None
     """Of the last step."""
     last_repeats: bool = False
-    """Whether the step before showed the same picture."""
+    """Whether the step before showed the same frame."""
     last_features: NDArray[np.float32] | None = None
     """(D,)."""
 
     def copy(self) -> StreamSteps:
         """One that moves on while this one stays; what both hold is replaced, never changed."""
-        return replace(self, picker=self.picker.copy(), state=replace(self.state))
+        return replace(self, sampler=self.sampler.copy(), state=replace(self.state))
 
 
 @torch.inference_mode()
-def advance(
-    streams: Sequence[Stream], given: Sequence[list[tuple[Picture, float]]]
-) -> list[Scores]:
+def advance(streams: Sequence[Stream], given: Sequence[list[tuple[Square, float]]]) -> list[Scores]:
     """Push to many streams of one model; one call of the backbone, and one of the head a step.
 
     All streams move on at the end, or none does.
     """
     backbone, head = streams[0].backbone, streams[0].head
     memories = [stream._steps.copy() for stream in streams]
-    for memory, pictures in zip(memories, given, strict=True):
-        memory.picker.check(seconds for _, seconds in pictures)
-    picked = [_pick(memory, pictures) for memory, pictures in zip(memories, given, strict=True)]
+    for memory, squares in zip(memories, given, strict=True):
+        memory.sampler.check(seconds for _, seconds in squares)
+    picked = [_pick(memory, squares) for memory, squares in zip(memories, given, strict=True)]
     logits: list[list[torch.Tensor]] = [[] for _ in streams]
     _cut(streams, picked)
+    for memory, squares in zip(memories, given, strict=True):
+        if squares and memory.sampler.held is not None:
+            memory.sampler.held.own()
     features = _encode(backbone, memories, picked)
     with _one_thread():
         for step in range(max(map(len, picked))):
@@ -331,66 +312,42 @@ def _one_thread() -> Iterator[None]:
         set_own_threads(before, others=before)
 
 
-def _listed(
-    frames: Pixels | LazyFrame | Sequence[LazyFrame],
-    pts_seconds: float | Sequence[float] | NDArray[np.float64],
-) -> list[tuple[Picture, float]]:
-    times = np.asarray(pts_seconds, np.float64)
-    pictures: list[Picture]
-    shape: tuple[int, ...]
-    if callable(frames):
-        pictures, shape = [Picture(frames)], ()
-    elif isinstance(frames, Sequence) and all(map(callable, frames)):
-        pictures, shape = [Picture(frame) for frame in frames], (len(frames),)
-    else:
-        pixels = np.asarray(frames)
-        _require_pictures(pixels)
-        shape = pixels.shape[:-3]
-        pictures = [Picture(frame) for frame in pixels.reshape(-1, *pixels.shape[-3:])]
-    if times.shape != shape:
-        raise VideoError(f"{len(pictures)} frames {shape} need times {shape}, not {times.shape}")
-    return list(zip(pictures, times.ravel().tolist(), strict=True))
+def _listed(frames: Frame | Iterable[Frame]) -> list[tuple[Square, float]]:
+    found = []
+    for frame in [frames] if isinstance(frames, Frame) else frames:
+        if not isinstance(frame, Frame):
+            raise TypeError(
+                f"push takes frames, not {type(frame).__name__}; make one of an array with "
+                "Frame.from_array(rgb, pts_seconds)"
+            )
+        found.append((Square(frame), float(frame.pts_seconds)))
+    return found
 
 
-def _require_pictures(frames: NDArray[np.uint8], ndims: tuple[int, ...] = (3, 4)) -> None:
-    if frames.dtype != np.uint8 or frames.ndim not in ndims or frames.shape[-1] != 3:
-        raise VideoError(
-            f"frames must be RGB uint8 (H, W, 3) or (n, H, W, 3), got {frames.dtype} {frames.shape}"
-        )
-    if min(frames.shape[-3:-1]) == 0:
-        raise VideoError(f"frames {frames.shape} have no pixels")
+def _pick(memory: StreamSteps, squares: list[tuple[Square, float]]) -> list[tuple[Square, float]]:
+    return [step for square, seconds in squares for step in memory.sampler.push(square, seconds)]
 
 
-def _pick(
-    memory: StreamSteps, pictures: list[tuple[Picture, float]]
-) -> list[tuple[Picture, float]]:
-    picker = memory.picker
-    picked = [step for picture, seconds in pictures for step in picker.push(picture, seconds)]
-    if picker.held is not None:
-        picker.held.own()
-    return picked
-
-
-def _cut(streams: Sequence[Stream], picked: Sequence[list[tuple[Picture, float]]]) -> None:
+def _cut(streams: Sequence[Stream], picked: Sequence[list[tuple[Square, float]]]) -> None:
     """Make all squares that will be needed, before anything else is done."""
     with _one_thread():
         for stream, steps in zip(streams, picked, strict=True):
-            picker, cut = stream._steps.picker, stream.backbone.preprocessing.square
-            for picture, _ in steps:
+            sampler, cut = stream._steps.sampler, stream.backbone.preprocessing.square
+            for square, _ in steps:
                 try:
-                    picture.square(cut)
+                    square.cut(cut)
                 except Exception:
-                    if picture is picker.held:  # or every push to come would fail of it
-                        picker.held = None
+                    if square is sampler.held:  # or every push to come would fail of it
+                        sampler.held = None
                     raise
 
 
 def _encode(
     backbone: Backbone,
     memories: Sequence[StreamSteps],
-    picked: Sequence[list[tuple[Picture, float]]],
+    picked: Sequence[list[tuple[Square, float]]],
 ) -> list[list[NDArray[np.float32]]]:
-    """The features (D,) of each step of each stream; a picture shown again is not encoded again."""
+    """The features (D,) of each step of each stream; a frame shown again is not encoded again."""
     preprocessing = backbone.preprocessing
     views: list[Pixels] = []
     places: list[
@@ -398,17 +355,17 @@ def _encode(
     ] = []  # of each step's features among the encoded; None: as before
     for memory, steps in zip(memories, picked, strict=True):
         mine: list[int | None] = []
-        for picture, _ in steps:
-            repeats = picture is memory.last
+        for square, _ in steps:
+            repeats = square is memory.last
             # in motion, the first repetition is a change: to standing still
             if repeats and (preprocessing.streams == "appearance" or memory.last_repeats):
                 mine.append(None)
             else:
                 last, cut = memory.last, preprocessing.square
-                previous = None if last is None else last.square(cut)
+                previous = None if last is None else last.cut(cut)
                 mine.append(len(views))
-                views.append(preprocessing.views(picture.square(cut)[None], previous))
-            memory.last, memory.last_repeats = picture, repeats
+                views.append(preprocessing.views(square.cut(cut)[None], previous))
+            memory.last, memory.last_repeats = square, repeats
         places.append(mine)
     encoded = backbone.encode(np.concatenate(views), padded=False) if views else None
     features = []
@@ -453,18 +410,18 @@ def _probabilities(logits: list[torch.Tensor], num_classes: int) -> Scores:
 def _rebuilt(state: dict[str, Any], sampling: Sampling, device: torch.device) -> StreamSteps:
     """What a stream remembered, from `Stream.state_dict`."""
     arrays = {name: value.numpy() for name, value in state.items() if name.endswith(".last")}
-    last = _picture(state.get("picture.last"))
-    picker: FramePicker[Picture] = FramePicker(sampling)
+    last = _square(state.get("picture.last"))
+    sampler: FrameSampler[Square] = FrameSampler(sampling)
     clock = state["clock"]
     first, held = clock["first_seconds"], clock["held_seconds"]
-    picker.restore(
-        PickerState(
+    sampler.restore(
+        SamplerState(
             first_seconds=None if first is None else _seconds(first),
             next_tick=int(clock["next_tick"]),
             held_seconds=-np.inf if held is None else _seconds(held),
         )
     )
-    picker.held = last if state["held_is_last"] else _picture(state.get("picture.held"))
+    sampler.held = last if state["held_is_last"] else _square(state.get("picture.held"))
     rows = {
         name.removeprefix("state."): value.to(device)
         for name, value in state.items()
@@ -473,7 +430,7 @@ def _rebuilt(state: dict[str, Any], sampling: Sampling, device: torch.device) ->
     births = [_seconds(birth) for birth in state["births"]]
     memory = LongState(rows=rows or None, births=births)
     repeats = bool(state["last_repeats"])
-    return StreamSteps(picker, memory, last, repeats, arrays.get("features.last"))
+    return StreamSteps(sampler, memory, last, repeats, arrays.get("features.last"))
 
 
 def _without_cuts(identity: dict[str, Any]) -> dict[str, Any]:
@@ -484,8 +441,8 @@ def _without_cuts(identity: dict[str, Any]) -> dict[str, Any]:
     return {**identity, "policy": policy}
 
 
-def _picture(square: torch.Tensor | None) -> Picture | None:
-    return None if square is None else Picture.of_square(square.numpy())
+def _square(pixels: torch.Tensor | None) -> Square | None:
+    return None if pixels is None else Square(pixels=pixels.numpy())
 
 
 def _seconds(value: Any) -> float:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from actionrnn.errors import VideoError
 from actionrnn.model.stream import Stream
-from actionrnn.video.following import follow_frames
-from actionrnn.video.image_folder import is_folder
-from actionrnn.video.reading import iter_frames
+from actionrnn.video.decode import iter_frames
 
 # Frames pushed together, so that the backbone gets several at once.
 FRAMES_TOGETHER = 32
@@ -41,9 +39,10 @@ def watch(
     Raises:
         VideoError: the video cannot be used.
     """
-    frames, came = _frames_of(path, stream.sampling.frame_folder_fps), False
-    while chunk := list(islice(frames, frames_together)):
-        scores = stream.push([frame for frame, _ in chunk], [seconds for _, seconds in chunk])
+    frames, came = iter_frames(path, frame_folder_fps=stream.sampling.frame_folder_fps), False
+    for first in frames:
+        # handed over one by one, so that the stream alone holds them, and lets each go once cut
+        scores = stream.push(chain([first], islice(frames, frames_together - 1)))
         for seconds, row in zip(stream.pts_seconds.tolist(), scores, strict=True):
             came = True
             yield Step(seconds, row)
@@ -57,14 +56,3 @@ def until_confident(steps: Iterable[Step], confidence: float) -> Iterator[Step]:
         yield step
         if step.scores.max() >= confidence:
             return
-
-
-def _frames_of(
-    path: str | Path, folder_fps: float
-) -> Iterator[tuple[Callable[[], NDArray[np.uint8]], float]]:
-    if is_folder(path):
-        for number, frame in enumerate(iter_frames(path)):
-            yield (lambda data=frame.data: data), number / folder_fps  # type: ignore[misc]
-        return
-    for decoded in follow_frames(path):
-        yield decoded, decoded.pts_seconds

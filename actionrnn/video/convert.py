@@ -8,6 +8,7 @@ used: on real clips its features are nearer to those of the official transform.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,9 +17,11 @@ import numpy as np
 from av.filter import Graph
 from av.sidedata.sidedata import Type
 from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from actionrnn.errors import VideoError
+from actionrnn.video.frame import Frame
 from actionrnn.video.source import Source, require_pixels
 
 Scale = Callable[[int, int], tuple[int, int]]
@@ -40,6 +43,13 @@ class Converter:
         self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
         self._graph: Graph | None = None
         self._graph_is_for: tuple[object, ...] = ()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, source: Source, stream: VideoStream, scale: Scale | None = None) -> Converter:
+        """For the frames of an open stream, in the size that it declares."""
+        context = stream.codec_context
+        return cls(source, scale, context.width, context.height)
 
     def __call__(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
         """A view of memory that is valid as long as it is held.
@@ -65,6 +75,15 @@ class Converter:
         plane = rgb.planes[0]
         lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         return _oriented(lines[:height, : 3 * width].reshape(height, width, 3), matrix)
+
+    def frame(self, picture: av.VideoFrame, pts_seconds: float) -> Frame:
+        """A decoder's picture that is converted when its pixels are needed, in any thread."""
+
+        def make() -> NDArray[np.uint8]:
+            with self._lock:  # swscale and the filter graph serve one frame at a time
+                return np.array(self(picture), order="C")
+
+        return Frame(pts_seconds, make)
 
     def _wanted_size(self, picture: av.VideoFrame, transposed: bool) -> tuple[int, int]:
         """Width and height before turning."""

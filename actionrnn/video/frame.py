@@ -2,23 +2,70 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from actionrnn.errors import VideoError
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture and when it is shown."""
+    """One picture, and when it is shown; its pixels are made when they are first needed.
 
-    data: NDArray[np.uint8]
-    """RGB, (H, W, 3)."""
+    `Frame.from_array(rgb, pts_seconds)` makes one of pixels that you have.
+    """
+
     pts_seconds: float
-    """Its presentation time, in seconds from the stream's own zero."""
+    """Presentation time, in seconds from the stream's own zero."""
+    make: Callable[[], NDArray[np.uint8]]
+    """Gives the pixels; called once, by `rgb`."""
+    _made: NDArray[np.uint8] | None = field(default=None, init=False)
+
+    @classmethod
+    def from_array(cls, rgb: NDArray[np.uint8], pts_seconds: float) -> Frame:
+        """A frame of RGB pixels, uint8 (H, W, 3), which are not copied.
+
+        Raises:
+            VideoError: the array has another type or shape, or no pixels.
+        """
+        frame = cls(float(pts_seconds), lambda: rgb)
+        frame.rgb  # noqa: B018 - the pixels are known, so they are checked now
+        return frame
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]:
+        """The pixels, (H, W, 3); kept as long as the frame is.
+
+        Raises:
+            VideoError: the decoder's picture cannot be converted, or is too large; the file of
+                a picture cannot be read.
+        """
+        made = self._made
+        if made is None:  # functools.cached_property: one lock for all frames, before Python 3.12
+            made = _require_picture(np.asarray(self.make()))
+            object.__setattr__(self, "_made", made)
+        return made
+
+    @property
+    def data(self) -> NDArray[np.uint8]:
+        """The same array as `rgb`."""
+        return self.rgb
+
+    def copy(self) -> Frame:
+        """The same picture in pixels of its own: copied if they are made, else made anew."""
+        if self._made is None:
+            return replace(self)
+        return Frame.from_array(self._made.copy(), self.pts_seconds)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Frame.from_array, (self.rgb, self.pts_seconds)  # what makes them stays behind
 
     def __repr__(self) -> str:
-        return f"Frame(data={self.data.shape}, pts_seconds={self.pts_seconds:.3f})"
+        return f"Frame(pts_seconds={self.pts_seconds:.3f})"
 
 
 @dataclass(frozen=True)
@@ -46,6 +93,14 @@ class Frames:
 
     def __repr__(self) -> str:
         return f"Frames(data={self.data.shape}, pts_seconds={_span(self.pts_seconds)})"
+
+
+def _require_picture(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[-1] != 3:
+        raise VideoError(f"a frame must be RGB uint8 (H, W, 3), got {rgb.dtype} {rgb.shape}")
+    if rgb.size == 0:
+        raise VideoError(f"a frame {rgb.shape} has no pixels")
+    return rgb
 
 
 def _span(times: NDArray[np.float64]) -> str:

@@ -33,7 +33,7 @@ _LAST_TICK = 2**62
 
 
 @dataclass(frozen=True)
-class Timetable:
+class FrameIndex:
     """All frames that will be shown, in the order of time."""
 
     ticks: Ticks
@@ -58,8 +58,8 @@ class Timetable:
         return seconds_of(self.ticks, self.time_base)
 
 
-def read_timetable(stream: VideoStream) -> Timetable:
-    """The timetable of the packets; decodes nothing, and ends where a truncated file ends."""
+def read_frame_index(stream: VideoStream) -> FrameIndex:
+    """The index of the packets; decodes nothing, and ends where a truncated file ends."""
     packets = []
     with contextlib.suppress(av.FFmpegError, OSError):
         for packet in container_of(stream).demux(stream):
@@ -87,30 +87,30 @@ def read_timetable(stream: VideoStream) -> Timetable:
         and not clock.jumped
         and len(found) == len(packets)
     )
-    table = make_timetable(stream, found, is_exact=is_exact)
-    return replace(table, is_one_by_one=is_one_by_one)
+    index = make_frame_index(stream, found, is_exact=is_exact)
+    return replace(index, is_one_by_one=is_one_by_one)
 
 
-def decode_timetable(source: Source, stream: VideoStream) -> Timetable:
-    """The timetable of the frames that really come; decodes everything.
+def decode_frame_index(source: Source, stream: VideoStream) -> FrameIndex:
+    """The index of the frames that really come; decodes everything.
 
     Raises:
         VideoError: as `timed_frames`.
     """
     found = [(tick, bool(picture.key_frame)) for picture, tick in timed_frames(source, stream)]
-    return make_timetable(stream, found, is_exact=False)
+    return make_frame_index(stream, found, is_exact=False)
 
 
-def make_timetable(
+def make_frame_index(
     stream: VideoStream, found: list[tuple[int, bool]], *, is_exact: bool
-) -> Timetable:
+) -> FrameIndex:
     """From each frame's tick and whether it is a key frame, in any order."""
     found = sorted(found)
     ticks = np.array([tick for tick, _ in found], np.int64)
     is_keyframe = np.array([is_key for _, is_key in found], np.bool_)
     if len(found) and not is_keyframe.any():
         is_keyframe[0] = True
-    return Timetable(ticks, is_keyframe, time_base_of(stream), is_exact)
+    return FrameIndex(ticks, is_keyframe, time_base_of(stream), is_exact)
 
 
 def timed_frames(source: Source, stream: VideoStream) -> Iterator[tuple[av.VideoFrame, int]]:

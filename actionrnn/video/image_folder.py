@@ -9,6 +9,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,9 @@ from PIL import Image
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.files import as_path
-from actionrnn.video.album import Album, Visitor
 from actionrnn.video.convert import Scale
-from actionrnn.video.frame import Frame, Frames
+from actionrnn.video.frame import Frame
+from actionrnn.video.request import FrameRequest
 from actionrnn.video.sampling import choose_frames
 from actionrnn.video.source import why_unreadable
 
@@ -72,68 +73,48 @@ def are_numbered(names: Iterable[str]) -> bool:
     return sum(len(set(numbers)) > 1 for numbers in places) == 1
 
 
-def read_frame_folder(
-    folder: Path,
-    sampling: Sampling | None = None,
-    *,
-    scale: Scale | None = None,
-    limits: VideoLimits | None = None,
-) -> Frames:
-    """The pictures that `sampling` chooses, as `read_frames` gives those of a video.
+def visit_frame_folder(folder: Path, request: FrameRequest, limits: VideoLimits) -> None:
+    """Give the pictures that the sampling chooses to the request's sink, one by one.
 
     Raises:
         VideoError: there is no picture, none where `sampling` looks, one cannot be read, they
-            differ in size, or are larger than the limits.
+            differ in size, or one is larger than the limits.
     """
-    limits = limits or VideoLimits()
-    album = Album(str(folder), limits.max_bytes_held)
-    visit_frame_folder(folder, sampling, album, scale=scale, limits=limits)
-    return album.frames()
-
-
-def visit_frame_folder(
-    folder: Path,
-    sampling: Sampling | None,
-    visitor: Visitor,
-    *,
-    scale: Scale | None = None,
-    limits: VideoLimits | None = None,
-) -> None:
-    """Give the chosen pictures to `visitor`, one by one.
-
-    Raises:
-        VideoError: as in `read_frame_folder`.
-    """
-    sampling, limits = sampling or Sampling(), limits or VideoLimits()
+    sampling = request.sampling
     pictures = _require_pictures(folder)
     times = np.arange(len(pictures)) / sampling.frame_folder_fps  # (T,)
     chosen = _choose(folder, times, sampling)
-    visitor.begin(times[chosen])
+    request.sink.begin(times[chosen])
     first_size = ""
     for index, first, count in zip(
         *np.unique(chosen, return_index=True, return_counts=True), strict=True
     ):
-        pixels = read_picture(pictures[index], scale, limits)
-        first_size = first_size or _size(pixels)
-        if _size(pixels) != first_size:
+        rgb = read_picture(pictures[index], request.scale, limits)
+        first_size = first_size or _size(rgb)
+        if _size(rgb) != first_size:
             raise VideoError(
-                f"{pictures[index]}: is {_size(pixels)}, the first frame {first_size}; "
+                f"{pictures[index]}: is {_size(rgb)}, the first frame {first_size}; "
                 "a clip's frames have one size"
             )
-        visitor.add(slice(int(first), int(first + count)), pixels)
+        places = slice(int(first), int(first + count))
+        request.sink.add(places, request.transform(rgb))
 
 
 def iter_frame_folder(
-    folder: Path, *, scale: Scale | None = None, limits: VideoLimits | None = None
+    folder: Path,
+    *,
+    rate_fps: float,
+    scale: Scale | None = None,
+    limits: VideoLimits | None = None,
 ) -> Iterator[Frame]:
-    """Every picture of a folder, one at a time, at the default rate.
+    """Every picture of a folder, one at a time; its file is read when its `rgb` is needed.
 
     Raises:
-        VideoError: there is no picture, or one cannot be read or is larger than the limits.
+        VideoError: there is no picture.
     """
-    rate_fps = Sampling().frame_folder_fps
+    limits = limits or VideoLimits()
     for index, path in enumerate(_require_pictures(folder)):
-        yield Frame(read_picture(path, scale, limits or VideoLimits()), index / rate_fps)
+        yield Frame(index / rate_fps, partial(read_picture, path, scale, limits))
 
 
 def read_picture(path: Path, scale: Scale | None, limits: VideoLimits) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""A few frames out of a long video: jump to key frames, and decode what they need and no more."""
+"""A few frames out of a long video: jump to key frames, decode only what is needed from there."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 
-from actionrnn.video.album import Wanted
-from actionrnn.video.convert import Converter, Scale
-from actionrnn.video.frame_index import Ticks, Timetable
+from actionrnn.video.convert import Converter
+from actionrnn.video.frame_index import FrameIndex, Ticks
+from actionrnn.video.request import WantedFrames
 from actionrnn.video.source import Source, container_of, open_stream
 
 # Jumping to the next key frame costs about as much as decoding on over so many frames.
@@ -28,7 +28,7 @@ _PROGRESSIVE = (0, 1)  # AVFieldOrder: unknown, progressive
 
 
 @dataclass(frozen=True)
-class Run:
+class Span:
     """Frames that one reader decodes in one go."""
 
     key_tick: int
@@ -39,28 +39,28 @@ class Run:
     """From the key frame to the last wanted one."""
 
 
-def plan_runs(table: Timetable, wanted: Ticks) -> list[Run]:
+def plan_spans(index: FrameIndex, wanted: Ticks) -> list[Span]:
     """Begin at the last key frame before each wanted frame, or decode on where that is nearer.
 
-    Key frames at 0, 10 and 20; wanted are 3, 9, 11 and 27: one run from 0 takes 3, 9 and 11
+    Key frames at 0, 10 and 20; wanted are 3, 9, 11 and 27: one span from 0 takes 3, 9 and 11
     (from 9 it is nearer to decode on than to jump to 10), another from 20 takes 27.
     """
-    keys = np.union1d(0, np.flatnonzero(table.is_keyframe))
-    places = np.unique(np.searchsorted(table.ticks, wanted))
+    keys = np.union1d(0, np.flatnonzero(index.is_keyframe))
+    places = np.unique(np.searchsorted(index.ticks, wanted))
     begins = keys[np.searchsorted(keys, places, side="right") - 1]
-    runs: list[list[int]] = []  # [key, wanted, wanted, ...], places in the table
+    spans: list[list[int]] = []  # [key, wanted, wanted, ...], places in the index
     for begin, place in zip(begins.tolist(), places.tolist(), strict=True):
-        if runs and (begin <= runs[-1][0] or begin <= runs[-1][-1] + SEEK_COST_FRAMES):
-            runs[-1].append(place)
+        if spans and (begin <= spans[-1][0] or begin <= spans[-1][-1] + SEEK_COST_FRAMES):
+            spans[-1].append(place)
         else:
-            runs.append([begin, place])
+            spans.append([begin, place])
     return [
-        Run(
-            int(table.ticks[key]),
-            frozenset(int(table.ticks[place]) for place in members),
+        Span(
+            int(index.ticks[key]),
+            frozenset(int(index.ticks[place]) for place in members),
             members[-1] - key + 1,
         )
-        for key, *members in runs
+        for key, *members in spans
     ]
 
 
@@ -71,38 +71,31 @@ def threads_for(num_threads: int, num_frames: int, stream: VideoStream) -> int:
     return num_threads or min(os.cpu_count() or 1, worth)
 
 
-def decode_by_seeking(
-    source: Source,
-    stream: VideoStream,
-    table: Timetable,
-    wanted: Wanted,
-    scale: Scale | None,
-    num_threads: int,
-) -> bool:
-    """Decode from several places at once; whether every picture was found for certain.
+def decode_by_seeking(source: Source, stream: VideoStream, wanted: WantedFrames) -> bool:
+    """Decode from several places at once; whether every frame was found for certain.
 
     Raises:
-        VideoError: the pictures are too large, or cannot be converted.
+        VideoError: the frames are too large, or cannot be converted.
     """
-    runs = plan_runs(table, wanted.missing_ticks())
-    num_frames = sum(run.num_frames for run in runs)
-    threads = threads_for(num_threads, num_frames, stream)
-    num_readers = min(threads, len(runs))
-    queue = deque(runs)
+    spans = plan_spans(wanted.index, wanted.missing_ticks())
+    num_frames = sum(span.num_frames for span in spans)
+    threads = threads_for(wanted.request.num_threads, num_frames, stream)
+    num_readers = min(threads, len(spans))
+    queue = deque(spans)
 
     def read(own: VideoStream | None) -> bool:
-        """Take runs from the queue until it is empty or one fails."""
+        """Take spans from the queue until it is empty or one fails."""
         with contextlib.ExitStack() as stack:
             reader = own or stack.enter_context(open_stream(source))
-            context = reader.codec_context
-            context.thread_count = threads // num_readers
-            converter = Converter(source, scale, context.width, context.height)
+            reader.codec_context.thread_count = threads // num_readers
+            convert = Converter.of(source, reader, wanted.request.scale)
             while True:
                 try:
-                    run = queue.popleft()
+                    span = queue.popleft()
                 except IndexError:
                     return True
-                if not _decode_run(reader, run, wanted, converter):
+                if not _decode_span(reader, span, wanted, convert):
+                    # the caller decodes everything in order: spare the other readers the rest
                     queue.clear()
                     return False
 
@@ -112,9 +105,7 @@ def decode_by_seeking(
         return all(list(pool.map(read, [stream] + [None] * (num_readers - 1))))
 
 
-def decode_by_counting(
-    source: Source, stream: VideoStream, table: Timetable, wanted: Wanted, scale: Scale | None
-) -> bool:
+def decode_by_counting(source: Source, stream: VideoStream, wanted: WantedFrames) -> bool:
     """Decode a file whose packets do not say when their frames are shown.
 
     The decoder holds one frame back, so packet n (from 0) makes it give out frame n - 1 in
@@ -129,8 +120,8 @@ def decode_by_counting(
     """
     context = stream.codec_context
     context.thread_count = 1
-    converter = Converter(source, scale, context.width, context.height)
-    ticks = table.ticks.tolist()
+    convert = Converter.of(source, stream, wanted.request.scale)
+    ticks = wanted.index.ticks.tolist()
     last = max(place for place, tick in enumerate(ticks) if wanted.wants(tick))
     place = -1
     try:
@@ -143,7 +134,7 @@ def decode_by_counting(
             context.skip_frame = "DEFAULT" if is_needed else "NONREF"
             pictures = packet.decode()
             if is_wanted and len(pictures) == 1 and not pictures[0].is_corrupt:
-                wanted.add(ticks[place], converter(pictures[0]))
+                wanted.add(ticks[place], convert(pictures[0]))
             elif is_wanted or len(pictures) > (place >= 0):
                 return False
             place += 1
@@ -151,34 +142,34 @@ def decode_by_counting(
                 return wanted.is_complete
         for picture in context.decode(None):
             if wanted.wants(ticks[-1]):
-                wanted.add(ticks[-1], converter(picture))
+                wanted.add(ticks[-1], convert(picture))
     except (av.FFmpegError, OSError):
         return False
     return place == len(ticks) - 1 and wanted.is_complete
 
 
-def _decode_run(stream: VideoStream, run: Run, wanted: Wanted, converter: Converter) -> bool:
-    """Whether all wanted frames of the run were found, from an intact key frame on."""
+def _decode_span(stream: VideoStream, span: Span, wanted: WantedFrames, convert: Converter) -> bool:
+    """Whether all wanted frames of the span were found, from an intact key frame on."""
     try:
-        container_of(stream).seek(run.key_tick, stream=stream)
+        container_of(stream).seek(span.key_tick, stream=stream)
         reached_key = False
-        for picture in _frames_of_run(stream, run.ticks):
-            if picture.pts is None or picture.pts < run.key_tick:
+        for picture in _frames_of_span(stream, span.ticks):
+            if picture.pts is None or picture.pts < span.key_tick:
                 continue  # shown before the key frame: its references may be missing
-            if not reached_key and not (picture.pts == run.key_tick and picture.key_frame):
+            if not reached_key and not (picture.pts == span.key_tick and picture.key_frame):
                 return False
             reached_key = True
             if picture.is_corrupt:
                 return False
-            if picture.pts in run.ticks and wanted.wants(picture.pts):
-                wanted.add(picture.pts, converter(picture))
+            if picture.pts in span.ticks and wanted.wants(picture.pts):
+                wanted.add(picture.pts, convert(picture))
     except (av.FFmpegError, OSError):
         return False
-    return not any(map(wanted.wants, run.ticks))
+    return not any(map(wanted.wants, span.ticks))
 
 
-def _frames_of_run(stream: VideoStream, ticks: frozenset[int]) -> Iterator[av.VideoFrame]:
-    """Decode until each wanted packet went in; frames that nobody wants or needs are skipped."""
+def _frames_of_span(stream: VideoStream, ticks: frozenset[int]) -> Iterator[av.VideoFrame]:
+    """Decode until each wanted packet went in; unwanted frames are skipped if none needs them."""
     context = stream.codec_context
     may_skip = context.has_b_frames and getattr(context, "field_order", None) in _PROGRESSIVE
     coming = set(ticks)

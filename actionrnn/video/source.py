@@ -49,7 +49,7 @@ class Source:
     is_address: bool
     limits: VideoLimits
     size_bytes: int
-    """0 where nobody knows."""
+    """0 where it is not known."""
 
 
 def locate(source: VideoSource | Source, limits: VideoLimits | None = None) -> Source:

@@ -18,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from actionrnn.datasets.rendered import RATE_FPS
-from actionrnn.video.reading import iter_frames
+from actionrnn.video.decode import iter_frames
 
 ACTIONS = ("StandUp", "RaiseArms", "LowerArms", "SitDown")
 

@@ -28,7 +28,7 @@ from actionrnn.files import file_sha256
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer, step_scores
 from actionrnn.training.train import TrainingRun
-from actionrnn.video.reading import read_frames
+from actionrnn.video.decode import read_frames
 
 pytest.importorskip("onnxruntime")
 

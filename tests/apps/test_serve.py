@@ -32,7 +32,8 @@ from actionrnn.errors import VideoError
 from actionrnn.features.isolated import Isolation
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.stream import Stream
-from actionrnn.video.reading import iter_frames, probe_video, read_frames
+from actionrnn.video.decode import iter_frames, probe_video, read_frames
+from actionrnn.video.frame import Frame
 from tests.apps.serving import Running, running
 from tests.apps.test_cli import run_command
 
@@ -388,7 +389,7 @@ def test_the_webcam_gives_the_numbers_of_a_stream(
             other.send(message(frame.pts_seconds, 255 - frame.data))  # a state of its own
             other.recv(timeout=20)
             seen = np.asarray(Image.open(io.BytesIO(sent[8:])))
-            scores = stream.push(seen, frame.pts_seconds)
+            scores = stream.push(Frame.from_array(seen, frame.pts_seconds))
             expected += zip(stream.pts_seconds.tolist(), scores, strict=True)
     assert len(found) == len(expected) > 1
     for step, (seconds, scores) in zip(found, expected, strict=True):

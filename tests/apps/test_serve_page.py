@@ -14,7 +14,7 @@ import av
 import pytest
 
 from actionrnn.model.recognizer import Recognizer
-from actionrnn.video.reading import iter_frames
+from actionrnn.video.decode import iter_frames
 from tests.apps.serving import Running, running
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import actionrnn
 from actionrnn.apps import cli
 from actionrnn.apps.render import rewrite
 from actionrnn.config import StatePolicy
-from actionrnn.video.following import follow_frames
+from actionrnn.video.decode import iter_frames
 
 
 def run_command(*args: object) -> Result:
@@ -162,14 +162,14 @@ def test_rendering_keeps_times_and_sound(
 ) -> None:
     output = tmp_path / "out.mp4"
     assert run_command("render", uneven, "-m", streaming_model, "-o", output).exit_code == 0
-    frames = list(follow_frames(output))
-    times = [frame.pts_seconds for frame in follow_frames(uneven)]
+    frames = list(iter_frames(output))
+    times = [frame.pts_seconds for frame in iter_frames(uneven)]
     assert [frame.pts_seconds for frame in frames] == pytest.approx(times, abs=1e-3)
-    assert frames[0]().shape == (76, 100, 3)  # H.264 wants even sizes
+    assert frames[0].rgb.shape == (76, 100, 3)  # H.264 wants even sizes
     assert packets_of(output, "audio") == packets_of(uneven, "audio")
-    top = [frame()[:20].mean() for frame in frames]
+    top = [frame.rgb[:20].mean() for frame in frames]
     np.testing.assert_allclose(top, np.arange(7) * 30, atol=4)  # above the panel: as it was
-    bottom = frames[-1]()[-20:, :90]
+    bottom = frames[-1].rgb[-20:, :90]
     assert bottom.min() < 120 < bottom.max()  # a dark panel with light letters
 
 
@@ -199,7 +199,7 @@ def test_streaming_a_file_prints_json_lines_and_records(
     answers = lines[:-1]
     assert len(answers) == lines[-1]["answers"] >= 1
     assert all(line["label"] == line["labels"][0] for line in answers)
-    assert len(list(follow_frames(output))) == 12 - lines[-1]["dropped"]
+    assert len(list(iter_frames(output))) == 12 - lines[-1]["dropped"]
 
 
 def test_without_a_screen_there_is_no_window(
@@ -252,4 +252,4 @@ def test_a_signal_ends_it_cleanly(
         feed.stdout.close()
     assert live.returncode == 0
     assert json.loads(rest.splitlines()[-1])["event"] == "end"
-    assert len(list(follow_frames(record))) > 1
+    assert len(list(iter_frames(record))) > 1

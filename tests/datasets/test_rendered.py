@@ -12,7 +12,7 @@ from actionrnn.datasets import rendered
 from actionrnn.datasets.rendered import PAIRS, render_dataset
 from actionrnn.datasets.ucf101 import NAME_PATTERN, open_ucf101
 from actionrnn.errors import DatasetError
-from actionrnn.video.reading import probe_video, read_frames
+from actionrnn.video.decode import probe_video, read_frames
 
 
 @pytest.fixture(autouse=True)

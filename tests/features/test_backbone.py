@@ -21,7 +21,7 @@ from torch import Tensor
 from actionrnn.config import BackboneConfig, Sampling
 from actionrnn.errors import BackboneError
 from actionrnn.features.backbone import Backbone, load_backbone, num_cores
-from actionrnn.features.extract import Source, encode_videos
+from actionrnn.features.extract import VideoPart, encode_videos
 from actionrnn.features.preprocess import Preprocessing
 
 SMALL_TORCHVISION = "torchvision/mobilenet_v3_small"
@@ -106,7 +106,7 @@ def test_threads_that_begin_while_it_encodes_have_torchs_thread_count(
     if how == "encode":
         backbone.encode(random_frames(2 * backbone.batch_frames))
     else:
-        sources = [Source(path.name, path) for path in sorted(clips.rglob("*.avi"))[:2]]
+        sources = [VideoPart(path.name, path) for path in sorted(clips.rglob("*.avi"))[:2]]
         assert len(list(encode_videos(sources, backbone, Sampling(num_frames=4)))) == 2
     assert {*seen} == {(max(1, num_cores() // backbone.num_lanes), 3)}
     assert torch.get_num_threads() == 3

@@ -21,7 +21,7 @@ from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import extract_to_store
 from actionrnn.features.store import FeatureStore
 from actionrnn.features.types import Features
-from actionrnn.video.reading import visit_frames
+from actionrnn.video.decode import visit_frames
 
 FOUR = Sampling(num_frames=4)
 MakeVideo = Callable[..., Path]

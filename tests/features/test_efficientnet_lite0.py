@@ -24,7 +24,7 @@ from actionrnn.features.efficientnet_lite0 import (
     load_bundled_weights,
     load_published_weights,
 )
-from actionrnn.features.extract import Source, encode_videos
+from actionrnn.features.extract import VideoPart, encode_videos
 from actionrnn.features.types import Features
 from actionrnn.video.sampling import uniform_frames
 
@@ -119,7 +119,7 @@ def test_every_real_clip_has_the_features_of_the_official_transform(
     if runtime == "openvino":
         pytest.importorskip("openvino")
     config = BackboneConfig(device="cpu", runtime=runtime, precision=precision)
-    sources = [Source(str(path), path) for path in official_features]
+    sources = [VideoPart(str(path), path) for path in official_features]
     for source, features in encode_videos(sources, load_backbone(config), Sampling(num_frames=2)):
         assert isinstance(features, Features), features
         expected = official_features[source.path]

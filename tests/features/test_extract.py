@@ -29,7 +29,7 @@ from actionrnn.features import decoding
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import (
     Extraction,
-    Source,
+    VideoPart,
     encode_videos,
     extract_features,
     extract_missing,
@@ -38,7 +38,7 @@ from actionrnn.features.extract import (
 )
 from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.store import FeatureStore, verify_store
-from actionrnn.video.reading import read_frames
+from actionrnn.video.decode import read_frames
 
 MakeVideo = Callable[..., Path]
 FOUR = Sampling(num_frames=4)
@@ -396,9 +396,9 @@ def test_a_part_of_a_video_has_its_own_features(
 ) -> None:
     path = make_video("a.avi", count=50)
     sources = [
-        Source("a@0-1", path, 0.0, 1.0),
-        Source("a@1-", path, 1.0),
-        Source("a@9-", path, 9.0),
+        VideoPart("a@0-1", path, 0.0, 1.0),
+        VideoPart("a@1-", path, 1.0),
+        VideoPart("a@9-", path, 9.0),
     ]
     store = FeatureStore.create(tmp_path / "store", provenance_of(tiny_backbone, FOUR))
     done = extract_missing(sources, store, tiny_backbone, FOUR)
@@ -662,7 +662,7 @@ def test_memory_stays_within_its_bound_whatever_a_videos_length(
 
     monkeypatch.setattr(Preprocessing, "square", counting)
     path = make_video("long.avi", count=300)
-    results = encode_videos([Source("long", path)], gated, Sampling())
+    results = encode_videos([VideoPart("long", path)], gated, Sampling())
     worker = threading.Thread(target=lambda: counted.append(len(next(results)[1])))  # type: ignore[arg-type]
     worker.start()
     time.sleep(1.0)
@@ -740,7 +740,7 @@ def test_motion_is_seen_beside_each_frame_however_the_video_is_read(
     preprocessing = dataclasses.replace(tiny_backbone.preprocessing, streams=streams)
     backbone = dataclasses.replace(tiny_backbone, preprocessing=preprocessing)
     path = videos / "run" / "daria.avi"
-    _, found = next(encode_videos([Source("a", path)], backbone, sampling))
+    _, found = next(encode_videos([VideoPart("a", path)], backbone, sampling))
     expected = backbone.encode(preprocessing.views(squares(path, backbone, sampling)))
     assert found.values.shape[1] == backbone.feature_size  # type: ignore[union-attr]
     np.testing.assert_allclose(found.values, expected, atol=1e-6)  # type: ignore[union-attr]

@@ -27,7 +27,7 @@ from actionrnn.errors import VideoError
 from actionrnn.features import isolated
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.decoder_messages import MessageError, Receiver
-from actionrnn.features.decoding import Source
+from actionrnn.features.decoding import VideoPart
 from actionrnn.features.extract import encode_videos
 from actionrnn.features.isolated import Isolation
 from actionrnn.features.pipeline import Pipeline
@@ -44,7 +44,7 @@ BOUNDS = Isolation(
 
 
 def encode(path: Path, backbone: Backbone, isolation: Isolation) -> Features:
-    pipeline = Pipeline([Source("clip", path)], backbone, EVERY, {}, decode=isolation.decode)
+    pipeline = Pipeline([VideoPart("clip", path)], backbone, EVERY, {}, decode=isolation.decode)
     (result,) = [found for found in pipeline.run() if found is not None]
     if isinstance(result[1], VideoError):
         raise result[1]
@@ -57,7 +57,7 @@ def clip(clips: Path) -> Path:
 
 
 def test_the_features_are_the_same(clip: Path, tiny_backbone: Backbone) -> None:
-    [(_, expected)] = encode_videos([Source("clip", clip)], tiny_backbone, EVERY)
+    [(_, expected)] = encode_videos([VideoPart("clip", clip)], tiny_backbone, EVERY)
     assert isinstance(expected, Features)
     found = encode(clip, tiny_backbone, BOUNDS)
     np.testing.assert_array_equal(found.values, expected.values)

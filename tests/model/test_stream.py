@@ -25,6 +25,7 @@ from actionrnn.features.backbone import Backbone
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer, step_scores
 from actionrnn.model.stream import Stream
+from actionrnn.video.frame import Frame
 from actionrnn.video.sampling import choose_frames
 
 LABELS = ("clap", "jump", "wave")
@@ -66,6 +67,13 @@ def make_model(tiny_backbone: Backbone) -> MakeModel:
     return make
 
 
+def at(rgb: np.ndarray, times: Any) -> Frame | list[Frame]:
+    """A picture (H, W, 3), or several (n, H, W, 3), shown at these times."""
+    if np.ndim(times) == 0:
+        return Frame.from_array(rgb, times)
+    return list(map(Frame.from_array, rgb, times))
+
+
 def recording(seed: int, count: int = 60) -> tuple[np.ndarray, np.ndarray]:
     """Pictures that change, at uneven times."""
     rng = np.random.default_rng(seed)
@@ -93,7 +101,7 @@ def chunks(count: int, seed: int) -> Iterator[slice]:
 
 
 def push_all(stream: Stream, frames: np.ndarray, times: np.ndarray, seed: int = 0) -> np.ndarray:
-    parts = [stream.push(frames[part], times[part]) for part in chunks(len(frames), seed)]
+    parts = [stream.push(at(frames[part], times[part])) for part in chunks(len(frames), seed)]
     return np.concatenate(parts)
 
 
@@ -119,18 +127,18 @@ def test_the_steps_have_the_times_of_their_frames(make_model: MakeModel) -> None
     model, (frames, times) = make_model(), recording(2)
     stream, found = model.stream(), []
     for frame, seconds in zip(frames, times, strict=True):
-        scores = stream.push(frame, float(seconds))
+        scores = stream.push(at(frame, seconds))
         assert len(scores) == len(stream.pts_seconds)
         found += stream.pts_seconds.tolist()
     assert found == times[choose_frames(times, model.config.sampling)].tolist()
 
 
 def test_a_file_scores_as_its_frames_pushed(make_model: MakeModel, clips: Path) -> None:
-    from actionrnn.video.reading import iter_frames
+    from actionrnn.video.decode import iter_frames
 
     model, path = make_model(rate_fps=4.0), clips / "red" / "ann_red.avi"
     stream = model.stream()
-    scores = [stream.push(frame.data, frame.pts_seconds) for frame in iter_frames(path)]
+    scores = [stream.push(frame) for frame in iter_frames(path)]
     np.testing.assert_allclose(np.concatenate(scores), model.timeline(path).scores, atol=1e-4)
 
 
@@ -172,7 +180,7 @@ def test_two_streams_never_touch_each_other(make_model: MakeModel, seed: int) ->
     for step in range(60):
         for which in np.random.default_rng([seed, step]).permutation(2):
             frames, times = inputs[which]
-            found[which].append(streams[which].push(frames[step], float(times[step])))
+            found[which].append(streams[which].push(at(frames[step], times[step])))
     for (frames, times), scores in zip(inputs, found, strict=True):
         alone = push_all(model.stream(), frames, times)
         np.testing.assert_array_equal(np.concatenate(scores), alone)
@@ -197,10 +205,9 @@ def test_streams_in_a_batch_score_as_alone(make_model: MakeModel, seed: int, kin
             if seat is not None and rng.random() < 0.8:
                 frames, times = recordings[seat[0]]
                 stop = seat[1] + int(rng.integers(1, 4))
-                pushed[place] = frames[seat[1] : stop], times[seat[1] : stop]
+                pushed[place] = at(frames[seat[1] : stop], times[seat[1] : stop])
                 seat[1] = stop
-        given = [item or (None, None) for item in pushed]
-        scores = batch.push([item[0] for item in given], [item[1] for item in given])
+        scores = batch.push(pushed)
         for place, seat in enumerate(seats):
             if seat is not None:
                 found[seat[0]].append(scores[place])
@@ -232,15 +239,15 @@ def test_a_frame_that_is_not_wanted_is_not_made(make_model: MakeModel) -> None:
     model, (frames, times) = make_model(rate_fps=2), recording(0)
     made: list[int] = []
 
-    def lazily(place: int) -> Callable[[], np.ndarray]:
+    def lazily(place: int) -> Frame:
         def make() -> np.ndarray:
             made.append(place)
             return frames[place]
 
-        return make
+        return Frame(times[place], make)
 
     stream = model.stream()
-    scores = [stream.push(lazily(i), float(time)) for i, time in enumerate(times)]
+    scores = [stream.push(lazily(i)) for i in range(len(times))]
     assert made == choose_frames(times, model.config.sampling).tolist()
     np.testing.assert_array_equal(np.concatenate(scores), push_all(model.stream(), frames, times))
 
@@ -250,7 +257,7 @@ def test_the_caller_may_use_the_buffer_again(make_model: MakeModel) -> None:
     stream, buffer, found = model.stream(), np.empty_like(frames[0]), []
     for frame, seconds in zip(frames, times, strict=True):
         buffer[:] = frame
-        found.append(stream.push(buffer, float(seconds)))
+        found.append(stream.push(at(buffer, seconds)))
         buffer[:] = 0
     np.testing.assert_array_equal(np.concatenate(found), push_all(model.stream(), frames, times))
 
@@ -260,8 +267,6 @@ def test_the_caller_may_use_the_buffer_again(make_model: MakeModel) -> None:
     [
         (np.zeros((4, 4), np.uint8), 0.0, "must be RGB uint8"),
         (np.zeros((4, 4, 3), np.float32), 0.0, "must be RGB uint8"),
-        (np.zeros((2, 4, 4, 3), np.uint8), [0.0], r"need times \(2,\)"),
-        (np.zeros((4, 4, 3), np.uint8), [0.0], r"need times \(\)"),
         (np.zeros((0, 4, 3), np.uint8), 0.0, "no pixels"),
         (np.zeros((2, 4, 4, 3), np.uint8), [1.0, 0.5], "came after"),
         (np.zeros((4, 4, 3), np.uint8), float("nan"), "must be a number"),
@@ -272,24 +277,34 @@ def test_what_is_no_frame_is_refused_and_changes_nothing(
 ) -> None:
     stream = make_model().stream()
     with pytest.raises(VideoError, match=reason):
-        stream.push(frames, times)
-    assert len(stream.push(np.zeros((4, 4, 3), np.uint8), 0.25)) == 1
+        stream.push(at(frames, times))
+    assert len(stream.push(at(np.zeros((4, 4, 3), np.uint8), 0.25))) == 1
+
+
+def test_arrays_are_no_frames(make_model: MakeModel) -> None:
+    model, array = make_model(), np.zeros((4, 4, 3), np.uint8)
+    with pytest.raises(TypeError, match=r"not ndarray; make one of an array with Frame\.from_arr"):
+        model.stream().push(array)
+    with pytest.raises(TypeError, match="not ndarray"):
+        model.stream_batch(2).push([None, array])
+    with pytest.raises(ValueError, match="1 items for 2 streams"):
+        model.stream_batch(2).push([None])
 
 
 def test_one_bad_stream_of_a_batch_holds_no_other_back(make_model: MakeModel) -> None:
     batch, frames = make_model().stream_batch(2), recording(0)[0]
-    batch.push([frames[0], frames[0]], [1.0, 1.0])
+    batch.push([at(frames[0], 1.0), at(frames[0], 1.0)])
     with pytest.raises(VideoError, match="came after"):
-        batch.push([frames[1], frames[1]], [2.0, 0.5])
+        batch.push([at(frames[1], 2.0), at(frames[1], 0.5)])
     alone = make_model().stream()
-    alone.push(frames[0], 1.0)
+    alone.push(at(frames[0], 1.0))
     np.testing.assert_allclose(
-        batch.push([frames[1], None], [2.0, None])[0], alone.push(frames[1], 2.0), atol=1e-6
+        batch.push([at(frames[1], 2.0), None])[0], alone.push(at(frames[1], 2.0)), atol=1e-6
     )
 
 
-def fails(kind: str) -> Any:
-    """A frame that turns out to be none when it is made."""
+def fails(kind: str, pts_seconds: float) -> Frame:
+    """A frame that cannot be made, or turns out to be none when it is."""
 
     def make() -> np.ndarray:
         if kind == "raises":
@@ -297,7 +312,14 @@ def fails(kind: str) -> Any:
         shape = {"two axes": (9, 9), "no square": (2, 4000, 3), "no pixels": (0, 9, 3)}[kind]
         return np.zeros(shape, np.uint8)
 
-    return make
+    return Frame(pts_seconds, make)
+
+
+def lazily(frames: np.ndarray, times: np.ndarray, part: slice) -> list[Frame]:
+    return [
+        Frame(seconds, lambda frame=frame: frame)
+        for frame, seconds in zip(frames[part], times[part], strict=True)
+    ]
 
 
 KINDS_OF_BAD = ("raises", "two axes", "no square", "no pixels")
@@ -313,19 +335,15 @@ def test_a_frame_that_cannot_be_made_moves_no_stream_of_its_batch(
     inputs = [recording(seed) for seed in rng]
     batch, alone = model.stream_batch(3, policy), [model.stream(policy) for _ in rng]
     for begin in (0, 20, 40):
-        pushed = [
-            (list(frames[begin : begin + 20]), times[begin : begin + 20])
-            for frames, times in inputs
-        ]
-        lazy = [[(lambda frame=frame: frame) for frame in frames] for frames, _ in pushed]
-        bad = [list(frames) for frames in lazy]
+        pushed = [lazily(*inputs[place], slice(begin, begin + 20)) for place in rng]
+        bad = [list(frames) for frames in pushed]
         for place in range(5, 20):  # some of them are wanted
-            bad[1][place] = fails(kind)
+            bad[1][place] = fails(kind, bad[1][place].pts_seconds)
         with pytest.raises(VideoError):
-            batch.push(bad, [times for _, times in pushed])
-        found = batch.push(lazy, [times for _, times in pushed])
-        for stream, frames, (_, times), scores in zip(alone, lazy, pushed, found, strict=True):
-            np.testing.assert_allclose(scores, stream.push(frames, times), atol=1e-6)
+            batch.push(bad)
+        found = batch.push(pushed)
+        for stream, frames, scores in zip(alone, pushed, found, strict=True):
+            np.testing.assert_allclose(scores, stream.push(frames), atol=1e-6)
 
 
 def test_a_push_with_a_bad_frame_in_its_middle_can_be_made_again_without_it(
@@ -333,13 +351,14 @@ def test_a_push_with_a_bad_frame_in_its_middle_can_be_made_again_without_it(
 ) -> None:
     model, (frames, times) = make_model(rate_fps=None), recording(4)
     stream = model.stream()
-    before = stream.push(frames[:10], times[:10])
-    some: list[Any] = [(lambda frame=frame: frame) for frame in frames[10:30]]
+    before = stream.push(at(frames[:10], times[:10]))
+    some = lazily(frames, times, slice(10, 30))
     for bad in (0, 7, 19):
         with pytest.raises(VideoError, match="cannot be converted"):
-            stream.push([*some[:bad], fails("raises"), *some[bad + 1 :]], times[10:30])
+            broken = fails("raises", some[bad].pts_seconds)
+            stream.push([*some[:bad], broken, *some[bad + 1 :]])
         np.testing.assert_array_equal(stream.pts_seconds, times[:10])
-    scores = np.concatenate([before, stream.push(some, times[10:30])])
+    scores = np.concatenate([before, stream.push(some)])
     np.testing.assert_allclose(scores, push_all(model.stream(), frames[:30], times[:30]), atol=1e-6)
 
 
@@ -348,11 +367,11 @@ def test_a_kept_frame_that_cannot_be_made_later_holds_up_one_push_only(
 ) -> None:
     model = make_model(rate_fps=1)
     stream, frame = model.stream(), np.zeros((8, 8, 3), np.uint8)
-    stream.push(frame, 0.0)
-    assert len(stream.push(fails("raises"), 0.5)) == 0  # it may be wanted at 1.0
+    stream.push(at(frame, 0.0))
+    assert len(stream.push(fails("raises", 0.5))) == 0  # it may be wanted at 1.0
     with pytest.raises(VideoError, match="cannot be converted"):
-        stream.push(frame, 1.2)
-    assert len(stream.push(frame, 1.2)) == 1
+        stream.push(at(frame, 1.2))
+    assert len(stream.push(at(frame, 1.2))) == 1
     assert stream.pts_seconds.tolist() == [1.2]
 
 
@@ -361,11 +380,11 @@ def test_a_backbone_that_fails_moves_no_stream(
 ) -> None:
     model, (frames, times) = make_model(), recording(5)
     stream = model.stream()
-    before = stream.push(frames[:30], times[:30])
+    before = stream.push(at(frames[:30], times[:30]))
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="out of memory"):
         patched.setattr(Backbone, "encode", raise_out_of_memory)
-        stream.push(frames[30:], times[30:])
-    scores = np.concatenate([before, stream.push(frames[30:], times[30:])])
+        stream.push(at(frames[30:], times[30:]))
+    scores = np.concatenate([before, stream.push(at(frames[30:], times[30:]))])
     np.testing.assert_allclose(scores, push_all(model.stream(), frames, times), atol=1e-6)
 
 
@@ -381,17 +400,17 @@ def test_streams_in_several_threads_leave_torchs_thread_count_alone(
         assert go_on.wait(60)
         return frame
 
-    def count_after(pushed: Any) -> int:
-        model.stream().push(pushed, 0.0)
+    def count_after(pushed: Frame) -> int:
+        model.stream().push(pushed)
         return torch.get_num_threads()
 
     torch.set_num_threads(3)
     try:
         with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
-            slow = first.submit(count_after, wait)
+            slow = first.submit(count_after, Frame(0.0, wait))
             assert within.wait(60)
             try:
-                assert second.submit(count_after, frame).result() == 3
+                assert second.submit(count_after, at(frame, 0.0)).result() == 3
             finally:
                 go_on.set()
             assert slow.result() == 3
@@ -414,7 +433,7 @@ def test_a_model_that_looks_over_the_whole_clip_cannot_stream(tiny_model: Recogn
 
 def test_every_shipped_configuration_streams() -> None:
     from actionrnn.config import load_config, shipped_configs
-    from actionrnn.video.picking import require_streamable
+    from actionrnn.video.sampling import require_streamable
 
     for name in shipped_configs():
         require_streamable(load_config(name).sampling)
@@ -542,7 +561,7 @@ def test_in_bfloat16_a_stream_scores_as_the_whole(real_data: Path) -> None:
     """The bundled backbone as it runs where bfloat16 is fast; frames decoded once, in full."""
     from actionrnn.config import BackboneConfig
     from actionrnn.features.backbone import load_backbone
-    from actionrnn.video.reading import read_frames
+    from actionrnn.video.decode import read_frames
 
     backbone = load_backbone(BackboneConfig(precision="bfloat16", device="cpu"))
     torch.manual_seed(0)
@@ -566,7 +585,7 @@ def push_for_long(model: Recognizer, policy: StatePolicy, count: int) -> tuple[f
     parts, sizes = [], []
     begin = time.perf_counter()
     for number in range(count):
-        stream.push(frames[number % len(frames)], number / 25)
+        stream.push(at(frames[number % len(frames)], number / 25))
         if (number + 1) % (count // 10) == 0:
             parts.append(time.perf_counter() - begin)
             sizes.append(int(Path("/proc/self/statm").read_text().split()[1]))

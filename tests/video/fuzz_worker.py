@@ -11,7 +11,7 @@ from pathlib import Path
 
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
-from actionrnn.video.reading import iter_frames, probe_video, read_frames
+from actionrnn.video.decode import iter_frames, probe_video, read_frames
 
 LIMITS = VideoLimits(max_frame_pixels=2**22, max_bytes_held=2**26)
 SAMPLINGS = [
@@ -27,7 +27,8 @@ def read_in_one_way(path: str, way: int) -> str:
     """What came out; a foreign exception is for the caller."""
     try:
         if way == len(SAMPLINGS):
-            for count, _ in enumerate(iter_frames(path, limits=LIMITS)):
+            for count, frame in enumerate(iter_frames(path, limits=LIMITS)):
+                frame.rgb  # noqa: B018 - made as it is read
                 if count == MOST_FRAMES:
                     break
         elif way == len(SAMPLINGS) + 1:

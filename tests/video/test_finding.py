@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionrnn.errors import VideoError
+from actionrnn.video.decode import iter_frames, read_frames
 from actionrnn.video.finding import clip_key, clip_keys, find_videos
-from actionrnn.video.reading import iter_frames, read_frames
 
 EncodeVideo = Callable[..., Path]
 
@@ -220,7 +220,7 @@ def test_what_may_not_be_read_is_not_told_to_be_encoded_again(locked_tree: Path)
     files = [locked_tree / name for name in ("locked.avi", "locked", "run/3.avi")]
     for path in (*files, clip):
         with pytest.raises(VideoError, match=r"cannot be read \(Permission denied\)") as caught:
-            list(iter_frames(path))
+            [frame.rgb for frame in iter_frames(path)]
         assert "encode" not in str(caught.value)
 
 

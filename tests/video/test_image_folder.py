@@ -12,8 +12,8 @@ from PIL import Image
 
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
+from actionrnn.video.decode import iter_frames, read_frames
 from actionrnn.video.image_folder import find_pictures
-from actionrnn.video.reading import iter_frames, read_frames
 
 
 def save_frames(

@@ -11,7 +11,7 @@ import pytest
 
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
-from actionrnn.video.reading import iter_frames, probe_video, read_frames
+from actionrnn.video.decode import iter_frames, probe_video, read_frames
 
 FFmpegEncode = Callable[..., Path]
 

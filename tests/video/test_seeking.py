@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 from actionrnn.config import Sampling
-from actionrnn.video import reading
-from actionrnn.video.frame_index import Timetable
-from actionrnn.video.reading import read_frames
-from actionrnn.video.seeking import plan_runs
+from actionrnn.video import decode
+from actionrnn.video.decode import read_frames
+from actionrnn.video.frame_index import FrameIndex
+from actionrnn.video.seeking import plan_spans
 
 FFmpegEncode = Callable[..., Path]
 
 
-def table_of(count: int, keys: list[int]) -> Timetable:
+def table_of(count: int, keys: list[int]) -> FrameIndex:
     """Frame i is shown at tick 10 i."""
     is_keyframe = np.isin(np.arange(count), keys)
-    return Timetable(10 * np.arange(count), is_keyframe, Fraction(1, 250), True)
+    return FrameIndex(10 * np.arange(count), is_keyframe, Fraction(1, 250), True)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def table_of(count: int, keys: list[int]) -> Timetable:
 def test_runs_begin_at_the_nearest_key_frame(
     keys: list[int], wanted: list[int], runs: list[tuple[int, list[int]]]
 ) -> None:
-    planned = plan_runs(table_of(30, keys), 10 * np.array(wanted))
+    planned = plan_spans(table_of(30, keys), 10 * np.array(wanted))
     found = [(run.key_tick // 10, sorted(tick // 10 for tick in run.ticks)) for run in planned]
     assert found == runs
     assert [run.num_frames for run in planned] == [max(w) - key + 1 for key, w in runs]
@@ -58,7 +58,7 @@ def test_whole_files_take_the_fast_way(
     ffmpeg_encode: FFmpegEncode, monkeypatch: pytest.MonkeyPatch, name: str, options: str
 ) -> None:
     path = ffmpeg_encode(name, options)
-    monkeypatch.delattr(reading, "_decode_in_order")
+    monkeypatch.delattr(decode, "_decode_in_order")
     for sampling in (Sampling(num_frames=4), Sampling(keyframes=True), Sampling()):
         assert len(read_frames(path, sampling)) > 0
 
@@ -71,14 +71,14 @@ def test_frames_that_nobody_wants_are_not_decoded(
     from actionrnn.video import seeking
 
     given_out = []
-    frames_of_run = seeking._frames_of_run
+    frames_of_span = seeking._frames_of_span
 
     def counted(*args: object) -> list[av.VideoFrame]:
-        frames = list(frames_of_run(*args))  # type: ignore[arg-type]
+        frames = list(frames_of_span(*args))  # type: ignore[arg-type]
         given_out.append(len(frames))
         return frames
 
-    monkeypatch.setattr(seeking, "_frames_of_run", counted)
+    monkeypatch.setattr(seeking, "_frames_of_span", counted)
     read_frames(path, Sampling(num_frames=1))
     assert len(given_out) == 1
     assert given_out[0] <= 12

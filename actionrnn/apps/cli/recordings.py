@@ -114,7 +114,7 @@ def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[Path, VideoError | No
 def _print_early_answer(
     recognizer: Recognizer, path: Path, confidence: float, top: int, as_json: bool
 ) -> None:
-    from actionrnn.video.following import declared_span
+    from actionrnn.video.decode import declared_span
 
     prediction = recognizer.classify(path, stop_at_confidence=confidence).top(top)
     start_seconds, duration_seconds = declared_span(path)
@@ -135,7 +135,7 @@ def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Pre
     timeline = recognizer.timeline(path)
     if sheet is not None:
         from actionrnn.apps.contact_sheet import draw_contact_sheet
-        from actionrnn.video.reading import read_frames
+        from actionrnn.video.decode import read_frames
 
         draw_contact_sheet(read_frames(path, recognizer.config.sampling), timeline, sheet)
     return timeline.prediction()

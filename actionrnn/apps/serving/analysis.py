@@ -18,12 +18,13 @@ from actionrnn.apps.render import rewrite
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.config import StatePolicy, VideoLimits
 from actionrnn.errors import VideoError
-from actionrnn.features.decoding import Source
+from actionrnn.features.decoding import VideoPart
 from actionrnn.features.extract import provenance_of
 from actionrnn.features.isolated import Isolation
 from actionrnn.features.pipeline import Pipeline
 from actionrnn.model.recognizer import Prediction, Recognizer, Timeline
-from actionrnn.video.following import DecodedFrame, declared_span
+from actionrnn.video.decode import declared_span
+from actionrnn.video.frame import Frame
 from actionrnn.video.source import locate
 
 
@@ -79,7 +80,7 @@ def analyse(upload: Upload, model: Recognizer) -> Answer:
     sampling, name = model.config.sampling, upload.name
     made = provenance_of(model.backbone, sampling)
     decode = upload.isolation().decode
-    source = Source(name, upload.path)
+    source = VideoPart(name, upload.path)
     pipeline = Pipeline([source], model.backbone, sampling, made, decode=decode)
     with contextlib.closing(pipeline.run()) as results:
         _, features = next(result for result in results if result is not None)
@@ -118,9 +119,9 @@ def _rewrite(
     begin, seconds = declared_span(locate(path, limits))
     _require_short(path, seconds or 0.0, most_video_seconds)
 
-    def draw(frame: DecodedFrame) -> NDArray[np.uint8]:
+    def draw(frame: Frame) -> NDArray[np.uint8]:
         _require_short(path, frame.pts_seconds - begin, most_video_seconds)
-        return frame()
+        return frame.rgb
 
     rewrite(path, target, draw, sound=False, limits=limits)
     yield "end", {}

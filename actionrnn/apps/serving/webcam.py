@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from actionrnn.apps.serving.limits import ServeLimits
@@ -19,6 +18,7 @@ from actionrnn.config import StatePolicy
 from actionrnn.errors import ActionrnnError, VideoError
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.stream import Stream
+from actionrnn.video.frame import Frame
 
 _TIME = struct.Struct("<d")
 
@@ -70,10 +70,10 @@ class _Live:
 
     def push(self, message: bytes) -> list[dict[str, Any]]:
         """The steps that a message's picture makes, as they are answered."""
-        pts_seconds, picture = _unpack(message, self.limits.frame_pixels)
-        self._require_near(pts_seconds)
-        scores = self.stream.push(picture, pts_seconds)
-        self.last_seconds = pts_seconds
+        frame = _unpack(message, self.limits.frame_pixels)
+        self._require_near(frame.pts_seconds)
+        scores = self.stream.push(frame)
+        self.last_seconds = frame.pts_seconds
         return [
             {"pts_seconds": round(seconds, 6), "scores": [round(float(s), 6) for s in row]}
             for seconds, row in zip(self.stream.pts_seconds.tolist(), scores, strict=True)
@@ -89,7 +89,7 @@ class _Live:
             )
 
 
-def _unpack(message: bytes, most_pixels: int) -> tuple[float, NDArray[np.uint8]]:
+def _unpack(message: bytes, most_pixels: int) -> Frame:
     if len(message) <= _TIME.size:
         raise VideoError(f"a message of {len(message)} bytes holds no time and no JPEG picture")
     (pts_seconds,) = _TIME.unpack_from(message)
@@ -99,7 +99,7 @@ def _unpack(message: bytes, most_pixels: int) -> tuple[float, NDArray[np.uint8]]
         with Image.open(io.BytesIO(message[_TIME.size :]), formats=["JPEG"]) as image:
             if image.width * image.height > most_pixels:
                 raise VideoError(f"{image.width} x {image.height} pixels are too many; send fewer")
-            return pts_seconds, np.asarray(image.convert("RGB"))
+            return Frame.from_array(np.asarray(image.convert("RGB")), pts_seconds)
     except Image.DecompressionBombError:
         raise VideoError("the picture's pixels are too many; send fewer") from None
     except (UnidentifiedImageError, OSError, ValueError) as error:

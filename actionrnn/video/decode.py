@@ -8,35 +8,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 import av
-import numpy as np
 from av.video.stream import VideoStream
 
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.files import as_path
-from actionrnn.video.album import Album, Visitor, Wanted
 from actionrnn.video.convert import Converter, Scale, display_matrix, is_transposed
 from actionrnn.video.frame import Frame, Frames
 from actionrnn.video.frame_index import (
+    FrameIndex,
     Ticks,
-    Timetable,
-    decode_timetable,
-    make_timetable,
-    read_timetable,
+    decode_frame_index,
+    make_frame_index,
+    read_frame_index,
     time_base_of,
     timed_frames,
 )
-from actionrnn.video.image_folder import (
-    is_folder,
-    iter_frame_folder,
-    read_frame_folder,
-    visit_frame_folder,
-)
+from actionrnn.video.image_folder import is_folder, iter_frame_folder, visit_frame_folder
+from actionrnn.video.request import FrameCollector, FrameRequest, WantedFrames
 from actionrnn.video.sampling import choose_frames
 from actionrnn.video.seeking import decode_by_counting, decode_by_seeking, threads_for
-from actionrnn.video.source import Source, VideoSource, container_of, locate, open_stream
+from actionrnn.video.source import (
+    Source,
+    VideoSource,
+    container_of,
+    locate,
+    open_stream,
+    require_pixels,
+)
 
 # A broken video is used if at least this part of the frames that it declares can be decoded.
 LEAST_DECODABLE_FRACTION = 0.5
@@ -68,7 +70,7 @@ def probe_video(path: VideoSource, *, limits: VideoLimits | None = None) -> Vide
     """
     source = locate(path, limits)
     with open_stream(source) as stream:
-        num_frames = len(read_timetable(stream))
+        num_frames = len(read_frame_index(stream))
     with open_stream(source) as stream:
         first = next(timed_frames(source, stream), None)
         turned = first is not None and is_transposed(display_matrix(first[0]))
@@ -84,6 +86,18 @@ def probe_video(path: VideoSource, *, limits: VideoLimits | None = None) -> Vide
             num_frames=num_frames,
             size_bytes=source.size_bytes,
         )
+
+
+def declared_span(path: VideoSource | Source) -> tuple[float, float | None]:
+    """When a video says that it begins, and how long it says it is; None: it does not say.
+
+    Raises:
+        VideoError: it is missing, empty, no video, or has sound only.
+    """
+    with open_stream(path) as stream:
+        container = container_of(stream)
+        begin, length = container.start_time or 0, container.duration
+    return begin / av.time_base, length / av.time_base if length else None
 
 
 def read_frames(
@@ -112,34 +126,29 @@ def read_frames(
             frame where `sampling` looks, or so little of it can be decoded that the frames
             would not stand for the clip.
     """
-    if isinstance(path, (str, Path)) and is_folder(path):
-        return read_frame_folder(as_path(path), sampling, scale=scale, limits=limits)
-    source = locate(path, limits)
-    album = Album.of(source)
-    _visit(source, sampling or Sampling(), album, scale, num_threads)
-    return album.frames()
+    limits = limits or VideoLimits()
+    found = path if _is_folder(path) else locate(path, limits)
+    name = found.name if isinstance(found, Source) else str(found)
+    collector = FrameCollector(name, limits.max_bytes_held)
+    request = FrameRequest(sampling or Sampling(), collector, scale, num_threads=num_threads)
+    visit_frames(found, request, limits)
+    return collector.frames()
 
 
 def visit_frames(
-    path: VideoSource,
-    sampling: Sampling | None,
-    visitor: Visitor,
-    *,
-    num_threads: int = 0,
-    limits: VideoLimits | None = None,
+    path: VideoSource | Source, request: FrameRequest, limits: VideoLimits | None = None
 ) -> None:
-    """Give the frames that `read_frames` would return to `visitor`, in constant memory.
+    """Give the frames that `read_frames` would return to the request's sink, in constant memory.
 
-    A frame that `sampling` chooses several times comes once, with all its places. Frames come
-    in any order, and from several threads if `num_threads` is not 1.
+    Frames come in any order, and from several threads if `request.num_threads` is not 1.
 
     Raises:
         VideoError: as in `read_frames`.
     """
-    if isinstance(path, (str, Path)) and is_folder(path):
-        visit_frame_folder(as_path(path), sampling, visitor, limits=limits)
-        return
-    _visit(locate(path, limits), sampling or Sampling(), visitor, None, num_threads)
+    if _is_folder(path):
+        visit_frame_folder(as_path(path), request, limits or VideoLimits())
+    else:
+        _visit(locate(path, limits), request)
 
 
 def iter_frames(
@@ -148,65 +157,79 @@ def iter_frames(
     scale: Scale | None = None,
     num_threads: int = 0,
     limits: VideoLimits | None = None,
+    frame_folder_fps: float = Sampling.frame_folder_fps,
 ) -> Iterator[Frame]:
     """Every frame of a video, one at a time, in constant memory.
 
-    Takes what `read_frames` takes; an address or a pipe may go on for ever.
+    A frame's pixels are made when its `rgb` is first read, which may raise a VideoError, too;
+    frames that you pass over cost their decoding only.
+
+    Args:
+        path: what `read_frames` takes; an address or a pipe may go on for ever.
+        scale: as in `read_frames`.
+        num_threads: of the decoder; 0 leaves their number to it.
+        limits: the largest frame.
+        frame_folder_fps: pictures a second, for a folder of pictures.
 
     Raises:
         VideoError: the video is missing, empty, no video, too large, has sound only, or no
             frame of it can be decoded.
     """
-    if isinstance(path, (str, Path)) and is_folder(path):
-        yield from iter_frame_folder(as_path(path), scale=scale, limits=limits)
+    if _is_folder(path):
+        yield from iter_frame_folder(
+            as_path(path), rate_fps=frame_folder_fps, scale=scale, limits=limits
+        )
         return
     source = locate(path, limits)
     with open_stream(source, num_threads) as stream:
         time_base = time_base_of(stream)
-        to_rgb = _converter(source, stream, scale)
+        convert = Converter.of(source, stream, scale)
         came = False
         for picture, tick in timed_frames(source, stream):
             came = True
-            yield Frame(np.array(to_rgb(picture), order="C"), float(tick * time_base))
+            require_pixels(picture.width, picture.height, source)
+            yield convert.frame(picture, float(tick * time_base))
         if not came:
             raise _nothing_decodable(source)
 
 
-def _visit(
-    source: Source, sampling: Sampling, visitor: Visitor, scale: Scale | None, num_threads: int
-) -> None:
+def _is_folder(path: VideoSource | Source) -> TypeGuard[str | Path]:
+    return isinstance(path, (str, Path)) and is_folder(path)
+
+
+def _visit(source: Source, request: FrameRequest) -> None:
+    """By the first of three ways that finds every frame: seeking, counting, in order."""
     with open_stream(source) as stream:
         if _is_live(stream):
-            _collect(source, stream, sampling, visitor, scale)
+            _collect(source, stream, request)
             return
         declared = _Declared.of(stream)
-        table = read_timetable(stream)
-        ticks = _choose(source, table, sampling) if declared.enough(table) else None
-        if ticks is not None and (table.is_exact or table.is_one_by_one):
-            wanted = Wanted(table, ticks, visitor)
-            if table.is_exact and decode_by_seeking(
-                source, stream, table, wanted, scale, num_threads
-            ):
+        index = read_frame_index(stream)
+        ticks = _choose(source, index, request.sampling) if declared.enough(index) else None
+        if ticks is not None and (index.is_exact or index.is_one_by_one):
+            wanted = WantedFrames(index, ticks, request)
+            if index.is_exact and decode_by_seeking(source, stream, wanted):
                 return
-            if table.is_one_by_one and decode_by_counting(source, stream, table, wanted, scale):
+            if index.is_one_by_one and decode_by_counting(source, stream, wanted):
                 return
-    if ticks is not None and _decode_in_order(source, table, ticks, visitor, scale, num_threads):
+    if ticks is not None and _decode_in_order(source, index, ticks, request):
         return
-    with open_stream(source, num_threads) as stream:
-        table = decode_timetable(source, stream)  # of the frames that really come
-    declared.require_enough(source, table)
-    ticks = _choose(source, table, sampling)
-    if not _decode_in_order(source, table, ticks, visitor, scale, num_threads):
+    # The packets promised frames that do not come: choose among those that really do.
+    with open_stream(source, request.num_threads) as stream:
+        index = decode_frame_index(source, stream)
+    declared.require_enough(source, index)
+    ticks = _choose(source, index, request.sampling)
+    if not _decode_in_order(source, index, ticks, request):
         raise VideoError(
             f"{source.name}: decodes differently each time; re-encode it or leave it out"
         )
 
 
-def _choose(source: Source, table: Timetable, sampling: Sampling) -> Ticks:
+def _choose(source: Source, index: FrameIndex, sampling: Sampling) -> Ticks:
     """The ticks of the wanted frames."""
-    times = table.pts_seconds
+    times = index.pts_seconds
     try:
-        chosen = choose_frames(times, sampling, table.is_keyframe)
+        chosen = choose_frames(times, sampling, index.is_keyframe)
     except ValueError as error:
         raise VideoError(
             f"{source.name}: {error}; its times run from {times[0]:.3f} to {times[-1]:.3f} s"
@@ -216,34 +239,24 @@ def _choose(source: Source, table: Timetable, sampling: Sampling) -> Ticks:
             f"{source.name}: {sampling} chooses nothing; "
             f"its frames are at {times[0]:.3f} to {times[-1]:.3f} s"
         )
-    return table.ticks[chosen]
+    return index.ticks[chosen]
 
 
 def _decode_in_order(
-    source: Source,
-    table: Timetable,
-    ticks: Ticks,
-    visitor: Visitor,
-    scale: Scale | None,
-    num_threads: int,
+    source: Source, index: FrameIndex, ticks: Ticks, request: FrameRequest
 ) -> bool:
     """Decode from the first frame to the last wanted one; whether all of them came."""
-    wanted = Wanted(table, ticks, visitor)
+    wanted = WantedFrames(index, ticks, request)
     with open_stream(source) as stream:
-        to_rgb = _converter(source, stream, scale)
-        threads = threads_for(num_threads, len(table), stream)
+        convert = Converter.of(source, stream, request.scale)
+        threads = threads_for(request.num_threads, len(index), stream)
         stream.codec_context.thread_count = threads
         for picture, tick in timed_frames(source, stream):
             if wanted.wants(tick):
-                wanted.add(tick, to_rgb(picture))
+                wanted.add(tick, convert(picture))
             if wanted.is_complete:
                 return True
     return False
-
-
-def _converter(source: Source, stream: VideoStream, scale: Scale | None) -> Converter:
-    context = stream.codec_context
-    return Converter(source, scale, context.width, context.height)
 
 
 def _is_live(stream: VideoStream) -> bool:
@@ -251,26 +264,20 @@ def _is_live(stream: VideoStream) -> bool:
     return (container_of(stream).size or 0) <= 0
 
 
-def _collect(
-    source: Source,
-    stream: VideoStream,
-    sampling: Sampling,
-    visitor: Visitor,
-    scale: Scale | None,
-) -> None:
+def _collect(source: Source, stream: VideoStream, request: FrameRequest) -> None:
     """Keep every frame until `end_seconds`, then choose among them."""
-    to_rgb = _converter(source, stream, scale)
-    time_base = time_base_of(stream)
+    convert = Converter.of(source, stream, request.scale)
+    time_base, sampling = time_base_of(stream), request.sampling
     found: list[tuple[int, bool]] = []
-    pictures = []
+    kept = []
     size_bytes = 0
     for picture, tick in timed_frames(source, stream):
         seconds = float(tick * time_base)
         if sampling.end_seconds is not None and seconds >= sampling.end_seconds:
             break
         found.append((tick, bool(picture.key_frame)))
-        pictures.append(to_rgb(picture).copy())
-        size_bytes += pictures[-1].nbytes
+        kept.append(convert(picture).copy())
+        size_bytes += kept[-1].nbytes
         if size_bytes > source.limits.max_bytes_held:
             raise VideoError(
                 f"{source.name}: is too large: has no end within {seconds:.1f} s and "
@@ -278,11 +285,11 @@ def _collect(
             )
     if not found:
         raise _nothing_decodable(source)
-    table = make_timetable(stream, found, is_exact=False)
-    wanted = Wanted(table, _choose(source, table, sampling), visitor)
-    for tick, pixels in zip(table.ticks.tolist(), pictures, strict=True):
+    index = make_frame_index(stream, found, is_exact=False)
+    wanted = WantedFrames(index, _choose(source, index, sampling), request)
+    for tick, rgb in zip(index.ticks.tolist(), kept, strict=True):
         if wanted.wants(tick):
-            wanted.add(tick, pixels)
+            wanted.add(tick, rgb)
 
 
 @dataclass(frozen=True)
@@ -298,24 +305,24 @@ class _Declared:
     def of(cls, stream: VideoStream) -> _Declared:
         return cls(int(stream.frames or 0), _declared_seconds(stream) or 0.0)
 
-    def enough(self, table: Timetable) -> bool:
+    def enough(self, index: FrameIndex) -> bool:
         """Whether these frames stand for the whole clip."""
-        if len(table) == 0:
+        if len(index) == 0:
             return False
         if self.num_frames:
-            return len(table) >= LEAST_DECODABLE_FRACTION * self.num_frames
-        last = float(table.pts_seconds[-1])
+            return len(index) >= LEAST_DECODABLE_FRACTION * self.num_frames
+        last = float(index.pts_seconds[-1])
         return last >= LEAST_DECODABLE_FRACTION * self.end_seconds or self.end_seconds < 0.1
 
-    def require_enough(self, source: Source, table: Timetable) -> None:
+    def require_enough(self, source: Source, index: FrameIndex) -> None:
         """Raise a VideoError that says how much was readable, if it is too little."""
-        if len(table) == 0:
+        if len(index) == 0:
             raise _nothing_decodable(source)
-        if self.enough(table):
+        if self.enough(index):
             return
-        found = f"{len(table)} of {self.num_frames} frames"
+        found = f"{len(index)} of {self.num_frames} frames"
         if not self.num_frames:
-            found = f"{float(table.pts_seconds[-1]):.2f} of {self.end_seconds:.2f} s"
+            found = f"{float(index.pts_seconds[-1]):.2f} of {self.end_seconds:.2f} s"
         raise VideoError(
             f"{source.name}: is truncated or damaged: {found} can be decoded "
             f"(at least {LEAST_DECODABLE_FRACTION:.0%} are needed); get the whole file"

@@ -16,8 +16,7 @@ import pytest
 
 from actionrnn.config import LiveOptions
 from actionrnn.errors import VideoError
-from actionrnn.video.camera import LiveFrame, LiveSource
-from actionrnn.video.live_reading import LagGuard, SteadyClock
+from actionrnn.video.live import Arrival, LagGuard, LiveSource, SteadyClock
 
 QUICK = LiveOptions(
     stall_seconds=2, give_up_seconds=8, first_wait_seconds=0.1, longest_wait_seconds=0.4
@@ -52,14 +51,14 @@ def serve() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 
 def collect(
-    source: LiveSource, until: Callable[[list[LiveFrame]], bool], most_seconds: float = 20
-) -> list[LiveFrame]:
-    found: list[LiveFrame] = []
+    source: LiveSource, until: Callable[[list[Arrival]], bool], most_seconds: float = 20
+) -> list[Arrival]:
+    found: list[Arrival] = []
     end = time.monotonic() + most_seconds
     try:
-        for frame in source.frames():
-            if frame is not None:
-                found.append(frame)
+        for arrival in source.frames():
+            if arrival is not None:
+                found.append(arrival)
             if until(found) or time.monotonic() > end:
                 break
     finally:
@@ -72,18 +71,18 @@ def test_a_stream_that_is_cut_and_comes_back(serve: Callable[..., Any]) -> None:
     server = serve(port)
     source = LiveSource(f"tcp://127.0.0.1:{port}", QUICK, report=lines.append)
 
-    def go_on(found: list[LiveFrame]) -> bool:
+    def go_on(found: list[Arrival]) -> bool:
         if len(found) == 15 and server.poll() is None:
             server.kill()
             serve(port, size="320x240")
-        return sum(frame.connection > found[0].connection for frame in found) >= 15
+        return sum(arrival.connection > found[0].connection for arrival in found) >= 15
 
     found = collect(source, go_on)
-    times = np.array([frame.pts_seconds for frame in found])
-    assert len({frame.connection for frame in found}) == 2
+    times = np.array([arrival.frame.pts_seconds for arrival in found])
+    assert len({arrival.connection for arrival in found}) == 2
     assert (np.diff(times) >= 0).all()
     assert np.diff(times).max() < 1  # the interruption leaves no hole
-    assert {frame.picture().shape for frame in found} == {(120, 160, 3), (240, 320, 3)}
+    assert {arrival.frame.rgb.shape for arrival in found} == {(120, 160, 3), (240, 320, 3)}
     assert any("opening it again" in line for line in lines)
 
 
@@ -136,7 +135,7 @@ def test_a_file_is_played_in_real_time_to_its_end(clips: Path) -> None:
     found = collect(source, lambda found: False)
     assert len(found) + source.counts.dropped == 12
     assert time.monotonic() - begin >= 11 / 12  # 12 frames, 12 a second
-    assert found[0].picture().shape == (48, 64, 3)
+    assert found[0].frame.rgb.shape == (48, 64, 3)
 
 
 def test_a_file_that_is_missing_is_said_at_once() -> None:
@@ -148,9 +147,9 @@ def test_who_is_too_slow_sees_fewer_frames_but_no_old_ones(clips: Path) -> None:
     options = LiveOptions(max_lag_seconds=0.2)
     source = LiveSource(str(clips / "red" / "ann_red.avi"), options)
     delays = []
-    for frame in source.frames():
-        if frame is not None:
-            delays.append(time.monotonic() - frame.arrived)
+    for arrival in source.frames():
+        if arrival is not None:
+            delays.append(time.monotonic() - arrival.arrived)
             time.sleep(0.3)
     assert source.counts.dropped > 0
     assert len(delays) + source.counts.dropped == source.counts.frames == 12
@@ -183,7 +182,7 @@ def test_a_camera_is_opened_again_when_it_comes_back(monkeypatch: pytest.MonkeyP
     source = LiveSource("camera:7", QUICK, report=lines.append)
     found = collect(source, lambda found: len(found) >= 6)
     assert opened[:3] == [7, 7, 7]
-    assert found[0].picture()[0, 0].tolist() == [3, 2, 1]  # OpenCV's BGR
+    assert found[0].frame.rgb[0, 0].tolist() == [3, 2, 1]  # OpenCV's BGR
     assert "unplugged" in lines[0] and "no such camera" in lines[1]
 
 

@@ -10,8 +10,7 @@ import pytest
 
 from actionrnn.config import Sampling
 from actionrnn.errors import ConfigError, VideoError
-from actionrnn.video.picking import FramePicker
-from actionrnn.video.sampling import choose_frames
+from actionrnn.video.sampling import FrameSampler, choose_frames
 
 SEEDS = range(60)
 
@@ -31,9 +30,9 @@ def times_of_a_clip(seed: int) -> np.ndarray:
 
 
 def picked(times: np.ndarray, sampling: Sampling) -> list[int]:
-    picker: FramePicker[int] = FramePicker(sampling)
-    picker.check(times)
-    return [place for i, time in enumerate(times) for place, _ in picker.push(i, float(time))]
+    sampler: FrameSampler[int] = FrameSampler(sampling)
+    sampler.check(times)
+    return [place for i, time in enumerate(times) for place, _ in sampler.push(i, float(time))]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -53,21 +52,21 @@ def test_a_part_of_the_time(rate_fps: float | None) -> None:
 
 
 def test_each_pick_has_the_time_of_its_frame() -> None:
-    picker: FramePicker[str] = FramePicker(Sampling(rate_fps=4))
-    assert picker.push("a", 7.0) == [("a", 7.0)]
-    assert picker.push("b", 7.2) == []
-    assert picker.push("c", 7.6) == [("b", 7.2), ("b", 7.2)]
+    sampler: FrameSampler[str] = FrameSampler(Sampling(rate_fps=4))
+    assert sampler.push("a", 7.0) == [("a", 7.0)]
+    assert sampler.push("b", 7.2) == []
+    assert sampler.push("c", 7.6) == [("b", 7.2), ("b", 7.2)]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 0.9, 1e9])
 def test_an_impossible_time_is_refused(bad: float) -> None:
-    picker: FramePicker[str] = FramePicker(Sampling(rate_fps=4))
-    picker.push("a", 1.0)
+    sampler: FrameSampler[str] = FrameSampler(Sampling(rate_fps=4))
+    sampler.push("a", 1.0)
     with pytest.raises(VideoError, match=r"time|came after"):
-        picker.check([1.5, bad])
+        sampler.check([1.5, bad])
 
 
 @pytest.mark.parametrize("sampling", [Sampling(num_frames=16), Sampling(keyframes=True)])
 def test_what_needs_the_whole_clip_names_a_way_out(sampling: Sampling) -> None:
     with pytest.raises(ConfigError, match=r"cannot stream.*folder_example\.yaml"):
-        FramePicker(sampling)
+        FrameSampler(sampling)

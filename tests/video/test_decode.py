@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
+from actionrnn.video.decode import iter_frames, probe_video, read_frames
 from actionrnn.video.frame import Frames
-from actionrnn.video.reading import iter_frames, probe_video, read_frames
 
 EncodeVideo = Callable[..., Path]
 
