@@ -118,6 +118,10 @@ def load_plain_yaml(text: str) -> Any:
     return _load(text, _TextLoader)
 
 
+_BASED = re.compile(r"[+-]?(?:0[xob].*|[0-9_]*:[0-9_:.]*|[0-9]*_[0-9_.]*)", re.IGNORECASE)
+"""Numbers to another base, of sixties or with `_`: YAML's, and nobody's here."""
+
+
 def of_kind(value: Any, kind: Any) -> Any:
     """What a value of `load_plain_yaml` is in a field of this type.
 
@@ -130,7 +134,8 @@ def of_kind(value: Any, kind: Any) -> Any:
     if NoneType in kinds and value in _NULLS:
         return None
     if get_origin(kind) is not Literal and str not in kinds:
-        return meaning(value)
+        number = re.fullmatch(r"[+-]?[0-9]+", value)  # YAML 1.1 reads 010 as 8, and 1:30 as 90
+        return int(value) if number else str(value) if _BASED.fullmatch(value) else meaning(value)
     is_number = int in kinds and re.fullmatch(r"[1-9][0-9]{0,17}", value)
     return int(value) if is_number else str(value)
 

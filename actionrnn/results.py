@@ -98,8 +98,8 @@ def _require_own(path: Path) -> None:
     if not os.path.lexists(path) or (path.is_file() and _is_own(path)):
         return
     raise ActionrnnError(
-        f"{path}: is there, and is not what actionrnn wrote; choose another --output, or move it "
-        "away"
+        f"{path}: is there, and is not what actionrnn wrote (by the {LEDGER} beside it); choose "
+        "another --output, or move it away"
     )
 
 

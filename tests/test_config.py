@@ -128,7 +128,6 @@ def test_a_configuration_cannot_be_changed_in_place() -> None:
         ("data.fold='3'", "data", "fold", "3"),
         ("data.fold=1_000", "data", "fold", "1_000"),
         ("backbone.weights=none", "backbone", "weights", "none"),
-        ("train.epochs=0x10", "train", "epochs", 16),
         ("train.patience_epochs=null", "train", "patience_epochs", None),
     ],
 )
@@ -419,3 +418,14 @@ def test_the_runtime_compile_of_a_configuration_of_0_1_is_read_as_torch() -> Non
     with pytest.warns(FutureWarning, match=r"^my\.yaml: backbone\.runtime compile .* torch"):
         config = parse_config({"backbone": {"runtime": "compile"}}, source="my.yaml")
     assert config.backbone.runtime == "torch"
+
+
+@pytest.mark.parametrize(("text", "epochs"), [("010", 10), ("7", 7), ("+3", 3)])
+def test_a_whole_number_is_read_as_it_is_written(text: str, epochs: int) -> None:
+    assert parse_config({}, [f"train.epochs={text}"]).train.epochs == epochs
+
+
+@pytest.mark.parametrize("text", ["1:30", "0x10", "1_0", "0o7"])
+def test_numbers_to_other_bases_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"train\.epochs"):
+        parse_config({}, [f"train.epochs={text}"])

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from actionrnn.files import atomic_path
+from actionrnn.files import as_path, atomic_path
 from actionrnn.model.recognizer import Timeline
 from actionrnn.text import in_utf8
 from actionrnn.video.frame import Frames
@@ -54,7 +54,7 @@ def draw_contact_sheet(
     for text in legend.get_texts():
         text.set_parse_math(False)
     FigureCanvasAgg(figure)
-    with atomic_path(Path(output)) as temporary:
+    with atomic_path(as_path(output)) as temporary:
         figure.savefig(temporary, format="png", dpi=100)
 
 

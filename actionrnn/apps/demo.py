@@ -14,7 +14,7 @@ from actionrnn.config import load_config
 from actionrnn.datasets.rendered import CLIPS_PER_GROUP, NUM_GROUPS, PAIRS, render_dataset
 from actionrnn.evaluation.report import Report
 from actionrnn.evaluation.report_page import PAGE_FILE
-from actionrnn.files import MODEL_FILE
+from actionrnn.files import MODEL_FILE, as_path
 from actionrnn.model.recognizer import Timeline
 from actionrnn.results import replacing, results_folder
 from actionrnn.training.train import OUTPUTS, TrainingRun, train
@@ -31,7 +31,7 @@ def run_demo(output: str | Path, *, seed: int = 0) -> TrainingRun:
             `report.html` and `contact_sheet.png`.
         seed: of the rendering and the training; the held-out groups are always the same.
     """
-    output, console, start = Path(output), Console(), time.perf_counter()
+    output, console, start = as_path(output), Console(), time.perf_counter()
     videos = output / "data"
     config = load_config("demo", [f"train.seed={seed}"])
     data = replace(config.data, root=str(videos), features=str(output / "features"))

@@ -23,7 +23,7 @@ from actionrnn.errors import ModelError
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.engines.onnx import OPSET, require_installed, to_onnx, versions
 from actionrnn.features.tensor_preprocess import Encoder
-from actionrnn.files import atomic_folder, file_sha256
+from actionrnn.files import as_path, atomic_folder, file_sha256
 from actionrnn.model.heads import Head, State
 from actionrnn.model.recognizer import Recognizer, load
 
@@ -64,7 +64,7 @@ def export(
         BackboneError: the extra is not installed, or ONNX cannot express the backbone.
     """
     require_installed()
-    output = Path(output)
+    output = as_path(output)
     _require_free(output)
     recognizer = load(model, weights=weights, device="cpu", runtime="torch", precision="float32")
     _require_plain(recognizer.config.sampling)

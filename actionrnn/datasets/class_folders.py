@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,9 +57,21 @@ def read_places(root: Path, clips: Sequence[Folders], level: LabelLevel | None) 
     return Places(
         labels=tuple(inner[place] for inner in below),
         sides=tuple(sides.get(folders[0]) for folders in clips),
-        notes=notes,
+        notes=(*notes, *_unused_sides(clips, depth)),
         class_depth=None if level == "last" else depth + place + 1,
     )
+
+
+def _unused_sides(clips: Sequence[Folders], depth: int) -> Iterator[str]:
+    """A line on folders below the first that are called like the sides of a division."""
+    for level in range(depth, max(map(len, clips))):
+        names = {folders[level] for folders in clips if len(folders) > level}
+        named = sorted(name for name in names if _side_of(name) is not None)
+        if len({_side_of(name) for name in named}) > 1:
+            yield (
+                f"folders called {' and '.join(named)} are not used as a division: only those "
+                "right below data.root are; name that folder, or give a list"
+            )
 
 
 def find_sides(

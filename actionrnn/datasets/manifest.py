@@ -42,7 +42,9 @@ _OTHER_NAMES = {
 }
 """What others call these columns, without capitals, blanks, `_` and `-`."""
 _ROW_NUMBERS = re.compile(r"|unnamed:\d+|id|index")
-_MAYBE_A_PART = re.compile(r"begin|start|stop|onset|offset|^end|end$")
+_MAYBE_A_PART = re.compile(
+    r"begin|start|stop|onset|offset|^end|(frame|clip|seg|segment|time|s|seconds)end$"
+)
 
 DELIMITERS = (",", ";", "\t", " ")
 _ENCODINGS = {
@@ -115,6 +117,13 @@ def note_missing_videos(dataset: Dataset) -> Dataset:
 
 
 def _notes(table: _Table, twice: Sequence[str]) -> Iterator[str]:
+    place = table.places.get("group")
+    if place is not None:
+        empty = sum(
+            not cells[place : place + 1] or not cells[place].strip() for _, cells in table.rows
+        )
+        if 0 < empty < len(table.rows):
+            yield f"{empty} of {len(table.rows)} rows have no group: each is a group of its own"
     if table.ignored:
         names = ", ".join(map(plain, table.ignored))
         yield f"the manifest's columns {names} are not used; read are {_READ}"

@@ -63,7 +63,11 @@ def load_features(
         own = output / FEATURES_FOLDER / name
         near = [*others, *_beside(output if run is None else run, name)]
         readable = list(_readable([path for path in near if path != own], provenance))
-    store, failures = _find_or_extract(sources, own, readable, backbone, config.sampling)
+    # a store elsewhere may be another run's: nothing there is replaced
+    named = not own.resolve().is_relative_to(output.resolve())
+    store, failures = _find_or_extract(
+        sources, own, readable, backbone, config.sampling, overwrite=not named
+    )
     failed = {failure["key"] for failure in failures}
     usable = tuple(clip for clip in dataset.clips if clip.key not in failed)
     if not usable:
@@ -135,6 +139,8 @@ def _find_or_extract(
     readable: Sequence[FeatureStore],
     backbone: Backbone,
     sampling: Sampling,
+    *,
+    overwrite: bool,
 ) -> tuple[FeatureStore, list[Failure]]:
     if not (own / MANIFEST).exists():
         for other in readable:
@@ -144,7 +150,8 @@ def _find_or_extract(
     store = FeatureStore.create(own, provenance_of(backbone, sampling))
     for other in readable:
         _copy_entries(sources, other, store)
-    return store, extract_missing(sources, store, backbone, sampling).failures
+    done = extract_missing(sources, store, backbone, sampling, overwrite=overwrite)
+    return store, done.failures
 
 
 def _copy_entries(sources: Sequence[VideoPart], other: FeatureStore, store: FeatureStore) -> None:

@@ -21,7 +21,8 @@ from actionrnn.evaluation.report import CURVE_FILE, REPORT_FILE, Report, read_cu
 from actionrnn.evaluation.report_page import PAGE_FILE, write_report
 from actionrnn.evaluation.summary import make_report
 from actionrnn.features.imported import imported_store
-from actionrnn.files import MODEL_FILE
+from actionrnn.features.networks import is_imported
+from actionrnn.files import MODEL_FILE, as_path
 from actionrnn.model.hub import is_address
 from actionrnn.model.model_file import model_file
 from actionrnn.model.privacy import EVERY_CLIP, last_part
@@ -65,7 +66,7 @@ def evaluate(
     """
     _require_data_only(overrides)
     name, model = model, model_file(model)
-    if output is not None and (Path(output) / MODEL_FILE).exists():
+    if output is not None and (as_path(output) / MODEL_FILE).exists():
         raise ActionrnnError(
             f"{output}: holds a training's model and report; choose another --output"
         )
@@ -73,7 +74,10 @@ def evaluate(
     other = _other_clips(overrides, recognizer.config.data)
     data = other or _own_clips(recognizer, overrides)
     if data.root is None and data.features is None:  # the model is not in its run's folder
-        raise ConfigError(f"{name}: say on which clips it shall be tested: data.root=DIR")
+        where = "data.features=STORE" if is_imported(recognizer.backbone.name) else "data.root=DIR"
+        raise ConfigError(f"{name}: say on which clips it shall be tested: {where}")
+    for written in (output, data.features):
+        _require_elsewhere(written, data.root)
     config = replace(recognizer.config, data=data)
     if (imported := imported_store(data.features)) is not None:
         recognizer.require_origin(imported.provenance, str(imported.root))
@@ -140,6 +144,16 @@ def _predict(
     return found
 
 
+def _require_elsewhere(written: str | Path | None, root: str | None) -> None:
+    """What is tested is not written to: results there would be taken for a class."""
+    if written is None or root is None or not Path(root).is_dir():
+        return
+    if as_path(written).resolve().is_relative_to(Path(root).resolve()):
+        raise ActionrnnError(
+            f"{written}: lies below data.root ({root}); choose a folder outside of it"
+        )
+
+
 def _is_same_data(config: Config, recognizer: Recognizer, fingerprints: Sequence[str]) -> bool:
     """Whether groups of the same name are the same people.
 
@@ -165,8 +179,8 @@ def _folder_for(output: str | Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="actionrnn-") as folder:
             yield Path(folder)
         return
-    with results_folder(Path(output), (REPORT_FILE, PAGE_FILE)):
-        yield Path(output)
+    with results_folder(as_path(output), (REPORT_FILE, PAGE_FILE)):
+        yield as_path(output)
 
 
 def _require_data_only(overrides: Sequence[str]) -> None:

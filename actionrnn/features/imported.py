@@ -96,12 +96,25 @@ def import_features(
                 times = np.arange(len(array)) / (rate_fps or 1.0)
             store = store or FeatureStore.create(output, provenance)
             described = {**provenance, "source": _describe(origin, array)}
+            _require_no_other(store, key, described, size)
             store.write(key, Features(array, times, described))
             advance()
     if store is None:
         raise FeatureError(f"{source}: holds no features; give .npy, .npz, .pt or HDF5 files")
     store.expect(keys)
     return store
+
+
+def _require_no_other(store: FeatureStore, key: str, described: dict[str, Any], size: int) -> None:
+    """Refuse to write over features that were imported from elsewhere, or to mix two sizes."""
+    if not store.path_of(key).exists():
+        return
+    there = store.read(key)
+    if there.values.shape[1] != size or there.provenance.get("source") != described["source"]:
+        raise FeatureError(
+            f"{store.root}: has other features of {key!r}; choose another --output, or delete the "
+            "store"
+        )
 
 
 def _require_kept(source: Path, names: str | Path | None) -> None:

@@ -211,6 +211,12 @@ class FeatureStore:
             with atomic_path(self.path_of(key)) as temporary:
                 temporary.write_bytes(pack(entry))
 
+    def _is_entry(self, key: str) -> bool:
+        try:
+            return layout_of(self.path_of(key)).key == key
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
     def _is_inside(self, key: str) -> bool:
         return self.path_of(key).parent.resolve().is_relative_to(self.root.resolve())
 
@@ -348,9 +354,14 @@ class FeatureStore:
         return all(present.provenance.get(p) == self.provenance.get(p) for p in IDENTITY)
 
     def _clear(self) -> None:
-        """Delete all entries, and the manifest last: killed half way, it can be repeated."""
+        """Delete all entries, and the manifest last: killed half way, it can be repeated.
+
+        Other files of the ending are left alone: a model may lie in a folder of the store.
+        """
+        asked_for = set(self.expected_keys())
         for key in self.keys():
-            self.remove(key)
+            if key in asked_for or self._is_entry(key):
+                self.remove(key)
         for name in (KEYS, FAILURES, MANIFEST):
             (self.root / name).unlink(missing_ok=True)
 

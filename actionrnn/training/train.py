@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,9 +132,22 @@ def _save(run: TrainingRun, config: Config) -> None:
     with replacing(run.output / MODEL_FILE):
         run.model.save(run.output / MODEL_FILE)
     with replacing(run.output / CONFIG_FILE):
-        text = yaml.safe_dump(config.to_dict(), sort_keys=False)
+        text = yaml.safe_dump(_with_whole_paths(config).to_dict(), sort_keys=False)
         write_text(run.output / CONFIG_FILE, text)
     write_report(run.report, run.output)
+
+
+def _with_whole_paths(config: Config) -> Config:
+    """A run is evaluated from anywhere, and never on another folder of the same name."""
+    data, weights = config.data, config.backbone.weights
+    root, features = (path and str(Path(path).absolute()) for path in (data.root, data.features))
+    if Path(weights).is_file():
+        weights = str(Path(weights).absolute())
+    return replace(
+        config,
+        data=replace(data, root=root, features=features),
+        backbone=replace(config.backbone, weights=weights),
+    )
 
 
 @contextmanager

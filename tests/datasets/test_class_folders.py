@@ -350,3 +350,13 @@ def test_a_folder_of_pictures_keeps_its_whole_name(tmp_path: Path) -> None:
     names = ["run/2024-05-01 10.15.30/1.jpg", "run/2024-05-01 10.15.45/1.jpg"]
     keys = [clip.key for clip in open_folder(touch(tmp_path, names)).clips]
     assert keys == ["run/2024-05-01 10.15.30", "run/2024-05-01 10.15.45"]
+
+
+def test_a_division_below_the_first_level_is_not_left_out_without_a_word(tmp_path: Path) -> None:
+    names = [
+        f"data/{side}/{name}/{i}.avi" for side in ("train", "test") for name in "xy" for i in "12"
+    ]
+    root = touch(tmp_path, names)
+    dataset = open_folder(root, label_level="last")
+    assert dataset.labels == ("x", "y")
+    assert any("test and train are not used as a division" in note for note in dataset.notes)

@@ -423,3 +423,46 @@ def test_a_damaged_entry_of_imported_features_is_refused(tmp_path: Path) -> None
     settings = [f"data.features={store}", "train.epochs=1"]
     with pytest.raises(FeatureError, match=r"rises0\.safetensors: is damaged"):
         train(load_config("folder_example", settings), tmp_path / "run")
+
+
+def test_a_run_is_evaluated_from_anywhere_and_on_its_own_clips(
+    make_clips: MakeClips, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative data.root means the folder of the training, not one of that name elsewhere."""
+    shutil.copytree(make_clips(("ann", "bob"), ("blue", "red")), tmp_path / "here" / "videos")
+    shutil.copytree(make_clips(("dee",), ("blue", "red")), tmp_path / "there" / "videos")
+    monkeypatch.chdir(tmp_path / "here")
+    run = train(configure(Path("videos"), "data.fold=1", "train.epochs=1"), tmp_path / "run")
+    monkeypatch.chdir(tmp_path / "there")
+    assert evaluate(run).clips[0].key == run.report.clips[0].key
+
+
+def test_nothing_is_written_below_what_is_tested(
+    run_without_bob: TrainingRun, make_clips: MakeClips
+) -> None:
+    other = make_clips(("dee",), ("blue", "red"))
+    before = contents(other)
+    for overrides, output in (([], other / "out"), ([f"data.features={other / 'f'}"], None)):
+        with pytest.raises(ActionrnnError, match=r"lies below data\.root"):
+            actionrnn.evaluate(
+                run_without_bob.output, [f"data.root={other}", *overrides], output=output
+            )
+    assert contents(other) == before
+
+
+def test_the_features_of_another_run_are_not_replaced(
+    make_clips: MakeClips, configure: Configure, tmp_path: Path
+) -> None:
+    root = make_clips(("ann", "bob"), ("blue", "red"))
+    features = tmp_path / "store"
+    config = configure(root, "data.fold=1", "train.epochs=1", f"data.features={features}")
+    run = train(config, tmp_path / "run")
+    before, other = contents(features), tmp_path / "other"
+    shutil.copytree(root, other)
+    for file in other.rglob("*.avi"):
+        file.write_bytes(file.read_bytes() + b"x")
+    with pytest.raises(FeatureError, match="was computed from"):
+        evaluate(run, f"data.root={other}", f"data.features={features}")
+    assert {
+        name: content for name, content in contents(features).items() if "_keys" not in name
+    } == {name: content for name, content in before.items() if "_keys" not in name}

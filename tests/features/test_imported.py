@@ -275,3 +275,16 @@ def test_a_damaged_entry_of_a_store_of_0_1_is_refused(tmp_path: Path, name: str)
     (old / name).write_bytes(content)
     with pytest.raises(FeatureError, match=r"a\.npy: is damaged"):
         import_features(old, tmp_path / "new")
+
+
+def test_features_of_others_are_not_written_over(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for folder, size in (("one", 4), ("other", 4), ("larger", 6)):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "a.npy", rng.normal(size=(5, size)))
+    before = import_features(tmp_path / "one", tmp_path / "store").read("a").values
+    for folder in ("other", "larger"):
+        with pytest.raises(FeatureError, match="has other features of 'a'; choose another"):
+            import_features(tmp_path / folder, tmp_path / "store")
+    again = import_features(tmp_path / "one", tmp_path / "store")  # the same once more
+    np.testing.assert_array_equal(again.read("a").values, before)

@@ -428,3 +428,13 @@ def test_a_hidden_clip_is_listed_like_any_other(tmp_path: Path) -> None:
     store.write(".hidden", make_features())
     store.expect([".hidden"])
     assert list(verify_store(store)) == []
+
+
+def test_to_begin_anew_deletes_entries_and_nothing_else(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE)
+    store.expect(["a"])
+    store.write("a", make_features())
+    (tmp_path / "model.safetensors").write_bytes(b"somebody's model")
+    FeatureStore.create(tmp_path, {**PROVENANCE, "backbone": "other"}, overwrite=True)
+    assert not (tmp_path / "a.safetensors").exists()
+    assert (tmp_path / "model.safetensors").read_bytes() == b"somebody's model"

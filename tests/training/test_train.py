@@ -190,15 +190,19 @@ def test_a_changed_video_is_extracted_anew_and_the_others_are_not(
     make_clips: MakeClips, configure: Configure, tmp_path: Path
 ) -> None:
     root = make_clips(("ann", "bob"), ("blue", "red"))
-    config = configure(root, "data.fold=1", SHORT, f"data.features={tmp_path / 'features'}")
+    features = tmp_path / "run" / "features"
+    config = configure(root, "data.fold=1", SHORT, f"data.features={features}")
     train(config, tmp_path / "run")
-    before = files_below(tmp_path / "features")
+    before = files_below(features)
     other = make_clips(("eve",), ("red",)) / "red" / "eve_red.avi"
     shutil.copy(other, root / "red" / "bob_red.avi")
     train(config, tmp_path / "run")
-    after = files_below(tmp_path / "features")
+    after = files_below(features)
     assert after.keys() == before.keys()
     assert {name for name in after if after[name] != before[name]} == {"red/bob_red.safetensors"}
+    with pytest.raises(FeatureError, match="was computed from"):  # of another run: read alone
+        shutil.copy(root / "red" / "ann_red.avi", root / "red" / "bob_red.avi")
+        train(config, tmp_path / "another")
 
 
 def test_parts_of_videos_are_trained_on_and_one_that_is_not_there_is_left_out_alone(
