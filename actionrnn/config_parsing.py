@@ -134,7 +134,7 @@ def of_kind(value: Any, kind: Any) -> Any:
     if NoneType in kinds and value in _NULLS:
         return None
     if get_origin(kind) is not Literal and str not in kinds:
-        number = re.fullmatch(r"[+-]?[0-9]+", value)  # YAML 1.1 reads 010 as 8, and 1:30 as 90
+        number = re.fullmatch(r"[+-]?[0-9]{1,18}", value)  # YAML 1.1 reads 010 as 8, and 1:30 as 90
         return int(value) if number else str(value) if _BASED.fullmatch(value) else meaning(value)
     is_number = int in kinds and re.fullmatch(r"[1-9][0-9]{0,17}", value)
     return int(value) if is_number else str(value)

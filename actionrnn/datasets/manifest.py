@@ -94,7 +94,7 @@ def open_manifest(file: str | Path, group_pattern: str | None = None) -> Dataset
             _require_same(first, clip, f"{file}, lines {before} and {line}")
             twice.append(f"line {line}: {plain(first.key)}")
     found = unique_clips(clip for _, clip in clips.values())
-    return Dataset(file, found, tuple(_notes(table, twice)))
+    return Dataset(file, found, tuple(_notes(table, twice, group_pattern)))
 
 
 def note_missing_videos(dataset: Dataset) -> Dataset:
@@ -116,9 +116,9 @@ def note_missing_videos(dataset: Dataset) -> Dataset:
     return replace(dataset, notes=(*dataset.notes, f"{left_out} (the first: {plain(first.key)})"))
 
 
-def _notes(table: _Table, twice: Sequence[str]) -> Iterator[str]:
+def _notes(table: _Table, twice: Sequence[str], group_pattern: str | None) -> Iterator[str]:
     place = table.places.get("group")
-    if place is not None:
+    if place is not None and group_pattern is None:
         empty = sum(
             not cells[place : place + 1] or not cells[place].strip() for _, cells in table.rows
         )

@@ -342,3 +342,11 @@ def test_parts_of_a_video_are_of_one_group_however_it_is_written(tmp_path: Path)
     clips = open_manifest(write_manifest(tmp_path, rows)).clips
     assert [clip.key for clip in clips] == ["a/1@0-1", "a/1@1-2", "a/1@2-3"]
     assert {clip.group for clip in clips} == {"a/1"}
+
+
+def test_rows_without_a_group_are_counted_and_the_group_pattern_fills_them(tmp_path: Path) -> None:
+    rows = ["path,label,group", "ann_1.avi,run,ann", "bob_1.avi,run,", "cid_1.avi,bend,cid"]
+    file = tmp_path / "clips.csv"
+    file.write_text("\n".join(rows))
+    assert open_manifest(file).notes == ("1 of 3 rows have no group: each is a group of its own",)
+    assert open_manifest(file, "^([a-z]+)_").notes == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import sys
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -45,6 +46,7 @@ def write_noise(folder: Path, groups: Sequence[str], seed: int = 0) -> None:
                 file = folder / "arrays" / label / f"{group}__{number}.npy"
                 file.parent.mkdir(parents=True, exist_ok=True)
                 np.save(file, rng.normal(size=(5, 8)).astype(np.float32))
+    shutil.rmtree(folder / "store", ignore_errors=True)  # else other features are refused
     import_features(folder / "arrays", folder / "store", name="noise")
 
 
