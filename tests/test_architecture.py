@@ -64,14 +64,6 @@ def test_a_module_imports_only_what_stands_before_it(module: str) -> None:
     assert forbidden_imports(module, MODULES[module].read_text(encoding="utf-8")) == []
 
 
-# To be emptied: what is still to be mended.
-KNOWN_CIRCLES: set[frozenset[str]] = {
-    # report_table draws the Report, whose __rich__ calls it
-    frozenset({"actionrnn.evaluation.report", "actionrnn.evaluation.report_table"}),
-}
-KNOWN_PRIVATE: set[tuple[str, str]] = set()
-
-
 def import_graph(sources: dict[str, str]) -> dict[str, set[str]]:
     """Of each module those that it imports, lazily and for types alone as well."""
     graph: dict[str, set[str]] = {}
@@ -142,13 +134,13 @@ def is_self(node: ast.expr) -> bool:
 
 def test_no_modules_import_each_other() -> None:
     sources = {name: path.read_text(encoding="utf-8") for name, path in MODULES.items()}
-    assert circles(import_graph(sources)) - KNOWN_CIRCLES == set()
+    assert circles(import_graph(sources)) == set()
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_takes_no_private_part_of_another(module: str) -> None:
     found = private_parts_of_others(MODULES[module].read_text(encoding="utf-8"))
-    assert {(module, name) for name in found} - KNOWN_PRIVATE == set()
+    assert found == set()
 
 
 @pytest.mark.parametrize(
