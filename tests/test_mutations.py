@@ -17,7 +17,6 @@ import pytest
 import torch
 import yaml
 from rich.console import Console
-from torch import nn
 
 import actionrnn
 from actionrnn.apps.card import make_card
@@ -41,11 +40,9 @@ from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import read_curves, read_report
 from actionrnn.evaluation.summary import make_report, seed_result
 from actionrnn.features.backbone import Backbone
-from actionrnn.features.engines.torch import TorchEngine
 from actionrnn.features.extract import provenance_of
 from actionrnn.features.imported import import_features
 from actionrnn.features.mapped import read_layout
-from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.store import FeatureStore, verify_store
 from actionrnn.features.types import Features
 from actionrnn.model.heads import Head
@@ -54,6 +51,7 @@ from actionrnn.model.recognizer import Recognizer
 from actionrnn.training.fit import fit_head
 from actionrnn.training.fit_state import FitTask
 from actionrnn.video.frame import Frame
+from tests.tiny import make_tiny_backbone
 
 KEPT = "whole.json"
 PER_KIND = 150
@@ -67,18 +65,7 @@ Read = Callable[[Path], object]
 
 
 def tiny_backbone() -> Backbone:
-    network, cpu = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()).eval(), torch.device("cpu")
-    preprocessing = Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    return Backbone(
-        config=BackboneConfig(name="tiny"),
-        network=network,
-        preprocessing=preprocessing,
-        weights_sha256="0" * 64,
-        view_size=12,
-        device=cpu,
-        dtype=torch.float32,
-        engine=TorchEngine(network, preprocessing, cpu),
-    )
+    return make_tiny_backbone(2)
 
 
 def tiny_model() -> Recognizer:

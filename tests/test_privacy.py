@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tarfile
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +56,8 @@ def mine(
 def secrets_in(content: bytes, *, people: bool = True) -> list[str]:
     """What a file tells that it must not."""
     package = str(Path(actionrnn.__file__).parents[1])
-    secrets = [HOME, str(Path.home()) + os.sep, package, "site-packages", "/tmp/", "pytest-of"]
+    temporary = tempfile.gettempdir() + os.sep
+    secrets = [HOME, str(Path.home()) + os.sep, package, "site-packages", temporary, "pytest-of"]
     return [text for text in (*secrets, *(PEOPLE if people else ())) if text.encode() in content]
 
 

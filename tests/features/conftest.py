@@ -9,13 +9,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from actionrnn.config import BackboneConfig
 from actionrnn.features.backbone import Backbone, load_backbone
-from actionrnn.features.engines.torch import TorchEngine
-from actionrnn.features.preprocess import Preprocessing
+from tests.tiny import make_tiny_backbone
 
 
 @pytest.fixture
@@ -43,18 +40,7 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def tiny_backbone() -> Backbone:
     """The colours of a frame in a 4 x 4 grid: 48 features."""
-    network, cpu = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten()).eval(), torch.device("cpu")
-    preprocessing = Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    return Backbone(
-        config=BackboneConfig(name="tiny"),
-        network=network,
-        preprocessing=preprocessing,
-        weights_sha256="0" * 64,
-        view_size=48,
-        device=cpu,
-        dtype=torch.float32,
-        engine=TorchEngine(network, preprocessing, cpu),
-    )
+    return make_tiny_backbone(4)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Extract in child processes, kill them with SIGKILL at random moments, and start again; then
 let two of them extract into one store at once.
 
-    python kill_extraction.py VIDEOS FOLDER NUM_KILLS SEED
+    python -m tests.features.kill_extraction VIDEOS FOLDER NUM_KILLS SEED
 
 Prints one JSON object with what was seen. Children are forked before anything was computed, so
 that none of them imports torch anew.
@@ -18,30 +18,10 @@ import sys
 import time
 from pathlib import Path
 
-import torch
-from torch import nn
-
-from actionrnn.config import BackboneConfig, Sampling
-from actionrnn.features.backbone import Backbone
-from actionrnn.features.engines.torch import TorchEngine
+from actionrnn.config import Sampling
 from actionrnn.features.extract import extract_to_store
-from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.store import FeatureStore
-
-
-def tiny_backbone() -> Backbone:
-    network, cpu = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten()).eval(), torch.device("cpu")
-    preprocessing = Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    return Backbone(
-        config=BackboneConfig(name="tiny"),
-        network=network,
-        preprocessing=preprocessing,
-        weights_sha256="0" * 64,
-        view_size=48,
-        device=cpu,
-        dtype=torch.float32,
-        engine=TorchEngine(network, preprocessing, cpu),
-    )
+from tests.tiny import make_tiny_backbone
 
 
 def extract(videos: Path, store: Path, result: Path) -> int:
@@ -52,7 +32,7 @@ def extract(videos: Path, store: Path, result: Path) -> int:
         return child
     try:
         done = extract_to_store(
-            [videos], store, backbone=tiny_backbone(), sampling=Sampling(num_frames=4)
+            [videos], store, backbone=make_tiny_backbone(4), sampling=Sampling(num_frames=4)
         )
         result.write_text(json.dumps([done.num_extracted, done.num_skipped, len(done.failures)]))
     finally:

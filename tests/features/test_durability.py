@@ -25,7 +25,7 @@ from actionrnn.video.decode import visit_frames
 
 FOUR = Sampling(num_frames=4)
 MakeVideo = Callable[..., Path]
-KILLER = Path(__file__).with_name("kill_extraction.py")
+CHECKOUT = Path(__file__).parents[2]
 MakeClips = Callable[..., Path]
 LABELS = ("blue", "green", "red")
 NUM_CLIPS = 60
@@ -48,8 +48,10 @@ def seen(
     if not hasattr(os, "fork"):
         pytest.skip("forks")
     folder, num_kills = tmp_path_factory.mktemp("killed"), str(request.param)
-    command = [sys.executable, str(KILLER), str(videos), str(folder), num_kills]
-    done = subprocess.run([*command, "0"], capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-m", "tests.features.kill_extraction", str(videos), str(folder)]
+    done = subprocess.run(
+        [*command, num_kills, "0"], capture_output=True, text=True, timeout=300, cwd=CHECKOUT
+    )
     assert done.returncode == 0, done.stderr
     seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return {**seen, "wanted_kills": request.param}

@@ -11,14 +11,12 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import nn
 
 from actionrnn.config import BackboneConfig, Config, HeadConfig, Sampling
 from actionrnn.features.backbone import Backbone, load_backbone
-from actionrnn.features.engines.torch import TorchEngine
-from actionrnn.features.preprocess import Preprocessing
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer
+from tests.tiny import make_tiny_backbone
 
 LABELS = ("clap", "jump", "wave")
 
@@ -26,18 +24,7 @@ LABELS = ("clap", "jump", "wave")
 @pytest.fixture(scope="session")
 def tiny_backbone() -> Backbone:
     """The colours of a frame in a 2 x 2 grid: 12 features."""
-    network, cpu = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()).eval(), torch.device("cpu")
-    preprocessing = Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    return Backbone(
-        config=BackboneConfig(name="tiny"),
-        network=network,
-        preprocessing=preprocessing,
-        weights_sha256="0" * 64,
-        view_size=12,
-        device=cpu,
-        dtype=torch.float32,
-        engine=TorchEngine(network, preprocessing, cpu),
-    )
+    return make_tiny_backbone(2)
 
 
 @pytest.fixture
