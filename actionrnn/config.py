@@ -47,15 +47,25 @@ Split = Annotated[
     Literal["auto", "holdout", "leave_one_group_out", "official", "given", "none"],
     BeforeValidator(lambda value: "given" if value == "manifest" else value),  # until 0.1
 ]
-Fit = Literal["crop", "squash"]
-Streams = Literal["appearance", "motion", "both"]
+ResizeMode = Literal["shortest", "squash"]
+Modality = Literal["rgb", "rgb_diff", "both"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Runtime = Literal["auto", "torch", "openvino", "onnx"]
 ClassWeights = Literal["none", "balanced"]
 HeadKind = Literal["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
-Summary = Literal["last", "running_mean", "exponential_mean"]
+TemporalPooling = Literal["last", "running_mean", "exponential_mean"]
 StateKind = Literal["keep", "restart", "forget"]
 Section = TypeVar("Section")
+
+OLD_PREPROCESSING = {
+    "fit": ("resize_mode", {"crop": "shortest"}),
+    "streams": ("modality", {"appearance": "rgb", "motion": "rgb_diff"}),
+}
+"""What version 0.1 called fields and values, in configurations, models and stored features."""
+_OLD_FORMS: dict[str, dict[str, tuple[str, dict[str, str]]]] = {
+    "backbone": {**OLD_PREPROCESSING, "runtime": ("runtime", {"compile": "torch"})},
+    "head": {"summary": ("temporal_pooling", {}), "summary_decay": ("pooling_decay", {})},
+}
 MOST_RECURRENT_WEIGHTS = 2**27
 """Of a head, a gate: a stranger's model must not take the machine down; 0.1 % of it is usual."""
 
@@ -183,11 +193,11 @@ class BackboneConfig:
     weights: HomePath = "default"
     """default: the library's pretrained weights; none: random (for tests);
     anything else: the path of a .safetensors or .pth file."""
-    fit: Fit = "crop"
-    """crop: scale, then cut the centre out, as the weights were trained;
+    resize_mode: ResizeMode = "shortest"
+    """shortest: scale the shorter side, then cut the centre out, as the weights were trained;
     squash: the whole frame in the same size, so that nothing at the edge is lost."""
-    streams: Streams = "appearance"
-    """appearance: the frame; motion: its amplified change from the frame sampled before,
+    modality: Modality = "rgb"
+    """rgb: the frame; rgb_diff: its amplified change from the frame sampled before,
     where the way of moving tells the action; both: both, for twice the work."""
     precision: Precision = "auto"
     """auto: bfloat16 (float16 on older GPUs) where it is fast, else float32."""
@@ -212,10 +222,10 @@ class HeadConfig:
     """Recurrent layers on top of each other."""
     dropout: Probability = 0.5
     """Dropout on the input features, between layers and before the classifier."""
-    summary: Summary = "running_mean"
+    temporal_pooling: TemporalPooling = "running_mean"
     """What the classifier sees at step t: the last state, the mean of all states
     so far, or their exponential mean."""
-    summary_decay: Probability = 0.9
+    pooling_decay: Probability = 0.9
     """exponential_mean: the weight of the past in each step."""
     l2_normalise: Annotated[bool, Field(strict=True)] = False
     """Scale each frame's feature vector to length 1 before it is standardised: good where
@@ -369,7 +379,7 @@ def parse_config(
     An override's value is taken as it is, with no escapes; one pair of quotes around it is taken
     off, and `null` is None where the field may be that.
 
-    What version 0.1 wrote is still read; a FutureWarning says in one line what is read otherwise.
+    Names and values of version 0.1 are still read; one FutureWarning lists them.
 
     Raises:
         ConfigError: a key, type or value is wrong; the message names the key.
@@ -378,29 +388,40 @@ def parse_config(
         raise ConfigError(
             f"{source}: must hold sections ({', '.join(get_type_hints(Config))}), not {sections!r}"
         )
+    renamed: list[str] = []
     merged: dict[str, Any] = {
-        key: dict(value) if isinstance(value, Mapping) else value for key, value in sections.items()
+        section: dict(_renamed(str(section), *item, renamed) for item in values.items())
+        if isinstance(values, Mapping)
+        else values
+        for section, values in sections.items()
     }
     for override in overrides:
-        _apply_override(merged, override)
+        section, key, value = _read_override(override)
+        values = merged.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{section} must be a section, not {meaning(values)!r}")
+        key, value = _renamed(section, key, value, renamed)
+        values[key] = value
+    if renamed:
+        warnings.warn(f"{source}: {'; '.join(renamed)}", FutureWarning, stacklevel=2)
     _refuse_unknown_keys(merged, source)
     for section, kind in _kinds(Config).items():
         kinds = _kinds(kind)
         for key, value in merged.get(section, {}).items():
             merged[section][key] = of_kind(value, kinds[key])
-    _read_old_forms(merged, source)
     try:
         return _adapter().validate_python(merged)
     except ValidationError as error:
         raise ConfigError(f"{source}: {first_problem(error)}") from None
 
 
-def _read_old_forms(sections: dict[str, Any], source: str) -> None:
-    backbone = sections.get("backbone", {})
-    if backbone.get("runtime") == "compile":
-        backbone["runtime"] = "torch"
-        message = f"{source}: backbone.runtime compile was removed after 0.1; torch is taken"
-        warnings.warn(message, FutureWarning, stacklevel=3)
+def _renamed(section: str, key: Any, value: Any, renamed: list[str]) -> tuple[Any, Any]:
+    """Today's key and value for those of version 0.1; `renamed` gets a line for each change."""
+    new, values = _OLD_FORMS.get(section, {}).get(key, (key, {}))
+    found = values.get(value, value) if isinstance(value, str) else value
+    if (new, found) != (key, value):
+        renamed.append(f"{section}.{key}={meaning(value)} is now {section}.{new}={meaning(found)}")
+    return new, found
 
 
 def override_config(config: Config, overrides: Sequence[str]) -> Config:
@@ -448,17 +469,14 @@ def _kinds(section: type) -> dict[str, Any]:
     return get_type_hints(section)
 
 
-def _apply_override(merged: dict[str, Any], override: str) -> None:
+def _read_override(override: str) -> tuple[str, str, str]:
+    """The section, key and value of `section.key=value`."""
     name, equals, text = override.partition("=")
     section, dot, key = name.partition(".")
     if not (equals and dot and section and key):
         raise ConfigError(f"{override!r} is no override; write section.key=value")
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
-    value = text[1:-1] if quoted else text if text == "~" else Scalar(text)
-    values = merged.setdefault(section, {})
-    if not isinstance(values, dict):
-        raise ConfigError(f"{section} must be a section, not {meaning(values)!r}")
-    values[key] = value
+    return section, key, text[1:-1] if quoted else text if text == "~" else Scalar(text)
 
 
 def _refuse_unknown_keys(sections: Mapping[str, Any], source: str) -> None:

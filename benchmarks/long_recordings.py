@@ -62,7 +62,7 @@ class RememberingBackbone:
         if new:
             alone = replace(
                 self._backbone,
-                preprocessing=replace(self._backbone.preprocessing, streams="motion"),
+                preprocessing=replace(self._backbone.preprocessing, modality="rgb_diff"),
             )  # one picture after another, whatever they show
             values = alone.encode(frames[list(new.values())])
             self._known.update(zip(new, values, strict=True))

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 import actionrnn.config
 from actionrnn.config import (
+    BackboneConfig,
     Config,
     DataConfig,
+    HeadConfig,
     Sampling,
     load_config,
     override_config,
@@ -292,7 +294,7 @@ def test_a_value_of_the_wrong_type_is_named_with_its_key(override: str, message:
         "head.dropout=1.0",
         "head.dropout=-0.5",
         "head.dropout=.nan",
-        "head.summary_decay=1",
+        "head.pooling_decay=1",
         "head.hidden_size=0",
         "head.num_layers=0",
         "sampling.num_frames=0",
@@ -414,10 +416,28 @@ def test_an_impossible_sampling_is_our_own_error(fields: dict[str, Any], message
         Sampling(**fields)
 
 
-def test_the_runtime_compile_of_a_configuration_of_0_1_is_read_as_torch() -> None:
-    with pytest.warns(FutureWarning, match=r"^my\.yaml: backbone\.runtime compile .* torch"):
-        config = parse_config({"backbone": {"runtime": "compile"}}, source="my.yaml")
-    assert config.backbone.runtime == "torch"
+OLD_FORMS = {
+    "backbone": {"fit": "crop", "streams": "motion", "runtime": "compile"},
+    "head": {"summary": "last", "summary_decay": 0.5},
+}
+
+
+def test_names_and_values_of_version_0_1_are_read_with_one_line_that_says_so() -> None:
+    with pytest.warns(FutureWarning) as told:
+        config = parse_config(OLD_FORMS, ["backbone.fit=squash"], source="my.yaml")
+    (message,) = [str(one.message) for one in told]
+    assert message.startswith("my.yaml: backbone.fit=crop is now backbone.resize_mode=shortest; ")
+    assert "head.summary=last is now head.temporal_pooling=last" in message
+    backbone = BackboneConfig(resize_mode="squash", modality="rgb_diff", runtime="torch")
+    assert config.backbone == backbone
+    assert config.head == HeadConfig(temporal_pooling="last", pooling_decay=0.5)
+
+
+def test_an_override_in_the_words_of_0_1_replaces_what_the_file_says_in_todays() -> None:
+    sections = {"backbone": {"modality": "both"}, "head": {"temporal_pooling": "last"}}
+    with pytest.warns(FutureWarning, match="streams=appearance is now backbone.modality=rgb$"):
+        config = parse_config(sections, ["backbone.streams=appearance"])
+    assert config.backbone.modality == "rgb"
 
 
 @pytest.mark.parametrize(("text", "epochs"), [("010", 10), ("7", 7), ("+3", 3)])

@@ -144,7 +144,7 @@ def found(data: Path, folder: Path) -> dict[str, Any]:
     """Everything that must stay."""
     clips = [data / name for name in CLIPS]
     streaming, counting = model(), model(sampling__rate_fps=None, sampling__num_frames=5)
-    motion = model(sampling__rate_fps=2.0, backbone__streams="both", head__kind="lstm")
+    motion = model(sampling__rate_fps=2.0, backbone__modality="both", head__kind="lstm")
     numbers: dict[str, Any] = {"clips": {}}
     for name, path in zip(CLIPS, clips, strict=True):
         timeline = streaming.timeline(path)

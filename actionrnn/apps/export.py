@@ -168,7 +168,7 @@ def _initial_state(head: Head) -> State:
 
 
 def _encoder_inputs(backbone: Backbone) -> list[str]:
-    moves = backbone.preprocessing.streams != "appearance"
+    moves = backbone.preprocessing.modality != "rgb"
     return ["frames", "previous"] if moves else ["frames"]
 
 

@@ -129,7 +129,7 @@ def _describe_model(path: Path) -> Rows:
     rows = {
         "model": str(path),
         "labels": f"{len(model.labels)}: {', '.join(model.labels)}",
-        "head": f"{head.kind}, {head.num_layers} x {head.hidden_size}, {head.summary}",
+        "head": f"{head.kind}, {head.num_layers} x {head.hidden_size}, {head.temporal_pooling}",
         "backbone": f"{model.backbone['backbone']} ({model.feature_size} features)",
         "weights": f"sha256 {model.backbone['weights_sha256']}",
         "preprocessing": str(model.backbone["preprocessing"]),

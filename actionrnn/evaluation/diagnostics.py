@@ -143,7 +143,7 @@ def fresh_heads(head: Head, sequences: Sequence[Values], seed: int = 0) -> dict[
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for kind in FRESH_KINDS:
-            config = dataclasses.replace(head.config, kind=kind, summary="last")
+            config = dataclasses.replace(head.config, kind=kind, temporal_pooling="last")
             fresh = Head(config, head.feature_size, head.num_classes)
             fresh.set_normalisation(mean, std)
             heads[kind] = fresh.to(head.mean.device)

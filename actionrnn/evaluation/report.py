@@ -140,7 +140,7 @@ class Report:
     """Their standard deviation."""
     baseline_mean_pool_motion_top1: Rate | None = None
     """Mean-pool + linear with each frame's change beside it, where the head sees that
-    (streams: both)."""
+    (modality: both)."""
     trials: tuple[dict[str, Any], ...] = ()
     """What a search tried in each fold: settings, validation loss and top-1, whether chosen."""
     baseline_shuffled_frames_top1: Rate | None = None

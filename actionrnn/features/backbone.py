@@ -193,7 +193,7 @@ def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
     with _seeding, torch.random.fork_rng(devices=[]):  # the generator is the whole process's
         torch.manual_seed(0)  # weights `none` are random, but the same every time
         network, preprocessing = load_network(config.name, config.weights)
-    preprocessing = replace(preprocessing, fit=config.fit, streams=config.streams)
+    preprocessing = replace(preprocessing, resize_mode=config.resize_mode, modality=config.modality)
     device = _device(config)
     job = Job(
         network=network.eval().requires_grad_(False),

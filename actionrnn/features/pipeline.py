@@ -342,8 +342,8 @@ class _Video:
                 self._pipeline.add(self, self._sheet, (rows, columns), view)
 
     def _with_previous(self, places: slice, square: NDArray[np.uint8]) -> Iterable[FramePair]:
-        """The frames whose predecessors are now known; for appearance none is needed."""
-        if self._pipeline.backbone.preprocessing.streams == "appearance":
+        """The frames whose predecessors are now known; rgb alone needs none."""
+        if self._pipeline.backbone.preprocessing.modality == "rgb":
             return [(places, square, None)]
         return self._pairs.add(places, square)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from actionrnn.config import Fit, Streams
+from actionrnn.config import Modality, ResizeMode
 from actionrnn.errors import VideoError
 
 MOTION_GAIN = 3
@@ -33,24 +33,24 @@ class Preprocessing:
     """How frames are scaled, cropped and normalised; stored with features and models."""
 
     resize: int
-    """Pixels of the shorter side after scaling (fit `crop`)."""
+    """Pixels of the shorter side after scaling (`shortest`)."""
     crop: int
     """Pixels of the square that the backbone sees."""
     mean: tuple[float, float, float]
     """Subtracted per channel, on a scale of 0 to 1."""
     std: tuple[float, float, float]
     """Divided by per channel."""
-    fit: Fit = "crop"
-    """crop: the centre; squash: the whole frame."""
+    resize_mode: ResizeMode = "shortest"
+    """shortest: scale the shorter side, cut the centre; squash: the whole frame."""
     interpolation: Interpolation = "bicubic"
     """The filter that scales."""
-    streams: Streams = "appearance"
+    modality: Modality = "rgb"
     """What the backbone sees of each frame: the frame, its change, or both."""
 
     @property
     def num_views(self) -> int:
         """Pictures that the backbone encodes for one frame."""
-        return 2 if self.streams == "both" else 1
+        return 2 if self.modality == "both" else 1
 
     def scaled_size(self, width: int, height: int) -> tuple[int, int]:
         """The (width, height) to which a frame is scaled.
@@ -58,7 +58,7 @@ class Preprocessing:
         >>> Preprocessing(256, 224, (0, 0, 0), (1, 1, 1)).scaled_size(320, 240)
         (341, 256)
         """
-        if self.fit == "squash":
+        if self.resize_mode == "squash":
             return self.crop, self.crop
         shorter = min(width, height)
         return width * self.resize // shorter, height * self.resize // shorter
@@ -75,8 +75,8 @@ class Preprocessing:
         wide, high = self.scaled_size(width, height)
         if max(wide, high) > LARGEST_ASPECT * min(wide, high):
             raise VideoError(
-                f"{width} x {height} pixels are too long a frame to cut a square from; use fit "
-                "squash, or leave it out"
+                f"{width} x {height} pixels are too long a frame to cut a square from; use "
+                "resize_mode squash, or leave it out"
             )
         if (wide, high) != (width, height):
             picture = self._scaled(picture, wide, high)
@@ -104,13 +104,13 @@ class Preprocessing:
         Returns:
             (T x num_views, H, W, 3).
         """
-        if self.streams == "appearance":
+        if self.modality == "rgb":
             return frames
         first = frames[0] if previous is None else previous
         before = np.concatenate([first[None], frames[:-1]])
         change = np.maximum(frames, before) - np.minimum(frames, before)
         motion: NDArray[np.uint8] = np.minimum(change, 255 // MOTION_GAIN) * np.uint8(MOTION_GAIN)
-        if self.streams == "motion":
+        if self.modality == "rgb_diff":
             return motion
         views: NDArray[np.uint8] = np.stack([frames, motion], axis=1)  # (T, 2, H, W, 3)
         return views.reshape(2 * len(frames), *frames.shape[1:])

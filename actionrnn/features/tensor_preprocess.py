@@ -34,7 +34,7 @@ class Encoder(nn.Module):
             change = (square - squares(previous, self.preprocessing)).abs()
             motion = change.clamp_max(255 // MOTION_GAIN) * MOTION_GAIN
             views = motion
-            if self.preprocessing.streams == "both":  # in turn: frame, change, frame, change
+            if self.preprocessing.modality == "both":  # in turn: frame, change, frame, change
                 views = torch.stack([square, motion], dim=1).flatten(0, 1)
         features: Tensor = self.network(self.preprocessing.normalise(views))
         return features.reshape(frames.shape[0], -1)
@@ -59,7 +59,7 @@ def _weights(
     They are whole numbers, as torch scales uint8; the second result is what stands for 1.
     """
     scaled: Tensor
-    if given.fit == "squash":
+    if given.resize_mode == "squash":
         scaled, offset = torch.full_like(side, given.crop), torch.zeros_like(side)
     else:
         scaled = torch.floor(side * given.resize / shorter)

@@ -38,10 +38,10 @@ LEAST_VARIATION = 1e-6
 
 
 class Head(nn.Module):
-    """A recurrent layer (or none: `mean`), a causal summary over time, a linear classifier.
+    """A recurrent layer (or none: `mean`), a causal pooling over time, a linear classifier.
 
     Args:
-        config: kind, sizes, dropout and summary.
+        config: kind, sizes, dropout and temporal pooling.
         feature_size: D.
         num_classes: K.
     """
@@ -85,8 +85,8 @@ class Head(nn.Module):
         valid = _valid_steps(features, lengths)  # (B, T, 1)
         inputs = self._dropout(self._inputs(features.masked_fill(~valid, 0)))  # (B, T, I)
         hidden = inputs if self.core is None else self.core(inputs)[0]  # (B, T, H)
-        summary = self._summarise(hidden)
-        logits: Tensor = self.classifier(self._dropout(summary))
+        pooled = self._pool(hidden)
+        logits: Tensor = self.classifier(self._dropout(pooled))
         return logits.masked_fill(~valid, 0)
 
     def step(self, features: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -103,8 +103,8 @@ class Head(nn.Module):
         inputs = self._step_inputs(features, state)
         new: State = {"steps": state["steps"] + 1, "previous": features}
         hidden = inputs if self.core is None else self._step_core(inputs, state, new)
-        new["summary"] = self._step_summary(hidden, state["summary"], new["steps"])
-        return self.classifier(new["summary"]), new
+        new["pooled"] = self._step_pooled(hidden, state["pooled"], new["steps"])
+        return self.classifier(new["pooled"]), new
 
     def initial_state(self, batch_size: int, device: torch.device | None = None) -> State:
         """The state before the first frame: zeros."""
@@ -116,7 +116,7 @@ class Head(nn.Module):
         state = {
             "steps": zeros(1),
             "previous": zeros(self.feature_size),
-            "summary": zeros(self.classifier.in_features),
+            "pooled": zeros(self.classifier.in_features),
         }
         if self.core is not None:
             state["hidden"] = zeros(layers, size)
@@ -172,36 +172,36 @@ class Head(nn.Module):
         mask = torch.empty_like(sequence[:, :1]).bernoulli_(kept) / kept  # (B, 1, I)
         return sequence * mask
 
-    def _summarise(self, hidden: Tensor) -> Tensor:
+    def _pool(self, hidden: Tensor) -> Tensor:
         """(B, T, H) -> (B, T, H), each step from the steps up to it."""
-        if self._summary == "last":
+        if self._pooling == "last":
             return hidden
-        if self._summary == "running_mean":
+        if self._pooling == "running_mean":
             steps = torch.arange(1, hidden.shape[1] + 1, device=hidden.device)
             return hidden.cumsum(dim=1) / steps[:, None]
         steps = hidden.new_zeros(len(hidden), 1)
-        summary, summaries = torch.zeros_like(hidden[:, 0]), []
+        pooled, steps_pooled = torch.zeros_like(hidden[:, 0]), []
         for state in hidden.unbind(dim=1):
             steps = steps + 1
-            summary = self._step_summary(state, summary, steps)
-            summaries.append(summary)
-        return torch.stack(summaries, dim=1)
+            pooled = self._step_pooled(state, pooled, steps)
+            steps_pooled.append(pooled)
+        return torch.stack(steps_pooled, dim=1)
 
-    def _step_summary(self, hidden: Tensor, summary: Tensor, steps: Tensor) -> Tensor:
-        """The summary after one more state; `steps` (B, 1) counts it already."""
-        if self._summary == "last":
+    def _step_pooled(self, hidden: Tensor, pooled: Tensor, steps: Tensor) -> Tensor:
+        """The pooled states after one more state; `steps` (B, 1) counts it already."""
+        if self._pooling == "last":
             return hidden
-        if self._summary == "running_mean":
-            return summary + (hidden - summary) / steps
+        if self._pooling == "running_mean":
+            return pooled + (hidden - pooled) / steps
         # weights decay^age, normalised to 1: no bias towards the zeros of the start
-        decay = self.config.summary_decay
+        decay = self.config.pooling_decay
         log_decay = math.log(decay) if decay > 0 else -math.inf
         total = -torch.expm1(steps * log_decay)  # 1 - decay^steps, exact near 0
-        return summary + (hidden - summary) * ((1 - decay) / total)
+        return pooled + (hidden - pooled) * ((1 - decay) / total)
 
     @property
-    def _summary(self) -> str:
-        return "running_mean" if self.core is None else self.config.summary
+    def _pooling(self) -> str:
+        return "running_mean" if self.core is None else self.config.temporal_pooling
 
 
 def last_step(logits: Tensor, lengths: Tensor) -> Tensor:

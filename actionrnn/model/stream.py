@@ -239,7 +239,9 @@ class Square:
             try:
                 self.pixels = np.array(cut(rgb), order="C")
             except ValueError as error:
-                raise VideoError(f"a frame: {error}; use fit squash, or leave it out") from None
+                raise VideoError(
+                    f"a frame: {error}; use resize_mode squash, or leave it out"
+                ) from None
             self.frame = None
         return self.pixels
 
@@ -358,7 +360,7 @@ def _encode(
         for square, _ in steps:
             repeats = square is memory.last
             # in motion, the first repetition is a change: to standing still
-            if repeats and (preprocessing.streams == "appearance" or memory.last_repeats):
+            if repeats and (preprocessing.modality == "rgb" or memory.last_repeats):
                 mine.append(None)
             else:
                 last, cut = memory.last, preprocessing.square

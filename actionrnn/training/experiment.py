@@ -213,7 +213,7 @@ class Experiment:
         mean = HeadConfig(kind="mean", dropout=config.head.dropout)
         # A baseline that cannot see order must not see which frame came before: of features that
         # hold each frame and its change, the frame is the first half.
-        has_motion = config.backbone.streams == "both"
+        has_motion = config.backbone.modality == "both"
         frame_features = self.sequences.feature_size // 2 if has_motion else None
         for seed in self.seeds:
             for fold in self.folds:

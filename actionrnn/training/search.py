@@ -21,7 +21,7 @@ SPACE: dict[str, tuple[Any, ...]] = {
     "kind": ("gru", "lstm"),
     "hidden_size": (64, 128, 256, 512),
     "dropout": (0.3, 0.5, 0.7),
-    "summary": ("running_mean", "last", "exponential_mean"),
+    "temporal_pooling": ("running_mean", "last", "exponential_mean"),
     "l2_normalise": (False, True),
     "temporal_differences": (False, True),
 }

@@ -30,7 +30,7 @@ def test_a_mean_depends_on_all_frames_alike() -> None:
 
 
 def test_the_influence_is_the_slope_that_differences_give() -> None:
-    head, (clip,) = make_head(summary="last"), make_clips(4)
+    head, (clip,) = make_head(temporal_pooling="last"), make_clips(4)
     (norms,) = influence(head, [clip])
     with torch.no_grad():
         winner = int(head(torch.from_numpy(clip)[None])[0, -1].argmax())
@@ -53,7 +53,7 @@ def test_the_influence_is_the_slope_that_differences_give() -> None:
 
 def test_an_untrained_rnn_forgets_faster_than_an_lstm_or_gru() -> None:
     clips = make_clips(*[20] * 10)
-    heads = fresh_heads(make_head(summary="running_mean"), clips)
+    heads = fresh_heads(make_head(temporal_pooling="running_mean"), clips)
     curves = {kind: mean_influence(influence(head, clips)) for kind, head in heads.items()}
     assert set(curves) == {"rnn_tanh", "lstm", "gru"}
     assert curves["rnn_tanh"][10] < 0.2 * min(curves["lstm"][10], curves["gru"][10])
@@ -72,7 +72,7 @@ def test_looking_into_a_head_leaves_it_as_it_was() -> None:
 def test_a_mean_does_not_see_the_order_and_a_last_state_does() -> None:
     clips = make_clips(*[12] * 40)
     for kind, changes in (("mean", False), ("rnn_tanh", True)):
-        head = make_head(kind=kind, summary="last")
+        head = make_head(kind=kind, temporal_pooling="last")
         with torch.no_grad():
             batch = torch.from_numpy(np.stack(clips))
             answers = head(batch)[:, -1].argmax(dim=1).numpy()
@@ -80,7 +80,7 @@ def test_a_mean_does_not_see_the_order_and_a_last_state_does() -> None:
 
 
 def test_the_orders_are_those_of_the_seed() -> None:
-    head, clips = make_head(kind="rnn_tanh", summary="last"), make_clips(*[12] * 40)
+    head, clips = make_head(kind="rnn_tanh", temporal_pooling="last"), make_clips(*[12] * 40)
     first = shuffled_answers(head, clips, num_shuffles=3)
     assert first.shape == (3, 40)
     np.testing.assert_array_equal(first, shuffled_answers(head, clips, num_shuffles=3))

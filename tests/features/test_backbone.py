@@ -48,7 +48,7 @@ def test_the_default_is_the_bundled_backbone(bundled: Backbone) -> None:
     assert bundled.name == "efficientnet_lite0"
     assert bundled.feature_size == 1280
     half = (0.5, 0.5, 0.5)
-    assert bundled.preprocessing == Preprocessing(256, 224, half, half, "crop")
+    assert bundled.preprocessing == Preprocessing(256, 224, half, half, "shortest")
 
 
 def test_the_network_is_frozen_and_evaluating(bundled: Backbone) -> None:
@@ -191,7 +191,7 @@ def test_loading_leaves_the_callers_random_state_alone() -> None:
 
 
 def test_squash_is_taken_over_into_the_preprocessing() -> None:
-    assert on_cpu(weights="none", fit="squash").preprocessing.fit == "squash"
+    assert on_cpu(weights="none", resize_mode="squash").preprocessing.resize_mode == "squash"
 
 
 def test_provenance_is_plain_json_and_tells_weights_apart(bundled: Backbone) -> None:

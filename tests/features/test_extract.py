@@ -732,12 +732,12 @@ def test_a_file_that_vanishes_or_changes_midway_is_listed(
     assert "vanished while it was read" in reasons["ido.avi"]
 
 
-@pytest.mark.parametrize("streams", ["motion", "both"])
+@pytest.mark.parametrize("modality", ["rgb_diff", "both"])
 @pytest.mark.parametrize("sampling", [FOUR, Sampling(rate_fps=40.0), Sampling(num_frames=30)])
 def test_motion_is_seen_beside_each_frame_however_the_video_is_read(
-    tiny_backbone: Backbone, videos: Path, streams: str, sampling: Sampling
+    tiny_backbone: Backbone, videos: Path, modality: str, sampling: Sampling
 ) -> None:
-    preprocessing = dataclasses.replace(tiny_backbone.preprocessing, streams=streams)
+    preprocessing = dataclasses.replace(tiny_backbone.preprocessing, modality=modality)
     backbone = dataclasses.replace(tiny_backbone, preprocessing=preprocessing)
     path = videos / "run" / "daria.avi"
     _, found = next(encode_videos([VideoPart("a", path)], backbone, sampling))

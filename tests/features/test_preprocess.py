@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from actionrnn.config import Streams
+from actionrnn.config import Modality
 from actionrnn.errors import VideoError
 from actionrnn.features.preprocess import Preprocessing
 
@@ -50,12 +50,12 @@ def test_squash_shows_the_whole_frame_in_the_crops_size(size: tuple[int, int]) -
 
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-@pytest.mark.parametrize("fit", ["crop", "squash"])
+@pytest.mark.parametrize("resize_mode", ["shortest", "squash"])
 @pytest.mark.parametrize("size", [(180, 144), (320, 240), (97, 301), (256, 256), (1280, 720)])
 def test_the_pixels_are_those_of_pillow(
-    size: tuple[int, int], fit: Any, interpolation: Any
+    size: tuple[int, int], resize_mode: Any, interpolation: Any
 ) -> None:
-    preprocessing = Preprocessing(256, 224, MEAN, STD, fit, interpolation)
+    preprocessing = Preprocessing(256, 224, MEAN, STD, resize_mode, interpolation)
     noise = np.random.default_rng(0).integers(0, 256, (size[1] // 4, size[0] // 4, 3), np.uint8)
     picture = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
     scaled = picture.resize(
@@ -115,7 +115,7 @@ def test_motion_is_the_amplified_change_from_the_frame_before() -> None:
     frames = np.zeros((3, 1, 2, 3), np.uint8)
     frames[1] = 10
     frames[2, 0, 1] = 200
-    motion = replace(CROP, streams="motion").views(frames)
+    motion = replace(CROP, modality="rgb_diff").views(frames)
     expected = np.zeros_like(frames)  # nothing has changed yet in the first
     expected[1] = 30
     expected[2, 0, 0] = 30  # back to 0: brighter and darker count alike
@@ -125,7 +125,7 @@ def test_motion_is_the_amplified_change_from_the_frame_before() -> None:
 
 def test_both_streams_stand_side_by_side_for_each_frame() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), np.uint8)
-    both, motion = replace(CROP, streams="both"), replace(CROP, streams="motion")
+    both, motion = replace(CROP, modality="both"), replace(CROP, modality="rgb_diff")
     assert (both.num_views, motion.num_views, CROP.num_views) == (2, 1, 1)
     views = both.views(frames)
     np.testing.assert_array_equal(views[0::2], frames)
@@ -133,10 +133,10 @@ def test_both_streams_stand_side_by_side_for_each_frame() -> None:
     np.testing.assert_array_equal(CROP.views(frames), frames)
 
 
-@pytest.mark.parametrize("streams", ["motion", "both"])
-def test_a_clip_in_pieces_has_the_views_of_the_whole(streams: Streams) -> None:
+@pytest.mark.parametrize("modality", ["rgb_diff", "both"])
+def test_a_clip_in_pieces_has_the_views_of_the_whole(modality: Modality) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (7, 5, 6, 3), np.uint8)
-    preprocessing = replace(CROP, streams=streams)
+    preprocessing = replace(CROP, modality=modality)
     pieces = [
         preprocessing.views(frames[start : start + 3], frames[start - 1] if start else None)
         for start in (0, 3, 6)

@@ -25,7 +25,7 @@ from actionrnn.features.types import Features
 PROVENANCE: dict[str, Any] = {
     "backbone": "efficientnet_lite0",
     "weights_sha256": "a" * 64,
-    "preprocessing": {"resize": 256, "fit": "crop"},
+    "preprocessing": {"resize": 256, "resize_mode": "shortest"},
     "sampling": {"num_frames": None, "rate_fps": 4.0},
     "precision": "bfloat16",
 }
@@ -95,7 +95,7 @@ def test_a_store_goes_on_with_the_same_provenance(tmp_path: Path) -> None:
     [
         ("backbone", "timm/resnet18"),
         ("weights_sha256", "b" * 64),
-        ("preprocessing", {"resize": 256, "fit": "squash"}),
+        ("preprocessing", {"resize": 256, "resize_mode": "squash"}),
         ("sampling", {"num_frames": 16, "rate_fps": None}),
     ],
 )

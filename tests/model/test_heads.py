@@ -15,7 +15,7 @@ from actionrnn.model.heads import Head, State, last_step
 
 KINDS = ("rnn_tanh", "rnn_relu", "lstm", "gru", "mean")
 RECURRENT = KINDS[:-1]
-SUMMARIES = ("last", "running_mean", "exponential_mean")
+POOLINGS = ("last", "running_mean", "exponential_mean")
 BATCH, STEPS, FEATURES, HIDDEN, CLASSES = 4, 6, 5, 7, 3
 LENGTHS = torch.tensor([6, 1, 4, 3])
 
@@ -25,13 +25,13 @@ VARIANTS = [
             kind=kind,
             hidden_size=HIDDEN,
             num_layers=layers,
-            summary=summary,
+            temporal_pooling=pooling,
             temporal_differences=differences,
         ),
-        id=f"{kind}-{summary}-{'differences' if differences else 'plain'}-{layers}",
+        id=f"{kind}-{pooling}-{'differences' if differences else 'plain'}-{layers}",
     )
-    for kind, summary, differences, layers in itertools.product(
-        KINDS, SUMMARIES, (False, True), (1, 2)
+    for kind, pooling, differences, layers in itertools.product(
+        KINDS, POOLINGS, (False, True), (1, 2)
     )
 ]
 each_variant = pytest.mark.parametrize("config", VARIANTS)
@@ -48,8 +48,8 @@ def small(kind: str, **options: Any) -> HeadConfig:
     return HeadConfig(kind=kind, hidden_size=HIDDEN, **options)
 
 
-def show_summary(config: HeadConfig, size: int = HIDDEN) -> Head:
-    """A head whose logits are the summary itself."""
+def show_pooled(config: HeadConfig, size: int = HIDDEN) -> Head:
+    """A head whose logits are the pooled states themselves."""
     head = make_head(config, num_classes=size)
     with torch.no_grad():
         head.classifier.weight.copy_(torch.eye(size))
@@ -136,7 +136,7 @@ def test_rubbish_in_the_padding_reaches_no_gradient(config: HeadConfig, features
 def test_an_elman_layer_is_its_equations(
     kind: str, f: Callable[[Tensor], Tensor], features: Tensor
 ) -> None:
-    head = make_head(small(kind, summary="last"))
+    head = make_head(small(kind, temporal_pooling="last"))
     logits, w = head(features), head.state_dict()
     w_xh, w_hh = w["core.weight_ih_l0"].T, w["core.weight_hh_l0"].T
     b = w["core.bias_ih_l0"] + w["core.bias_hh_l0"]
@@ -150,7 +150,7 @@ def test_an_elman_layer_is_its_equations(
 
 @torch.no_grad()
 def test_an_lstm_layer_is_its_equations(features: Tensor) -> None:
-    head = make_head(small("lstm", summary="last"))
+    head = make_head(small("lstm", temporal_pooling="last"))
     logits, w = head(features), head.state_dict()
     h = c = torch.zeros(BATCH, HIDDEN)
     for t in range(STEPS):
@@ -164,7 +164,7 @@ def test_an_lstm_layer_is_its_equations(features: Tensor) -> None:
 
 @torch.no_grad()
 def test_a_gru_layer_is_its_equations(features: Tensor) -> None:
-    head = make_head(small("gru", summary="last"))
+    head = make_head(small("gru", temporal_pooling="last"))
     logits, w = head(features), head.state_dict()
     h = torch.zeros(BATCH, HIDDEN)
     for t in range(STEPS):
@@ -178,7 +178,7 @@ def test_a_gru_layer_is_its_equations(features: Tensor) -> None:
 
 @torch.no_grad()
 def test_a_second_layer_reads_the_first_ones_states(features: Tensor) -> None:
-    head = make_head(small("rnn_tanh", num_layers=2, summary="last"))
+    head = make_head(small("rnn_tanh", num_layers=2, temporal_pooling="last"))
     logits, w = head(features), head.state_dict()
     first = second = torch.zeros(BATCH, HIDDEN)
     for t in range(STEPS):
@@ -201,29 +201,29 @@ def test_a_second_layer_reads_the_first_ones_states(features: Tensor) -> None:
 @pytest.mark.parametrize("kind", RECURRENT)
 @torch.no_grad()
 def test_the_running_mean_is_the_mean_of_the_states_so_far(kind: str, features: Tensor) -> None:
-    states = show_summary(small(kind, summary="last"))(features)
-    summary = show_summary(small(kind, summary="running_mean"))(features)
+    states = show_pooled(small(kind, temporal_pooling="last"))(features)
+    pooled = show_pooled(small(kind, temporal_pooling="running_mean"))(features)
     for t in range(STEPS):
-        assert_same(summary[:, t], states[:, : t + 1].mean(dim=1))
+        assert_same(pooled[:, t], states[:, : t + 1].mean(dim=1))
 
 
 # float32 cannot hold 1 - decay for the last of these
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.9, 0.999999])
 @torch.no_grad()
 def test_the_exponential_mean_weighs_states_by_their_age(decay: float, features: Tensor) -> None:
-    states = show_summary(small("gru", summary="last"))(features)
-    config = small("gru", summary="exponential_mean", summary_decay=decay)
-    summary = show_summary(config)(features)
+    states = show_pooled(small("gru", temporal_pooling="last"))(features)
+    config = small("gru", temporal_pooling="exponential_mean", pooling_decay=decay)
+    pooled = show_pooled(config)(features)
     for t in range(STEPS):
         weights = torch.tensor([decay ** (t - i) for i in range(t + 1)])
         expected = (states[:, : t + 1] * weights[:, None]).sum(dim=1) / weights.sum()
-        assert_same(summary[:, t], expected)
+        assert_same(pooled[:, t], expected)
 
 
-@pytest.mark.parametrize("summary", SUMMARIES)
+@pytest.mark.parametrize("pooling", POOLINGS)
 @torch.no_grad()
-def test_the_mean_head_averages_normalised_features(summary: str, features: Tensor) -> None:
-    head = show_summary(small("mean", summary=summary), FEATURES)
+def test_the_mean_head_averages_normalised_features(pooling: str, features: Tensor) -> None:
+    head = show_pooled(small("mean", temporal_pooling=pooling), FEATURES)
     logits = head(features)
     for t in range(STEPS):
         assert_same(logits[:, t], normal(head, features[:, : t + 1]).mean(dim=1))
@@ -241,7 +241,7 @@ def test_the_mean_head_is_blind_to_order_and_the_others_are_not(features: Tensor
 
 @torch.no_grad()
 def test_temporal_differences_stand_beside_the_features(features: Tensor) -> None:
-    head = show_summary(small("mean", temporal_differences=True), 2 * FEATURES)
+    head = show_pooled(small("mean", temporal_differences=True), 2 * FEATURES)
     x = normal(head, features)
     difference = torch.zeros_like(x)
     difference[:, 1:] = x[:, 1:] - x[:, :-1]
@@ -302,7 +302,7 @@ def test_dropout_drops_the_same_features_at_every_step_of_a_clip() -> None:
 
 @torch.no_grad()
 def test_dropout_keeps_the_expected_input() -> None:
-    head = show_summary(small("mean", dropout=0.5), FEATURES).train()
+    head = show_pooled(small("mean", dropout=0.5), FEATURES).train()
     torch.manual_seed(0)
     logits = head(torch.full((20_000, 1, FEATURES), 2.0))
     expected = normal(head, torch.full((FEATURES,), 2.0))

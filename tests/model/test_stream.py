@@ -31,16 +31,20 @@ from actionrnn.video.sampling import choose_frames
 LABELS = ("clap", "jump", "wave")
 RATE_FPS = 8.0
 HEADS = [
-    pytest.param(HeadConfig(kind=kind, hidden_size=6, summary=summary, temporal_differences=diff),
-                 id=f"{kind}-{summary}")
-    for (kind, summary), diff in zip(
+    pytest.param(
+        HeadConfig(
+            kind=kind, hidden_size=6, temporal_pooling=pooling, temporal_differences=diff
+        ),
+        id=f"{kind}-{pooling}",
+    )
+    for (kind, pooling), diff in zip(
         itertools.product(
             ("rnn_tanh", "lstm", "gru", "mean"), ("last", "running_mean", "exponential_mean")
         ),
         itertools.cycle([False, True, False, True, True]),
     )
 ]  # fmt: skip
-VIEWS = ("appearance", "motion", "both")
+VIEWS = ("rgb", "rgb_diff", "both")
 
 MakeModel = Callable[..., Recognizer]
 
@@ -49,11 +53,11 @@ MakeModel = Callable[..., Recognizer]
 def make_model(tiny_backbone: Backbone) -> MakeModel:
     def make(
         head: HeadConfig | None = None,
-        views: Any = "appearance",
+        views: Any = "rgb",
         rate_fps: float | None = RATE_FPS,
         backbone: Backbone = tiny_backbone,
     ) -> Recognizer:
-        backbone = replace(backbone, preprocessing=replace(backbone.preprocessing, streams=views))
+        backbone = replace(backbone, preprocessing=replace(backbone.preprocessing, modality=views))
         config = Config(
             sampling=Sampling(rate_fps=rate_fps), head=head or HeadConfig(hidden_size=6)
         )

@@ -96,7 +96,7 @@ def test_recurrent_heads_learn_the_order_of_new_clips(
     make_sequences: MakeSequences, kind: str
 ) -> None:
     config = TrainConfig(epochs=30, batch_size=16, learning_rate=0.01)
-    head = HeadConfig(kind=kind, hidden_size=16, dropout=0.0, summary="last")
+    head = HeadConfig(kind=kind, hidden_size=16, dropout=0.0, temporal_pooling="last")
     fitted = fit_head(FitTask(make_sequences(*order_task(seed=1, count=64)), 2, head, config)).head
     assert accuracy(fitted, *order_task(seed=2, count=100)) == 1
 

@@ -333,7 +333,10 @@ def test_features_of_another_sampling_are_refused_by_name(
             "backbone efficientnet_lite0, wanted is torchvision/squeezenet1_1",
         ),
         (("backbone.weights=none",), r"weights_sha256 [0-9a-f]{64}, wanted is [0-9a-f]{64}"),
-        (("backbone.fit=squash",), r"'fit': 'crop'.*wanted.*'fit': 'squash'"),
+        (
+            ("backbone.resize_mode=squash",),
+            r"'resize_mode': 'shortest'.*wanted.*'resize_mode': 'squash'",
+        ),
     ],
 )
 def test_features_of_another_backbone_are_refused_by_name(
@@ -443,7 +446,7 @@ def test_several_seeds_are_told_one_by_one(
 def test_motion_beside_the_frames_has_a_baseline_with_and_one_without_it(
     clips: Path, configure: Configure, tmp_path: Path
 ) -> None:
-    run = train(configure(clips, SHORT, "backbone.streams=both"), tmp_path / "run")
+    run = train(configure(clips, SHORT, "backbone.modality=both"), tmp_path / "run")
     report = read_report(run)
     assert report["baseline_mean_pool_motion_top1"] is not None
     assert run.model.head.feature_size == run.model.backbone.feature_size == 2 * 1280
