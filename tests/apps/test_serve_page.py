@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+NOW, CURVES = "#timeline .now", "#timeline .curves"
 pytestmark = [
     pytest.mark.realdata,
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
@@ -106,9 +107,9 @@ def wait_for(page: Page, expression: str) -> None:
 
 
 def click_curves(page: Page, part: float) -> None:
-    box = page.locator("#curves").bounding_box()
+    box = page.locator(CURVES).bounding_box()
     assert box is not None
-    page.locator("#curves").click(position={"x": part * box["width"], "y": 60})
+    page.locator(CURVES).click(position={"x": part * box["width"], "y": 60})
 
 
 def bars(page: Page, home: str) -> dict[str, str]:
@@ -129,22 +130,22 @@ def test_a_video_is_played_and_scored(
     assert shown.keys() == set(answer.labels)
     for label, score in zip(answer.labels, answer.scores, strict=True):
         assert shown[label] == pytest.approx(100 * score, abs=2.5)  # bfloat16, frame by frame
-    assert page.locator("#segments tr").count() >= 1
+    assert page.locator("#timeline tbody tr").count() >= 1
 
     click_curves(page, 0.75)
     wait_for(page, "document.getElementById('video').currentTime > 1")
     duration = page.evaluate("document.getElementById('video').duration")
     there = page.evaluate("document.getElementById('video').currentTime")
     assert there == pytest.approx(0.75 * duration, abs=0.15)
-    before = page.inner_text("#now")
-    page.focus("#curves")
+    before = page.inner_text(NOW)
+    page.focus(CURVES)
     page.keyboard.press("ArrowLeft")
     wait_for(page, f"document.getElementById('video').currentTime < {there} - 0.3")
-    assert page.inner_text("#now") != before
+    assert page.inner_text(NOW) != before
 
     page.evaluate("document.getElementById('video').currentTime = 0")
     page.evaluate("document.getElementById('video').play()")
-    wait_for(page, "parseFloat(document.getElementById('now').textContent.slice(2)) > 0.4")
+    wait_for(page, f"parseFloat(document.querySelector('{NOW}').textContent.slice(2)) > 0.4")
 
     for kind, begin in {"json": '{"path"', "srt": "1\n", "vtt": "WEBVTT", "csv": "pts_"}.items():
         with page.expect_download() as download:
@@ -159,7 +160,7 @@ def test_a_video_that_the_browser_cannot_play_is_converted(page: Page, clip: Pat
     upload(page, clip)  # an .avi
     page.wait_for_selector("#result:not([hidden])")
     wait_for(page, "document.getElementById('video').readyState >= 2")
-    assert page.inner_text("#unplayable") == "Converted for this browser."
+    assert page.inner_text("#unplayable") == "Converted for this browser, without sound."
     click_curves(page, 0.75)
     wait_for(page, "document.getElementById('video').currentTime > 1")
 
@@ -168,9 +169,11 @@ def test_a_video_that_nobody_can_convert_is_scored_all_the_same(page: Page, clip
     page.route("**/playable", lambda route: route.abort())
     upload(page, clip)
     page.wait_for_selector("#result:not([hidden])")
-    wait_for(page, "document.getElementById('unplayable').textContent.includes('all the same')")
+    wait_for(
+        page, "document.getElementById('unplayable').textContent.includes('cannot convert it')"
+    )
     click_curves(page, 0.5)
-    assert page.inner_text("#now").startswith("0:01.")
+    assert page.inner_text(NOW).startswith("0:01.")
 
 
 def test_a_bad_file_is_said_and_the_page_lives_on(page: Page, clip: Path, tmp_path: Path) -> None:
@@ -189,7 +192,7 @@ def test_the_webcam_is_scored_live(page: Page, model: Recognizer) -> None:
     page.click("#webcam-tab")
     page.click("#start")
     wait_for(page, "document.querySelectorAll('#live-best .label').length > 0")
-    wait_for(page, "document.getElementById('live-pace').textContent.includes('looks')")
+    wait_for(page, "document.getElementById('live-pace').textContent.includes('answers a second')")
     assert set(bars(page, "#live-best")) == set(model.labels)
     before = page.evaluate("document.getElementById('live-curves').toDataURL()")
     wait_for(page, f"document.getElementById('live-curves').toDataURL() !== {before!r}")
