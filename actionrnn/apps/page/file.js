@@ -68,12 +68,13 @@ async function convert() {
   }
 }
 
-// The labels of segments come first, then those with the highest peaks.
+// Curves for the labels of the answer and the segments, then for those with the highest peaks.
 function timelineOf(found) {
   const order = found.labels.map((_, index) => index);
   const peaks = order.map((index) => found.steps.reduce((peak, step) => Math.max(peak, step.scores[index]), 0));
-  const inSegment = found.labels.map((label) => found.segments.some((part) => part.label === label));
-  order.sort((a, b) => inSegment[b] - inSegment[a] || peaks[b] - peaks[a]);
+  const answers = new Set([found.prediction.labels[0], ...found.segments.map((part) => part.label)]);
+  const isAnswer = found.labels.map((label) => answers.has(label));
+  order.sort((a, b) => isAnswer[b] - isAnswer[a] || peaks[b] - peaks[a]);
   const shown = order.slice(0, maxCurves);
   return {
     labels: shown.map((index) => found.labels[index]),

@@ -15,6 +15,9 @@ from actionrnn.errors import ConfigError, missing_extra
 from actionrnn.files import MODEL_FILE
 
 if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
+
     from actionrnn.model.recognizer import Recognizer
 
 DEMO = Path("runs/demo")
@@ -58,7 +61,7 @@ def serve(
         ModelError, BackboneError: the model cannot be loaded.
     """
     try:
-        import uvicorn
+        import uvicorn  # noqa: F401 part of the extra; see make_server
 
         from actionrnn.apps.serving.access import ANY_HOST, LOOPBACK, AllowedNames, hosts_of
         from actionrnn.apps.serving.app import make_app
@@ -79,14 +82,6 @@ def serve(
             hosts=(*own_hosts, *options.allowed_hosts),
             origins=options.allowed_origins,
         )
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            ws="websockets-sansio",
-            ws_max_size=limits.webcam_message_bytes,
-            ws_max_queue=2,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )
         if is_on_network and options.token is None:
             print(
                 "warning: everybody on the network can use this server; --token keeps others out",
@@ -95,7 +90,22 @@ def serve(
         address = _page_address(options, listener.getsockname()[1])
         print(f"serving on {address} (Ctrl-C ends it)", flush=True)
         with contextlib.suppress(KeyboardInterrupt):  # the usual end
-            uvicorn.Server(config).run(sockets=[listener])
+            make_server(app, limits).run(sockets=[listener])
+
+
+def make_server(app: FastAPI, limits: ServeLimits) -> uvicorn.Server:
+    """The server of an application from `make_app`, which has not started yet."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        ws="websockets-sansio",
+        ws_max_size=limits.webcam_message_bytes,
+        ws_max_queue=2,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    return uvicorn.Server(config)
 
 
 def _page_address(options: ServeOptions, port: int) -> str:
