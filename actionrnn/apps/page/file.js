@@ -50,10 +50,12 @@ function linkTo(blob) {
 
 // The server makes an .mp4 file of what this browser cannot play, such as most .avi files.
 async function convert() {
+  const note = byId("unplayable");
+  const giveUp = () => { note.textContent = "This browser cannot play the file, and the server cannot convert it. The scores below are complete."; };
   video.hidden = true;
-  if (!shownFile || conversion) return;
-  const note = byId("unplayable"), mine = conversion = new AbortController();
   note.hidden = false;
+  if (conversion) { giveUp(); return; } // it cannot play the converted file either
+  const mine = conversion = new AbortController();
   note.textContent = "This browser cannot play the file; the server is converting it ...";
   try {
     const reply = await fetch(address("playable"), { method: "POST", body: formOf(shownFile), headers, signal: mine.signal });
@@ -64,7 +66,7 @@ async function convert() {
     video.hidden = false;
     video.src = linkTo(blob);
   } catch {
-    if (conversion === mine) note.textContent = "This browser cannot play the file, and the server cannot convert it. The scores below are complete.";
+    if (conversion === mine) giveUp();
   }
 }
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -53,9 +54,9 @@ class UploadPool:
         self.threads = ThreadPoolExecutor(self.limits.at_once, "analyse")
 
     async def run(
-        self, request: Request, file: UploadFile, job: Callable[..., _Result], *arguments: Any
+        self, request: Request, file: UploadFile, job: Callable[[Upload], _Result]
     ) -> _Result:
-        """Return `job(upload, *arguments)`; the job is stopped when the client disconnects.
+        """Return the result of a job on an upload; it is stopped when the client disconnects.
 
         Raises:
             HTTPException: status 422, the video cannot be used.
@@ -67,23 +68,23 @@ class UploadPool:
             with tempfile.TemporaryDirectory(prefix="actionrnn-") as folder:
                 upload = Upload(Path(folder, "video"), name, self.limits, stop)
                 await asyncio.to_thread(_copy, file, upload.path)
-                return await self._watch(request, stop, job, upload, *arguments)
+                return await self._watch(request, upload, job)
         except VideoError as error:
             raise HTTPException(422, str(error)) from None
         finally:
             self.stop_events.discard(stop)
 
     async def _watch(
-        self, request: Request, stop: threading.Event, job: Callable[..., _Result], *arguments: Any
+        self, request: Request, upload: Upload, job: Callable[[Upload], _Result]
     ) -> _Result:
-        running = asyncio.get_running_loop().run_in_executor(self.threads, job, *arguments)
+        running = asyncio.get_running_loop().run_in_executor(self.threads, job, upload)
         try:
             while not running.done():
                 await asyncio.wait([running], timeout=_POLL_SECONDS)
                 if await request.is_disconnected():
-                    stop.set()
+                    upload.stop.set()
         finally:
-            stop.set()  # the job reads the upload, whose folder is deleted next
+            upload.stop.set()  # the job reads the upload, whose folder is deleted next
             await asyncio.wait([running])
         return running.result()
 
@@ -193,7 +194,7 @@ def _add_routes(app: FastAPI, model: Recognizer, pool: UploadPool) -> None:
         request: Request, file: UploadFile, top: Annotated[int, Query(ge=1)] = 5
     ) -> JSONResponse:
         """The action of one video: `label`, and the best labels with their scores."""
-        answer = await pool.run(request, file, analyse, model)
+        answer = await pool.run(request, file, partial(analyse, model=model))
         return JSONResponse(answer.summary(top))
 
     @app.post("/timeline")
@@ -208,7 +209,8 @@ def _add_routes(app: FastAPI, model: Recognizer, pool: UploadPool) -> None:
         `all` is the JSON with two more keys: `prediction`, the answer for the whole video, and
         `files`, the texts of the other formats.
         """
-        text = await pool.run(request, file, _timeline, model, format, top)
+        job = partial(_timeline, model=model, format=format, top=top)
+        text = await pool.run(request, file, job)
         return PlainTextResponse(text, media_type=_MEDIA_TYPES.get(format, "application/json"))
 
     @app.post("/playable", response_class=Response)
