@@ -1,4 +1,4 @@
-"""A timeline as a file: CSV and JSON to go on with, SRT and WebVTT for any player."""
+"""A timeline as a file: CSV and JSON for other programs, SRT and WebVTT for video players."""
 
 from __future__ import annotations
 
@@ -15,16 +15,26 @@ from actionrnn.model.recognizer import Timeline
 from actionrnn.model.segments import Segment
 from actionrnn.text import plain
 
-_FORMULA = ("=", "+", "-", "@")  # a spreadsheet would compute such a cell
+_FORMULA = ("=", "+", "-", "@")  # a spreadsheet would evaluate such a cell
 
 
 def write_timeline(timeline: Timeline, path: Path, rule: SegmentRule | None = None) -> None:
-    """Write a timeline in the format that the path's ending names; see `FORMATS`."""
+    """Write a timeline in the format of the path's suffix.
+
+    Args:
+        timeline: the scores.
+        path: the file, with a suffix of `FORMATS`; an existing file is replaced.
+        rule: how the segments are made from the scores; None: the default rule.
+
+    Raises:
+        KeyError: the suffix is not one of `FORMATS`.
+        OSError: the file cannot be written.
+    """
     write_text(path, FORMATS[path.suffix.lower()](timeline, timeline.segments(rule)))
 
 
 def as_csv(timeline: Timeline, segments: list[Segment]) -> str:
-    """A row a step: time, the segment's label (empty: nothing), every class's probability."""
+    """A row per step: its time, the segment's label (empty outside segments), all probabilities."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["pts_seconds", "segment", *map(_cell, timeline.labels)])
@@ -62,7 +72,7 @@ def as_json(timeline: Timeline, segments: list[Segment]) -> str:
 
 
 def as_srt(timeline: Timeline, segments: list[Segment]) -> str:
-    """SubRip subtitles: one a segment."""
+    """SubRip subtitles, one per segment."""
     cues = [
         f"{number}\n{_clock(segment.start_seconds, ',')} --> {_clock(segment.end_seconds, ',')}\n"
         f"{_caption(segment).translate(_NO_TAGS)}\n"
@@ -72,7 +82,7 @@ def as_srt(timeline: Timeline, segments: list[Segment]) -> str:
 
 
 def as_vtt(timeline: Timeline, segments: list[Segment]) -> str:
-    """WebVTT subtitles: one a segment (W3C WebVTT, section 4)."""
+    """WebVTT subtitles, one per segment (W3C WebVTT, section 4)."""
     cues = [
         f"{_clock(segment.start_seconds, '.')} --> {_clock(segment.end_seconds, '.')}\n"
         f"{html.escape(_caption(segment), quote=False)}\n"
@@ -87,6 +97,7 @@ FORMATS: dict[str, Callable[[Timeline, list[Segment]], str]] = {
     ".srt": as_srt,
     ".vtt": as_vtt,
 }
+"""Writers by suffix."""
 
 _NO_TAGS = str.maketrans({"<": "(", ">": ")", "{": "(", "}": ")"})  # SubRip has no escapes
 
@@ -101,7 +112,7 @@ def _cell(label: str) -> str:
 
 
 def _clock(seconds: float, point: str) -> str:
-    """Hours:minutes:seconds and milliseconds; subtitles know no time before 0.
+    """Hours:minutes:seconds and milliseconds; subtitles cannot start before 0.
 
     >>> _clock(3725.5, ",")
     '01:02:05,500'

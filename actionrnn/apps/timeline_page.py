@@ -1,15 +1,18 @@
-"""A timeline as one page: the video, the curves of the best classes below it, click to seek."""
+"""A timeline as one HTML page: the video, and below it the segments and the score curves."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from actionrnn.apps.render import rewrite
 from actionrnn.config import SegmentRule
@@ -17,71 +20,97 @@ from actionrnn.errors import VideoError
 from actionrnn.files import write_text
 from actionrnn.model.recognizer import Timeline
 from actionrnn.text import plain
+from actionrnn.video.image_folder import is_folder
 from actionrnn.video.source import container_of, open_stream
 
-# A video up to this size is put into the page; a larger one stays beside it.
+PAGES = Path(__file__).with_name("page")
+"""The folder of the pages' files; `timeline.js` and `style.css` are the server's, too."""
+
+# A video up to this size is embedded in the page; the page refers to a larger one by its path.
 LARGEST_EMBEDDED_BYTES = 24_000_000
 
-# What browsers play: codecs by container.
+# A file that browsers do not play is converted to H.264 if it is not longer than this.
+LONGEST_CONVERTED_SECONDS = 600
+
+# The codecs that browsers play, and the media type, by container.
 _PLAYABLE = {
     ".mp4": ({"h264", "av1"}, "video/mp4"),
     ".m4v": ({"h264"}, "video/mp4"),
     ".webm": ({"vp8", "vp9", "av1"}, "video/webm"),
 }
 
-# A file that browsers do not play is put into the page as H.264, if it is not longer than this.
-LONGEST_CONVERTED_SECONDS = 600
-
-_MOST_CURVES = 6
-_MOST_POINTS = 2000
+_MAX_CURVES = 6  # as many as `timeline.js` has colours
+_MAX_POINTS = 2000
 
 
 def write_page(timeline: Timeline, video: Path, output: Path, rule: SegmentRule) -> None:
-    """Write one HTML file that needs no network; a large video is referred to, not embedded.
+    """Write a timeline and its video as one HTML file, which loads nothing from the network.
+
+    A video over `LARGEST_EMBEDDED_BYTES` stays outside: the page refers to it by its relative
+    path.
+
+    Args:
+        timeline: the scores; the page shows six curves, those of the segments' labels first,
+            then those with the highest peaks.
+        video: the file that was scored; for a folder of pictures the page has no video.
+        output: where the page is written; an existing file is replaced.
+        rule: how the segments are made from the scores.
 
     Raises:
-        VideoError: the video cannot be read.
+        VideoError: the video cannot be read, or is on another drive than the page.
         OSError: the page cannot be written.
     """
     address, start_seconds, note = _video_address(video, output)
-    shown = np.argsort(-timeline.scores.max(axis=0), kind="stable")[:_MOST_CURVES]
+    environment = Environment(
+        loader=FileSystemLoader(PAGES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["csp_hash"] = _csp_hash
+    page = environment.get_template("timeline.html").render(
+        title=plain(video.name),
+        video=address,
+        note=note,
+        data={"start_seconds": start_seconds} | _page_data(timeline, rule),
+        style=Markup((PAGES / "style.css").read_text(encoding="utf-8")),
+        component=Markup((PAGES / "timeline.js").read_text(encoding="utf-8")),
+    )
+    write_text(output, page)
+
+
+def _page_data(timeline: Timeline, rule: SegmentRule) -> dict[str, Any]:
+    """What `TimelineView.show` in `timeline.js` takes."""
     segments = timeline.segments(rule)
-    colours = {plain(timeline.labels[which]): place for place, which in enumerate(shown.tolist())}
+    in_segment = np.isin(timeline.labels, [segment.label for segment in segments])
+    shown = np.lexsort((-timeline.scores.max(axis=0), ~in_segment))[:_MAX_CURVES]
     times, curves = _thinned(timeline.pts_seconds, timeline.scores[:, shown])
-    data = {
-        "start": start_seconds,
-        "end": max([float(timeline.pts_seconds[-1]), *(s.end_seconds for s in segments)]),
-        "labels": list(colours),
+    return {
+        "labels": [plain(timeline.labels[index]) for index in shown],
         "times": [round(time, 3) for time in times.tolist()],
         "curves": [[round(float(score), 3) for score in curve] for curve in curves.T],
         "segments": [
             {
                 "label": plain(segment.label),
-                "colour": colours.get(plain(segment.label), -1),
-                "start": round(segment.start_seconds, 3),
-                "end": round(segment.end_seconds, 3),
+                "start_seconds": round(segment.start_seconds, 3),
+                "end_seconds": round(segment.end_seconds, 3),
                 "score": round(segment.score, 3),
             }
             for segment in segments
         ],
     }
-    page = _environment().get_template("timeline_page.html")
-    title = plain(video.name)
-    write_text(output, page.render(title=title, video=address, note=note, data=data))
 
 
-def _environment() -> Environment:
-    """Escapes everything; `tojson` leaves nothing that could end the script."""
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
+def _csp_hash(source: str) -> str:
+    """A script or style as its page's Content-Security-Policy names it."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
 
 
 def _video_address(video: Path, output: Path) -> tuple[str, float, str]:
-    """The video for the page, the time of its beginning, and what to know about it."""
+    """The video's URI for the page (empty: none), its start in seconds, and a note."""
+    if is_folder(video):
+        return "", 0.0, "The scores are of a folder of pictures, so this page has no video."
     with open_stream(video) as stream:
         codec, container = stream.codec_context.name, container_of(stream)
         begin = (container.start_time or 0) / 1e6
@@ -91,13 +120,15 @@ def _video_address(video: Path, output: Path) -> tuple[str, float, str]:
     if codec in codecs and sounds <= {"aac", "mp3", "opus", "vorbis"}:
         if video.stat().st_size <= LARGEST_EMBEDDED_BYTES:
             return _embedded(video, kind), begin, ""
-        return _reference(video, output), begin, "The video stays beside this page: keep both."
+        note = "The video is not in this page: keep both files together."
+        return _reference(video, output), begin, note
     if seconds <= LONGEST_CONVERTED_SECONDS:
         with tempfile.TemporaryDirectory() as folder:
             converted = Path(folder, "video.mp4")
             rewrite(video, converted, lambda frame: frame.rgb, sound=False)
             if converted.stat().st_size <= LARGEST_EMBEDDED_BYTES:
-                return _embedded(converted, "video/mp4"), begin, "Converted to H.264, no sound."
+                note = "Converted for browsers, without sound."
+                return _embedded(converted, "video/mp4"), begin, note
     note = f"Browsers may not play this file ({codec} in {video.suffix}); convert it to .mp4."
     return _reference(video, output), begin, note
 
@@ -115,8 +146,8 @@ def _reference(video: Path, output: Path) -> str:
 
 
 def _thinned(times: np.ndarray, curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most `_MOST_POINTS` points, each the highest of its stretch: no peak is lost."""
-    if len(times) <= _MOST_POINTS:
+    """At most `_MAX_POINTS` of N times and curves (N, K): each the maximum of its interval."""
+    if len(times) <= _MAX_POINTS:
         return times, curves
-    edges = np.linspace(0, len(times), _MOST_POINTS + 1).astype(int)[:-1]
+    edges = np.linspace(0, len(times), _MAX_POINTS + 1).astype(int)[:-1]
     return times[edges], np.maximum.reduceat(curves, edges, axis=0)

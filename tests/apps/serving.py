@@ -1,4 +1,4 @@
-"""A server in a thread, as uvicorn runs it, and a browser; both end with the tests."""
+"""A server in a thread, as uvicorn runs it; it ends with the tests."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
 from actionrnn.apps.serving.app import make_app
 from actionrnn.apps.serving.limits import ServeLimits
-from actionrnn.apps.serving.server import open_port
+from actionrnn.apps.serving.server import make_server, open_port
 from actionrnn.model.recognizer import Recognizer
 
 
@@ -49,14 +48,7 @@ def running(
     limits = limits or ServeLimits()
     with open_port("127.0.0.1", 0) as opened:
         app = make_app(model, limits, token=token, **names)
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            ws="websockets-sansio",
-            ws_max_size=limits.webcam_message_bytes,
-            timeout_graceful_shutdown=3,
-        )
-        server = uvicorn.Server(config)
+        server = make_server(app, limits)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
         thread.start()
         try:

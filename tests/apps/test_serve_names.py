@@ -19,7 +19,7 @@ from starlette.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from actionrnn.apps.serving.names import Names, own_names
+from actionrnn.apps.serving.access import AllowedNames, hosts_of
 from actionrnn.errors import ConfigError
 from actionrnn.model.recognizer import Recognizer
 from tests.apps.serving import Running, running
@@ -27,12 +27,12 @@ from tests.apps.test_cli import run_command
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
-PROXIED = Names.of(["localhost", "Example.com"], ["https://example.com:8443"])
+PROXIED = AllowedNames.parse(["localhost", "Example.com"], ["https://example.com:8443"])
 
 
-def status(names: Names, host: str | None, origin: str | None = None) -> int:
+def status(names: AllowedNames, host: str | None, origin: str | None = None) -> int:
     given = {"host": host, "origin": origin}
-    problem = names.problem(Headers({k: v for k, v in given.items() if v is not None}))
+    problem = names.refusal(Headers({k: v for k, v in given.items() if v is not None}))
     return problem[0] if problem else 200
 
 
@@ -87,16 +87,16 @@ def test_hosts_and_origins(host: str | None, origin: str | None, expected: int) 
         ("127.1", "127.0.0.1", ["127.0.0.1", "127.1"], ["evil.example"]),
     ],
 )
-def test_on_loopback_it_has_its_own_names(
+def test_on_loopback_it_has_its_hosts_of(
     told: str, address: str, good: list[str], bad: list[str]
 ) -> None:
-    names = Names.of(own_names(told, address))
+    names = AllowedNames.parse(hosts_of(told, address))
     assert [status(names, host) for host in good] == [200] * len(good)
     assert [status(names, host) for host in bad] == [400] * len(bad)
 
 
 def test_on_a_network_it_has_every_name_and_no_foreign_pages() -> None:
-    names = Names.of(own_names("0.0.0.0", "0.0.0.0"))
+    names = AllowedNames.parse(hosts_of("0.0.0.0", "0.0.0.0"))
     assert status(names, "any.example", "https://any.example") == 200
     assert status(names, "any.example", "https://evil.example") == 403
 
@@ -105,21 +105,23 @@ def test_on_a_network_it_has_every_name_and_no_foreign_pages() -> None:
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_nonsense_is_refused_in_one_line(host: str, origin: str) -> None:
     given = [(b"host", host.encode("utf-8", "replace")), (b"origin", origin.encode())]
-    problem = PROXIED.problem(Headers(raw=given))
+    problem = PROXIED.refusal(Headers(raw=given))
     assert problem is not None and problem[0] in (400, 403)
     assert problem[1].isprintable()
 
 
 @pytest.mark.parametrize("text", ["", "https://example.com", "a b/c", "a:x", "user@host"])
 def test_what_is_no_host_is_said_at_the_start(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"--allow-host .* is no host; write example\.com"):
-        Names.of([text])
+    with pytest.raises(
+        ConfigError, match=r"--allow-host .* is not a host name; write example\.com"
+    ):
+        AllowedNames.parse([text])
 
 
 @pytest.mark.parametrize("text", ["", "example.com", "null", "https://", "https://a/page"])
 def test_what_is_no_origin_is_said_at_the_start(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"--allow-origin .* is no origin; write https://"):
-        Names.of([], [text])
+    with pytest.raises(ConfigError, match=r"--allow-origin .* is not an origin; write https://"):
+        AllowedNames.parse([], [text])
 
 
 @pytest.fixture(scope="module")
@@ -214,15 +216,15 @@ def test_it_warns_where_others_can_reach_it(
     printed: Callable[..., tuple[str, str]], host: str, is_warned: bool
 ) -> None:
     _, problems = printed("--host", host)
-    assert ("anybody in the network" in problems) == is_warned
+    assert ("everybody on the network" in problems) == is_warned
 
 
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
         (["--token", ""], "--token is empty"),
-        (["--allow-host", "https://example.com"], "is no host"),
-        (["--allow-origin", "example.com"], "is no origin"),
+        (["--allow-host", "https://example.com"], "is not a host name"),
+        (["--allow-origin", "example.com"], "is not an origin"),
     ],
 )
 def test_wrong_names_are_one_line(

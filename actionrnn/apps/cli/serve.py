@@ -68,18 +68,17 @@ def serve(
 ) -> None:
     """A web page to try a model on videos and the webcam, and an HTTP API."""
     from actionrnn.apps.serving.limits import ServeLimits
+    from actionrnn.apps.serving.server import ServeOptions
     from actionrnn.apps.serving.server import serve as run_server
     from actionrnn.config import parse_section
 
     limits = parse_section(ServeLimits, bounds)
-    run_server(
-        model,
+    options = ServeOptions(
         host=host,
         port=port,
         token=token,
-        limits=limits,
-        weights=weights,
         show_token=context.get_parameter_source("token") is not ParameterSource.ENVIRONMENT,
         allowed_hosts=allow_host,
         allowed_origins=allow_origin,
     )
+    run_server(model, options, limits, weights=weights)

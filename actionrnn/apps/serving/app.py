@@ -1,4 +1,4 @@
-"""The routes: a video in, an answer out."""
+"""The routes of the page and of the HTTP API."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -22,78 +23,76 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from actionrnn import __version__
+from actionrnn.apps.serving.access import LOOPBACK, RESPONSE_HEADERS, AllowedNames, Guard
 from actionrnn.apps.serving.analysis import Upload, analyse, make_playable
-from actionrnn.apps.serving.guard import HEADERS, Guard
 from actionrnn.apps.serving.limits import ServeLimits
-from actionrnn.apps.serving.names import Names
-from actionrnn.apps.serving.webcam import follow_webcam
+from actionrnn.apps.serving.webcam import serve_webcam
 from actionrnn.apps.timeline_files import FORMATS
+from actionrnn.apps.timeline_page import PAGES
 from actionrnn.errors import VideoError
 from actionrnn.features import isolated
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.text import plain
 
-PAGE = Path(__file__).with_name("page")
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _POLL_SECONDS = 0.2
-_KINDS = {"csv": "text/csv", "srt": "application/x-subrip", "vtt": "text/vtt"}
+_MEDIA_TYPES = {"csv": "text/csv", "srt": "application/x-subrip", "vtt": "text/vtt"}
 
 _Result = TypeVar("_Result")
 TimelineFormat = Literal["json", "csv", "srt", "vtt", "all"]
 
 
 @dataclass
-class Desk:
-    """Who works on the videos, and whose work can be stopped."""
+class UploadPool:
+    """Runs jobs on uploaded videos: `limits.at_once` at a time, the others wait in a queue."""
 
-    model: Recognizer
     limits: ServeLimits
-    workers: ThreadPoolExecutor = field(init=False)
-    stops: set[threading.Event] = field(default_factory=set)
+    threads: ThreadPoolExecutor = field(init=False)
+    stop_events: set[threading.Event] = field(default_factory=set)
+    """Of the uploads that are waiting or running; setting one ends its job."""
 
     def __post_init__(self) -> None:
-        self.workers = ThreadPoolExecutor(self.limits.at_once, "analyse")
+        self.threads = ThreadPoolExecutor(self.limits.at_once, "analyse")
 
-    async def work(
-        self, request: Request, file: UploadFile, job: Callable[..., _Result], *arguments: Any
+    async def run(
+        self, request: Request, file: UploadFile, job: Callable[[Upload], _Result]
     ) -> _Result:
-        """What `job` makes of an upload; given up if its visitor goes away.
+        """Return the result of a job on an upload; it is stopped when the client disconnects.
 
         Raises:
-            HTTPException: the video cannot be used.
+            HTTPException: status 422, the video cannot be used.
         """
         stop = threading.Event()
-        self.stops.add(stop)
+        self.stop_events.add(stop)
         name = plain(Path(file.filename or "").name) or "video"
         try:
             with tempfile.TemporaryDirectory(prefix="actionrnn-") as folder:
                 upload = Upload(Path(folder, "video"), name, self.limits, stop)
                 await asyncio.to_thread(_copy, file, upload.path)
-                return await self._watched(request, stop, job, upload, *arguments)
+                return await self._watch(request, upload, job)
         except VideoError as error:
             raise HTTPException(422, str(error)) from None
         finally:
-            self.stops.discard(stop)
+            self.stop_events.discard(stop)
 
-    async def _watched(
-        self, request: Request, stop: threading.Event, job: Callable[..., _Result], *arguments: Any
+    async def _watch(
+        self, request: Request, upload: Upload, job: Callable[[Upload], _Result]
     ) -> _Result:
-        running = asyncio.get_running_loop().run_in_executor(self.workers, job, *arguments)
+        running = asyncio.get_running_loop().run_in_executor(self.threads, job, upload)
         try:
             while not running.done():
                 await asyncio.wait([running], timeout=_POLL_SECONDS)
                 if await request.is_disconnected():
-                    stop.set()
+                    upload.stop.set()
         finally:
-            stop.set()  # before the folder goes
+            upload.stop.set()  # the job reads the upload, whose folder is deleted next
             await asyncio.wait([running])
         return running.result()
 
     def close(self) -> None:
-        """Stop all work."""
-        for stop in tuple(self.stops):
+        """Stop all jobs and wait for them."""
+        for stop in tuple(self.stop_events):
             stop.set()
-        self.workers.shutdown(cancel_futures=True)
+        self.threads.shutdown(cancel_futures=True)
 
 
 def make_app(
@@ -104,47 +103,50 @@ def make_app(
     hosts: Iterable[str] = LOOPBACK,
     origins: Iterable[str] = (),
 ) -> FastAPI:
-    """The page and the API of one model.
+    """The application with the page and the API of one model.
 
     Args:
-        token: visitors must give it; None: anybody may come in.
-        hosts: the names under which it answers (`*`: any), so that no foreign page can reach a
-            server on loopback by a name of its own.
-        origins: of pages that may use it beside its own, as `https://example.com`: its own,
-            where a proxy hands on another `Host` than its visitors see.
+        model: what answers; one without a fixed number of frames also follows webcams.
+        limits: the bounds of uploads and webcams; None: the defaults.
+        token: what every request but the page's own files must carry; None: no token is needed.
+        hosts: the `Host` names that it answers to, `*` for any. On loopback only its own, so
+            that a foreign page cannot reach it by a DNS name that resolves to loopback.
+        origins: of pages that may use it besides its own, such as `https://example.com`. Its own
+            is needed here where a proxy passes another `Host` on than visitors see.
 
     Raises:
-        ConfigError: a host or an origin is none.
+        ConfigError: a name is not a host, or not an origin.
     """
     limits = limits or ServeLimits()
     isolated.prepare()
-    desk = Desk(model, limits)
+    pool = UploadPool(limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        desk.close()
+        pool.close()
 
     app = FastAPI(
         title="actionrnn",
         version=__version__,
         description="Video action recognition.",
-        docs_url=None,  # its page would come from elsewhere
+        docs_url=None,  # its page loads scripts from another host
         redoc_url=None,
         lifespan=lifespan,
     )
     app.router.route_class = _OneFileRoute
-    app.add_middleware(Guard, limits=limits, token=token, names=Names.of(hosts, origins))
-    app.add_exception_handler(AnyHTTPException, _say)
-    app.add_exception_handler(RequestValidationError, _say_invalid)
-    app.add_exception_handler(Exception, _say_broken)
-    app.mount("/page", StaticFiles(directory=PAGE), name="page")
-    _add_routes(app, desk)
+    names = AllowedNames.parse(hosts, origins)
+    app.add_middleware(Guard, limits=limits, token=token, names=names)
+    app.add_exception_handler(AnyHTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(Exception, _server_error)
+    app.mount("/page", StaticFiles(directory=PAGES), name="page")
+    _add_routes(app, model, pool)
     return app
 
 
 class _OneFileRequest(Request):
-    """Reads one file, and not a thousand small ones into memory."""
+    """Its form holds at most one file, so that thousands of small ones do not fill the memory."""
 
     def form(self, **_: Any) -> Any:
         return super().form(max_files=1, max_fields=4, max_part_size=10_000)
@@ -160,24 +162,24 @@ class _OneFileRoute(APIRoute):
         return handle_one_file
 
 
-def _add_routes(app: FastAPI, desk: Desk) -> None:
-    model, limits = desk.model, desk.limits
+def _add_routes(app: FastAPI, model: Recognizer, pool: UploadPool) -> None:
+    limits = pool.limits
 
     @app.get("/", include_in_schema=False)
     def page() -> FileResponse:
-        return FileResponse(PAGE / "index.html")
+        return FileResponse(PAGES / "index.html")
 
     @app.get("/health")
     def health() -> dict[str, str]:
-        """Whether it runs, and which version."""
+        """That the server runs, and its version."""
         return {"status": "ok", "version": __version__}
 
     @app.get("/labels")
     def labels() -> dict[str, Any]:
-        """The labels, in the order of the scores, and how often a webcam's pictures are looked at.
+        """The labels in the order of the scores, the model's frame rate, and the upload limits.
 
-        `rate_fps` is null where the model sees every frame; `can_stream` is false where it needs
-        the whole clip.
+        `rate_fps` is null if the model uses every frame; `can_stream` is false if it needs the
+        whole clip and so cannot follow a webcam.
         """
         sampling = model.config.sampling
         return {
@@ -192,7 +194,8 @@ def _add_routes(app: FastAPI, desk: Desk) -> None:
         request: Request, file: UploadFile, top: Annotated[int, Query(ge=1)] = 5
     ) -> JSONResponse:
         """The action of one video: `label`, and the best labels with their scores."""
-        return JSONResponse((await desk.work(request, file, analyse, model)).summary(top))
+        answer = await pool.run(request, file, partial(analyse, model=model))
+        return JSONResponse(answer.summary(top))
 
     @app.post("/timeline")
     async def timeline(
@@ -203,32 +206,32 @@ def _add_routes(app: FastAPI, desk: Desk) -> None:
     ) -> Response:
         """When which action happens: segments, and the scores at every step.
 
-        `all` is JSON with the answer for the whole video (`prediction`) and the other formats as
-        texts (`files`) beside it.
+        `all` is the JSON with two more keys: `prediction`, the answer for the whole video, and
+        `files`, the texts of the other formats.
         """
-        text = await desk.work(request, file, _timeline, model, format, top)
-        return PlainTextResponse(text, media_type=_KINDS.get(format, "application/json"))
+        job = partial(_timeline, model=model, format=format, top=top)
+        text = await pool.run(request, file, job)
+        return PlainTextResponse(text, media_type=_MEDIA_TYPES.get(format, "application/json"))
 
     @app.post("/playable", response_class=Response)
     async def playable(request: Request, file: UploadFile) -> Response:
         """The video as an .mp4 file that browsers play, without its sound."""
-        content = await desk.work(request, file, make_playable)
+        content = await pool.run(request, file, make_playable)
         return Response(content, media_type="video/mp4")
 
     @app.websocket("/stream")
     async def stream(websocket: WebSocket) -> None:
-        await follow_webcam(websocket, model, limits)
+        await serve_webcam(websocket, model, limits)
 
 
 def _timeline(upload: Upload, model: Recognizer, format: TimelineFormat, top: int) -> str:
-    """In the formats of files; among the videos in work until it is written."""
+    """The job of `/timeline`: also writes the text, which takes long for a long video."""
     answer = analyse(upload, model)
-    found = answer.timeline
-    segments = found.segments()
+    timeline, segments = answer.timeline, answer.timeline.segments()
     if format != "all":
-        return FORMATS[f".{format}"](found, segments)
-    files = {kind: FORMATS[f".{kind}"](found, segments) for kind in _KINDS}
-    whole = json.loads(FORMATS[".json"](found, segments))
+        return FORMATS[f".{format}"](timeline, segments)
+    files = {kind: FORMATS[f".{kind}"](timeline, segments) for kind in _MEDIA_TYPES}
+    whole = json.loads(FORMATS[".json"](timeline, segments))
     return json.dumps(whole | {"prediction": answer.summary(top), "files": files})
 
 
@@ -238,20 +241,20 @@ def _copy(file: UploadFile, path: Path) -> None:
     file.file.close()
 
 
-async def _say(_: Request, error: Exception) -> Response:
+async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, AnyHTTPException)
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
-async def _say_broken(_: Request, error: Exception) -> Response:
-    """What the log tells in full."""
-    text = "the server failed on this request; its log says why"
-    return JSONResponse({"error": text}, 500, HEADERS)
-
-
-async def _say_invalid(_: Request, error: Exception) -> Response:
+async def _validation_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"][1:])
-    text = f"{place}: {first['msg']}; send the video as `-F file=@clip.mp4`"
+    field_name = ".".join(str(part) for part in first["loc"][1:])
+    text = f"{field_name}: {first['msg']}; send the video as `-F file=@clip.mp4`"
     return JSONResponse({"error": text}, 422)
+
+
+async def _server_error(_: Request, error: Exception) -> Response:
+    """Without the error's text, which is in the log and may name the server's files."""
+    text = "the server failed on this request; its log says why"
+    return JSONResponse({"error": text}, 500, RESPONSE_HEADERS)

@@ -5,118 +5,153 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from actionrnn.apps.serving.limits import ServeLimits
-from actionrnn.errors import ActionrnnError, ConfigError, missing_extra
+from actionrnn.errors import ConfigError, missing_extra
 from actionrnn.files import MODEL_FILE
 
 if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
+
     from actionrnn.model.recognizer import Recognizer
 
 DEMO = Path("runs/demo")
 SHUTDOWN_SECONDS = 3
 
 
+@dataclass(frozen=True)
+class ServeOptions:
+    """Where the server listens, and who may use it."""
+
+    host: str = "127.0.0.1"
+    """The address or name to listen on; `0.0.0.0` for all networks."""
+    port: int = 7860
+    """0: any free one."""
+    token: str | None = None
+    """What visitors must send; None: everybody who reaches the server may use it."""
+    show_token: bool = True
+    """Print it as a part of the address; the output of a service ends in its logs."""
+    allowed_hosts: tuple[str, ...] = ()
+    """`Host` names that it answers to besides its own. On a network it answers to any name, and
+    with some given here only to these and to this machine's."""
+    allowed_origins: tuple[str, ...] = ()
+    """Of pages that may use it besides its own, such as `https://example.com`."""
+
+
 def serve(
-    model: str | None,
-    *,
-    host: str,
-    port: int,
-    token: str | None,
-    limits: ServeLimits,
-    weights: str | None = None,
-    show_token: bool = True,
-    allowed_hosts: tuple[str, ...] = (),
-    allowed_origins: tuple[str, ...] = (),
+    model: str | None, options: ServeOptions, limits: ServeLimits, *, weights: str | None = None
 ) -> None:
     """Serve a model's page and API; returns after Ctrl-C.
 
     Args:
-        show_token: print it as a part of the address, which ends in the logs of a service.
-        allowed_hosts: names under which it answers beside its own. Where it listens on a
-            network it answers to any name; with some given, to these and those of this machine.
-        allowed_origins: of pages that may use it beside its own.
+        model: a model file or a run's folder; None: the demo's model, which is trained first if
+            it does not exist.
+        options: where it listens, and who may use it.
+        limits: the bounds of uploads and webcams.
+        weights: the backbone's weights, if the model file does not contain or find them.
 
     Raises:
         ConfigError: the extra is not installed, the port is taken, the token is empty, or a
-            host or origin is none.
+            name is not a host or not an origin.
         ModelError, BackboneError: the model cannot be loaded.
     """
     try:
-        import uvicorn
+        import uvicorn  # noqa: F401 part of the extra; see make_server
 
-        from actionrnn.apps.serving.app import LOOPBACK, make_app
-        from actionrnn.apps.serving.names import ANY, Names, own_names
+        from actionrnn.apps.serving.access import ANY_HOST, LOOPBACK, AllowedNames, hosts_of
+        from actionrnn.apps.serving.app import make_app
     except ImportError as error:
         raise ConfigError(missing_extra(f"{error.name} is not installed", "serve")) from None
-    if token == "":
-        raise ConfigError("--token is empty, and would keep nobody out; give one, or leave it out")
-    Names.of(allowed_hosts, allowed_origins)  # before the model is loaded
-    with open_port(host, port) as opened:
-        own = own_names(host, opened.getsockname()[0])
-        is_open = ANY in own
-        if is_open and allowed_hosts:
-            own = *LOOPBACK, host
+    if options.token == "":
+        raise ConfigError("--token is empty, which keeps no one out; give one, or omit the option")
+    AllowedNames.parse(options.allowed_hosts, options.allowed_origins)  # before the slow load
+    with open_port(options.host, options.port) as listener:
+        own_hosts = hosts_of(options.host, listener.getsockname()[0])
+        is_on_network = ANY_HOST in own_hosts
+        if is_on_network and options.allowed_hosts:
+            own_hosts = *LOOPBACK, options.host
         app = make_app(
             load_model(model, weights),
             limits,
-            token=token,
-            hosts=(*own, *allowed_hosts),
-            origins=allowed_origins,
+            token=options.token,
+            hosts=(*own_hosts, *options.allowed_hosts),
+            origins=options.allowed_origins,
         )
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            ws="websockets-sansio",
-            ws_max_size=limits.webcam_message_bytes,
-            ws_max_queue=2,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )
-        shown = f"[{host}]" if ":" in host else host
-        query = f"/?token={quote(token, safe='')}" if token and show_token else ""
-        address = f"http://{shown}:{opened.getsockname()[1]}{query}"
-        if is_open and token is None:
-            print("anybody in the network may use it; --token keeps others out", file=sys.stderr)
+        if is_on_network and options.token is None:
+            print(
+                "warning: everybody on the network can use this server; --token keeps others out",
+                file=sys.stderr,
+            )
+        address = _page_address(options, listener.getsockname()[1])
         print(f"serving on {address} (Ctrl-C ends it)", flush=True)
         with contextlib.suppress(KeyboardInterrupt):  # the usual end
-            uvicorn.Server(config).run(sockets=[opened])
+            make_server(app, limits).run(sockets=[listener])
+
+
+def make_server(app: FastAPI, limits: ServeLimits) -> uvicorn.Server:
+    """The server of an application from `make_app`, which has not started yet."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        ws="websockets-sansio",
+        ws_max_size=limits.webcam_message_bytes,
+        ws_max_queue=2,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    return uvicorn.Server(config)
+
+
+def _page_address(options: ServeOptions, port: int) -> str:
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    query = ""
+    if options.token and options.show_token:
+        query = f"/?token={quote(options.token, safe='')}"
+    return f"http://{host}:{port}{query}"
 
 
 def load_model(model: str | None, weights: str | None) -> Recognizer:
-    """The model; without one that of the demo, which is trained if it is not there."""
+    """Load `model`, or the demo's if it is None; trains the demo's first if it does not exist.
+
+    Raises:
+        ModelError, BackboneError: the model cannot be loaded.
+    """
     from actionrnn.apps.demo import run_demo
     from actionrnn.model.recognizer import load
 
     if model is not None:
         return load(model, weights=weights)
     if not (DEMO / MODEL_FILE).is_file():
-        print(f"no --model is given, and {DEMO} has none: running the demo first (a minute)\n")
+        print(f"no --model was given and {DEMO} has none: running the demo first (a minute)\n")
         run_demo(DEMO)
-    print(f"model   {DEMO / MODEL_FILE} (rendered figures: give --model for real actions)")
+    print(f"model   {DEMO / MODEL_FILE} (of rendered figures; give --model for real actions)")
     return load(DEMO, weights=weights)
 
 
 def open_port(host: str, port: int) -> socket.socket:
-    """A listening socket.
+    """A socket that listens on `host` and `port` (0: any free one).
 
     Raises:
-        ConfigError: the port is taken, or the host is none of this machine.
+        ConfigError: the port is taken, or the host is not an address of this machine.
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        opened = socket.socket(family)
+        listener = socket.socket(family)
     except OSError as error:
-        raise ActionrnnError(f"{host}: {error.strerror}") from None
+        raise ConfigError(f"{host}: {error.strerror}") from None
     try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind((host, port))
-        opened.listen(128)
-        return opened
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+        return listener
     except (OSError, OverflowError) as error:
-        opened.close()
+        listener.close()
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
             f"{host}:{port} cannot be served on ({reason}); choose another with --port or --host"

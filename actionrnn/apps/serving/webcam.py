@@ -1,4 +1,4 @@
-"""Pictures come up, scores go down: one recurrent state a visitor."""
+"""The `/stream` WebSocket: pictures come in, scores go out, with one recurrent state each."""
 
 from __future__ import annotations
 
@@ -23,16 +23,21 @@ from actionrnn.video.frame import Frame
 _TIME = struct.Struct("<d")
 
 
-async def follow_webcam(websocket: WebSocket, model: Recognizer, limits: ServeLimits) -> None:
-    """Answer each message until the visitor goes away, is silent for long, or sends nonsense.
+async def serve_webcam(websocket: WebSocket, model: Recognizer, limits: ServeLimits) -> None:
+    """Answer each message until the client disconnects, is idle too long, or sends a bad one.
 
     A message is the picture's time in seconds as a little-endian float64, then a JPEG file. The
-    answer is JSON: `steps` with `pts_seconds` and `scores` in the order of `/labels`; `error`
-    where it ends.
+    answer is JSON: `steps`, each with `pts_seconds` and `scores` in the order of `/labels`, or
+    `error`, after which the connection is closed.
+
+    Args:
+        websocket: the connection, not yet accepted.
+        model: makes the stream; one that needs the whole clip is answered with `error`.
+        limits: the size of a picture, and the longest time between two.
     """
     await websocket.accept()
     try:
-        live = _Live(model.stream(StatePolicy()), limits)
+        live = _LiveStream(model.stream(StatePolicy()), limits)
         while True:
             wait = limits.webcam_idle_seconds
             message = await asyncio.wait_for(websocket.receive_bytes(), wait)
@@ -43,7 +48,7 @@ async def follow_webcam(websocket: WebSocket, model: Recognizer, limits: ServeLi
     except asyncio.TimeoutError:  # a class of its own before Python 3.11
         problem = f"no picture came for {limits.webcam_idle_seconds:g} s; start again"
     except KeyError:
-        problem = "pictures are sent as binary messages"
+        problem = "this was a text message; send pictures as binary messages"
     except ActionrnnError as error:
         problem = str(error)
     except Exception:
@@ -56,22 +61,22 @@ async def _end(websocket: WebSocket, problem: str) -> None:
     try:
         await websocket.send_json({"error": problem})
         await websocket.close()
-    except (RuntimeError, WebSocketDisconnect):  # it has gone meanwhile
+    except (RuntimeError, WebSocketDisconnect):  # the client has disconnected meanwhile
         return
 
 
 @dataclass
-class _Live:
-    """A visitor's stream."""
+class _LiveStream:
+    """The stream of one connection, and the time of its last picture."""
 
     stream: Stream
     limits: ServeLimits
     last_seconds: float | None = None
 
     def push(self, message: bytes) -> list[dict[str, Any]]:
-        """The steps that a message's picture makes, as they are answered."""
+        """The steps that a message's picture completes, as they are sent."""
         frame = _unpack(message, self.limits.frame_pixels)
-        self._require_near(frame.pts_seconds)
+        self._require_no_leap(frame.pts_seconds)
         scores = self.stream.push(frame)
         self.last_seconds = frame.pts_seconds
         return [
@@ -79,22 +84,24 @@ class _Live:
             for seconds, row in zip(self.stream.pts_seconds.tolist(), scores, strict=True)
         ]
 
-    def _require_near(self, pts_seconds: float) -> None:
-        """A picture is shown at each tick until the next: a leap in time would be endless work."""
+    def _require_no_leap(self, pts_seconds: float) -> None:
+        """The stream repeats a picture at each tick until the next: a leap makes endless work."""
         most = 2 * self.limits.webcam_idle_seconds
         if self.last_seconds is not None and pts_seconds - self.last_seconds > most:
             raise VideoError(
                 f"a picture at {pts_seconds:.3f} s came after one at {self.last_seconds:.3f} s, "
-                f"at most {most:g} s may lie between; start again"
+                f"more than {most:g} s later; start again"
             )
 
 
 def _unpack(message: bytes, most_pixels: int) -> Frame:
     if len(message) <= _TIME.size:
-        raise VideoError(f"a message of {len(message)} bytes holds no time and no JPEG picture")
+        raise VideoError(
+            f"a message of {len(message)} bytes is too short for a time and a JPEG picture"
+        )
     (pts_seconds,) = _TIME.unpack_from(message)
     if not math.isfinite(pts_seconds) or abs(pts_seconds) > 1e9:
-        raise VideoError(f"{pts_seconds} is no time in seconds")
+        raise VideoError(f"{pts_seconds} is not a time in seconds")
     try:
         with Image.open(io.BytesIO(message[_TIME.size :]), formats=["JPEG"]) as image:
             if image.width * image.height > most_pixels:
@@ -103,4 +110,4 @@ def _unpack(message: bytes, most_pixels: int) -> Frame:
     except Image.DecompressionBombError:
         raise VideoError("the picture's pixels are too many; send fewer") from None
     except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise VideoError(f"the picture is no JPEG ({type(error).__name__})") from None
+        raise VideoError(f"the picture is not a JPEG ({type(error).__name__})") from None

@@ -1,39 +1,40 @@
-// Pictures go up one at a time, the next when the last is answered; scores come down.
+// Sends pictures one at a time, the next when the last is answered, and shows the scores.
 
-import { byId, colourOf, drawCurves, mostCurves, percent, say, showBars, showLegend, socketAddress } from "./common.js";
+import { showBars, showProblem, socketAddress } from "./common.js";
+import { byId, colourOf, drawCurves, maxCurves, percent, showLegend } from "./timeline.js";
 
 const camera = byId("camera"), canvas = byId("live-curves");
 const shortSide = 288, windowSeconds = 60, fallbackFps = 12;
 let socket = null, media = null, labels = [], steps = [], shown = [], answered = 0, begun = 0;
 
 export async function start(model) {
-  say("");
+  showProblem("");
   labels = model.labels;
   steps = []; shown = []; answered = 0;
   try {
     media = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 } }, audio: false });
   } catch (error) {
-    say(`The webcam cannot be used (${error.name}); allow it in the browser. Away from this machine, browsers want https.`);
+    showProblem(`The webcam cannot be used (${error.name}); allow it in the browser. On another machine, browsers ask for https.`);
     return;
   }
   camera.srcObject = media;
   await camera.play();
   begun = performance.now();
-  // twice as often as the model looks, so that each look finds a fresh picture
+  // twice as often as the model samples, so that each sample is a fresh picture
   const interval = 1000 / Math.min(2 * (model.rate_fps || fallbackFps), 25);
   const mine = new WebSocket(socketAddress("stream"));
   socket = mine;
-  mine.onopen = () => { running(true); next(mine); };
+  mine.onopen = () => { setRunning(true); next(mine); };
   mine.onmessage = (event) => {
     const answer = JSON.parse(event.data);
-    if (answer.error) { say(answer.error); return; }
-    take(answer.steps);
+    if (answer.error) { showProblem(answer.error); return; }
+    show(answer.steps);
     setTimeout(() => next(mine), interval - (performance.now() - mine.sentAt));
   };
   mine.onclose = (event) => {
     if (socket !== mine) return;
-    if (event.reason) say(event.reason);
-    else if (event.code === 1006) say("The server has ended the connection; is it still running?");
+    if (event.reason) showProblem(event.reason);
+    else if (event.code === 1006) showProblem("The server has ended the connection; is it still running?");
     stop();
   };
 }
@@ -45,10 +46,10 @@ export function stop() {
   if (media) for (const track of media.getTracks()) track.stop();
   media = null;
   camera.srcObject = null;
-  running(false);
+  setRunning(false);
 }
 
-function running(isRunning) {
+function setRunning(isRunning) {
   byId("start").hidden = isRunning;
   byId("stop").hidden = !isRunning;
   if (isRunning) byId("live").hidden = false;
@@ -71,20 +72,20 @@ function next(mine) {
   }, "image/jpeg", 0.85);
 }
 
-function take(news) {
-  if (!news.length) return;
-  answered += news.length;
-  steps.push(...news);
+function show(newSteps) {
+  if (!newSteps.length) return;
+  answered += newSteps.length;
+  steps.push(...newSteps);
   const now = steps[steps.length - 1];
   while (steps[0].pts_seconds < now.pts_seconds - windowSeconds) steps.shift();
   const order = now.scores.map((_, index) => index).sort((a, b) => now.scores[b] - now.scores[a]);
-  for (const index of order.slice(0, 3)) if (!shown.includes(index) && shown.length < mostCurves) shown.push(index);
+  for (const index of order.slice(0, 3)) if (!shown.includes(index) && shown.length < maxCurves) shown.push(index);
   showLegend(byId("live-legend"), shown.map((index) => labels[index]));
   byId("live-label").textContent = `${labels[order[0]]} ${percent(now.scores[order[0]])}`;
   const bars = order.slice(0, 5).map((index) => [labels[index], now.scores[index], colourOf(shown.indexOf(index))]);
   showBars(byId("live-best"), bars);
   const rate = answered / Math.max((performance.now() - begun) / 1000, 0.1);
-  byId("live-pace").textContent = `${rate.toFixed(1)} looks a second, answer after ${Math.round(performance.now() - socket.sentAt)} ms`;
+  byId("live-pace").textContent = `${rate.toFixed(1)} answers a second, the last after ${Math.round(performance.now() - socket.sentAt)} ms`;
   draw();
 }
 
@@ -92,7 +93,7 @@ function draw() {
   if (!steps.length || !canvas.clientWidth) return;
   const last = Math.max(steps[steps.length - 1].pts_seconds, 10), first = Math.max(0, last - windowSeconds);
   const curves = shown.map((index) => steps.map((step) => step.scores[index]));
-  drawCurves(canvas, steps.map((step) => step.pts_seconds), curves, first, last);
+  drawCurves(canvas, { times: steps.map((step) => step.pts_seconds), curves }, first, last);
 }
 
-window.addEventListener("resize", draw);
+new ResizeObserver(draw).observe(canvas);

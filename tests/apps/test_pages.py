@@ -1,18 +1,22 @@
-"""The page in a real browser: Debian's Chromium, headless, with real clips."""
+"""The server's page and the timeline page in a real browser: headless Chromium, real clips."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
 import pytest
+from PIL import Image
 
+from actionrnn.apps.timeline_page import write_page
+from actionrnn.config import SegmentRule
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.video.decode import iter_frames
 from tests.apps.serving import Running, running
@@ -21,13 +25,16 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+NOW, CURVES = "#timeline .now", "#timeline .curves"
 pytestmark = [
     pytest.mark.realdata,
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]
 
 
-def encode(clip: Path, target: Path, codec: str, pix_fmt: str, times: int = 1) -> Path:
+def encode(
+    clip: Path, target: Path, codec: str, pix_fmt: str, *, times: int = 1, start_seconds: int = 0
+) -> Path:
     """A real clip as a browser plays it, or as its fake camera takes it."""
     frames = [frame.data for frame in iter_frames(clip)]
     with av.open(str(target), "w") as container:
@@ -36,7 +43,7 @@ def encode(clip: Path, target: Path, codec: str, pix_fmt: str, times: int = 1) -
         stream.pix_fmt = pix_fmt
         for index, data in enumerate(frames * times):
             frame = av.VideoFrame.from_ndarray(data, format="rgb24")
-            frame.pts, frame.time_base = index, Fraction(1, 25)
+            frame.pts, frame.time_base = index + 25 * start_seconds, Fraction(1, 25)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return target
@@ -52,7 +59,7 @@ def browser(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Br
     from playwright.sync_api import sync_playwright
 
     camera = encode(
-        clip, tmp_path_factory.mktemp("camera") / "camera.mjpeg", "mjpeg", "yuvj420p", 3
+        clip, tmp_path_factory.mktemp("camera") / "camera.mjpeg", "mjpeg", "yuvj420p", times=3
     )
     with sync_playwright() as playwright:
         if BROWSER is None and not Path(playwright.chromium.executable_path).exists():
@@ -106,9 +113,9 @@ def wait_for(page: Page, expression: str) -> None:
 
 
 def click_curves(page: Page, part: float) -> None:
-    box = page.locator("#curves").bounding_box()
+    box = page.locator(CURVES).bounding_box()
     assert box is not None
-    page.locator("#curves").click(position={"x": part * box["width"], "y": 60})
+    page.locator(CURVES).click(position={"x": part * box["width"], "y": 60})
 
 
 def bars(page: Page, home: str) -> dict[str, str]:
@@ -129,22 +136,22 @@ def test_a_video_is_played_and_scored(
     assert shown.keys() == set(answer.labels)
     for label, score in zip(answer.labels, answer.scores, strict=True):
         assert shown[label] == pytest.approx(100 * score, abs=2.5)  # bfloat16, frame by frame
-    assert page.locator("#segments tr").count() >= 1
+    assert page.locator("#timeline tbody tr").count() >= 1
 
     click_curves(page, 0.75)
     wait_for(page, "document.getElementById('video').currentTime > 1")
     duration = page.evaluate("document.getElementById('video').duration")
     there = page.evaluate("document.getElementById('video').currentTime")
     assert there == pytest.approx(0.75 * duration, abs=0.15)
-    before = page.inner_text("#now")
-    page.focus("#curves")
+    before = page.inner_text(NOW)
+    page.focus(CURVES)
     page.keyboard.press("ArrowLeft")
     wait_for(page, f"document.getElementById('video').currentTime < {there} - 0.3")
-    assert page.inner_text("#now") != before
+    assert page.inner_text(NOW) != before
 
     page.evaluate("document.getElementById('video').currentTime = 0")
     page.evaluate("document.getElementById('video').play()")
-    wait_for(page, "parseFloat(document.getElementById('now').textContent.slice(2)) > 0.4")
+    wait_for(page, f"parseFloat(document.querySelector('{NOW}').textContent.slice(2)) > 0.4")
 
     for kind, begin in {"json": '{"path"', "srt": "1\n", "vtt": "WEBVTT", "csv": "pts_"}.items():
         with page.expect_download() as download:
@@ -159,7 +166,7 @@ def test_a_video_that_the_browser_cannot_play_is_converted(page: Page, clip: Pat
     upload(page, clip)  # an .avi
     page.wait_for_selector("#result:not([hidden])")
     wait_for(page, "document.getElementById('video').readyState >= 2")
-    assert page.inner_text("#unplayable") == "Converted for this browser."
+    assert page.inner_text("#unplayable") == "Converted for this browser, without sound."
     click_curves(page, 0.75)
     wait_for(page, "document.getElementById('video').currentTime > 1")
 
@@ -168,9 +175,11 @@ def test_a_video_that_nobody_can_convert_is_scored_all_the_same(page: Page, clip
     page.route("**/playable", lambda route: route.abort())
     upload(page, clip)
     page.wait_for_selector("#result:not([hidden])")
-    wait_for(page, "document.getElementById('unplayable').textContent.includes('all the same')")
+    wait_for(
+        page, "document.getElementById('unplayable').textContent.includes('cannot convert it')"
+    )
     click_curves(page, 0.5)
-    assert page.inner_text("#now").startswith("0:01.")
+    assert page.inner_text(NOW).startswith("0:01.")
 
 
 def test_a_bad_file_is_said_and_the_page_lives_on(page: Page, clip: Path, tmp_path: Path) -> None:
@@ -189,7 +198,7 @@ def test_the_webcam_is_scored_live(page: Page, model: Recognizer) -> None:
     page.click("#webcam-tab")
     page.click("#start")
     wait_for(page, "document.querySelectorAll('#live-best .label').length > 0")
-    wait_for(page, "document.getElementById('live-pace').textContent.includes('looks')")
+    wait_for(page, "document.getElementById('live-pace').textContent.includes('answers a second')")
     assert set(bars(page, "#live-best")) == set(model.labels)
     before = page.evaluate("document.getElementById('live-curves').toDataURL()")
     wait_for(page, f"document.getElementById('live-curves').toDataURL() !== {before!r}")
@@ -225,3 +234,64 @@ def test_the_page_hands_its_token_on(browser: Browser, model: Recognizer, clip: 
         page.click("#start")
         wait_for(page, "document.querySelectorAll('#live-best .label').length > 0")
         page.close()
+
+
+@pytest.fixture
+def open_file(browser: Browser) -> Iterator[Callable[[Path], Page]]:
+    """Opens a page from disk, which may load nothing else and log no error."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    problems: list[str] = []
+
+    def open_page(path: Path) -> Page:
+        page = context.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("request", lambda request: problems.append(request.url[:100]))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    context.close()
+    assert [text for text in problems if not text.startswith(("file:", "data:"))] == []
+
+
+@pytest.mark.parametrize("start_seconds", [0, 3])
+def test_the_timeline_page_follows_its_video(
+    open_file: Callable[[Path], Page],
+    model: Recognizer,
+    clip: Path,
+    tmp_path: Path,
+    start_seconds: int,
+) -> None:
+    video = encode(clip, tmp_path / "a.webm", "libvpx", "yuv420p", start_seconds=start_seconds)
+    timeline = model.timeline(video)
+    labels = ("</script><b>run", *timeline.labels[1:])
+    write_page(replace(timeline, labels=labels), video, tmp_path / "a.html", SegmentRule())
+    page = open_file(tmp_path / "a.html")
+    wait_for(page, "document.getElementById('video').readyState >= 2")
+    assert page.inner_text(NOW).startswith(f"0:0{start_seconds}.0 ")
+    assert labels[0] in page.locator(".legend span").all_inner_texts()
+    click_curves(page, 0.5)
+    wait_for(page, f"document.getElementById('video').currentTime > {start_seconds + 0.5}")
+    there = page.evaluate("document.getElementById('video').currentTime")
+    assert float(page.inner_text(NOW)[2:6]) == pytest.approx(there, abs=0.051)
+    page.focus(CURVES)
+    page.keyboard.press("Home")
+    wait_for(page, f"document.getElementById('video').currentTime === {start_seconds}")
+    assert page.locator(CURVES).get_attribute("aria-valuenow") == "0.00"
+    assert page.locator("tr.on").count() == page.locator("tbody tr").count() == 1
+
+
+def test_the_timeline_page_of_a_folder_of_pictures_has_no_video(
+    open_file: Callable[[Path], Page], model: Recognizer, clip: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index, frame in enumerate(iter_frames(clip)):
+        Image.fromarray(frame.data).save(folder / f"{index:03}.jpg")
+    write_page(model.timeline(folder), folder, tmp_path / "a.html", SegmentRule())
+    page = open_file(tmp_path / "a.html")
+    assert page.locator("#video").is_hidden()
+    before = page.inner_text(NOW)
+    click_curves(page, 0.5)
+    assert page.inner_text(NOW) != before

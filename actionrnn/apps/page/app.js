@@ -1,7 +1,8 @@
-// The panels, and what the server says of its model.
+// The two panels, and what the server says about its model.
 
-import { address, byId, headers, say } from "./common.js";
+import { address, headers, showProblem } from "./common.js";
 import { cancel, send } from "./file.js";
+import { byId } from "./timeline.js";
 import { start, stop } from "./webcam.js";
 
 let model = null;
@@ -12,8 +13,7 @@ function choose(name) {
     byId(panel + "-tab").setAttribute("aria-selected", String(panel === name));
   }
   if (name !== "webcam") stop();
-  say("");
-  window.dispatchEvent(new Event("resize"));
+  showProblem("");
 }
 
 byId("file-tab").addEventListener("click", () => choose("file"));
@@ -37,16 +37,16 @@ for (const name of ["dragenter", "dragover", "dragleave", "drop"])
     }
   });
 
-async function greet() {
+async function showModel() {
   const reply = await fetch(address("labels"), { headers });
-  if (!reply.ok) { say((await reply.json()).error); return; }
+  if (!reply.ok) { showProblem((await reply.json()).error); return; }
   model = await reply.json();
   const some = model.labels.slice(0, 6).join(", "), more = model.labels.length > 6 ? ", ..." : "";
-  byId("model").textContent = `knows ${model.labels.length} actions: ${some}${more}`;
+  byId("model").textContent = `${model.labels.length} actions: ${some}${more}`;
   if (!model.can_stream) {
     byId("start").disabled = true;
     byId("webcam-note").textContent = "This model needs the whole clip, so it cannot follow a webcam; train one with sampling.rate_fps.";
   }
 }
 
-greet().catch(() => say("The server does not answer; is it still running?"));
+showModel().catch(() => showProblem("The server does not answer; is it still running?"));
