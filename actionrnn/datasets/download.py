@@ -2,8 +2,8 @@
 
 The bytes go to `<target>.actionrnn-part`, a name that no browser uses; the name `<target>` only
 ever holds the whole, checked file. Beside the part, `<target>.actionrnn-part.version` keeps what
-the server calls its version (RFC 9110, sections 8.8 and 13.1.5), so that a later call goes on only
-with the same file.
+the server calls its version (RFC 9110, sections 8.8 and 13.1.5), so that a later call resumes only
+the same file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from actionrnn.errors import DatasetError
 from actionrnn.files import file_sha256, write_text
 from actionrnn.progress import progress_bar
 
-# Waits before the tries after the first one; a try that brings new bytes starts them anew.
+# Waits before the second and later tries; a try that brings new bytes starts them again.
 RETRY_WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 TIMEOUT_SECONDS = 30.0
 BLOCK_BYTES = 1 << 18
@@ -35,7 +35,7 @@ RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file on the web, and what is known of its content."""
+    """A file on the web, and what is known about its content."""
 
     url: str
     size_bytes: int | None = None
@@ -47,7 +47,7 @@ class _DroppedError(Exception):
 
 
 def download(remote: RemoteFile, target: Path) -> None:
-    """Fetch a file, going on where an earlier call stopped; nothing if it is there.
+    """Fetch a file, resuming where an earlier call stopped; a file that exists is only checked.
 
     Raises:
         DatasetError: the server cannot be reached, refuses, or drops the connection too often;
@@ -66,7 +66,7 @@ def download(remote: RemoteFile, target: Path) -> None:
 
 
 def require_free_space(folder: Path, needed_bytes: int) -> None:
-    """Refuse work that the disk has no room for.
+    """Refuse work for which the disk is too small.
 
     Raises:
         DatasetError: too little is free; the message says how much.
@@ -92,13 +92,13 @@ def _fetch_with_retries(transfer: _Transfer) -> None:
             if wait_seconds is None:
                 raise DatasetError(
                     f"{transfer.remote.url}: the connection drops again and again ({error}); "
-                    "run the same command later, it goes on where it stopped"
+                    "run the same command later, it resumes where it stopped"
                 ) from None
             time.sleep(wait_seconds)
 
 
 class _Transfer:
-    """The part of a file that is here, and the way to the rest."""
+    """One download: the bytes that were fetched, and the requests for the rest."""
 
     def __init__(self, remote: RemoteFile, target: Path) -> None:
         self.remote, self.target = remote, target
@@ -108,7 +108,7 @@ class _Transfer:
 
     @property
     def offset_bytes(self) -> int:
-        """So much is here."""
+        """The number of bytes fetched so far."""
         return self.part.stat().st_size if self.part.exists() else 0
 
     def run(self) -> None:
@@ -119,7 +119,7 @@ class _Transfer:
             _DroppedError: it might.
         """
         if not self._version.exists():
-            self.discard()  # nobody can say what it is a part of
+            self.discard()  # of which file it is a part is unknown
         if self.offset_bytes and self.offset_bytes == self.remote.size_bytes:
             return
         try:
@@ -150,7 +150,7 @@ class _Transfer:
         self._version.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Begin anew."""
+        """Start again from the first byte."""
         self.part.unlink(missing_ok=True)
         self._version.unlink(missing_ok=True)
 
@@ -200,7 +200,7 @@ class _Transfer:
         self._reached = True
         if error.code == 416:
             if error.headers.get("Content-Range") == f"bytes */{self.offset_bytes}":
-                return  # it was whole, and only lacked its name
+                return  # the part is the whole file, and only lacks its name
             self.discard()
             raise _DroppedError("the part was longer than the file")
         if error.code in RETRIED_STATUSES:
@@ -242,7 +242,7 @@ def _copy(
 
 
 def _version_of(response: http.client.HTTPResponse) -> str | None:
-    """What tells two versions of a file apart, byte by byte; None if the server says nothing."""
+    """A mark that changes with any byte of the file; None if the server sends none."""
     tag = response.headers.get("ETag", "")
     strong = tag if tag.startswith('"') else None
     return strong or response.headers.get("Last-Modified")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from actionrnn.datasets import ucf101_lists, ucf101_tree
+from actionrnn.datasets import ucf101, ucf101_prepare
 
 
 @dataclass
@@ -147,7 +147,7 @@ def miniature(monkeypatch: pytest.MonkeyPatch) -> Miniature:
         for group in range(1, 26)
         for clip in range(1, 5)
     ]
-    monkeypatch.setattr(ucf101_tree, "NUM_CLASSES", len(CLASSES))
-    monkeypatch.setattr(ucf101_tree, "NUM_CLIPS", len(names))
-    monkeypatch.setattr(ucf101_lists, "NUM_CLIPS", len(names))
+    monkeypatch.setattr(ucf101_prepare, "NUM_CLASSES", len(CLASSES))
+    monkeypatch.setattr(ucf101_prepare, "NUM_CLIPS", len(names))
+    monkeypatch.setattr(ucf101, "NUM_CLIPS", len(names))
     return Miniature(names)

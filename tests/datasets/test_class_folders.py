@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionrnn.config import DataConfig, LabelLevel
-from actionrnn.datasets.class_folders import read_places
-from actionrnn.datasets.clips import Dataset
-from actionrnn.datasets.folder import open_folder, open_stored
+from actionrnn.datasets.folders import open_folder, open_stored, read_folders
+from actionrnn.datasets.recordings import Dataset
 from actionrnn.datasets.splits import make_folds, open_dataset
 from actionrnn.datasets.ucf101 import open_ucf101
 from actionrnn.errors import DatasetError
@@ -258,7 +257,7 @@ FOLDERS = st.lists(st.sampled_from(("train", "Test", "val", "run", "a")), min_si
 def test_a_side_is_never_a_label_beside_another_side(clips: list[tuple[str, ...]]) -> None:
     """Whatever the tree: it is read in one way, or asked about."""
     try:
-        places = read_places(Path("root"), clips, None)
+        places = read_folders(Path("root"), clips, None)
     except DatasetError as error:
         assert "data.label_level=1" in str(error)
         return
@@ -359,4 +358,4 @@ def test_a_division_below_the_first_level_is_not_left_out_without_a_word(tmp_pat
     root = touch(tmp_path, names)
     dataset = open_folder(root, label_level="last")
     assert dataset.labels == ("x", "y")
-    assert any("test and train are not used as a division" in note for note in dataset.notes)
+    assert any("test and train are not used as a split" in note for note in dataset.notes)

@@ -148,7 +148,7 @@ def test_a_connection_that_drops_without_end_is_given_up_and_the_part_kept(
     site: Site, target: Path, waits: list[float]
 ) -> None:
     site.cut_after = [100_000] + [0] * 99
-    with pytest.raises(DatasetError, match=r"drops again and again .*it goes on where it stopped"):
+    with pytest.raises(DatasetError, match=r"drops again and again .*it resumes where it stopped"):
         download(remote_of(site), target)
     assert waits == list(module.RETRY_WAITS_SECONDS)
     assert len(site.requests) == 1 + len(module.RETRY_WAITS_SECONDS)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actionrnn.datasets.folder import open_folder
+from actionrnn.datasets.folders import open_folder
 from actionrnn.errors import DatasetError
 
 
@@ -59,7 +59,7 @@ def test_a_name_without_a_group_is_refused_with_name_and_pattern(
     ("names", "reason"),
     [
         ([], "holds no video"),
-        (["run/1.avi", "bend/1.avi", "loose.avi"], r"loose\.avi: lies in no class folder"),
+        (["run/1.avi", "bend/1.avi", "loose.avi"], r"loose\.avi: is not in a class folder"),
     ],
 )
 def test_a_folder_of_another_form_is_refused(tmp_path: Path, names: list[str], reason: str) -> None:

@@ -27,7 +27,7 @@ def write(root: Path, names: Iterable[str]) -> DataConfig:
 
 
 def names_note(config: DataConfig) -> str | None:
-    notes = [note for note in open_dataset(config).notes if "group of its own" in note]
+    notes = [note for note in open_dataset(config).notes if "as its own group" in note]
     return notes[0] if notes else None
 
 
