@@ -30,7 +30,6 @@ UNPACKED_RATIO = 1.05
 MOST_UNPACKED_RATIO = 20
 SMALL_BYTES = 100 * 10**6  # any disk has room for this
 
-_PLAIN_MODES = (0, stat.S_IFREG, stat.S_IFDIR)  # 0: the archive does not say
 _DAMAGED = (
     rarfile.Error,
     tarfile.TarError,
@@ -90,12 +89,8 @@ def require_rar_program() -> None:
         ) from None
 
 
-def require_inside(archive: Path, entries: Sequence[Entry]) -> None:
-    """Refuse entries that would land, or lead, outside the folder that they are unpacked into.
-
-    Raises:
-        DatasetError: a name is absolute or climbs up, or an entry is a link or a device.
-    """
+def _require_inside(archive: Path, entries: Sequence[Entry]) -> None:
+    """Refuse names that are absolute or climb up, and links and devices, before any is written."""
     for entry in entries:
         # a name is read as both systems do, as the archive may come from either
         paths = PurePosixPath(entry.name), PureWindowsPath(entry.name)
@@ -114,7 +109,7 @@ def require_inside(archive: Path, entries: Sequence[Entry]) -> None:
 def _unpack_into(archive: Path, folder: Path) -> None:
     try:
         with _opened(archive) as entries:
-            require_inside(archive, entries)
+            _require_inside(archive, entries)
             _require_sane_size(archive, sum(entry.size_bytes for entry in entries))
             with progress_bar(f"unpacking {archive.name}", len(entries)) as advance:
                 for entry in entries:
@@ -162,10 +157,13 @@ def _opened(archive: Path) -> Iterator[list[Entry]]:
         with rarfile.RarFile(archive, errors="strict") as rar:
             if rar.needs_password():
                 raise rarfile.PasswordRequired("it has a password")
-            yield [_rar_entry(rar, member) for member in rar.infolist()]
+            yield [_entry(rar, member, _is_plain_rar(member)) for member in rar.infolist()]
     elif zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
-            yield [_zip_entry(zipped, member) for member in zipped.infolist()]
+            yield [
+                _entry(zipped, member, _is_plain_mode(member.external_attr >> 16))
+                for member in zipped.infolist()
+            ]
     elif tarfile.is_tarfile(archive):
         with tarfile.open(archive) as tar:
             entries = [_tar_entry(tar, member) for member in tar.getmembers()]
@@ -177,23 +175,20 @@ def _opened(archive: Path) -> Iterator[list[Entry]]:
         )
 
 
-def _rar_entry(rar: Any, member: Any) -> Entry:
-    is_unusual = (
-        member.host_os == rarfile.RAR_OS_UNIX and stat.S_IFMT(member.mode) not in _PLAIN_MODES
-    )
-    return Entry(
-        member.filename,
-        member.file_size,
-        member.is_dir(),
-        not (is_unusual or member.file_redir),
-        partial(rar.open, member),
-    )
+def _entry(opened: Any, member: Any, is_plain: bool) -> Entry:
+    """Of a RAR or zip file: `rarfile` has the interface of `zipfile`."""
+    name, size_bytes = member.filename, member.file_size
+    return Entry(name, size_bytes, member.is_dir(), is_plain, partial(opened.open, member))
 
 
-def _zip_entry(zipped: zipfile.ZipFile, member: zipfile.ZipInfo) -> Entry:
-    is_plain = stat.S_IFMT(member.external_attr >> 16) in _PLAIN_MODES
-    opener = partial(zipped.open, member)
-    return Entry(member.filename, member.file_size, member.is_dir(), is_plain, opener)
+def _is_plain_rar(member: Any) -> bool:
+    """Whether it is neither a link, which has a `file_redir` in RAR 5, nor a device."""
+    is_unix = member.host_os == rarfile.RAR_OS_UNIX
+    return not member.file_redir and (not is_unix or _is_plain_mode(member.mode))
+
+
+def _is_plain_mode(mode: int) -> bool:
+    return stat.S_IFMT(mode) in (0, stat.S_IFREG, stat.S_IFDIR)  # 0: the archive does not say
 
 
 def _tar_entry(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:

@@ -13,6 +13,7 @@ import math
 import os
 import posixpath
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,9 +76,9 @@ def open_manifest(file: str | Path, group_pattern: str | None = None) -> Dataset
     The cells are separated by commas, semicolons, tabs or blanks, in UTF-8 or UTF-16; without a
     header a row is `path label`. Paths are relative to the file's folder, and may lack their
     ending. Rows of one video are annotations of one recording, from `start` to `end` in seconds
-    (half open); without a group they share one. A row that repeats an annotation counts once. Rows
-    that give one video several groups or splits make a recording for each; `make_folds` refuses a
-    group on both sides.
+    (half open); without a group they share one. A row that repeats an annotation counts once.
+    Rows that give one video several groups or splits make a recording for each: a note tells
+    several groups, and `make_folds` refuses a group on both sides.
 
     Raises:
         DatasetError: the file is missing or cannot be read, its columns are not known, a cell
@@ -99,7 +100,8 @@ def open_manifest(file: str | Path, group_pattern: str | None = None) -> Dataset
             _require_same(first, clip, f"{file}, lines {first_line} and {line}")
             repeated.append(f"line {line}: {plain(first.key)}")
     recordings = _merge([clip for _, clip in first_of.values()])
-    return Dataset(file, recordings, tuple(_notes(table, repeated, group_pattern)))
+    notes = (*_row_notes(table, repeated, group_pattern), *_group_notes(recordings))
+    return Dataset(file, recordings, notes)
 
 
 def _merge(clips: Sequence[Clip]) -> tuple[Recording, ...]:
@@ -131,7 +133,19 @@ def note_missing_videos(dataset: Dataset) -> Dataset:
     return replace(dataset, notes=(*dataset.notes, f"{left_out} (the first: {plain(first.key)})"))
 
 
-def _notes(table: _Table, repeated: Sequence[str], group_pattern: str | None) -> Iterator[str]:
+def _group_notes(recordings: Sequence[Recording]) -> Iterator[str]:
+    groups: dict[str, set[str]] = defaultdict(set)
+    for recording in recordings:
+        groups[recording.key].add(recording.group)
+    several = [key for key, found in groups.items() if len(found) > 1]
+    if several:
+        yield (
+            f"{len(several)} videos have rows of several groups (the first: {plain(several[0])}), "
+            "so parts of one recording may be on both sides of a split"
+        )
+
+
+def _row_notes(table: _Table, repeated: Sequence[str], group_pattern: str | None) -> Iterator[str]:
     if "group" in table.columns and group_pattern is None:
         number = len(table.rows)
         empty = sum(not _cells_by_column(cells, table)["group"] for _, cells in table.rows)

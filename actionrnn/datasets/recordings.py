@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -51,12 +50,6 @@ class Annotation:
             return ""
         return "@" + "-".join("" if bound is None else format(bound, ".15g") for bound in bounds)
 
-    @property
-    def order(self) -> tuple[float, float]:
-        """Sorts annotations by time."""
-        start, end = self.start_seconds, self.end_seconds
-        return -math.inf if start is None else start, math.inf if end is None else end
-
 
 @dataclass(frozen=True)
 class Recording:
@@ -73,13 +66,11 @@ class Recording:
     split: Side | None = None
     """The side that the data set itself names."""
     annotations: tuple[Annotation, ...] = ()
-    """Sorted by time; they may overlap."""
+    """In the order of their source; they may overlap."""
 
     def __post_init__(self) -> None:
         """Groups have one spelling; paths and keys stay as they are on the disk."""
         object.__setattr__(self, "group", readable(self.group))
-        ordered = tuple(sorted(self.annotations, key=lambda annotation: annotation.order))
-        object.__setattr__(self, "annotations", ordered)
 
     @property
     def clips(self) -> tuple[Clip, ...]:
