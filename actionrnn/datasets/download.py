@@ -38,7 +38,7 @@ class RemoteFile:
     """A file on the web, and what is known about its content."""
 
     url: str
-    size_bytes: int | None = None
+    size_bytes: int
     sha256: str | None = None
 
 
@@ -118,9 +118,9 @@ class _Transfer:
             DatasetError: another try would not help.
             _DroppedError: it might.
         """
-        if not self._version.exists():
-            self.discard()  # of which file it is a part is unknown
-        if self.offset_bytes and self.offset_bytes == self.remote.size_bytes:
+        if not self._version.exists() or self.offset_bytes > self.remote.size_bytes:
+            self.discard()  # it is part of another file, or of an unknown one
+        if self.offset_bytes == self.remote.size_bytes:
             return
         try:
             response = urllib.request.urlopen(self._request(), timeout=TIMEOUT_SECONDS)
@@ -164,27 +164,28 @@ class _Transfer:
     def _receive(self, response: http.client.HTTPResponse) -> None:
         begin_bytes = self._agree_on_begin(response)
         length = response.headers.get("Content-Length")
-        total_bytes = begin_bytes + int(length) if length else self.remote.size_bytes
-        if self.remote.size_bytes not in (None, total_bytes):
+        size_bytes = self.remote.size_bytes
+        total_bytes = begin_bytes + int(length) if length else size_bytes
+        if total_bytes != size_bytes:
             raise DatasetError(
-                f"{self.remote.url}: has {total_bytes} bytes, not {self.remote.size_bytes} as "
+                f"{self.remote.url}: has {total_bytes} bytes, not {size_bytes} as "
                 "expected; the file has changed, look at the data set's site"
             )
-        require_free_space(self.target.parent, (total_bytes or 0) - begin_bytes)
+        require_free_space(self.target.parent, size_bytes - begin_bytes)
         version = _version_of(response)
         if version is not None:
             write_text(self._version, version)
         with (
             self.part.open("ab") as file,
-            progress_bar(self.target.name, total_bytes, unit="bytes") as advance,
+            progress_bar(self.target.name, size_bytes, unit="bytes") as advance,
         ):
             advance(begin_bytes)
             _copy(response, file, advance)
-        if total_bytes is not None and self.offset_bytes < total_bytes:
-            raise _DroppedError(f"{self.offset_bytes} of {total_bytes} bytes came")
+        if self.offset_bytes < size_bytes:
+            raise _DroppedError(f"{self.offset_bytes} of {size_bytes} bytes came")
 
     def _agree_on_begin(self, response: http.client.HTTPResponse) -> int:
-        """The byte at which the response begins: the end of the part, which may be emptied."""
+        """The byte at which the response begins: the part's end, or 0 after emptying the part."""
         if response.status == 206:
             known, version = self._version.read_text(encoding="utf-8"), _version_of(response)
             found = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
@@ -198,11 +199,6 @@ class _Transfer:
     def _judge_status(self, error: urllib.error.HTTPError) -> None:
         error.close()
         self._reached = True
-        if error.code == 416:
-            if error.headers.get("Content-Range") == f"bytes */{self.offset_bytes}":
-                return  # the part is the whole file, and only lacks its name
-            self.discard()
-            raise _DroppedError("the part was longer than the file")
         if error.code in RETRIED_STATUSES:
             raise _DroppedError(f"HTTP {error.code} {error.reason}")
         raise DatasetError(
@@ -250,7 +246,7 @@ def _version_of(response: http.client.HTTPResponse) -> str | None:
 
 def _require_content(file: Path, remote: RemoteFile) -> None:
     size_bytes = file.stat().st_size
-    if remote.size_bytes not in (None, size_bytes):
+    if size_bytes != remote.size_bytes:
         raise DatasetError(
             f"{file}: has {size_bytes} bytes, not {remote.size_bytes} as {remote.url}; "
             "delete it and try again"

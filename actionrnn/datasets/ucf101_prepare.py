@@ -158,10 +158,9 @@ def _fetch_lists(folder: Path) -> None:
 
 def _fetch_videos(packed: Path) -> None:
     require_rar_program()  # before hours of downloading
-    size_bytes = VIDEOS.size_bytes or 0
     present_bytes = sum(file.stat().st_size for file in packed.parent.glob(f"{packed.name}*"))
-    missing_bytes = max(0, size_bytes - present_bytes)
-    require_free_space(packed.parent, missing_bytes + int(UNPACKED_RATIO * size_bytes))
+    missing_bytes = max(0, VIDEOS.size_bytes - present_bytes)
+    require_free_space(packed.parent, missing_bytes + int(UNPACKED_RATIO * VIDEOS.size_bytes))
     download(VIDEOS, packed)
 
 

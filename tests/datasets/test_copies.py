@@ -126,7 +126,7 @@ def test_parts_of_a_video_are_no_copies_but_their_copies_are(root: Path) -> None
 
 
 @pytest.mark.parametrize("tested", ["test", "val"])
-def test_a_given_division_with_a_copy_on_both_sides_is_refused(root: Path, tested: str) -> None:
+def test_a_given_split_with_a_copy_on_both_sides_is_refused(root: Path, tested: str) -> None:
     copy(root, "run/0.avi", "run/x.avi")
     rows = [f"{label}/{n}.avi,{label},train,," for label in LABELS for n in range(8)]
     config = write_list(root, [*rows, f"run/x.avi,run,{tested},,"])

@@ -121,7 +121,7 @@ def test_a_class_of_one_group_cannot_be_split(split: str) -> None:
 
 
 @pytest.mark.parametrize("split", ["auto", "given", "manifest"])
-def test_the_division_that_the_data_gives_is_used(split: str) -> None:
+def test_the_split_that_the_data_gives_is_used(split: str) -> None:
     """`manifest` is what `given` was called in 0.1."""
     sides: dict[str, Side] = {"a": "train", "b": "test", "c": "validation"}
     dataset = make_dataset({"run": "abc", "walk": "abc"}, sides)
