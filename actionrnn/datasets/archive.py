@@ -115,10 +115,9 @@ def _unpack_into(archive: Path, folder: Path) -> None:
                 for entry in entries:
                     _write(entry, folder.joinpath(*PurePosixPath(entry.name).parts))
                     advance()
-    except rarfile.RarCannotExec:
-        require_rar_program()
-        raise
     except (*_DAMAGED, OSError) as error:
+        if isinstance(error, rarfile.RarCannotExec):
+            require_rar_program()
         if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the data's
             raise
         raise DatasetError(
@@ -157,6 +156,11 @@ def _opened(archive: Path) -> Iterator[list[Entry]]:
         with rarfile.RarFile(archive, errors="strict") as rar:
             if rar.needs_password():
                 raise rarfile.PasswordRequired("it has a password")
+            if rar.is_solid():  # each of its files needs all before it to be unpacked again
+                raise DatasetError(
+                    f"{archive}: is a solid archive; unpack it by hand (`unrar x`), and give the "
+                    "folder"
+                )
             yield [_entry(rar, member, _is_plain_rar(member)) for member in rar.infolist()]
     elif zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:

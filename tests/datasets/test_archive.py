@@ -82,8 +82,9 @@ def rar_file(
     return rar_block(2, b"".join(fields), content, extra)
 
 
-def rar_of(*files: bytes) -> bytes:
-    return b"Rar!\x1a\x07\x01\x00" + rar_block(1, vint(0)) + b"".join(files) + rar_block(5, vint(0))
+def rar_of(*files: bytes, is_solid: bool = False) -> bytes:
+    main, end = rar_block(1, vint(4 if is_solid else 0)), rar_block(5, vint(0))
+    return b"Rar!\x1a\x07\x01\x00" + main + b"".join(files) + end
 
 
 def make_rar(path: Path, names: Sequence[str], special: int = 0) -> Path:
@@ -216,6 +217,12 @@ def test_a_rar_archive_with_a_password_is_refused(tmp_path: Path) -> None:
     encryption = vint(1) + vint(0) + vint(0) + bytes([15]) + bytes(32)
     (tmp_path / "a.rar").write_bytes(rar_of(rar_file("a.avi", b"a", record=encryption)))
     require_refused(tmp_path / "a.rar", r"cannot be unpacked \(it has a password\)")
+
+
+def test_a_solid_rar_archive_is_refused(tmp_path: Path) -> None:
+    """Each of thousands of files would need all before it to be unpacked again."""
+    (tmp_path / "a.rar").write_bytes(rar_of(rar_file("a.avi", b"a"), is_solid=True))
+    require_refused(tmp_path / "a.rar", r"is a solid archive; unpack it by hand")
 
 
 @pytest.fixture
