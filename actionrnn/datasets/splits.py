@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -212,28 +212,19 @@ def _all_folds(dataset: Dataset, config: DataConfig, seed: int, training: bool) 
     if training:
         _require_groups(dataset)
     if split == "leave_one_group_out":
-        return [_by_groups(group, dataset, {group}) for group in dataset.groups]
-    if split == "official":
-        return [
-            _by_groups(f"split {number}", dataset, _official_groups(dataset, number))
-            for number in range(1, NUM_SPLITS + 1)
-        ]
-    return [_by_groups(HOLDOUT, dataset, holdout_groups(dataset.clips, config.test_fraction, seed))]
+        held_out = {group: {group} for group in dataset.groups}
+    elif split == "official":
+        numbers = range(1, NUM_SPLITS + 1)
+        held_out = {f"split {number}": _official_groups(dataset, number) for number in numbers}
+    else:
+        held_out = {HOLDOUT: holdout_groups(dataset.clips, config.test_fraction, seed)}
+    return [Fold(name, *_divide(dataset.clips, groups)) for name, groups in held_out.items()]
 
 
 def _official_groups(dataset: Dataset, split: int) -> set[str]:
     """A group of one class, `<Class>/g01`, goes by its last part."""
     wanted = official_test_groups(split)
     return {group for group in dataset.groups if group.rpartition("/")[2] in wanted}
-
-
-def _by_groups(name: str, dataset: Dataset, test_groups: Iterable[str]) -> Fold:
-    held_out = frozenset(test_groups)
-    return Fold(
-        name,
-        train=tuple(clip for clip in dataset.clips if clip.group not in held_out),
-        test=tuple(clip for clip in dataset.clips if clip.group in held_out),
-    )
 
 
 def train_val_split(
@@ -243,10 +234,14 @@ def train_val_split(
 
     Each class keeps clips that train; with too few groups, none is held back.
     """
-    held_back = holdout_groups(clips, fraction, seed) if fraction else set()
+    return _divide(clips, holdout_groups(clips, fraction, seed) if fraction else set())
+
+
+def _divide(clips: Sequence[Clip], held_out: Set[str]) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+    """The clips of the other groups, and those of the groups that are held out."""
     return (
-        tuple(clip for clip in clips if clip.group not in held_back),
-        tuple(clip for clip in clips if clip.group in held_back),
+        tuple(clip for clip in clips if clip.group not in held_out),
+        tuple(clip for clip in clips if clip.group in held_out),
     )
 
 
