@@ -10,7 +10,7 @@ from pathlib import Path
 
 from actionrnn.config import LabelLevel
 from actionrnn.datasets.grouping import group_of
-from actionrnn.datasets.recordings import SIDE_NAMES, Annotation, Dataset, Recording, Side
+from actionrnn.datasets.recordings import SIDE_NAMES, Dataset, Recording, Side
 from actionrnn.errors import DatasetError, VideoError
 from actionrnn.files import as_path
 from actionrnn.video.finding import FoundVideos, clip_key, clip_keys, find_videos
@@ -58,8 +58,9 @@ def open_folder(
     read = read_folders(root, above, label_level)
     notes = require_no_class_lost(found, read.class_depth)
     groups = [group_of(path.name, clip_key(path, root), group_pattern) for path in found.paths]
-    recordings = _trimmed(found.paths, clip_keys(found.paths, root), groups, read)
-    return Dataset(root, recordings, (*read.notes, *notes))
+    keys = clip_keys(found.paths, root)
+    recordings = map(Recording.trimmed, found.paths, keys, read.labels, groups, read.sides)
+    return Dataset(root, tuple(recordings), (*read.notes, *notes))
 
 
 def open_stored(
@@ -83,20 +84,8 @@ def open_stored(
     read = read_folders(root, [tuple(key.split("/")[:-1]) for key in keys], label_level)
     paths = [root / key for key in keys]
     groups = [group_of(Path(key).name, key, group_pattern) for key in keys]
-    recordings = _trimmed(paths, keys, groups, read)
-    return Dataset(root, recordings, read.notes)
-
-
-def _trimmed(
-    paths: Sequence[Path], keys: Sequence[str], groups: Sequence[str], read: FolderLabels
-) -> tuple[Recording, ...]:
-    """A recording with one label for each of the paths."""
-    return tuple(
-        Recording(path, key, group, side, (Annotation(label),))
-        for path, key, group, side, label in zip(
-            paths, keys, groups, read.sides, read.labels, strict=True
-        )
-    )
+    recordings = map(Recording.trimmed, paths, keys, read.labels, groups, read.sides)
+    return Dataset(root, tuple(recordings), read.notes)
 
 
 def find_labelled_videos(root: Path) -> FoundVideos:

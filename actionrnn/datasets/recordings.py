@@ -72,6 +72,13 @@ class Recording:
         """Groups have one spelling; paths and keys stay as they are on the disk."""
         object.__setattr__(self, "group", readable(self.group))
 
+    @classmethod
+    def trimmed(
+        cls, path: Path, key: str, label: str, group: str, split: Side | None = None
+    ) -> Recording:
+        """A recording that has one label from its first frame to its last."""
+        return cls(path, key, group, split, (Annotation(label),))
+
     @property
     def clips(self) -> tuple[Clip, ...]:
         """A clip for each annotation."""
@@ -84,14 +91,6 @@ class Clip:
 
     recording: Recording
     annotation: Annotation
-
-    @classmethod
-    def trimmed(
-        cls, path: Path, key: str, label: str, group: str, split: Side | None = None
-    ) -> Clip:
-        """The only clip of a recording that has one label from its first frame to its last."""
-        annotation = Annotation(label)
-        return cls(Recording(path, key, group, split, (annotation,)), annotation)
 
     @property
     def path(self) -> Path:

@@ -23,7 +23,7 @@ from actionrnn.datasets.folders import (
     find_sides,
     require_no_class_lost,
 )
-from actionrnn.datasets.recordings import Annotation, Dataset, Recording
+from actionrnn.datasets.recordings import Dataset, Recording
 from actionrnn.errors import DatasetError
 from actionrnn.files import as_path
 from actionrnn.video.finding import clip_keys
@@ -94,7 +94,7 @@ def open_ucf101(root: str | Path) -> Dataset:
         side = sides.get(above[0]) if above else None
         _require_agreement(path, name, above[1:] if side else above)
         group = f"{name.label}/{name.group}" if side else name.group
-        recordings.append(Recording(path, key, group, side, (Annotation(name.label),)))
+        recordings.append(Recording.trimmed(path, key, name.label, group, side))
     notes += require_no_class_lost(found, 2 if sides else 1)
     return Dataset(root, tuple(recordings), notes)
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from actionrnn.config import DataConfig
 from actionrnn.datasets.grouping import join_groups
-from actionrnn.datasets.recordings import Clip
+from actionrnn.datasets.recordings import Recording
 from actionrnn.datasets.splits import make_folds, open_dataset
 from actionrnn.errors import DatasetError
 from actionrnn.features.imported import import_features
@@ -176,11 +176,13 @@ def test_imported_features_are_compared_themselves(tmp_path: Path) -> None:
 )
 def test_joined_groups_are_the_unions_and_nothing_else(groups: list[str], data: Any) -> None:
     """Against a plain search over what is linked."""
-    clips = [Clip.trimmed(Path(str(n)), str(n), "run", group) for n, group in enumerate(groups)]
+    clips = [
+        Recording.trimmed(Path(str(n)), str(n), "run", group).clips[0]
+        for n, group in enumerate(groups)
+    ]
     subsets = st.lists(st.sampled_from(clips), min_size=2, max_size=3, unique=True)
     copies = data.draw(st.lists(subsets, max_size=5)) if len(clips) > 1 else []
-    recordings = [clip.recording for clip in clips]
-    joined = join_groups(recordings, [tuple(same) for same in copies])
+    joined = join_groups([clip.recording for clip in clips], [tuple(same) for same in copies])
 
     def linked(group: str) -> set[str]:
         found = {group}

@@ -9,7 +9,7 @@ import pytest
 
 from actionrnn.config import DataConfig
 from actionrnn.datasets.manifest import open_manifest
-from actionrnn.datasets.recordings import Annotation, Clip, Dataset, Recording
+from actionrnn.datasets.recordings import Annotation, Dataset, Recording
 from actionrnn.datasets.splits import make_folds
 from actionrnn.errors import DatasetError
 
@@ -20,7 +20,7 @@ DAY = Recording(
     "train",
     (Annotation("run", 20.0), Annotation("bend", 1.5, 20.0), Annotation("run", None, 1.5)),
 )
-TRIMMED = Clip.trimmed(Path("a.mp4"), "a", "bend", "bob", "test")
+(TRIMMED,) = Recording.trimmed(Path("a.mp4"), "a", "bend", "bob", "test").clips
 
 
 def open_rows(folder: Path, *rows: str) -> Dataset:

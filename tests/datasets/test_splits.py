@@ -10,7 +10,7 @@ import pytest
 
 from actionrnn.config import DataConfig
 from actionrnn.datasets import rendered
-from actionrnn.datasets.recordings import Annotation, Clip, Dataset, Recording, Side
+from actionrnn.datasets.recordings import Clip, Dataset, Recording, Side
 from actionrnn.datasets.splits import Fold, describe_split, make_folds, open_dataset
 from actionrnn.errors import DatasetError
 
@@ -22,7 +22,7 @@ def make_dataset(members: dict[str, str], split: dict[str, Side] | None = None) 
         for number, group in enumerate(groups):
             key = f"{label}/{group}_{number}"
             side = (split or {}).get(group)
-            recordings.append(Recording(Path(key), key, group, side, (Annotation(label),)))
+            recordings.append(Recording.trimmed(Path(key), key, label, group, side))
     return Dataset(Path("videos"), tuple(recordings))
 
 
@@ -271,7 +271,7 @@ def test_a_fold_that_is_not_there_is_answered_with_those_that_are(wanted: int | 
 
 def test_only_the_chosen_fold_has_to_be_sound() -> None:
     recordings = [
-        Recording(Path(label, group), f"{label}/{group}", group, None, (Annotation(label),))
+        Recording.trimmed(Path(label, group), f"{label}/{group}", label, group)
         for label in ("run", "walk")
         for group in ("g01", "g25")
     ]
@@ -340,12 +340,8 @@ def test_where_nothing_is_trained_no_class_is_missed(tmp_path: Path, rows: list[
 
 def ucf101_of(num_classes: int, num_clips: int) -> Dataset:
     recordings = (
-        Recording(
-            Path(str(index)),
-            str(index),
-            f"g{index % 25 + 1:02d}",
-            None,
-            (Annotation(f"C{index % num_classes:03d}"),),
+        Recording.trimmed(
+            Path(str(index)), str(index), f"C{index % num_classes:03d}", f"g{index % 25 + 1:02d}"
         )
         for index in range(num_clips)
     )
