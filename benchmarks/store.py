@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from actionrnn.config import HeadConfig
-from actionrnn.datasets.clips import Clip
+from actionrnn.datasets.recordings import Clip, Recording
 from actionrnn.datasets.sequences import Sequences, load_sequences
 from actionrnn.features.store import FeatureStore
 from actionrnn.features.types import Features
@@ -68,7 +68,11 @@ def write_data(folder: Path, num_clips: int) -> list[Clip]:
     for index in range(num_clips):
         values = rng.standard_normal((NUM_FRAMES, FEATURE_SIZE), np.float32)
         label = LABELS[index % NUM_CLASSES]
-        clips.append(Clip(Path(f"{index}.avi"), f"{label}/{index:05d}", label, str(index)))
+        clips.append(
+            Recording.trimmed(
+                Path(f"{index}.avi"), f"{label}/{index:05d}", label, str(index)
+            ).clips[0]
+        )
         store.write(clips[-1].key, Features(values, times, provenance))
         half = values.astype(np.float16)
         np.save(folder / "npy" / f"{index:05d}.npy", half)

@@ -36,7 +36,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from actionrnn.config import Config, load_config
-from actionrnn.datasets.clips import Clip
+from actionrnn.datasets.recordings import Recording
 from actionrnn.datasets.sequences import Sequences, load_sequences
 from actionrnn.features.store import FeatureStore
 from actionrnn.features.types import Features
@@ -83,7 +83,11 @@ def write_data(folder: Path, num_clips: int) -> tuple[TimedSequences, NpyFiles]:
     for index in range(num_clips):
         values = rng.standard_normal((NUM_FRAMES, FEATURE_SIZE), np.float32)
         label = LABELS[index % NUM_CLASSES]
-        clips.append(Clip(Path(f"{index}.avi"), f"{label}/{index:05d}", label, str(index)))
+        clips.append(
+            Recording.trimmed(
+                Path(f"{index}.avi"), f"{label}/{index:05d}", label, str(index)
+            ).clips[0]
+        )
         store.write(clips[-1].key, Features(values, times, provenance))
         files.append(folder / "npy" / f"{index:05d}.npy")
         np.save(files[-1], values.astype(np.float16))

@@ -186,7 +186,7 @@ def test_every_module_has_its_place_in_the_rule() -> None:
         ("actionrnn.video.decode", "from actionrnn.features.types import Features"),
         ("actionrnn.features.store", "import actionrnn.model.heads"),
         ("actionrnn.model.heads", "def late():\n    from actionrnn.apps import cli"),
-        ("actionrnn.datasets.folder", "from actionrnn import training"),
+        ("actionrnn.datasets.folders", "from actionrnn import training"),
         ("actionrnn.training.fit", "from actionrnn import load"),  # through the front door
         ("actionrnn.training.fit", "import actionrnn"),
         ("actionrnn.config", "from actionrnn.video.frame import Frame"),

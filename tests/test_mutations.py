@@ -30,10 +30,10 @@ from actionrnn.config import (
     TrainConfig,
     load_config,
 )
-from actionrnn.datasets.clips import Clip
+from actionrnn.datasets.recordings import Recording
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import make_folds, open_dataset
-from actionrnn.datasets.ucf101_lists import find_lists
+from actionrnn.datasets.ucf101 import find_lists
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.compare import compare_runs
 from actionrnn.evaluation.predict import FoldPredictions
@@ -132,7 +132,10 @@ def a_stream(folder: Path) -> Read:
 
 
 def a_fit(folder: Path) -> Read:
-    rng, clips = np.random.default_rng(0), tuple(Clip(Path(n), n, n[0], n) for n in ("a1", "b2"))
+    rng, clips = (
+        np.random.default_rng(0),
+        tuple(Recording.trimmed(Path(n), n, n[0], n).clips[0] for n in ("a1", "b2")),
+    )
     values = tuple(rng.normal(size=(3, 4)).astype(np.float32) for _ in clips)
     sequences = Sequences(clips, values, np.array([0, 1]), ("1", "2"))
     head, train = HeadConfig(hidden_size=3, dropout=0.0), TrainConfig(epochs=2, batch_size=2)
@@ -153,7 +156,10 @@ def a_fit(folder: Path) -> Read:
 
 def scored(name: str) -> FoldPredictions:
     scores, targets = np.eye(3, dtype=np.float32)[[0, 1, 0]], np.array([0, 1, 2])
-    clips = tuple(Clip(Path("nowhere.avi"), f"{name}{i}", LABELS[i], name) for i in range(3))
+    clips = tuple(
+        Recording.trimmed(Path("nowhere.avi"), f"{name}{i}", LABELS[i], name).clips[0]
+        for i in range(3)
+    )
     no = (False,) * 3
     return FoldPredictions(name, scores, targets, scores, clips=clips, seen=no, leaked=no)
 

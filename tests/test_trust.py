@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 import actionrnn
 from actionrnn.apps import cli
 from actionrnn.config import load_config, parse_config
-from actionrnn.datasets.folder import open_folder
+from actionrnn.datasets.folders import open_folder
 from actionrnn.errors import ActionrnnError, ConfigError, DatasetError, FeatureError, ModelError
 from actionrnn.features.imported import import_features
 from actionrnn.features.mapped import read_layout

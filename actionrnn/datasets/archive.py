@@ -1,34 +1,45 @@
 """An archive becomes files: listed first, refused if an entry would land outside, then unpacked.
 
-Zip files are read by Python; anything else by the first program of `UNPACKERS` that is installed
-and can read it.
+Zip and tar files are read by Python; RAR files by `rarfile`, which runs an installed unpacking
+program (unrar, unar, 7z or bsdtar) for entries that are compressed.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import re
+import lzma
 import shutil
 import stat
-import subprocess
+import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import IO, Any
+
+import rarfile
 
 from actionrnn.datasets.download import require_free_space
 from actionrnn.errors import DatasetError
 from actionrnn.progress import progress_bar
 
-# Videos hardly shrink in an archive: so much room for each of its bytes.
+# Videos hardly shrink in an archive: bytes on the disk for each byte of it.
 UNPACKED_RATIO = 1.05
 MOST_UNPACKED_RATIO = 20
-SMALL_BYTES = 100 * 10**6  # what any disk can take
+SMALL_BYTES = 100 * 10**6  # any disk has room for this
+
+_DAMAGED = (
+    rarfile.Error,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,  # a password, or a compression that zipfile does not know
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -36,68 +47,52 @@ class Entry:
     """One name in an archive."""
 
     name: str
+    size_bytes: int
+    is_folder: bool
     is_plain: bool
-    """A file or a folder: no link, no device."""
-
-
-@dataclass(frozen=True)
-class Unpacker:
-    """A program that unpacks archives."""
-
-    program: str
-    list_entries: Callable[[str], list[Entry]]
-    extract_arguments: Sequence[str]
-    """`{archive}` and `{folder}` are filled in."""
-
-
-class _FailedError(Exception):
-    """A program cannot read the archive; another may."""
-
-
-def find_unpackers() -> list[Unpacker]:
-    """The unpacking programs that are installed, the best first.
-
-    Raises:
-        DatasetError: there is none; the message says what to install.
-    """
-    found = [unpacker for unpacker in UNPACKERS if shutil.which(unpacker.program)]
-    if not found:
-        raise DatasetError(
-            "no program that unpacks .rar is installed; install bsdtar (Debian: apt install "
-            "libarchive-tools, macOS: it is there), unar, 7z or unrar"
-        )
-    return found
+    """A file or a folder; False for a link or a device."""
+    open: Callable[[], IO[bytes] | None]
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack an archive into a new folder, which is there only if everything went well.
+    """Unpack a .rar, .zip or .tar archive into a new folder; a failure leaves no folder.
 
     Raises:
         DatasetError: the archive is missing or damaged, an entry would land outside the folder
-            or is a link, no program can read it, or the disk is too small.
+            or is a link, the unpacked files would fill the disk, or no program that unpacks .rar
+            is installed.
+        OSError: the folder cannot be written.
     """
     if not archive.is_file():
         raise DatasetError(f"{archive}: no such archive")
     folder.mkdir(parents=True)
     try:
         require_free_space(folder, int(UNPACKED_RATIO * archive.stat().st_size))
-        if zipfile.is_zipfile(archive):
-            _unpack_zip(archive, folder)
-        else:
-            _unpack_by_program(archive.resolve(), folder.resolve())
-        _require_plain_files(archive, folder)
+        _unpack_into(archive, folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def require_inside(archive: Path, entries: Sequence[Entry]) -> None:
-    """Refuse entries that would land, or lead, outside the folder that they are unpacked into.
+def require_rar_program() -> None:
+    """Look for a program that unpacks RAR files.
 
     Raises:
-        DatasetError: a name is absolute or climbs up, or an entry is a link or a device.
+        DatasetError: none is installed; the message says what to install.
     """
+    try:
+        rarfile.tool_setup(force=True)
+    except rarfile.RarCannotExec:
+        raise DatasetError(
+            "no program that unpacks .rar is installed; install unar (Debian: apt install unar, "
+            "macOS: brew install unar), unrar, 7z or bsdtar"
+        ) from None
+
+
+def _require_inside(archive: Path, entries: Sequence[Entry]) -> None:
+    """Refuse names that are absolute or climb up, and links and devices, before any is written."""
     for entry in entries:
+        # a name is read as both systems do, as the archive may come from either
         paths = PurePosixPath(entry.name), PureWindowsPath(entry.name)
         if any(path.anchor or ".." in path.parts for path in paths):
             raise DatasetError(
@@ -111,45 +106,42 @@ def require_inside(archive: Path, entries: Sequence[Entry]) -> None:
             )
 
 
-def _unpack_zip(archive: Path, folder: Path) -> None:
+def _unpack_into(archive: Path, folder: Path) -> None:
     try:
-        with zipfile.ZipFile(archive) as opened:
-            members = opened.infolist()
-            require_inside(archive, [_zip_entry(member) for member in members])
-            _require_sane(archive, sum(member.file_size for member in members))
-            with progress_bar(f"unpacking {archive.name}", len(members)) as advance:
-                for member in members:
-                    opened.extract(member, folder)
+        with _opened(archive) as entries:
+            _require_inside(archive, entries)
+            _require_sane_size(archive, sum(entry.size_bytes for entry in entries))
+            with progress_bar(f"unpacking {archive.name}", len(entries)) as advance:
+                for entry in entries:
+                    _write(entry, folder.joinpath(*PurePosixPath(entry.name).parts))
                     advance()
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise _damaged(archive, str(error)) from None
+    except (*_DAMAGED, OSError) as error:
+        if isinstance(error, rarfile.RarCannotExec):
+            require_rar_program()
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the data's
+            raise
+        raise DatasetError(
+            f"{archive}: cannot be unpacked ({error}); get it again if it is damaged; if it is "
+            "not, install unrar or unar, or unpack it by hand"
+        ) from None
 
 
-def _zip_entry(member: zipfile.ZipInfo) -> Entry:
-    kind = stat.S_IFMT(member.external_attr >> 16)
-    return Entry(member.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
-
-
-def _unpack_by_program(archive: Path, folder: Path) -> None:
-    problems = []
-    for unpacker in find_unpackers():
-        try:
-            entries = unpacker.list_entries(str(archive))
-            require_inside(archive, entries)
-            arguments = unpacker.extract_arguments
-            filled = [part.format(archive=archive, folder=folder) for part in arguments]
-            _extract([unpacker.program, *filled], archive, folder, len(entries))
-        except (_FailedError, OSError, ValueError, LookupError) as error:
-            problems.append(f"{unpacker.program}: {error}")
-            shutil.rmtree(folder)
-            folder.mkdir()
-            continue
+def _write(entry: Entry, path: Path) -> None:
+    if entry.is_folder:
+        path.mkdir(parents=True, exist_ok=True)
         return
-    raise _damaged(archive, "; ".join(problems))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    packed = entry.open()
+    assert packed is not None  # only a tar file's links and devices have no content
+    with packed, path.open("wb") as file:
+        shutil.copyfileobj(packed, file)
 
 
-def _require_sane(archive: Path, unpacked_bytes: int) -> None:
-    """Videos hardly shrink: what grows twenty times is made to fill the disk."""
+def _require_sane_size(archive: Path, unpacked_bytes: int) -> None:
+    """Refuse what grows twenty times: videos hardly shrink, so it is made to fill the disk.
+
+    No more is written than the entries declare: each reader ends at the declared size.
+    """
     if unpacked_bytes > MOST_UNPACKED_RATIO * archive.stat().st_size + SMALL_BYTES:
         raise DatasetError(
             f"{archive}: its {archive.stat().st_size} bytes would become {unpacked_bytes}; "
@@ -157,109 +149,61 @@ def _require_sane(archive: Path, unpacked_bytes: int) -> None:
         )
 
 
-def _extract(command: list[str], archive: Path, folder: Path, num_entries: int) -> None:
-    """Run the program, and show how many files are there."""
-    with (
-        progress_bar("unpacking", num_entries) as advance,
-        subprocess.Popen(command, **_PIPES) as process,
-    ):
-        num_shown, printed = 0, None
-        try:
-            while printed is None:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    printed, problems = process.communicate(timeout=1)
-                unpacked = [path for path in folder.rglob("*") if path.is_file()]
-                advance(len(unpacked) - num_shown)
-                num_shown = len(unpacked)
-                _require_sane(archive, sum(path.lstat().st_size for path in unpacked))
-        except BaseException:
-            process.kill()
-            raise
-    if process.returncode:
-        raise _FailedError(_last_line(printed + problems) or f"exit code {process.returncode}")
-
-
-def _require_plain_files(archive: Path, folder: Path) -> None:
-    """What really came, whatever the list said."""
-    found = [
-        Entry(
-            name, stat.S_IFMT((Path(parent) / name).lstat().st_mode) in (stat.S_IFREG, stat.S_IFDIR)
+@contextmanager
+def _opened(archive: Path) -> Iterator[list[Entry]]:
+    """The entries of an archive, which can be read within the block."""
+    if rarfile.is_rarfile(archive):
+        with rarfile.RarFile(archive, errors="strict") as rar:
+            if rar.needs_password():
+                raise rarfile.PasswordRequired("it has a password")
+            if rar.is_solid():  # each of its files needs all before it to be unpacked again
+                raise DatasetError(
+                    f"{archive}: is a solid archive; unpack it by hand (`unrar x`), and give the "
+                    "folder"
+                )
+            yield [_entry(rar, member, _is_plain_rar(member)) for member in rar.infolist()]
+    elif zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            yield [
+                _entry(zipped, member, _is_plain_mode(member.external_attr >> 16))
+                for member in zipped.infolist()
+            ]
+    elif tarfile.is_tarfile(archive):
+        with tarfile.open(archive) as tar:
+            entries = [_tar_entry(tar, member) for member in tar.getmembers()]
+            _require_tar_end(tar)
+            yield entries
+    else:
+        raise DatasetError(
+            f"{archive}: is not a .rar, .zip or .tar archive; get it again, or unpack it by hand"
         )
-        for parent, folders, files in os.walk(folder)
-        for name in (*folders, *files)
-    ]
-    require_inside(archive, found)
 
 
-def _run(*command: str) -> str:
-    done = subprocess.run(command, **_PIPES)
-    if done.returncode:
-        printed = done.stdout + done.stderr
-        raise _FailedError(_last_line(printed) or f"exit code {done.returncode}")
-    return str(done.stdout)
+def _entry(opened: Any, member: Any, is_plain: bool) -> Entry:
+    """Of a RAR or zip file: `rarfile` has the interface of `zipfile`."""
+    name, size_bytes = member.filename, member.file_size
+    return Entry(name, size_bytes, member.is_dir(), is_plain, partial(opened.open, member))
 
 
-def _list_bsdtar(archive: str) -> list[Entry]:
-    names = _run("bsdtar", "-tf", archive).splitlines()
-    modes = _run("bsdtar", "-tvf", archive).splitlines()
-    return [Entry(name, mode[0] in "-d") for name, mode in zip(names, modes, strict=True)]
+def _is_plain_rar(member: Any) -> bool:
+    """Whether it is neither a link, which has a `file_redir` in RAR 5, nor a device."""
+    is_unix = member.host_os == rarfile.RAR_OS_UNIX
+    return not member.file_redir and (not is_unix or _is_plain_mode(member.mode))
 
 
-def _list_unar(archive: str) -> list[Entry]:
-    contents = json.loads(_run("lsar", "-json", archive))["lsarContents"]
-    return [Entry(item["XADFileName"], not item.get("XADIsLink")) for item in contents]
+def _is_plain_mode(mode: int) -> bool:
+    return stat.S_IFMT(mode) in (0, stat.S_IFREG, stat.S_IFDIR)  # 0: the archive does not say
 
 
-def _list_7z(program: str, archive: str) -> list[Entry]:
-    blocks = _run(program, "l", "-slt", "-ba", "--", archive).split("\n\n")
-    found = [dict(re.findall(r"^([\w ]+) = (.*)$", block, re.MULTILINE)) for block in blocks]
-    return [
-        Entry(block["Path"], not (block.get("Symbolic Link") or block.get("Hard Link")))
-        for block in found
-        if block
-    ]
+def _tar_entry(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
+    is_plain = member.isreg() or member.isdir()
+    opener = partial(tar.extractfile, member)
+    return Entry(member.name, member.size, member.isdir(), is_plain, opener)
 
 
-def _list_unrar(archive: str) -> list[Entry]:
-    listed = _run("unrar", "lt", "-p-", "-cfg-", "--", archive)
-    found = re.findall(r"^ *Name: (.*)\n *Type: (.*)$", listed, re.MULTILINE)
-    return [Entry(name, kind.strip() in ("File", "Directory")) for name, kind in found]
-
-
-def _last_line(printed: str) -> str:
-    lines = [line.strip() for line in printed.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
-
-
-def _damaged(archive: Path, reason: str) -> DatasetError:
-    return DatasetError(
-        f"{archive}: cannot be unpacked ({reason}); get it again if it is damaged, or install "
-        "another of bsdtar, unar, 7z, unrar"
-    )
-
-
-_PIPES: dict[str, Any] = {
-    "stdin": subprocess.DEVNULL,  # nobody is there to type a password
-    "stdout": subprocess.PIPE,
-    "stderr": subprocess.PIPE,
-    "text": True,
-    "errors": "replace",
-}
-
-_EXTRACT_7Z = ("x", "-y", "-bd", "-o{folder}", "--", "{archive}")
-
-UNPACKERS = (
-    Unpacker(
-        "bsdtar",
-        _list_bsdtar,
-        ("-x", "--no-same-owner", "--no-same-permissions", "-C", "{folder}", "-f", "{archive}"),
-    ),
-    Unpacker(
-        "unar",
-        _list_unar,
-        ("-quiet", "-force-overwrite", "-no-directory", "-o", "{folder}", "{archive}"),
-    ),
-    Unpacker("7zz", partial(_list_7z, "7zz"), _EXTRACT_7Z),
-    Unpacker("7z", partial(_list_7z, "7z"), _EXTRACT_7Z),
-    Unpacker("unrar", _list_unrar, ("x", "-y", "-idq", "-p-", "-cfg-", "{archive}", "{folder}/")),
-)
+def _require_tar_end(tar: tarfile.TarFile) -> None:
+    """Refuse a cut or damaged list, which `tarfile` takes for the end: that is a block of zeros."""
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("it ends too early")

@@ -2,8 +2,8 @@
 
 The bytes go to `<target>.actionrnn-part`, a name that no browser uses; the name `<target>` only
 ever holds the whole, checked file. Beside the part, `<target>.actionrnn-part.version` keeps what
-the server calls its version (RFC 9110, sections 8.8 and 13.1.5), so that a later call goes on only
-with the same file.
+the server calls its version (RFC 9110, sections 8.8 and 13.1.5), so that a later call resumes only
+the same file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from actionrnn.errors import DatasetError
 from actionrnn.files import file_sha256, write_text
 from actionrnn.progress import progress_bar
 
-# Waits before the tries after the first one; a try that brings new bytes starts them anew.
+# Waits before the second and later tries; a try that brings new bytes starts them again.
 RETRY_WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 TIMEOUT_SECONDS = 30.0
 BLOCK_BYTES = 1 << 18
@@ -35,10 +35,10 @@ RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file on the web, and what is known of its content."""
+    """A file on the web, and what is known about its content."""
 
     url: str
-    size_bytes: int | None = None
+    size_bytes: int
     sha256: str | None = None
 
 
@@ -47,7 +47,7 @@ class _DroppedError(Exception):
 
 
 def download(remote: RemoteFile, target: Path) -> None:
-    """Fetch a file, going on where an earlier call stopped; nothing if it is there.
+    """Fetch a file, resuming where an earlier call stopped; a file that exists is only checked.
 
     Raises:
         DatasetError: the server cannot be reached, refuses, or drops the connection too often;
@@ -66,7 +66,7 @@ def download(remote: RemoteFile, target: Path) -> None:
 
 
 def require_free_space(folder: Path, needed_bytes: int) -> None:
-    """Refuse work that the disk has no room for.
+    """Refuse work for which the disk is too small.
 
     Raises:
         DatasetError: too little is free; the message says how much.
@@ -92,13 +92,13 @@ def _fetch_with_retries(transfer: _Transfer) -> None:
             if wait_seconds is None:
                 raise DatasetError(
                     f"{transfer.remote.url}: the connection drops again and again ({error}); "
-                    "run the same command later, it goes on where it stopped"
+                    "run the same command later, it resumes where it stopped"
                 ) from None
             time.sleep(wait_seconds)
 
 
 class _Transfer:
-    """The part of a file that is here, and the way to the rest."""
+    """One download: the bytes that were fetched, and the requests for the rest."""
 
     def __init__(self, remote: RemoteFile, target: Path) -> None:
         self.remote, self.target = remote, target
@@ -108,7 +108,7 @@ class _Transfer:
 
     @property
     def offset_bytes(self) -> int:
-        """So much is here."""
+        """The number of bytes fetched so far."""
         return self.part.stat().st_size if self.part.exists() else 0
 
     def run(self) -> None:
@@ -118,9 +118,9 @@ class _Transfer:
             DatasetError: another try would not help.
             _DroppedError: it might.
         """
-        if not self._version.exists():
-            self.discard()  # nobody can say what it is a part of
-        if self.offset_bytes and self.offset_bytes == self.remote.size_bytes:
+        if not self._version.exists() or self.offset_bytes > self.remote.size_bytes:
+            self.discard()  # it is part of another file, or of an unknown one
+        if self.offset_bytes == self.remote.size_bytes:
             return
         try:
             response = urllib.request.urlopen(self._request(), timeout=TIMEOUT_SECONDS)
@@ -150,7 +150,7 @@ class _Transfer:
         self._version.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Begin anew."""
+        """Start again from the first byte."""
         self.part.unlink(missing_ok=True)
         self._version.unlink(missing_ok=True)
 
@@ -164,27 +164,28 @@ class _Transfer:
     def _receive(self, response: http.client.HTTPResponse) -> None:
         begin_bytes = self._agree_on_begin(response)
         length = response.headers.get("Content-Length")
-        total_bytes = begin_bytes + int(length) if length else self.remote.size_bytes
-        if self.remote.size_bytes not in (None, total_bytes):
+        size_bytes = self.remote.size_bytes
+        total_bytes = begin_bytes + int(length) if length else size_bytes
+        if total_bytes != size_bytes:
             raise DatasetError(
-                f"{self.remote.url}: has {total_bytes} bytes, not {self.remote.size_bytes} as "
+                f"{self.remote.url}: has {total_bytes} bytes, not {size_bytes} as "
                 "expected; the file has changed, look at the data set's site"
             )
-        require_free_space(self.target.parent, (total_bytes or 0) - begin_bytes)
+        require_free_space(self.target.parent, size_bytes - begin_bytes)
         version = _version_of(response)
         if version is not None:
             write_text(self._version, version)
         with (
             self.part.open("ab") as file,
-            progress_bar(self.target.name, total_bytes, unit="bytes") as advance,
+            progress_bar(self.target.name, size_bytes, unit="bytes") as advance,
         ):
             advance(begin_bytes)
             _copy(response, file, advance)
-        if total_bytes is not None and self.offset_bytes < total_bytes:
-            raise _DroppedError(f"{self.offset_bytes} of {total_bytes} bytes came")
+        if self.offset_bytes < size_bytes:
+            raise _DroppedError(f"{self.offset_bytes} of {size_bytes} bytes came")
 
     def _agree_on_begin(self, response: http.client.HTTPResponse) -> int:
-        """The byte at which the response begins: the end of the part, which may be emptied."""
+        """The byte at which the response begins: the part's end, or 0 after emptying the part."""
         if response.status == 206:
             known, version = self._version.read_text(encoding="utf-8"), _version_of(response)
             found = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
@@ -198,11 +199,6 @@ class _Transfer:
     def _judge_status(self, error: urllib.error.HTTPError) -> None:
         error.close()
         self._reached = True
-        if error.code == 416:
-            if error.headers.get("Content-Range") == f"bytes */{self.offset_bytes}":
-                return  # it was whole, and only lacked its name
-            self.discard()
-            raise _DroppedError("the part was longer than the file")
         if error.code in RETRIED_STATUSES:
             raise _DroppedError(f"HTTP {error.code} {error.reason}")
         raise DatasetError(
@@ -242,7 +238,7 @@ def _copy(
 
 
 def _version_of(response: http.client.HTTPResponse) -> str | None:
-    """What tells two versions of a file apart, byte by byte; None if the server says nothing."""
+    """A mark that changes with any byte of the file; None if the server sends none."""
     tag = response.headers.get("ETag", "")
     strong = tag if tag.startswith('"') else None
     return strong or response.headers.get("Last-Modified")
@@ -250,7 +246,7 @@ def _version_of(response: http.client.HTTPResponse) -> str | None:
 
 def _require_content(file: Path, remote: RemoteFile) -> None:
     size_bytes = file.stat().st_size
-    if remote.size_bytes not in (None, size_bytes):
+    if size_bytes != remote.size_bytes:
         raise DatasetError(
             f"{file}: has {size_bytes} bytes, not {remote.size_bytes} as {remote.url}; "
             "delete it and try again"

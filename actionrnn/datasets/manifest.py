@@ -1,7 +1,7 @@
 """Labelled videos in a table of text: a CSV manifest, or a list of `path label` lines.
 
-The table may come from any spreadsheet or script. What tells its form is decided by rules that
-can be said in a sentence, never guessed: see `_read_table` and `_columns_of`.
+The table may come from any spreadsheet or script. Its form is decided by rules that fit in a
+sentence, never guessed: see `_read_table` and `_columns_of`.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ import math
 import os
 import posixpath
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from actionrnn.datasets.clips import (
+from actionrnn.datasets.grouping import group_of
+from actionrnn.datasets.recordings import (
     SIDE_NAMES,
+    Annotation,
     Clip,
     Dataset,
+    Recording,
     Side,
-    group_of,
-    part_name,
-    unique_clips,
 )
 from actionrnn.errors import DatasetError
 from actionrnn.files import as_path, at_home
@@ -40,7 +41,7 @@ _OTHER_NAMES = {
     "start": ("starttime", "timestart", "startseconds"),
     "end": ("endtime", "timeend", "endseconds"),
 }
-"""What others call these columns, without capitals, blanks, `_` and `-`."""
+"""Other names of these columns, without capitals, blanks, `_` and `-`."""
 _ROW_NUMBERS = re.compile(r"|unnamed:\d+|id|index")
 _MAYBE_A_PART = re.compile(
     r"begin|start|stop|onset|offset|^end|(frame|clip|seg|segment|time|s|seconds)end$"
@@ -54,7 +55,7 @@ _ENCODINGS = {
 }
 
 _Row = tuple[int, list[str]]
-"""Its line, as an editor counts, and its cells."""
+"""The line number, as an editor counts, and the cells."""
 
 
 @dataclass(frozen=True)
@@ -62,73 +63,100 @@ class _Table:
     """The rows of a file, and which column is what."""
 
     rows: list[_Row]
-    places: dict[str, int]
-    """Where each of `COLUMNS` is, as far as it is there."""
+    columns: dict[str, int]
+    """The index of each of `COLUMNS` that the file has."""
     width: int
     ignored: tuple[str, ...] = ()
-    """The headings of columns that mean nothing here."""
+    """The headings of columns that are not used."""
 
 
 def open_manifest(file: str | Path, group_pattern: str | None = None) -> Dataset:
     """The rows of a table with the columns path, label and, if wanted, group, split, start, end.
 
-    The cells stand between commas, semicolons, tabs or blanks, in UTF-8 or UTF-16; without a
+    The cells are separated by commas, semicolons, tabs or blanks, in UTF-8 or UTF-16; without a
     header a row is `path label`. Paths are relative to the file's folder, and may lack their
-    ending. `start` and `end`, in seconds, say which part of a video is the clip; several parts
-    of one video are several clips, and of one group. A clip that is listed twice is one.
+    ending. Rows of one video are annotations of one recording, from `start` to `end` in seconds
+    (half open); without a group they share one. A row that repeats an annotation counts once.
+    Rows that give one video several groups or splits make a recording for each: a note tells
+    several groups, and `make_folds` refuses a group on both sides.
 
     Raises:
         DatasetError: the file is missing or cannot be read, its columns are not known, a cell
-            is empty or says what it cannot, or one clip has two labels, groups or sides.
+            is empty or invalid, or an annotation has two labels, groups or splits.
     """
     file = as_path(file)
     videos = _Videos(file.parent)
     table = _read_table(file, _read_text(file), videos)
-    clips: dict[tuple[Path, float | None, float | None], tuple[int, Clip]] = {}
-    twice: list[str] = []
+    first_of: dict[tuple[Path, float | None, float | None], tuple[int, Clip]] = {}
+    repeated: list[str] = []
     for line, cells in table.rows:
-        clip = _clip_of(line, cells, table, file, videos, group_pattern)
+        try:
+            clip = _read_row(_cells_by_column(cells, table), videos, group_pattern)
+        except DatasetError as error:
+            raise DatasetError(f"{file}, line {line}: {error}") from None
         part = clip.path, clip.start_seconds, clip.end_seconds
-        before, first = clips.setdefault(part, (line, clip))
-        if before != line:
-            _require_same(first, clip, f"{file}, lines {before} and {line}")
-            twice.append(f"line {line}: {plain(first.key)}")
-    found = unique_clips(clip for _, clip in clips.values())
-    return Dataset(file, found, tuple(_notes(table, twice, group_pattern)))
+        first_line, first = first_of.setdefault(part, (line, clip))
+        if first_line != line:
+            _require_same(first, clip, f"{file}, lines {first_line} and {line}")
+            repeated.append(f"line {line}: {plain(first.key)}")
+    recordings = _merge([clip for _, clip in first_of.values()])
+    notes = (*_row_notes(table, repeated, group_pattern), *_group_notes(recordings))
+    return Dataset(file, recordings, notes)
+
+
+def _merge(clips: Sequence[Clip]) -> tuple[Recording, ...]:
+    """One recording for all annotations of a video that agree on its group and split."""
+    annotations: dict[Recording, list[Annotation]] = {}
+    for clip in clips:
+        annotations.setdefault(clip.recording, []).append(clip.annotation)
+    return tuple(
+        replace(recording, annotations=tuple(found)) for recording, found in annotations.items()
+    )
 
 
 def note_missing_videos(dataset: Dataset) -> Dataset:
-    """The same clips, and a note if there are no files behind some of them.
+    """The same data set, with a note if some of its files do not exist.
 
     Raises:
-        DatasetError: no clip has a file.
+        DatasetError: no file exists.
     """
-    missing = [clip for clip in dataset.clips if not _is_there(clip.path)]
+    missing = [clip for clip in dataset.clips if not _exists(clip.path)]
     if not missing:
         return dataset
     first, number = missing[0], len(dataset.clips)
     if len(missing) == number:
         raise DatasetError(
-            f"{dataset.root}: no video of its {number} clips is there (the first: {first.path}); "
-            "write paths relative to the manifest's folder, or absolute ones"
+            f"{dataset.root}: none of the videos of its {number} clips exists (the first: "
+            f"{first.path}); write paths relative to the manifest's folder, or absolute ones"
         )
-    left_out = f"{len(missing)} of {number} clips are left out, as their files are not there"
+    left_out = f"{len(missing)} of {number} clips are left out, as their files do not exist"
     return replace(dataset, notes=(*dataset.notes, f"{left_out} (the first: {plain(first.key)})"))
 
 
-def _notes(table: _Table, twice: Sequence[str], group_pattern: str | None) -> Iterator[str]:
-    place = table.places.get("group")
-    if place is not None and group_pattern is None:
-        empty = sum(
-            not cells[place : place + 1] or not cells[place].strip() for _, cells in table.rows
+def _group_notes(recordings: Sequence[Recording]) -> Iterator[str]:
+    groups: dict[str, set[str]] = defaultdict(set)
+    for recording in recordings:
+        groups[recording.key].add(recording.group)
+    several = [key for key, found in groups.items() if len(found) > 1]
+    if several:
+        yield (
+            f"{len(several)} videos have rows of several groups (the first: {plain(several[0])}), "
+            "so parts of one recording may be on both sides of a split"
         )
-        if 0 < empty < len(table.rows):
-            yield f"{empty} of {len(table.rows)} rows have no group: each is a group of its own"
+
+
+def _row_notes(table: _Table, repeated: Sequence[str], group_pattern: str | None) -> Iterator[str]:
+    if "group" in table.columns and group_pattern is None:
+        number = len(table.rows)
+        empty = sum(not _cells_by_column(cells, table)["group"] for _, cells in table.rows)
+        if 0 < empty < number:
+            yield f"{empty} of {number} rows have no group: each is its own group"
     if table.ignored:
         names = ", ".join(map(plain, table.ignored))
         yield f"the manifest's columns {names} are not used; read are {_READ}"
-    if twice:
-        yield f"{len(twice)} rows list a clip again, which counts once (the first: {twice[0]})"
+    if repeated:
+        number = len(repeated)
+        yield f"{number} rows list a clip again, which counts once (the first: {repeated[0]})"
 
 
 def _read_text(file: Path) -> str:
@@ -140,14 +168,15 @@ def _read_text(file: Path) -> str:
         reason = f"{error}; save it as UTF-8" if isinstance(error, UnicodeError) else error.strerror
         raise DatasetError(f"{file}: cannot be read as a CSV manifest ({reason})") from None
     if "\0" in text:
-        raise DatasetError(f"{file}: cannot be read as a CSV manifest (no text; save it as UTF-8)")
+        raise DatasetError(f"{file}: cannot be read as a CSV manifest (not text; save it as UTF-8)")
     return text
 
 
 def _read_table(file: Path, text: str, videos: _Videos) -> _Table:
-    """A header says what is what: its cells are told apart by the delimiter that finds most names.
+    """Split the text into rows, and find out which column is what.
 
-    Without one, the first delimiter that is there divides each row into path and label.
+    The delimiter that finds most known headings in the first line is taken. Without a heading,
+    the first of `DELIMITERS` in that line divides each row into path and label.
     """
     lines = io.StringIO(text, newline="")
     first = next((line.strip("\r\n") for line in lines if line.strip()), "")
@@ -156,8 +185,8 @@ def _read_table(file: Path, text: str, videos: _Videos) -> _Table:
     if any(map(_is_known, headers[best])):
         rows = _rows_of(file, text, best)
         header = [cell.strip() for cell in rows[0][1]]
-        places, ignored = _columns_of(header, file)
-        return _Table(rows[1:], places, len(header), ignored)
+        columns, ignored = _columns_of(header, file)
+        return _Table(rows[1:], columns, len(header), ignored)
     delimiter = next((one for one in DELIMITERS if one in first.strip()), ",")
     rows = _rows_of(file, text, delimiter)
     if not rows or not _are_paths_and_labels(rows, videos):
@@ -200,7 +229,7 @@ def _folded(heading: str) -> str:
 
 
 def _meaning(heading: str) -> str | None:
-    """The column that a heading may stand for."""
+    """The column that a heading names, if any."""
     folded = _folded(heading)
     if folded in COLUMNS:
         return folded
@@ -212,46 +241,46 @@ def _is_known(heading: str) -> bool:
 
 
 def _columns_of(header: Sequence[str], file: Path) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Which column is what, and the headings that mean nothing here.
+    """The index of each known column, and the headings that are not used.
 
-    A column's own name goes before the names that others have for it, of which one may be there.
+    A column's own name goes before its other names, of which only one may be present.
     """
     shown = f"{file}: has the columns {', '.join(map(plain, header))}"
-    places: dict[str, int] = {}
+    columns: dict[str, int] = {}
     for column in COLUMNS:
-        meant = [place for place, name in enumerate(header) if _meaning(name) == column]
-        own = [place for place in meant if _folded(header[place]) == column]
+        meant = [index for index, name in enumerate(header) if _meaning(name) == column]
+        own = [index for index in meant if _folded(header[index]) == column]
         if len(own or meant) > 1:
-            first, second = (header[place] for place in (own or meant)[:2])
+            first, second = (header[index] for index in (own or meant)[:2])
             raise DatasetError(
                 f"{shown}; {first!r} and {second!r} may both be the {column}: "
                 f"write {column} over one column only"
             )
         if meant:
-            places[column] = (own or meant)[0]
-    if not {"path", "label"} <= places.keys():
+            columns[column] = (own or meant)[0]
+    if not {"path", "label"} <= columns.keys():
         raise DatasetError(
             f"{shown}; needed are path and label, possible are group, split, start and end"
         )
-    rest = [
+    unused = [
         name
-        for place, name in enumerate(header)
-        if place not in places.values() and not _ROW_NUMBERS.fullmatch(_folded(name))
+        for index, name in enumerate(header)
+        if index not in columns.values() and not _ROW_NUMBERS.fullmatch(_folded(name))
     ]
-    twice = next((name for name in rest if rest.count(name) > 1), None)
+    twice = next((name for name in unused if unused.count(name) > 1), None)
     if twice is not None:
-        raise DatasetError(f"{shown}; {twice!r} is there twice: give each column its own name")
-    part = next((name for name in rest if _MAYBE_A_PART.search(_folded(name))), None)
+        raise DatasetError(f"{shown}; {twice!r} occurs twice: give each column its own name")
+    part = next((name for name in unused if _MAYBE_A_PART.search(_folded(name))), None)
     if part is not None:
         raise DatasetError(
             f"{shown}; {part!r} may say which part of a video is the clip: write start and end "
             "over seconds, or take the column out"
         )
-    return places, tuple(rest)
+    return columns, tuple(unused)
 
 
 def _are_paths_and_labels(rows: Sequence[_Row], videos: _Videos) -> bool:
-    """Whether each row has two cells, the first of which is that of a video."""
+    """Whether each row has two cells, the first of which names a video."""
     if any(len(cells) != 2 for _, cells in rows):
         return False
     path, label = (cell.strip() for cell in rows[0][1])
@@ -263,42 +292,34 @@ def _looks_like_a_path(cell: str, videos: _Videos) -> bool:
     return has_ending or "/" in cell or "\\" in cell or videos.has(cell)
 
 
-def _clip_of(
-    line: int,
-    cells: Sequence[str],
-    table: _Table,
-    file: Path,
-    videos: _Videos,
-    group_pattern: str | None,
-) -> Clip:
-    where = f"{file}, line {line}"
+def _cells_by_column(cells: Sequence[str], table: _Table) -> dict[str, str]:
+    """Cells that a short row lacks are empty."""
     if any(cell.strip() for cell in cells[table.width :]):
-        raise DatasetError(
-            f"{where}: has more cells than the header; put quotes around a cell with a comma"
-        )
-    row = {
-        column: cells[place].strip() if place < len(cells) else ""
-        for column, place in table.places.items()
+        raise DatasetError("has more cells than the header; put quotes around a cell with a comma")
+    return {
+        column: cells[index].strip() if index < len(cells) else ""
+        for column, index in table.columns.items()
     }
+
+
+def _read_row(row: dict[str, str], videos: _Videos, group_pattern: str | None) -> Clip:
+    """The annotation of a row, in a recording without annotations."""
     name, label = row["path"], row["label"]
     if not name or not label:
-        raise DatasetError(f"{where}: path and label must not be empty")
+        raise DatasetError("path and label must not be empty")
     if not _names_a_file(name):
-        raise DatasetError(f"{where}: path {name!r} names no file")
-    try:
-        path, key = videos.find(name)
-    except DatasetError as error:
-        raise DatasetError(f"{where}: {error}") from None
-    start, end = (_seconds(row.get(column, ""), where, column) for column in ("start", "end"))
+        raise DatasetError(f"path {name!r} does not name a file")
+    path, key = videos.find(name)
+    start, end = (_seconds(row.get(column, ""), column) for column in ("start", "end"))
     if start is not None and end is not None and start >= end:
-        raise DatasetError(f"{where}: start ({start:g}) must be less than end ({end:g})")
+        raise DatasetError(f"start ({start:g}) must be less than end ({end:g})")
     group = row.get("group") or group_of(path.name, key, group_pattern)
-    side = _side(row.get("split", ""), where)
-    return Clip(path, key + part_name(start, end), label, group, side, start, end)
+    recording = Recording(path, key, group, _side(row.get("split", "")))
+    return Clip(recording, Annotation(label, start, end))
 
 
 class _Videos:
-    """The videos that the names in a manifest mean."""
+    """Finds the videos that a manifest names."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -306,18 +327,18 @@ class _Videos:
         self._found: dict[Path, tuple[Path, str]] = {}
 
     def find(self, name: str) -> tuple[Path, str]:
-        """The video and its key, as it was first written; or what they would be, if it were there.
+        """The video's path and key, whether or not it exists; the same for every spelling of it.
 
         Raises:
-            DatasetError: the name has no ending, and several files begin like it.
+            DatasetError: the name has no ending, and several files begin with it.
         """
         name = at_home(name)
         path = self._folder / name
-        if "\\" in name and not _is_there(path):  # written on Windows
+        if "\\" in name and not _exists(path):  # written on Windows
             path = self._folder / name.replace("\\", "/")
             name = name.replace("\\", "/")
         key = posixpath.normpath(Path(name).as_posix()).lstrip("/").replace("../", "")
-        complete = None if _is_there(path) else self._complete(path)
+        complete = None if _exists(path) else self._complete(path)
         if complete is not None:
             path = complete
         else:
@@ -326,11 +347,11 @@ class _Videos:
         return self._found.setdefault(real, (path, key))
 
     def has(self, name: str) -> bool:
-        """Whether the name means a video that is there."""
-        return _names_a_file(name) and _is_there(self.find(name)[0])
+        """Whether the name is that of a video that exists."""
+        return _names_a_file(name) and _exists(self.find(name)[0])
 
     def _complete(self, path: Path) -> Path | None:
-        """The one video that is named like this, but with an ending."""
+        """The one video with this name and an ending."""
         if path.parent not in self._by_stem:
             self._by_stem[path.parent] = _videos_by_stem(path.parent)
         found = self._by_stem[path.parent].get(path.name, [])
@@ -351,7 +372,7 @@ def _videos_by_stem(folder: Path) -> dict[str, list[str]]:
     return by_stem
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:  # a name that is too long for a file
@@ -371,16 +392,16 @@ def _require_same(first: Clip, second: Clip, where: str) -> None:
             )
 
 
-def _side(cell: str, where: str) -> Side | None:
+def _side(cell: str) -> Side | None:
     if not cell:
         return None
     side = SIDE_NAMES.get(cell.casefold())
     if side is None:
-        raise DatasetError(f"{where}: split {cell!r} must be train, validation or test")
+        raise DatasetError(f"split {cell!r} must be train, validation or test")
     return side
 
 
-def _seconds(cell: str, where: str, column: str) -> float | None:
+def _seconds(cell: str, column: str) -> float | None:
     if not cell:
         return None
     try:
@@ -388,5 +409,5 @@ def _seconds(cell: str, where: str, column: str) -> float | None:
     except ValueError:
         seconds = math.nan
     if not math.isfinite(seconds):
-        raise DatasetError(f"{where}: {column} {cell!r} must be a number of seconds")
+        raise DatasetError(f"{column} {cell!r} must be a number of seconds")
     return seconds

@@ -1,7 +1,7 @@
-"""The built-in data set: actions rendered and encoded on the spot, in UCF101's layout.
+"""The built-in data set: short actions, rendered and encoded, in UCF101's layout.
 
 Articulated figures act in front of varied backgrounds. The classes come in time-reversed
-pairs: the two clips of a pair hold the very same encoded pictures, one in reverse. A model
+pairs: the two clips of a pair hold the same encoded pictures, one in reverse. A model
 that ignores order cannot tell them apart; one that carries a state can. A group is one
 figure in one place, so held-out groups show unseen figures in unseen places.
 """
@@ -49,7 +49,7 @@ LEAST_CONTRAST = 110
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the joints are, in body heights; x to the right, y down, (0, 0) on the ground."""
+    """The joints, in body heights; x to the right, y down, (0, 0) on the ground."""
 
     hip: Point
     torso: float
@@ -59,9 +59,9 @@ class Pose:
     legs: tuple[tuple[float, float], tuple[float, float]]
     """Angles of thigh and shin from hanging down, for both sides."""
     size: float = 1.0
-    """The figure's size on the picture: far away is small."""
+    """Of the figure on the picture: far away is small."""
     stool: bool = False
-    """Something to sit on behind the feet."""
+    """Whether a stool is behind the feet."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class Figure:
 
 
 def render_dataset(root: str | Path, *, seed: int | None = None) -> Path:
-    """Render and encode the data set below `root`; files that are there stay as they are.
+    """Render and encode the data set into `root`; files that exist are kept.
 
     Args:
         root: gets `seed.txt` and `<Class>/v_<Class>_gNN_cNN.avi`: 8 classes x 24 groups x 2 clips.
-            A folder of its own: one that holds anything else is refused.
+            A new or empty folder, or one that was rendered into before.
         seed: the same seed gives the same files, byte for byte; None: the seed that the
             folder was rendered with, or 0.
 
@@ -113,21 +113,21 @@ def render_dataset(root: str | Path, *, seed: int | None = None) -> Path:
 
 
 def _require_own_folder(root: Path, clips: set[Path]) -> None:
-    """A folder that is empty, or that a rendering began: it has a seed, and nothing else."""
+    """Refuse a folder that holds anything but a rendered data set, which has a seed file."""
     if root.exists() and not root.is_dir():
         raise DatasetError(f"{root}: is a file; the built-in data set needs a folder")
     seed_file = root / SEED_FILE
     ours = {seed_file, *clips} if seed_file.exists() else set()
-    stranger = next((path for path in _files_below(root) if path not in ours), None)
-    if stranger is not None:
+    other = next((path for path in _files_below(root) if path not in ours), None)
+    if other is not None:
         raise DatasetError(
-            f"{root}: holds {stranger.relative_to(root)}, which is not of the built-in data set; "
-            "that is drawn into a folder of its own, so choose a new one (data.root)"
+            f"{root}: holds {other.relative_to(root)}, which is not part of the built-in data set; "
+            "choose a new folder (data.root)"
         )
 
 
 def _files_below(root: Path) -> Iterator[Path]:
-    """All but hidden ones, and links as they are."""
+    """All files but hidden ones; links are not followed."""
     return (
         path
         for path in root.rglob("*")
@@ -140,14 +140,16 @@ def _remember_seed(root: Path, seed: int | None) -> int:
     try:
         known = int(file.read_text(encoding="utf-8")) if file.exists() else None
     except ValueError:
-        raise DatasetError(f"{file}: holds no number; choose a new folder (data.root)") from None
+        raise DatasetError(
+            f"{file}: does not hold a number; choose a new folder (data.root)"
+        ) from None
     if None not in (seed, known) and seed != known:
         raise DatasetError(
             f"{root}: was rendered with seed {known}, not {seed}; use another folder"
         )
     chosen = next((value for value in (seed, known) if value is not None), 0)
     if known is None:
-        with contextlib.suppress(FileExistsError):  # another process was faster
+        with contextlib.suppress(FileExistsError):  # another process wrote it first
             write_text(file, f"{chosen}\n", replace=False)
     return chosen
 
@@ -186,7 +188,7 @@ def _render(
 def _encode_both_ways(pictures: list[Image.Image], forward: Path, backward: Path) -> None:
     """Motion JPEG: each picture is a packet, so the reverse holds the same bytes.
 
-    A clip that is there already stays.
+    A clip that exists is kept.
     """
     with contextlib.suppress(FileExistsError), atomic_path(forward, replace=False) as path:
         packets = _encode(path, pictures)
@@ -197,7 +199,7 @@ def _encode_both_ways(pictures: list[Image.Image], forward: Path, backward: Path
 def _encode(
     path: Path, pictures: list[Image.Image], ready: list[bytes] | None = None
 ) -> list[bytes]:
-    """Encode pictures, or write packets that are encoded already; returns the packets."""
+    """Encode pictures, or write packets that are already encoded; returns the packets."""
     with av.open(str(path), "w", format="avi", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("mjpeg", rate=RATE_FPS)
         assert isinstance(stream, VideoStream)
@@ -223,7 +225,7 @@ def _draw_figure(
     picture: Image.Image, figure: Figure, pose: Pose, ground_x: float, mirror: bool
 ) -> None:
     scale = figure.height * pose.size * OVERSAMPLING
-    # farther is smaller and stands higher on the picture
+    # a far figure is smaller, and its feet are higher on the picture
     ground_y = (HEIGHT * (0.6 + 0.34 * pose.size)) * OVERSAMPLING
     side = -1 if mirror else 1
     draw = ImageDraw.Draw(picture)
@@ -275,7 +277,7 @@ def _towards(start: Point, angle: float, length: float) -> Point:
 
 
 def _standing_on(thigh: float, shin: float) -> Point:
-    """The hip, if the feet stay at (0, 0)."""
+    """The hip's position with the feet at (0, 0)."""
     return (
         -0.25 * (math.sin(thigh) + math.sin(shin)),
         -0.25 * (math.cos(thigh) + math.cos(shin)),
@@ -299,7 +301,7 @@ def _lie_down(u: float) -> Pose:
     tilt = 1.5 * u
     bend = 0.9 * math.sin(math.pi * u)
     thigh, shin = -tilt + bend, -tilt - bend
-    # the feet stay, so the hip follows from the legs; keep it above the ground
+    # the feet do not move, so the hip follows from the legs; keep it above the ground
     hip_x, hip_y = _standing_on(thigh, shin)
     arms = ((-tilt + 0.3, -tilt + 0.4), (-tilt - 0.2, -tilt))
     return Pose((hip_x - 0.45, min(hip_y, -0.06)), tilt, arms, ((thigh, shin), (thigh + 0.1, shin)))

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from actionrnn.datasets.clips import Clip
+from actionrnn.datasets.recordings import Clip
 from actionrnn.errors import FeatureError
 from actionrnn.features.mapped import map_entries
 from actionrnn.features.store import FeatureStore, require_same

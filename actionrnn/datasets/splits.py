@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from actionrnn.config import DataConfig, Split
-from actionrnn.datasets.clips import SIDES, Clip, Dataset, Side
-from actionrnn.datasets.copies import Copies, describe_copies, find_copies, join_groups
-from actionrnn.datasets.folder import open_folder, open_stored
+from actionrnn.datasets.folders import open_folder, open_stored
+from actionrnn.datasets.grouping import (
+    Copies,
+    describe_copies,
+    describe_names,
+    find_copies,
+    join_groups,
+)
 from actionrnn.datasets.manifest import note_missing_videos, open_manifest
-from actionrnn.datasets.name_groups import describe_names
+from actionrnn.datasets.recordings import SIDES, Clip, Dataset, Side
 from actionrnn.datasets.ucf101 import (
     NUM_CLASSES,
     NUM_CLIPS,
@@ -30,24 +35,21 @@ from actionrnn.text import plain, readable
 
 HOLDOUT: Split = "holdout"
 GIVEN: Split = "given"
-OLD_GIVEN = "manifest"
-"""Its fold's name in models of 0.1."""
-UNEQUAL_RATIO = 3
-"""Of the largest class to the smallest, from which on the accuracy is mostly the largest's."""
-HOLDOUT_SEED = 0
-"""Not the training's: several seeds are tested on the same clips."""
+OLD_GIVEN = "manifest"  # the given fold's name in models of version 0.1
+UNEQUAL_RATIO = 3  # largest class to smallest; above it the accuracy is mostly the largest's
+HOLDOUT_SEED = 0  # not the training's: every training seed is tested on the same clips
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One division of a data set."""
+    """One split of a data set into training, test and validation clips."""
 
     name: str
     train: tuple[Clip, ...]
     test: tuple[Clip, ...]
     validation: tuple[Clip, ...] = ()
-    """Clips that choose the epoch, where the data itself names them; else a part of the
-    training clips does."""
+    """Choose the epoch, where the data itself names them; else a part of the training clips
+    does."""
 
     @property
     def known(self) -> tuple[Clip, ...]:
@@ -58,11 +60,11 @@ class Fold:
 def open_dataset(config: DataConfig) -> Dataset:
     """Find the labelled videos that the configuration names; nothing is written.
 
-    The built-in ones must have been rendered (`render_dataset`). Where `data.features` were
-    imported, the entries `<label>/<name>` are the clips.
+    The built-in data set must have been rendered (`render_dataset`). With imported features
+    (`data.features`) and the layout `folder`, the store's entries `<label>/<name>` are the clips.
 
     Raises:
-        DatasetError: there are none, or they are not laid out as said.
+        DatasetError: there are none, or they are not laid out as the configuration says.
     """
     store = imported_store(config.features)
     dataset = _open_layout(config, store)
@@ -71,22 +73,22 @@ def open_dataset(config: DataConfig) -> Dataset:
     tested_side = _tested_side(dataset) if split == GIVEN else None
     if tested_side is not None and not config.allow_group_leak:
         _require_copies_on_one_side(copies, tested_side)
-    alone = all(clip.group == readable(clip.video_key) for clip in dataset.clips)
-    grouped = len(dataset.groups) < len({clip.video_key for clip in dataset.clips})
-    join = split != "official"  # whose sides go by the groups' numbers
+    ungrouped = all(one.group == readable(one.key) for one in dataset.recordings)
+    grouped = len(dataset.groups) < len({recording.key for recording in dataset.recordings})
+    join = split != "official"  # the official sides follow from the groups' numbers
     notes = (
         *dataset.notes,
-        *_division_notes(dataset, config),
+        *_given_split_notes(dataset, config),
         *describe_copies(copies, len(dataset.clips), joined=join),
-        *(describe_names(dataset.clips, tested_side) if alone and split != "none" else ()),
+        *(describe_names(dataset.clips, tested_side) if ungrouped and split != "none" else ()),
         *_class_notes(dataset),
     )
-    clips = join_groups(dataset.clips, copies) if join else dataset.clips
-    return replace(dataset, clips=clips, notes=notes, grouped=grouped)
+    recordings = join_groups(dataset.recordings, copies) if join else dataset.recordings
+    return replace(dataset, recordings=recordings, notes=notes, grouped=grouped)
 
 
 def chosen_split(dataset: Dataset, config: DataConfig) -> Split:
-    """`data.split`; of `auto`, what it means for this data set."""
+    """`data.split`, with `auto` resolved for this data set."""
     if config.split != "auto":
         return config.split
     return GIVEN if any(clip.split for clip in dataset.clips) else HOLDOUT
@@ -105,7 +107,7 @@ def _open_layout(config: DataConfig, store: FeatureStore | None) -> Dataset:
     return open_ucf101(config.root)
 
 
-def _division_notes(dataset: Dataset, config: DataConfig) -> Iterator[str]:
+def _given_split_notes(dataset: Dataset, config: DataConfig) -> Iterator[str]:
     """Where the sides that the data names are not what is trained and tested on."""
     count = Counter(clip.split for clip in dataset.clips if clip.split)
     if not count:
@@ -113,7 +115,7 @@ def _division_notes(dataset: Dataset, config: DataConfig) -> Iterator[str]:
     if chosen_split(dataset, config) != GIVEN:
         sides = ", ".join(f"{count[side]} {side}" for side in SIDES if count[side])
         yield (
-            f"the data's own division ({sides}) is not used, as data.split={config.split} says; "
+            f"the data's own split ({sides}) is not used, as data.split={config.split} says; "
             "data.split=given uses it"
         )
     elif count["validation"] and not count["test"]:
@@ -141,13 +143,13 @@ def make_folds(
 
     Args:
         seed: of the holdout.
-        training: False where there is nothing to train: the training sides may then lack
-            classes, or be empty.
+        training: False if no head is trained: the training sides may then lack classes, or be
+            empty.
 
     Raises:
-        DatasetError: there is one class only, a class has too few groups to stand on both
-            sides, a group stands on both sides (and `data.allow_group_leak` is off), or there
-            is no such fold.
+        DatasetError: there is only one class, a class has too few groups to be on both sides, a
+            group is on both sides (and `data.allow_group_leak` is off), or the fold does not
+            exist.
     """
     if training and len(dataset.labels) < 2:
         raise DatasetError(
@@ -171,7 +173,7 @@ def make_folds(
 def describe_split(
     dataset: Dataset, config: DataConfig, folds: Sequence[Fold], *, num_skipped: int = 0
 ) -> str:
-    """What was tested, for a title; `UCF101 split k` for the official ones of all of UCF101 alone.
+    """What was tested, for a title; `UCF101 split k` only for the official splits of all of UCF101.
 
     Args:
         num_skipped: videos of the data set that could not be used.
@@ -210,28 +212,19 @@ def _all_folds(dataset: Dataset, config: DataConfig, seed: int, training: bool) 
     if training:
         _require_groups(dataset)
     if split == "leave_one_group_out":
-        return [_by_groups(group, dataset, {group}) for group in dataset.groups]
-    if split == "official":
-        return [
-            _by_groups(f"split {number}", dataset, _official_groups(dataset, number))
-            for number in range(1, NUM_SPLITS + 1)
-        ]
-    return [_by_groups(HOLDOUT, dataset, holdout_groups(dataset.clips, config.test_fraction, seed))]
+        held_out = {group: {group} for group in dataset.groups}
+    elif split == "official":
+        numbers = range(1, NUM_SPLITS + 1)
+        held_out = {f"split {number}": _official_groups(dataset, number) for number in numbers}
+    else:
+        held_out = {HOLDOUT: holdout_groups(dataset.clips, config.test_fraction, seed)}
+    return [Fold(name, *_divide(dataset.clips, groups)) for name, groups in held_out.items()]
 
 
 def _official_groups(dataset: Dataset, split: int) -> set[str]:
-    """Those of a class, as `<Class>/g01`, go by their last part."""
+    """A group of one class, `<Class>/g01`, goes by its last part."""
     wanted = official_test_groups(split)
     return {group for group in dataset.groups if group.rpartition("/")[2] in wanted}
-
-
-def _by_groups(name: str, dataset: Dataset, test_groups: Iterable[str]) -> Fold:
-    held_out = frozenset(test_groups)
-    return Fold(
-        name,
-        train=tuple(clip for clip in dataset.clips if clip.group not in held_out),
-        test=tuple(clip for clip in dataset.clips if clip.group in held_out),
-    )
 
 
 def train_val_split(
@@ -239,18 +232,24 @@ def train_val_split(
 ) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
     """Divide training clips into those that train and those that validate, by whole groups.
 
-    Each class keeps clips that train; where too few groups are there to hold any back,
-    nothing is.
+    Each class keeps clips that train; with too few groups, none is held back.
     """
-    held_back = holdout_groups(clips, fraction, seed) if fraction else set()
+    return _divide(clips, holdout_groups(clips, fraction, seed) if fraction else set())
+
+
+def _divide(clips: Sequence[Clip], held_out: Set[str]) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+    """The clips of the other groups, and those of the groups that are held out."""
     return (
-        tuple(clip for clip in clips if clip.group not in held_back),
-        tuple(clip for clip in clips if clip.group in held_back),
+        tuple(clip for clip in clips if clip.group not in held_out),
+        tuple(clip for clip in clips if clip.group in held_out),
     )
 
 
 def holdout_groups(clips: Sequence[Clip], fraction: float, seed: int) -> set[str]:
-    """Take groups in a seeded order until every class has its part."""
+    """Hold out groups, in a seeded order, until each class has `fraction` of its groups there.
+
+    A group is held out only if each of its classes keeps another group for training.
+    """
     groups_of: dict[str, set[str]] = defaultdict(set)
     labels_of: dict[str, set[str]] = defaultdict(set)
     for clip in clips:
@@ -282,18 +281,18 @@ def _given_fold(dataset: Dataset) -> Fold:
     train, validation, test = (
         tuple(clip for clip in dataset.clips if clip.split == side) for side in SIDES
     )
-    if _tested_side(dataset) == "validation":  # what is tested must choose nothing
+    if _tested_side(dataset) == "validation":  # tested clips must not choose the epoch
         return Fold(GIVEN, train, validation)
     return Fold(GIVEN, train, test, validation)
 
 
 def _tested_side(dataset: Dataset) -> Side:
-    """Of a given division; some name their test clips validation."""
+    """The side of a given split that is tested; some name their test clips validation."""
     return "test" if any(clip.split == "test" for clip in dataset.clips) else "validation"
 
 
 def _choose_fold(folds: list[Fold], wanted: int | str) -> Fold:
-    """By name, else by number: a group that is called 17 need not be the 17th."""
+    """By name, else by number, from 1: a group that is called 17 need not be the 17th."""
     named = {fold.name: fold for fold in folds}
     if list(named) == [GIVEN]:
         named[OLD_GIVEN] = named[GIVEN]
@@ -314,13 +313,13 @@ def _require_groups(dataset: Dataset) -> None:
         if len(groups) < 2:
             raise DatasetError(
                 f"{dataset.root}: class {label!r} has one group only ({groups.pop()}), so it "
-                "cannot stand in training and test; add clips of another group, or use "
+                "cannot be in training and test; add clips of another group, or use "
                 "data.split=none"
             )
 
 
 def _require_whole_groups(fold: Fold) -> None:
-    if fold.train is fold.test:  # every clip on both sides, as it was asked for
+    if fold.train is fold.test:  # data.split=none asks for every clip on both sides
         return
     known = {clip.group: clip for clip in reversed(fold.known)}
     leaking = [clip for clip in fold.test if clip.group in known]
@@ -331,7 +330,7 @@ def _require_whole_groups(fold: Fold) -> None:
     other = known[first.group]
     side = "training" if other in fold.train else "validation"
     raise DatasetError(
-        f"fold {fold.name}: group {first.group!r} stands in {side} "
+        f"fold {fold.name}: group {first.group!r} is in {side} "
         f"({other.key}) and test ({first.key}), {number} groups in all, so the "
         "score would be too good; put each group on one side, or accept that with "
         "--allow-group-leak"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from actionrnn.config import BackboneConfig, Config, Sampling
-from actionrnn.datasets.clips import Dataset
+from actionrnn.datasets.recordings import Dataset
 from actionrnn.datasets.sequences import Sequences, load_sequences
 from actionrnn.errors import DatasetError, FeatureError
 from actionrnn.features.backbone import Backbone
@@ -73,8 +73,8 @@ def load_features(
     if not usable:
         reason = failures[0]["reason"]
         raise DatasetError(f"{dataset.root}: no video can be used (the first: {reason})")
-    dataset = replace(dataset, clips=usable)
-    return dataset, load_sequences(store, usable, dataset.labels), failures
+    dataset = dataset.keep(usable)
+    return dataset, load_sequences(store, dataset.clips, dataset.labels), failures
 
 
 def for_imported_features(config: Config) -> Config:
@@ -105,7 +105,8 @@ def _load_imported(
             f"{store.root}: no clip has features (the first: {absent[0]['reason']}; the store's "
             f"first: {min(there, default='none')})"
         )
-    return replace(dataset, clips=usable), load_sequences(store, usable, dataset.labels), absent
+    dataset = dataset.keep(usable)
+    return dataset, load_sequences(store, dataset.clips, dataset.labels), absent
 
 
 def _store_name(config: Config, provenance: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from actionrnn.config import Config, DataConfig, override_config
-from actionrnn.datasets.clips import Dataset
+from actionrnn.datasets.recordings import Dataset
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold, describe_split, make_folds, open_dataset
 from actionrnn.datasets.stored import FEATURES_FOLDER, load_features

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from actionrnn import __version__
-from actionrnn.datasets.clips import Clip
+from actionrnn.datasets.recordings import Clip
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.evaluation.diagnostics import Diagnostics, diagnose
 from actionrnn.evaluation.metrics import steps_observed, top_k_hits

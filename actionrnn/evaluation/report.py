@@ -15,7 +15,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from actionrnn.datasets.clips import Clip
+from actionrnn.datasets.recordings import Clip
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.metrics import ClassResult, ReliabilityBin
 from actionrnn.files import as_path, read_json, write_text

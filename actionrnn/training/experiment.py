@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from actionrnn.config import Config, HeadConfig
-from actionrnn.datasets.clips import Clip, Dataset
+from actionrnn.datasets.recordings import Clip, Dataset
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold, chosen_split, describe_split, train_val_split
 from actionrnn.evaluation.predict import (

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from actionrnn.config import Config
-from actionrnn.datasets.clips import Dataset
+from actionrnn.datasets.recordings import Dataset
 from actionrnn.datasets.rendered import render_dataset
 from actionrnn.datasets.splits import Fold, make_folds, open_dataset
 from actionrnn.datasets.stored import for_imported_features, load_features, require_no_class_lost

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from actionrnn.apps.cli import main
 from actionrnn.datasets import ucf101_prepare
-from actionrnn.datasets.ucf101_tree import TreeCheck
+from actionrnn.datasets.ucf101_prepare import TreeCheck
 
 
 def prepare(*arguments: object) -> Result:

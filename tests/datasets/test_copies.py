@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from actionrnn.config import DataConfig
-from actionrnn.datasets.clips import Clip
-from actionrnn.datasets.copies import join_groups
+from actionrnn.datasets.grouping import join_groups
+from actionrnn.datasets.recordings import Recording
 from actionrnn.datasets.splits import make_folds, open_dataset
 from actionrnn.errors import DatasetError
 from actionrnn.features.imported import import_features
@@ -126,7 +126,7 @@ def test_parts_of_a_video_are_no_copies_but_their_copies_are(root: Path) -> None
 
 
 @pytest.mark.parametrize("tested", ["test", "val"])
-def test_a_given_division_with_a_copy_on_both_sides_is_refused(root: Path, tested: str) -> None:
+def test_a_given_split_with_a_copy_on_both_sides_is_refused(root: Path, tested: str) -> None:
     copy(root, "run/0.avi", "run/x.avi")
     rows = [f"{label}/{n}.avi,{label},train,," for label in LABELS for n in range(8)]
     config = write_list(root, [*rows, f"run/x.avi,run,{tested},,"])
@@ -176,10 +176,13 @@ def test_imported_features_are_compared_themselves(tmp_path: Path) -> None:
 )
 def test_joined_groups_are_the_unions_and_nothing_else(groups: list[str], data: Any) -> None:
     """Against a plain search over what is linked."""
-    clips = [Clip(Path(str(n)), str(n), "run", group) for n, group in enumerate(groups)]
+    clips = [
+        Recording.trimmed(Path(str(n)), str(n), "run", group).clips[0]
+        for n, group in enumerate(groups)
+    ]
     subsets = st.lists(st.sampled_from(clips), min_size=2, max_size=3, unique=True)
     copies = data.draw(st.lists(subsets, max_size=5)) if len(clips) > 1 else []
-    joined = join_groups(clips, [tuple(same) for same in copies])
+    joined = join_groups([clip.recording for clip in clips], [tuple(same) for same in copies])
 
     def linked(group: str) -> set[str]:
         found = {group}
@@ -194,4 +197,4 @@ def test_joined_groups_are_the_unions_and_nothing_else(groups: list[str], data: 
                 return found
             found |= more
 
-    assert [clip.group for clip in joined] == [min(linked(clip.group)) for clip in clips]
+    assert [recording.group for recording in joined] == [min(linked(clip.group)) for clip in clips]

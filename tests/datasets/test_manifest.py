@@ -34,7 +34,7 @@ def test_a_manifest_names_path_label_group_and_split(tmp_path: Path) -> None:
 
 
 def test_parts_of_a_video_are_clips_of_one_group(tmp_path: Path) -> None:
-    """Kinetics: the same ten seconds must not stand in training and test."""
+    """Kinetics: the same ten seconds must not be in training and test."""
     parts = ["v/1.mp4,run,0,10.5", "v/1.mp4,bend,10.5,", "v/1.mp4,run,,3", "w.mp4,run,,"]
     rows = "\n".join(["path,label,start,end", *parts])
     clips = open_manifest(write_manifest(tmp_path, rows)).clips
@@ -111,10 +111,10 @@ def test_a_manifest_may_point_elsewhere_but_its_keys_stay_inside(tmp_path: Path)
         ("path,Path ,label\n1,2,a\n", "'path' and 'Path' may both be the path: write path over"),
         ("path,label,label\n1,a,b\n", "'label' and 'label' may both be the label: write label"),
         ("video,file,label\n1,2,a\n", "'video' and 'file' may both be the path: write path over"),
-        ("path,label,fps,fps\n1,a,2,3\n", "'fps' is there twice: give each column its own name"),
+        ("path,label,fps,fps\n1,a,2,3\n", "'fps' occurs twice: give each column its own name"),
         ("path,label,start_frame\n1,a,2\n", "'start_frame' may say which part .* write start and"),
-        ("path,label\n/,a\n", "line 2: path '/' names no file"),
-        ("path,label\n../..,a\n", r"line 2: path '\.\./\.\.' names no file"),
+        ("path,label\n/,a\n", "line 2: path '/' does not name a file"),
+        ("path,label\n../..,a\n", r"line 2: path '\.\./\.\.' does not name a file"),
         ("1.avi 2.avi\n", r"has the columns 1\.avi, 2\.avi; needed are path and label"),
         ("1.avi 30 0\n2.avi 20 1\n", r"has the columns 1\.avi, 30, 0; .* as the first line"),
         ('path,label\n"1.avi,a\n', "line 2: cannot be read as a CSV manifest"),
@@ -265,19 +265,19 @@ def test_rows_without_a_file_are_said_at_once(tmp_path: Path) -> None:
     rows = f"path,label\n1.avi,a\n2.avi,b\n{'x' * 300}.avi,b\n"
     config = DataConfig(layout="manifest", root=str(write_manifest(tmp_path, rows)))
     with pytest.raises(
-        DatasetError, match=r"no video of its 3 clips is there \(the first: .*1\.avi"
+        DatasetError, match=r"none of the videos of its 3 clips exists \(the first: .*1\.avi"
     ):
         open_dataset(config)
     (tmp_path / "1.avi").touch()
     notes = open_dataset(config).notes
-    left_out = "2 of 3 clips are left out, as their files are not there (the first: 2)"
+    left_out = "2 of 3 clips are left out, as their files do not exist (the first: 2)"
     assert left_out in notes
 
 
 def test_a_cell_may_hold_a_line_break(tmp_path: Path) -> None:
     text = 'path,label\n"a\nb.avi",run\n"c"".avi",bend\n'
     assert read(tmp_path, text) == [("a\nb", "run"), ('c"', "bend")]
-    with pytest.raises(DatasetError, match="is no class name"):
+    with pytest.raises(DatasetError, match="holds control characters"):
         read(tmp_path, 'path,label\n1.avi,"run\n2.avi,bend"\n')
 
 
@@ -348,5 +348,5 @@ def test_rows_without_a_group_are_counted_and_the_group_pattern_fills_them(tmp_p
     rows = ["path,label,group", "ann_1.avi,run,ann", "bob_1.avi,run,", "cid_1.avi,bend,cid"]
     file = tmp_path / "clips.csv"
     file.write_text("\n".join(rows))
-    assert open_manifest(file).notes == ("1 of 3 rows have no group: each is a group of its own",)
+    assert open_manifest(file).notes == ("1 of 3 rows have no group: each is its own group",)
     assert open_manifest(file, "^([a-z]+)_").notes == ()

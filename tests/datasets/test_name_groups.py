@@ -27,7 +27,7 @@ def write(root: Path, names: Iterable[str]) -> DataConfig:
 
 
 def names_note(config: DataConfig) -> str | None:
-    notes = [note for note in open_dataset(config).notes if "group of its own" in note]
+    notes = [note for note in open_dataset(config).notes if "as its own group" in note]
     return notes[0] if notes else None
 
 
@@ -168,7 +168,7 @@ def test_a_group_that_is_called_like_a_video_is_a_group(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tested", ["ann", "1"])
-def test_a_given_division_is_doubted_only_where_it_parts_the_groups(
+def test_a_given_split_is_doubted_only_where_it_parts_the_groups(
     tmp_path: Path, tested: str
 ) -> None:
     names = each("<label>/<who>_<label>_<half>.avi", who=PEOPLE, half="12")

@@ -147,7 +147,7 @@ def test_a_folder_that_holds_files_of_others_is_left_as_it_is(
     if with_seed:
         (tmp_path / "seed.txt").write_text("0\n")
     before = contents(tmp_path)
-    with pytest.raises(DatasetError, match=rf"holds {theirs}, which is not of the built-in"):
+    with pytest.raises(DatasetError, match=rf"holds {theirs}, which is not part of the built-in"):
         render_dataset(tmp_path)
     assert contents(tmp_path) == before
 
@@ -155,7 +155,7 @@ def test_a_folder_that_holds_files_of_others_is_left_as_it_is(
 @pytest.mark.parametrize("text", ["", "seven", "0x1"])
 def test_a_seed_that_is_no_number_is_not_ours(tmp_path: Path, text: str) -> None:
     (tmp_path / "seed.txt").write_text(text)
-    with pytest.raises(DatasetError, match=r"seed\.txt: holds no number"):
+    with pytest.raises(DatasetError, match=r"seed\.txt: does not hold a number"):
         render_dataset(tmp_path)
     assert contents(tmp_path) == {"seed.txt": text.encode()}
 

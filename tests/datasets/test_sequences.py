@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from actionrnn.datasets.clips import Clip
+from actionrnn.datasets.recordings import Clip, Recording
 from actionrnn.datasets.sequences import load_sequences, pad
 from actionrnn.errors import FeatureError
 from actionrnn.features.store import FeatureStore
@@ -19,7 +19,7 @@ LABELS = ("bend", "run")
 
 
 def make_clip(key: str) -> Clip:
-    return Clip(Path(f"{key}.avi"), key, key.partition("/")[0], key)
+    return Recording.trimmed(Path(f"{key}.avi"), key, key.partition("/")[0], key).clips[0]
 
 
 CLIPS = [make_clip(key) for key in LENGTHS]

@@ -10,19 +10,25 @@ import pytest
 
 from actionrnn.config import DataConfig
 from actionrnn.datasets import rendered
-from actionrnn.datasets.clips import Clip, Dataset, Side
+from actionrnn.datasets.recordings import Clip, Dataset, Recording, Side
 from actionrnn.datasets.splits import Fold, describe_split, make_folds, open_dataset
 from actionrnn.errors import DatasetError
 
 
 def make_dataset(members: dict[str, str], split: dict[str, Side] | None = None) -> Dataset:
     """A data set in which label L has one clip of each letter in `members[L]`, its group."""
-    clips = []
+    recordings = []
     for label, groups in members.items():
         for number, group in enumerate(groups):
             key = f"{label}/{group}_{number}"
-            clips.append(Clip(Path(key), key, label, group, (split or {}).get(group)))
-    return Dataset(Path("videos"), tuple(sorted(clips, key=lambda clip: clip.key)))
+            side = (split or {}).get(group)
+            recordings.append(Recording.trimmed(Path(key), key, label, group, side))
+    return Dataset(Path("videos"), tuple(recordings))
+
+
+def rename_groups(dataset: Dataset, names: dict[str, str]) -> Dataset:
+    renamed = (replace(one, group=names.get(one.group, one.group)) for one in dataset.recordings)
+    return replace(dataset, recordings=tuple(renamed))
 
 
 def groups(clips: tuple[Clip, ...]) -> set[str]:
@@ -115,7 +121,7 @@ def test_a_class_of_one_group_cannot_be_split(split: str) -> None:
 
 
 @pytest.mark.parametrize("split", ["auto", "given", "manifest"])
-def test_the_division_that_the_data_gives_is_used(split: str) -> None:
+def test_the_split_that_the_data_gives_is_used(split: str) -> None:
     """`manifest` is what `given` was called in 0.1."""
     sides: dict[str, Side] = {"a": "train", "b": "test", "c": "validation"}
     dataset = make_dataset({"run": "abc", "walk": "abc"}, sides)
@@ -144,7 +150,7 @@ def test_a_filled_column_is_never_ignored_without_a_word(tmp_path: Path) -> None
     assert {clip.split for clip in fold.train} == {"train"}
     assert {clip.split for clip in fold.test} == {"test"}
     note = (
-        "the data's own division (9 train, 3 test) is not used, as data.split=holdout says; "
+        "the data's own split (9 train, 3 test) is not used, as data.split=holdout says; "
         "data.split=given uses it"
     )
     assert note in open_dataset(replace(config, split="holdout")).notes
@@ -179,7 +185,7 @@ def test_validation_alone_is_the_test_and_chooses_nothing(tmp_path: Path) -> Non
 def test_a_group_in_validation_and_test_is_a_leak(tmp_path: Path) -> None:
     rows = ["1.avi,run,a,train", "2.avi,walk,b,train", "3.avi,run,c,val", "4.avi,walk,c,test"]
     dataset = manifest_of(tmp_path, rows)
-    with pytest.raises(DatasetError, match=r"group 'c' stands in validation \(3\) and test \(4\)"):
+    with pytest.raises(DatasetError, match=r"group 'c' is in validation \(3\) and test \(4\)"):
         make_folds(dataset, DataConfig())
     (fold,) = make_folds(dataset, DataConfig(allow_group_leak=True))
     assert len(fold.validation) == 1
@@ -201,8 +207,7 @@ def test_the_fold_of_an_old_model_is_found() -> None:
 
 def test_groups_may_be_called_like_folds() -> None:
     dataset = make_dataset({"run": "ab", "walk": "ab"})
-    clips = [replace(c, group={"a": "given", "b": "manifest"}[c.group]) for c in dataset.clips]
-    dataset = replace(dataset, clips=tuple(clips))
+    dataset = rename_groups(dataset, {"a": "given", "b": "manifest"})
     for name in ("given", "manifest"):
         config = DataConfig(split="leave_one_group_out", fold=name)
         assert [fold.name for fold in make_folds(dataset, config)] == [name]
@@ -210,8 +215,7 @@ def test_groups_may_be_called_like_folds() -> None:
 
 def test_a_group_called_holdout_may_lack_a_class() -> None:
     dataset = make_dataset({"run": "abc", "walk": "ab"})
-    clips = [replace(c, group="holdout" if c.group == "c" else c.group) for c in dataset.clips]
-    dataset = replace(dataset, clips=tuple(clips))
+    dataset = rename_groups(dataset, {"c": "holdout"})
     folds = make_folds(dataset, DataConfig(split="leave_one_group_out"))
     assert [fold.name for fold in folds] == ["a", "b", "holdout"]
 
@@ -229,7 +233,7 @@ def manifest_of(folder: Path, rows: list[str]) -> Dataset:
     [
         (
             ["1.avi,run,a,train", "2.avi,walk,b,train", "3.avi,run,a,test"],
-            r"group 'a' stands in training \(1\) and test \(3\), 1 groups in all.*"
+            r"group 'a' is in training \(1\) and test \(3\), 1 groups in all.*"
             "put each group on one side, or accept that with --allow-group-leak",
         ),
         (["1.avi,run,a,train", "2.avi,run,b,test"], r"holds one class only \(run\)"),
@@ -266,12 +270,12 @@ def test_a_fold_that_is_not_there_is_answered_with_those_that_are(wanted: int | 
 
 
 def test_only_the_chosen_fold_has_to_be_sound() -> None:
-    clips = [
-        Clip(Path(f"{label}/{group}"), f"{label}/{group}", label, group)
+    recordings = [
+        Recording.trimmed(Path(label, group), f"{label}/{group}", label, group)
         for label in ("run", "walk")
         for group in ("g01", "g25")
     ]
-    dataset = Dataset(Path("videos"), tuple(clips))
+    dataset = Dataset(Path("videos"), tuple(recordings))
     (fold,) = make_folds(dataset, DataConfig(split="official", fold=1))
     assert (groups(fold.train), groups(fold.test)) == ({"g25"}, {"g01"})
     with pytest.raises(DatasetError, match="split 2: has no clip for testing"):
@@ -335,11 +339,13 @@ def test_where_nothing_is_trained_no_class_is_missed(tmp_path: Path, rows: list[
 
 
 def ucf101_of(num_classes: int, num_clips: int) -> Dataset:
-    names = [
-        (f"C{index % num_classes:03d}", f"g{index % 25 + 1:02d}") for index in range(num_clips)
-    ]
-    clips = (Clip(Path(f"{i}"), f"{i}", label, group) for i, (label, group) in enumerate(names))
-    return Dataset(Path("UCF-101"), tuple(clips))
+    recordings = (
+        Recording.trimmed(
+            Path(str(index)), str(index), f"C{index % num_classes:03d}", f"g{index % 25 + 1:02d}"
+        )
+        for index in range(num_clips)
+    )
+    return Dataset(Path("UCF-101"), tuple(recordings))
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def served(
         remote = RemoteFile(f"{site.url}/{name}.rar", size_bytes=len(site.content))
         monkeypatch.setattr(ucf101_prepare, name, remote)
     monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(ucf101_prepare, "find_unpackers", lambda: [])
+    monkeypatch.setattr(ucf101_prepare, "require_rar_program", lambda: None)
     return sites
 
 
@@ -144,7 +144,7 @@ def test_without_an_unpacking_program_nothing_is_downloaded(
 ) -> None:
     monkeypatch.undo()
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DatasetError, match="install bsdtar"):
+    with pytest.raises(DatasetError, match="install unar"):
         ucf101_prepare._fetch_videos(tmp_path / "VIDEOS.rar")
     assert served[0].requests == []
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actionrnn.datasets import ucf101_tree
-from actionrnn.datasets.ucf101_lists import find_lists
-from actionrnn.datasets.ucf101_tree import TreeCheck, check_tree
+from actionrnn.datasets import ucf101_prepare
+from actionrnn.datasets.ucf101 import find_lists
+from actionrnn.datasets.ucf101_prepare import TreeCheck, check_tree
 from actionrnn.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def test_without_lists_a_lost_last_clip_shows_in_the_number(
     miniature: Miniature, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Had a group five clips, the names of the first four would not tell."""
-    monkeypatch.setattr(ucf101_tree, "NUM_CLIPS", 201)
+    monkeypatch.setattr(ucf101_prepare, "NUM_CLIPS", 201)
     miniature.write_videos(tmp_path)
     found = check_tree(tmp_path)
     assert found.missing == ()
@@ -88,8 +88,8 @@ def test_without_lists_a_lost_last_clip_shows_in_the_number(
     ("name", "reason"),
     [
         ("YoYo/thing.avi", "is not named v_<Class>_gNN_cNN"),
-        ("Run/v_YoYo_g07_c02.avi", "lies in another class's folder"),
-        ("YoYo/more/v_YoYo_g07_c02.avi", "is there twice"),
+        ("Run/v_YoYo_g07_c02.avi", "is in another class's folder"),
+        ("YoYo/more/v_YoYo_g07_c02.avi", "occurs twice"),
     ],
 )
 def test_what_does_not_belong_is_named(tree: Path, name: str, reason: str) -> None:
@@ -115,7 +115,7 @@ def test_a_clip_that_no_list_has_is_extra(miniature: Miniature, tmp_path: Path) 
     [
         (b"", "empty", f"{YOYO}.avi"),
         (b"RIFF\x40\0\0\0AVI too short", "unreadable", f"{YOYO}.avi (21 of 72 bytes)"),
-        (b"<html>404 Not Found</html>", "unreadable", f"{YOYO}.avi (is no AVI file)"),
+        (b"<html>404 Not Found</html>", "unreadable", f"{YOYO}.avi (is not an AVI file)"),
     ],
 )
 def test_a_file_that_is_not_whole_is_seen_by_its_header(
@@ -179,7 +179,7 @@ def test_a_list_that_lost_a_line_is_named(miniature: Miniature, tmp_path: Path) 
 def test_a_list_of_something_else_is_refused(miniature: Miniature, tmp_path: Path) -> None:
     miniature.write_lists(tmp_path)
     (tmp_path / "trainlist03.txt").write_text("YoYo/v_YoYo_g01_c01.avi 2\n\n<html>\n")
-    with pytest.raises(DatasetError, match=r"trainlist03\.txt, line 3: '<html>' is no <Class>/v_"):
+    with pytest.raises(DatasetError, match=r"trainlist03\.txt, line 3: '<html>' is not <Class>/v_"):
         find_lists(tmp_path)
 
 

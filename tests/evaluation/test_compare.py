@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from actionrnn.datasets.clips import Clip
+from actionrnn.datasets.recordings import Recording
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.compare import Comparison, compare_runs
 from actionrnn.evaluation.predict import FoldPredictions
@@ -32,7 +32,9 @@ def write_run(
     targets = np.array([index % 2 for index in range(len(right))])
     answers = np.where(np.array(right), targets, 1 - targets)
     clips = tuple(
-        Clip(Path(f"{index}.avi"), str(index), "ab"[index % 2], f"person {index // 2}")
+        Recording.trimmed(
+            Path(f"{index}.avi"), str(index), "ab"[index % 2], f"person {index // 2}"
+        ).clips[0]
         for index in range(first, first + len(right))
     )
     no = (False,) * len(clips)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from actionrnn.datasets.clips import Clip
+from actionrnn.datasets.recordings import Recording
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import Report, read_report
@@ -143,7 +143,9 @@ def with_clips(people: str, answers: list[int], targets: list[int], **rest: Any)
     """Clips of people a, b, ...; each letter is one clip's group."""
     one = scored("fold", answers, targets)
     clips = tuple(
-        Clip(Path(f"/videos/{row}.avi"), f"{LABELS[target]}/{row}", LABELS[target], person)
+        Recording.trimmed(
+            Path(f"/videos/{row}.avi"), f"{LABELS[target]}/{row}", LABELS[target], person
+        ).clips[0]
         for row, (person, target) in enumerate(zip(people, targets, strict=True))
     )
     no = (False,) * len(clips)
@@ -196,7 +198,10 @@ def test_what_is_no_report_is_refused_in_one_line(tmp_path: Path, text: str) -> 
 
 def test_clips_that_were_trained_on_and_leaking_groups_are_told() -> None:
     one = with_clips("aab", [0, 1, 2], [0, 1, 2])
-    clips = tuple(Clip(Path(clip.path), clip.key, clip.label, clip.group) for clip in one.clips)
+    clips = tuple(
+        Recording.trimmed(Path(clip.path), clip.key, clip.label, clip.group).clips[0]
+        for clip in one.clips
+    )
     fold = scored("fold", [0, 1, 2], [0, 1, 2])
     fold = replace(fold, clips=clips, seen=(True, False, False), leaked=(False, True, False))
     report = make_report(LABELS, [fold])

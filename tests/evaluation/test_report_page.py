@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from actionrnn.datasets.clips import Clip
+from actionrnn.datasets.recordings import Recording
 from actionrnn.evaluation.bootstrap import Interval
 from actionrnn.evaluation.metrics import ReliabilityBin
 from actionrnn.evaluation.predict import FoldPredictions
@@ -68,7 +68,9 @@ def make(labels: tuple[str, ...], num_clips: int, name: str = "clip") -> Report:
     logits = rng.normal(size=(num_clips, len(labels))) + 3 * np.eye(len(labels))[targets]
     scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     clips = tuple(
-        Clip(Path(f"/videos/{name}{row}.avi"), f"{name}{row}", labels[target], f"g{row % 25}")
+        Recording.trimmed(
+            Path(f"/videos/{name}{row}.avi"), f"{name}{row}", labels[target], f"g{row % 25}"
+        ).clips[0]
         for row, target in enumerate(targets)
     )
     no = (False,) * num_clips

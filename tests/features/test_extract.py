@@ -23,7 +23,7 @@ from PIL import Image
 
 import actionrnn
 from actionrnn.config import Sampling
-from actionrnn.datasets.folder import open_folder
+from actionrnn.datasets.folders import open_folder
 from actionrnn.errors import BackboneError, ConfigError, FeatureError, VideoError
 from actionrnn.features import decoding
 from actionrnn.features.backbone import Backbone

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from actionrnn.datasets.clips import Clip
+from actionrnn.datasets.recordings import Recording
 from actionrnn.datasets.sequences import Sequences
 
 
@@ -19,7 +19,7 @@ def make_sequences() -> Callable[..., Sequences]:
 
     def make(values: Sequence[NDArray[np.float32]], targets: Sequence[int]) -> Sequences:
         clips = tuple(
-            Clip(Path(f"{index}.avi"), str(index), str(target), str(index))
+            Recording.trimmed(Path(f"{index}.avi"), str(index), str(target), str(index)).clips[0]
             for index, target in enumerate(targets)
         )
         fingerprints = tuple(clip.key for clip in clips)

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionrnn.config import Config, HeadConfig, TrainConfig, parse_config
-from actionrnn.datasets.clips import Dataset
+from actionrnn.datasets.recordings import Dataset
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ConfigError, DatasetError, FeatureError, ModelError
 from actionrnn.evaluation.report import CURVE_FILE, read_curves
@@ -125,7 +125,10 @@ def test_no_two_folds_share_a_state(make_sequences: MakeSequences, folds: list[s
     config = Config(train=TrainConfig(epochs=1, validation_fraction=0))
 
     def fitted(specs: list[FitSpec], output: str, *, resume: bool = False) -> list[Head]:
-        cpu, dataset = torch.device("cpu"), Dataset(Path(), sequences.clips)
+        cpu, dataset = (
+            torch.device("cpu"),
+            Dataset(Path(), tuple(clip.recording for clip in sequences.clips)),
+        )
         experiment = Experiment(config, dataset, (), sequences, cpu, Path(output), resume)
         return [one.head for one in experiment.run(specs) if one]
 

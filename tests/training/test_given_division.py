@@ -94,8 +94,8 @@ def test_the_model_is_tested_on_the_same_clips_again(trained: tuple[Path, Result
     assert report.notes == (COLUMN_NOTE,)
     everything = actionrnn.evaluate(trained[0], ["data.split=none", "data.fold=all"])
     assert (everything.num_clips, everything.seen_in_training) == (9, 6)
-    division = "the data's own division (3 train, 3 validation, 3 test) is not used"
-    assert everything.notes[1].startswith(division)
+    unused = "the data's own split (3 train, 3 validation, 3 test) is not used"
+    assert everything.notes[1].startswith(unused)
 
 
 def test_a_report_of_the_first_version_has_no_notes(

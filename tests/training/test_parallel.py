@@ -19,7 +19,7 @@ import torch._dynamo  # an optimiser's first step would
 from safetensors.torch import save_file
 
 from actionrnn.config import HeadConfig, TrainConfig
-from actionrnn.datasets.clips import Clip
+from actionrnn.datasets.recordings import Recording
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.training import parallel
 from actionrnn.training.fit import fit_head
@@ -29,7 +29,8 @@ FIT = """
 rng = np.random.default_rng(0)
 targets = np.arange(13) % 2
 values = tuple(rng.normal(t, 1, (int(rng.integers(2, 7)), 6)).astype(np.float32) for t in targets)
-clips = tuple(Clip(f"{i}", f"{i}", f"{t}", f"{i}") for i, t in enumerate(targets))
+recordings = [Recording.trimmed(f"{i}", f"{i}", f"{t}", f"{i}") for i, t in enumerate(targets)]
+clips = tuple(recording.clips[0] for recording in recordings)
 sequences = Sequences(clips, values, targets, tuple(map(str, targets)))
 head, config = HeadConfig(hidden_size=8, dropout=0.0), TrainConfig(epochs=3, batch_size=4)
 with parallel.process_group():

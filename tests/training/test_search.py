@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from actionrnn.config import Config, HeadConfig, TrainConfig
-from actionrnn.datasets.clips import Dataset
+from actionrnn.datasets.recordings import Dataset
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold, train_val_split
 from actionrnn.errors import ConfigError, DatasetError
@@ -31,7 +31,10 @@ MakeSequences = Callable[..., Sequences]
 def search(sequences: Sequences, head: HeadConfig, folder: Path, count: int = 4) -> list[Trial]:
     train = TrainConfig(epochs=4, batch_size=8, search=count, learning_rate=0.01)
     folds = [Fold("a", sequences.clips[:16], ()), Fold("b", sequences.clips[8:], ())]
-    dataset, cpu = Dataset(folder, sequences.clips), torch.device("cpu")
+    dataset, cpu = (
+        Dataset(folder, tuple(clip.recording for clip in sequences.clips)),
+        torch.device("cpu"),
+    )
     config = Config(head=head, train=train)
     return search_heads(Experiment(config, dataset, folds, sequences, cpu, folder), folds)
 

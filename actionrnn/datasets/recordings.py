@@ -1,0 +1,194 @@
+"""The types of a labelled data set: recordings, their annotations, and the clips they give."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, get_args
+
+from actionrnn.errors import DatasetError
+from actionrnn.text import is_harmless, readable
+
+Side = Literal["train", "validation", "test"]
+"""A side of the split that the data itself names."""
+SIDES: tuple[Side, ...] = get_args(Side)
+SIDE_NAMES: dict[str, Side] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validate", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
+"""How lists and folders name the sides, in lower case."""
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """A label for a part of a recording: start <= t < end, in seconds on the video's clock.
+
+    A bound of None is the recording's own: from its first frame, to its last. It is not infinity
+    because keys, reports and JSON write it as "no bound".
+    """
+
+    label: str
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", readable(self.label))
+
+    @property
+    def suffix(self) -> str:
+        """What a clip's key adds to its recording's; empty if the whole recording is annotated.
+
+        >>> Annotation("run", 10.0, 20.5).suffix
+        '@10-20.5'
+        """
+        bounds = (self.start_seconds, self.end_seconds)
+        if bounds == (None, None):
+            return ""
+        return "@" + "-".join("" if bound is None else format(bound, ".15g") for bound in bounds)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One video and what is annotated in it; a trimmed clip has one annotation over all of it.
+
+    Time without an annotation is unlabelled, not background.
+    """
+
+    path: Path
+    key: str
+    """Its name within the data set."""
+    group: str
+    """Recordings of one group (person, scene) are never on both sides of a split."""
+    split: Side | None = None
+    """The side that the data set itself names."""
+    annotations: tuple[Annotation, ...] = ()
+    """In the order of their source; they may overlap."""
+
+    def __post_init__(self) -> None:
+        """Groups have one spelling; paths and keys stay as they are on the disk."""
+        object.__setattr__(self, "group", readable(self.group))
+
+    @classmethod
+    def trimmed(
+        cls, path: Path, key: str, label: str, group: str, split: Side | None = None
+    ) -> Recording:
+        """A recording that has one label from its first frame to its last."""
+        return cls(path, key, group, split, (Annotation(label),))
+
+    @property
+    def clips(self) -> tuple[Clip, ...]:
+        """A clip for each annotation."""
+        return tuple(Clip(self, annotation) for annotation in self.annotations)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One annotation of a recording: what a head is trained and tested on."""
+
+    recording: Recording
+    annotation: Annotation
+
+    @property
+    def path(self) -> Path:
+        """The recording's file, or folder of pictures."""
+        return self.recording.path
+
+    @property
+    def key(self) -> str:
+        """Its name within the data set, and its entry in a feature store: `v/1@10-20.5`."""
+        return self.recording.key + self.annotation.suffix
+
+    @property
+    def video_key(self) -> str:
+        """The recording's key: `v/1`."""
+        return self.recording.key
+
+    @property
+    def label(self) -> str:
+        """The annotation's."""
+        return self.annotation.label
+
+    @property
+    def group(self) -> str:
+        """The recording's."""
+        return self.recording.group
+
+    @property
+    def split(self) -> Side | None:
+        """The recording's."""
+        return self.recording.split
+
+    @property
+    def start_seconds(self) -> float | None:
+        """The annotation's; None: from the first frame."""
+        return self.annotation.start_seconds
+
+    @property
+    def end_seconds(self) -> float | None:
+        """The annotation's, not part of the clip; None: to the last frame."""
+        return self.annotation.end_seconds
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The annotated recordings of one folder or manifest.
+
+    Raises:
+        DatasetError: nothing is annotated, two clips share a key, or a label holds control
+            characters.
+    """
+
+    root: Path
+    recordings: tuple[Recording, ...]
+    """Sorted by key."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the scores must know about the data, in one line each."""
+    grouped: bool = True
+    """False: each recording is its own group, or shares it with copies only."""
+
+    def __post_init__(self) -> None:
+        ordered = tuple(sorted(self.recordings, key=lambda recording: recording.key))
+        object.__setattr__(self, "recordings", ordered)
+        if not self.clips:
+            raise DatasetError(f"{self.root}: holds no labelled video")
+        for before, after in itertools.pairwise(self.clips):
+            if before.key == after.key:
+                raise DatasetError(
+                    f"{before.path} and {after.path} share the name {after.key!r}; rename one"
+                )
+        for label in self.labels:
+            if not is_harmless(label):
+                raise DatasetError(
+                    f"{self.root}: the class name {label!r} holds control characters, which could "
+                    "act on a terminal; rename it"
+                )
+
+    @cached_property
+    def clips(self) -> tuple[Clip, ...]:
+        """A clip for each annotation, sorted by key."""
+        clips = (clip for recording in self.recordings for clip in recording.clips)
+        return tuple(sorted(clips, key=lambda clip: clip.key))
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The class names, sorted; a class's index is its place here."""
+        return tuple(sorted({clip.label for clip in self.clips}))
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """The group names, sorted."""
+        return tuple(sorted({recording.group for recording in self.recordings}))
+
+    def keep(self, clips: Iterable[Clip]) -> Dataset:
+        """The same data set with the annotations of these clips alone."""
+        keys = {clip.key for clip in clips}
+        recordings = []
+        for recording in self.recordings:
+            kept = [clip.annotation for clip in recording.clips if clip.key in keys]
+            if kept:
+                recordings.append(replace(recording, annotations=tuple(kept)))
+        return replace(self, recordings=tuple(recordings))
