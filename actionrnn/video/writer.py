@@ -1,4 +1,4 @@
-"""RGB frames become an H.264 file, each shown at its own time; sound goes along as it is."""
+"""Writes RGB frames to an H.264 file, each shown at its own time, with the sound of another."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from numpy.typing import NDArray
 from actionrnn.errors import VideoError
 from actionrnn.video.source import Source
 
-# The formats of the files that can be written, by their endings.
+# FFmpeg's formats of the files that can be written, by their endings.
 CONTAINERS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov"}
 
-_HD_LINES = 720  # from here on players take BT.709 colours for granted, below BT.601
+_HD_LINES = 720  # players assume BT.709 colours from this height on, BT.601 below
 _COLOURS = {True: ("itu709", 1), False: ("itu601", 6)}  # swscale's name, H.264's number
 
 
 class VideoWriter:
-    """Writes frames in the size of the first one.
+    """Writes a video file; frames of another size than the first one's are scaled to it.
 
     Args:
         path: ends in one of `CONTAINERS`, or `container` is given.
         time_base: seconds a tick of the frames' times.
-        rate_fps: about how many frames a second; players show it.
-        sound: a video whose sound is copied, packet by packet.
+        rate_fps: the nominal rate, which players display; it moves no frame.
+        sound: a video whose sound is copied without being encoded again; None: no sound.
         container: the format, if the path's ending does not say it (a temporary file).
     """
 
@@ -50,7 +50,6 @@ class VideoWriter:
     ) -> None:
         self._name = str(path)
         self._time_base, self._rate_fps = time_base, rate_fps
-        self._options = {"crf": "20", "preset": "veryfast"}
         self._container = av.open(str(path), "w", format=container)
         self._video: Any = None
         self._size = (0, 0)
@@ -60,7 +59,11 @@ class VideoWriter:
         self._packet: Packet[AudioStream] | None = None
 
     def write(self, rgb: NDArray[np.uint8], tick: int) -> None:
-        """Show a frame (H, W, 3) from `tick` on, or just behind the last one's."""
+        """Show a frame (H, W, 3) from `tick` on, at least one tick after the last frame.
+
+        Raises:
+            VideoError: the file cannot hold this kind of sound.
+        """
         if self._video is None:
             self._start(rgb.shape[1], rgb.shape[0])
         if self._last_tick is not None:
@@ -71,7 +74,7 @@ class VideoWriter:
         frame = frame.reformat(format="yuv420p", dst_colorspace=colours)
         frame.pts, frame.time_base = tick, self._time_base
         self._container.mux(self._video.encode(frame))
-        self._copy_sound_until(float(tick * self._time_base))
+        self._copy_sound_until(float(tick * self._time_base))  # interleaved, as players need it
 
     def close(self) -> None:
         """Write what the encoder holds, the rest of the sound, and the end of the file."""
@@ -94,7 +97,7 @@ class VideoWriter:
         self.close()
 
     def _follow_sound(self, source: Source) -> Iterator[Packet[AudioStream]]:
-        """The packets of a video's sound, with their new home; none if it has none."""
+        """The packets of a video's sound, assigned to the new file; none if it is silent."""
         target = io.BytesIO(source.target) if isinstance(source.target, bytes) else source.target
         container = av.open(target)
         assert isinstance(container, InputContainer)
@@ -121,12 +124,12 @@ class VideoWriter:
             self._packet = next(self._sound, None)
 
     def _start(self, width: int, height: int) -> None:
-        video = self._container.add_stream("libx264", rate=self._rate_fps, options=self._options)
+        options = {"crf": "20", "preset": "veryfast"}
+        video = self._container.add_stream("libx264", rate=self._rate_fps, options=options)
         video.width, video.height = width + width % 2, height + height % 2
         video.pix_fmt = "yuv420p"
         context = video.codec_context
-        context.time_base = self._time_base
-        video.time_base = self._time_base
+        context.time_base = video.time_base = self._time_base
         _, number = _COLOURS[height >= _HD_LINES]
         context.color_primaries = context.color_trc = context.colorspace = number
         context.color_range = 1
@@ -136,7 +139,10 @@ class VideoWriter:
             self._packet = next(self._sound, None)
 
     def _fitted(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """In the size of the first frame, the last line and column doubled where it is odd."""
+        """Scaled to the first frame's size; the last line and column are doubled if it is odd.
+
+        (H.264 with half the chroma lines and columns needs an even size.)
+        """
         width, height = self._size
         high, wide = rgb.shape[:2]
         if high + high % 2 != height or wide + wide % 2 != width:
