@@ -84,7 +84,7 @@ def rewrite(
     """
     source, count = locate(path, limits), 0
     with atomic_path(output) as temporary, open_stream(source) as stream:
-        container, convert = container_of(stream), Converter.of(source, stream)
+        container, convert = container_of(stream), Converter(source, stream)
         time_base = time_base_of(stream)
         total = round((container.duration or 0) / av.time_base)
         with (

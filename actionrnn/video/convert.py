@@ -41,27 +41,23 @@ class Converter:
 
     Args:
         source: for errors, and the largest frame.
-        scale: None: frames keep their size.
-        width: pixels a line, before rotation; 0: the first picture's.
-        height: as `width`. Where a stream changes its size, later pictures are scaled to this.
+        stream: whose declared size all frames get, before `scale`: later pictures of another
+            size are scaled to it. None: the size of the first picture.
+        scale: None: frames keep that size.
     """
 
     def __init__(
-        self, source: Source, scale: Scale | None = None, width: int = 0, height: int = 0
+        self, source: Source, stream: VideoStream | None = None, scale: Scale | None = None
     ) -> None:
         self._source = source
         self._scale = scale
-        self._stored = (width, height)
+        self._stored = (0, 0)  # pixels, before rotation
+        if stream is not None:
+            self._stored = stream.codec_context.width, stream.codec_context.height
         self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
         self._graph: Graph | None = None
         self._graph_is_for: tuple[object, ...] = ()
         self._lock = threading.Lock()
-
-    @classmethod
-    def of(cls, source: Source, stream: VideoStream, scale: Scale | None = None) -> Converter:
-        """For the pictures of an open stream, in the size that it declares."""
-        context = stream.codec_context
-        return cls(source, scale, context.width, context.height)
 
     def __call__(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
         """Convert one picture to (H, W, 3) uint8: a view, which keeps its memory alive.

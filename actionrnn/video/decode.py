@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeGuard
 
 import av
 from av.video.stream import VideoStream
@@ -134,7 +133,7 @@ def read_frames(
             would not represent the clip.
     """
     limits = limits or VideoLimits()
-    found = path if _is_folder(path) else locate(path, limits)
+    found = path if is_folder(path) else locate(path, limits)
     name = found.name if isinstance(found, Source) else str(found)
     collector = FrameCollector(name, limits.max_bytes_held)
     request = FrameRequest(sampling or Sampling(), collector, scale, num_threads=num_threads)
@@ -153,7 +152,7 @@ def visit_frames(
     Raises:
         VideoError: as in `read_frames`.
     """
-    if _is_folder(path):
+    if is_folder(path):
         visit_frame_folder(as_path(path), request, limits or VideoLimits())
     else:
         _visit(locate(path, limits), request)
@@ -184,13 +183,13 @@ def iter_frames(
             frame of it can be decoded.
     """
     limits = limits or VideoLimits()
-    if _is_folder(path):
+    if is_folder(path):
         yield from iter_frame_folder(as_path(path), frame_folder_fps, scale, limits)
         return
     source = locate(path, limits)
     with open_stream(source, num_threads) as stream:
         time_base = time_base_of(stream)
-        converter = Converter.of(source, stream, scale)
+        converter = Converter(source, stream, scale)
         came = False
         for picture, tick in timed_frames(source, stream):
             came = True
@@ -198,10 +197,6 @@ def iter_frames(
             yield converter.frame(picture, float(tick * time_base))
         if not came:
             raise _nothing_decodable(source)
-
-
-def _is_folder(path: VideoSource | Source) -> TypeGuard[str | Path]:
-    return isinstance(path, (str, Path)) and is_folder(path)
 
 
 def _visit(source: Source, request: FrameRequest) -> None:
@@ -235,7 +230,7 @@ def _decode_in_order(source: Source, index: FrameIndex, request: FrameRequest) -
     """Decode from the first frame to the last wanted one; whether all of them came."""
     wanted = WantedFrames(source.name, index, request)
     with open_stream(source) as stream:
-        convert = Converter.of(source, stream, request.scale)
+        convert = Converter(source, stream, request.scale)
         threads = threads_for(request.num_threads, len(index), stream)
         stream.codec_context.thread_count = threads
         for picture, tick in timed_frames(source, stream):
@@ -253,7 +248,7 @@ def _is_live(stream: VideoStream) -> bool:
 
 def _collect(source: Source, stream: VideoStream, request: FrameRequest) -> None:
     """Keep every frame until `end_seconds`, then choose among them."""
-    convert = Converter.of(source, stream, request.scale)
+    convert = Converter(source, stream, request.scale)
     time_base, sampling = time_base_of(stream), request.sampling
     found: list[tuple[int, bool]] = []
     kept = []

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +38,10 @@ def is_picture(name: str) -> bool:
     return ending.lower() in PICTURE_SUFFIXES and not name.startswith(".")
 
 
-def is_folder(path: str | Path) -> bool:
-    """Whether the path is an existing folder; False for a name that the system cannot have."""
+def is_folder(path: object) -> TypeGuard[str | Path]:
+    """Whether it is the path of an existing folder; False for a name that cannot exist."""
     try:
-        return as_path(path).is_dir()
+        return isinstance(path, str | Path) and as_path(path).is_dir()
     except (OSError, ValueError):
         return False
 

@@ -141,7 +141,12 @@ class FrameSampler(Generic[Item]):
     """
 
     def __init__(self, sampling: Sampling) -> None:
-        require_streamable(sampling)
+        if sampling.num_frames is not None or sampling.keyframes:
+            raise ConfigError(
+                f"sampling ({sampling}) cannot stream, as it needs the whole clip; train with "
+                "sampling.num_frames=null sampling.keyframes=false sampling.rate_fps=4, as in "
+                "configs/folder_example.yaml"
+            )
         self._sampling = sampling
         self.state = SamplerState()
         self.held: Item | None = None
@@ -227,17 +232,6 @@ class FrameSampler(Generic[Item]):
 def _num_ticks(elapsed_seconds: float, rate_fps: float) -> int:
     """The number of ticks up to a frame that comes this long after the first one."""
     return math.floor((elapsed_seconds + TICK_TOLERANCE_SECONDS) * rate_fps) + 1
-
-
-def require_streamable(sampling: Sampling) -> None:
-    """Raise a ConfigError for a sampling that needs the whole clip."""
-    if sampling.num_frames is None and not sampling.keyframes:
-        return
-    raise ConfigError(
-        f"sampling ({sampling}) cannot stream, as it needs the whole clip; train with "
-        "sampling.num_frames=null sampling.keyframes=false sampling.rate_fps=4, as in "
-        "configs/folder_example.yaml"
-    )
 
 
 def _require_count(count: int) -> None:

@@ -91,7 +91,7 @@ def decode_by_seeking(source: Source, stream: VideoStream, wanted: WantedFrames)
             # a demuxer has one position and a decoder one state: each reader opens its own
             reader = opened or stack.enter_context(open_stream(source))
             reader.codec_context.thread_count = threads // num_readers
-            convert = Converter.of(source, reader, wanted.request.scale)
+            convert = Converter(source, reader, wanted.request.scale)
             while True:
                 try:
                     span = queue.popleft()
@@ -125,7 +125,7 @@ def decode_by_counting(source: Source, stream: VideoStream, wanted: WantedFrames
     """
     context = stream.codec_context
     context.thread_count = 1  # more threads hold more frames back
-    convert = Converter.of(source, stream, wanted.request.scale)
+    convert = Converter(source, stream, wanted.request.scale)
     ticks = wanted.index.ticks.tolist()
     last = max(place for place, tick in enumerate(ticks) if wanted.wants(tick))
     place = -1  # of the frame that the next packet makes the decoder return

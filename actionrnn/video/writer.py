@@ -8,13 +8,12 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
 import numpy as np
 from av.audio.stream import AudioStream
-from av.container import InputContainer
+from av.container import OutputContainer
 from av.packet import Packet
 from numpy.typing import NDArray
 
@@ -48,7 +47,6 @@ class VideoWriter:
         sound: Source | None = None,
         container: str | None = None,
     ) -> None:
-        self._name = str(path)
         self._time_base, self._rate_fps = time_base, rate_fps
         self._container = av.open(str(path), "w", format=container)
         self._video: Any = None
@@ -88,33 +86,8 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
-
-    def _follow_sound(self, source: Source) -> Iterator[Packet[AudioStream]]:
-        """The packets of a video's sound, assigned to the new file; none if it is silent."""
-        target = io.BytesIO(source.target) if isinstance(source.target, bytes) else source.target
-        container = av.open(target)
-        assert isinstance(container, InputContainer)
-        audio = container.streams.best("audio")
-        if audio is None:
-            container.close()
-            return iter(())
-        assert isinstance(audio, AudioStream)
-        try:
-            copied = self._container.add_stream_from_template(audio)
-        except (av.FFmpegError, ValueError) as error:
-            container.close()
-            raise VideoError(
-                f"{self._name}: cannot hold this sound, {audio.codec_context.name} ({error}); "
-                "write a .mkv file instead"
-            ) from None
-        return _packets(container, audio, copied)
 
     def _copy_sound_until(self, seconds: float) -> None:
         while self._packet is not None:
@@ -135,7 +108,7 @@ class VideoWriter:
         context.color_range = 1
         self._video, self._size = video, (video.width, video.height)
         if self._sound_source is not None:
-            self._sound = self._follow_sound(self._sound_source)
+            self._sound = _copied_sound(self._sound_source, self._container)
             self._packet = next(self._sound, None)
 
     def _fitted(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -153,11 +126,26 @@ class VideoWriter:
         return np.pad(rgb, ((0, height - high), (0, width - wide), (0, 0)), mode="edge")
 
 
-def _packets(
-    container: InputContainer, audio: AudioStream, copied: AudioStream
-) -> Iterator[Packet[AudioStream]]:
-    with container, contextlib.suppress(av.FFmpegError, OSError):
-        for packet in container.demux(audio):
-            if packet.size and packet.pts is not None and packet.dts is not None:
-                packet.stream = copied
-                yield packet
+def _copied_sound(source: Source, output: OutputContainer) -> Iterator[Packet[AudioStream]]:
+    """The packets of a video's sound, assigned to a new stream of the output; none if silent.
+
+    Raises:
+        VideoError: the output cannot hold this kind of sound.
+    """
+    target = io.BytesIO(source.target) if isinstance(source.target, bytes) else source.target
+    with av.open(target) as container:
+        audio = container.streams.best("audio")
+        if not isinstance(audio, AudioStream):
+            return
+        try:
+            copied = output.add_stream_from_template(audio)
+        except (av.FFmpegError, ValueError) as error:
+            raise VideoError(
+                f"{source.name}: the output cannot hold this sound, {audio.codec_context.name} "
+                f"({error}); write a .mkv file instead"
+            ) from None
+        with contextlib.suppress(av.FFmpegError, OSError):  # a truncated file ends
+            for packet in container.demux(audio):
+                if packet.size and packet.pts is not None and packet.dts is not None:
+                    packet.stream = copied
+                    yield packet
