@@ -193,6 +193,7 @@ def iter_frames(
         came = False
         for picture, tick in timed_frames(source, stream):
             came = True
+            # now, not when the pixels are needed: too large a frame may be passed over
             require_pixels(picture.width, picture.height, source)
             yield converter.frame(picture, float(tick * time_base))
         if not came:
@@ -207,14 +208,14 @@ def _visit(source: Source, request: FrameRequest) -> None:
             return
         declared = _Declared.of(stream)
         index = read_frame_index(stream)
-        is_whole = declared.enough(index)
-        if is_whole and (index.is_exact or index.is_one_by_one):
+        promises_enough = declared.enough(index)
+        if promises_enough and (index.is_exact or index.is_one_by_one):
             decode = decode_by_seeking if index.is_exact else decode_by_counting
             if decode(source, stream, WantedFrames(source.name, index, request)):
                 return
-    # A fast way that is in doubt about one frame is not asked again: frames that it has already
-    # passed on may be wrong, too, so the sink starts over.
-    if is_whole and _decode_in_order(source, index, request):
+    # If a fast way is in doubt about one frame, those that it has already passed on may be wrong,
+    # too: the sink starts over, and all are decoded in order.
+    if promises_enough and _decode_in_order(source, index, request):
         return
     # The packets promised frames that do not come: choose among those that really do.
     with open_stream(source, request.num_threads) as stream:
@@ -267,7 +268,7 @@ def _collect(source: Source, stream: VideoStream, request: FrameRequest) -> None
             )
     if not found:
         raise _nothing_decodable(source)
-    wanted = WantedFrames(source.name, make_frame_index(stream, found, is_exact=False), request)
+    wanted = WantedFrames(source.name, make_frame_index(stream, found), request)
     for tick, rgb in zip(wanted.index.ticks.tolist(), kept, strict=True):
         if wanted.wants(tick):
             wanted.add(tick, rgb)

@@ -6,7 +6,7 @@ import contextlib
 import heapq
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 import av
@@ -60,7 +60,7 @@ class FrameIndex:
 
 def read_frame_index(stream: VideoStream) -> FrameIndex:
     """The frames that the packets promise, up to where a truncated file ends; decodes nothing."""
-    clock = Clock(stream)
+    clock = _Clock(stream)
     found: list[tuple[int, bool]] = []
     num_packets, have_pts = 0, True
     with contextlib.suppress(av.FFmpegError, OSError):
@@ -88,8 +88,7 @@ def read_frame_index(stream: VideoStream) -> FrameIndex:
         and not clock.jumped
         and len(found) == num_packets
     )
-    index = make_frame_index(stream, found, is_exact=is_exact)
-    return replace(index, is_one_by_one=is_one_by_one)
+    return make_frame_index(stream, found, is_exact=is_exact, is_one_by_one=is_one_by_one)
 
 
 def decode_frame_index(source: Source, stream: VideoStream) -> FrameIndex:
@@ -99,11 +98,15 @@ def decode_frame_index(source: Source, stream: VideoStream) -> FrameIndex:
         VideoError: a frame is larger than the limits.
     """
     found = [(tick, bool(picture.key_frame)) for picture, tick in timed_frames(source, stream)]
-    return make_frame_index(stream, found, is_exact=False)
+    return make_frame_index(stream, found)
 
 
 def make_frame_index(
-    stream: VideoStream, found: list[tuple[int, bool]], *, is_exact: bool
+    stream: VideoStream,
+    found: list[tuple[int, bool]],
+    *,
+    is_exact: bool = False,
+    is_one_by_one: bool = False,
 ) -> FrameIndex:
     """An index of frames in any order, each given by its tick and whether it is a key frame."""
     found = sorted(found)
@@ -111,7 +114,7 @@ def make_frame_index(
     is_keyframe = np.array([is_key for _, is_key in found], np.bool_)
     if len(found) and not is_keyframe.any():
         is_keyframe[0] = True  # decoding begins somewhere
-    return FrameIndex(ticks, is_keyframe, time_base_of(stream), is_exact)
+    return FrameIndex(ticks, is_keyframe, time_base_of(stream), is_exact, is_one_by_one)
 
 
 def timed_frames(source: Source, stream: VideoStream) -> Iterator[tuple[av.VideoFrame, int]]:
@@ -124,14 +127,14 @@ def timed_frames(source: Source, stream: VideoStream) -> Iterator[tuple[av.Video
     """
     pending: deque[av.VideoFrame] = deque()
     ticks: list[int] = []
-    step = frame_ticks(stream)
+    step = _frame_ticks(stream)
     newest, shown = -step, -_LAST_TICK
     for picture in _decoded(source, stream):
         known = picture.pts if picture.pts is not None else picture.dts
         newest = known if known is not None else newest + step
         pending.append(picture)
         heapq.heappush(ticks, newest)
-        # frames stay in the decoder's order, their times are sorted
+        # the decoder's order is right, while times may be swapped: only the times are sorted
         if len(pending) == REORDER_DEPTH_FRAMES:
             shown = max(shown, heapq.heappop(ticks))
             yield pending.popleft(), shown
@@ -140,7 +143,7 @@ def timed_frames(source: Source, stream: VideoStream) -> Iterator[tuple[av.Video
         yield pending.popleft(), shown
 
 
-class Clock:
+class _Clock:
     """Shifts the times of a recording whose clock starts again midway, so that they never fall.
 
     `jumped` says whether that happened so far.
@@ -148,7 +151,7 @@ class Clock:
 
     def __init__(self, stream: VideoStream) -> None:
         self.jumped = False
-        self._step = frame_ticks(stream)
+        self._step = _frame_ticks(stream)
         self._furthest_fall = max(1, int(JUMP_BACK_SECONDS / time_base_of(stream)))
         self._last: int | None = None
         self._shift = 0
@@ -172,7 +175,7 @@ def time_base_of(stream: VideoStream) -> Fraction:
     return time_base if time_base and time_base > 0 else _TICK_SECONDS
 
 
-def frame_ticks(stream: VideoStream) -> int:
+def _frame_ticks(stream: VideoStream) -> int:
     """How long a frame is shown at the stream's declared rate, at least one tick."""
     rate = stream.average_rate or stream.guessed_rate or _RATE_FPS
     return max(1, round(1 / (rate * time_base_of(stream))))
@@ -187,7 +190,7 @@ def _stores_display_times(stream: VideoStream) -> bool:
 
 
 def _decoded(source: Source, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    clock = Clock(stream)
+    clock = _Clock(stream)
     with contextlib.suppress(av.FFmpegError, OSError):  # a truncated file ends
         for packet in container_of(stream).demux(stream):
             if not packet.size:

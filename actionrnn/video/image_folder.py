@@ -93,7 +93,7 @@ def visit_frame_folder(folder: Path, request: FrameRequest, limits: VideoLimits)
     wanted = WantedFrames(str(folder), index, request)
     first_size = ""
     for number in wanted.missing_ticks().tolist():
-        rgb = read_picture(pictures[number], request.scale, limits)
+        rgb = _read_picture(pictures[number], request.scale, limits)
         size = f"{rgb.shape[1]} x {rgb.shape[0]}"
         first_size = first_size or size
         if size != first_size:
@@ -113,10 +113,10 @@ def iter_frame_folder(
         VideoError: the folder has no pictures.
     """
     for number, path in enumerate(_require_pictures(folder)):
-        yield Frame(number / rate_fps, partial(read_picture, path, scale, limits))
+        yield Frame(number / rate_fps, partial(_read_picture, path, scale, limits))
 
 
-def read_picture(path: Path, scale: Scale | None, limits: VideoLimits) -> NDArray[np.uint8]:
+def _read_picture(path: Path, scale: Scale | None, limits: VideoLimits) -> NDArray[np.uint8]:
     """One picture as RGB (H, W, 3), scaled bicubically as video frames are.
 
     Raises:
