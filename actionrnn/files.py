@@ -80,13 +80,13 @@ def atomic_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files of killed processes below a folder.
 
-    Those of running processes are locked, and stay.
+    Those of running processes are locked, and stay; without locks, all stay.
     """
     for file in folder.rglob(".*.tmp"):
         with contextlib.suppress(OSError):
             handle = os.open(file, os.O_RDWR)
             try:
-                if lock(handle, wait=False):
+                if _lock(handle, wait=False):
                     file.unlink()
             finally:
                 os.close(handle)
@@ -97,7 +97,7 @@ def locked(path: Path) -> Iterator[None]:
     """Hold a lock on an existing file: one process at a time is in such a block."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        lock(handle, wait=True)
+        _lock(handle, wait=True)
         yield
     finally:
         os.close(handle)
@@ -107,16 +107,14 @@ def _locked_temporary(path: Path) -> tuple[int | None, Path]:
     """A new file beside `path` that `remove_leftovers` leaves alone while it is open."""
     while True:
         temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.tmp")
-        try:  # os.open applies the umask, which cannot be read without changing it for all threads
-            handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            handle, is_locked = open_locked(temporary, os.O_EXCL, wait=True)
         except FileExistsError:
             continue
-        if not lock(handle, wait=True):
-            os.close(handle)
-            return None, temporary
-        if os.fstat(handle).st_nlink:  # not deleted as a leftover before it was locked
+        if is_locked:
             return handle, temporary
         os.close(handle)
+        return None, temporary
 
 
 def _rename_to_new(temporary: Path, path: Path) -> None:
@@ -130,14 +128,35 @@ def _rename_to_new(temporary: Path, path: Path) -> None:
         temporary.replace(path)
 
 
-def lock(handle: int, *, wait: bool) -> bool:
-    """Lock an open file until it is closed; False if the file system has no locks.
+def open_locked(path: Path, flags: int = 0, *, wait: bool) -> tuple[int, bool]:
+    """Open a file, made if it does not exist, and lock it until it is closed.
 
-    Without locks other processes are not kept out, and no file counts as a leftover.
+    Args:
+        path: its folder exists.
+        flags: of `os.open`, added to those for reading and writing.
+        wait: until another process releases the file.
+
+    Returns:
+        The handle, and whether it is locked; False where the file system has no locks.
 
     Raises:
-        BlockingIOError: not `wait`, and another process holds it.
+        BlockingIOError: not `wait`, and another process holds the lock.
+        OSError: the file cannot be opened.
     """
+    while True:
+        # os.open applies the umask, which cannot be read without changing it for all threads
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
+        try:
+            is_locked = _lock(handle, wait=wait)
+        except BlockingIOError:
+            os.close(handle)
+            raise
+        if not is_locked or os.fstat(handle).st_nlink:
+            return handle, is_locked
+        os.close(handle)  # another process deleted the file before it was locked: make it again
+
+
+def _lock(handle: int, *, wait: bool) -> bool:
     try:
         import fcntl  # not on Windows
     except ImportError:

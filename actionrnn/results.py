@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from actionrnn.errors import ActionrnnError
-from actionrnn.files import file_sha256, lock
+from actionrnn.files import file_sha256, open_locked
 
 CHECKSUMS_FILE = ".actionrnn"
 """In a folder of results, a line `<sha256>  <name>` for each file that a command wrote there, and
@@ -58,7 +58,12 @@ def results_folder(folder: Path, names: Iterable[str]) -> Iterator[None]:
     is_new, checksums = not folder.exists(), folder / CHECKSUMS_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = _open_locked(checksums)
+        handle, _ = open_locked(checksums, wait=False)
+    except BlockingIOError:
+        raise ActionrnnError(
+            f"{folder}: another command is writing there; wait until it ends, or choose "
+            "another --output"
+        ) from None
     except OSError as error:
         raise ActionrnnError(
             f"{folder}: cannot be written ({error.strerror}); choose another --output"
@@ -117,24 +122,3 @@ def _is_own(path: Path) -> bool:
         sha256 for sha256, _, name in (line.partition("  ") for line in lines) if name == path.name
     ]
     return known[-1:] == [_BEING_WRITTEN] or file_sha256(path) in known
-
-
-def _open_locked(file: Path) -> int:
-    """Open a file, made if it is not there, and lock it until it is closed.
-
-    Raises:
-        ActionrnnError: another holds it.
-    """
-    while True:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            has_locks = lock(handle, wait=False)
-        except BlockingIOError:
-            os.close(handle)
-            raise ActionrnnError(
-                f"{file.parent}: another command is writing there; wait until it ends, or choose "
-                "another --output"
-            ) from None
-        if not has_locks or os.fstat(handle).st_nlink:  # else it was deleted before the lock
-            return handle
-        os.close(handle)
