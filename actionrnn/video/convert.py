@@ -69,6 +69,7 @@ class Converter:
         matrix = display_matrix(picture)
         width, height = self._wanted_size(picture, is_transposed(matrix))
         try:
+            # one thread each: several readers or videos are converted at the same time
             if (width, height) == (picture.width, picture.height):
                 rgb = self._convert(picture)
             else:
@@ -104,7 +105,7 @@ class Converter:
         return shown[::-1] if transposed else shown
 
     def _convert(self, picture: av.VideoFrame) -> av.VideoFrame:
-        # a graph is built for one kind of picture; building it costs more than converting one
+        # a graph is configured for one kind of picture, and kept while that stays the same
         is_for = (
             *(picture.width, picture.height, picture.format.name),
             *(int(picture.colorspace), int(picture.color_range)),

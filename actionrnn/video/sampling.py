@@ -106,7 +106,7 @@ def constant_rate_frames(pts_seconds: Times, rate_fps: float) -> Indices:
     array([0, 0, 1])
     """
     first, last = float(pts_seconds[0]), float(pts_seconds[-1])
-    tick_count = math.floor((last - first + TICK_TOLERANCE_SECONDS) * rate_fps) + 1
+    tick_count = _num_ticks(last - first, rate_fps)
     _require_count(tick_count)
     ticks = first + np.arange(tick_count) / rate_fps
     shown = np.searchsorted(pts_seconds, ticks + TICK_TOLERANCE_SECONDS, side="right") - 1
