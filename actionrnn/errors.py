@@ -1,9 +1,9 @@
 """Everything that actionrnn raises on purpose.
 
 ActionrnnError
-├── ConfigError      a configuration key, type or value that cannot be
-├── VideoError       a video that is missing, broken or of no use
-├── BackboneError    an unknown backbone, or weights that are not here
+├── ConfigError      an invalid configuration key, type or value
+├── VideoError       a video that is missing, damaged or cannot be used
+├── BackboneError    an unknown backbone, or weights that are missing
 ├── FeatureError     stored features that are damaged or do not belong together
 ├── DatasetError     labelled videos, groups or splits that cannot be used
 └── ModelError       a model file that cannot be read, or does not fit
@@ -20,15 +20,15 @@ class ActionrnnError(Exception):
 
 
 class ConfigError(ActionrnnError):
-    """A configuration key, type or value that cannot be."""
+    """An invalid configuration key, type or value."""
 
 
 class VideoError(ActionrnnError):
-    """A video that is missing, broken or of no use."""
+    """A video that is missing, damaged or cannot be used."""
 
 
 class BackboneError(ActionrnnError):
-    """An unknown backbone, or weights that are not here."""
+    """An unknown backbone, or weights that are missing."""
 
 
 class FeatureError(ActionrnnError):
@@ -44,7 +44,7 @@ class ModelError(ActionrnnError):
 
 
 def first_line(error: BaseException) -> str:
-    r"""What another library's error says, in one line: a reason within a message of our own.
+    r"""The first line of another library's error, as the reason in one of these messages.
 
     >>> first_line(ValueError("no such key\nTraceback ...")), first_line(KeyboardInterrupt())
     ('no such key', 'KeyboardInterrupt')
@@ -56,7 +56,7 @@ def missing_extra(what: str, extra: str) -> str:
     """The message where an optional package is not installed.
 
     Args:
-        what: what is missing, "HDF5 needs h5py".
-        extra: of `actionrnn` in pyproject.toml that brings it.
+        what: what is missing, such as "HDF5 needs h5py".
+        extra: the extra of `actionrnn` (in pyproject.toml) that installs it.
     """
     return f"{what}; add it with `pip install 'actionrnn[{extra}]'`"

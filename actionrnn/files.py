@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and never written over what others wrote."""
+"""Paths that users give, files that are written whole or not at all, and what a file contains."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ from pathlib import Path
 from typing import Any
 
 MODEL_FILE = "model.safetensors"
-"""The model in the folder of a run."""
+"""The model in the folder of a training run."""
 CONFIG_FILE = "config.yaml"
-"""Its configuration, with the paths of this machine."""
-LEFTOVERS = ".*.tmp"
+"""The run's configuration, with the paths of this machine."""
 
 
 def at_home(path: str) -> str:
-    """The path with the home folder for a leading `~` (or `~user`); any other text as it is."""
-    return os.path.expanduser(path)  # noqa: PTH111 leaves an unknown user's alone
+    """The path with a leading `~` or `~user` expanded; any other text is returned as it is."""
+    return os.path.expanduser(path)  # noqa: PTH111 - leaves `~unknown` as it is
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
-    """A path that a person gave: in a text `~` is the home folder, a Path is taken as it is."""
+    """A path that a user gave: `~` is expanded in a text; a Path is returned as it is."""
     return Path(at_home(path)) if isinstance(path, str) else Path(path)
 
 
@@ -36,15 +35,19 @@ def as_path(path: str | os.PathLike[str]) -> Path:
 def atomic_path(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it when the block ends without error.
 
+    Args:
+        path: of the file; its folder is made.
+        replace: False: a file that exists by the end of the block is kept.
+
     Raises:
-        FileExistsError: not `replace`, and `path` is there at the end.
+        FileExistsError: not `replace`, and `path` exists.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = _locked_temporary(path)
     usual = temporary.stat().st_mode
     try:
         yield temporary
-        temporary.chmod(stat.S_IMODE(usual))  # safetensors puts a file of its own in its place
+        temporary.chmod(stat.S_IMODE(usual))  # safetensors replaces the file by a new one
         if replace:
             temporary.replace(path)
         else:
@@ -60,7 +63,7 @@ def atomic_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     """A temporary folder beside `folder`, renamed to it when the block ends without error.
 
     Raises:
-        OSError: it cannot be written, or not `replace`, and `folder` is there and not empty.
+        OSError: it cannot be written, or not `replace`, and `folder` exists and is not empty.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name[:40]}.{secrets.token_hex(4)}.tmp")
@@ -75,12 +78,15 @@ def atomic_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files of killed processes; those of living ones are locked."""
-    for file in folder.rglob(LEFTOVERS):
+    """Delete the temporary files of killed processes below a folder.
+
+    Those of running processes are locked, and stay; without locks, all stay.
+    """
+    for file in folder.rglob(".*.tmp"):
         with contextlib.suppress(OSError):
             handle = os.open(file, os.O_RDWR)
             try:
-                if lock(handle, wait=False):
+                if _lock(handle, wait=False):
                     file.unlink()
             finally:
                 os.close(handle)
@@ -88,10 +94,10 @@ def remove_leftovers(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep other processes that do the same out while the block runs; `path` is a file."""
+    """Hold a lock on an existing file: one process at a time is in such a block."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        lock(handle, wait=True)
+        _lock(handle, wait=True)
         yield
     finally:
         os.close(handle)
@@ -101,37 +107,56 @@ def _locked_temporary(path: Path) -> tuple[int | None, Path]:
     """A new file beside `path` that `remove_leftovers` leaves alone while it is open."""
     while True:
         temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.tmp")
-        try:  # the system takes the umask off, which only the whole process could be asked for
-            handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            handle, is_locked = open_locked(temporary, os.O_EXCL, wait=True)
         except FileExistsError:
             continue
-        if not lock(handle, wait=True):
-            os.close(handle)
-            return None, temporary
-        if os.fstat(handle).st_nlink:  # nobody took it for a leftover before it was locked
+        if is_locked:
             return handle, temporary
         os.close(handle)
+        return None, temporary
 
 
 def _rename_to_new(temporary: Path, path: Path) -> None:
     try:
-        path.hardlink_to(temporary)  # of two processes one succeeds
+        path.hardlink_to(temporary)  # of two processes, exactly one succeeds
     except FileExistsError:
         raise
-    except OSError:  # a file system without links
+    except OSError:  # a file system without hard links
         if path.exists():
             raise FileExistsError(path) from None
         temporary.replace(path)
 
 
-def lock(handle: int, *, wait: bool) -> bool:
-    """Lock an open file until it is closed; whether the file system has locks.
+def open_locked(path: Path, flags: int = 0, *, wait: bool) -> tuple[int, bool]:
+    """Open a file, made if it does not exist, and lock it until it is closed.
 
-    Without them nobody is kept out, and no file counts as a leftover.
+    Args:
+        path: its folder exists.
+        flags: of `os.open`, added to those for reading and writing.
+        wait: until another process releases the file.
+
+    Returns:
+        The handle, and whether it is locked; False where the file system has no locks.
 
     Raises:
-        BlockingIOError: not `wait`, and another process holds it.
+        BlockingIOError: not `wait`, and another process holds the lock.
+        OSError: the file cannot be opened.
     """
+    while True:
+        # os.open applies the umask, which cannot be read without changing it for all threads
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
+        try:
+            is_locked = _lock(handle, wait=wait)
+        except BlockingIOError:
+            os.close(handle)
+            raise
+        if not is_locked or os.fstat(handle).st_nlink:
+            return handle, is_locked
+        os.close(handle)  # another process deleted the file before it was locked: make it again
+
+
+def _lock(handle: int, *, wait: bool) -> bool:
     try:
         import fcntl  # not on Windows
     except ImportError:
@@ -146,23 +171,25 @@ def lock(handle: int, *, wait: bool) -> bool:
 
 
 def write_text(path: Path, text: str, *, replace: bool = True) -> None:
-    r"""Write a text file whole or not at all; a name's byte that is not UTF-8 as `\udce9`.
+    r"""Write a text file in UTF-8, whole or not at all.
 
-    In JSON that is an escape, so that `read_json` gives the very name again.
+    A byte of a file name that is not UTF-8 is written as `\udce9`. In JSON that is an escape,
+    so that `read_json` returns the same name.
 
     Raises:
-        FileExistsError: not `replace`, and it is there.
+        FileExistsError: not `replace`, and the file exists.
+        OSError: it cannot be written.
     """
     with atomic_path(path, replace=replace) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds, names that are not UTF-8 as well.
+    """The content of a JSON file.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no JSON.
+        ValueError: it is not JSON.
     """
     try:
         return json.loads(path.read_bytes())
@@ -171,7 +198,7 @@ def read_json(path: Path) -> Any:
 
 
 def can_be_a_name(text: str) -> bool:
-    """Whether a file can be called so: without a NUL, in characters that the system can write."""
+    """Whether a file can have this name: no NUL, only characters that the system can encode."""
     try:
         return b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:
@@ -180,7 +207,7 @@ def can_be_a_name(text: str) -> bool:
 
 @contextlib.contextmanager
 def utf8_path(path: Path) -> Iterator[Path]:
-    """The path, or a link to it, for libraries that take names in UTF-8 alone (safetensors)."""
+    """The path, or a link to it, for libraries that accept names in UTF-8 only (safetensors)."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -194,17 +221,21 @@ def utf8_path(path: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class FileState:
-    """What changes when a file does, or a file in a folder."""
+    """What changes when a file does, or one of the files in a folder."""
 
     size_bytes: int
     mtime_ns: int
-    """When its content changed, as it says itself."""
+    """When the content changed; a program can set it to any time."""
     ctime_ns: int
-    """When it was last written, renamed or made to look older, as the system says."""
+    """When the file was last written, renamed or given another `mtime_ns`."""
 
 
 def file_state(path: Path) -> FileState:
-    """The size and the newest time of a file, or of the files in a folder together."""
+    """The size and times of a file; of a folder, the sum and the newest of its files.
+
+    Raises:
+        OSError: a file does not exist, or cannot be accessed.
+    """
     stats = [file.stat() for file in _files_of(path)]
     return FileState(
         size_bytes=sum(stat.st_size for stat in stats),
@@ -214,7 +245,11 @@ def file_state(path: Path) -> FileState:
 
 
 def file_sha256(path: Path) -> str:
-    """The sha256 of a file's bytes, in hexadecimal; of a folder, of its files' bytes in order."""
+    """The sha256 of a file's bytes, in hexadecimal; of a folder, of its files in name order.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     digest = hashlib.sha256()
     for part in _files_of(path):
         with part.open("rb") as file:

@@ -1,4 +1,4 @@
-"""A progress bar on stderr for long work, silent where nobody watches."""
+"""A progress bar on stderr for long work; silent where stderr is not a terminal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def progress_bar(
     """Yield `advance(steps=1, note="")`, which moves the bar and sets the text behind it.
 
     Args:
-        total: None if nobody knows.
+        description: what is done; left of the bar.
+        total: steps or bytes in all; None: not known; 0: no bar.
+        unit: "bytes" shows sizes and the rate of the transfer.
     """
     console = Console(stderr=True)
     counts = (

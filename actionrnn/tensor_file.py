@@ -1,6 +1,7 @@
-"""Safetensors files that describe themselves: tensors, and JSON beside them.
+"""Safetensors files with metadata: texts, and objects as JSON.
 
-Written whole or not at all; named by any bytes, where safetensors takes UTF-8 alone.
+They are written whole or not at all, and may have names that are not UTF-8, which safetensors
+alone does not accept.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write a file whole or not at all.
+    """Write a file whole or not at all, replacing an existing one.
 
     Args:
-        metadata: by name: a text as it is, anything else as JSON.
+        path: its folder is made.
+        tensors: by name, of any shapes, on any device.
+        metadata: by name; texts are stored as they are, anything else as JSON.
 
     Raises:
         OSError: it cannot be written.
@@ -35,14 +38,14 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def pack_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
-    """The content of the file that `write_tensors` writes."""
+    """The bytes of the file that `write_tensors` would write."""
     from safetensors.torch import save
 
     return save(_stored(tensors), _texts(metadata))
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The texts beside the tensors; the tensors are not read.
+    """The metadata, by name; the tensors are not read.
 
     Raises:
         OSError: the file cannot be read.
@@ -53,7 +56,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def read_description(path: Path, name: str) -> dict[str, Any]:
-    """One of those texts that is a JSON object.
+    """The metadata of one name, which must be a JSON object.
 
     Raises:
         OSError: the file cannot be read.
@@ -69,7 +72,7 @@ def read_description(path: Path, name: str) -> dict[str, Any]:
 
 
 def read_shapes(path: Path) -> dict[str, Sequence[int]]:
-    """The shape of each tensor, which takes no memory, however large a file says that it is.
+    """The shape of each tensor; no memory is taken for them, however large they are said to be.
 
     Raises:
         OSError: the file cannot be read.
@@ -80,7 +83,7 @@ def read_shapes(path: Path) -> dict[str, Sequence[int]]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors, on the CPU.
+    """All tensors by name, on the CPU.
 
     Raises:
         OSError: the file cannot be read.
@@ -100,7 +103,7 @@ def _opened(path: Path, framework: str) -> Iterator[Any]:
 
 
 def _stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """As safetensors wants them: on the CPU, contiguous, sharing no memory."""
+    """The tensors as safetensors needs them: on the CPU, contiguous, sharing no memory."""
     return {name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}
 
 

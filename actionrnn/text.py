@@ -1,23 +1,26 @@
-"""Labels and file names come from strangers: what of them may be shown."""
+"""Labels and file names can hold any characters: makes them safe to show and to compare."""
 
 from __future__ import annotations
 
 import unicodedata
 
 LONGEST = 80
-_TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # the text round
+# Marks that reverse the direction of the text behind them.
+_BIDIRECTIONAL = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 def is_harmless(text: str) -> bool:
-    """Whether a label may be shown anywhere: no control characters, no marks that turn it."""
-    return not any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in _TURNS for c in text)
+    """Whether a text may be shown anywhere: no control characters, no marks that reverse it."""
+    return not any(
+        unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in _BIDIRECTIONAL for c in text
+    )
 
 
 def readable(text: str) -> str:
-    r"""The one spelling of a label or a group that a file's name gives.
+    r"""The normal spelling of a label or group that is part of a file name.
 
-    Letters are composed (NFC), as some disks take them apart; bytes that are not UTF-8 stand as
-    `\xe9`.
+    Letters are composed (NFC), which some file systems decompose; bytes that are not UTF-8
+    become `\xe9`.
 
     >>> readable("caf\udce9"), readable("cafe\u0301")
     ('caf\\xe9', 'café')
@@ -26,20 +29,20 @@ def readable(text: str) -> str:
 
 
 def in_utf8(text: str) -> str:
-    r"""Bytes of a file's name that are not UTF-8 as `\xe9`, as the shell and `ls` show them.
+    r"""The text with bytes of a file's name that are not UTF-8 as `\xe9`, as `ls` shows them.
 
     >>> in_utf8("caf\udce9.mp4")
     'caf\\xe9.mp4'
     """
     try:
         content = text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # of another origin than a file's name
+    except UnicodeEncodeError:  # a surrogate that is not from a file's name
         content = text.encode("utf-8", "backslashreplace")
     return content.decode("utf-8", "backslashreplace")
 
 
 def printable(text: object) -> str:
-    r"""For a terminal: what it would take for a command stands as `\x1b`; lines stay lines.
+    r"""The text for a terminal: control characters are escaped as `\x1b`, line breaks kept.
 
     >>> printable("walk\x1b[31m.mp4")
     'walk\\x1b[31m.mp4'
@@ -49,7 +52,7 @@ def printable(text: object) -> str:
 
 
 def plain(text: str) -> str:
-    r"""One line without control characters, terminal escapes or marks that turn the text round.
+    r"""One line of at most `LONGEST` characters, without control characters or reversing marks.
 
     >>> plain("walk\x1b[31m\n--> run")
     'walk [31m --> run'

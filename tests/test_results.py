@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from actionrnn.errors import ActionrnnError
 from actionrnn.files import write_text
-from actionrnn.results import LEDGER, replacing, require_new, results_folder
+from actionrnn.results import CHECKSUMS_FILE, replacing, require_new, results_folder
 
 
 def names_in(folder: Path) -> set[str]:
@@ -100,7 +100,7 @@ def test_a_folder_of_results_is_for_one_at_a_time(tmp_path: Path) -> None:
         with replacing(folder / "file"):
             write_text(folder / "file", "whole")
     with results_folder(folder, ["file"]):
-        assert names_in(folder) == {"file", LEDGER}
+        assert names_in(folder) == {"file", CHECKSUMS_FILE}
 
 
 def test_a_killed_process_leaves_the_folder_free_and_its_files_its_own(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_killed_process_leaves_the_folder_free_and_its_files_its_own(tmp_path:
     assert (tmp_path / "file").read_text() == "again"
 
 
-@pytest.mark.parametrize("name", ["file", LEDGER])
+@pytest.mark.parametrize("name", ["file", CHECKSUMS_FILE])
 def test_a_folder_under_the_name_of_a_result_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     with (

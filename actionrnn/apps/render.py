@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from actionrnn.apps.drawing import Panel, draw_panel, make_panel
 from actionrnn.config import StatePolicy, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.files import atomic_path
@@ -17,7 +18,6 @@ from actionrnn.model.stream import Scores
 from actionrnn.progress import progress_bar
 from actionrnn.text import plain
 from actionrnn.video.convert import Converter
-from actionrnn.video.drawing import Panel, draw_panel, make_panel
 from actionrnn.video.frame import Frame
 from actionrnn.video.frame_index import time_base_of, timed_frames
 from actionrnn.video.source import container_of, locate, open_stream
@@ -84,7 +84,7 @@ def rewrite(
     """
     source, count = locate(path, limits), 0
     with atomic_path(output) as temporary, open_stream(source) as stream:
-        container, convert = container_of(stream), Converter.of(source, stream)
+        container, convert = container_of(stream), Converter(source, stream)
         time_base = time_base_of(stream)
         total = round((container.duration or 0) / av.time_base)
         with (

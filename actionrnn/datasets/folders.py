@@ -172,16 +172,16 @@ def require_no_class_lost(found: FoundVideos, class_depth: int | None) -> tuple[
         DatasetError: a class folder has no video that is found.
     """
     notes = []
-    for barren in found.barren:
-        depth = len(barren.path.relative_to(found.root).parts)
+    for folder in found.without_videos:
+        depth = len(folder.path.relative_to(found.root).parts)
         if class_depth is not None and depth > class_depth:
             continue
-        if barren.is_lost:
+        if folder.may_hide_videos:
             raise DatasetError(
-                f"{barren.path}: {barren.reason}; its class would be missing, so put videos "
+                f"{folder.path}: {folder.reason}; its class would be missing, so put videos "
                 f"there, or take the folder out of {found.root}"
             )
-        notes.append(f"left out: {barren.path} ({barren.reason})")
+        notes.append(f"left out: {folder.path} ({folder.reason})")
     return (*found.unreadable.values(), *found.notes, *notes)
 
 

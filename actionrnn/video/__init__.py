@@ -1,1 +1,1 @@
-"""A file, camera or stream becomes frames."""
+"""Reads files, addresses, cameras and folders of pictures as frames with times."""

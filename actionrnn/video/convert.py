@@ -1,9 +1,9 @@
-"""A decoded picture becomes RGB as it is shown, scaled on the way.
+"""Converts a decoded picture to RGB as it is shown, and scales it in the same step.
 
-Unscaled it goes through FFmpeg's scale filter, so the pixels are those of the ffmpeg command, bit
-for bit. Swscale called directly gives others for 10- and 12-bit 4:2:0 video that says where its
-chroma samples lie. When the frame is scaled there is nothing to be identical with, and swscale is
-used: on real clips its features are nearer to those of the official transform.
+Unscaled pictures go through FFmpeg's scale filter, so the pixels are those of the ffmpeg command,
+bit for bit. Swscale called directly gives others for 10- and 12-bit 4:2:0 video that says where
+its chroma samples lie. Scaled pictures have no such reference, and go through swscale: on real
+clips the features are then nearer to those of the official transform.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from actionrnn.video.frame import Frame
 from actionrnn.video.source import Source, require_pixels
 
 Scale = Callable[[int, int], tuple[int, int]]
-"""(width, height) of the source, as shown -> (width, height) wanted."""
+"""Maps the width and height of the video, as shown, to those of the converted frames."""
 
 # Unscaled, the ffmpeg command's own flags; scaled, colours rounded as exactly as FFmpeg can.
 _PLAIN = "bicubic"
@@ -34,33 +34,42 @@ _EXACT = int(Interpolation.BICUBIC) | 0x40000 | 0x2000
 
 
 class Converter:
-    """Decoder's frame -> RGB (H, W, 3), as it is shown; all frames in the size of the first."""
+    """Makes RGB (H, W, 3) of a decoder's pictures: rotated as declared, and all in one size.
 
-    def __init__(self, source: Source, scale: Scale | None, width: int, height: int) -> None:
+    `frame` may be called from any thread, a direct call only from one at a time: swscale's
+    context and the filter graph hold one picture. So each reader makes its own converter.
+
+    Args:
+        source: for errors, and the largest frame.
+        stream: whose declared size all frames get, before `scale`: later pictures of another
+            size are scaled to it. None: the size of the first picture.
+        scale: None: frames keep that size.
+    """
+
+    def __init__(
+        self, source: Source, stream: VideoStream | None = None, scale: Scale | None = None
+    ) -> None:
         self._source = source
         self._scale = scale
-        self._stored = (width, height)  # pixels, before turning; 0: the first frame's
+        self._stored = (0, 0)  # pixels, before rotation
+        if stream is not None:
+            self._stored = stream.codec_context.width, stream.codec_context.height
         self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
         self._graph: Graph | None = None
         self._graph_is_for: tuple[object, ...] = ()
         self._lock = threading.Lock()
 
-    @classmethod
-    def of(cls, source: Source, stream: VideoStream, scale: Scale | None = None) -> Converter:
-        """For the frames of an open stream, in the size that it declares."""
-        context = stream.codec_context
-        return cls(source, scale, context.width, context.height)
-
     def __call__(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
-        """A view of memory that is valid as long as it is held.
+        """Convert one picture to (H, W, 3) uint8: a view, which keeps its memory alive.
 
         Raises:
-            VideoError: the frame is too large, or has a format that cannot be converted.
+            VideoError: the picture is too large, or has a format that cannot be converted.
         """
         require_pixels(picture.width, picture.height, self._source)
         matrix = display_matrix(picture)
         width, height = self._wanted_size(picture, is_transposed(matrix))
         try:
+            # one thread each: several readers or videos are converted at the same time
             if (width, height) == (picture.width, picture.height):
                 rgb = self._convert(picture)
             else:
@@ -77,16 +86,16 @@ class Converter:
         return _oriented(lines[:height, : 3 * width].reshape(height, width, 3), matrix)
 
     def frame(self, picture: av.VideoFrame, pts_seconds: float) -> Frame:
-        """A decoder's picture that is converted when its pixels are needed, in any thread."""
+        """A frame that converts the picture when its pixels are needed, in any thread."""
 
         def make() -> NDArray[np.uint8]:
-            with self._lock:  # swscale and the filter graph serve one frame at a time
+            with self._lock:
                 return np.array(self(picture), order="C")
 
         return Frame(pts_seconds, make)
 
     def _wanted_size(self, picture: av.VideoFrame, transposed: bool) -> tuple[int, int]:
-        """Width and height before turning."""
+        """Width and height before rotation."""
         if min(self._stored) <= 0:
             self._stored = picture.width, picture.height
         width, height = self._stored
@@ -96,6 +105,7 @@ class Converter:
         return shown[::-1] if transposed else shown
 
     def _convert(self, picture: av.VideoFrame) -> av.VideoFrame:
+        # a graph is configured for one kind of picture, and kept while that stays the same
         is_for = (
             *(picture.width, picture.height, picture.format.name),
             *(int(picture.colorspace), int(picture.color_range)),
@@ -127,11 +137,12 @@ def _make_graph(picture: av.VideoFrame) -> Graph:
 
 
 Matrix = tuple[int, int, int, int]
+"""The signs of a, b, c, d: a stored point (x, y) is shown at (ax + cy, bx + dy)."""
 _UPRIGHT: Matrix = (1, 0, 0, 1)
 
 
 def display_matrix(picture: av.VideoFrame) -> Matrix:
-    """The signs of a, b, c, d: a stored point (x, y) is shown at (ax + cy, bx + dy)."""
+    """How a picture is rotated or mirrored for display; other angles than 90 degrees count as 0."""
     side_data: Mapping[Any, Any] = picture.side_data
     data = side_data.get(Type.DISPLAYMATRIX)
     if data is None:
@@ -146,11 +157,12 @@ def display_matrix(picture: av.VideoFrame) -> Matrix:
 
 
 def is_transposed(matrix: Matrix) -> bool:
-    """Whether width and height change places."""
+    """Whether a rotation exchanges width and height."""
     return matrix[0] == 0
 
 
 def _oriented(pixels: NDArray[np.uint8], matrix: Matrix) -> NDArray[np.uint8]:
+    """The pixels as they are shown: a view, no copy."""
     a, b, c, d = matrix
     if is_transposed(matrix):
         pixels, a, d = pixels.transpose(1, 0, 2), c, b

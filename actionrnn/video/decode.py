@@ -1,6 +1,8 @@
-"""A video becomes frames, each with the time at which it is shown.
+"""Reads a video as frames, each with the time at which it is shown.
 
-Times come from the stream's time base, never from index / frame rate.
+Times come from the stream's time stamps and time base, never from index / frame rate.
+A frame goes from here to its consumer in two steps: `WantedFrames.add` knows its place among the
+sampled ones and transforms it, and the request's sink takes it.
 """
 
 from __future__ import annotations
@@ -8,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeGuard
 
 import av
 from av.video.stream import VideoStream
@@ -20,7 +21,6 @@ from actionrnn.video.convert import Converter, Scale, display_matrix, is_transpo
 from actionrnn.video.frame import Frame, Frames
 from actionrnn.video.frame_index import (
     FrameIndex,
-    Ticks,
     decode_frame_index,
     make_frame_index,
     read_frame_index,
@@ -29,7 +29,6 @@ from actionrnn.video.frame_index import (
 )
 from actionrnn.video.image_folder import is_folder, iter_frame_folder, visit_frame_folder
 from actionrnn.video.request import FrameCollector, FrameRequest, WantedFrames
-from actionrnn.video.sampling import choose_frames
 from actionrnn.video.seeking import decode_by_counting, decode_by_seeking, threads_for
 from actionrnn.video.source import (
     Source,
@@ -40,7 +39,7 @@ from actionrnn.video.source import (
     require_pixels,
 )
 
-# A broken video is used if at least this part of the frames that it declares can be decoded.
+# A damaged video is used if at least this part of the frames that it declares can be decoded.
 LEAST_DECODABLE_FRACTION = 0.5
 
 
@@ -55,23 +54,29 @@ class VideoInfo:
     """Pixels, as shown: rotation is applied."""
     height: int
     rate_fps: float | None
+    """The average; None: not declared."""
     duration_seconds: float | None
+    """None: not declared."""
     num_frames: int
-    """Frames in the file, counted by their packets."""
+    """Counted by the packets."""
     size_bytes: int
-    """0 where the source does not say."""
+    """0: not known."""
 
 
 def probe_video(path: VideoSource, *, limits: VideoLimits | None = None) -> VideoInfo:
     """Codec, size, rate and length of a video.
 
+    Args:
+        path: what `read_frames` takes, except for a folder of pictures.
+        limits: the largest frame, and which containers are opened.
+
     Raises:
-        VideoError: the video is missing, empty, no video, too large, or has sound only.
+        VideoError: the source is missing, empty, not a video, too large, or has sound only.
     """
     source = locate(path, limits)
     with open_stream(source) as stream:
         num_frames = len(read_frame_index(stream))
-    with open_stream(source) as stream:
+    with open_stream(source) as stream:  # again, as reading the index has moved to the end
         first = next(timed_frames(source, stream), None)
         turned = first is not None and is_transposed(display_matrix(first[0]))
         width, height = stream.width, stream.height
@@ -89,10 +94,10 @@ def probe_video(path: VideoSource, *, limits: VideoLimits | None = None) -> Vide
 
 
 def declared_span(path: VideoSource | Source) -> tuple[float, float | None]:
-    """When a video says that it begins, and how long it says it is; None: it does not say.
+    """The start and the length, in seconds, that a video declares; None: no length is declared.
 
     Raises:
-        VideoError: it is missing, empty, no video, or has sound only.
+        VideoError: the source is missing, empty, not a video, or has sound only.
     """
     with open_stream(path) as stream:
         container = container_of(stream)
@@ -113,21 +118,22 @@ def read_frames(
     Args:
         path: a video file, a folder of pictures, an http(s) or rtsp address, an open binary
             file, bytes, or "-" for standard input.
-        scale: from the shown width and height to the wanted ones; scaling is part of the
+        sampling: which part of the video, and which frames of it.
+        scale: maps the shown width and height to the wanted ones; scaling is part of the
             colour conversion and costs next to nothing.
-        num_threads: that decode; 0 takes as many as the work is worth.
-        limits: the largest frame, and the most bytes held.
+        num_threads: threads that decode; 0: as many as the work is worth.
+        limits: the largest frame, the most bytes held, and which containers are opened.
 
     Returns:
         `Frames`, RGB uint8 (T, H, W, 3) with `pts_seconds` (T,).
 
     Raises:
-        VideoError: the video is missing, empty, no video, too large, has sound only, has no
+        VideoError: the source is missing, empty, not a video, too large, has sound only, has no
             frame where `sampling` looks, or so little of it can be decoded that the frames
-            would not stand for the clip.
+            would not represent the clip.
     """
     limits = limits or VideoLimits()
-    found = path if _is_folder(path) else locate(path, limits)
+    found = path if is_folder(path) else locate(path, limits)
     name = found.name if isinstance(found, Source) else str(found)
     collector = FrameCollector(name, limits.max_bytes_held)
     request = FrameRequest(sampling or Sampling(), collector, scale, num_threads=num_threads)
@@ -138,14 +144,15 @@ def read_frames(
 def visit_frames(
     path: VideoSource | Source, request: FrameRequest, limits: VideoLimits | None = None
 ) -> None:
-    """Give the frames that `read_frames` would return to the request's sink, in constant memory.
+    """Pass the frames that `read_frames` would return to the request's sink, in constant memory.
 
-    Frames come in any order, and from several threads if `request.num_threads` is not 1.
+    Frames come in any order, and from several threads at once if `request.num_threads` is not 1.
+    If a fast way of decoding fails, the sink's `begin` is called again, and the frames come anew.
 
     Raises:
         VideoError: as in `read_frames`.
     """
-    if _is_folder(path):
+    if is_folder(path):
         visit_frame_folder(as_path(path), request, limits or VideoLimits())
     else:
         _visit(locate(path, limits), request)
@@ -165,94 +172,70 @@ def iter_frames(
     frames that you pass over cost their decoding only.
 
     Args:
-        path: what `read_frames` takes; an address or a pipe may go on for ever.
+        path: what `read_frames` takes; an address or a pipe may have no end.
         scale: as in `read_frames`.
-        num_threads: of the decoder; 0 leaves their number to it.
-        limits: the largest frame.
+        num_threads: threads of the decoder; 0: the decoder chooses.
+        limits: the largest frame, and which containers are opened.
         frame_folder_fps: pictures a second, for a folder of pictures.
 
     Raises:
-        VideoError: the video is missing, empty, no video, too large, has sound only, or no
+        VideoError: the source is missing, empty, not a video, too large, has sound only, or no
             frame of it can be decoded.
     """
-    if _is_folder(path):
-        yield from iter_frame_folder(
-            as_path(path), rate_fps=frame_folder_fps, scale=scale, limits=limits
-        )
+    limits = limits or VideoLimits()
+    if is_folder(path):
+        yield from iter_frame_folder(as_path(path), frame_folder_fps, scale, limits)
         return
     source = locate(path, limits)
     with open_stream(source, num_threads) as stream:
         time_base = time_base_of(stream)
-        convert = Converter.of(source, stream, scale)
+        converter = Converter(source, stream, scale)
         came = False
         for picture, tick in timed_frames(source, stream):
             came = True
+            # now, not when the pixels are needed: too large a frame may be passed over
             require_pixels(picture.width, picture.height, source)
-            yield convert.frame(picture, float(tick * time_base))
+            yield converter.frame(picture, float(tick * time_base))
         if not came:
             raise _nothing_decodable(source)
 
 
-def _is_folder(path: VideoSource | Source) -> TypeGuard[str | Path]:
-    return isinstance(path, (str, Path)) and is_folder(path)
-
-
 def _visit(source: Source, request: FrameRequest) -> None:
-    """By the first of three ways that finds every frame: seeking, counting, in order."""
+    """Decode by the first of three ways that finds every frame: seeking, counting, in order."""
     with open_stream(source) as stream:
         if _is_live(stream):
             _collect(source, stream, request)
             return
         declared = _Declared.of(stream)
         index = read_frame_index(stream)
-        ticks = _choose(source, index, request.sampling) if declared.enough(index) else None
-        if ticks is not None and (index.is_exact or index.is_one_by_one):
-            wanted = WantedFrames(index, ticks, request)
-            if index.is_exact and decode_by_seeking(source, stream, wanted):
+        promises_enough = declared.enough(index)
+        if promises_enough and (index.is_exact or index.is_one_by_one):
+            decode = decode_by_seeking if index.is_exact else decode_by_counting
+            if decode(source, stream, WantedFrames(source.name, index, request)):
                 return
-            if index.is_one_by_one and decode_by_counting(source, stream, wanted):
-                return
-    if ticks is not None and _decode_in_order(source, index, ticks, request):
+    # If a fast way is in doubt about one frame, those that it has already passed on may be wrong,
+    # too: the sink starts over, and all are decoded in order.
+    if promises_enough and _decode_in_order(source, index, request):
         return
     # The packets promised frames that do not come: choose among those that really do.
     with open_stream(source, request.num_threads) as stream:
         index = decode_frame_index(source, stream)
     declared.require_enough(source, index)
-    ticks = _choose(source, index, request.sampling)
-    if not _decode_in_order(source, index, ticks, request):
+    if not _decode_in_order(source, index, request):
         raise VideoError(
             f"{source.name}: decodes differently each time; re-encode it or leave it out"
         )
 
 
-def _choose(source: Source, index: FrameIndex, sampling: Sampling) -> Ticks:
-    """The ticks of the wanted frames."""
-    times = index.pts_seconds
-    try:
-        chosen = choose_frames(times, sampling, index.is_keyframe)
-    except ValueError as error:
-        raise VideoError(
-            f"{source.name}: {error}; its times run from {times[0]:.3f} to {times[-1]:.3f} s"
-        ) from None
-    if len(chosen) == 0:
-        raise VideoError(
-            f"{source.name}: {sampling} chooses nothing; "
-            f"its frames are at {times[0]:.3f} to {times[-1]:.3f} s"
-        )
-    return index.ticks[chosen]
-
-
-def _decode_in_order(
-    source: Source, index: FrameIndex, ticks: Ticks, request: FrameRequest
-) -> bool:
+def _decode_in_order(source: Source, index: FrameIndex, request: FrameRequest) -> bool:
     """Decode from the first frame to the last wanted one; whether all of them came."""
-    wanted = WantedFrames(index, ticks, request)
+    wanted = WantedFrames(source.name, index, request)
     with open_stream(source) as stream:
-        convert = Converter.of(source, stream, request.scale)
+        convert = Converter(source, stream, request.scale)
         threads = threads_for(request.num_threads, len(index), stream)
         stream.codec_context.thread_count = threads
         for picture, tick in timed_frames(source, stream):
-            if wanted.wants(tick):
+            if wanted.wants(tick):  # the others are never converted
                 wanted.add(tick, convert(picture))
             if wanted.is_complete:
                 return True
@@ -260,13 +243,13 @@ def _decode_in_order(
 
 
 def _is_live(stream: VideoStream) -> bool:
-    """Whether the source cannot be read twice: a camera, a stream of unknown length."""
+    """Whether the source cannot be read twice: a stream of unknown length."""
     return (container_of(stream).size or 0) <= 0
 
 
 def _collect(source: Source, stream: VideoStream, request: FrameRequest) -> None:
     """Keep every frame until `end_seconds`, then choose among them."""
-    convert = Converter.of(source, stream, request.scale)
+    convert = Converter(source, stream, request.scale)
     time_base, sampling = time_base_of(stream), request.sampling
     found: list[tuple[int, bool]] = []
     kept = []
@@ -285,28 +268,27 @@ def _collect(source: Source, stream: VideoStream, request: FrameRequest) -> None
             )
     if not found:
         raise _nothing_decodable(source)
-    index = make_frame_index(stream, found, is_exact=False)
-    wanted = WantedFrames(index, _choose(source, index, sampling), request)
-    for tick, rgb in zip(index.ticks.tolist(), kept, strict=True):
+    wanted = WantedFrames(source.name, make_frame_index(stream, found), request)
+    for tick, rgb in zip(wanted.index.ticks.tolist(), kept, strict=True):
         if wanted.wants(tick):
             wanted.add(tick, rgb)
 
 
 @dataclass(frozen=True)
 class _Declared:
-    """What a file says it holds: the measure of what of it can be decoded."""
+    """What a file declares about its length, to tell how much of it can be decoded."""
 
     num_frames: int
-    """0 where the file does not say."""
+    """0: not declared."""
     end_seconds: float
-    """0 where the file does not say."""
+    """0: not declared."""
 
     @classmethod
     def of(cls, stream: VideoStream) -> _Declared:
         return cls(int(stream.frames or 0), _declared_seconds(stream) or 0.0)
 
     def enough(self, index: FrameIndex) -> bool:
-        """Whether these frames stand for the whole clip."""
+        """Whether these frames represent the whole clip."""
         if len(index) == 0:
             return False
         if self.num_frames:
@@ -315,7 +297,7 @@ class _Declared:
         return last >= LEAST_DECODABLE_FRACTION * self.end_seconds or self.end_seconds < 0.1
 
     def require_enough(self, source: Source, index: FrameIndex) -> None:
-        """Raise a VideoError that says how much was readable, if it is too little."""
+        """Raise a VideoError that says how much can be decoded, if that is too little."""
         if len(index) == 0:
             raise _nothing_decodable(source)
         if self.enough(index):

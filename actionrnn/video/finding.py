@@ -1,8 +1,8 @@
-"""Which files and folders are videos: decided here, once, for every command.
+"""Finds the videos below a folder, by the same rules for every command.
 
 A video is a file with a known ending, or a folder of pictures. Where a tree holds video files,
-a folder of pictures is a video only if it holds numbered frames: covers and thumbnails lie beside
-videos, too. What programs keep for themselves (hidden names, `@eaDir`) is never looked into.
+a folder of pictures is a video only if the pictures are numbered frames: covers and thumbnails
+lie beside videos, too. Hidden names and folders of other programs (`@eaDir`) are not read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ VIDEO_SUFFIXES = _suffixes(
     "mk3d mkv mov mp4 mp4v mpe mpeg mpg mpv mts mxf nsv nut nuv obu ogm ogv psp qt rm rmvb trp ts "
     "vc1 vob vro vvc webm wmv wtv xvid y4m"
 )
-_OTHER_DATA_SUFFIXES = _suffixes(  # that lie beside videos and are not missed
+_OTHER_DATA_SUFFIXES = _suffixes(  # certainly not videos, so leaving them out needs no note
     "7z aac ass bz2 csv db doc docx flac gz h5 hdf5 htm html ini ipynb json jsonl lnk lock log m4a "
     "mat md mp3 npy npz odt ogg onnx opus parquet pdf pkl pt pth py rar rtf safetensors sh srt sub "
     "tar tex tgz toml tsv txt url vtt wav wma xls xlsx xml yaml yml zip"
@@ -44,13 +44,15 @@ _MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
-class Barren:
-    """A folder in which there is no video, though there are some beside it."""
+class FolderWithoutVideos:
+    """A folder in which no video was found, beside folders or files with videos."""
 
     path: Path
     reason: str
-    is_lost: bool
-    """Whether videos may be in it that cannot be found; not if it holds documents or previews."""
+    """What it holds instead, or why it cannot be read."""
+    may_hide_videos: bool
+    """Whether it may hold videos that were not recognised; not if it holds documents or
+    previews."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,11 @@ class FoundVideos:
     paths: tuple[Path, ...]
     """Sorted."""
     unreadable: Mapping[Path, str]
-    """Folders that may not be read and links that cannot be followed; for each a line says why."""
+    """Folders that cannot be read and links that cannot be followed, each with a message."""
     notes: tuple[str, ...]
-    """A line for each kind of thing that was left out and may be missed."""
-    barren: tuple[Barren, ...]
-    """The highest folders without a video."""
+    """A line for each kind of thing that was left out, and that the user may miss."""
+    without_videos: tuple[FolderWithoutVideos, ...]
+    """The highest such folders."""
 
 
 def find_videos(folder: str | Path) -> FoundVideos:
@@ -74,7 +76,7 @@ def find_videos(folder: str | Path) -> FoundVideos:
     Links are followed; each real folder is read once.
 
     Raises:
-        VideoError: the folder is missing, may not be read, or holds no video.
+        VideoError: the folder is missing, cannot be read, or holds no video.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -82,7 +84,7 @@ def find_videos(folder: str | Path) -> FoundVideos:
     folders = _read_tree(root)
     if folders[0].problem:
         raise VideoError(f"{root}: {folders[0].problem}")
-    _choose_picture_folders(folders)
+    _find_clips(folders)
     paths = sorted(path for folder in folders for path in folder.clips())
     unreadable = {
         folder.path: f"{folder.path}: {folder.problem}"
@@ -91,14 +93,19 @@ def find_videos(folder: str | Path) -> FoundVideos:
     }
     if not paths:
         raise VideoError(f"{root}: holds no video{_what_else(folders, unreadable.values())}")
-    barren = tuple(_barren(folders))
-    return FoundVideos(root, tuple(paths), unreadable, tuple(_notes(root, folders)), barren)
+    return FoundVideos(
+        root,
+        tuple(paths),
+        unreadable,
+        notes=tuple(_notes(root, folders)),
+        without_videos=tuple(_without_videos(folders)),
+    )
 
 
 def clip_key(path: Path, root: Path) -> str:
-    """The name of a video within a folder above it: `run/ido` of `run/ido.avi`.
+    """The name of a video relative to a folder above it: `run/ido` for `run/ido.avi`.
 
-    Only a known ending is taken off: the folder of pictures `2024-05-01 10.15.30` keeps its name.
+    Only a known ending is removed: the folder of pictures `2024-05-01 10.15.30` keeps its name.
     """
     relative = path.relative_to(root).as_posix()
     stem, ending = os.path.splitext(relative)  # noqa: PTH122 - once for each of many files
@@ -106,9 +113,9 @@ def clip_key(path: Path, root: Path) -> str:
 
 
 def clip_keys(paths: Sequence[Path], root: Path) -> list[str]:
-    """A key of its own for each of a folder's videos.
+    """A unique key for each of a folder's videos.
 
-    Where two share a key (`ido.avi`, `ido.mp4`), both keep their endings.
+    Where two would share one (`ido.avi`, `ido.mp4`), both keep their endings.
     """
     keys = [clip_key(path, root) for path in paths]
     count = Counter(keys)
@@ -120,7 +127,7 @@ def clip_keys(paths: Sequence[Path], root: Path) -> list[str]:
 
 @dataclass
 class _Folder:
-    """What was seen in a folder."""
+    """What was found in one folder."""
 
     path: Path
     parent: _Folder | None
@@ -128,20 +135,16 @@ class _Folder:
     problem: str = ""
     """Why it was not read."""
     copy_of: Path | None = None
-    """Under which other name it was read before."""
+    """The other name under which it was read before."""
     videos: list[str] = field(default_factory=list)
     num_pictures: int = 0
     others: Counter[str] = field(default_factory=Counter)
-    """How many other files there are of each ending."""
+    """The number of other files by their endings."""
     children: list[_Folder] = field(default_factory=list)
     is_clip: bool = False
-    """Its pictures are the frames of a video."""
+    """Whether its pictures are the frames of a video."""
     has_clips: bool = False
-    """In it, or below."""
-
-    @property
-    def holds_clips_below(self) -> bool:
-        return any(child.has_clips for child in self.children)
+    """Whether a video is in it, or below."""
 
     @property
     def is_loop(self) -> bool:
@@ -149,7 +152,7 @@ class _Folder:
 
     @property
     def unknown(self) -> Counter[str]:
-        """The files that may be videos of a kind that is not known here, by their endings."""
+        """The number of files that may be videos of an unknown kind, by their endings."""
         if self.is_clip:
             return Counter()
         known = _OTHER_DATA_SUFFIXES if self.parent else _OTHER_DATA_SUFFIXES | {""}  # README
@@ -157,12 +160,16 @@ class _Folder:
 
     @cached_property
     def video_names(self) -> frozenset[str]:
-        """Of the videos directly in it, with and without their endings."""
+        """The names of the videos directly in it, with and without their endings."""
         return frozenset(self.videos) | {Path(name).stem for name in self.videos}
 
     @property
     def has_preview_name(self) -> bool:
         return self.parent is not None and bool(_PREVIEWS.fullmatch(self.path.name))
+
+    @property
+    def is_preview(self) -> bool:
+        return self.has_preview_name or any(folder.has_preview_name for folder in self.above())
 
     def clips(self) -> Iterator[Path]:
         if self.is_clip:
@@ -170,14 +177,14 @@ class _Folder:
         yield from (self.path / name for name in self.videos)
 
     def above(self) -> Iterator[_Folder]:
-        """The folders that it lies in, the nearest first."""
+        """The folders that contain it, the nearest first."""
         folder = self.parent
         while folder is not None:
             yield folder
             folder = folder.parent
 
     def below(self) -> Iterator[_Folder]:
-        """Itself and every folder in it."""
+        """Itself and every folder below."""
         todo = [self]
         while todo:
             folder = todo.pop()
@@ -186,11 +193,11 @@ class _Folder:
 
 
 def _read_tree(root: Path) -> list[_Folder]:
-    """All folders, each after the one that it lies in.
+    """All folders, each after the one that contains it.
 
-    A folder that is there under several names is read under the one that is not a link.
+    A folder that several names lead to is read under the one that is not a link.
     """
-    todo, links = deque([_Folder(root, None)]), deque[_Folder]()
+    todo, links = deque([_Folder(root, None)]), deque[_Folder]()  # links are followed last
     folders: list[_Folder] = []
     known: dict[tuple[int, int], Path] = {}
     while todo or links:
@@ -214,7 +221,10 @@ def _read_tree(root: Path) -> list[_Folder]:
 
 
 def _look_into(folder: _Folder) -> list[_Folder]:
-    """Sort a folder's entries; its sub-folders, in order. Only links cost a look at the disk."""
+    """Count a folder's entries by kind; return its sub-folders, sorted.
+
+    The listing says what an entry is; only links cost another access to the disk.
+    """
     below = []
     with os.scandir(folder.path) as entries:
         for entry in entries:
@@ -228,7 +238,7 @@ def _look_into(folder: _Folder) -> list[_Folder]:
                 folder.videos.append(name)
             elif is_picture(name):
                 folder.num_pictures += 1
-            elif suffix not in _OTHER_DATA_SUFFIXES and _leads_nowhere(entry):
+            elif suffix not in _OTHER_DATA_SUFFIXES and _is_broken_link(entry):
                 problem = "is a link that cannot be followed"
                 below.append(_Folder(folder.path / name, folder, problem=problem))
             else:
@@ -239,52 +249,52 @@ def _look_into(folder: _Folder) -> list[_Folder]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself, or to where one may not look
+    except OSError:  # a link to itself, or into a folder without permission
         return False
 
 
-def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+def _is_broken_link(entry: os.DirEntry[str]) -> bool:
     return entry.is_symlink() and not os.path.exists(entry.path)  # noqa: PTH110 - never raises
 
 
-def _choose_picture_folders(folders: Sequence[_Folder]) -> None:
-    """Say of each folder whether it is a video, and whether videos are in it."""
+def _find_clips(folders: Sequence[_Folder]) -> None:
+    """Decide for each folder whether it is a video, and whether there are videos below it."""
     beside_videos = any(folder.videos for folder in folders)
-    for folder in reversed(folders):  # what lies below comes first
-        if folder.num_pictures and not folder.videos and not folder.holds_clips_below:
+    for folder in reversed(folders):  # children before their parents
+        has_clips_below = any(child.has_clips for child in folder.children)
+        if folder.num_pictures and not folder.videos and not has_clips_below:
             folder.is_clip = not folder.has_preview_name and (
                 not beside_videos or _are_frames(folder)
             )
-        folder.has_clips = folder.is_clip or bool(folder.videos) or folder.holds_clips_below
+        folder.has_clips = folder.is_clip or bool(folder.videos) or has_clips_below
 
 
 def _are_frames(folder: _Folder) -> bool:
     """Whether pictures in a tree that holds videos are frames, and not previews of the videos."""
-    above = list(folder.above())
-    if any(parent.has_preview_name for parent in above):
+    if folder.is_preview:
         return False
     pictures = find_pictures(folder.path)
     if not are_numbered(path.name for path in pictures):
         return False
 
-    def is_called_as_a_video(name: str) -> bool:
-        return any(name in parent.video_names for parent in above)
+    def is_named_as_a_video(name: str) -> bool:
+        return any(name in parent.video_names for parent in folder.above())
 
-    return not is_called_as_a_video(folder.path.name) and not all(
-        is_called_as_a_video(path.stem) for path in pictures
+    return not is_named_as_a_video(folder.path.name) and not all(
+        is_named_as_a_video(path.stem) for path in pictures
     )
 
 
-def _barren(folders: Sequence[_Folder]) -> Iterator[Barren]:
+def _without_videos(folders: Sequence[_Folder]) -> Iterator[FolderWithoutVideos]:
     for folder in folders:
-        if folder.parent is None or not folder.parent.has_clips or folder.parent.is_clip:
+        parent = folder.parent
+        if parent is None or not parent.has_clips or parent.is_clip or folder.has_clips:
             continue
-        if not folder.has_clips:
-            yield Barren(folder.path, *_why_barren(folder))
+        yield FolderWithoutVideos(folder.path, *_why_without(folder))
 
 
-def _why_barren(folder: _Folder) -> tuple[str, bool]:
-    """Why there is no video in it, and whether that may be a mistake."""
+def _why_without(folder: _Folder) -> tuple[str, bool]:
+    """What a folder holds instead of videos, and whether that may be a mistake."""
     below = list(folder.below())
     for child in below:
         if child.problem and not child.is_loop:
@@ -293,7 +303,7 @@ def _why_barren(folder: _Folder) -> tuple[str, bool]:
     if folder.is_loop:
         return folder.problem, False
     pictured = [child for child in below if child.num_pictures]
-    if any(not _is_preview(child) for child in pictured):
+    if any(not child.is_preview for child in pictured):
         return "holds pictures, but beside videos only folders of numbered frames are read", True
     unknown = {ending for child in below for ending in child.unknown}
     if unknown:
@@ -302,10 +312,6 @@ def _why_barren(folder: _Folder) -> tuple[str, bool]:
     if pictured:
         return "holds previews", False
     return (f"holds {_endings(endings)}", False) if endings else ("is empty", True)
-
-
-def _is_preview(folder: _Folder) -> bool:
-    return folder.has_preview_name or any(parent.has_preview_name for parent in folder.above())
 
 
 def _notes(root: Path, folders: Sequence[_Folder]) -> Iterator[str]:

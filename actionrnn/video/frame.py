@@ -1,4 +1,4 @@
-"""What a decoded video is made of."""
+"""Frames: one picture of a video with its time, or several in one array."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from actionrnn.errors import VideoError
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture, and when it is shown; its pixels are made when they are first needed.
+    """One picture, and when it is shown; its pixels are made when `rgb` is first read.
 
-    `Frame.from_array(rgb, pts_seconds)` makes one of pixels that you have.
+    `Frame.from_array(rgb, pts_seconds)` wraps pixels that you have.
     """
 
     pts_seconds: float
-    """Presentation time, in seconds from the stream's own zero."""
+    """Presentation time in seconds, on the video's own clock."""
     make: Callable[[], NDArray[np.uint8]]
-    """Gives the pixels; called once, by `rgb`."""
+    """Returns the pixels; called once, by `rgb`."""
     _made: NDArray[np.uint8] | None = field(default=None, init=False)
 
     @classmethod
     def from_array(cls, rgb: NDArray[np.uint8], pts_seconds: float) -> Frame:
-        """A frame of RGB pixels, uint8 (H, W, 3), which are not copied.
+        """A frame of RGB pixels, uint8 (H, W, 3); the array is not copied.
 
         Raises:
             VideoError: the array has another type or shape, or no pixels.
@@ -38,7 +38,7 @@ class Frame:
 
     @property
     def rgb(self) -> NDArray[np.uint8]:
-        """The pixels, (H, W, 3); kept as long as the frame is.
+        """The pixels, (H, W, 3) uint8; kept as long as the frame is.
 
         Raises:
             VideoError: the decoder's picture cannot be converted, or is too large; the file of
@@ -56,13 +56,13 @@ class Frame:
         return self.rgb
 
     def copy(self) -> Frame:
-        """The same picture in pixels of its own: copied if they are made, else made anew."""
+        """The same picture, sharing no pixels with this one: copied if made, else made anew."""
         if self._made is None:
             return replace(self)
         return Frame.from_array(self._made.copy(), self.pts_seconds)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Frame.from_array, (self.rgb, self.pts_seconds)  # what makes them stays behind
+        return Frame.from_array, (self.rgb, self.pts_seconds)  # `make` cannot be pickled
 
     def __repr__(self) -> str:
         return f"Frame(pts_seconds={self.pts_seconds:.3f})"
@@ -70,12 +70,16 @@ class Frame:
 
 @dataclass(frozen=True)
 class Frames:
-    """Some pictures of one video, in the order of time."""
+    """T pictures of one video in the order of time, in one array.
+
+    Raises:
+        ValueError: the arrays have other types or shapes.
+    """
 
     data: NDArray[np.uint8]
-    """RGB, (T, H, W, 3)."""
+    """RGB, (T, H, W, 3) uint8."""
     pts_seconds: NDArray[np.float64]
-    """(T,), never falling."""
+    """(T,), non-decreasing."""
 
     def __post_init__(self) -> None:
         if self.data.ndim != 4 or self.data.shape[3] != 3 or self.data.dtype != np.uint8:
@@ -92,7 +96,9 @@ class Frames:
         return len(self.data)
 
     def __repr__(self) -> str:
-        return f"Frames(data={self.data.shape}, pts_seconds={_span(self.pts_seconds)})"
+        times = self.pts_seconds
+        span = f"[{times[0]:.3f} ... {times[-1]:.3f}]" if len(times) else "[]"
+        return f"Frames(data={self.data.shape}, pts_seconds={span})"
 
 
 def _require_picture(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -101,7 +107,3 @@ def _require_picture(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if rgb.size == 0:
         raise VideoError(f"a frame {rgb.shape} has no pixels")
     return rgb
-
-
-def _span(times: NDArray[np.float64]) -> str:
-    return f"[{times[0]:.3f} ... {times[-1]:.3f}]" if len(times) else "[]"

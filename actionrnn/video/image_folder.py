@@ -1,6 +1,6 @@
-"""A folder of pictures is a video too: `<clip>/frame0001.jpg`, `frame0002.jpg`, ...
+"""A folder of pictures as a video: `<clip>/frame0001.jpg`, `frame0002.jpg`, ...
 
-Pictures do not say when they are shown; picture i is taken to be shown at i / rate seconds.
+Pictures have no presentation times; picture i is shown at i / rate seconds.
 """
 
 from __future__ import annotations
@@ -9,20 +9,22 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from actionrnn.config import Sampling, VideoLimits
+from actionrnn.config import VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.files import as_path
 from actionrnn.video.convert import Scale
 from actionrnn.video.frame import Frame
-from actionrnn.video.request import FrameRequest
-from actionrnn.video.sampling import choose_frames
+from actionrnn.video.frame_index import FrameIndex
+from actionrnn.video.request import FrameRequest, WantedFrames
 from actionrnn.video.source import why_unreadable
 
 PICTURE_SUFFIXES = frozenset(
@@ -31,37 +33,38 @@ PICTURE_SUFFIXES = frozenset(
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file's name is that of a picture, and not hidden."""
+    """Whether a file's name ends as a picture's does, and is not hidden."""
     ending = os.path.splitext(name)[1]  # noqa: PTH122 - once for each of many files
     return ending.lower() in PICTURE_SUFFIXES and not name.startswith(".")
 
 
-def is_folder(path: str | Path) -> bool:
-    """Whether there is such a folder; an impossible name is none."""
+def is_folder(path: object) -> TypeGuard[str | Path]:
+    """Whether it is the path of an existing folder; False for a name that cannot exist."""
     try:
-        return as_path(path).is_dir()
+        return isinstance(path, str | Path) and as_path(path).is_dir()
     except (OSError, ValueError):
         return False
 
 
 def find_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder in the order of the numbers in their names; maybe none.
+    """The pictures of a folder, sorted by the numbers in their names; an empty list without any.
 
     `frame2.jpg` comes before `frame10.jpg`.
 
     Raises:
-        VideoError: the folder may not be read.
+        VideoError: the folder cannot be read.
     """
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if is_picture(entry.name) and _is_file(entry)]
+            # a broken link is listed too, so that reading it fails instead of a frame missing
+            names = [e.name for e in entries if is_picture(e.name) and not e.is_dir()]
     except OSError as error:
         raise VideoError(f"{folder}: {why_unreadable(error)}") from None
     return [folder / name for name in sorted(names, key=lambda name: (_numbers_in(name), name))]
 
 
 def are_numbered(names: Iterable[str]) -> bool:
-    """Whether files are two or more that differ in one number alone, as the frames of a clip do.
+    """Whether two or more names differ in one number only, as the frames of a clip do.
 
     >>> are_numbered(["frame_01.jpg", "frame_02.jpg"]), are_numbered(["ann.jpg", "bob.jpg"])
     (True, False)
@@ -74,54 +77,51 @@ def are_numbered(names: Iterable[str]) -> bool:
 
 
 def visit_frame_folder(folder: Path, request: FrameRequest, limits: VideoLimits) -> None:
-    """Give the pictures that the sampling chooses to the request's sink, one by one.
+    """Pass the pictures that the sampling chooses to the request's sink, in order.
 
     Raises:
-        VideoError: there is no picture, none where `sampling` looks, one cannot be read, they
-            differ in size, or one is larger than the limits.
+        VideoError: the folder has no pictures, none where `sampling` looks, one that cannot be
+            read or exceeds the limits, or pictures of several sizes.
     """
-    sampling = request.sampling
     pictures = _require_pictures(folder)
-    times = np.arange(len(pictures)) / sampling.frame_folder_fps  # (T,)
-    chosen = _choose(folder, times, sampling)
-    request.sink.begin(times[chosen])
+    index = FrameIndex(
+        ticks=np.arange(len(pictures)),
+        is_keyframe=np.ones(len(pictures), np.bool_),  # each can be read without the others
+        time_base=1 / Fraction(request.sampling.frame_folder_fps),
+        is_exact=True,
+    )
+    wanted = WantedFrames(str(folder), index, request)
     first_size = ""
-    for index, first, count in zip(
-        *np.unique(chosen, return_index=True, return_counts=True), strict=True
-    ):
-        rgb = read_picture(pictures[index], request.scale, limits)
-        first_size = first_size or _size(rgb)
-        if _size(rgb) != first_size:
+    for number in wanted.missing_ticks().tolist():
+        rgb = _read_picture(pictures[number], request.scale, limits)
+        size = f"{rgb.shape[1]} x {rgb.shape[0]}"
+        first_size = first_size or size
+        if size != first_size:
             raise VideoError(
-                f"{pictures[index]}: is {_size(rgb)}, the first frame {first_size}; "
+                f"{pictures[number]}: is {size}, the first frame {first_size}; "
                 "a clip's frames have one size"
             )
-        places = slice(int(first), int(first + count))
-        request.sink.add(places, request.transform(rgb))
+        wanted.add(number, rgb)
 
 
 def iter_frame_folder(
-    folder: Path,
-    *,
-    rate_fps: float,
-    scale: Scale | None = None,
-    limits: VideoLimits | None = None,
+    folder: Path, rate_fps: float, scale: Scale | None, limits: VideoLimits
 ) -> Iterator[Frame]:
-    """Every picture of a folder, one at a time; its file is read when its `rgb` is needed.
+    """Every picture of a folder in order; each file is read when the frame's `rgb` is used.
 
     Raises:
-        VideoError: there is no picture.
+        VideoError: the folder has no pictures.
     """
-    limits = limits or VideoLimits()
-    for index, path in enumerate(_require_pictures(folder)):
-        yield Frame(index / rate_fps, partial(read_picture, path, scale, limits))
+    for number, path in enumerate(_require_pictures(folder)):
+        yield Frame(number / rate_fps, partial(_read_picture, path, scale, limits))
 
 
-def read_picture(path: Path, scale: Scale | None, limits: VideoLimits) -> NDArray[np.uint8]:
-    """RGB (H, W, 3), scaled bicubically as video frames are.
+def _read_picture(path: Path, scale: Scale | None, limits: VideoLimits) -> NDArray[np.uint8]:
+    """One picture as RGB (H, W, 3), scaled bicubically as video frames are.
 
     Raises:
-        VideoError: the file is no picture, damaged, or larger than the limits.
+        VideoError: the file is not a picture, is damaged, holds several pictures, or exceeds
+            the limits.
     """
     try:
         with Image.open(path) as picture:
@@ -144,21 +144,6 @@ def read_picture(path: Path, scale: Scale | None, limits: VideoLimits) -> NDArra
     return np.asarray(rgb)
 
 
-def _choose(folder: Path, times: NDArray[np.float64], sampling: Sampling) -> NDArray[np.intp]:
-    span = f"its frames are at {times[0]:.3f} to {times[-1]:.3f} s"
-    try:
-        chosen = choose_frames(times, sampling)
-    except ValueError as error:
-        raise VideoError(f"{folder}: {error}; {span}") from None
-    if len(chosen) == 0:
-        raise VideoError(f"{folder}: {sampling} chooses nothing; {span}")
-    return chosen
-
-
-def _size(pixels: NDArray[np.uint8]) -> str:
-    return f"{pixels.shape[1]} x {pixels.shape[0]}"
-
-
 def _require_pictures(folder: Path) -> list[Path]:
     pictures = find_pictures(folder)
     if not pictures:
@@ -170,13 +155,13 @@ def _require_pictures(folder: Path) -> list[Path]:
     if len(series) > 1:
         raise VideoError(
             f"{folder}: holds several series of pictures ({', '.join(sorted(series)[:3])}); "
-            "a clip is one of them, so put each into a folder of its own"
+            "a clip is one of them, so put each into a separate folder"
         )
     return pictures
 
 
 def _series(names: Iterable[str]) -> Counter[str]:
-    """How many names differ in their numbers alone: `{"frame_#.jpg": 16}`."""
+    """The number of names for each pattern: `{"frame_#.jpg": 16}`."""
     return Counter(re.sub(r"\d+", "#", name.lower()) for name in names)
 
 
@@ -184,21 +169,16 @@ def _numbers_in(name: str) -> list[int]:
     return [int(digits) for digits in re.findall(r"\d+", name)]
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Whether it is, or may be, a file: a link that leads nowhere fails when it is read."""
-    return not entry.is_dir()
-
-
 def _require_one_picture(picture: Image.Image, path: Path) -> None:
     count = getattr(picture, "n_frames", 1)
     if count > 1 and picture.format != "MPO":  # a phone's photo with a second view
         raise VideoError(
-            f"{path}: holds {count} pictures, and a frame is one; write each to a file of its own"
+            f"{path}: holds {count} pictures, and a frame is one; write each to a separate file"
         )
 
 
 def _of_8_bits(picture: Image.Image) -> Image.Image:
-    """Pictures of 16 bits scaled to 8, which Pillow would clip to white."""
+    """16-bit pictures scaled to 8 bits; Pillow's own conversion would clip them to white."""
     has_16_bits = picture.mode == "I" and picture.format in ("PNG", "PPM")
     if has_16_bits or picture.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(picture, np.uint32) * 255 // 65535).astype(np.uint8))

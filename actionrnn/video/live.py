@@ -1,7 +1,8 @@
-"""Live sources: a webcam, a network stream, a pipe, or a file in real time.
+"""Live sources: a webcam, a network stream, a pipe, or a file played in real time.
 
-One thread reads and decodes; the consumer takes the frames from a queue that is short in
-time. What waits too long is dropped, so that a slow consumer sees fewer frames, never old ones.
+One thread reads and decodes; the consumer takes the frames from a queue that is bounded in
+time: a frame that has waited too long is dropped, so that a slow consumer gets fewer frames,
+never old ones.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from typing import Any, Literal, NamedTuple
 import av
 import numpy as np
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
 from actionrnn.config import LiveOptions, VideoLimits
 from actionrnn.errors import VideoError
@@ -35,10 +35,10 @@ Opener = Callable[[LiveOptions, threading.Event], Iterator[Frame]]
 
 _CAMERA = re.compile(r"camera:(\d+)")
 
-# Look at so much of a live stream before decoding begins; FFmpeg's own 5 s are a long wait.
+# How much of a live stream is examined before decoding begins; FFmpeg's 5 s are a long wait.
 _PROBE = {"analyzeduration": "1000000", "fflags": "nobuffer"}
 
-# A clock that falls by more, or leaps by more, is another clock.
+# A clock that falls or leaps by more than this has been set anew.
 _FALL_SECONDS = 0.2
 _LEAP_SECONDS = 10.0
 _USUAL_STEP_SECONDS = 0.04
@@ -52,7 +52,7 @@ class Arrival(NamedTuple):
     arrived: float
     """`time.monotonic()` when it was decoded."""
     connection: int
-    """Counts how often the source was opened; another number: there was an interruption."""
+    """How often the source had been opened by then; a new number: it was interrupted before."""
 
 
 @dataclass
@@ -60,19 +60,25 @@ class LiveCounts:
     """What happened so far."""
 
     frames: int = 0
-    """That were decoded."""
+    """Decoded frames."""
     dropped: int = 0
-    """Of them, those that waited too long and were thrown away."""
+    """Those among them that waited too long and were dropped."""
     connections: int = 0
+    """How often the source was opened."""
 
 
 class LiveSource:
-    """Follows a source from a thread of its own, and opens it anew when it is interrupted.
+    """Reads a source in a separate thread, and opens it again when it is interrupted.
+
+    A camera or an address is opened again after `first_wait_seconds`, then after twice that
+    time and so on up to `longest_wait_seconds`, and given up when it has sent no frame for
+    `give_up_seconds`. The end of a file or pipe is final.
 
     Args:
         address: `camera:0`, an address (rtsp://, http://, tcp://, udp://, ...), `-` for
             standard input, or a file, which is played in real time.
-        report: is told in one line about interruptions.
+        options: the waits above, and how old a frame may be.
+        report: is called with one line about each interruption, in the reading thread.
 
     Raises:
         VideoError: there is no such file.
@@ -94,6 +100,7 @@ class LiveSource:
         self._error: VideoError | None = None
         self._thread = threading.Thread(target=self._follow, name="live source", daemon=True)
         self._started = False
+        self._last_arrival = 0.0
 
     def frames(self, tick_seconds: float = 0.1) -> Iterator[Arrival | None]:
         """The frames as they come; None after each `tick_seconds` without one.
@@ -109,6 +116,7 @@ class LiveSource:
                 if not self._waiting and not self._is_over():
                     self._changed.wait(tick_seconds)
                 arrival = self._waiting.popleft() if self._waiting else None
+                # what is still in the queue when the source ends is returned first
                 over = arrival is None and self._is_over()
             if over:
                 break
@@ -130,42 +138,54 @@ class LiveSource:
         return self._stop.is_set() or not self._thread.is_alive()
 
     def _follow(self) -> None:
-        clock, wait = SteadyClock(), self.options.first_wait_seconds
-        last_picture = time.monotonic()
+        """Read until the source ends or is given up: what the thread does."""
+        options, clock = self.options, SteadyClock()
+        wait_seconds = options.first_wait_seconds
+        self._last_arrival = time.monotonic()
         while not self._stop.is_set():
-            self.counts.connections += 1
-            clock.restart()
-            reason = "ended"
-            try:
-                for frame in self._open(self.options, self._stop):
-                    last_picture, wait = time.monotonic(), self.options.first_wait_seconds
-                    self._add(replace(frame, pts_seconds=clock.steady(frame.pts_seconds)))
-            except VideoError as error:
-                reason = str(error)
-            except Exception as error:  # a thread's error would be lost
-                reason = f"{type(error).__name__}: {error}"
+            num_before = self.counts.frames
+            problem = self._read(clock)
             if self._stop.is_set():
                 return
             if self._is_finite:
-                if reason != "ended":
-                    self._error = VideoError(reason)
+                self._error = VideoError(problem) if problem else None
                 return
-            silent = time.monotonic() - last_picture
-            if silent + wait > self.options.give_up_seconds:
+            if self.counts.frames > num_before:
+                wait_seconds = options.first_wait_seconds  # it worked: this is a new interruption
+            silent = time.monotonic() - self._last_arrival
+            reason = problem or "ended"
+            if silent + wait_seconds > options.give_up_seconds:
                 self._error = VideoError(
                     f"{self.name}: no picture for {silent:.0f} s ({reason.removeprefix(self.name)}"
                     "); check the source, or wait longer with --give-up-seconds"
                 )
                 return
-            self._report(f"{reason}; opening it again in {wait:g} s")
-            self._stop.wait(wait)
-            wait = min(2 * wait, self.options.longest_wait_seconds)
+            self._report(f"{reason}; opening it again in {wait_seconds:g} s")
+            self._stop.wait(wait_seconds)
+            # back off: a short interruption is over soon, a long one needs no hundred attempts
+            wait_seconds = min(2 * wait_seconds, options.longest_wait_seconds)
+
+    def _read(self, clock: SteadyClock) -> str:
+        """Open the source and queue its frames; why that ended, "" if the source just ended."""
+        self.counts.connections += 1
+        clock.restart()
+        try:
+            for frame in self._open(self.options, self._stop):
+                self._add(replace(frame, pts_seconds=clock.steady(frame.pts_seconds)))
+        except VideoError as error:
+            return str(error)
+        except Exception as error:  # an error that ends a thread would be lost
+            return f"{type(error).__name__}: {error}"
+        return ""
 
     def _add(self, frame: Frame) -> None:
-        newest = Arrival(frame, time.monotonic(), self.counts.connections)
+        self._last_arrival = time.monotonic()
+        newest = Arrival(frame, self._last_arrival, self.counts.connections)
         with self._changed:
             self.counts.frames += 1
             self._waiting.append(newest)
+            # The oldest are dropped, not the newest: what the consumer takes next is then at
+            # most max_lag_seconds behind, however slow it is. They were never made RGB.
             while newest.arrived - self._waiting[0].arrived > self.options.max_lag_seconds:
                 self._waiting.popleft()
                 self.counts.dropped += 1
@@ -173,7 +193,7 @@ class LiveSource:
 
 
 class SteadyClock:
-    """Moves times on so that they neither fall nor leap: over interruptions and new clocks."""
+    """Shifts times so that they neither fall nor leap, over interruptions and new clocks."""
 
     def __init__(self) -> None:
         self._last: float | None = None
@@ -181,12 +201,12 @@ class SteadyClock:
         self._shift: float | None = 0.0
 
     def restart(self) -> None:
-        """The next time is that of another connection: it follows on the last one."""
+        """The next time is of another connection: it becomes one step after the last one."""
         if self._last is not None:
             self._shift = None
 
     def steady(self, pts_seconds: float) -> float:
-        """The time to go on with."""
+        """The shifted time, at least that of the call before."""
         last = self._last
         if last is None:
             self._last = pts_seconds
@@ -199,12 +219,12 @@ class SteadyClock:
             now = last + self._step
         elif now > last:
             self._step = min(now - last, 1.0)
-        self._last = max(now, last)
+        self._last = max(now, last)  # a small fall is disorder: the time stays as it is
         return self._last
 
 
 class LagGuard:
-    """Lets the decoder leave frames out while it is behind the time."""
+    """Says which frames the decoder may skip while it is too slow for the stream."""
 
     def __init__(self, max_lag_seconds: float) -> None:
         self._most = max_lag_seconds
@@ -212,14 +232,20 @@ class LagGuard:
         self._level: SkipFrame = "DEFAULT"
 
     def lag(self, pts_seconds: float, now: float) -> float:
-        """How much later this frame comes than the most punctual so far."""
+        """How much later this frame comes than the most punctual so far, in seconds."""
         delay = now - pts_seconds
+        # a minute's delay is not the decoder's fault: the source's clock was set anew
         if self._least_delay is None or delay < self._least_delay or delay > self._least_delay + 60:
             self._least_delay = delay
         return delay - self._least_delay
 
     def level(self, lag_seconds: float, before_key_frame: bool) -> SkipFrame:
-        """FFmpeg's `skip_frame` for the next packet; after key frames alone, whole from one on."""
+        """FFmpeg's `skip_frame` for the next packet.
+
+        Non-reference frames are skipped first, as no other frame needs them. If that is not
+        enough, only key frames are decoded; then all again from a key frame on, since the
+        frames before it refer to skipped ones.
+        """
         if lag_seconds > 3 * self._most:
             self._level = "NONKEY"
         elif self._level != "NONKEY" or (before_key_frame and lag_seconds < self._most):
@@ -228,11 +254,25 @@ class LagGuard:
 
 
 def _opener_of(address: str) -> tuple[Opener, bool, str]:
-    """How to open it, whether its end is the end, and its name in messages."""
+    """What reads an address, whether its end is final, and its name for messages."""
     if camera := _CAMERA.fullmatch(address):
         number = int(camera[1])
         return (lambda options, stop: _read_camera(number, stop)), False, address
-    return _read_address(address)
+    if address == "-":
+        source = Source("standard input", "pipe:0", False, VideoLimits(), 0)
+    elif _is_pipe(address):
+        source = Source(address, f"file:{address}", False, VideoLimits(), 0)
+    else:
+        source = locate(address)
+    return partial(_read_stream, source), not source.is_address, source.name
+
+
+def _is_pipe(address: str) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        path = Path(address)
+        is_other = path.exists() and not path.is_file() and not path.is_dir()
+        return is_other and os.access(path, os.R_OK)
+    return False
 
 
 def _read_camera(number: int, stop: threading.Event) -> Iterator[Frame]:
@@ -249,63 +289,37 @@ def _read_camera(number: int, stop: threading.Event) -> Iterator[Frame]:
             came, bgr = capture.read()
             if not came:
                 raise VideoError(f"camera:{number}: gives no more pictures; is it unplugged?")
-            yield Frame(time.monotonic(), partial(_from_bgr, bgr))
+            yield Frame(time.monotonic(), partial(np.ascontiguousarray, bgr[..., ::-1]))
     finally:
         capture.release()
 
 
-def _from_bgr(bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(bgr[..., ::-1])
-
-
-def _read_address(address: str) -> tuple[Opener, bool, str]:
-    if address == "-":
-        source, is_finite = Source("standard input", "pipe:0", False, VideoLimits(), 0), True
-    elif _is_pipe(address):
-        source, is_finite = Source(address, f"file:{address}", False, VideoLimits(), 0), True
-    else:
-        source = locate(address)
-        is_finite = not source.is_address
-    paced = source.size_bytes > 0
-
-    def read(options: LiveOptions, stop: threading.Event) -> Iterator[Frame]:
-        probe = {} if paced else _PROBE
-        with open_stream(source, timeout_seconds=options.stall_seconds, options=probe) as stream:
-            stream.thread_type = "SLICE"  # frame threads would hold frames back
-            yield from _decode_live(source, stream, options, stop, paced)
-
-    return read, is_finite, source.name
-
-
-def _decode_live(
-    source: Source,
-    stream: VideoStream,
-    options: LiveOptions,
-    stop: threading.Event,
-    paced: bool,
-) -> Iterator[Frame]:
-    context, guard = stream.codec_context, LagGuard(options.max_lag_seconds)
-    convert, size = Converter.of(source, stream), (0, 0)
-    begin: float | None = None
-    lag = 0.0
-    for packet in _packets(source, stream):
-        if stop.is_set():
-            return
-        context.skip_frame = guard.level(lag, bool(packet.is_keyframe))
-        for picture in decode_packet(source, stream, packet):
-            pts_seconds = picture.time
-            if pts_seconds is None:
-                continue
-            if size != (picture.width, picture.height):  # it changes its resolution midway
-                size = picture.width, picture.height
-                convert = Converter(source, None, *size)
-            if paced:
-                ahead = 0.0 if begin is None else begin + pts_seconds - time.monotonic()
-                if begin is None or ahead > _LEAP_SECONDS:
-                    begin, ahead = time.monotonic() - pts_seconds, 0.0
-                stop.wait(max(0.0, ahead))
-            lag = guard.lag(pts_seconds, time.monotonic())
-            yield convert.frame(picture, float(pts_seconds))
+def _read_stream(source: Source, options: LiveOptions, stop: threading.Event) -> Iterator[Frame]:
+    is_file = source.size_bytes > 0
+    probe = {} if is_file else _PROBE
+    with open_stream(source, timeout_seconds=options.stall_seconds, options=probe) as stream:
+        stream.thread_type = "SLICE"  # frame threads would hold frames back
+        converter, size = Converter(source), (0, 0)
+        guard, lag = LagGuard(options.max_lag_seconds), 0.0
+        begin: float | None = None  # time.monotonic() at the file's time 0
+        for packet in _packets(source, stream):
+            if stop.is_set():
+                return
+            stream.codec_context.skip_frame = guard.level(lag, bool(packet.is_keyframe))
+            for picture in decode_packet(source, stream, packet):
+                pts_seconds = picture.time
+                if pts_seconds is None:
+                    continue
+                # a converter scales to the first size: a live stream may change it for good
+                if size != (picture.width, picture.height):
+                    converter, size = Converter(source), (picture.width, picture.height)
+                if is_file:  # it could be read faster than it is shown
+                    ahead = 0.0 if begin is None else begin + pts_seconds - time.monotonic()
+                    if begin is None or ahead > _LEAP_SECONDS:
+                        begin, ahead = time.monotonic() - pts_seconds, 0.0
+                    stop.wait(max(0.0, ahead))
+                lag = guard.lag(pts_seconds, time.monotonic())
+                yield converter.frame(picture, float(pts_seconds))
 
 
 def _packets(source: Source, stream: VideoStream) -> Iterator[Any]:
@@ -314,12 +328,3 @@ def _packets(source: Source, stream: VideoStream) -> Iterator[Any]:
     except (av.FFmpegError, OSError) as error:
         reason = "no data" if isinstance(error, av.ExitError) else error.strerror
         raise VideoError(f"{source.name}: was interrupted ({reason})") from None
-
-
-def _is_pipe(address: str) -> bool:
-    with contextlib.suppress(OSError, ValueError):
-        path = Path(address)
-        return (
-            path.exists() and not path.is_file() and not path.is_dir() and os.access(path, os.R_OK)
-        )
-    return False

@@ -14,7 +14,8 @@ from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.video.convert import Scale
 from actionrnn.video.frame import Frames
-from actionrnn.video.frame_index import FrameIndex, Ticks, seconds_of
+from actionrnn.video.frame_index import FrameIndex
+from actionrnn.video.sampling import choose_frames
 
 Pixels = NDArray[np.uint8]
 
@@ -23,12 +24,15 @@ class FrameSink(Protocol):
     """Takes frames as they are decoded, in any order, from several threads at once."""
 
     def begin(self, pts_seconds: NDArray[np.float64]) -> None:
-        """The times (T,) of the frames that will come; a second call starts anew."""
+        """Prepare for frames at these times (T,); a second call forgets the frames so far."""
 
     def add(self, places: slice, pixels: Pixels) -> None:
-        """A frame's pixels, valid during the call, and its places among the T.
+        """Take one frame.
 
-        A frame that is wanted several times comes once; its places lie side by side.
+        Args:
+            places: its indices among the T: several, side by side, where a frame is sampled
+                several times. Each frame comes once.
+            pixels: what `FrameRequest.transform` returned; valid during the call only.
         """
 
 
@@ -43,42 +47,52 @@ class FrameRequest:
     sampling: Sampling
     sink: FrameSink
     scale: Scale | None = None
-    """Sizes of the RGB pixels; None: as they are shown."""
+    """The size to which frames are converted; None: as they are shown."""
     transform: Callable[[Pixels], Pixels] = _unchanged
-    """Makes of RGB pixels (H, W, 3) what the sink takes; runs in the decoders' threads."""
+    """Maps RGB pixels (H, W, 3) to what the sink takes; runs in the decoding threads."""
     num_threads: int = 0
-    """That decode; 0 takes as many as the work is worth."""
+    """Threads that decode; 0: as many as the work is worth."""
 
 
 class WantedFrames:
-    """The wanted frames of one video, each handed to the sink once, and which are missing."""
+    """The frames that the sampling chooses, each passed to the request's sink once.
 
-    def __init__(self, index: FrameIndex, ticks: Ticks, request: FrameRequest) -> None:
+    Args:
+        name: of the video, for errors.
+        index: all frames of the video.
+        request: its sampling chooses among them; its sink is told the chosen times at once.
+
+    Raises:
+        VideoError: the sampling chooses no frame, or too many.
+    """
+
+    def __init__(self, name: str, index: FrameIndex, request: FrameRequest) -> None:
         self.index = index
         self.request = request
-        distinct, first, count = np.unique(ticks, return_index=True, return_counts=True)
-        stop = first + count
-        self._missing = {
-            tick: slice(*places)
-            for tick, *places in zip(distinct.tolist(), first.tolist(), stop.tolist(), strict=True)
-        }
-        request.sink.begin(seconds_of(ticks, index.time_base))
+        chosen = _choose(name, index, request.sampling)
+        request.sink.begin(index.pts_seconds[chosen])
+        ticks, first, count = np.unique(index.ticks[chosen], return_index=True, return_counts=True)
+        starts, stops = first.tolist(), (first + count).tolist()
+        self._missing = dict(zip(ticks.tolist(), map(slice, starts, stops), strict=True))
 
     @property
     def is_complete(self) -> bool:
         """Whether every frame came."""
         return not self._missing
 
-    def missing_ticks(self) -> Ticks:
-        """The ticks of the frames that have not come, rising."""
+    def missing_ticks(self) -> NDArray[np.int64]:
+        """The ticks of the frames that have not come, ascending."""
         return np.array(sorted(self._missing), np.int64)
 
     def wants(self, tick: int) -> bool:
-        """Whether the frame of this tick is wanted and has not come."""
+        """Whether the frame at this tick is wanted and has not come."""
         return tick in self._missing
 
     def add(self, tick: int, rgb: Pixels) -> None:
-        """Transform the frame (H, W, 3) of a wanted tick, and hand it to the sink."""
+        """Transform the wanted frame at a tick, (H, W, 3), and pass it to the sink.
+
+        Readers call this at the same time, each for ticks of its own span.
+        """
         places = self._missing.pop(tick)
         self.request.sink.add(places, self.request.transform(rgb))
 
@@ -87,7 +101,7 @@ class FrameCollector:
     """A sink that keeps the frames in one array.
 
     Args:
-        name: of the video, as errors call it.
+        name: of the video, for errors.
         max_bytes_held: the most that all frames together may take.
     """
 
@@ -106,15 +120,15 @@ class FrameCollector:
         """Copy a frame (H, W, 3) to its places.
 
         Raises:
-            VideoError: all frames together are larger than the limits, or this one has another
-                size than the others.
+            VideoError: all frames together exceed the limit, or this one has another size
+                than the others.
         """
-        with self._lock:
+        with self._lock:  # the first frame of any reader decides the size of all
             if self._data is None:
                 self._data = self._allocate(pixels)
         if pixels.shape != self._data.shape[1:]:
             raise VideoError(f"{self._name}: turns within the video; re-encode it")
-        self._data[places] = pixels
+        self._data[places] = pixels  # readers write to different places: no lock
 
     def frames(self) -> Frames:
         """All of them, after the last came."""
@@ -122,8 +136,7 @@ class FrameCollector:
         return Frames(self._data, self._times)
 
     def _allocate(self, pixels: Pixels) -> Pixels:
-        size_bytes = len(self._times) * pixels.nbytes
-        most = self._max_bytes_held
+        size_bytes, most = len(self._times) * pixels.nbytes, self._max_bytes_held
         if size_bytes > most:
             height, width = pixels.shape[:2]
             raise VideoError(
@@ -132,3 +145,15 @@ class FrameCollector:
                 "sample fewer, scale them, or take them one by one with iter_frames"
             )
         return np.empty((len(self._times), *pixels.shape), np.uint8)
+
+
+def _choose(name: str, index: FrameIndex, sampling: Sampling) -> NDArray[np.intp]:
+    times = index.pts_seconds
+    span = f"its frames are at {times[0]:.3f} to {times[-1]:.3f} s"
+    try:
+        chosen = choose_frames(times, sampling, index.is_keyframe)
+    except ValueError as error:
+        raise VideoError(f"{name}: {error}; {span}") from None
+    if len(chosen) == 0:
+        raise VideoError(f"{name}: {sampling} chooses nothing; {span}")
+    return chosen

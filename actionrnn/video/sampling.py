@@ -1,4 +1,4 @@
-"""Which frames are looked at: `choose_frames` of all, `FrameSampler` of those that came so far."""
+"""Which frames are sampled: `choose_frames` of a whole video, `FrameSampler` of a stream."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ Item = TypeVar("Item")
 # Times are sums of fractions such as 1/30: a frame this close to a tick is on it.
 TICK_TOLERANCE_SECONDS = 1e-4
 
-# More indices than any memory holds frames; only damaged times ask for so many.
+# More frames than any memory holds; only damaged times ask for this many.
 MAX_CHOSEN_FRAMES = 10**7
 
-# One frame that is shown at more ticks than this stands for a broken clock, not for a picture.
+# A frame that would be sampled more often than this in a stream means that its clock is broken.
 MOST_TICKS_OF_A_FRAME = 10**5
 
 
 def choose_frames(
     pts_seconds: Times, sampling: Sampling, is_keyframe: Mask | None = None
 ) -> Indices:
-    """Indices of the frames that `sampling` asks for, never falling, (n,).
+    """Indices of the frames that `sampling` asks for, non-decreasing, (n,).
 
-    First the clip is cut to `start_seconds` and `end_seconds`, then thinned to its key
-    frames if only they are wanted; the rule then chooses among what is left.
+    First the clip is cut to `start_seconds` and `end_seconds`, then reduced to its key
+    frames if only they are wanted; then `num_frames` or `rate_fps` chooses among what is left.
 
     Args:
-        pts_seconds: the times of all frames, rising, (T,).
-        is_keyframe: which of them are key frames, (T,); needed for `keyframes`.
+        pts_seconds: the times of all frames, ascending, (T,).
+        is_keyframe: which of them are key frames, (T,); None: all of them.
 
     Raises:
         ValueError: more than `MAX_CHOSEN_FRAMES` would be chosen.
@@ -67,7 +67,7 @@ def choose_frames(
 def frames_between(
     pts_seconds: Times, start_seconds: float | None = None, end_seconds: float | None = None
 ) -> Indices:
-    """The frames whose time is at least the start and less than the end.
+    """Indices of the frames whose time is at least the start and less than the end.
 
     >>> frames_between(np.array([7.0, 7.5, 8.0, 8.5]), 7.5, 8.5)
     array([1, 2])
@@ -82,7 +82,7 @@ def frames_between(
 
 
 def uniform_frames(frame_count: int, num_frames: int) -> Indices:
-    """The middle frames of `num_frames` equal parts; frames repeat in shorter clips.
+    """Indices of the middle frames of `num_frames` equal parts; frames repeat in shorter clips.
 
     >>> uniform_frames(10, 5)
     array([1, 3, 5, 7, 9])
@@ -95,10 +95,10 @@ def uniform_frames(frame_count: int, num_frames: int) -> Indices:
 
 
 def constant_rate_frames(pts_seconds: Times, rate_fps: float) -> Indices:
-    """The frame that is shown at each tick, from the first frame's time on.
+    """Index of the frame that is shown at each tick of the rate, from the first frame's time on.
 
     Frame i is shown from its time until the next frame's. A rate above the
-    video's own shows some frames at two ticks, as a player would.
+    video's own repeats frames, as a player does.
 
     >>> constant_rate_frames(np.array([0.0, 0.1, 0.2, 0.3, 0.4]), rate_fps=5)
     array([0, 2, 4])
@@ -106,7 +106,7 @@ def constant_rate_frames(pts_seconds: Times, rate_fps: float) -> Indices:
     array([0, 0, 1])
     """
     first, last = float(pts_seconds[0]), float(pts_seconds[-1])
-    tick_count = math.floor((last - first + TICK_TOLERANCE_SECONDS) * rate_fps) + 1
+    tick_count = _num_ticks(last - first, rate_fps)
     _require_count(tick_count)
     ticks = first + np.arange(tick_count) / rate_fps
     shown = np.searchsorted(pts_seconds, ticks + TICK_TOLERANCE_SECONDS, side="right") - 1
@@ -115,42 +115,49 @@ def constant_rate_frames(pts_seconds: Times, rate_fps: float) -> Indices:
 
 @dataclass
 class SamplerState:
-    """What a sampler remembers of the times, as plain numbers."""
+    """What a sampler remembers of the times, as plain numbers that can be stored."""
 
     first_seconds: float | None = None
-    """The first tick; None before the first frame."""
+    """The time of tick 0; None before the first frame."""
     next_tick: int = 0
+    """The number of the first tick whose frame is not known yet."""
     held_seconds: float = -math.inf
     """The newest frame's time."""
 
 
 class FrameSampler(Generic[Item]):
-    """The frame that is shown at each tick, as soon as a frame says so.
+    """Samples a stream: the frame that is shown at each tick, as soon as it is known.
 
-    A frame on a tick is picked when it comes, one between ticks when the next one shows that
-    it was the last before the tick. After any frame, the picked ones are those that
+    A frame on a tick is sampled when it comes, a frame between ticks when the next one shows
+    that it was the last before the tick. After any frame, the sampled ones are those that
     `choose_frames` takes of all frames so far (frames nearer to each other than
     `TICK_TOLERANCE_SECONDS` count as one).
 
     Args:
-        sampling: a rate, or every frame.
+        sampling: a rate, or every frame; frames before its start or after its end are left out.
 
     Raises:
         ConfigError: the sampling needs the whole clip.
     """
 
     def __init__(self, sampling: Sampling) -> None:
-        require_streamable(sampling)
+        if sampling.num_frames is not None or sampling.keyframes:
+            raise ConfigError(
+                f"sampling ({sampling}) cannot stream, as it needs the whole clip; train with "
+                "sampling.num_frames=null sampling.keyframes=false sampling.rate_fps=4, as in "
+                "configs/folder_example.yaml"
+            )
         self._sampling = sampling
         self.state = SamplerState()
         self.held: Item | None = None
         """The newest frame, which the next tick may show."""
 
     def restore(self, state: SamplerState) -> None:
-        """Go on from a saved state.
+        """Continue from a saved state; `held` must be set as well.
 
         Raises:
-            ValueError: its numbers do not belong together; ticks without end could follow.
+            ValueError: its numbers contradict each other, so that `push` could return ticks
+                without end.
         """
         next_tick, rate_fps = 0, self._sampling.rate_fps
         if state.first_seconds is not None and rate_fps is not None:
@@ -160,16 +167,16 @@ class FrameSampler(Generic[Item]):
         self.state = state
 
     def copy(self) -> FrameSampler[Item]:
-        """One that remembers the same, and moves on by itself."""
+        """A sampler in the same state, independent of this one from now on."""
         sampler: FrameSampler[Item] = FrameSampler(self._sampling)
         sampler.state, sampler.held = replace(self.state), self.held
         return sampler
 
     def check(self, pts_seconds: Iterable[float]) -> None:
-        """Whether `push` can take frames with these times, all of them.
+        """Check that `push` can take frames with these times, all of them.
 
         Raises:
-            VideoError: one is no number, lies before the one before it, or so far behind it
+            VideoError: one is not finite, earlier than the one before it, or so much later
                 that the clock must be broken.
         """
         last = self.state.held_seconds
@@ -185,18 +192,20 @@ class FrameSampler(Generic[Item]):
             last = now
 
     def push(self, item: Item, pts_seconds: float) -> list[tuple[Item, float]]:
-        """The frames of the ticks that are now known, each with its own time.
+        """Take the next frame; the frames of the ticks that are now known, with their own times.
 
-        The time must be one that `check` lets through.
+        Args:
+            item: the frame, or whatever represents it.
+            pts_seconds: its time, which `check` has accepted.
         """
         if not self._is_within(pts_seconds):
             return []
         if self._sampling.rate_fps is None:
-            picked = [(item, pts_seconds)]
+            sampled = [(item, pts_seconds)]
         else:
-            picked = self._shown(item, pts_seconds, self._sampling.rate_fps)
+            sampled = self._shown(item, pts_seconds, self._sampling.rate_fps)
         self.held, self.state.held_seconds = item, pts_seconds
-        return picked
+        return sampled
 
     def _is_within(self, pts_seconds: float) -> bool:
         start, end = self._sampling.start_seconds, self._sampling.end_seconds
@@ -208,31 +217,21 @@ class FrameSampler(Generic[Item]):
         if state.first_seconds is None:
             state.first_seconds = pts_seconds
         num_ticks = _num_ticks(pts_seconds - state.first_seconds, rate_fps)
-        picked: list[tuple[Item, float]] = []
+        sampled: list[tuple[Item, float]] = []
         for tick in range(state.next_tick, num_ticks):
             tick_seconds = state.first_seconds + tick / rate_fps
+            # at a tick before the new frame's time, the frame before it was still shown
             if self.held is not None and tick_seconds + TICK_TOLERANCE_SECONDS < pts_seconds:
-                picked.append((self.held, state.held_seconds))
+                sampled.append((self.held, state.held_seconds))
             else:
-                picked.append((item, pts_seconds))
+                sampled.append((item, pts_seconds))
         state.next_tick = max(num_ticks, state.next_tick)
-        return picked
+        return sampled
 
 
 def _num_ticks(elapsed_seconds: float, rate_fps: float) -> int:
-    """The ticks up to a frame that comes so long after the first one."""
+    """The number of ticks up to a frame that comes this long after the first one."""
     return math.floor((elapsed_seconds + TICK_TOLERANCE_SECONDS) * rate_fps) + 1
-
-
-def require_streamable(sampling: Sampling) -> None:
-    """Raise a ConfigError for a sampling that needs the whole clip."""
-    if sampling.num_frames is None and not sampling.keyframes:
-        return
-    raise ConfigError(
-        f"sampling ({sampling}) cannot stream, as it needs the whole clip; train with "
-        "sampling.num_frames=null sampling.keyframes=false sampling.rate_fps=4, as in "
-        "configs/folder_example.yaml"
-    )
 
 
 def _require_count(count: int) -> None:

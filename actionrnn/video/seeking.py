@@ -1,4 +1,9 @@
-"""A few frames out of a long video: jump to key frames, decode only what is needed from there."""
+"""Fetches a few frames of a long video: jumps to key frames, decodes only what is needed there.
+
+Both ways check what they decode, and return False where a frame is missing or in doubt. The
+caller then decodes the file from its beginning, which is slow and depends on nothing that the
+file says about itself.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +23,10 @@ from actionrnn.video.frame_index import FrameIndex, Ticks
 from actionrnn.video.request import WantedFrames
 from actionrnn.video.source import Source, container_of, open_stream
 
-# Jumping to the next key frame costs about as much as decoding on over so many frames.
+# A jump to the next key frame costs about as much as decoding this many frames.
 SEEK_COST_FRAMES = 4
 
-# Below so many pixels to decode, threads cost more than they bring (about 20 ms of work).
+# Pixels that a thread must decode (about 20 ms of work) to gain more than it costs.
 PIXELS_WORTH_A_THREAD = 30_000_000
 
 _PROGRESSIVE = (0, 1)  # AVFieldOrder: unknown, progressive
@@ -54,25 +59,22 @@ def plan_spans(index: FrameIndex, wanted: Ticks) -> list[Span]:
             spans[-1].append(place)
         else:
             spans.append([begin, place])
+    ticks = index.ticks.tolist()
     return [
-        Span(
-            int(index.ticks[key]),
-            frozenset(int(index.ticks[place]) for place in members),
-            members[-1] - key + 1,
-        )
+        Span(ticks[key], frozenset(ticks[place] for place in members), members[-1] - key + 1)
         for key, *members in spans
     ]
 
 
 def threads_for(num_threads: int, num_frames: int, stream: VideoStream) -> int:
-    """How many threads so much decoding is worth; `num_threads` if it is not 0."""
+    """How many threads are worth decoding this many frames; `num_threads` if it is not 0."""
     pixels = num_frames * stream.codec_context.width * stream.codec_context.height
     worth = 1 + pixels // PIXELS_WORTH_A_THREAD
     return num_threads or min(os.cpu_count() or 1, worth)
 
 
 def decode_by_seeking(source: Source, stream: VideoStream, wanted: WantedFrames) -> bool:
-    """Decode from several places at once; whether every frame was found for certain.
+    """Decode from several key frames at once; whether every frame was found for certain.
 
     Raises:
         VideoError: the frames are too large, or cannot be converted.
@@ -83,19 +85,20 @@ def decode_by_seeking(source: Source, stream: VideoStream, wanted: WantedFrames)
     num_readers = min(threads, len(spans))
     queue = deque(spans)
 
-    def read(own: VideoStream | None) -> bool:
+    def read(opened: VideoStream | None) -> bool:
         """Take spans from the queue until it is empty or one fails."""
         with contextlib.ExitStack() as stack:
-            reader = own or stack.enter_context(open_stream(source))
+            # a demuxer has one position and a decoder one state: each reader opens its own
+            reader = opened or stack.enter_context(open_stream(source))
             reader.codec_context.thread_count = threads // num_readers
-            convert = Converter.of(source, reader, wanted.request.scale)
+            convert = Converter(source, reader, wanted.request.scale)
             while True:
                 try:
                     span = queue.popleft()
                 except IndexError:
                     return True
                 if not _decode_span(reader, span, wanted, convert):
-                    # the caller decodes everything in order: spare the other readers the rest
+                    # everything is decoded again, in order: spare the other readers the rest
                     queue.clear()
                     return False
 
@@ -108,35 +111,40 @@ def decode_by_seeking(source: Source, stream: VideoStream, wanted: WantedFrames)
 def decode_by_counting(source: Source, stream: VideoStream, wanted: WantedFrames) -> bool:
     """Decode a file whose packets do not say when their frames are shown.
 
-    The decoder holds one frame back, so packet n (from 0) makes it give out frame n - 1 in
-    the order of display, or nothing if that is a B-frame and skipped. It must work with one
-    thread, as threads hold back more.
+    The decoder holds one frame back, so packet n (from 0) makes it return frame n - 1 in
+    the order of display, or nothing if that is a B-frame and skipped.
 
         packet       0:I  1:P  2:B  3:B  4:P
         frame out         0    1    2    3   and 4 at the end
 
-    Packed B-frames reach the decoder a packet early and are lost if the one before them is
-    skipped, so that one is decoded as well.
+    Returns:
+        Whether every frame was found for certain.
+
+    Raises:
+        VideoError: the frames are too large, or cannot be converted.
     """
     context = stream.codec_context
-    context.thread_count = 1
-    convert = Converter.of(source, stream, wanted.request.scale)
+    context.thread_count = 1  # more threads hold more frames back
+    convert = Converter(source, stream, wanted.request.scale)
     ticks = wanted.index.ticks.tolist()
     last = max(place for place, tick in enumerate(ticks) if wanted.wants(tick))
-    place = -1
+    place = -1  # of the frame that the next packet makes the decoder return
     try:
+        # the decoder has been given nothing, but reading the index moved the demuxer to the end
         container_of(stream).seek(ticks[0], stream=stream)
         for packet in container_of(stream).demux(stream):
             if not packet.size:
                 continue
             is_wanted = place >= 0 and wanted.wants(ticks[place])
+            # a packed B-frame reaches the decoder a packet early, and is lost if the packet
+            # before it is skipped: so that one is decoded as well
             is_needed = is_wanted or wanted.wants(ticks[min(place + 1, last)])
             context.skip_frame = "DEFAULT" if is_needed else "NONREF"
             pictures = packet.decode()
             if is_wanted and len(pictures) == 1 and not pictures[0].is_corrupt:
                 wanted.add(ticks[place], convert(pictures[0]))
             elif is_wanted or len(pictures) > (place >= 0):
-                return False
+                return False  # not one frame a packet: the count is wrong from here on
             place += 1
             if place > last:
                 return wanted.is_complete
@@ -151,16 +159,21 @@ def decode_by_counting(source: Source, stream: VideoStream, wanted: WantedFrames
 def _decode_span(stream: VideoStream, span: Span, wanted: WantedFrames, convert: Converter) -> bool:
     """Whether all wanted frames of the span were found, from an intact key frame on."""
     try:
+        # To the key frame's own presentation time, not to the wanted frame's: many demuxers
+        # look for the last key frame by decoding time, and a frame shown just before a key frame
+        # may be decoded after it, so that they would land on that one.
         container_of(stream).seek(span.key_tick, stream=stream)
         reached_key = False
         for picture in _frames_of_span(stream, span.ticks):
             if picture.pts is None or picture.pts < span.key_tick:
                 continue  # shown before the key frame: its references may be missing
+            # The demuxer landed somewhere else, or the index was wrong about the key frame:
+            # decoders show such frames with grey blocks, and do not mark them as corrupt.
             if not reached_key and not (picture.pts == span.key_tick and picture.key_frame):
                 return False
             reached_key = True
             if picture.is_corrupt:
-                return False
+                return False  # all that follows may refer to it
             if picture.pts in span.ticks and wanted.wants(picture.pts):
                 wanted.add(picture.pts, convert(picture))
     except (av.FFmpegError, OSError):
@@ -169,13 +182,16 @@ def _decode_span(stream: VideoStream, span: Span, wanted: WantedFrames, convert:
 
 
 def _frames_of_span(stream: VideoStream, ticks: frozenset[int]) -> Iterator[av.VideoFrame]:
-    """Decode until each wanted packet went in; unwanted frames are skipped if none needs them."""
+    """Decode until each wanted packet went in."""
     context = stream.codec_context
+    # No other frame refers to a non-reference frame (most B-frames), so skipping those that are
+    # not wanted changes no pixel of the others. Interlaced pictures are decoded whole: the two
+    # fields of one may come in two packets.
     may_skip = context.has_b_frames and getattr(context, "field_order", None) in _PROGRESSIVE
     coming = set(ticks)
     for packet in container_of(stream).demux(stream):
         if not packet.size:
-            continue
+            continue  # an empty one would end the decoding
         tick = packet.pts
         if may_skip:
             context.skip_frame = "DEFAULT" if tick in coming else "NONREF"

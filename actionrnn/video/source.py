@@ -1,4 +1,4 @@
-"""A path, address, file object or some bytes become an open video stream, or a clear error."""
+"""Opens a path, address, file object or bytes as a video stream, or says why it cannot."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from actionrnn.config import VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.files import as_path
 
-# Anything that a video is read from; "-" is standard input.
 VideoSource = str | os.PathLike[str] | bytes | IO[bytes]
+"""Anything that a video is read from; "-" is standard input."""
 
-# What an address may let us wait: for the connection, and for each packet.
+# The longest wait for an address: for the connection, and for each packet.
 OPEN_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 10.0
 
-# A video file is read by itself, whatever other files it names (QuickTime's references).
+# For untrusted files: other files that a video names (QuickTime's references) are not opened.
 _ALONE = {"protocol_whitelist": "file", "enable_drefs": "0", "use_absolute_path": "0"}
 
 _BLOCK_BYTES = 1 << 20
@@ -40,20 +40,25 @@ _PASSWORD = re.compile(r"(?<=://)[^/@]*@")
 
 @dataclass(frozen=True)
 class Source:
-    """Something that can be opened as often as needed."""
+    """A video that can be opened as often as needed."""
 
     name: str
-    """As errors call it."""
+    """For errors; without a password."""
     target: str | bytes
-    """FFmpeg's name of it, or the content itself."""
+    """What FFmpeg opens, or the content itself."""
     is_address: bool
+    """Whether it comes over a network, where waiting has a limit."""
     limits: VideoLimits
     size_bytes: int
-    """0 where it is not known."""
+    """0: not known."""
 
 
 def locate(source: VideoSource | Source, limits: VideoLimits | None = None) -> Source:
-    """What can be opened; standard input, pipes and file objects are read whole.
+    """Find what is to be opened; standard input, pipes and file objects are read whole.
+
+    Args:
+        limits: for all that is read of this source (default: `VideoLimits()`); a `Source`
+            keeps those that it has.
 
     Raises:
         VideoError: it is missing, empty, a folder, or larger than the limits.
@@ -82,17 +87,17 @@ def open_stream(
     timeout_seconds: float | None = None,
     options: dict[str, str] | None = None,
 ) -> Iterator[VideoStream]:
-    """The best video stream, closed afterwards.
+    """The video stream that FFmpeg ranks best, closed afterwards.
 
     Args:
         source: a path, an address, an open binary file, bytes, or "-".
-        num_threads: of the decoder; 0 leaves it to the decoder.
-        timeout_seconds: that an address may let us wait: to be opened, and for each packet;
+        num_threads: threads of the decoder; 0: the decoder chooses.
+        timeout_seconds: the longest wait for an address, to be opened, and for each packet;
             None: `OPEN_TIMEOUT_SECONDS` and `READ_TIMEOUT_SECONDS`.
-        options: of FFmpeg's demuxer.
+        options: for FFmpeg's demuxer.
 
     Raises:
-        VideoError: the source is missing, empty, no video, too large, or has sound only.
+        VideoError: the source is missing, empty, not a video, too large, or has sound only.
     """
     source = locate(source)
     with _open_container(source, timeout_seconds, dict(options or {})) as container:
@@ -106,10 +111,10 @@ def open_stream(
 def decode_packet(
     source: Source, stream: VideoStream, packet: av.Packet[VideoStream] | None
 ) -> list[av.VideoFrame]:
-    """The pictures that a packet completes, and none if it is damaged.
+    """The pictures that a packet completes; none if it is damaged.
 
     Args:
-        packet: None: the decoder gives what it still holds.
+        packet: None: what the decoder still holds.
 
     Raises:
         VideoError: a picture is larger than the limits.
@@ -119,7 +124,7 @@ def decode_packet(
     try:
         return context.decode(packet)
     except (av.FFmpegError, OSError):
-        # of a picture that is too large a decoder keeps the size, or sets it to 0
+        # a decoder that refuses too large a picture keeps its size, or sets the size to 0
         require_pixels(context.width, context.height, source)
         if had_size and context.width <= 0:
             raise VideoError(
@@ -130,14 +135,14 @@ def decode_packet(
 
 
 def container_of(stream: VideoStream) -> InputContainer:
-    """The container that the stream was opened from."""
+    """The container that a stream was opened from."""
     container = stream.container
     assert isinstance(container, InputContainer)
     return container
 
 
 def why_unreadable(error: OSError) -> str:
-    """What is wrong with a file or folder that the system does not let us read, and the remedy."""
+    """Why the system does not let us read a file or folder, and the remedy, for a message."""
     remedy = "change its permissions, or leave it out"
     if not isinstance(error, PermissionError):
         remedy = "see whether its disk is still there, or leave it out"
@@ -145,7 +150,7 @@ def why_unreadable(error: OSError) -> str:
 
 
 def require_pixels(width: int, height: int, source: Source) -> None:
-    """Raise a VideoError for a frame that is larger than the limits."""
+    """Raise a VideoError if a frame of this size is larger than the source's limits."""
     most = source.limits.max_frame_pixels
     if width * height > most:
         raise VideoError(
@@ -199,7 +204,7 @@ def _best_stream(container: InputContainer, source: Source) -> VideoStream:
         )
     assert isinstance(stream, VideoStream)
     if stream.codec_context is None:
-        raise VideoError(f"{source.name}: no decoder for its codec is here; re-encode it")
+        raise VideoError(f"{source.name}: there is no decoder for its codec; re-encode it")
     require_pixels(stream.codec_context.width, stream.codec_context.height, source)
     return stream
 

@@ -1,4 +1,4 @@
-"""RGB frames become an H.264 file, each shown at its own time; sound goes along as it is."""
+"""Writes RGB frames to an H.264 file, each shown at its own time, with the sound of another."""
 
 from __future__ import annotations
 
@@ -8,34 +8,33 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
 import numpy as np
 from av.audio.stream import AudioStream
-from av.container import InputContainer
+from av.container import OutputContainer
 from av.packet import Packet
 from numpy.typing import NDArray
 
 from actionrnn.errors import VideoError
 from actionrnn.video.source import Source
 
-# The formats of the files that can be written, by their endings.
+# FFmpeg's formats of the files that can be written, by their endings.
 CONTAINERS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov"}
 
-_HD_LINES = 720  # from here on players take BT.709 colours for granted, below BT.601
+_HD_LINES = 720  # players assume BT.709 colours from this height on, BT.601 below
 _COLOURS = {True: ("itu709", 1), False: ("itu601", 6)}  # swscale's name, H.264's number
 
 
 class VideoWriter:
-    """Writes frames in the size of the first one.
+    """Writes a video file; frames of another size than the first one's are scaled to it.
 
     Args:
         path: ends in one of `CONTAINERS`, or `container` is given.
         time_base: seconds a tick of the frames' times.
-        rate_fps: about how many frames a second; players show it.
-        sound: a video whose sound is copied, packet by packet.
+        rate_fps: the nominal rate, which players display; it moves no frame.
+        sound: a video whose sound is copied without being encoded again; None: no sound.
         container: the format, if the path's ending does not say it (a temporary file).
     """
 
@@ -48,9 +47,7 @@ class VideoWriter:
         sound: Source | None = None,
         container: str | None = None,
     ) -> None:
-        self._name = str(path)
         self._time_base, self._rate_fps = time_base, rate_fps
-        self._options = {"crf": "20", "preset": "veryfast"}
         self._container = av.open(str(path), "w", format=container)
         self._video: Any = None
         self._size = (0, 0)
@@ -60,7 +57,11 @@ class VideoWriter:
         self._packet: Packet[AudioStream] | None = None
 
     def write(self, rgb: NDArray[np.uint8], tick: int) -> None:
-        """Show a frame (H, W, 3) from `tick` on, or just behind the last one's."""
+        """Show a frame (H, W, 3) from `tick` on, at least one tick after the last frame.
+
+        Raises:
+            VideoError: the file cannot hold this kind of sound.
+        """
         if self._video is None:
             self._start(rgb.shape[1], rgb.shape[0])
         if self._last_tick is not None:
@@ -71,7 +72,7 @@ class VideoWriter:
         frame = frame.reformat(format="yuv420p", dst_colorspace=colours)
         frame.pts, frame.time_base = tick, self._time_base
         self._container.mux(self._video.encode(frame))
-        self._copy_sound_until(float(tick * self._time_base))
+        self._copy_sound_until(float(tick * self._time_base))  # interleaved, as players need it
 
     def close(self) -> None:
         """Write what the encoder holds, the rest of the sound, and the end of the file."""
@@ -85,33 +86,8 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
-
-    def _follow_sound(self, source: Source) -> Iterator[Packet[AudioStream]]:
-        """The packets of a video's sound, with their new home; none if it has none."""
-        target = io.BytesIO(source.target) if isinstance(source.target, bytes) else source.target
-        container = av.open(target)
-        assert isinstance(container, InputContainer)
-        audio = container.streams.best("audio")
-        if audio is None:
-            container.close()
-            return iter(())
-        assert isinstance(audio, AudioStream)
-        try:
-            copied = self._container.add_stream_from_template(audio)
-        except (av.FFmpegError, ValueError) as error:
-            container.close()
-            raise VideoError(
-                f"{self._name}: cannot hold this sound, {audio.codec_context.name} ({error}); "
-                "write a .mkv file instead"
-            ) from None
-        return _packets(container, audio, copied)
 
     def _copy_sound_until(self, seconds: float) -> None:
         while self._packet is not None:
@@ -121,22 +97,25 @@ class VideoWriter:
             self._packet = next(self._sound, None)
 
     def _start(self, width: int, height: int) -> None:
-        video = self._container.add_stream("libx264", rate=self._rate_fps, options=self._options)
+        options = {"crf": "20", "preset": "veryfast"}
+        video = self._container.add_stream("libx264", rate=self._rate_fps, options=options)
         video.width, video.height = width + width % 2, height + height % 2
         video.pix_fmt = "yuv420p"
         context = video.codec_context
-        context.time_base = self._time_base
-        video.time_base = self._time_base
+        context.time_base = video.time_base = self._time_base
         _, number = _COLOURS[height >= _HD_LINES]
         context.color_primaries = context.color_trc = context.colorspace = number
         context.color_range = 1
         self._video, self._size = video, (video.width, video.height)
         if self._sound_source is not None:
-            self._sound = self._follow_sound(self._sound_source)
+            self._sound = _copied_sound(self._sound_source, self._container)
             self._packet = next(self._sound, None)
 
     def _fitted(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """In the size of the first frame, the last line and column doubled where it is odd."""
+        """Scaled to the first frame's size; the last line and column are doubled if it is odd.
+
+        (H.264 with half the chroma lines and columns needs an even size.)
+        """
         width, height = self._size
         high, wide = rgb.shape[:2]
         if high + high % 2 != height or wide + wide % 2 != width:
@@ -147,11 +126,26 @@ class VideoWriter:
         return np.pad(rgb, ((0, height - high), (0, width - wide), (0, 0)), mode="edge")
 
 
-def _packets(
-    container: InputContainer, audio: AudioStream, copied: AudioStream
-) -> Iterator[Packet[AudioStream]]:
-    with container, contextlib.suppress(av.FFmpegError, OSError):
-        for packet in container.demux(audio):
-            if packet.size and packet.pts is not None and packet.dts is not None:
-                packet.stream = copied
-                yield packet
+def _copied_sound(source: Source, output: OutputContainer) -> Iterator[Packet[AudioStream]]:
+    """The packets of a video's sound, assigned to a new stream of the output; none if silent.
+
+    Raises:
+        VideoError: the output cannot hold this kind of sound.
+    """
+    target = io.BytesIO(source.target) if isinstance(source.target, bytes) else source.target
+    with av.open(target) as container:
+        audio = container.streams.best("audio")
+        if not isinstance(audio, AudioStream):
+            return
+        try:
+            copied = output.add_stream_from_template(audio)
+        except (av.FFmpegError, ValueError) as error:
+            raise VideoError(
+                f"{source.name}: the output cannot hold this sound, {audio.codec_context.name} "
+                f"({error}); write a .mkv file instead"
+            ) from None
+        with contextlib.suppress(av.FFmpegError, OSError):  # a truncated file ends
+            for packet in container.demux(audio):
+                if packet.size and packet.pts is not None and packet.dts is not None:
+                    packet.stream = copied
+                    yield packet

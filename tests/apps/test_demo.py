@@ -16,7 +16,7 @@ from actionrnn.apps import demo
 from actionrnn.apps.demo import run_demo
 from actionrnn.config import Config, load_config
 from actionrnn.datasets import rendered
-from actionrnn.results import LEDGER
+from actionrnn.results import CHECKSUMS_FILE
 from actionrnn.training.train import TrainingRun
 
 KEYS = {
@@ -97,7 +97,7 @@ def test_everything_lies_below_the_output_and_is_named(told: tuple[TrainingRun, 
     run, story = told
     files = ["model.safetensors", "report.html", "contact_sheet.png"]
     found = {path.name for path in run.output.iterdir()}
-    others = {"report.json", "config.yaml", "curve.csv", "data", "features", LEDGER}
+    others = {"report.json", "config.yaml", "curve.csv", "data", "features", CHECKSUMS_FILE}
     assert found == {*files, *others}
     assert list(run.output.parent.iterdir()) == [run.output]
     for name in files:

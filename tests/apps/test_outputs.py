@@ -57,7 +57,7 @@ def test_a_file_that_is_there_stays_unless_it_may_be_replaced(
     file.write_bytes(b"mine")
     inputs = [streaming_model] if command == "card" else [clip, "--model", streaming_model]
     args = (command, *inputs, option, file)
-    assert_one_error(run_command(*args), f"{file}: is there already; choose another name, or add")
+    assert_one_error(run_command(*args), f"{file}: exists already; choose another name, or add")
     assert file.read_bytes() == b"mine"
     assert run_command(*args, "--overwrite").exit_code == 0
     assert file.read_bytes() != b"mine"
@@ -70,7 +70,7 @@ def test_the_page_with_no_name_of_its_own_replaces_nothing(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ann_red.html").write_text("mine")
     result = run_command("timeline", clip, "--model", streaming_model, "--html")
-    assert_one_error(result, "ann_red.html: is there already")
+    assert_one_error(result, "ann_red.html: exists already")
 
 
 @pytest.mark.parametrize(("command", "option"), [("render", "--output"), ("stream", "--record")])
@@ -109,7 +109,7 @@ def test_an_evaluation_replaces_its_own_report_and_no_other(
     for _ in range(2):
         assert run_command(*args).exit_code == 0
     (tmp_path / "report.html").write_text("mine")
-    assert_one_error(run_command(*args), "report.html: is there, and is not what actionrnn wrote")
+    assert_one_error(run_command(*args), "report.html: is not what actionrnn wrote")
     assert (tmp_path / "report.html").read_text() == "mine"
 
 

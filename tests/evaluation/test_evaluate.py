@@ -20,7 +20,7 @@ from actionrnn.features.imported import import_features
 from actionrnn.features.store import FeatureStore
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer
-from actionrnn.results import LEDGER
+from actionrnn.results import CHECKSUMS_FILE
 from actionrnn.training.train import TrainingRun, train
 
 Configure = Callable[..., Config]
@@ -317,7 +317,7 @@ def test_the_run_that_is_tested_is_not_written_to(
     if output is not None:
         stores = list((output / "features").iterdir())
         assert {path.name for path in output.iterdir()} == {
-            *("report.json", "report.html", "features", LEDGER)
+            *("report.json", "report.html", "features", CHECKSUMS_FILE)
         }
         assert sorted(len(FeatureStore.open(store).keys()) for store in stores) == [2, 5]
         shutil.rmtree(output)

@@ -33,10 +33,10 @@ def found(root: Path) -> list[str]:
     return [path.relative_to(root).as_posix() for path in find_videos(root).paths]
 
 
-def barren(root: Path) -> dict[str, tuple[str, bool]]:
+def without_videos(root: Path) -> dict[str, tuple[str, bool]]:
     return {
-        item.path.relative_to(root).as_posix(): (item.reason, item.is_lost)
-        for item in find_videos(root).barren
+        item.path.relative_to(root).as_posix(): (item.reason, item.may_hide_videos)
+        for item in find_videos(root).without_videos
     }
 
 
@@ -138,7 +138,7 @@ def test_pictures_that_lie_beside_videos_are_no_clips(tmp_path: Path, kind: str)
     videos = ["bend/1.avi", "bend/2.avi", "run/daria.avi", "run/ido.avi"]
     touch(tmp_path, *videos, *PREVIEWS[kind])
     assert found(tmp_path) == videos
-    assert not any(lost for path, (_, lost) in barren(tmp_path).items() if "/" not in path)
+    assert not any(lost for path, (_, lost) in without_videos(tmp_path).items() if "/" not in path)
     is_told = any(line.startswith("left out: ") for line in find_videos(tmp_path).notes)
     assert is_told == (kind not in ("network disk", "hidden", "mac archive", "bin"))
 
@@ -249,7 +249,7 @@ def test_each_real_folder_is_read_once_under_the_name_that_is_no_link(tmp_path: 
         f"left out: {root}/b, which is {root}/z/deep, which is read already",
         f"left out: {root}/z/deep/up, which is {root}, which is read already",
     )
-    assert barren(root) == {
+    assert without_videos(root) == {
         "a": (f"is {root}/z, which is read already", True),
         "b": (f"is {root}/z/deep, which is read already", True),
         "z/deep/up": (f"is {root}, which is read already", False),
@@ -265,7 +265,7 @@ def test_links_that_cannot_be_followed_are_named(tmp_path: Path) -> None:
         f"{tmp_path}/bend: is a link that cannot be followed",
         f"{tmp_path}/loop: is a link that cannot be followed",
     ]
-    assert barren(tmp_path)["bend"] == ("is a link that cannot be followed", True)
+    assert without_videos(tmp_path)["bend"] == ("is a link that cannot be followed", True)
 
 
 @settings(deadline=None, max_examples=40, derandomize=True)
@@ -304,7 +304,7 @@ def test_a_folder_without_videos_is_named_with_what_it_holds(
     tmp_path: Path, names: list[str], reason: str, is_lost: bool
 ) -> None:
     touch(tmp_path, "run/1.avi", *names)
-    ((path, (said, lost)),) = barren(tmp_path).items()
+    ((path, (said, lost)),) = without_videos(tmp_path).items()
     assert (path, said.startswith(reason), lost) == ("x", True, is_lost)
 
 

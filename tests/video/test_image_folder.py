@@ -62,10 +62,16 @@ def test_the_sampling_chooses_as_in_a_video(
     np.testing.assert_array_equal(frames.data, pictures[chosen])
 
 
-def test_one_by_one_they_are_the_same(tmp_path: Path, pictures: NDArray[np.uint8]) -> None:
+@pytest.mark.parametrize("rate_fps", [25, 29.97, 30_000 / 1001, 0.3, 1e-7])
+def test_one_by_one_they_are_the_same(
+    tmp_path: Path, pictures: NDArray[np.uint8], rate_fps: float
+) -> None:
     folder = save_frames(tmp_path / "clip", pictures)
-    whole = read_frames(folder, scale=lambda width, height: (16, 12))
-    single = list(iter_frames(folder, scale=lambda width, height: (16, 12)))
+    sampling = Sampling(keyframes=True, frame_folder_fps=rate_fps)  # each picture is one
+    whole = read_frames(folder, sampling, scale=lambda width, height: (16, 12))
+    single = list(
+        iter_frames(folder, scale=lambda width, height: (16, 12), frame_folder_fps=rate_fps)
+    )
     np.testing.assert_array_equal(np.stack([frame.data for frame in single]), whole.data)
     np.testing.assert_array_equal([frame.pts_seconds for frame in single], whole.pts_seconds)
 

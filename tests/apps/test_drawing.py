@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from actionrnn.video.drawing import draw_panel, make_panel
+from actionrnn.apps.drawing import draw_panel, make_panel
 
 ROWS = [
     ("walk", 0.91),
