@@ -29,8 +29,7 @@ from actionrnn.results import replacing, results_folder
 from actionrnn.text import plain, printable
 from actionrnn.training import parallel
 from actionrnn.training.experiment import Experiment
-from actionrnn.training.fit import Epoch
-from actionrnn.training.fit_state import file_name, resumable
+from actionrnn.training.fit_state import Epoch, file_name, resumable
 from actionrnn.training.search import search_heads
 
 OUTPUTS = (MODEL_FILE, CONFIG_FILE, CURVE_FILE, REPORT_FILE, PAGE_FILE)

@@ -18,7 +18,6 @@ from actionrnn.errors import ConfigError, ModelError
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import step_scores
 from actionrnn.training.fit import (
-    Epoch,
     average_decay,
     averaged,
     choose_steps,
@@ -26,7 +25,7 @@ from actionrnn.training.fit import (
     fit_head,
     shuffled_batches,
 )
-from actionrnn.training.fit_state import FitTask
+from actionrnn.training.fit_state import Epoch, FitTask
 
 MakeSequences = Callable[..., Sequences]
 
