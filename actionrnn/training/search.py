@@ -74,7 +74,7 @@ def search_heads(experiment: Experiment, folds: Sequence[Fold]) -> list[Trial]:
             )
     heads = candidates(config.head, config.train.search, train.seed)
     specs = [
-        FitSpec(fold.name, fold.train, head, train.seed, "trial", number, fold.validation)
+        FitSpec(fold, head, train.seed, trial=number)
         for fold in folds
         for number, head in enumerate(heads, start=1)
     ]
@@ -83,7 +83,7 @@ def search_heads(experiment: Experiment, folds: Sequence[Fold]) -> list[Trial]:
     for spec, fit in zip(specs, fits, strict=True):
         best = fit.curve[fit.best_epoch - 1] if fit else None
         loss, top1 = (best.validation_loss, best.validation_top1) if best else (None, None)
-        trials.append(Trial(spec.fold, spec.head, loss, top1, False))
+        trials.append(Trial(spec.fold.name, spec.head, loss, top1, False))
     return _mark_best(trials)
 
 
