@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: no network, no fonts, no other file."""
+"""A report as one self-contained HTML page: no network, no fonts, no other file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from PIL import Image
 from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.evaluation import report_plots as plots
-from actionrnn.evaluation.bootstrap import Interval
 from actionrnn.evaluation.metrics import PERCENTS_OBSERVED
 from actionrnn.evaluation.predict import MEAN_POOL, MEAN_POOL_MOTION
 from actionrnn.evaluation.report import (
@@ -31,6 +30,7 @@ from actionrnn.evaluation.report import (
     Report,
     baselines_of,
     interval_note,
+    interval_text,
     percent,
     searched,
     seeds_text,
@@ -50,12 +50,13 @@ WIDEST_PIXELS = 240
 JPEG_QUALITY = 60
 
 _TEMPLATES = Path(__file__).parent / "page"
-_STYLES = {MEAN_POOL: "mean", "rnn_tanh": "rnn", "rnn_relu": "rnn", "lstm": "lstm", "gru": "gru"}
+_UNTRAINED = {"untrained rnn_tanh": "rnn", "untrained lstm": "lstm", "untrained gru": "gru"}
+"""Their classes in the style sheet."""
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A clip that was confidently given a wrong answer."""
+    """A clip with a wrong answer of a high score."""
 
     clip: ClipResult
     pictures: list[str] = field(default_factory=list)
@@ -78,9 +79,10 @@ def write_report(report: Report, folder: Path) -> None:
 
 
 def render_page(report: Report, mistakes: list[Mistake]) -> str:
-    """The whole page. Labels, paths and settings come from strangers: all are escaped.
+    """The whole page, as HTML.
 
-    It may be mailed: of the data's and the weights' paths it names the last part.
+    Labels, paths and settings come from other people's files, so all are escaped. The page may
+    be mailed, so it names only the last part of the data's and the weights' paths.
     """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -100,10 +102,10 @@ def render_page(report: Report, mistakes: list[Mistake]) -> str:
         warnings=report.warnings,
         baselines_of=baselines_of,
         searched=searched,
-        seeds=seeds_text(report) if len(report.seeds) > 1 else "",
+        seeds=seeds_text(report),
         interval_note=interval_note(report),
         tiles=_tiles(report),
-        gain_interval=interval_words(report, "gain_over_mean_pool").replace(" %", " points"),
+        gain_interval=interval_text(report, "gain_over_mean_pool", "{:.1f} to {:.1f} points"),
         pairs=worst_confusions(report)[:MOST_PAIRS],
         words={
             "verdict": verdict_words(report),
@@ -122,7 +124,7 @@ def render_page(report: Report, mistakes: list[Mistake]) -> str:
 
 
 def _without_folders(report: Report) -> Callable[[Any], Any]:
-    """A filter that cuts the folders off paths of data, weights and clips; a home is `~`."""
+    """A Jinja filter that cuts the folders off paths of data, weights and clips; `~` is a home."""
     data, backbone = (report.config.get(part, {}) for part in ("data", "backbone"))
     root = data.get("root") or ""
     clips = [*(clip.path for clip in report.clips), *(one["path"] for one in report.skipped)]
@@ -135,7 +137,7 @@ def _without_folders(report: Report) -> Callable[[Any], Any]:
     hidden = re.compile(rf"(?<![\w.-])(?:({'|'.join(before) or '(?!)'})|{home}(?![\w.-]))")
 
     def shown(value: Any) -> Any:
-        if not isinstance(value, str) or isinstance(value, Markup):  # Markup is our own
+        if not isinstance(value, str) or isinstance(value, Markup):  # Markup is the page's own
             return value
         return hidden.sub(lambda found: "" if found[1] else "~", value)
 
@@ -143,19 +145,19 @@ def _without_folders(report: Report) -> Callable[[Any], Any]:
 
 
 def _tiles(report: Report) -> list[tuple[str, str, str]]:
-    """Name, value and interval of the first numbers that one sees."""
+    """Name, value and interval of the numbers at the top."""
     names = {"top-1": "top1", "top-5": "top5", "mean class accuracy": "mean_class_accuracy"}
     return [
-        (title, percent(getattr(report, name)), interval_words(report, name))
+        (title, percent(getattr(report, name)), interval_text(report, name, "{:.1f} to {:.1f} %"))
         for title, name in names.items()
     ]
 
 
 def _clip_rows(report: Report) -> list[list[Any]]:
     """What a click on a cell shows: true class, answer, key, score of the answer."""
-    place = {label: index for index, label in enumerate(report.labels)}
+    index_of = {label: index for index, label in enumerate(report.labels)}
     return [
-        [place[clip.label], place[clip.answer], clip.key, round(clip.score, 3)]
+        [index_of[clip.label], index_of[clip.answer], clip.key, round(clip.score, 3)]
         for clip in report.clips
     ]
 
@@ -193,9 +195,7 @@ def _baseline_plot(report: Report) -> Markup:
 
 
 def _style(name: str) -> str:
-    if name in (MEAN_POOL, MEAN_POOL_MOTION):
-        return "mean"
-    return _STYLES.get(name.removeprefix("untrained "), "head") if " " in name else "head"
+    return "mean" if name in (MEAN_POOL, MEAN_POOL_MOTION) else _UNTRAINED.get(name, "head")
 
 
 def _observed_plot(report: Report) -> Markup:
@@ -266,12 +266,6 @@ def _jpeg_uri(picture: Any) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def interval_words(report: Report, name: str) -> str:
-    """`78.9 to 93.3 %`; empty without an interval."""
-    bounds = report.intervals.get(name)
-    return "" if bounds is None else f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f} %"
-
-
 def verdict_words(report: Report) -> str:
     """What the recurrent head brought over a mean over frames."""
     if report.baseline_mean_pool_top1 is None:
@@ -287,7 +281,8 @@ def verdict_words(report: Report) -> str:
         return f"The {head} is {abs(gain):.1f} points {better} than a mean over frames."
     between = f"95 % interval {100 * bounds[0]:+.1f} to {100 * bounds[1]:+.1f}"
     probably = "probably " if report.num_units < FEW_UNITS else ""
-    sure = f"{probably}more than luck" if _excludes_zero(bounds) else "which may be luck"
+    excludes_zero = bounds[0] > 0 or bounds[1] < 0
+    sure = f"{probably}more than luck" if excludes_zero else "which may be luck"
     than = f"The {head} is {abs(gain):.1f} points {better} than a mean over frames"
     return f"{than} ({between}): {sure}."
 
@@ -345,7 +340,3 @@ def horizon_words(report: Report) -> str:
         f"Half of all influence on the {report.head_name}'s answer comes from the newest "
         f"{one.half_steps:.1f} of {one.mean_steps:.1f} steps{seconds}{beside}."
     )
-
-
-def _excludes_zero(bounds: Interval) -> bool:
-    return bounds[0] > 0 or bounds[1] < 0

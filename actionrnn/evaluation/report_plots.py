@@ -1,4 +1,8 @@
-"""The report's plots: small SVG pictures whose colours come from the page's style sheet."""
+"""The report's plots: small SVG pictures whose colours come from the page's style sheet.
+
+So they follow a dark page, and its script can react to a click on a cell, which the pictures of
+a plotting library do not offer.
+"""
 
 from __future__ import annotations
 
@@ -64,13 +68,13 @@ class Axis:
 
 @dataclass(frozen=True)
 class Axes:
-    """From values to places in the picture."""
+    """From values to pixels."""
 
     x: Axis
     y: Axis
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        """The place of a point, in pixels."""
+        """The pixel of a point."""
         width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
         return LEFT + width * self.x.part(x), HEIGHT - BOTTOM - height * self.y.part(y)
 
@@ -100,7 +104,7 @@ def line_chart(series: Sequence[Series], x: Axis, y: Axis, *, fit_y: bool = True
 
 
 def reliability_chart(bins: Sequence[ReliabilityBin]) -> Markup:
-    """Accuracy beside confidence: dots as large as their clips are many; the ideal is dashed."""
+    """Accuracy beside confidence: a dot's area grows with its clips; the ideal line is dashed."""
     axes = Axes(
         Axis("score of the answer", text=percent_text), Axis("part right", text=percent_text)
     )
