@@ -20,7 +20,6 @@ from PIL import Image
 
 from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
-from actionrnn.evaluation import report_plots as plots
 from actionrnn.evaluation.metrics import PERCENTS_OBSERVED
 from actionrnn.evaluation.predict import MEAN_POOL, MEAN_POOL_MOTION
 from actionrnn.evaluation.report import (
@@ -36,7 +35,7 @@ from actionrnn.evaluation.report import (
     seeds_text,
     worst_confusions,
 )
-from actionrnn.evaluation.report_plots import Axis, Series
+from actionrnn.evaluation.report_plots import Axes, Axis, Bar, Line, line_axes, percent_text
 from actionrnn.files import write_text
 from actionrnn.results import replacing
 from actionrnn.video.decode import read_frames
@@ -92,7 +91,7 @@ def render_page(report: Report, mistakes: list[Mistake]) -> str:
         lstrip_blocks=True,
         finalize=_without_folders(report),
     )
-    environment.filters["percent"] = percent
+    environment.filters |= {"percent": percent, "px": "{:.1f}".format}
     script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     digest = hashlib.sha256(script.encode()).digest()
     return environment.get_template("report.html").render(
@@ -114,7 +113,8 @@ def render_page(report: Report, mistakes: list[Mistake]) -> str:
             "calibration": calibration_words(report),
             "horizon": horizon_words(report),
         },
-        plots=_plots(report),
+        bars=_bars(report),
+        charts=_charts(report),
         config=yaml.safe_dump(report.config, sort_keys=False, allow_unicode=True),
         clips=_clip_rows(report),
         style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
@@ -162,62 +162,52 @@ def _clip_rows(report: Report) -> list[list[Any]]:
     ]
 
 
-def _plots(report: Report) -> dict[str, Markup]:
-    found = {
-        "baselines": _baseline_plot(report),
-        "confusion": plots.confusion_chart(report.confusion, report.labels),
-    }
-    if report.observed:
-        found["observed"] = _observed_plot(report)
-    if report.reliability:
-        found["reliability"] = plots.reliability_chart(report.reliability)
-    if report.horizon:
-        found["horizon"] = _horizon_plot(report)
-    if report.curves:
-        found["training"] = _training_plot(report)
-    return found
-
-
-def _baseline_plot(report: Report) -> Markup:
-    rows = [
+def _bars(report: Report) -> list[Bar]:
+    bars = [
         (report.head_name, "head", "top1"),
         ("shuffled frames", "shuffled", "baseline_shuffled_frames_top1"),
         (MEAN_POOL, "mean", "baseline_mean_pool_top1"),
         (MEAN_POOL_MOTION, "mean", "baseline_mean_pool_motion_top1"),
     ]
-    known = [row for row in rows if getattr(report, row[2]) is not None]
-    return plots.interval_chart(
-        [
-            (title, style, getattr(report, name), report.intervals.get(name))
-            for title, style, name in known
+    return [
+        Bar(title, style, value, report.intervals.get(name))
+        for title, style, name in bars
+        if (value := getattr(report, name)) is not None
+    ]
+
+
+def _charts(report: Report) -> dict[str, Axes]:
+    """The charts for which the report has numbers."""
+    charts = {}
+    if report.observed:
+        shares = [value / 100 for value in PERCENTS_OBSERVED]
+        lines = [
+            Line(name, _style(name), tuple(zip(shares, values, strict=True)))
+            for name, values in report.observed.items()
         ]
-    )
+        x, y = (Axis(label, text=percent_text) for label in ("part of the video seen", "top-1"))
+        charts["observed"] = line_axes(lines, x, y, fit_y=False)
+    if report.reliability:
+        x, y = (Axis(label, text=percent_text) for label in ("score of the answer", "part right"))
+        charts["reliability"] = Axes(x, y)
+    if report.horizon:
+        lines = [
+            Line(name, _style(name), tuple(enumerate(one.curve)), name in _UNTRAINED)
+            for name, one in report.horizon.items()
+        ]
+        y = Axis("influence (newest = 1)", log=True)
+        charts["horizon"] = line_axes(lines, Axis("steps ago"), y)
+    if report.curves:
+        charts["training"] = line_axes(_losses(report), Axis("epoch"), Axis("loss"))
+    return charts
 
 
 def _style(name: str) -> str:
     return "mean" if name in (MEAN_POOL, MEAN_POOL_MOTION) else _UNTRAINED.get(name, "head")
 
 
-def _observed_plot(report: Report) -> Markup:
-    shares = [value / 100 for value in PERCENTS_OBSERVED]
-    lines = [
-        Series(name, _style(name), tuple(zip(shares, values, strict=True)))
-        for name, values in report.observed.items()
-    ]
-    x = Axis("part of the video seen", text=plots.percent_text)
-    return plots.line_chart(lines, x, Axis("top-1", text=plots.percent_text), fit_y=False)
-
-
-def _horizon_plot(report: Report) -> Markup:
-    lines = [
-        Series(name, _style(name), tuple(enumerate(one.curve)), dashed=name.startswith("untrained"))
-        for name, one in report.horizon.items()
-    ]
-    return plots.line_chart(lines, Axis("steps ago"), Axis("influence (newest = 1)", log=True))
-
-
-def _training_plot(report: Report) -> Markup:
-    """The mean over folds and seeds, as far as each epoch was reached by all of them."""
+def _losses(report: Report) -> list[Line]:
+    """The means over folds and seeds, up to the last epoch that all of them reached."""
     lines = []
     for kind in dict.fromkeys(curve.head for curve in report.curves):
         curves = [curve for curve in report.curves if curve.head == kind]
@@ -229,8 +219,8 @@ def _training_plot(report: Report) -> Markup:
             if epochs:
                 means = np.mean([loss[:epochs] for loss in losses], axis=0).tolist()
                 points = tuple(enumerate(means, start=1))
-                lines.append(Series(f"{kind}, {name}", style, points, losses is validation))
-    return plots.line_chart(lines, Axis("epoch"), Axis("loss"))
+                lines.append(Line(f"{kind}, {name}", style, points, losses is validation))
+    return lines
 
 
 def worst_mistakes(report: Report, most: int = MOST_MISTAKES) -> list[Mistake]:
