@@ -153,4 +153,5 @@ def _clip_scores(model: Recognizer, session: Any, feed: Feed) -> NDArray[np.floa
         session.run(None, {k: v[at : at + _FRAMES_TOGETHER] for k, v in feed.items()})[0]
         for at in range(0, len(feed["frames"]), _FRAMES_TOGETHER)
     ]
-    return step_scores(model.head, np.concatenate(features))[-1]
+    scores: NDArray[np.float32] = step_scores(model.head, np.concatenate(features))[-1]
+    return scores

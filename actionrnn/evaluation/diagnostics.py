@@ -135,13 +135,13 @@ def spread_evenly(sequences: Sequence[Values], most: int = MOST_GRADIENT_CLIPS) 
     return [sequences[index] for index in indices]
 
 
-def fresh_heads(head: Head, sequences: Sequence[Values], seed: int = 0) -> dict[str, Head]:
+def fresh_heads(head: Head, sequences: Sequence[Values]) -> dict[str, Head]:
     """An untrained RNN, LSTM and GRU of the same sizes, whose answer is their last state."""
     frames = np.concatenate(sequences)
     mean, std = (torch.from_numpy(part) for part in (frames.mean(axis=0), frames.std(axis=0)))
     heads: dict[str, Head] = {}
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         for kind in FRESH_KINDS:
             config = dataclasses.replace(head.config, kind=kind, temporal_pooling="last")
             fresh = Head(config, head.feature_size, head.num_classes)

@@ -154,7 +154,7 @@ class Report:
     intervals: dict[str, tuple[FiniteFloat, FiniteFloat] | None] = field(default_factory=dict)
     """95 % bootstrap intervals, by the number's name; `gain_over_mean_pool` is a difference."""
     resampled: str = "clips"
-    """What the bootstrap drew: `groups`, or `clips` where each clip is a group of its own."""
+    """What the bootstrap drew: `groups`, or `clips` if each clip is its own group."""
     num_units: int = 0
     """The number of these groups or clips."""
     classes: tuple[ClassResult, ...] = ()

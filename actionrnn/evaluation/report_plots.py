@@ -1,6 +1,6 @@
 """What the report's plots show, in pixels; `page/plots.html` draws them as SVG.
 
-SVG within the page takes its colours from the page's style sheet, in a dark page too, and its
+SVG within the page takes its colours from the page's style sheet, in a dark page as well, and its
 cells can be clicked; the pictures of a plotting library offer neither.
 """
 
@@ -85,7 +85,7 @@ class Axes:
     top: ClassVar[int] = 12
     floor: ClassVar[int] = 228
 
-    def place(self, x: float, y: float) -> tuple[float, float]:
+    def pixel(self, x: float, y: float) -> tuple[float, float]:
         """The pixel of a point; pixels count from the top."""
         column = self.left + (self.right - self.left) * self.x.part(x)
         return column, self.floor - (self.floor - self.top) * self.y.part(y)
@@ -93,7 +93,7 @@ class Axes:
     def polyline(self, line: Line) -> str:
         """A line's pixels, as SVG writes them."""
         shown = [point for point in line.points if not self.y.log or point[1] >= LOG_FLOOR]
-        return " ".join("{:.1f},{:.1f}".format(*self.place(*point)) for point in shown)
+        return " ".join("{:.1f},{:.1f}".format(*self.pixel(*point)) for point in shown)
 
 
 def line_axes(lines: Sequence[Line], x: Axis, y: Axis, *, fit_y: bool = True) -> Axes:
@@ -114,15 +114,15 @@ def line_axes(lines: Sequence[Line], x: Axis, y: Axis, *, fit_y: bool = True) ->
     return Axes(replace(x, bounds=(min(xs), max(xs))), y, tuple(lines))
 
 
-def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers between two bounds.
+def nice_ticks(low: float, high: float) -> list[float]:
+    """At most six round numbers between two bounds.
 
     >>> nice_ticks(0, 1)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
     if high <= low:
         return [low]
-    rough = (high - low) / (most - 1)
+    rough = (high - low) / 5
     power = 10 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)

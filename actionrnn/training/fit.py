@@ -296,7 +296,7 @@ def adamw_step(
     That class imports torch's compiler when it is made, 4 seconds of CPU time in each training;
     the function behind it does not.
     """
-    parameters = list(head.parameters())
+    parameters: list[Tensor] = list(head.parameters())
     steps, averages, squares = (
         [moments[f"{index}.{name}"] for index in range(len(parameters))]
         for name in ("step", "exp_avg", "exp_avg_sq")
