@@ -176,7 +176,7 @@ def load_fit_state(file: Path, identity: Mapping[str, Any], state: FitState) -> 
             if name.startswith("best.")
         }
         for name, tensor in state.tensors().items():
-            tensor.copy_(tensors[name])  # in place: the optimiser and the average share them
+            tensor.copy_(tensors[name])  # in place: the training loop holds these tensors
         state.curve = [Epoch(**row) for row in described["curve"]]
         state.best_epoch, loss = int(described["best_epoch"]), described["best_loss"]
         state.best_loss = math.inf if loss is None else float(loss)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,6 +189,24 @@ def test_a_step_is_that_of_torchs_adamw(kind: str) -> None:
         optimiser.param_groups[0].update(lr=rate, weight_decay=0.1)
         optimiser.step()
         assert same(head, other)
+
+
+@pytest.mark.slow
+def test_a_fit_does_not_import_torchs_compiler() -> None:
+    """It takes seconds, and any optimiser of `torch.optim` imports it when it is made."""
+    code = """
+import sys
+import numpy as np
+from actionrnn.config import HeadConfig, TrainConfig
+from actionrnn.datasets.sequences import Sequences
+from actionrnn.training.fit import fit_head
+from actionrnn.training.fit_state import FitTask
+values = tuple(np.random.default_rng(0).normal(size=(4, 3, 2)).astype(np.float32))
+sequences = Sequences((), values, np.array([0, 1, 0, 1]), ())
+fit_head(FitTask(sequences, 2, HeadConfig(), TrainConfig(epochs=1, ema_decay=0.9)))
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_weights_are_averaged_from_the_first_trained_ones_on(sequences: Sequences) -> None:
