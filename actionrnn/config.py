@@ -1,7 +1,7 @@
-"""The configuration: each field is documented here, and each default lives here.
+"""The configuration: the documentation and the default of every setting.
 
-A YAML file holds the sections of `Config`; `section.key=value` on the command
-line overrides one field. A value is read by its field's type. Nothing here imports torch.
+A YAML file holds the sections of `Config`; `section.key=value` on the command line overrides one
+field. A value is read according to its field's type. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -67,28 +67,31 @@ _OLD_FORMS: dict[str, dict[str, tuple[str, dict[str, str]]]] = {
     "head": {"summary": ("temporal_pooling", {}), "summary_decay": ("pooling_decay", {})},
 }
 MOST_RECURRENT_WEIGHTS = 2**27
-"""Of a head, a gate: a stranger's model must not take the machine down; 0.1 % of it is usual."""
+"""Of one gate of a head, so that loading a downloaded model cannot exhaust the memory; usual heads
+have 0.1 % of it."""
 
 
 @with_own_errors
 @dataclass(frozen=True, config=STRICT_KEYS)
 class Sampling:
-    """Which frames of a video are looked at. No field set: every frame."""
+    """Which frames of a video are used. Without num_frames and rate_fps: every frame."""
 
     num_frames: Annotated[int, Field(ge=1, strict=True)] | None = None
-    """So many frames, spread evenly over the whole clip (cannot stream)."""
+    """This many frames, evenly spread over the whole clip, whatever its length. The clip's end must
+    be known, so a model trained this way cannot follow a live source."""
     rate_fps: PositiveFloat | None = None
-    """The frame shown at each tick of this many ticks per second (can stream)."""
+    """This many frames per second: at each tick the frame that is shown then. It works on live
+    sources; longer clips give more frames."""
     start_seconds: FiniteFloat | None = None
-    """Only frames from this time of the video's own clock on; null: from the first."""
+    """Only frames from this time on, by the video's own clock; null: from the first."""
     end_seconds: FiniteFloat | None = None
-    """Only frames before this time of the video's own clock; null: to the last."""
+    """Only frames before this time, by the video's own clock; null: to the last."""
     keyframes: bool = False
-    """As if the video had no frames but its key frames: many times faster,
-    approximate, as their times are the encoder's choice."""
+    """Decode only the key frames, which is many times faster. The encoder chose where they are
+    (often seconds apart), so each sampled frame may be older than asked for."""
     frame_folder_fps: PositiveFloat = 25.0
-    """The rate of a clip that is a folder of pictures, which do not say it. UCF101's
-    paper says 25; some of its files have 29.97."""
+    """The frame rate of a clip that is a folder of pictures, since pictures do not state one.
+    UCF101's paper says 25; some of its files have 29.97."""
 
     @model_validator(mode="after")
     def _one_rule(self) -> Sampling:
@@ -100,7 +103,7 @@ class Sampling:
         return self
 
     @model_validator(mode="after")
-    def _time_goes_on(self) -> Sampling:
+    def _start_before_end(self) -> Sampling:
         start, end = self.start_seconds, self.end_seconds
         if start is not None and end is not None and start >= end:
             raise ValueError(f"start_seconds ({start:g}) must be less than end_seconds ({end:g})")
@@ -120,15 +123,15 @@ class Sampling:
 
 @dataclass(frozen=True, config=STRICT_KEYS)
 class VideoLimits:
-    """What one video may take, so that none of them takes the machine down."""
+    """Limits on one video, so that none can exhaust the memory."""
 
     max_frame_pixels: Annotated[int, Field(ge=1, strict=True)] = 8192 * 8192
     """Width x height of a frame before scaling; 8K video has half of it."""
     max_bytes_held: Annotated[int, Field(ge=1, strict=True)] = 4 * 2**30
-    """Of all frames that one call returns, and of a source that is read whole (a pipe)."""
+    """Bytes of all frames that one call returns, and of a source that is read whole (a pipe)."""
     containers: tuple[str, ...] = ()
-    """FFmpeg's names of the formats that are read, and then of the given file alone: one that
-    names other files or addresses reaches none of them. Empty: every format."""
+    """FFmpeg's names of the formats that are read. If any is given, only the given file itself is
+    read: a playlist in it cannot open other files or addresses. Empty: every format."""
 
 
 @dataclass(frozen=True, config=STRICT_KEYS)
@@ -136,38 +139,39 @@ class DataConfig:
     """Which labelled videos, and how they are split into training and test."""
 
     layout: Layout = "folder"
-    """folder: one folder per class; ucf101: v_<Class>_gNN_cNN files, in
-    class folders or not; manifest: a CSV file with the columns path, label and, if wanted,
-    group, split, start and end (seconds); rendered: the built-in data set, made on the spot.
-    A folder that holds nothing but pictures (.jpg, .png, ...) is a video."""
+    """folder: one folder per class; ucf101: files v_<Class>_gNN_cNN, in class folders or not;
+    manifest: a CSV file with the columns path and label, and optionally group, split, start and
+    end (seconds); rendered: the built-in data set, made when it is needed. A folder that holds
+    only pictures (.jpg, .png, ...) is a video."""
     root: HomePath | None = None
     """The folder of the videos; for a manifest, the CSV file."""
     label_level: LabelLevel | None = None
-    """folder: which of the folders above a clip is its class: 1 is the first below the root (or
-    below train, val, test), last the one that the clip lies in. null: the first, and an
-    error that asks where the classes could as well be deeper."""
+    """folder: which folder above a clip names its class: 1 is the first below the root (or below
+    train, val, test), last the one that holds the clip. null: the first, or an error that asks
+    for this setting if the classes could as well be deeper."""
     group_pattern: str | None = None
-    """A regular expression searched in the file's name, or, if it has a `/`, in the path below
-    the root without the file's ending; its first bracket is the clip's group (the person, the
-    scene). Clips of one group never stand on
-    both sides of a split. Without it each clip is a group of its own."""
+    """A regular expression whose first bracket is the clip's group (the person, the scene). It
+    is searched in the file's name or, if it contains a `/`, in the path below the root without
+    the file's ending. Clips of one group are never on both sides of a split, so the score holds
+    for new groups. null: each clip is its own group, and clips of one person may be in
+    training and in testing."""
     split: Split = "auto"
-    """auto: given if any clip has a side, else holdout; given: the sides that the data itself
-    names (a manifest's column `split`, folders called train, val and test), of which
-    validation chooses the epoch; holdout: a random part of the groups, the same in every
-    run, whatever the training's seed; leave_one_group_out: each group in turn; official:
-    UCF101's three splits; none: everything is for training (train) or for testing
-    (evaluate)."""
+    """auto: given if any clip has a side, else holdout; given: the sides that the data names (a
+    manifest's column `split`; folders called train, val and test), where validation chooses the
+    epoch; holdout: a random part of the groups, the same in every run, whatever the training's
+    seed; leave_one_group_out: each group in turn, so as many trainings as groups; official:
+    UCF101's three splits; none: everything is for training (train) or for testing (evaluate)."""
     fold: Annotated[int, Field(ge=1, strict=True)] | Name = "all"
-    """Which fold of the split: its group's name, else its number from 1; or all."""
+    """Which fold of the split: its group's name, else its number from 1; or all. With one fold,
+    the model is trained on its training clips; with all, the model is trained on every clip."""
     test_fraction: Annotated[Number, Field(gt=0, lt=1)] = 0.25
     """holdout: the part of the groups that is for testing."""
     allow_group_leak: Annotated[bool, Field(strict=True)] = False
     """Accept a split with clips of one group in training and in testing
     (--allow-group-leak). The score is then too good, and every output says so."""
     features: HomePath | None = None
-    """The folder of the stored features; null: `features` in the run's folder (for
-    evaluate: in --output), or that of another run beside it if it has them all."""
+    """The folder of the stored features; null: `features` in the run's folder (for evaluate: in
+    --output), or that of another run beside it if it has them all."""
 
     @model_validator(mode="after")
     def _pattern_has_a_group(self) -> DataConfig:
@@ -191,23 +195,24 @@ class BackboneConfig:
     name: str = "efficientnet_lite0"
     """efficientnet_lite0 (bundled), torchvision/<name> or timm/<name>."""
     weights: HomePath = "default"
-    """default: the library's pretrained weights; none: random (for tests);
+    """default: the library's pretrained weights; none: random weights (for tests);
     anything else: the path of a .safetensors or .pth file."""
     resize_mode: ResizeMode = "shortest"
-    """shortest: scale the shorter side, then cut the centre out, as the weights were trained;
-    squash: the whole frame in the same size, so that nothing at the edge is lost."""
+    """shortest: scale the shorter side, then cut out the centre, as the weights were trained;
+    squash: the whole frame, distorted to a square, so that nothing at the edge is lost."""
     modality: Modality = "rgb"
-    """rgb: the frame; rgb_diff: its amplified change from the frame sampled before,
-    where the way of moving tells the action; both: both, for twice the work."""
+    """rgb: the frame; rgb_diff: its amplified change from the frame sampled before, for actions
+    that differ by their motion; both: both, for twice the work and twice the features."""
     precision: Precision = "auto"
-    """auto: bfloat16 (float16 on older GPUs) where it is fast, else float32."""
+    """auto: bfloat16 (float16 on older GPUs) where the hardware is fast at it, else float32.
+    Features of different precisions are not mixed."""
     device: str = "auto"
-    """auto: cuda where there is one, else cpu; or any torch device."""
+    """auto: cuda if available, else cpu; or any torch device."""
     runtime: Runtime = "auto"
-    """auto: OpenVINO on a CPU where it is installed, else torch; onnx: ONNX Runtime on a CPU."""
+    """auto: OpenVINO on a CPU if it is installed, else torch; onnx: ONNX Runtime on a CPU."""
     frames_ahead: PositiveInt = 256
-    """Decoded frames that may wait for the backbone (150 KB each at 224 pixels): the bound of
-    an extraction's memory, whatever the videos' lengths. At least two batches wait."""
+    """Decoded frames that may wait for the backbone (150 KB each at 224 pixels). It bounds an
+    extraction's memory, whatever the videos' lengths; at least two batches may wait."""
 
 
 @dataclass(frozen=True, config=STRICT_KEYS)
@@ -217,21 +222,21 @@ class HeadConfig:
     kind: HeadKind = "gru"
     """rnn_tanh, rnn_relu, lstm, gru, or mean (the order-blind baseline)."""
     hidden_size: PositiveInt = 128
-    """The size of the recurrent state."""
+    """The size of the recurrent state. Larger fits more, and needs more clips."""
     num_layers: PositiveInt = 1
-    """Recurrent layers on top of each other."""
+    """Stacked recurrent layers."""
     dropout: Probability = 0.5
-    """Dropout on the input features, between layers and before the classifier."""
+    """Dropout on the input features, between layers and before the classifier, in training."""
     temporal_pooling: TemporalPooling = "running_mean"
-    """What the classifier sees at step t: the last state, the mean of all states
-    so far, or their exponential mean."""
+    """What the classifier sees at step t: the last state (reacts at once), the mean of all states
+    so far (steadier, slower), or their exponential mean (in between)."""
     pooling_decay: Probability = 0.9
-    """exponential_mean: the weight of the past in each step."""
+    """exponential_mean: the weight of the past at each step; larger is steadier and slower."""
     l2_normalise: Annotated[bool, Field(strict=True)] = False
-    """Scale each frame's feature vector to length 1 before it is standardised: good where
-    frames differ in contrast, or features are large and sparse (VGG)."""
+    """Scale each frame's feature vector to length 1 before it is standardised. It helps if frames
+    differ in contrast, or features are large and sparse (VGG)."""
     temporal_differences: Annotated[bool, Field(strict=True)] = False
-    """Give the head x_t - x_(t-1) beside x_t: good where motion decides."""
+    """Give the head x_t - x_(t-1) as well as x_t. It helps if motion decides."""
 
     @model_validator(mode="after")
     def _fits_a_machine(self) -> HeadConfig:
@@ -248,47 +253,50 @@ class TrainConfig:
     """How the head is trained. The backbone is never trained."""
 
     epochs: PositiveInt = 60
-    """Passes over the training clips."""
+    """Passes over the training clips. The learning rate's schedule spans all of them."""
     batch_size: PositiveInt = 32
-    """Clips in a batch."""
+    """Clips per step of the optimiser."""
     learning_rate: Annotated[Number, Field(gt=0, le=1e37)] = 1e-3
-    """AdamW's highest learning rate."""
+    """AdamW's highest learning rate. If it is far too high, the fit ends with an error."""
     weight_decay: Annotated[Number, Field(ge=0, le=1e37)] = 1e-2
     """AdamW's weight decay."""
     warmup_fraction: Probability = 0.1
-    """The part of all steps in which the rate rises; then it falls as a cosine."""
+    """The part of all steps in which the rate rises linearly; then it falls as a cosine."""
     label_smoothing: Probability = 0.1
-    """The probability mass that is spread over all classes."""
+    """The probability mass that is spread over all classes: scores become less extreme."""
     class_weights: ClassWeights = "none"
-    """balanced: in the training loss a clip of a rare class counts for more, so that each class
-    has the same weight in all; the validation loss stays as it is. none: clips count alike."""
+    """none: all clips count alike, so frequent classes dominate the training loss; balanced: clips
+    of rare classes count more, so all classes have the same weight. The validation loss is the
+    same either way."""
     clip_norm: PositiveFloat = 1.0
-    """The gradient's largest norm."""
+    """The largest norm of the gradient; a longer one is scaled down to it."""
     crop_fraction: Part = 1.0
-    """Each epoch sees a random stretch of every clip, at least this part of it."""
+    """Augmentation: each epoch sees a random stretch of every clip, at least this part of it."""
     keep_fraction: Part = 1.0
-    """... and of that a random subset of the steps, at least this part of them."""
+    """Augmentation: ... and of that stretch a random subset of the steps, at least this part."""
     ema_decay: Probability = 0.0
-    """Exponential moving average of the weights over steps, from the first trained ones on;
-    0: the weights themselves."""
+    """Decay of the exponential moving average of the weights over steps, which is what is
+    validated and saved; 0: the weights themselves."""
     validation_fraction: Probability = 0.15
-    """The part of the training groups that is held back to choose the best epoch; the test
-    groups never are. 0: nothing is held back, and the last epoch is taken."""
+    """The part of the training groups that is held back to choose the best epoch; never of the
+    test groups. 0: all groups are trained on, and the last epoch is taken."""
     patience_epochs: PositiveInt | None = None
-    """Stop when the validation loss has not fallen for so many epochs; null: never."""
+    """Stop if the validation loss has not fallen for this many epochs; null: never."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto: bfloat16 on a GPU that has it, else float32."""
+    """auto: bfloat16 on a GPU that supports it, else float32."""
     search: Count = 0
-    """Head settings to try first, on held-back training groups (docs/training.md); 0: none."""
+    """Head settings to try first, on held-back training groups (docs/training.md); each costs one
+    more fit per fold. 0: none."""
     seed: Count = 0
-    """Fixes initial weights, order, dropout and augmentation."""
+    """Determines initial weights, order, dropout, augmentation and the held-back groups."""
     seeds: PositiveInt = 1
-    """Train so many times, with seed, seed + 1, ...; the report gives mean and spread."""
+    """Repeat the training with seed, seed + 1, ...; the report gives mean and spread, the model
+    is the first seed's."""
 
 
 @dataclass(frozen=True, config=STRICT_KEYS)
 class Config:
-    """One experiment, whole."""
+    """All settings of an experiment."""
 
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     sampling: Sampling = dataclasses.field(default_factory=lambda: Sampling(rate_fps=4.0))
@@ -301,7 +309,7 @@ class Config:
         return dataclasses.asdict(self)
 
 
-# What follows is chosen when a recording is read, and is part of no model.
+# The sections below are chosen when a recording is read; a model does not contain them.
 
 
 @dataclass(frozen=True, config=STRICT_KEYS)
@@ -312,15 +320,15 @@ class StatePolicy:
     """
 
     kind: StateKind = "restart"
-    """keep: the state of the first frame on, for ever; restart: a new state every half
-    period beside the one before, and the more confident of the two answers; forget: what was
-    seen fades with a half-life."""
+    """keep: one state from the first frame on, soon older than any in training; restart: a new
+    state every half period next to the one before, and the more confident of the two answers;
+    forget: what was seen fades with a half-life."""
     period_seconds: PositiveFloat | None = None
-    """restart: how old a state grows; the very first grows two and a half periods old, and
-    is alone for two. None: half the median length of the clips that the head was trained on, so
-    that a recording no longer than such a clip is answered as by `classify`."""
+    """restart: the age at which a state ends; the very first one ends after two and a half
+    periods, and is alone for two. None: half the median length of the clips that the head was
+    trained on, so that a recording no longer than such a clip is answered as by `classify`."""
     half_life_steps: PositiveFloat = 3.0
-    """forget: the number of steps after which what was seen counts half."""
+    """forget: the number of steps after which what was seen counts half as much."""
 
 
 @dataclass(frozen=True, config=STRICT_KEYS)
@@ -328,11 +336,11 @@ class SegmentRule:
     """How the scores of a timeline become segments with one label each."""
 
     smooth_seconds: NonNegativeFloat = 0.5
-    """The scores are averaged over so much time around each step; 0: not at all."""
+    """The scores are averaged over this much time around each step; 0: not at all."""
     min_seconds: NonNegativeFloat = 1.0
-    """Shorter segments go to their neighbours."""
+    """Shorter segments are merged into the segments next to them."""
     threshold: Probability = 0.0
-    """Below this score it is nothing."""
+    """Steps whose best score is below this get no label."""
 
 
 @dataclass(frozen=True, config=STRICT_KEYS)
@@ -342,14 +350,15 @@ class LiveOptions:
     max_lag_seconds: PositiveFloat = 0.5
     """Frames that wait longer for the model are dropped, so that answers are never older."""
     stall_seconds: PositiveFloat = 5.0
-    """Without a picture for so long, the source is opened anew."""
+    """The source is reopened after this long without a frame."""
     give_up_seconds: NonNegativeFloat = 60.0
-    """Without a picture for so long, it is given up."""
+    """No further attempts after this long without a frame."""
     first_wait_seconds: PositiveFloat = 0.5
-    """Before it is opened anew; doubled each time, up to `longest_wait_seconds`."""
+    """The wait before the source is reopened; doubled each time."""
     longest_wait_seconds: PositiveFloat = 8.0
+    """The longest of these waits."""
     reset_on_reconnect: bool = False
-    """Begin with a new state after an interruption, instead of going on with the old one."""
+    """Start with a new state after an interruption, instead of continuing with the old one."""
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -358,7 +367,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     `path` may also be the bare name of a shipped configuration (`demo`).
 
     Raises:
-        ConfigError: the file is missing or no YAML; a key, type or value is wrong.
+        ConfigError: the file is missing or is not YAML; a key, type or value is wrong.
     """
     file = as_path(path) if as_path(path).is_file() else _shipped_config(str(path))
     try:
@@ -376,10 +385,9 @@ def parse_config(
 ) -> Config:
     """Build a `Config` from nested mappings and `section.key=value` overrides.
 
-    An override's value is taken as it is, with no escapes; one pair of quotes around it is taken
-    off, and `null` is None where the field may be that.
-
-    Names and values of version 0.1 are still read; one FutureWarning lists them.
+    An override's value is taken literally, without escapes; one pair of quotes around it is
+    removed, and `null` is None if the field allows it. Names and values of version 0.1 are still
+    read; one FutureWarning lists them.
 
     Raises:
         ConfigError: a key, type or value is wrong; the message names the key.
@@ -454,7 +462,7 @@ def _shipped_config(name: str) -> Path:
     if name in shipped:
         return shipped[name]
     raise ConfigError(
-        f"{name}: no such file, and no shipped configuration; shipped are {', '.join(shipped)}"
+        f"{name}: no such file, and not a shipped configuration; shipped are {', '.join(shipped)}"
     )
 
 
@@ -463,10 +471,8 @@ def _adapter() -> TypeAdapter[Config]:
     return TypeAdapter(Config)
 
 
-@functools.cache
-def _kinds(section: type) -> dict[str, Any]:
-    """The fields of a dataclass with their types."""
-    return get_type_hints(section)
+_kinds = functools.cache(get_type_hints)
+"""The fields of a dataclass with their types."""
 
 
 def _read_override(override: str) -> tuple[str, str, str]:
@@ -474,7 +480,7 @@ def _read_override(override: str) -> tuple[str, str, str]:
     name, equals, text = override.partition("=")
     section, dot, key = name.partition(".")
     if not (equals and dot and section and key):
-        raise ConfigError(f"{override!r} is no override; write section.key=value")
+        raise ConfigError(f"{override!r} is not an override; write section.key=value")
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
     return section, key, text[1:-1] if quoted else text if text == "~" else Scalar(text)
 

@@ -1,8 +1,8 @@
-"""What a configuration may hold: bounded numbers, paths, and YAML from strangers.
+"""What a configuration may hold: bounded numbers, paths, and YAML from other people's files.
 
-YAML is read without tags, without aliases, whose expansion has no bounds, and without deep
-nesting. What a value is depends on its field: `017`, `on`, `12:30` and `2024-01-01` are text
-where the field is one, whatever YAML 1.1 makes of them.
+YAML is read without tags, without aliases (which can expand without limit) and without deep
+nesting. The field decides what a value is: `017`, `on`, `12:30` and `2024-01-01` are text in a
+text field, although YAML 1.1 reads them otherwise.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def first_problem(error: ValidationError) -> str:
 
 
 def with_own_errors(kind: type[_T]) -> type[_T]:
-    """Make the constructor raise ConfigError."""
+    """A class decorator: the constructor raises ConfigError instead of pydantic's error."""
     validate = kind.__init__
 
     @functools.wraps(validate)
@@ -82,7 +82,7 @@ def with_own_errors(kind: type[_T]) -> type[_T]:
 
 
 def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """The known name that may have been meant, or all of them."""
+    """A hint for a message: the known name that may have been meant, or all of them."""
     close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
     if close:
         return f"did you mean '{prefix}{close[0]}'?"
@@ -90,7 +90,7 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
 
 
 DEEPEST = 20
-"""Mappings and lists in each other; a configuration has two."""
+"""Levels of mappings and lists; a configuration has two."""
 _NULLS = ("", "~", "null", "Null", "NULL")
 
 
@@ -110,16 +110,16 @@ _TextLoader.add_constructor("tag:yaml.org,2002:str", _TextLoader.construct_yaml_
 
 
 def load_plain_yaml(text: str) -> Any:
-    """The content of a YAML text that says everything once, its values as they are written.
+    """The content of a YAML text, its values as they are written (`Scalar`).
 
     Raises:
-        yaml.YAMLError: it is no YAML, has tags or aliases, or is nested too deeply.
+        yaml.YAMLError: it is not YAML, has tags or aliases, or is nested too deeply.
     """
     return _load(text, _TextLoader)
 
 
 _BASED = re.compile(r"[+-]?(?:0[xob].*|[0-9_]*:[0-9_:.]*|[0-9]*_[0-9_.]*)", re.IGNORECASE)
-"""Numbers to another base, of sixties or with `_`: YAML's, and nobody's here."""
+"""YAML's numbers in another base, in sixties or with `_`; in a configuration they are text."""
 
 
 def of_kind(value: Any, kind: Any) -> Any:
@@ -141,7 +141,7 @@ def of_kind(value: Any, kind: Any) -> Any:
 
 
 def meaning(value: Any) -> Any:
-    """What YAML itself takes a value of `load_plain_yaml` for."""
+    """What YAML itself reads a value of `load_plain_yaml` as."""
     if not isinstance(value, Scalar):
         return value
     try:

@@ -232,7 +232,7 @@ def test_overrides_do_not_change_the_callers_mapping() -> None:
 
 @pytest.mark.parametrize("override", ["epochs=5", "train.epochs", "=5", ".epochs=5", "train.=5"])
 def test_an_override_of_another_form_is_refused(override: str) -> None:
-    with pytest.raises(ConfigError, match=r"is no override; write section\.key=value"):
+    with pytest.raises(ConfigError, match=r"is not an override; write section\.key=value"):
         parse_config({}, [override])
 
 

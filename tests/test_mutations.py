@@ -38,7 +38,7 @@ from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.compare import compare_runs
 from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import read_curves, read_report
-from actionrnn.evaluation.summary import make_report, seed_result
+from actionrnn.evaluation.summary import make_report
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import provenance_of
 from actionrnn.features.imported import import_features
@@ -170,10 +170,9 @@ def a_report(folder: Path) -> Read:
     report = make_report(
         LABELS,
         folds,
-        right_by_seed=np.ones((6, 2), bool),
+        by_seed={0: folds, 1: folds},
         title="clips",
         config=Config().to_dict(),
-        seeds=tuple(seed_result(seed, folds) for seed in range(2)),
         trials=(trial,),
         skipped=[{"key": "a", "path": "a.avi", "reason": "is empty"}],
         seconds={"training": 1.5},

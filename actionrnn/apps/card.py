@@ -1,6 +1,6 @@
 """A model's card: what it is, what it was trained on, how good it is, what it is not for.
 
-Markdown with YAML front matter, as the Hugging Face hub reads it (its documentation: model cards).
+Markdown with YAML front matter, the format of the Hugging Face hub's model cards.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def make_card(info: ModelInfo, address: str = "hf://USER/NAME") -> str:
     """The card of a model, in Markdown.
 
     Args:
-        address: where it can be loaded from, for the example.
+        info: the model file's description; paths and the names of groups are left out.
+        address: what the card's example loads.
     """
     head, training = info.config.head, public_training(info.training)
     licence = weights_licence(str(info.backbone.get("backbone")))
@@ -154,12 +155,7 @@ def _scores(training: dict[str, Any]) -> str:
     if seen:
         verdict = "no test" if seen == number else "the score is too good"
         tested = f"clips, {_text(str(seen))} of which it was TRAINED on: {verdict}"
-    lines = [
-        f"On {number} {tested}:",
-        "",
-        "| | score | 95 % interval |",
-        "|---|---|---|",
-    ]
+    lines = [f"On {number} {tested}:", "", "| | score | 95 % interval |", "|---|---|---|"]
     for name, title in names.items():
         if isinstance(scores.get(name), float | int):
             bounds = (scores.get("intervals") or {}).get(name)
@@ -189,5 +185,5 @@ def _results(training: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(text: str) -> str:
-    """A stranger's words as Markdown that shows them, and does nothing else."""
+    """Text from other people's files, escaped: Markdown shows it as it is."""
     return plain(text).translate(_MARKDOWN)

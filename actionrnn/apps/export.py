@@ -37,11 +37,11 @@ LARGEST_SIDE = 16384
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """What was written."""
+    """What `export` wrote."""
 
     folder: Path
     int8: Int8Report | None
-    """What the 8 bits cost, if they were wanted."""
+    """What int8 costs; None: the encoder is in float32."""
 
 
 def export(
@@ -55,13 +55,15 @@ def export(
 
     Args:
         model: a model file, or the folder of a run.
-        weights: where the backbone's weights are on this machine, if not where they were.
-        int8_clips: videos with which the encoder is quantised, and tested.
+        output: a new folder, an empty one, or one that holds an unchanged export.
+        weights: the backbone's weights on this machine, if they are not where they were.
+        int8_clips: a folder of videos; the encoder is quantised to int8 with one half of them,
+            and tested on the other. None: it stays in float32.
 
     Raises:
-        ModelError: it cannot be loaded, int8 costs too much, or the output cannot be written,
-            or holds anything but an export as it was written.
-        BackboneError: the extra is not installed, or ONNX cannot express the backbone.
+        ModelError: the model cannot be loaded, int8 costs too much, or the output cannot be
+            written or holds anything else.
+        BackboneError: the extra `onnx` is not installed, or ONNX cannot express the backbone.
     """
     require_installed()
     output = as_path(output)
@@ -75,8 +77,7 @@ def export(
             (folder / STEP).write_bytes(step_to_onnx(recognizer.head))
             shutil.copyfile(Path(__file__).with_name("onnx_runner.py"), folder / RUNNER)
             if int8_clips is not None:
-                inputs = _encoder_inputs(recognizer.backbone)
-                int8 = quantise(recognizer, folder / ENCODER, inputs, int8_clips)
+                int8 = quantise(recognizer, folder / ENCODER, int8_clips)
             _write_description(recognizer, folder, int8)
             _require_free(output)  # it may have been written while this was computed
     except OSError as error:
@@ -85,7 +86,7 @@ def export(
 
 
 def _write_description(model: Recognizer, folder: Path, int8: Int8Report | None) -> None:
-    """Write model.json for the files that are there."""
+    """Write model.json, which describes the files in the folder."""
     files = {
         name: {"size_bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)}
         for name in (ENCODER, STEP, RUNNER)
@@ -125,7 +126,9 @@ def _write_description(model: Recognizer, folder: Path, int8: Int8Report | None)
 
 
 def encoder_to_onnx(backbone: Backbone) -> bytes:
-    """Frames of any size and number -> features, the scaling and cutting inside.
+    """An ONNX graph from N frames of any one size, uint8 (N, H, W, 3), to features (N, D).
+
+    It contains the preprocessing: scaling, cropping, normalisation.
 
     Raises:
         BackboneError: ONNX cannot express the network.
@@ -140,7 +143,7 @@ def encoder_to_onnx(backbone: Backbone) -> bytes:
 
 
 def step_to_onnx(head: Head) -> bytes:
-    """One step of any number of streams: features and state -> probabilities and new state."""
+    """An ONNX graph of one step: features (N, D) and state to scores (N, K) and new state."""
     state = _initial_state(head)
     inputs = {"features": torch.zeros(2, head.feature_size), "state": state}
     batch = {0: torch.export.Dim("batch")}
@@ -160,7 +163,7 @@ class _Step(nn.Module):
 
 
 def _initial_state(head: Head) -> State:
-    """The state that this head reads: most never look at the features before."""
+    """The state that this head reads: only differences need the features before."""
     state = head.initial_state(batch_size=2)
     if not head.config.temporal_differences:
         del state["previous"]
@@ -173,7 +176,7 @@ def _encoder_inputs(backbone: Backbone) -> list[str]:
 
 
 def _require_plain(sampling: Sampling) -> None:
-    """The runner takes frames of the whole video, by their number or their times."""
+    """Refuse what the runner cannot do: it samples whole videos, by a number or a rate."""
     plain = Sampling(num_frames=sampling.num_frames, rate_fps=sampling.rate_fps)
     if dataclasses.replace(sampling, frame_folder_fps=plain.frame_folder_fps) != plain:
         raise ModelError(
@@ -183,7 +186,7 @@ def _require_plain(sampling: Sampling) -> None:
 
 
 def _require_free(output: Path) -> None:
-    """The folder is new or empty, or an export that is as it was written."""
+    """Refuse a folder that holds anything but an export as it was written."""
     if not output.exists():
         return
     if not output.is_dir():
@@ -198,7 +201,7 @@ def _require_free(output: Path) -> None:
 
 
 def _files_of_export(folder: Path) -> dict[str, str]:
-    """The files of the export in a folder with their sha256; none where there is no export."""
+    """The files of the export in a folder with their sha256; empty if it is not an export."""
     file = folder / DESCRIPTION
     try:
         described = json.loads(file.read_text(encoding="utf-8"))

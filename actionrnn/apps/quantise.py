@@ -1,8 +1,8 @@
-"""The exported encoder in 8-bit integers, where real clips show that it costs nothing.
+"""The exported encoder in 8-bit integers, if real clips show that this costs no accuracy.
 
 Static quantisation of the convolutions and linear layers, the weights per channel (Jacob et al.,
 "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
-CVPR 2018), by ONNX Runtime. Every second clip calibrates it, the others are the test.
+CVPR 2018), by ONNX Runtime. Every second clip calibrates it, the others test it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from actionrnn.video.decode import read_frames
 from actionrnn.video.finding import find_videos
 
 MOST_LOST = 0.01
-"""The part of the test clips that may get a wrong answer for a right (or another) one."""
+"""The largest accepted loss of accuracy; without labels, the part of the answers that change."""
 _CALIBRATION_FRAMES = 256
 _FRAMES_TOGETHER = 8
 
@@ -36,15 +36,15 @@ class Int8Report:
 
     num_clips: int
     accuracy: tuple[float, float] | None
-    """In float32 and in int8; None: the clips have no known labels."""
+    """In float32 and in int8; None: the clips' folders are not named by the model's labels."""
     changed: float
     """The part of the clips with another answer."""
     largest_difference: float
-    """Of a score."""
+    """Of a score, from 0 to 1."""
 
     @property
     def lost(self) -> float:
-        """The part of the clips that is lost."""
+        """The loss of accuracy; without labels, the part of the clips with another answer."""
         return self.changed if self.accuracy is None else self.accuracy[0] - self.accuracy[1]
 
     def __str__(self) -> str:
@@ -57,11 +57,11 @@ class Int8Report:
         )
 
 
-def quantise(model: Recognizer, encoder: Path, inputs: Sequence[str], clips: Path) -> Int8Report:
+def quantise(model: Recognizer, encoder: Path, clips: Path) -> Int8Report:
     """Replace an encoder's file by one in int8.
 
     Args:
-        inputs: the encoder's: `frames`, and `previous` if it sees motion.
+        encoder: the exported encoder of this model, in float32.
         clips: a folder of videos, in folders named by their labels if these are known.
 
     Raises:
@@ -71,23 +71,21 @@ def quantise(model: Recognizer, encoder: Path, inputs: Sequence[str], clips: Pat
     if len(videos) < 4:
         raise ModelError(f"{clips}: has {len(videos)} videos; --int8 needs at least 4")
     small = encoder.with_name("encoder_int8.onnx")
-    _quantise_file(encoder, small, model, inputs, videos[::2])
-    report = _compare(model, encoder, small, inputs, videos[1::2])
+    _quantise_file(model, encoder, small, videos[::2])
+    report = _compare(model, encoder, small, videos[1::2])
     if report.lost > MOST_LOST:
         raise ModelError(f"{report}: too much (at most {MOST_LOST:.0%}); export without --int8")
     small.replace(encoder)
     return report
 
 
-def _quantise_file(
-    encoder: Path, small: Path, model: Recognizer, inputs: Sequence[str], videos: Sequence[Path]
-) -> None:
+def _quantise_file(model: Recognizer, encoder: Path, small: Path, videos: Sequence[Path]) -> None:
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self._feeds = _spread(model, inputs, videos)
+            self._feeds = _calibration(model, videos)
 
         def get_next(self) -> Any:
             return next(self._feeds, None)
@@ -110,36 +108,32 @@ def _without_weights(graph: Any) -> list[str]:
     return [n.name for n in graph.node if n.op_type == "MatMul" and not constants & set(n.input)]
 
 
-def _spread(model: Recognizer, inputs: Sequence[str], videos: Sequence[Path]) -> Iterator[Feed]:
+def _calibration(model: Recognizer, videos: Sequence[Path]) -> Iterator[Feed]:
     """A few frames of each video, one by one."""
     each = max(1, _CALIBRATION_FRAMES // len(videos))
     for video in videos:
-        feed = _feed(model, inputs, video)
-        places = np.linspace(0, len(feed["frames"]) - 1, min(each, len(feed["frames"])))
-        for place in places.astype(int).tolist():
-            yield {name: values[place : place + 1] for name, values in feed.items()}
+        feed = _feed(model, video)
+        num_frames = len(feed["frames"])
+        chosen = np.linspace(0, num_frames - 1, min(each, num_frames)).astype(int).tolist()
+        for index in chosen:
+            yield {name: values[index : index + 1] for name, values in feed.items()}
 
 
-def _feed(model: Recognizer, inputs: Sequence[str], video: Path) -> Feed:
+def _feed(model: Recognizer, video: Path) -> Feed:
+    """The encoder's inputs for a whole video, (T, H, W, 3) each."""
     frames = read_frames(video, model.config.sampling).data
-    known = {"frames": frames, "previous": np.concatenate([frames[:1], frames[:-1]])}
-    return {name: known[name] for name in inputs}
+    if model.backbone.preprocessing.modality == "rgb":
+        return {"frames": frames}
+    return {"frames": frames, "previous": np.concatenate([frames[:1], frames[:-1]])}
 
 
-def _compare(
-    model: Recognizer, encoder: Path, small: Path, inputs: Sequence[str], videos: Sequence[Path]
-) -> Int8Report:
+def _compare(model: Recognizer, encoder: Path, small: Path, videos: Sequence[Path]) -> Int8Report:
     sessions = [open_session(file) for file in (encoder, small)]
-    scores: list[list[NDArray[np.float32]]] = [[], []]
+    scores = []
     for video in videos:
-        feed = _feed(model, inputs, video)
-        for session, found in zip(sessions, scores, strict=True):
-            parts = [
-                session.run(None, {k: v[at : at + _FRAMES_TOGETHER] for k, v in feed.items()})[0]
-                for at in range(0, len(feed["frames"]), _FRAMES_TOGETHER)
-            ]
-            found.append(step_scores(model.head, np.concatenate(parts))[-1])
-    full, less = np.stack(scores[0]), np.stack(scores[1])
+        feed = _feed(model, video)
+        scores.append([_clip_scores(model, session, feed) for session in sessions])
+    full, less = np.array(scores).transpose(1, 0, 2)  # (N, K) each
     answers, answers_less = full.argmax(axis=1), less.argmax(axis=1)
     labels = [video.parent.name for video in videos]
     accuracy = None
@@ -152,3 +146,12 @@ def _compare(
         changed=float((answers != answers_less).mean()),
         largest_difference=float(np.abs(full - less).max()),
     )
+
+
+def _clip_scores(model: Recognizer, session: Any, feed: Feed) -> NDArray[np.float32]:
+    features = [
+        session.run(None, {k: v[at : at + _FRAMES_TOGETHER] for k, v in feed.items()})[0]
+        for at in range(0, len(feed["frames"]), _FRAMES_TOGETHER)
+    ]
+    scores: NDArray[np.float32] = step_scores(model.head, np.concatenate(features))[-1]
+    return scores

@@ -1,4 +1,4 @@
-"""How sure a number is: bootstrap intervals over groups, and paired tests of two runs."""
+"""How certain a number is: bootstrap intervals over groups, and a paired test of two runs."""
 
 from __future__ import annotations
 
@@ -12,23 +12,19 @@ NUM_RESAMPLES = 2000
 LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
 NO_SPREAD = 1e-9
-"""Means that are closer differ by rounding alone."""
+"""Means that are closer differ only by rounding."""
 
 Interval = tuple[float, float]
 
 
 def bootstrap_mean(
-    values: NDArray[np.float64],
-    units: Sequence[Hashable],
-    *,
-    lowest: float = 0.0,
-    seed: int = 0,
+    values: NDArray[np.float64], units: Sequence[Hashable], *, lowest: float = 0.0
 ) -> Interval | None:
     """The 95 % percentile interval of a mean over clips, resampling whole groups.
 
-    Clips of one group (person, scene) are alike, so groups are drawn with replacement and
-    bring all their clips along (Efron and Tibshirani, "An Introduction to the Bootstrap",
-    1993, chapter 13; Field and Welsh, "Bootstrapping clustered data", 2007).
+    Clips of one group (person, scene) are alike, so whole groups are drawn with replacement
+    (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13; Field and Welsh,
+    "Bootstrapping clustered data", 2007).
 
     Args:
         values: (N,): hits, or differences of hits.
@@ -36,23 +32,19 @@ def bootstrap_mean(
         lowest: the least that a value could be: 0 for hits, -1 for differences. The most is 1.
 
     Returns:
-        lower and upper bound; None with fewer than two groups, which say nothing of others.
-        Where all groups are alike, resampling shows no spread: see `_unseen_share`.
+        lower and upper bound; None with fewer than two groups. If all groups score alike,
+        resampling shows no spread, and the bounds are those of `_unseen_share`.
     """
-    return _interval(values[:, None], np.ones((len(values), 1)), units, lowest, seed)
+    return _interval(values[:, None], np.ones((len(values), 1)), units, lowest)
 
 
 def bootstrap_class_mean(
-    hits: NDArray[np.bool_],
-    targets: NDArray[np.int64],
-    units: Sequence[Hashable],
-    *,
-    seed: int = 0,
+    hits: NDArray[np.bool_], targets: NDArray[np.int64], units: Sequence[Hashable]
 ) -> Interval | None:
     """The same for the mean over classes of each class's accuracy; hits (N,), targets (N,)."""
     classes = np.unique(targets)
     member = (targets[:, None] == classes).astype(np.float64)  # (N, C)
-    return _interval(member * hits[:, None], member, units, 0.0, seed)
+    return _interval(member * hits[:, None], member, units, 0.0)
 
 
 def _interval(
@@ -60,7 +52,6 @@ def _interval(
     counts: NDArray[np.float64],
     units: Sequence[Hashable],
     lowest: float,
-    seed: int,
 ) -> Interval | None:
     """Of the mean over columns of (sum of values / sum of counts); (N, C) each."""
     number = {unit: index for index, unit in enumerate(dict.fromkeys(units))}
@@ -70,7 +61,7 @@ def _interval(
     sums, totals = np.zeros((2, len(number), values.shape[1]))
     np.add.at(sums, unit_of, values)
     np.add.at(totals, unit_of, counts)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)  # the same report each time
     drawn = rng.multinomial(len(number), np.full(len(number), 1 / len(number)), NUM_RESAMPLES)
     with np.errstate(invalid="ignore"):  # a class that a resample leaves out does not count
         means = np.nanmean((drawn @ sums) / (drawn @ totals), axis=1)
@@ -82,11 +73,11 @@ def _interval(
 
 
 def _unseen_share(weights: NDArray[np.float64]) -> float:
-    """How much of the mean groups could make up that are unlike all those that were seen.
+    """The largest share of the mean that groups unlike all the seen ones could plausibly have.
 
-    The largest share that has a chance of 2.5 % to stay unseen: with r_g the chance that a
-    group is like those seen, the most of sum w_g (1 - r_g) where the product of the r_g is
-    0.025. Lagrange: r_g = min(1, m / w_g). Among n groups of one weight it is 1 - 0.025^(1/n),
+    Plausibly: with a chance of 2.5 % that none of them was seen. With r_g the chance that a group
+    is like those seen, it is the maximum of sum w_g (1 - r_g) where the product of the r_g is
+    0.025. Lagrange: r_g = min(1, m / w_g). For n groups of one weight it is 1 - 0.025^(1/n),
     the bound of Clopper and Pearson, "The use of confidence or fiducial limits", Biometrika
     1934; for zero numerators see Hanley and Lippman-Hand, "If nothing goes wrong, is
     everything all right?", JAMA 1983.

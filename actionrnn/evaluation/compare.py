@@ -30,21 +30,22 @@ class PairedTest:
     """One run against the first, clip by clip."""
 
     num_clips: int
-    """That both tested."""
+    """Clips that both runs tested."""
     gain: float
     """Its top-1 less that of the first, mean over the seeds of each."""
     interval: Interval | None
     """95 % bootstrap interval of the gain, over groups."""
     only_first: int
-    """Clips that the first run alone got right (first seeds)."""
+    """Clips that only the first run got right (first seeds)."""
     only_this: int
+    """Clips that only this run got right."""
     p_value: float
     """Exact McNemar test (first seeds)."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Reports side by side; the first one is what the others are measured against."""
+    """Reports side by side, each compared with the first."""
 
     names: tuple[str, ...]
     reports: tuple[Report, ...]
@@ -71,10 +72,9 @@ class Comparison:
     def __rich__(self) -> RenderableType:
         table = Table(title="runs, each against the first", title_justify="left")
         table.add_column("run")
-        for heading in ("head", "clips", "top-1 (95 %)", "mean-pool", "difference (95 %)"):
+        headings = ("head", "clips", "top-1 (95 %)", "mean-pool", "difference (95 %)")
+        for heading in (*headings, "right alone", "p"):
             table.add_column(heading, justify="right")
-        table.add_column("right alone", justify="right")
-        table.add_column("p", justify="right")
         for name, report, test in zip(self.names, self.reports, self.tests, strict=True):
             table.add_row(
                 Text(printable(name)),
@@ -92,13 +92,12 @@ class Comparison:
             for name, report in zip(self.names, self.reports, strict=True)
             for warning in report.warnings
         ]
-        first = self.reports[0].config.get("data", {}).get("root")
-        for name, report in zip(self.names[1:], self.reports[1:], strict=True):
-            root = report.config.get("data", {}).get("root")
+        first, *roots = (report.config.get("data", {}).get("root") for report in self.reports)
+        for name, root in zip(self.names[1:], roots, strict=True):
             if root != first:
                 lines.append(
-                    f"{name}: tested clips below {root}, {self.names[0]} below {first}: paired by "
-                    "their names, whatever is in them"
+                    f"{name}: tested clips below {root}, {self.names[0]} below {first}: clips are "
+                    "paired by their names alone"
                 )
         for name, report, test in zip(self.names, self.reports, self.tests, strict=True):
             if test and test.num_clips < max(report.num_clips, self.reports[0].num_clips):

@@ -1,4 +1,4 @@
-"""What a trained head does with its frames: in another order, too few of them, long ago."""
+"""How a trained head uses its frames: their order, their number, and those long ago."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Values = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """What is measured of the heads of one fold beyond their final scores."""
+    """Measurements of the heads of one fold beyond their final scores, over N test clips."""
 
     observed: dict[str, NDArray[np.int64]]
     """By head: its answers after 10, 20, ... 100 % of each clip, (N, 10)."""
@@ -40,10 +40,10 @@ class Diagnostics:
 def diagnose(
     heads: Mapping[str, Head], sequences: Sequence[Values], observed: dict[str, NDArray[np.int64]]
 ) -> Diagnostics:
-    """Shuffle the clips for the first head, and follow the gradients of all of them.
+    """Shuffle the clips' frames for the first head; compute the gradients of all heads.
 
     Args:
-        heads: by name; one with a smaller feature size sees the first features alone.
+        heads: by name; one with a smaller feature size sees only the first features.
         sequences: N of (T, D).
         observed: see `Diagnostics`.
     """
@@ -112,7 +112,7 @@ def influence(head: Head, sequences: Sequence[Values]) -> list[NDArray[np.float6
 
 
 def _batches(head: Head, sequences: Sequence[Values]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Padded values (B, T, D) and lengths (B,), neighbours together, as many as fit."""
+    """Padded values (B, T, D) and lengths (B,) of consecutive clips, as many as fit."""
     batch: list[Values] = []
     for one in sequences:
         longest = max(len(other) for other in (*batch, one))
@@ -130,18 +130,18 @@ def _on_device(head: Head, batch: Sequence[Values]) -> tuple[Tensor, Tensor]:
 
 
 def spread_evenly(sequences: Sequence[Values], most: int = MOST_GRADIENT_CLIPS) -> list[Values]:
-    """At most `most` of the clips, evenly over all."""
-    places = np.linspace(0, len(sequences) - 1, min(most, len(sequences))).round().astype(int)
-    return [sequences[place] for place in places]
+    """At most `most` of the clips, evenly spread over all."""
+    indices = np.linspace(0, len(sequences) - 1, min(most, len(sequences))).round().astype(int)
+    return [sequences[index] for index in indices]
 
 
-def fresh_heads(head: Head, sequences: Sequence[Values], seed: int = 0) -> dict[str, Head]:
+def fresh_heads(head: Head, sequences: Sequence[Values]) -> dict[str, Head]:
     """An untrained RNN, LSTM and GRU of the same sizes, whose answer is their last state."""
     frames = np.concatenate(sequences)
     mean, std = (torch.from_numpy(part) for part in (frames.mean(axis=0), frames.std(axis=0)))
     heads: dict[str, Head] = {}
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         for kind in FRESH_KINDS:
             config = dataclasses.replace(head.config, kind=kind, temporal_pooling="last")
             fresh = Head(config, head.feature_size, head.num_classes)

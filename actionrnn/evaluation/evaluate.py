@@ -1,4 +1,4 @@
-"""A trained model and labelled videos give a report."""
+"""evaluate(model) -> a report: a trained model is tested on labelled videos."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ def evaluate(
 ) -> Report:
     """Test a model on the test clips of its own data set, or on other clips.
 
-    Nothing is written but into `output` and a store that `data.features` names. Features that
-    the model's run, or one beside it, has stored are read there.
+    Only `output` and a store that `data.features` names are written. Features that the model's
+    run, or a run next to it, has stored are read there.
 
     Args:
         model: a model file, the folder of a run, or an address on the hub.
         overrides: `section.key=value`, above all `data.root=...`, `data.split=...` and
             `data.fold=...`. `data.root`, or `data.features` with imported features, names other
-            clips: then nothing of the model's own `data` section is used, and every clip is
-            tested, each a group of its own, unless the overrides say more. The layout is
-            `manifest` for a file and `folder` for a folder.
+            clips: then the model's own `data` section is not used, and every clip is tested and
+            is its own group, unless the overrides say otherwise. The layout is then `manifest`
+            for a file and `folder` for a folder.
         weights: where the backbone's weights are, if not where they were.
         output: gets `report.json`, `report.html` and the features that had to be extracted;
-            None: those are not kept.
-        tell: takes lines about what is tested, before the work begins.
+            None: they are not kept.
+        tell: called with lines about what is tested, before the work begins.
 
     Raises:
         ModelError: the file is not a model.
@@ -138,14 +138,14 @@ def _predict(
     found = []
     for fold in folds:
         test = sequences.subset(fold.test)
-        # the data set may lack some of the model's classes: its indices are not the model's
+        # the data set may lack some of the model's classes, so its indices may differ
         targets = np.array([index_of[clip.label] for clip in test.clips], np.int64)
         found.append(predict_fold(fold.name, replace(test, targets=targets), heads, trained_on))
     return found
 
 
 def _require_elsewhere(written: str | Path | None, root: str | None) -> None:
-    """What is tested is not written to: results there would be taken for a class."""
+    """Refuse to write below the tested videos: the results would be taken for a class."""
     if written is None or root is None or not Path(root).is_dir():
         return
     if as_path(written).resolve().is_relative_to(Path(root).resolve()):
@@ -174,7 +174,7 @@ def _name_of(model: str | Path) -> str:
 
 @contextmanager
 def _folder_for(output: str | Path | None) -> Iterator[Path]:
-    """Where the report and new features go; without an output they last as long as the block."""
+    """Where the report and new features go; without an output, a folder that is then deleted."""
     if output is None:
         with tempfile.TemporaryDirectory(prefix="actionrnn-") as folder:
             yield Path(folder)
@@ -192,7 +192,7 @@ def _require_data_only(overrides: Sequence[str]) -> None:
 
 
 def _other_clips(overrides: Sequence[str], own: DataConfig) -> DataConfig | None:
-    """The data section where the overrides name other clips; nothing of it is the model's own."""
+    """The data section if the overrides name other clips, without the model's own settings."""
     plain = DataConfig(split="none")
     data = override_config(Config(data=plain), overrides).data
     if data.root is None:
@@ -217,7 +217,7 @@ def _own_clips(recognizer: Recognizer, overrides: Sequence[str]) -> DataConfig:
 
 
 def _describe(data: DataConfig) -> str:
-    """What of other clips is taken for granted, in one line."""
+    """What is assumed of other clips, in one line."""
     groups = "each clip a group of its own" if data.group_pattern is None else data.group_pattern
     tested = "every clip" if data.split == "none" else f"split {data.split}, fold {data.fold}"
     return (
@@ -227,7 +227,7 @@ def _describe(data: DataConfig) -> str:
 
 
 def _stores_of(recognizer: Recognizer, model: Path) -> list[Path]:
-    """Where the features of the model's own clips may be, but for the usual place."""
+    """Further stores that may hold the features of the model's own clips."""
     named = recognizer.config.data.features
     return [*([] if named is None else [Path(named)]), model.parent / FEATURES_FOLDER]
 

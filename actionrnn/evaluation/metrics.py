@@ -1,4 +1,4 @@
-"""Numbers that say how good the scores are; `bootstrap` says how sure they are."""
+"""How good the scores of a test are; `bootstrap` computes how certain these numbers are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NUM_BINS = 15
-"""Of the calibration; Guo et al. 2017 use as many."""
+"""Of the calibration, as in Guo et al. 2017."""
 
 PERCENTS_OBSERVED = tuple(range(10, 101, 10))
 
@@ -102,10 +102,10 @@ def reliability(
         confidence: each clip's best score, (N,).
         hits: whether that answer was right, (N,).
     """
-    place = np.clip(np.ceil(confidence.astype(np.float64) * num_bins) - 1, 0, num_bins - 1)
+    bin_of = np.clip(np.ceil(confidence.astype(np.float64) * num_bins) - 1, 0, num_bins - 1)
     bins = []
     for index in range(num_bins):
-        inside = place == index
+        inside = bin_of == index
         if inside.any():
             mean = float(confidence[inside].mean(dtype=np.float64))
             bins.append(ReliabilityBin(int(inside.sum()), mean, float(hits[inside].mean())))

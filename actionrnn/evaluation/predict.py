@@ -28,7 +28,7 @@ MEAN_POOL_MOTION: Final = "mean-pool + motion"
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """The clips that a model has learned from; a test on them says little."""
+    """The clips that a model was trained on; its score on them says little."""
 
     videos: Collection[str] = ()
     """Fingerprints of the videos."""
@@ -70,7 +70,7 @@ def predict_fold(
     *,
     diagnostics: bool = True,
 ) -> FoldPredictions:
-    """Let the heads answer the clips.
+    """Score the clips with each head.
 
     Args:
         name: the fold's.
@@ -78,8 +78,8 @@ def predict_fold(
         heads: by their names in the report: first the head that is tested, then its baselines
             `MEAN_POOL` and `MEAN_POOL_MOTION`, as far as they were trained.
         trained_on: marks the test clips that the head has seen, or others of whose group.
-        diagnostics: also take frames away, shuffle them, and follow the gradient back, which
-            takes several times as long as the scores alone.
+        diagnostics: also shuffle the frames and compute the gradients (`diagnose`), which takes
+            several times as long as the scores alone.
     """
     videos, groups = set(trained_on.videos) - {""}, set(map(hashed_group, trained_on.groups))
     head_name, head = next(iter(heads.items()))
@@ -90,7 +90,7 @@ def predict_fold(
     with progress_bar(f"testing {name}", len(test)) as advance:
         for index, values in enumerate(test.values):
             for kind, one in heads.items():
-                # a baseline may see the first features alone; the head never does
+                # a baseline may see only the first features; the tested head sees all
                 known = values if one is head else values[:, : one.feature_size]
                 steps = step_scores(one, known)  # (T, K)
                 scores[kind][index] = steps[-1]
@@ -114,7 +114,7 @@ def predict_fold(
 
 
 def versions(backbone: Backbone) -> dict[str, str]:
-    """What computed the numbers."""
+    """The software, device and weights that computed the numbers."""
     return {
         "actionrnn": __version__,
         "python": platform.python_version(),

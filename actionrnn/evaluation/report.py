@@ -1,4 +1,7 @@
-"""What an evaluation found: its numbers, their JSON file, and how they look on the terminal."""
+"""The result of an evaluation: its numbers, their JSON file, and their display on the terminal.
+
+`summary.make_report` computes a report, `report_page` shows it as a web page.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,7 @@ class ClipResult:
     """One test clip."""
 
     key: str
-    """Its name within the data set."""
+    """Its name in the data set; unique."""
     path: str
     label: str
     group: str
@@ -81,7 +84,10 @@ class ClipResult:
 
 @dataclass(frozen=True)
 class Horizon:
-    """How far back the answer depends on the input; see `metrics.mean_influence`."""
+    """How far back the answer depends on the input, the memory horizon.
+
+    See `metrics.mean_influence`.
+    """
 
     curve: tuple[float, ...]
     """By lag in steps: the influence relative to that of the newest input."""
@@ -121,7 +127,7 @@ class Report:
     """Rows: true class; columns: the answer; in the order of `labels`."""
     title: str = ""
     notes: tuple[str, ...] = ()
-    """What else must be known of the data, in one line each; see `Dataset.notes`."""
+    """What else a reader must know of the data, a line each; see `Dataset.notes`."""
     seen_in_training: int = 0
     """Test clips whose very video the model was trained on."""
     leaked_clips: int = 0
@@ -148,9 +154,9 @@ class Report:
     intervals: dict[str, tuple[FiniteFloat, FiniteFloat] | None] = field(default_factory=dict)
     """95 % bootstrap intervals, by the number's name; `gain_over_mean_pool` is a difference."""
     resampled: str = "clips"
-    """What the bootstrap drew: `groups`, or `clips` where each clip is a group of its own."""
+    """What the bootstrap drew: `groups`, or `clips` if each clip is its own group."""
     num_units: int = 0
-    """How many of those there are."""
+    """The number of these groups or clips."""
     classes: tuple[ClassResult, ...] = ()
     observed: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """By model: top-1 after the first 10, 20, ... 100 % of each clip."""
@@ -158,31 +164,28 @@ class Report:
     """Expected calibration error, in 15 bins."""
     reliability: tuple[ReliabilityBin, ...] = ()
     horizon: dict[str, Horizon] = field(default_factory=dict)
-    """By model: the memory horizon."""
+    """By model."""
     curves: tuple[Curve, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     clips: tuple[ClipResult, ...] = ()
     """Every test clip; what `actionrnn compare` pairs."""
 
     def __post_init__(self) -> None:
-        """Refuse what a damaged file may say: no other code looks at these again.
+        """Refuse what a damaged file may say; the code that reads a report relies on it.
 
         Raises:
-            ValueError: what belongs together has different lengths, or a trial says too little.
+            ValueError: parts that belong together differ in length, or a trial is incomplete.
         """
-        sides = [len(self.labels)] * len(self.labels)
-        if [len(row) for row in self.confusion] != sides:
+        num_labels = len(self.labels)
+        if [len(row) for row in self.confusion] != [num_labels] * num_labels:
             raise ValueError(
-                f"confusion must have a row and a column for each of {len(sides)} labels"
+                f"confusion must have a row and a column for each of {num_labels} labels"
             )
-        if len({len(clip.right_by_seed) for clip in self.clips}) > 1:
-            raise ValueError("right_by_seed must have as many values in each of the clips")
-        if any(not clip.right_by_seed for clip in self.clips):
-            raise ValueError("right_by_seed must have a value for each seed")
+        num_seeds = {len(clip.right_by_seed) for clip in self.clips}
+        if len(num_seeds) > 1 or 0 in num_seeds:
+            raise ValueError("right_by_seed must have a value for each seed, in every clip")
         for trial in self.trials:
-            if not {"fold", "head", "chosen"} <= trial.keys() or not isinstance(
-                trial["head"], dict
-            ):
+            if not {"fold", "head", "chosen"} <= trial.keys() or type(trial["head"]) is not dict:
                 raise ValueError("each of the trials must say fold, head and chosen")
 
     @property
@@ -192,7 +195,7 @@ class Report:
 
     @property
     def warnings(self) -> list[str]:
-        """What makes the score too good, in one line each; every output shows them."""
+        """What makes the score too good, a line each; every output shows them."""
         lines = []
         if self.seen_in_training:
             is_all = self.seen_in_training == self.num_clips
@@ -222,7 +225,8 @@ class Report:
     def __rich__(self) -> RenderableType:
         warnings = [Text(printable(line), style="bold") for line in self.warnings]
         notes = [Text(f"note: {printable(note)}") for note in self.notes]
-        return Group(*warnings, *notes, _table(self), *_worst(self), _notes(self))
+        lines = [*_most_confused(self), *_numbers(self), *_left_out(self)]
+        return Group(*warnings, *notes, _table(self), Text(printable("\n".join(lines))))
 
 
 def read_report(path: str | Path) -> Report:
@@ -265,29 +269,21 @@ def _rows(value: Any) -> str:
 
 
 def read_curves(file: Path) -> tuple[Curve, ...]:
-    """The curves of a run; none if the file is not there or not one of ours."""
+    """The curves of a run; none if the file is missing or damaged."""
     losses: dict[tuple[str, str, int], tuple[list[float], list[float]]] = {}
     try:
         with file.open(newline="", encoding="utf-8", errors="surrogatepass") as opened:
             for row in csv.DictReader(opened):
-                name = row["fold"], row["head"], int(row["seed"])
-                train, validation = losses.setdefault(name, ([], []))
-                train.append(_finite(row["train_loss"]))
+                fit = row["fold"], row["head"], int(row["seed"])
+                training, validation = losses.setdefault(fit, ([], []))
+                training.append(float(row["train_loss"]))
                 if row["validation_loss"]:
-                    validation.append(_finite(row["validation_loss"]))
+                    validation.append(float(row["validation_loss"]))
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return ()
-    return tuple(
-        Curve(*name, tuple(train), tuple(validation))
-        for name, (train, validation) in losses.items()
-    )
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not a loss that can be drawn")
-    return value
+    if not all(math.isfinite(loss) for sides in losses.values() for side in sides for loss in side):
+        return ()
+    return tuple(Curve(*fit, tuple(a), tuple(b)) for fit, (a, b) in losses.items())
 
 
 def percent(value: float | None) -> str:
@@ -295,48 +291,10 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.1%}"
 
 
-def interval_text(report: Report, name: str) -> str:
+def interval_text(report: Report, name: str, form: str = "({:.1f} to {:.1f})") -> str:
     """`(78.9 to 93.3)`, in per cent; empty without an interval."""
     bounds = report.intervals.get(name)
-    return "" if bounds is None else f"({100 * bounds[0]:.1f} to {100 * bounds[1]:.1f})"
-
-
-def seeds_text(report: Report) -> str:
-    """Mean and standard deviation over the seeds, of head and baseline."""
-    parts = []
-    rows = [
-        {f"{report.head_name} top-1": seed.top1, **baselines_of(report, seed)}
-        for seed in report.seeds
-    ]
-    for name in rows[0] if rows else ():
-        values = [row[name] for row in rows]
-        known = [100 * value for value in values if value is not None]
-        if known:
-            parts.append(f"{name} {np.mean(known):.1f} ± {np.std(known, ddof=1):.1f} %")
-    return ", ".join(parts)
-
-
-def baselines_of(report: Report, row: FoldResult | SeedResult | Report) -> dict[str, float | None]:
-    """The baselines that a report has, with the accuracy of one of its rows."""
-    found = {"mean-pool": row.baseline_mean_pool_top1}
-    if report.baseline_mean_pool_motion_top1 is not None:
-        found["mean-pool + motion"] = row.baseline_mean_pool_motion_top1
-    return found
-
-
-def searched(report: Report) -> list[str]:
-    """What a search chose, a line for each fold."""
-    lines = []
-    for trial in report.trials:
-        if trial["chosen"]:
-            tried = sum(other["fold"] == trial["fold"] for other in report.trials)
-            given = report.config.get("head", {})
-            changed = [f"{k} {v}" for k, v in trial["head"].items() if given.get(k) != v]
-            lines.append(
-                f"{trial['fold']}: best of {tried} settings on validation: "
-                f"{', '.join(changed) or 'the given ones'}"
-            )
-    return lines
+    return "" if bounds is None else form.format(100 * bounds[0], 100 * bounds[1])
 
 
 def interval_note(report: Report) -> str:
@@ -345,6 +303,43 @@ def interval_note(report: Report) -> str:
         return "no 95 % intervals: one group alone says nothing of others"
     few = f" (fewer than {FEW_UNITS}: a rough guess)" if report.num_units < FEW_UNITS else ""
     return f"95 % bootstrap intervals over {report.num_units} {report.resampled}{few}"
+
+
+def seeds_text(report: Report) -> str:
+    """Mean and standard deviation over the seeds, of head and baselines; empty for one seed."""
+    if len(report.seeds) < 2:
+        return ""
+    head = f"{report.head_name} top-1"
+    rows = [{head: seed.top1, **baselines_of(report, seed)} for seed in report.seeds]
+    parts = []
+    for name in rows[0]:
+        known = [100 * value for row in rows if (value := row[name]) is not None]
+        if known:
+            parts.append(f"{name} {np.mean(known):.1f} ± {np.std(known, ddof=1):.1f} %")
+    return ", ".join(parts)
+
+
+def baselines_of(report: Report, row: FoldResult | SeedResult | Report) -> dict[str, float | None]:
+    """The accuracy of each baseline that the report has, in one of its rows."""
+    found = {"mean-pool": row.baseline_mean_pool_top1}
+    if report.baseline_mean_pool_motion_top1 is not None:
+        found["mean-pool + motion"] = row.baseline_mean_pool_motion_top1
+    return found
+
+
+def searched(report: Report) -> list[str]:
+    """What a search chose, a line for each fold."""
+    lines, given = [], report.config.get("head", {})
+    for trial in report.trials:
+        if not trial["chosen"]:
+            continue
+        tried = sum(other["fold"] == trial["fold"] for other in report.trials)
+        changed = [f"{name} {v}" for name, v in trial["head"].items() if given.get(name) != v]
+        lines.append(
+            f"{trial['fold']}: best of {tried} settings on validation: "
+            f"{', '.join(changed) or 'the given ones'}"
+        )
+    return lines
 
 
 def worst_confusions(report: Report) -> list[tuple[int, int, int]]:
@@ -361,9 +356,8 @@ def worst_confusions(report: Report) -> list[tuple[int, int, int]]:
 
 
 def _table(report: Report) -> Table:
-    table = Table(
-        title=Text(printable(report.title)) if report.title else None, title_justify="left"
-    )
+    title = Text(printable(report.title)) if report.title else None
+    table = Table(title=title, title_justify="left")
     table.add_column("test on")
     for heading in ("clips", f"{report.head_name} top-1", *baselines_of(report, report)):
         table.add_column(heading, justify="right")
@@ -380,31 +374,21 @@ def _cells(report: Report, row: FoldResult | Report) -> list[str]:
     return [str(row.num_clips), percent(row.top1), *baselines]
 
 
-def _worst(report: Report) -> list[Text]:
-    worst = worst_confusions(report)[:3]
-    if not worst:
-        return []
-    pairs = ", ".join(
+def _most_confused(report: Report) -> list[str]:
+    pairs = [
         f"{report.labels[true]} taken for {report.labels[given]} ({count})"
-        for count, true, given in worst
-    )
-    return [Text(printable(f"most confused: {pairs}"))]
+        for count, true, given in worst_confusions(report)[:3]
+    ]
+    return [f"most confused: {', '.join(pairs)}"] if pairs else []
 
 
-def _notes(report: Report) -> Text:
+def _numbers(report: Report) -> list[str]:
     def number(title: str, name: str) -> str:
         value = percent(getattr(report, name))
         return f"{title} {value} {interval_text(report, name)}".rstrip()
 
-    lines = [
-        ", ".join(
-            [
-                number("top-1", "top1"),
-                number("top-5", "top5"),
-                number("mean class accuracy", "mean_class_accuracy"),
-            ]
-        )
-    ]
+    names = {"top-1": "top1", "top-5": "top5", "mean class accuracy": "mean_class_accuracy"}
+    lines = [", ".join(number(title, name) for title, name in names.items())]
     if report.baseline_mean_pool_top1 is not None:
         gain = 100 * (report.top1 - report.baseline_mean_pool_top1)
         bounds = interval_text(report, "gain_over_mean_pool")
@@ -415,16 +399,18 @@ def _notes(report: Report) -> Text:
         lines.append(number("on shuffled frames", "baseline_shuffled_frames_top1"))
     if report.ece is not None:
         lines[-1] += f"; calibration error {percent(report.ece)}"
-    lines.append(
-        f"in brackets: {interval_note(report)}" if report.num_units > 1 else interval_note(report)
-    )
+    in_brackets = "in brackets: " if report.num_units > 1 else ""
+    lines.append(in_brackets + interval_note(report))
     if report.fold_mean_top1 is not None and report.fold_std_top1 is not None:
         mean, std = 100 * report.fold_mean_top1, 100 * report.fold_std_top1
         lines.append(f"over {len(report.folds)} folds: {mean:.1f} ± {std:.1f} %")
-    if len(report.seeds) > 1:
-        lines.append(f"over {len(report.seeds)} seeds: {seeds_text(report)}")
-    lines += searched(report)
-    if report.skipped:
-        lines.append(f"left out: {len(report.skipped)} videos that cannot be used:")
-        lines += [f"  {skipped['reason']}" for skipped in report.skipped[:MOST_SKIPPED_SHOWN]]
-    return Text(printable("\n".join(lines)))
+    if seeds := seeds_text(report):
+        lines.append(f"over {len(report.seeds)} seeds: {seeds}")
+    return lines + searched(report)
+
+
+def _left_out(report: Report) -> list[str]:
+    if not report.skipped:
+        return []
+    reasons = [f"  {skipped['reason']}" for skipped in report.skipped[:MOST_SKIPPED_SHOWN]]
+    return [f"left out: {len(report.skipped)} videos that cannot be used:", *reasons]

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: no network, no fonts, no other file."""
+"""A report as one self-contained HTML page: no network, no fonts, no other file."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ from PIL import Image
 
 from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
-from actionrnn.evaluation import report_plots as plots
-from actionrnn.evaluation.bootstrap import Interval
 from actionrnn.evaluation.metrics import PERCENTS_OBSERVED
 from actionrnn.evaluation.predict import MEAN_POOL, MEAN_POOL_MOTION
 from actionrnn.evaluation.report import (
@@ -31,12 +29,13 @@ from actionrnn.evaluation.report import (
     Report,
     baselines_of,
     interval_note,
+    interval_text,
     percent,
     searched,
     seeds_text,
     worst_confusions,
 )
-from actionrnn.evaluation.report_plots import Axis, Series
+from actionrnn.evaluation.report_plots import Axes, Axis, Bar, Line, line_axes, percent_text
 from actionrnn.files import write_text
 from actionrnn.results import replacing
 from actionrnn.video.decode import read_frames
@@ -50,12 +49,13 @@ WIDEST_PIXELS = 240
 JPEG_QUALITY = 60
 
 _TEMPLATES = Path(__file__).parent / "page"
-_STYLES = {MEAN_POOL: "mean", "rnn_tanh": "rnn", "rnn_relu": "rnn", "lstm": "lstm", "gru": "gru"}
+_UNTRAINED = {"untrained rnn_tanh": "rnn", "untrained lstm": "lstm", "untrained gru": "gru"}
+"""Their classes in the style sheet."""
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A clip that was confidently given a wrong answer."""
+    """A clip with a wrong answer of a high score."""
 
     clip: ClipResult
     pictures: list[str] = field(default_factory=list)
@@ -78,9 +78,10 @@ def write_report(report: Report, folder: Path) -> None:
 
 
 def render_page(report: Report, mistakes: list[Mistake]) -> str:
-    """The whole page. Labels, paths and settings come from strangers: all are escaped.
+    """The whole page, as HTML.
 
-    It may be mailed: of the data's and the weights' paths it names the last part.
+    Labels, paths and settings come from other people's files, so all are escaped. The page may
+    be mailed, so it names only the last part of the data's and the weights' paths.
     """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -90,7 +91,7 @@ def render_page(report: Report, mistakes: list[Mistake]) -> str:
         lstrip_blocks=True,
         finalize=_without_folders(report),
     )
-    environment.filters["percent"] = percent
+    environment.filters |= {"percent": percent, "px": "{:.1f}".format}
     script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     digest = hashlib.sha256(script.encode()).digest()
     return environment.get_template("report.html").render(
@@ -100,10 +101,10 @@ def render_page(report: Report, mistakes: list[Mistake]) -> str:
         warnings=report.warnings,
         baselines_of=baselines_of,
         searched=searched,
-        seeds=seeds_text(report) if len(report.seeds) > 1 else "",
+        seeds=seeds_text(report),
         interval_note=interval_note(report),
         tiles=_tiles(report),
-        gain_interval=interval_words(report, "gain_over_mean_pool").replace(" %", " points"),
+        gain_interval=interval_text(report, "gain_over_mean_pool", "{:.1f} to {:.1f} points"),
         pairs=worst_confusions(report)[:MOST_PAIRS],
         words={
             "verdict": verdict_words(report),
@@ -112,7 +113,8 @@ def render_page(report: Report, mistakes: list[Mistake]) -> str:
             "calibration": calibration_words(report),
             "horizon": horizon_words(report),
         },
-        plots=_plots(report),
+        bars=_bars(report),
+        charts=_charts(report),
         config=yaml.safe_dump(report.config, sort_keys=False, allow_unicode=True),
         clips=_clip_rows(report),
         style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
@@ -122,7 +124,7 @@ def render_page(report: Report, mistakes: list[Mistake]) -> str:
 
 
 def _without_folders(report: Report) -> Callable[[Any], Any]:
-    """A filter that cuts the folders off paths of data, weights and clips; a home is `~`."""
+    """A Jinja filter that cuts the folders off paths of data, weights and clips; `~` is a home."""
     data, backbone = (report.config.get(part, {}) for part in ("data", "backbone"))
     root = data.get("root") or ""
     clips = [*(clip.path for clip in report.clips), *(one["path"] for one in report.skipped)]
@@ -135,7 +137,7 @@ def _without_folders(report: Report) -> Callable[[Any], Any]:
     hidden = re.compile(rf"(?<![\w.-])(?:({'|'.join(before) or '(?!)'})|{home}(?![\w.-]))")
 
     def shown(value: Any) -> Any:
-        if not isinstance(value, str) or isinstance(value, Markup):  # Markup is our own
+        if not isinstance(value, str) or isinstance(value, Markup):  # Markup is the page's own
             return value
         return hidden.sub(lambda found: "" if found[1] else "~", value)
 
@@ -143,81 +145,69 @@ def _without_folders(report: Report) -> Callable[[Any], Any]:
 
 
 def _tiles(report: Report) -> list[tuple[str, str, str]]:
-    """Name, value and interval of the first numbers that one sees."""
+    """Name, value and interval of the numbers at the top."""
     names = {"top-1": "top1", "top-5": "top5", "mean class accuracy": "mean_class_accuracy"}
     return [
-        (title, percent(getattr(report, name)), interval_words(report, name))
+        (title, percent(getattr(report, name)), interval_text(report, name, "{:.1f} to {:.1f} %"))
         for title, name in names.items()
     ]
 
 
 def _clip_rows(report: Report) -> list[list[Any]]:
     """What a click on a cell shows: true class, answer, key, score of the answer."""
-    place = {label: index for index, label in enumerate(report.labels)}
+    index_of = {label: index for index, label in enumerate(report.labels)}
     return [
-        [place[clip.label], place[clip.answer], clip.key, round(clip.score, 3)]
+        [index_of[clip.label], index_of[clip.answer], clip.key, round(clip.score, 3)]
         for clip in report.clips
     ]
 
 
-def _plots(report: Report) -> dict[str, Markup]:
-    found = {
-        "baselines": _baseline_plot(report),
-        "confusion": plots.confusion_chart(report.confusion, report.labels),
-    }
-    if report.observed:
-        found["observed"] = _observed_plot(report)
-    if report.reliability:
-        found["reliability"] = plots.reliability_chart(report.reliability)
-    if report.horizon:
-        found["horizon"] = _horizon_plot(report)
-    if report.curves:
-        found["training"] = _training_plot(report)
-    return found
-
-
-def _baseline_plot(report: Report) -> Markup:
-    rows = [
+def _bars(report: Report) -> list[Bar]:
+    bars = [
         (report.head_name, "head", "top1"),
         ("shuffled frames", "shuffled", "baseline_shuffled_frames_top1"),
         (MEAN_POOL, "mean", "baseline_mean_pool_top1"),
         (MEAN_POOL_MOTION, "mean", "baseline_mean_pool_motion_top1"),
     ]
-    known = [row for row in rows if getattr(report, row[2]) is not None]
-    return plots.interval_chart(
-        [
-            (title, style, getattr(report, name), report.intervals.get(name))
-            for title, style, name in known
+    return [
+        Bar(title, style, value, report.intervals.get(name))
+        for title, style, name in bars
+        if (value := getattr(report, name)) is not None
+    ]
+
+
+def _charts(report: Report) -> dict[str, Axes]:
+    """The charts for which the report has numbers."""
+    charts = {}
+    if report.observed:
+        shares = [value / 100 for value in PERCENTS_OBSERVED]
+        lines = [
+            Line(name, _style(name), tuple(zip(shares, values, strict=True)))
+            for name, values in report.observed.items()
         ]
-    )
+        x, y = (Axis(label, text=percent_text) for label in ("part of the video seen", "top-1"))
+        charts["observed"] = line_axes(lines, x, y, fit_y=False)
+    if report.reliability:
+        x, y = (Axis(label, text=percent_text) for label in ("score of the answer", "part right"))
+        charts["reliability"] = Axes(x, y)
+    if report.horizon:
+        lines = [
+            Line(name, _style(name), tuple(enumerate(one.curve)), name in _UNTRAINED)
+            for name, one in report.horizon.items()
+        ]
+        y = Axis("influence (newest = 1)", log=True)
+        charts["horizon"] = line_axes(lines, Axis("steps ago"), y)
+    if report.curves:
+        charts["training"] = line_axes(_losses(report), Axis("epoch"), Axis("loss"))
+    return charts
 
 
 def _style(name: str) -> str:
-    if name in (MEAN_POOL, MEAN_POOL_MOTION):
-        return "mean"
-    return _STYLES.get(name.removeprefix("untrained "), "head") if " " in name else "head"
+    return "mean" if name in (MEAN_POOL, MEAN_POOL_MOTION) else _UNTRAINED.get(name, "head")
 
 
-def _observed_plot(report: Report) -> Markup:
-    shares = [value / 100 for value in PERCENTS_OBSERVED]
-    lines = [
-        Series(name, _style(name), tuple(zip(shares, values, strict=True)))
-        for name, values in report.observed.items()
-    ]
-    x = Axis("part of the video seen", text=plots.percent_text)
-    return plots.line_chart(lines, x, Axis("top-1", text=plots.percent_text), fit_y=False)
-
-
-def _horizon_plot(report: Report) -> Markup:
-    lines = [
-        Series(name, _style(name), tuple(enumerate(one.curve)), dashed=name.startswith("untrained"))
-        for name, one in report.horizon.items()
-    ]
-    return plots.line_chart(lines, Axis("steps ago"), Axis("influence (newest = 1)", log=True))
-
-
-def _training_plot(report: Report) -> Markup:
-    """The mean over folds and seeds, as far as each epoch was reached by all of them."""
+def _losses(report: Report) -> list[Line]:
+    """The means over folds and seeds, up to the last epoch that all of them reached."""
     lines = []
     for kind in dict.fromkeys(curve.head for curve in report.curves):
         curves = [curve for curve in report.curves if curve.head == kind]
@@ -229,8 +219,8 @@ def _training_plot(report: Report) -> Markup:
             if epochs:
                 means = np.mean([loss[:epochs] for loss in losses], axis=0).tolist()
                 points = tuple(enumerate(means, start=1))
-                lines.append(Series(f"{kind}, {name}", style, points, losses is validation))
-    return plots.line_chart(lines, Axis("epoch"), Axis("loss"))
+                lines.append(Line(f"{kind}, {name}", style, points, losses is validation))
+    return lines
 
 
 def worst_mistakes(report: Report, most: int = MOST_MISTAKES) -> list[Mistake]:
@@ -266,12 +256,6 @@ def _jpeg_uri(picture: Any) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def interval_words(report: Report, name: str) -> str:
-    """`78.9 to 93.3 %`; empty without an interval."""
-    bounds = report.intervals.get(name)
-    return "" if bounds is None else f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f} %"
-
-
 def verdict_words(report: Report) -> str:
     """What the recurrent head brought over a mean over frames."""
     if report.baseline_mean_pool_top1 is None:
@@ -287,7 +271,8 @@ def verdict_words(report: Report) -> str:
         return f"The {head} is {abs(gain):.1f} points {better} than a mean over frames."
     between = f"95 % interval {100 * bounds[0]:+.1f} to {100 * bounds[1]:+.1f}"
     probably = "probably " if report.num_units < FEW_UNITS else ""
-    sure = f"{probably}more than luck" if _excludes_zero(bounds) else "which may be luck"
+    excludes_zero = bounds[0] > 0 or bounds[1] < 0
+    sure = f"{probably}more than luck" if excludes_zero else "which may be luck"
     than = f"The {head} is {abs(gain):.1f} points {better} than a mean over frames"
     return f"{than} ({between}): {sure}."
 
@@ -345,7 +330,3 @@ def horizon_words(report: Report) -> str:
         f"Half of all influence on the {report.head_name}'s answer comes from the newest "
         f"{one.half_steps:.1f} of {one.mean_steps:.1f} steps{seconds}{beside}."
     )
-
-
-def _excludes_zero(bounds: Interval) -> bool:
-    return bounds[0] > 0 or bounds[1] < 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,39 +30,53 @@ from actionrnn.evaluation.report import (
     clip_unit,
 )
 
+Folds = Sequence[FoldPredictions]
+
 
 def make_report(
     labels: tuple[str, ...],
-    folds: list[FoldPredictions],
+    folds: Folds,
     *,
-    right_by_seed: NDArray[np.bool_] | None = None,
+    by_seed: Mapping[int, Folds] | None = None,
     **rest: Any,
 ) -> Report:
-    """Put the folds' clips together.
+    """Pool the folds' clips, N in all, and measure them.
 
     Args:
-        labels: of the scores' columns.
-        folds: with the first seed.
-        right_by_seed: (N, S), where several seeds were trained.
+        labels: of the scores' K columns.
+        folds: what the report is about; with several seeds, the first seed's predictions.
+        by_seed: the predictions of every seed, for `Report.seeds` and `ClipResult.right_by_seed`;
+            None: only `folds` is known.
         rest: further fields of `Report`.
     """
-    scores = np.concatenate([fold.scores for fold in folds])
-    targets = np.concatenate([fold.targets for fold in folds])
-    baseline = _joined([fold.baseline_scores for fold in folds])
-    motion = _joined([fold.motion_baseline_scores for fold in folds])
+    scores = np.concatenate([fold.scores for fold in folds])  # (N, K)
+    targets = np.concatenate([fold.targets for fold in folds])  # (N,)
+    top1, mean_pool_top1, motion_top1 = _accuracies(folds)
     confusion = confusion_matrix(scores, targets, len(labels))
     hits, hits5 = top_k_hits(scores, targets), top_k_hits(scores, targets, 5)
-    baseline_hits = None if baseline is None else top_k_hits(baseline, targets)
-    shuffled = _shuffled_hits(folds, targets)
-    bins = reliability(scores.max(axis=1), hits)
+    baseline = _joined(folds, "baseline_scores")
+    measured = [fold.diagnostics for fold in folds if fold.diagnostics]
+    shuffled = None  # each clip's mean over the random orders, (N,)
+    if measured:
+        answers = np.concatenate([one.shuffled for one in measured], axis=1)  # (S, N)
+        shuffled = (answers == targets).mean(axis=0)
     units = _units(folds, rest.get("config", {}))
-    per_clip: dict[str, NDArray[Any] | None]
-    per_clip = {"top1": hits, "top5": hits5, "baseline_mean_pool_top1": baseline_hits}
-    per_clip["baseline_shuffled_frames_top1"] = shuffled
-    intervals = _intervals(per_clip, units)
+    intervals = _intervals(
+        {
+            "top1": hits,
+            "top5": hits5,
+            "baseline_mean_pool_top1": None if baseline is None else top_k_hits(baseline, targets),
+            "baseline_shuffled_frames_top1": shuffled,
+        },
+        units,
+    )
     intervals["mean_class_accuracy"] = bootstrap_class_mean(hits, targets, units)
-    results = tuple(_fold_result(fold) for fold in folds)
-    by_fold = [result.top1 for result in results]
+    bins = reliability(scores.max(axis=1), hits)
+    results = tuple(
+        FoldResult(fold.name, len(fold.targets), *_accuracies([fold])) for fold in folds
+    )
+    of_folds = [result.top1 for result in results]
+    clips = _clip_results(labels, folds, list((by_seed or {0: folds}).values()))
     leaked = [
         clip.group
         for fold in folds
@@ -72,14 +86,15 @@ def make_report(
     return Report(
         labels=labels,
         num_clips=len(targets),
-        top1=float(hits.mean()),
+        top1=top1,
         top5=float(hits5.mean()),
         mean_class_accuracy=mean_class_accuracy(confusion),
-        baseline_mean_pool_top1=_top1(baseline, targets),
-        baseline_mean_pool_motion_top1=_top1(motion, targets),
+        baseline_mean_pool_top1=mean_pool_top1,
+        baseline_mean_pool_motion_top1=motion_top1,
         folds=results,
-        fold_mean_top1=float(np.mean(by_fold)) if len(folds) > 1 else None,
-        fold_std_top1=float(np.std(by_fold, ddof=1)) if len(folds) > 1 else None,
+        fold_mean_top1=float(np.mean(of_folds)) if len(folds) > 1 else None,
+        fold_std_top1=float(np.std(of_folds, ddof=1)) if len(folds) > 1 else None,
+        seeds=tuple(SeedResult(seed, *_accuracies(one)) for seed, one in (by_seed or {}).items()),
         confusion=confusion.tolist(),
         seen_in_training=sum(sum(fold.seen) for fold in folds),
         leaked_clips=len(leaked),
@@ -89,13 +104,39 @@ def make_report(
         resampled="groups" if len(set(units)) < len(units) else "clips",
         num_units=len(set(units)),
         classes=class_results(confusion, labels),
-        observed=_observed(folds, targets),
+        observed={
+            name: _top1_by_part([one.observed[name] for one in measured], targets)
+            for name in (measured[0].observed if measured else ())
+        },
         ece=expected_calibration_error(bins),
         reliability=bins,
-        horizon=_horizons(folds),
-        clips=_clip_results(labels, folds, right_by_seed),
+        horizon={
+            name: _horizon([norms for one in measured for norms in one.influence[name]])
+            for name in (measured[0].influence if measured else ())
+        },
+        clips=clips,
         **rest,
     )
+
+
+def _accuracies(folds: Folds) -> tuple[float, float | None, float | None]:
+    """Top-1 of the head and of its two baselines, over the clips of some folds."""
+    targets = np.concatenate([fold.targets for fold in folds])
+    scores = np.concatenate([fold.scores for fold in folds])
+    mean_pool, motion = (
+        None if joined is None else top_k_accuracy(joined, targets)
+        for joined in (
+            _joined(folds, "baseline_scores"),
+            _joined(folds, "motion_baseline_scores"),
+        )
+    )
+    return top_k_accuracy(scores, targets), mean_pool, motion
+
+
+def _joined(folds: Folds, name: str) -> NDArray[np.float32] | None:
+    """A baseline's scores over all folds, (N, K); None where it was not trained."""
+    known = [scores for fold in folds if (scores := getattr(fold, name)) is not None]
+    return np.concatenate(known) if known else None
 
 
 def _intervals(
@@ -110,91 +151,35 @@ def _intervals(
     return found
 
 
-def seed_result(seed: int, folds: list[FoldPredictions]) -> SeedResult:
-    """The accuracy over the clips of all folds."""
-    targets = np.concatenate([fold.targets for fold in folds])
-    scores = np.concatenate([fold.scores for fold in folds])
-    return SeedResult(
-        seed,
-        top_k_accuracy(scores, targets),
-        _top1(_joined([fold.baseline_scores for fold in folds]), targets),
-        _top1(_joined([fold.motion_baseline_scores for fold in folds]), targets),
-    )
-
-
-def _fold_result(fold: FoldPredictions) -> FoldResult:
-    result = seed_result(0, [fold])
-    return FoldResult(
-        fold.name,
-        len(fold.targets),
-        result.top1,
-        result.baseline_mean_pool_top1,
-        result.baseline_mean_pool_motion_top1,
-    )
-
-
-def _joined(scores: list[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
-    known = [part for part in scores if part is not None]
-    return np.concatenate(known) if known else None
-
-
-def _top1(scores: NDArray[np.float32] | None, targets: NDArray[np.int64]) -> float | None:
-    return None if scores is None else top_k_accuracy(scores, targets)
-
-
-def _units(folds: list[FoldPredictions], config: dict[str, Any]) -> list[tuple[str, ...]]:
+def _units(folds: Folds, config: dict[str, Any]) -> list[tuple[str, ...]]:
     """Each clip's unit; where the clips are not known, each row is one."""
     units = [clip_unit(clip, config) for fold in folds for clip in fold.clips]
-    rows: list[tuple[str, ...]] = [
-        (fold.name, str(row)) for fold in folds for row in range(len(fold.targets))
-    ]
-    return units or rows
+    return units or [(fold.name, str(row)) for fold in folds for row in range(len(fold.targets))]
 
 
-def _shuffled_hits(
-    folds: list[FoldPredictions], targets: NDArray[np.int64]
-) -> NDArray[np.float64] | None:
-    """Each clip's mean over the random orders, (N,)."""
-    answers = [fold.diagnostics.shuffled for fold in folds if fold.diagnostics]
-    if not answers:
-        return None
-    hits: NDArray[np.float64] = (np.concatenate(answers, axis=1) == targets).mean(axis=0)
-    return hits
+def _top1_by_part(
+    answers: Sequence[NDArray[np.int64]], targets: NDArray[np.int64]
+) -> tuple[float, ...]:
+    """Top-1 after the first 10, 20, ... 100 % of each clip, from each fold's (n, 10) answers."""
+    right = np.concatenate(answers) == targets[:, None]
+    return tuple(right.mean(axis=0).tolist())
 
 
-def _observed(
-    folds: list[FoldPredictions], targets: NDArray[np.int64]
-) -> dict[str, tuple[float, ...]]:
-    measured = [fold.diagnostics for fold in folds if fold.diagnostics]
-    found = {}
-    for name in measured[0].observed if measured else ():
-        answers = np.concatenate([one.observed[name] for one in measured])  # (N, 10)
-        found[name] = tuple((answers == targets[:, None]).mean(axis=0).tolist())
-    return found
-
-
-def _horizons(folds: list[FoldPredictions]) -> dict[str, Horizon]:
-    measured = [fold.diagnostics for fold in folds if fold.diagnostics]
-    found = {}
-    for name in measured[0].influence if measured else ():
-        norms = [norm for one in measured for norm in one.influence[name]]
-        curve = tuple(mean_influence(norms))
-        mean_steps = float(np.mean([len(norm) for norm in norms]))
-        found[name] = Horizon(curve, steps_of_half_influence(norms), mean_steps, len(norms))
-    return found
+def _horizon(norms: Sequence[NDArray[np.float64]]) -> Horizon:
+    mean_steps = float(np.mean([len(norm) for norm in norms]))
+    curve = tuple(mean_influence(norms))
+    return Horizon(curve, steps_of_half_influence(norms), mean_steps, len(norms))
 
 
 def _clip_results(
-    labels: Sequence[str], folds: list[FoldPredictions], right_by_seed: NDArray[np.bool_] | None
+    labels: Sequence[str], folds: Folds, seeds: Sequence[Folds]
 ) -> tuple[ClipResult, ...]:
-    results: list[ClipResult] = []
-    for fold in folds:
+    results = []
+    for number, fold in enumerate(folds):
+        right = np.stack([one[number].right for one in seeds], axis=1)  # (n, S)
+        # a fold whose clips are not known has scores alone, and lists none
         for row, (clip, scores) in enumerate(zip(fold.clips, fold.scores, strict=False)):
-            answer = int(scores.argmax())
-            right = [answer == fold.targets[row]]
-            if right_by_seed is not None:
-                right = right_by_seed[len(results)].tolist()
-            baseline = fold.baseline_scores
+            answer, baseline = int(scores.argmax()), fold.baseline_scores
             results.append(
                 ClipResult(
                     key=clip.key,
@@ -205,10 +190,8 @@ def _clip_results(
                     answer=labels[answer],
                     score=round(float(scores[answer]), 6),
                     label_score=round(float(scores[fold.targets[row]]), 6),
-                    baseline_answer=None
-                    if baseline is None
-                    else labels[int(baseline[row].argmax())],
-                    right_by_seed=tuple(map(bool, right)),
+                    baseline_answer=None if baseline is None else labels[baseline[row].argmax()],
+                    right_by_seed=tuple(right[row].tolist()),
                     start_seconds=clip.start_seconds,
                     end_seconds=clip.end_seconds,
                     seen=fold.seen[row],

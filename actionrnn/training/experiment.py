@@ -1,4 +1,8 @@
-"""One experiment: which heads are fitted on which clips, how they are tested, and the model."""
+"""One experiment: which heads are trained on which clips, how they are tested, and the model.
+
+`train.train` finds the clips and their features and makes an `Experiment` of them; its methods
+are the steps of the training, in the order in which they stand. `fit.fit_head` trains one head.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ import numpy as np
 import torch
 
 from actionrnn.config import Config, HeadConfig
-from actionrnn.datasets.recordings import Clip, Dataset
+from actionrnn.datasets.recordings import Dataset
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold, chosen_split, describe_split, train_val_split
 from actionrnn.evaluation.predict import (
@@ -24,7 +28,7 @@ from actionrnn.evaluation.predict import (
     predict_fold,
 )
 from actionrnn.evaluation.report import CURVE_FILE, Report
-from actionrnn.evaluation.summary import make_report, seed_result
+from actionrnn.evaluation.summary import make_report
 from actionrnn.features.backbone import Backbone
 from actionrnn.files import atomic_path
 from actionrnn.model.heads import Head
@@ -33,10 +37,10 @@ from actionrnn.model.recognizer import Recognizer
 from actionrnn.progress import progress_bar
 from actionrnn.results import replacing
 from actionrnn.training import parallel
-from actionrnn.training.fit import DivergedError, Epoch, Fit, fit_head
-from actionrnn.training.fit_state import STATES, FitTask, file_name
+from actionrnn.training.fit import DivergedError, Fit, fit_head
+from actionrnn.training.fit_state import STATES, Epoch, FitTask, file_name
 
-Purpose = Literal["head", "mean-pool", "mean-pool + motion", "trial"]
+Purpose = Literal["head", "mean-pool", "mean-pool + motion"]
 
 Heads = Mapping[tuple[str, Purpose, int], Head]
 """Trained heads by fold, purpose and seed."""
@@ -49,38 +53,36 @@ Log = Callable[[str, Epoch], None]
 class FitSpec:
     """One head to train, in the experiment's terms."""
 
-    fold: str
-    clips: Sequence[Clip]
-    """The training side of the fold."""
+    fold: Fold
+    """Its training clips are learned from, and its validation clips choose the epoch. If it has
+    none of these, some groups of its training clips are held back for that."""
     head: HeadConfig
     seed: int
     purpose: Purpose = "head"
     trial: int = 0
-    """Of a search, from 1."""
-    validation: Sequence[Clip] = ()
-    """Clips that choose the epoch; none: a part of the groups of `clips` is held back."""
+    """In a search, from 1; else 0."""
     num_features: int | None = None
-    """The head sees only this many features, the first ones; None: all."""
+    """The head sees only the first N features of each step; None: all."""
 
     @property
     def name(self) -> str:
         """`split 1, gru, seed 0`, or `split 1, trial 3 (lstm)`."""
         if self.trial:
-            return f"{self.fold}, trial {self.trial} ({self.head.kind})"
-        return f"{self.fold}, {self.model}, seed {self.seed}"
+            return f"{self.fold.name}, trial {self.trial} ({self.head.kind})"
+        return f"{self.fold.name}, {self.model}, seed {self.seed}"
 
     @property
     def model(self) -> str:
-        """`gru`, or `mean-pool` of a baseline."""
+        """`gru`, or `mean-pool` for a baseline."""
         return self.head.kind if self.purpose == "head" else self.purpose
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is trained on what.
+    """What is trained on what, and how.
 
-    In this order: `fit` the heads, `report` on them, make the `model`. Before them
-    `search.search_heads` may choose each fold's head.
+    The order of use: `fit` the heads, `report` on them, make the `model`. Before that,
+    `search.search_heads` may choose the head settings of each fold.
     """
 
     config: Config
@@ -92,14 +94,14 @@ class Experiment:
     device: torch.device
     """Where the heads are trained and tested."""
     output: Path
-    """Gets the states of unfinished fits, and the training curves."""
+    """Gets the training curves, and the states of unfinished fits."""
     resume: bool = False
-    """Each fit begins where its state was saved, if it was."""
+    """Each fit starts from its saved state, if it has one."""
     log: Log = lambda name, epoch: None
 
     @property
     def seeds(self) -> range:
-        """Of the fits; the model and most numbers of the report are the first one's."""
+        """Of the fits. The model and, but for `Report.seeds`, the report are the first seed's."""
         return range(self.config.train.seed, self.config.train.seed + self.config.train.seeds)
 
     @property
@@ -116,7 +118,7 @@ class Experiment:
         """Train head and baselines for each fold and seed, and the model's head.
 
         Args:
-            chosen: by fold, the settings that a search chose; other folds have `config.head`.
+            chosen: the settings that a search chose, by fold; other folds use `config.head`.
 
         Raises:
             DivergedError: a loss or a weight is not finite.
@@ -124,48 +126,26 @@ class Experiment:
         """
         specs = self._specs(chosen or {})
         return {
-            (spec.fold, spec.purpose, spec.seed): fit.head
+            (spec.fold.name, spec.purpose, spec.seed): fit.head
             for spec, fit in zip(specs, self.run(specs), strict=True)
             if fit
         }
 
     def run(self, specs: Sequence[FitSpec]) -> list[Fit | None]:
-        """Train every head; with `resume` each from its saved state on.
+        """Train the head of each spec, and write the curves unless all are trials of a search.
 
         Returns:
-            a fit for each; None for a trial that diverged.
+            a fit for each spec; None for a trial that diverged.
 
         Raises:
             DivergedError: a fit other than a trial diverged.
             ModelError: a saved state is damaged, or of other clips, features or settings.
         """
-        fits: list[Fit | None] = []
-        epochs = self.config.train.epochs
-        doing = "searching" if all(spec.trial for spec in specs) else "training"
-        with progress_bar(doing, len(specs) * epochs) as advance:
-            for spec in specs:
-                rows: list[Epoch] = []
-
-                def on_epoch(epoch: Epoch, name: str = spec.name, rows: list[Epoch] = rows) -> None:
-                    rows.append(epoch)
-                    advance(note=f"{name}: {_describe_epoch(epoch)}")
-                    self.log(name, epoch)
-
-                try:
-                    fit = fit_head(
-                        self._task(spec),
-                        self.device,
-                        state_file=self.output / STATES / f"{file_name(spec.name)}.safetensors",
-                        resume=self.resume,
-                        on_epoch=on_epoch,
-                    )
-                except DivergedError:
-                    if not spec.trial:
-                        raise
-                    fit = None  # one bad setting does not end a search
-                advance(epochs - len(rows))  # those that it stopped before
-                fits.append(fit)
-        if parallel.is_first() and doing == "training":
+        is_search = all(spec.trial for spec in specs)
+        doing = "searching" if is_search else "training"
+        with progress_bar(doing, len(specs) * self.config.train.epochs) as advance:
+            fits = [self._fit_one(spec, advance) for spec in specs]
+        if parallel.is_first() and not is_search:
             _write_curves(self.output / CURVE_FILE, specs, fits)
         return fits
 
@@ -175,8 +155,9 @@ class Experiment:
         Args:
             further: fields of `Report` that only the caller knows: `skipped`, `versions`, ...
         """
-        by_seed = [[self._predict(fold, heads, seed) for fold in self.folds] for seed in self.seeds]
-        right = [np.concatenate([fold.right for fold in predicted]) for predicted in by_seed]
+        by_seed = {
+            seed: [self._predict(fold, heads, seed) for fold in self.folds] for seed in self.seeds
+        }
         split = describe_split(
             self.dataset,
             self.config.data,
@@ -185,12 +166,11 @@ class Experiment:
         )
         return make_report(
             self.dataset.labels,
-            by_seed[0],
-            right_by_seed=np.stack(right, axis=1),
+            by_seed[self.config.train.seed],
+            by_seed=by_seed,
             title=split,
             notes=self.dataset.notes,
             config=self.config.to_dict(),
-            seeds=tuple(map(seed_result, self.seeds, by_seed)),
             **further,
         )
 
@@ -202,35 +182,53 @@ class Experiment:
         return Recognizer(backbone, head, self.dataset.labels, config, training)
 
     def _specs(self, chosen: Mapping[str, HeadConfig]) -> list[FitSpec]:
-        config, specs = self.config, []
+        specs = []
         for seed in self.seeds:
-            for fold in self.trained_folds:
-                # the model's head is trained once, where it is not a fold's own
-                if fold.name != EVERY_CLIP or len(self.folds) == 1 or seed == config.train.seed:
-                    head = chosen.get(fold.name, config.head)
-                    own = FitSpec(fold.name, fold.train, head, seed, validation=fold.validation)
-                    specs.append(own)
-        mean = HeadConfig(kind="mean", dropout=config.head.dropout)
+            # the model is of the first seed: further ones are for the folds' scores alone
+            folds = self.trained_folds if seed == self.config.train.seed else self.folds
+            specs += [FitSpec(f, chosen.get(f.name, self.config.head), seed) for f in folds]
+        mean = HeadConfig(kind="mean", dropout=self.config.head.dropout)
         # A baseline that cannot see order must not see which frame came before: of features that
         # hold each frame and its change, the frame is the first half.
-        has_motion = config.backbone.modality == "both"
+        has_motion = self.config.backbone.modality == "both"
         frame_features = self.sequences.feature_size // 2 if has_motion else None
         for seed in self.seeds:
             for fold in self.folds:
-                pooled = FitSpec(
-                    fold.name, fold.train, mean, seed, MEAN_POOL, validation=fold.validation
-                )
-                specs.append(replace(pooled, num_features=frame_features))
+                specs.append(FitSpec(fold, mean, seed, MEAN_POOL, num_features=frame_features))
                 if has_motion:
-                    specs.append(replace(pooled, purpose=MEAN_POOL_MOTION))
+                    specs.append(FitSpec(fold, mean, seed, MEAN_POOL_MOTION))
         return specs
+
+    def _fit_one(self, spec: FitSpec, advance: Callable[..., None]) -> Fit | None:
+        epochs, done = self.config.train.epochs, 0
+
+        def on_epoch(epoch: Epoch) -> None:
+            nonlocal done
+            done += 1
+            advance(note=f"{spec.name}: {_describe_epoch(epoch)}")
+            self.log(spec.name, epoch)
+
+        try:
+            fit = fit_head(
+                self._task(spec),
+                self.device,
+                state_file=self.output / STATES / f"{file_name(spec.name)}.safetensors",
+                resume=self.resume,
+                on_epoch=on_epoch,
+            )
+        except DivergedError:
+            if not spec.trial:
+                raise
+            fit = None  # one bad setting does not end a search
+        advance(epochs - done)  # those before which it stopped
+        return fit
 
     def _task(self, spec: FitSpec) -> FitTask:
         """A fit with its clips divided into those that train and those that choose the epoch."""
         config = replace(self.config.train, seed=spec.seed)
-        train, validation = spec.clips, spec.validation
+        train, validation = spec.fold.train, spec.fold.validation
         if not validation:
-            train, validation = train_val_split(spec.clips, config.validation_fraction, spec.seed)
+            train, validation = train_val_split(train, config.validation_fraction, spec.seed)
         seen = self.sequences.first_features(spec.num_features)
         return FitTask(
             seen.subset(train),
@@ -244,10 +242,9 @@ class Experiment:
     def _predict(self, fold: Fold, heads: Heads, seed: int) -> FoldPredictions:
         name = "head" if self.config.train.search else self.config.head.kind
         tested: dict[str, Head] = {name: heads[fold.name, "head", seed]}
-        purposes: tuple[Purpose, ...] = (MEAN_POOL, MEAN_POOL_MOTION)
-        for purpose in purposes:
-            if (fold.name, purpose, seed) in heads:
-                tested[purpose] = heads[fold.name, purpose, seed]
+        for (of_fold, purpose, of_seed), head in heads.items():
+            if (of_fold, of_seed) == (fold.name, seed) and purpose != "head":
+                tested[purpose] = head
         return predict_fold(
             fold.name,
             self.sequences.subset(fold.test),
@@ -312,4 +309,6 @@ def _write_curves(file: Path, specs: Sequence[FitSpec], fits: Sequence[Fit | Non
         writer.writerow(columns)
         for spec, fit in zip(specs, fits, strict=True):
             for epoch in fit.curve if fit else ():
-                writer.writerow([spec.fold, spec.model, spec.seed, *dataclasses.astuple(epoch)])
+                writer.writerow(
+                    [spec.fold.name, spec.model, spec.seed, *dataclasses.astuple(epoch)]
+                )

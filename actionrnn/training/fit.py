@@ -1,7 +1,8 @@
 """The training loop: sequences in, a trained head out.
 
-Everything random is drawn anew from (seed, epoch), so that a fit that is resumed after an epoch
-ends in the same bits as one that was never interrupted.
+Read it from the top: `fit_head` runs the epochs, `_Loop.train_epoch` is one of them, and the
+functions below are its parts. All randomness is derived from (seed, epoch), so that a fit that is
+resumed after an epoch ends with the same bits as one that was never interrupted.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ import contextlib
 import copy
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim.adamw import adamw
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
 from actionrnn.config import ClassWeights, TrainConfig
@@ -25,33 +28,25 @@ from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ConfigError, FeatureError
 from actionrnn.model.heads import Head, last_step
 from actionrnn.training import parallel
-from actionrnn.training.fit_state import FitState, FitTask, load_fit_state, save_fit_state
+from actionrnn.training.fit_state import Epoch, FitState, FitTask, load_fit_state, save_fit_state
 
-
-@dataclass(frozen=True)
-class Epoch:
-    """One row of the training curve."""
-
-    epoch: int
-    """From 1."""
-    learning_rate: float
-    train_loss: float
-    validation_loss: float | None = None
-    validation_top1: float | None = None
+VALIDATION_BATCH = 256
+"""Clips in a batch without gradients."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A trained head, and how it came about."""
+    """A trained head, and how it was found."""
 
     head: Head
+    """In evaluation mode, on the device of the training."""
     curve: tuple[Epoch, ...]
     best_epoch: int
     """The epoch whose weights were taken: the best on validation, else the last."""
 
 
 class DivergedError(ConfigError):
-    """A fit whose loss or weights are not finite."""
+    """A loss or a weight of a fit is not finite."""
 
 
 def fit_head(
@@ -64,11 +59,13 @@ def fit_head(
 ) -> Fit:
     """Train one head; the same task gives the same head, bit for bit on the same machine.
 
+    The caller's random generators are left as they were.
+
     Args:
-        device: where it is trained, and where the head is left.
+        device: where the head is trained and left.
         state_file: written after each epoch; None: the fit cannot be resumed.
-        resume: begin after the last epoch in `state_file`, if that file exists.
-        on_epoch: called after each epoch; on resuming first with the epochs before.
+        resume: start after the last epoch in `state_file`, if that file exists.
+        on_epoch: called after each epoch; a resumed fit first calls it for the epochs before.
 
     Raises:
         ModelError: the state is damaged, or of another fit, other clips, features or settings.
@@ -81,81 +78,88 @@ def fit_head(
         state = loop.state
         if resume and state_file is not None and state_file.exists():
             load_fit_state(state_file, identity, state)
-        for saved in state.curve:
-            on_epoch(Epoch(**saved))
+        for row in state.curve:
+            on_epoch(row)
         for epoch in range(len(state.curve) + 1, task.config.epochs + 1):
             if loop.is_out_of_patience():
                 break
             row = loop.finish_epoch(epoch, loop.train_epoch(epoch))
-            loop.require_finite(row)
             if state_file is not None and parallel.is_first():
                 save_fit_state(state_file, identity, state)
+            # Only now: whoever interrupts in `on_epoch` can resume after this epoch.
             on_epoch(row)
     chosen = state.averaged_head
     if state.best_weights:
         chosen.load_state_dict(state.best_weights)
     best_epoch = state.best_epoch or len(state.curve)
-    return Fit(chosen.eval(), tuple(Epoch(**row) for row in state.curve), best_epoch)
+    return Fit(chosen.eval(), tuple(state.curve), best_epoch)
 
 
 class _Loop:
-    """A task while it is trained: its head, optimiser and average, epoch after epoch."""
+    """A task in training: its data, and the state that changes from epoch to epoch."""
 
     def __init__(self, task: FitTask, device: torch.device) -> None:
         self.task, self.device = task, device
-        self.lengths = np.array([len(values) for values in task.sequences.values])
+        self.lengths = np.array([len(values) for values in task.sequences.values])  # (N,)
         torch.manual_seed(task.config.seed)  # the initial weights
         head = Head(task.head, task.sequences.feature_size, task.num_classes)
         head.set_normalisation(*_statistics(head, task.sequences))
         head = head.to(device)
-        optimiser = torch.optim.AdamW(
-            head.parameters(), lr=task.config.learning_rate, weight_decay=task.config.weight_decay
-        )
-        self.state = FitState(head, optimiser, averaged(head, task.config.ema_decay))
+        self.state = FitState(head, averaged(head, task.config.ema_decay), adamw_moments(head))
         self.class_weights = class_weights(
             task.sequences.targets, task.num_classes, task.config.class_weights
         ).to(device)  # (K,)
 
     def train_epoch(self, epoch: int) -> float:
-        """One pass over the clips; returns the mean loss."""
-        config, head, optimiser = self.task.config, self.state.head, self.state.optimiser
-        # Order, crops and dropout depend on the seed and the epoch alone: no generator has to be
-        # saved. All processes draw the same order and crops; dropout differs between them, since
-        # each sees other clips.
+        """One pass over the clips; returns the mean loss over the batches."""
+        config, head, state = self.task.config, self.state.head, self.state
+        # First the seed of dropout, then the order, then the crops: always from the generator of
+        # this epoch, so that no generator has to be saved. All processes draw the same order and
+        # crops; dropout differs between them, since each sees other clips.
         rng = np.random.default_rng([config.seed, epoch])
         torch.manual_seed(int(rng.integers(2**62)) + parallel.rank())
         head.train()
+        # The last batch is not dropped: the clips are divided into batches of nearly equal size,
+        # so that no clip is left out and none counts for much more than another.
         batches = shuffled_batches(self.lengths, config.batch_size, rng)
         first_step = (epoch - 1) * len(batches)
         # The average counts its steps to warm up; a resumed fit must not begin again at 0.
-        self.state.average.n_averaged.fill_(first_step)
+        state.average.n_averaged.fill_(first_step)
         total = 0.0
         for step, indices in enumerate(batches, start=first_step):
-            # The schedule runs over the steps of all epochs, so that it does not depend on where
-            # the fit was interrupted, nor on whether it will stop early.
-            rate = warmup_cosine(step, config.epochs * len(batches), config.warmup_fraction)
-            for group in optimiser.param_groups:
-                group["lr"] = config.learning_rate * rate
             # Drawn for the whole batch before it is shared out, which keeps the processes'
             # generators in step.
             chosen = [
                 (index, choose_steps(int(self.lengths[index]), config, rng)) for index in indices
             ]
             loss = self.loss(parallel.share(chosen), len(indices))
-            optimiser.zero_grad()
+            head.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            # Each share's loss is divided by the size of the whole batch: gradients add up to
-            # the batch's. Only then they are clipped, as a recurrence over hundreds of steps
-            # now and then gives a gradient that would undo the training.
+            # Each share's loss is divided by the size of the whole batch, so the gradients add
+            # up to the batch's. Clipping needs that sum, and has to come before the step: a
+            # recurrence over hundreds of steps now and then gives a gradient so large that one
+            # step would undo the training.
             parallel.add_gradients(head)
             torch.nn.utils.clip_grad_norm_(head.parameters(), config.clip_norm)
-            optimiser.step()
-            self.state.average.update_parameters(head)
+            adamw_step(head, state.moments, self.learning_rate(step, len(batches)), config)
+            # The average follows each step. It is what is validated and saved: single steps at
+            # a high rate jump around the weights that they approach.
+            state.average.update_parameters(head)
             total += parallel.add(loss.detach()).item()
         return total / len(batches)
 
+    def learning_rate(self, step: int, steps_per_epoch: int) -> float:
+        """The rate at a step of the whole training, from 0.
+
+        The schedule spans the steps of all epochs, so it depends neither on where the fit was
+        interrupted nor on whether it will stop early.
+        """
+        config = self.task.config
+        num_steps = config.epochs * steps_per_epoch
+        return config.learning_rate * warmup_cosine(step, num_steps, config.warmup_fraction)
+
     def loss(self, chosen: list[tuple[int, NDArray[np.intp]]], count: int) -> Tensor:
-        """The part of some clips in the mean loss over a batch.
+        """What this process's clips add to the mean loss over a batch, a scalar.
 
         Args:
             chosen: indices of the clips, and which of their steps.
@@ -170,6 +174,8 @@ class _Loop:
             for tensor in self.task.sequences.batch(*zip(*chosen, strict=True))
         )
         with autocast(self.device, config.precision):
+            # Shorter clips are padded at their end. The head runs forward in time, so the padding
+            # cannot reach the output at a clip's last real step, which is the one that is taken.
             logits = last_step(head(values, lengths), lengths)  # (B, K)
         losses = F.cross_entropy(  # in float32: the sum of exponentials needs its digits
             logits.float(), targets, label_smoothing=config.label_smoothing, reduction="none"
@@ -177,17 +183,23 @@ class _Loop:
         return (self.class_weights[targets] * losses).sum() / count
 
     def finish_epoch(self, epoch: int, train_loss: float) -> Epoch:
-        """Validate the averaged weights, keep them if they are the best, extend the curve."""
-        state = self.state
-        rate = float(state.optimiser.param_groups[0]["lr"])
-        row = Epoch(epoch, rate, train_loss)
-        if self.task.validation is not None:
-            loss, top1 = validate(state.averaged_head, self.task.validation)
-            row = Epoch(epoch, rate, train_loss, loss, top1)
-            if loss < state.best_loss:
-                state.best_loss, state.best_epoch = loss, epoch
-                state.best_weights = copy.deepcopy(state.averaged_head.state_dict())
-        state.curve.append(asdict(row))
+        """Validate the averaged weights, keep them if they are the best, extend the curve.
+
+        Raises:
+            DivergedError: a loss or a weight is not finite.
+        """
+        state, validation = self.state, self.task.validation
+        steps_per_epoch = math.ceil(len(self.lengths) / self.task.config.batch_size)
+        rate = self.learning_rate(epoch * steps_per_epoch - 1, steps_per_epoch)
+        loss = top1 = None
+        if validation is not None:
+            loss, top1 = validate(state.averaged_head, validation)
+        row = Epoch(epoch, rate, train_loss, loss, top1)
+        self.require_finite(row)
+        if loss is not None and loss < state.best_loss:
+            state.best_loss, state.best_epoch = loss, epoch
+            state.best_weights = copy.deepcopy(state.averaged_head.state_dict())
+        state.curve.append(row)
         return row
 
     def require_finite(self, row: Epoch) -> None:
@@ -196,15 +208,15 @@ class _Loop:
         Raises:
             DivergedError: the loss, the validation loss or a weight is not finite.
         """
-        config = self.task.config
-        weights = self.state.averaged_head.parameters()
-        finite = all(bool(weight.isfinite().all()) for weight in weights)
         losses = {"loss": row.train_loss, "validation loss": row.validation_loss}
         bad = [f"{name} is {loss}" for name, loss in losses.items() if not math.isfinite(loss or 0)]
-        if bad or not finite:
+        if not all(bool(weight.isfinite().all()) for weight in self.state.average.parameters()):
+            bad.append("weights are not finite")
+        if bad:
+            config = self.task.config
             raise DivergedError(
-                f"{self.task.name}: the {(bad or ['weights are not finite'])[0]} after epoch "
-                f"{row.epoch}; lower train.learning_rate ({config.learning_rate:g}) or "
+                f"{self.task.name}: the {bad[0]} after epoch {row.epoch}; "
+                f"lower train.learning_rate ({config.learning_rate:g}) or "
                 f"train.clip_norm ({config.clip_norm:g}), and check that the features are finite"
             )
 
@@ -217,14 +229,14 @@ class _Loop:
 
 
 @torch.inference_mode()
-def validate(head: Head, sequences: Sequences, batch_size: int = 256) -> tuple[float, float]:
-    """Mean cross-entropy and top-1 of a head on some clips."""
+def validate(head: Head, sequences: Sequences) -> tuple[float, float]:
+    """Mean cross-entropy (without smoothing or class weights) and top-1 of a head."""
     head.eval()
     total, right = 0.0, 0
-    for start in range(0, len(sequences), batch_size):
-        indices = range(start, min(start + batch_size, len(sequences)))
+    for start in range(0, len(sequences), VALIDATION_BATCH):
+        indices = range(start, min(start + VALIDATION_BATCH, len(sequences)))
         values, lengths, targets = (t.to(head.mean.device) for t in sequences.batch(indices))
-        logits = last_step(head(values, lengths), lengths)
+        logits = last_step(head(values, lengths), lengths)  # (B, K)
         total += F.cross_entropy(logits, targets, reduction="sum").item()
         right += int((logits.argmax(dim=1) == targets).sum())
     return total / len(sequences), right / len(sequences)
@@ -265,6 +277,48 @@ def warmup_cosine(step: int, num_steps: int, warmup_fraction: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
 
 
+def adamw_moments(head: Head) -> dict[str, Tensor]:
+    """AdamW's state before the first step: for each parameter two moments and a step counter."""
+    moments = {}
+    for index, parameter in enumerate(head.parameters()):
+        moments[f"{index}.step"] = torch.zeros(())  # on the CPU: the GPU is not waited for
+        moments[f"{index}.exp_avg"] = torch.zeros_like(parameter)
+        moments[f"{index}.exp_avg_sq"] = torch.zeros_like(parameter)
+    return moments
+
+
+@torch.no_grad()
+def adamw_step(
+    head: Head, moments: dict[str, Tensor], learning_rate: float, config: TrainConfig
+) -> None:
+    """Move the weights along their gradients, as `torch.optim.AdamW` with its defaults.
+
+    That class imports torch's compiler when it is made, 4 seconds of CPU time in each training;
+    the function behind it does not.
+    """
+    parameters: list[Tensor] = list(head.parameters())
+    steps, averages, squares = (
+        [moments[f"{index}.{name}"] for index in range(len(parameters))]
+        for name in ("step", "exp_avg", "exp_avg_sq")
+    )
+    adamw(
+        parameters,
+        # every parameter of a head takes part in its output, so none lacks a gradient
+        [cast(Tensor, parameter.grad) for parameter in parameters],
+        averages,
+        squares,
+        [],  # the maxima of AMSGrad
+        steps,
+        amsgrad=False,
+        beta1=0.9,
+        beta2=0.999,
+        lr=learning_rate,
+        weight_decay=config.weight_decay,
+        eps=1e-8,
+        maximize=False,
+    )
+
+
 def averaged(head: Head, decay: float) -> AveragedModel:
     """A moving average of a head's weights, which follows each `update_parameters(head)`.
 
@@ -280,7 +334,7 @@ def averaged(head: Head, decay: float) -> AveragedModel:
 
 
 def average_decay(step: int, decay: float) -> float:
-    """The part of the old average that stays at a step, from 0: it rises to `decay`.
+    """The part of the old average that is kept at a step, from 0: it rises to `decay`.
 
     min(decay, (1 + t) / (10 + t)), the warm-up of TensorFlow's ExponentialMovingAverage.
     """

@@ -1,8 +1,8 @@
-"""What an interrupted training is resumed from.
+"""One fit's task and state, and the files from which an interrupted training is resumed.
 
-After each epoch a fit's whole state is written as one safetensors file, which says whose state
-it is (`FitTask.identity`); no other fit can be resumed from it. Beside these files lie the
-settings of the training.
+After each epoch a fit writes its whole state as one safetensors file. The file names the task
+that it belongs to (`FitTask.identity`), and no other task can be resumed from it. The folder of
+these files also holds the training's settings.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
@@ -33,20 +32,16 @@ from actionrnn.tensor_file import read_description, read_metadata, read_tensors,
 from actionrnn.training import parallel
 
 STATES = "unfinished"
-"""Where a training keeps the states of its fits, below its output."""
+"""The folder of the fits' states, below a training's output."""
 NOTE = "config.json"
-"""Beside the states: the settings of the training."""
+"""The training's settings, in that folder."""
 
 _NOTE = TypeAdapter(dict[str, dict[str, Any]])
-_ROW = {"epoch", "learning_rate", "train_loss", "validation_loss", "validation_top1"}
-
-Identity = dict[str, Any]
-"""What must be the same for a state to be a fit's own: names of parts, plain JSON values."""
 
 
 @dataclass(frozen=True)
 class FitTask:
-    """One head to train: all that decides its bits."""
+    """One head to train: everything that decides its weights."""
 
     sequences: Sequences
     """The training clips."""
@@ -55,39 +50,59 @@ class FitTask:
     config: TrainConfig
     validation: Sequences | None = None
     """Clips of other groups of the training side: the epoch with the lowest loss on them is
-    taken. None: the last epoch."""
+    taken. None: the last epoch is taken."""
     name: str = "fit"
-    """In the state and in errors; each fit of a training has its own."""
+    """Appears in the state and in errors; unique within a training."""
 
-    def identity(self) -> Identity:
-        """What the state of this fit says of itself; reads all features, once."""
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for a state to belong to this task; hashes all features.
+
+        Returns:
+            plain JSON values by the name that an error message calls them.
+        """
         sides = [side for side in (self.sequences, self.validation) if side is not None]
-        described = {
+        clips = [[[clip.key for clip in side.clips], side.targets.tolist()] for side in sides]
+        features = [
+            side.digests or [hashlib.sha256(values.tobytes()).hexdigest() for values in side.values]
+            for side in sides
+        ]
+        return {
             "name": self.name,
-            "clips": _sha256(
-                [[[clip.key for clip in side.clips], side.targets.tolist()] for side in sides]
-            ),
-            "features": _sha256([_digests(side) for side in sides]),
-            "feature size": self.sequences.values[0].shape[1],
+            "clips": _sha256(clips),
+            "features": _sha256(features),
+            "feature size": self.sequences.feature_size,
             "number of classes": self.num_classes,
             "head settings": asdict(self.head),
             "training settings": asdict(self.config),
             "version of actionrnn": __version__,
         }
-        identity: Identity = json.loads(json.dumps(described))
-        return identity
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of the training curve."""
+
+    epoch: int
+    """From 1."""
+    learning_rate: float
+    """At the epoch's last step."""
+    train_loss: float
+    validation_loss: float | None = None
+    validation_top1: float | None = None
 
 
 @dataclass
 class FitState:
-    """All that changes from epoch to epoch."""
+    """Everything that changes from epoch to epoch."""
 
     head: Head
-    optimiser: torch.optim.Optimizer
     average: AveragedModel
     """The moving average of the head's weights: what is validated and saved."""
-    curve: list[dict[str, Any]] = field(default_factory=list)
+    moments: dict[str, Tensor]
+    """Of the optimiser; see `fit.adamw_moments`."""
+    curve: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
+    """From 1; 0 before the first validation."""
     best_loss: float = math.inf
     best_weights: dict[str, Tensor] = field(default_factory=dict)
 
@@ -96,61 +111,75 @@ class FitState:
         """A head with the averaged weights."""
         return cast(Head, self.average.module)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by `part.name`."""
+        parts = {
+            "head": self.head.state_dict(),
+            "average": self.averaged_head.state_dict(),
+            "best": self.best_weights,
+            "optimiser": self.moments,
+        }
+        return {
+            f"{part}.{name}": tensor
+            for part, tensors in parts.items()
+            for name, tensor in tensors.items()
+        }
+
 
 def file_name(name: str) -> str:
-    """A name for a fit's file or folder that no other fit shares.
+    """A file or folder name for a fit, different for every fit.
 
-    Names that differ in case, punctuation or letters outside of ASCII alone stay different,
-    on disks that ignore case, too.
+    Names that differ only in case, punctuation or non-ASCII letters get different file names,
+    also on disks that ignore case.
     """
     readable = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:60]
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{readable}-{digest[:12]}"
 
 
-def save_fit_state(file: Path, identity: Identity, state: FitState) -> None:
-    """Write weights, moments and curve after an epoch."""
-    average = state.averaged_head.state_dict()
-    tensors = {f"head.{name}": tensor for name, tensor in state.head.state_dict().items()}
-    tensors |= {f"average.{name}": tensor for name, tensor in average.items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in state.best_weights.items()}
-    for index, values in state.optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": tensor for name, tensor in values.items()}
+def save_fit_state(file: Path, identity: Mapping[str, Any], state: FitState) -> None:
+    """Write weights, moments and curve after an epoch, whole or not at all."""
     described = {
         "identity": identity,
-        "curve": state.curve,
+        "curve": [asdict(row) for row in state.curve],
         "best_epoch": state.best_epoch,
         "best_loss": state.best_loss if state.best_epoch else None,
     }
+    tensors = state.tensors()
     checksum = _checksum(described, tensors)
     write_tensors(file, tensors, {"actionrnn": described, "sha256": checksum})
 
 
-def load_fit_state(file: Path, identity: Identity, state: FitState) -> None:
-    """Bring a state to where `save_fit_state` was called.
+def load_fit_state(file: Path, identity: Mapping[str, Any], state: FitState) -> None:
+    """Set a new fit's state to the saved one.
 
     Raises:
-        ModelError: the file is damaged, or the state of another fit, of other clips, features
+        ModelError: the file is damaged, or is the state of another fit, of other clips, features
             or settings.
     """
     try:
         described, tensors = read_description(file, "actionrnn"), read_tensors(file)
+        # safetensors has no checksum, and a flipped bit in a weight would go unnoticed
         if _checksum(described, tensors) != read_metadata(file)["sha256"]:
             raise ValueError("its bytes are not those that were written")
-        _require_same(file, described["identity"], identity)
-        parts: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts.setdefault(part, {})[rest] = tensor.to(state.head.mean.device)
-        state.head.load_state_dict(parts["head"])
-        state.averaged_head.load_state_dict(parts["average"])
-        _load_moments(state.optimiser, parts.get("optimiser", {}))
-        state.curve = [dict(row) for row in described["curve"]]
-        if any(row.keys() != _ROW for row in state.curve):
-            raise ValueError("its curve is damaged")
+        saved = described["identity"]
+        different = [part for part, value in identity.items() if saved.get(part) != value]
+        if different:
+            raise ModelError(
+                f"{file}: cannot be resumed (it differs from this training in: "
+                f"{', '.join(different)}); leave --resume out to start again"
+            )
+        device = state.head.mean.device
+        state.best_weights = {
+            name.removeprefix("best."): tensor.to(device)
+            for name, tensor in tensors.items()
+            if name.startswith("best.")
+        }
+        for name, tensor in state.tensors().items():
+            tensor.copy_(tensors[name])  # in place: the training loop holds these tensors
+        state.curve = [Epoch(**row) for row in described["curve"]]
         state.best_epoch, loss = int(described["best_epoch"]), described["best_loss"]
         state.best_loss = math.inf if loss is None else float(loss)
-        state.best_weights = parts.get("best", {})
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise ModelError(
             f"{file}: cannot be resumed ({first_line(error)}); delete it to start again"
@@ -159,9 +188,10 @@ def load_fit_state(file: Path, identity: Identity, state: FitState) -> None:
 
 @contextmanager
 def resumable(config: Config, output: Path, resume: bool) -> Iterator[None]:
-    """Keep the states of unfinished fits below `output` until everything is done.
+    """Keep the states of unfinished fits below `output` until the block has ended.
 
-    What is interrupted in the block can be resumed, even before the first state is written.
+    The settings are written first, so that a training that is interrupted in the block can be
+    resumed even before it has written a state.
 
     Raises:
         ConfigError: there is nothing to resume, or it was started with other settings.
@@ -171,33 +201,26 @@ def resumable(config: Config, output: Path, resume: bool) -> Iterator[None]:
     wanted = json.dumps(config.to_dict(), indent=1)
     if resume:
         _require_same_settings(note, wanted)
-    if parallel.is_first() and not resume:
+    elif parallel.is_first():
         _remove_states(folder)
         write_text(note, wanted)
     parallel.wait_for_all()
     try:
         yield
     except ActionrnnError:
+        # A training that failed before its first state has nothing to resume. An interrupt
+        # (KeyboardInterrupt) leaves the folder, and so does an error after the first state.
         if parallel.is_first() and not resume and list(folder.iterdir()) == [note]:
-            shutil.rmtree(folder, ignore_errors=True)  # nothing to resume from
+            shutil.rmtree(folder, ignore_errors=True)
         raise
-    parallel.wait_for_all()
+    parallel.wait_for_all()  # no process may still be reading a state
     if parallel.is_first():
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def can_resume(output: Path) -> bool:
-    """Whether an unfinished training was left in `output`."""
+    """Whether `output` holds an unfinished training."""
     return (output / STATES / NOTE).exists()
-
-
-def _require_same(file: Path, saved: Identity, wanted: Identity) -> None:
-    other = [part for part, value in wanted.items() if saved.get(part) != value]
-    if other:
-        raise ModelError(
-            f"{file}: cannot be resumed (it differs from this training in: {', '.join(other)}); "
-            "leave --resume out to start again"
-        )
 
 
 def _checksum(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
@@ -208,30 +231,15 @@ def _checksum(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> st
     return digest.hexdigest()
 
 
-def _digests(sequences: Sequences) -> Iterable[str]:
-    by_hand = (hashlib.sha256(values.tobytes()).hexdigest() for values in sequences.values)
-    return sequences.digests or tuple(by_hand)
-
-
 def _sha256(plain: Any) -> str:
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 
-def _load_moments(optimiser: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
-    described = optimiser.state_dict()
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in moments.items():
-        index, _, part = name.partition(".")
-        # the step counter lives on the CPU
-        state.setdefault(int(index), {})[part] = tensor.cpu() if part == "step" else tensor
-    optimiser.load_state_dict({**described, "state": state})
-
-
 def _remove_states(folder: Path) -> None:
-    """Of an earlier training; a folder without a training's note is left alone."""
+    """Delete the states of an earlier training; refuse a folder that a training did not write."""
     if folder.exists() and not (folder / NOTE).exists() and any(folder.iterdir()):
         raise ActionrnnError(
-            f"{folder}: is there, and is not of an unfinished training; choose another --output, "
+            f"{folder}: exists, and is not of an unfinished training; choose another --output, "
             "or move it away"
         )
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,7 @@
 """Several processes train one head: `torchrun --nproc-per-node 4 tools/train.py ...`.
 
-Each process takes its share of every batch; gradients are added up, so that all processes
-take the same step. Without torchrun there is one process, and nothing here does anything.
+Each process takes its share of every batch; gradients are added up, so that all processes take
+the same step. Without torchrun there is one process, and these functions do nothing.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def first_then_others() -> Iterator[None]:
 
 
 def wait_for_all() -> None:
-    """Return when every process has come here."""
+    """Return when every process has called this."""
     if _active():
         distributed.barrier()
 

@@ -1,19 +1,18 @@
 """Which head suits the data: settings are tried on groups held back from the training groups.
 
-Random search (Bergstra and Bengio, JMLR 2012) over what matters for a head on frozen
-features. The test groups take no part in it: each fold searches within its own training side.
+Random search (Bergstra and Bengio, JMLR 2012) over what matters for a head on frozen features.
+The test groups take no part in it: each fold searches within its own training side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from actionrnn.config import HeadConfig
-from actionrnn.datasets.splits import Fold, train_val_split
+from actionrnn.datasets.splits import train_val_split
 from actionrnn.errors import ConfigError, DatasetError
 from actionrnn.training.experiment import Experiment, FitSpec
 
@@ -26,8 +25,8 @@ SPACE: dict[str, tuple[Any, ...]] = {
     "temporal_differences": (False, True),
 }
 
-# Where the configuration holds nothing back, the search must.
 LEAST_VALIDATION_FRACTION = 0.25
+"""Held back for a search even if the configuration holds back less: it must be judged on it."""
 
 
 @dataclass(frozen=True)
@@ -37,44 +36,35 @@ class Trial:
     fold: str
     head: HeadConfig
     validation_loss: float | None
-    """None, as its top-1: the fit diverged."""
+    """None, like its top-1, if the fit diverged."""
     validation_top1: float | None
     chosen: bool
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return asdict(self)
 
+def search_heads(experiment: Experiment) -> list[Trial]:
+    """Try `train.search` settings on the training side of each fold that is trained on.
 
-def search_heads(experiment: Experiment, folds: Sequence[Fold]) -> list[Trial]:
-    """Try `train.search` settings on the training side of each fold.
-
-    Args:
-        folds: their validation clips judge the settings, or groups held back from training.
+    A fold's validation clips judge them; if it has none, groups held back from training do.
 
     Returns:
-        all trials; of each fold, the one with the lowest validation loss is chosen.
+        all trials; in each fold, the one with the lowest validation loss is chosen.
 
     Raises:
         DatasetError: a fold has too few groups to hold any back.
         ConfigError: all trials of a fold diverged.
     """
-    config = experiment.config
-    train = replace(
-        config.train,
-        validation_fraction=max(config.train.validation_fraction, LEAST_VALIDATION_FRACTION),
-    )
+    config, folds = experiment.config, experiment.trained_folds
+    fraction = max(config.train.validation_fraction, LEAST_VALIDATION_FRACTION)
+    train = replace(config.train, validation_fraction=fraction)
     for fold in folds:
-        if fold.validation:
-            continue
-        if not train_val_split(fold.train, train.validation_fraction, train.seed)[1]:
+        if not (fold.validation or train_val_split(fold.train, fraction, train.seed)[1]):
             raise DatasetError(
                 f"fold {fold.name}: has too few groups to hold any back for train.search "
                 f"({config.train.search}); give more groups, or use train.search=0"
             )
     heads = candidates(config.head, config.train.search, train.seed)
     specs = [
-        FitSpec(fold.name, fold.train, head, train.seed, "trial", number, fold.validation)
+        FitSpec(fold, head, train.seed, trial=number)
         for fold in folds
         for number, head in enumerate(heads, start=1)
     ]
@@ -83,15 +73,15 @@ def search_heads(experiment: Experiment, folds: Sequence[Fold]) -> list[Trial]:
     for spec, fit in zip(specs, fits, strict=True):
         best = fit.curve[fit.best_epoch - 1] if fit else None
         loss, top1 = (best.validation_loss, best.validation_top1) if best else (None, None)
-        trials.append(Trial(spec.fold, spec.head, loss, top1, False))
+        trials.append(Trial(spec.fold.name, spec.head, loss, top1, False))
     return _mark_best(trials)
 
 
 def candidates(given: HeadConfig, count: int, seed: int) -> list[HeadConfig]:
-    """The given settings, then random ones from `SPACE`; none of them twice."""
+    """The given settings, then random ones from `SPACE`, all different; at most `count`."""
     rng = np.random.default_rng(seed)
     heads = {given: None}
-    for _ in range(100 * count):
+    for _ in range(100 * count):  # `SPACE` may hold fewer than `count`
         if len(heads) == count:
             break
         drawn = {name: values[rng.integers(len(values))] for name, values in SPACE.items()}

@@ -1,12 +1,16 @@
-"""train(config) -> a report and a model: find clips, extract, fit per fold, test, save."""
+"""train(config) -> a report and a model: find clips, extract features, fit, test, save.
+
+`train` is the whole road. What is fitted and tested is `experiment.Experiment`, one fit is
+`fit.fit_head`.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +32,8 @@ from actionrnn.model.recognizer import Recognizer
 from actionrnn.results import replacing, results_folder
 from actionrnn.text import plain, printable
 from actionrnn.training import parallel
-from actionrnn.training.experiment import Experiment
-from actionrnn.training.fit import Epoch
-from actionrnn.training.fit_state import file_name, resumable
+from actionrnn.training.experiment import Experiment, Log
+from actionrnn.training.fit_state import Epoch, file_name, resumable
 from actionrnn.training.search import search_heads
 
 OUTPUTS = (MODEL_FILE, CONFIG_FILE, CURVE_FILE, REPORT_FILE, PAGE_FILE)
@@ -39,7 +42,7 @@ TENSORBOARD_FOLDER = "tensorboard"
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What a training gave, also written below `output`."""
+    """The result of a training, which is also written below `output`."""
 
     report: Report
     model: Recognizer
@@ -50,31 +53,35 @@ class TrainingRun:
 def train(
     config: Config, output: str | Path, *, resume: bool = False, tensorboard: bool = False
 ) -> TrainingRun:
-    """Train and test one head per fold and seed, beside the mean-pool baseline; save them.
+    """Train and test one head per fold and seed, next to the mean-pool baseline; save them.
 
-    With one fold the model is that fold's; with several, the folds give the score and
-    the model is trained on every clip. Missing features are extracted first.
+    With one fold the model is that fold's; with several, the folds give the score and the model
+    is trained on every clip. Missing features are extracted first.
 
     Args:
-        output: gets the model, the report (JSON and a page), the configuration and the
-            training curves, and the features, where `data.features` names no other place. Those
-            of an earlier training there are replaced, other files never.
-        resume: continue a training of the same settings that was interrupted; it ends in the
-            same bits as an uninterrupted one.
-        tensorboard: write the curves for TensorBoard, too.
+        output: gets the model, the report (JSON and a page), the configuration and the training
+            curves, and the features unless `data.features` names a folder. These files of an
+            earlier training are replaced there, other files never.
+        resume: continue an interrupted training of the same settings; it ends with the same bits
+            as an uninterrupted one.
+        tensorboard: also write the curves for TensorBoard.
 
     Raises:
         DatasetError: the clips or their splits cannot be used.
         BackboneError: the backbone or its weights cannot be loaded.
         FeatureError: the stored features are damaged or of another origin.
-        ConfigError: there is nothing to resume, or TensorBoard is not installed.
-        ActionrnnError: another training writes into `output`, or it holds files of others.
+        ConfigError: there is nothing to resume, a fit diverged, or TensorBoard is not installed.
+        ModelError: the state of an interrupted fit is damaged, or of other clips or features.
+        ActionrnnError: another training writes into `output`, or it holds other files under the
+            names of a training's.
     """
     output = as_path(output)
     config = for_imported_features(config)
     seconds: dict[str, float] = {}
-    # The lock comes first: two trainings must not share a folder even while they look for clips.
-    with parallel.process_group(), _locked(output), _curve_log(output, tensorboard) as log:
+    # torchrun starts several processes. The first one alone extracts and writes, and holds the
+    # lock, which comes first: two trainings must not share a folder even while they look for clips.
+    lock = results_folder(output, OUTPUTS) if parallel.is_first() else nullcontext()
+    with parallel.process_group(), lock, _curve_log(output, tensorboard) as log:
         with _timed(seconds, "finding clips"), parallel.first_then_others():
             found = _find_clips(config)
         with resumable(config, output, resume):
@@ -82,50 +89,45 @@ def train(
                 backbone = load_backbone(config.backbone)
                 dataset, sequences, skipped = load_features(found, backbone, config, output)
                 require_no_class_lost(found, dataset, skipped)
-            folds = make_folds(dataset, config.data)  # anew: videos may have been left out
+            folds = make_folds(dataset, config.data)  # again: videos may have been left out
             experiment = Experiment(
                 config, dataset, folds, sequences, backbone.device, output, resume, log
             )
             trials = []
             if config.train.search:
                 with _timed(seconds, "search"):
-                    trials = search_heads(experiment, experiment.trained_folds)
+                    trials = search_heads(experiment)
             with _timed(seconds, "training"):
                 heads = experiment.fit({trial.fold: trial.head for trial in trials if trial.chosen})
             report = experiment.report(
                 heads,
                 skipped=skipped,
-                trials=tuple(trial.to_dict() for trial in trials),
+                trials=tuple(asdict(trial) for trial in trials),
                 curves=read_curves(output / CURVE_FILE),
                 versions=versions(backbone),
                 seconds={stage: round(value, 1) for stage, value in seconds.items()},
             )
-            run = TrainingRun(
-                report, experiment.model(heads, report, backbone), output, tuple(folds)
-            )
+            model = experiment.model(heads, report, backbone)
+            run = TrainingRun(report, model, output, tuple(folds))
             if parallel.is_first():
                 _save(run, config)
     return run
 
 
 def _find_clips(config: Config) -> Dataset:
-    """The data set; what cannot be trained on is refused now, as the extraction may take hours."""
+    """The data set. Refuses now what cannot be trained on: the extraction may take hours."""
     if config.data.layout == "rendered" and config.data.root is not None:
         render_dataset(config.data.root)
     dataset = open_dataset(config.data)
     if parallel.is_first():
         for note in dataset.notes:
             print(f"note: {printable(note)}", file=sys.stderr)
-    _require_free_name(make_folds(dataset, config.data), config)
-    return dataset
-
-
-def _require_free_name(folds: Sequence[Fold], config: Config) -> None:
-    """The model that is trained on all clips has a name among the folds'."""
+    folds = make_folds(dataset, config.data)
     if config.data.split != "none" and any(fold.name == EVERY_CLIP for fold in folds):
         raise DatasetError(
             f"group {EVERY_CLIP!r}: is what the model of all clips is called; rename the group"
         )
+    return dataset
 
 
 def _save(run: TrainingRun, config: Config) -> None:
@@ -138,7 +140,7 @@ def _save(run: TrainingRun, config: Config) -> None:
 
 
 def _with_whole_paths(config: Config) -> Config:
-    """A run is evaluated from anywhere, and never on another folder of the same name."""
+    """With absolute paths, so that the run can be evaluated from any folder."""
     data, weights = config.data, config.backbone.weights
     root, features = (path and str(Path(path).absolute()) for path in (data.root, data.features))
     if Path(weights).is_file():
@@ -151,20 +153,10 @@ def _with_whole_paths(config: Config) -> Config:
 
 
 @contextmanager
-def _locked(output: Path) -> Iterator[None]:
-    """Keep other trainings out of a folder while this one runs: the first process does."""
-    if not parallel.is_first():
-        yield
-        return
-    with results_folder(output, OUTPUTS):
-        yield
-
-
-@contextmanager
-def _curve_log(output: Path, tensorboard: bool) -> Iterator[Callable[[str, Epoch], None]]:
+def _curve_log(output: Path, tensorboard: bool) -> Iterator[Log]:
     """Yield a function that takes a fit's name and one row of its curve.
 
-    Each fit has a folder of its own; what an earlier training of that name left there is hidden.
+    Each fit has its own folder, where the curve of an earlier training is hidden.
 
     Raises:
         ConfigError: TensorBoard is wanted and not installed.
@@ -183,10 +175,11 @@ def _curve_log(output: Path, tensorboard: bool) -> Iterator[Callable[[str, Epoch
             folder = output / TENSORBOARD_FOLDER / file_name(name)
             writers[name] = SummaryWriter(str(folder), purge_step=0)
             writers[name].add_text("fit", plain(name))
-        for tag in ("learning_rate", "train_loss", "validation_loss", "validation_top1"):
-            value = getattr(epoch, tag)
+        values = asdict(epoch)
+        step = values.pop("epoch")
+        for tag, value in values.items():
             if value is not None:
-                writers[name].add_scalar(tag, value, epoch.epoch)
+                writers[name].add_scalar(tag, value, step)
 
     try:
         yield log

@@ -30,7 +30,6 @@ def write_run(
 ) -> Path:
     """A run that was right or not on clips of two classes, two of each person."""
     targets = np.array([index % 2 for index in range(len(right))])
-    answers = np.where(np.array(right), targets, 1 - targets)
     clips = tuple(
         Recording.trimmed(
             Path(f"{index}.avi"), str(index), "ab"[index % 2], f"person {index // 2}"
@@ -38,9 +37,13 @@ def write_run(
         for index in range(first, first + len(right))
     )
     no = (False,) * len(clips)
-    scores = np.eye(2, dtype=np.float32)[answers]
-    fold = FoldPredictions("fold", scores, targets, clips=clips, seen=no, leaked=no)
-    report = make_report(("a", "b"), [fold], right_by_seed=np.array(by_seed) if by_seed else None)
+
+    def tested(right: Sequence[bool]) -> list[FoldPredictions]:
+        scores = np.eye(2, dtype=np.float32)[np.where(right, targets, 1 - targets)]
+        return [FoldPredictions("fold", scores, targets, clips=clips, seen=no, leaked=no)]
+
+    seeds = {seed: tested(column) for seed, column in enumerate(zip(*by_seed, strict=True))}
+    report = make_report(("a", "b"), tested(right), by_seed=seeds or None)
     report.write(folder / "report.json")
     return folder
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from actionrnn.config import Config, HeadConfig, TrainConfig, parse_config
 from actionrnn.datasets.recordings import Dataset
 from actionrnn.datasets.sequences import Sequences
+from actionrnn.datasets.splits import Fold
 from actionrnn.errors import ConfigError, DatasetError, FeatureError, ModelError
 from actionrnn.evaluation.report import CURVE_FILE, read_curves
 from actionrnn.features.entry import Entry, pack
@@ -121,7 +122,9 @@ def test_no_two_folds_share_a_state(make_sequences: MakeSequences, folds: list[s
     sequences = make_sequences(values, [0, 1] * 3)
     head = HeadConfig(hidden_size=2)
     # the sides overlap, so that a head of another fold is of the same shape and size
-    specs = [FitSpec(name, sequences.clips[i : i + 4], head, 0) for i, name in enumerate(folds)]
+    specs = [
+        FitSpec(Fold(name, sequences.clips[i : i + 4], ()), head, 0) for i, name in enumerate(folds)
+    ]
     config = Config(train=TrainConfig(epochs=1, validation_fraction=0))
 
     def fitted(specs: list[FitSpec], output: str, *, resume: bool = False) -> list[Head]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,8 @@ from actionrnn.errors import ConfigError, ModelError
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import step_scores
 from actionrnn.training.fit import (
-    Epoch,
+    adamw_moments,
+    adamw_step,
     average_decay,
     averaged,
     choose_steps,
@@ -26,7 +30,7 @@ from actionrnn.training.fit import (
     fit_head,
     shuffled_batches,
 )
-from actionrnn.training.fit_state import FitTask
+from actionrnn.training.fit_state import Epoch, FitTask
 
 MakeSequences = Callable[..., Sequences]
 
@@ -167,6 +171,42 @@ def test_the_spread_of_large_values_keeps_its_digits(make_sequences: MakeSequenc
     head = fit(make_sequences(values, [0, 1] * 20), kind="mean", epochs=1)
     exact = np.concatenate(values).astype(np.float64).std(axis=0)
     np.testing.assert_allclose(head.std, exact, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_is_that_of_torchs_adamw(kind: str) -> None:
+    torch.manual_seed(0)
+    config = TrainConfig(weight_decay=0.1)
+    head = Head(HeadConfig(kind=kind, hidden_size=4, dropout=0.0), SIZE, 2)
+    other = copy.deepcopy(head)
+    optimiser, moments = torch.optim.AdamW(other.parameters()), adamw_moments(head)
+    for rate in (1e-2, 1e-3, 5e-2):
+        values = torch.randn(3, 5, SIZE)
+        for one in (head, other):
+            one.zero_grad()
+            one(values).square().sum().backward()
+        adamw_step(head, moments, rate, config)
+        optimiser.param_groups[0].update(lr=rate, weight_decay=0.1)
+        optimiser.step()
+        assert same(head, other)
+
+
+@pytest.mark.slow
+def test_a_fit_does_not_import_torchs_compiler() -> None:
+    """It takes seconds, and any optimiser of `torch.optim` imports it when it is made."""
+    code = """
+import sys
+import numpy as np
+from actionrnn.config import HeadConfig, TrainConfig
+from actionrnn.datasets.sequences import Sequences
+from actionrnn.training.fit import fit_head
+from actionrnn.training.fit_state import FitTask
+values = tuple(np.random.default_rng(0).normal(size=(4, 3, 2)).astype(np.float32))
+sequences = Sequences((), values, np.array([0, 1, 0, 1]), ())
+fit_head(FitTask(sequences, 2, HeadConfig(), TrainConfig(epochs=1, ema_decay=0.9)))
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_weights_are_averaged_from_the_first_trained_ones_on(sequences: Sequences) -> None:
