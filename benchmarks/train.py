@@ -35,11 +35,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from actionrnn.config import Config, load_config
+from actionrnn.config import Config, Sampling, load_config
 from actionrnn.datasets.clips import Clip
 from actionrnn.datasets.sequences import Sequences, load_sequences
+from actionrnn.features.backbone import load_backbone
+from actionrnn.features.provenance import Features, Provenance
 from actionrnn.features.store import FeatureStore
-from actionrnn.features.types import Features
 from actionrnn.model.heads import Head, last_step
 from actionrnn.training.fit import autocast, fit_head
 from actionrnn.training.fit_state import FitTask
@@ -75,7 +76,7 @@ class NpyFiles(Dataset[tuple[Tensor, int]]):
 
 def write_data(folder: Path, num_clips: int) -> tuple[TimedSequences, NpyFiles]:
     rng = np.random.default_rng(0)
-    provenance = {"backbone": "random", "weights_sha256": "", "preprocessing": {}, "sampling": {}}
+    provenance = Provenance.of(load_backbone("imported/random"), Sampling())
     store = FeatureStore.create(folder / "store", provenance)
     times = np.arange(NUM_FRAMES, dtype=np.float64)
     clips, files, targets = [], [], []
@@ -91,7 +92,9 @@ def write_data(folder: Path, num_clips: int) -> tuple[TimedSequences, NpyFiles]:
     start = time.perf_counter()
     loaded = load_sequences(store, clips, LABELS)
     print(f"the store was read into memory in {time.perf_counter() - start:.1f} s", flush=True)
-    sequences = TimedSequences(loaded.clips, loaded.values, loaded.targets, loaded.fingerprints)
+    sequences = TimedSequences(
+        loaded.clips, loaded.values, loaded.targets, loaded.fingerprints, provenance
+    )
     return sequences, NpyFiles(files, targets)
 
 

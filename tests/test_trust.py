@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +23,20 @@ from safetensors.torch import save_file
 
 import actionrnn
 from actionrnn.apps import cli
-from actionrnn.config import load_config, parse_config
+from actionrnn.config import Sampling, load_config, parse_config
 from actionrnn.datasets.folder import open_folder
 from actionrnn.errors import ActionrnnError, ConfigError, DatasetError, FeatureError, ModelError
 from actionrnn.features.imported import import_features
-from actionrnn.features.mapped import read_layout
+from actionrnn.features.provenance import Features
 from actionrnn.features.store import FeatureStore, verify_store
-from actionrnn.features.types import Features
 from actionrnn.text import is_harmless, printable
 from actionrnn.training.train import TrainingRun
+from tests.tiny import tiny_provenance
 
 Edit = Callable[[dict[str, Any]], object]
 MOST_GROWTH_MIB = 300
 
-PROVENANCE: dict[str, Any] = {
-    "backbone": "efficientnet_lite0",
-    "weights_sha256": "a" * 64,
-    "preprocessing": {"resize": 256},
-    "sampling": {"rate_fps": 4.0},
-    "precision": "float32",
-}
+PROVENANCE = tiny_provenance()
 
 MEASURE = """
 import contextlib, io, json, resource, sys
@@ -186,10 +181,13 @@ def test_labels_that_act_on_a_terminal_are_refused(model: Path, label: object) -
 def test_labels_that_hold_markup_are_shown_as_they_are(
     model: Path, clips: Path, tmp_path: Path, label: str
 ) -> None:
+    sampling = asdict(Sampling(rate_fps=4.0))
     rewrite(
         model,
         lambda d: d.update(
-            labels=[label, *d["labels"][1:]], config=d["config"] | {"sampling": {"rate_fps": 4.0}}
+            labels=[label, *d["labels"][1:]],
+            config=d["config"] | {"sampling": sampling},
+            backbone=d["backbone"] | {"sampling": sampling},
         ),
     )
     clip = next(clips.rglob("*.avi"))
@@ -245,7 +243,7 @@ def test_a_damaged_list_of_a_store_is_one_line(store: FeatureStore, name: str, t
 def test_an_entry_with_a_huge_head_is_damaged(store: FeatureStore) -> None:
     store.path_of("run/ann").write_bytes((2**33).to_bytes(8, "little") + b" " * 100)
     with pytest.raises(FeatureError, match="is damaged"):
-        read_layout(store, "run/ann")
+        store.layout("run/ann")
     with pytest.raises(FeatureError, match="is damaged"):
         store.read("run/ann")
     (finding,) = verify_store(store)

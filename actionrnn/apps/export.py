@@ -116,7 +116,7 @@ def _write_description(model: Recognizer, folder: Path, int8: Int8Report | None)
             "state": {name: list(value.shape[1:]) for name, value in state.items()},
         },
         "head": dataclasses.asdict(model.head.config),
-        "backbone": model.backbone.provenance(),
+        "backbone": model.provenance.to_json(),
         "files": files,
         "versions": {"actionrnn": __version__, "opset": OPSET, **versions()},
     }

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from actionrnn.datasets.clips import Clip
 from actionrnn.errors import FeatureError, VideoError
-from actionrnn.features.mapped import read_layout
 from actionrnn.features.store import FeatureStore
 from actionrnn.files import file_sha256, file_state
 from actionrnn.progress import progress_bar
@@ -123,10 +122,10 @@ def _is_readable(path: Path) -> bool:
 
 def _stored(store: FeatureStore, clip: Clip) -> str | None:
     try:
-        source = read_layout(store, clip.key).provenance.get("source", {})
+        video = store.layout(clip.key).video
     except FeatureError:
         return None  # said where it is loaded
-    return source.get("sha256") or None
+    return None if video is None else video.sha256
 
 
 def _same_parts(same: Sequence[Clip]) -> list[list[Clip]]:

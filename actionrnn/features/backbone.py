@@ -10,8 +10,7 @@ import hashlib
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -87,17 +86,6 @@ class Backbone:
     def num_lanes(self) -> int:
         """How many threads should call `encode_batch` at once."""
         return _num_lanes(self.device)
-
-    def provenance(self) -> dict[str, Any]:
-        """What decides the features' values, as plain JSON types."""
-        return {
-            "backbone": self.name,
-            "weights_sha256": self.weights_sha256,
-            "preprocessing": {
-                key: list(value) if isinstance(value, tuple) else value
-                for key, value in asdict(self.preprocessing).items()
-            },
-        }
 
     def encode(self, frames: NDArray[np.uint8], *, padded: bool = True) -> NDArray[np.float32]:
         """Features of pictures that `preprocessing` has scaled, cut and made views of.

@@ -26,10 +26,11 @@ from actionrnn.errors import ActionrnnError, ConfigError, VideoError, first_line
 from actionrnn.features.backbone import load_backbone
 from actionrnn.features.decode_task import MESSAGES_AHEAD, decode_in_messages
 from actionrnn.features.decoding import VideoPart
-from actionrnn.features.extract import Extraction, find_sources, keep, plan, provenance_of
+from actionrnn.features.extract import Extraction, find_sources, keep, plan
 from actionrnn.features.pipeline import Pipeline
 from actionrnn.features.preprocess import Preprocessing
-from actionrnn.features.store import EntryError, FeatureStore, require_same
+from actionrnn.features.provenance import Provenance, VideoFile
+from actionrnn.features.store import EntryError, FeatureStore
 from actionrnn.files import as_path
 from actionrnn.progress import progress_bar
 from actionrnn.video.request import FrameSink
@@ -182,7 +183,7 @@ class _Crew:
         if not self._starting:
             raise ConfigError("--ray: the cluster has no CPUs to work with; add nodes")
         try:
-            self.provenance: dict[str, Any] = self._get(next(iter(self._starting)))
+            self.provenance: Provenance = self._get(next(iter(self._starting)))
         except self._died as error:
             raise _no_encoder(error) from None
 
@@ -240,7 +241,7 @@ class _Crew:
                 continue
             if unit is None:
                 self._failed_starts = 0
-                require_same(done, store.provenance, "a node of the cluster")
+                done.require_same(store.provenance, "a node of the cluster")
                 for _ in range(UNITS_AT_ONCE):
                     give(encoder)
                 continue
@@ -314,9 +315,9 @@ class _Encoder:
             _generator_backpressure_num_objects=MESSAGES_AHEAD,
         )
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> Provenance:
         """Of the features that this encoder computes."""
-        return provenance_of(self._backbone, self._sampling)
+        return Provenance.of(self._backbone, self._sampling)
 
     def extract(
         self, sources: list[VideoPart], store: FeatureStore
@@ -328,7 +329,6 @@ class _Encoder:
             missing,
             self._backbone,
             self._sampling,
-            self.provenance(),
             decode=self._decode_elsewhere,
             num_decoders=self._num_decoders,
         )
@@ -347,7 +347,7 @@ class _Encoder:
         squares: FrameSink,
         preprocessing: Preprocessing,
         num_threads: int,
-    ) -> dict[str, Any]:
+    ) -> VideoFile:
         """As `decode_here`, in a task that may die: then it is tried again, somewhere else."""
         reason = ""
         for _ in range(MOST_ATTEMPTS):
@@ -362,8 +362,7 @@ class _Encoder:
                     elif kind == "failed":
                         raise VideoError(content)
                     else:
-                        described: dict[str, Any] = content
-                        return described
+                        return VideoFile.from_json(content)
             except self._ray.exceptions.RayTaskError:
                 raise
             except self._ray.exceptions.RayError as error:  # its worker or its node died

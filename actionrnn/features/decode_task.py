@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def decode_in_messages(
         try:
             described = decode_here(path, sampling, mailer, preprocessing, 1, limits)
             mailer.flush()
-            mailbox.put(("end", described))
+            mailbox.put(("end", asdict(described)))
         except VideoError as error:
             mailbox.put(("failed", str(error)))
         except BaseException as error:  # the task raises it

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +12,12 @@ from numpy.typing import NDArray
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.features.preprocess import Preprocessing
+from actionrnn.features.provenance import VideoFile
 from actionrnn.files import FileState, file_sha256, file_state
 from actionrnn.video.decode import visit_frames
 from actionrnn.video.request import FrameRequest, FrameSink
 
-Decode = Callable[[Path, Sampling, FrameSink, Preprocessing, int], dict[str, Any]]
+Decode = Callable[[Path, Sampling, FrameSink, Preprocessing, int], VideoFile]
 """Gives a sink the squares of a video, decoded in so many threads, and describes the file.
 
 Raises VideoError if it cannot be used."""
@@ -49,7 +49,7 @@ def decode_here(
     preprocessing: Preprocessing,
     num_threads: int,
     limits: VideoLimits | None = None,
-) -> dict[str, Any]:
+) -> VideoFile:
     """Decode a video in this process; its name, size and sha256.
 
     Raises:
@@ -80,7 +80,7 @@ def _state_of(path: Path) -> FileState:
         ) from None
 
 
-def _described(path: Path, before: FileState) -> dict[str, Any]:
+def _described(path: Path, before: FileState) -> VideoFile:
     """The source as it is stored with the features; it must be what was decoded."""
     try:
         sha256 = file_sha256(path)
@@ -88,8 +88,4 @@ def _described(path: Path, before: FileState) -> dict[str, Any]:
         raise VideoError(f"{path}: vanished while it was read ({error.strerror})") from None
     if _state_of(path) != before:
         raise VideoError(f"{path}: changed while it was read; extract it again")
-    return {
-        "name": path.name,
-        "size_bytes": before.size_bytes,
-        "sha256": sha256,
-    }
+    return VideoFile(path.name, before.size_bytes, sha256)

@@ -9,9 +9,8 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from actionrnn.config import BackboneConfig, Config, Sampling, parse_config
 from actionrnn.errors import FeatureError, VideoError
@@ -19,9 +18,9 @@ from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.decoding import VideoPart as VideoPart
 from actionrnn.features.ledger import Ledger, bytes_now, stored_bytes
 from actionrnn.features.pipeline import Pace, Pipeline
+from actionrnn.features.provenance import Failure, Features, Provenance
 from actionrnn.features.ranks import share_of_rank
-from actionrnn.features.store import EntryError, Failure, FeatureStore
-from actionrnn.features.types import Features
+from actionrnn.features.store import EntryError, FeatureStore
 from actionrnn.files import as_path, remove_leftovers
 from actionrnn.progress import progress_bar
 from actionrnn.video.finding import clip_key, find_videos
@@ -38,7 +37,7 @@ class Extraction:
     num_skipped: int
     """Entries that were there already, whole and of the same source."""
     failures: list[Failure]
-    """`key`, `path` and `reason` of each video that could not be used."""
+    """The videos that could not be used."""
     num_known_failures: int = 0
     """Those among the failures that failed before, and were not tried again."""
     pace: Pace | None = None
@@ -112,8 +111,7 @@ def extract_to_store(
     sources = share_of_rank(found)
     loaded = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
     sampling = sampling or Config().sampling
-    provenance = provenance_of(loaded, sampling)
-    store = FeatureStore.create(output, provenance, overwrite=overwrite)
+    store = FeatureStore.create(output, Provenance.of(loaded, sampling), overwrite=overwrite)
     done = extract_missing(
         sources,
         store,
@@ -152,7 +150,7 @@ def extract_missing(
         stack.enter_context(ledger)
         stop = stack.enter_context(_finish_on_interrupt())
         advance = stack.enter_context(progress_bar("extracting features", len(to_do)))
-        pipeline = Pipeline(to_do, backbone, sampling, provenance_of(backbone, sampling), stop)
+        pipeline = Pipeline(to_do, backbone, sampling, stop)
         for result in stack.enter_context(contextlib.closing(pipeline.run())):
             if result is None:
                 advance(0, note=_note(pipeline.pace, ledger))
@@ -282,19 +280,9 @@ def encode_videos(
     sources: Sequence[VideoPart], backbone: Backbone, sampling: Sampling
 ) -> Iterator[tuple[VideoPart, Features | VideoError]]:
     """The features of each video, or why there are none, as they are done."""
-    pipeline = Pipeline(sources, backbone, sampling, provenance_of(backbone, sampling))
+    pipeline = Pipeline(sources, backbone, sampling)
     with contextlib.closing(pipeline.run()) as results:
         yield from (result for result in results if result is not None)
-
-
-def provenance_of(backbone: Backbone, sampling: Sampling) -> dict[str, Any]:
-    """What the features of this backbone and sampling are, as plain JSON types."""
-    return {
-        **backbone.provenance(),
-        "sampling": asdict(sampling),
-        "precision": str(backbone.dtype).removeprefix("torch."),
-        "runtime": backbone.runtime,
-    }
 
 
 def choose_sampling(num_frames: int | None, rate_fps: float | None) -> Sampling:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch  # noqa: F401 before the first video: it needs more memory than one may take
 from numpy.typing import NDArray
 
 from actionrnn.config import Sampling, VideoLimits
@@ -28,6 +29,7 @@ from actionrnn.errors import VideoError
 from actionrnn.features.decode_task import decode_in_messages
 from actionrnn.features.decoder_messages import MessageError, Receiver, send
 from actionrnn.features.preprocess import Preprocessing
+from actionrnn.features.provenance import VideoFile
 from actionrnn.video.decode import probe_video
 from actionrnn.video.request import FrameSink
 
@@ -62,7 +64,7 @@ class Isolation:
         squares: FrameSink,
         preprocessing: Preprocessing,
         num_threads: int,
-    ) -> dict[str, Any]:
+    ) -> VideoFile:
         """As `decode_here`, within the bounds; see `Decode`.
 
         Raises:
@@ -148,12 +150,12 @@ class Isolation:
             )
 
 
-def _source(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+def _source(path: Path, content: dict[str, Any]) -> VideoFile:
     """What a decoder says of the file itself."""
     size_bytes, sha256 = content.get("size_bytes"), content.get("sha256")
     if type(size_bytes) is not int or not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
         raise _nonsense(path, "an end without the file's size and sha256")
-    return {"name": path.name, "size_bytes": size_bytes, "sha256": sha256}
+    return VideoFile(path.name, size_bytes, sha256)
 
 
 def _nonsense(path: Path, what: str) -> VideoError:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from actionrnn import __version__
 from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.decoding import VideoPart
-from actionrnn.features.store import EntryError, Failure, FeatureStore
+from actionrnn.features.provenance import Failure
+from actionrnn.features.store import EntryError, FeatureStore
 from actionrnn.files import file_sha256, file_state
 
 
@@ -17,27 +18,23 @@ class Ledger:
     def __init__(self, store: FeatureStore, sources: Sequence[VideoPart]) -> None:
         self._store = store
         self._order = {source.key: place for place, source in enumerate(sources)}
-        known = {failure.get("key", ""): failure for failure in store.failures()}
+        known = {failure.key: failure for failure in store.failures()}
         self._failures = {key: known[key] for key in known if key in self._order}
         self._news: dict[str, Failure | None] = {}
 
     def knows(self, source: VideoPart) -> bool:
         """Whether it failed before, and its file is as it was."""
-        state = self._failures.get(source.key, {}).get("state")
-        return bool(state) and state == _state(source)
+        known = self._failures.get(source.key)
+        return known is not None and bool(known.state) and known.state == _state(source)
 
     def reason(self, source: VideoPart) -> str:
         """Why it failed."""
-        return self._failures[source.key]["reason"]
+        return self._failures[source.key].reason
 
     def add(self, source: VideoPart, error: VideoError | EntryError) -> None:
         """It failed now; an entry that could not be written is tried again."""
-        failure = {
-            "key": source.key,
-            "path": str(source.path),
-            "reason": str(error),
-            "state": _state(source) if isinstance(error, VideoError) else "",
-        }
+        state = _state(source) if isinstance(error, VideoError) else ""
+        failure = Failure(source.key, str(source.path), str(error), state)
         self._failures[source.key] = self._news[source.key] = failure
 
     def clear(self, source: VideoPart) -> None:
@@ -47,7 +44,7 @@ class Ledger:
 
     def failures(self) -> list[Failure]:
         """Those of this run's sources, in their order."""
-        return sorted(self._failures.values(), key=lambda failure: self._order[failure["key"]])
+        return sorted(self._failures.values(), key=lambda failure: self._order[failure.key])
 
     def __enter__(self) -> Ledger:
         return self
@@ -73,9 +70,9 @@ def bytes_now(source: VideoPart) -> str:
 
 def stored_bytes(store: FeatureStore, source: VideoPart) -> str:
     """What a video was when its entry was computed."""
-    known = store.read(source.key).provenance.get("source", {})
-    return _bytes(known.get("size_bytes"), str(known.get("sha256")))
+    video = store.read(source.key).video
+    return "an unknown video" if video is None else _bytes(video.size_bytes, video.sha256)
 
 
-def _bytes(size_bytes: object, sha256: str) -> str:
+def _bytes(size_bytes: int, sha256: str) -> str:
     return f"{size_bytes} bytes (sha256 {sha256[:12]})"

@@ -28,7 +28,7 @@ from actionrnn.errors import BackboneError, VideoError, first_line
 from actionrnn.features.backbone import Backbone, num_cores, set_own_threads
 from actionrnn.features.decoding import Decode, VideoPart, decode_here
 from actionrnn.features.frame_pairs import FramePair, FramePairs
-from actionrnn.features.types import Features
+from actionrnn.features.provenance import Features, Provenance, VideoFile
 
 MOST_DECODERS = 32
 
@@ -128,7 +128,6 @@ class Pipeline:
         sources: Sequence[VideoPart],
         backbone: Backbone,
         sampling: Sampling,
-        provenance: dict[str, Any],
         stop: threading.Event | None = None,
         decode: Decode | None = None,
         num_decoders: int | None = None,
@@ -136,7 +135,7 @@ class Pipeline:
         self.decode = decode or decode_here
         self.backbone = backbone
         self.sampling = sampling
-        self.provenance = provenance
+        self.provenance = Provenance.of(backbone, sampling)
         self.pace = Pace()
         self._stop = stop or threading.Event()
         self._abort = threading.Event()
@@ -290,7 +289,7 @@ class _Video:
         self._source = source
         self._pipeline = pipeline
         self._sheet: _Sheet | None = None
-        self._described: dict[str, Any] = {}
+        self._file: VideoFile | None = None
         self._pairs = FramePairs()
 
     def decode(self) -> None:
@@ -300,7 +299,7 @@ class _Video:
             if source.problem:
                 raise VideoError(source.problem)
             sampling = source.sampling(pipeline.sampling)
-            self._described = pipeline.decode(
+            self._file = pipeline.decode(
                 source.path,
                 sampling,
                 self,
@@ -349,5 +348,5 @@ class _Video:
 
     def finish(self, sheet: _Sheet) -> None:
         """Everything came: give the features to the caller."""
-        provenance = {**self._pipeline.provenance, "source": self._described}
-        self._pipeline.finish(self._source, Features(sheet.values, sheet.times, provenance))
+        features = Features(sheet.values, sheet.times, self._pipeline.provenance, self._file)
+        self._pipeline.finish(self._source, features)

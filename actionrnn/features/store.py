@@ -18,27 +18,29 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from actionrnn import __version__
 from actionrnn.errors import FeatureError
 from actionrnn.features.entry import (
     ENDING,
     Entry,
+    Layout,
+    MappedValues,
     is_shortened,
     layout_of,
     pack,
     path_in_store,
     unpack,
 )
-from actionrnn.features.types import Features
+from actionrnn.features.provenance import Failure, Features, Provenance
 from actionrnn.files import (
     as_path,
     atomic_path,
@@ -57,27 +59,10 @@ MANIFEST = "_store.json"
 KEYS = "_keys.json"
 FAILURES = "_failures.json"
 
-Failure = dict[str, str]
-"""`key`, `path` and `reason` of a video that could not be used."""
-
-_KEYS = TypeAdapter(list[str])
-
-
-def _require_parts(failure: Failure) -> Failure:
-    if not {"key", "path", "reason"} <= failure.keys():
-        raise ValueError("a failure has a key, a path and a reason")
-    return failure
-
-
-_FAILURES = TypeAdapter(list[Annotated[Failure, AfterValidator(_require_parts)]])
+_KEYS, _FAILURES = TypeAdapter(list[str]), TypeAdapter(list[Failure])
 
 Presence = Literal["absent", "whole", "changed"]
 """Of an entry: missing or damaged; whole; whole, but of other bytes than its video has now."""
-
-# What must be equal for two sets of features to be mixed. The precision is recorded, not
-# compared: bfloat16 and float32 features differ by less than the head can tell.
-IDENTITY = ("backbone", "weights_sha256", "preprocessing", "sampling")
-
 
 _OF_THE_WHOLE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE)
 _Item = TypeVar("_Item")
@@ -101,13 +86,14 @@ class FeatureStore:
     """A folder of stored features; `create` makes or continues one, `open` reads one."""
 
     root: Path
-    provenance: dict[str, Any]
+    provenance: Provenance
+    """Of all entries, but that their precision and runtime may differ."""
 
     @classmethod
     def create(
         cls,
         root: str | Path,
-        provenance: dict[str, Any],
+        provenance: Provenance,
         *,
         overwrite: bool = False,
     ) -> FeatureStore:
@@ -127,11 +113,11 @@ class FeatureStore:
         if not manifest.exists():
             _require_unused(store.root)
         with store._writing(), contextlib.suppress(FileExistsError):  # another was faster
-            if manifest.exists() and overwrite and not store._continues(cls.open(root)):
+            if manifest.exists() and overwrite and cls.open(root).provenance.difference(provenance):
                 cls.open(root)._clear()
             if not manifest.exists():
                 write_text(manifest, store._manifest(), replace=False)
-        require_same(cls.open(root).provenance, provenance, str(root))
+        cls.open(root).provenance.require_same(provenance, str(root))
         return store
 
     @classmethod
@@ -145,9 +131,7 @@ class FeatureStore:
         try:
             manifest = read_json(file)
             version, entries = manifest["format_version"], manifest["entries"]
-            provenance = manifest["provenance"]
-            if not isinstance(provenance, dict):
-                raise TypeError(f"provenance ({provenance!r}) must be an object")
+            described = manifest["provenance"]
         except FileNotFoundError:
             raise FeatureError(
                 f"{root}: is no feature store ({MANIFEST} is missing); make one with "
@@ -165,7 +149,10 @@ class FeatureStore:
                 f"{file}: format version {version} ({entries}) is not known here; extract anew "
                 "into another folder"
             )
-        return cls(file.parent, provenance)
+        try:
+            return cls(file.parent, Provenance.from_json(described))
+        except ValueError as error:
+            raise FeatureError(f"{file}: is damaged ({error}); delete it, extract again") from None
 
     def keys(self) -> list[str]:
         """The names of all entries: their paths below the store, without the ending."""
@@ -192,9 +179,17 @@ class FeatureStore:
 
         Raises:
             EntryError: the disk does not take this entry, or takes its name for another's.
-            FeatureError: the values are not finite or too large for float16, or the
-                folder cannot be written.
+            FeatureError: the features are of another origin than the store's, or do not say of
+                which; the values are not finite or too large for float16; or the folder cannot
+                be written.
         """
+        provenance = features.provenance
+        if provenance is None:
+            raise FeatureError(
+                f"{key}: its features have no provenance, which a store needs; extract or import "
+                "them"
+            )
+        provenance.require_same(self.provenance, key, "store them in another folder")
         with np.errstate(over="ignore"):
             values = features.values.astype(np.float16)
         if not np.isfinite(values).all():
@@ -202,7 +197,7 @@ class FeatureStore:
                 f"{key}: features are not finite in float16 "
                 f"(largest {np.abs(features.values).max():g}); use another backbone or weights"
             )
-        entry = Entry(key, values, features.pts_seconds, features.provenance)
+        entry = Entry(key, values, features.pts_seconds, provenance, features.video)
         if not self._is_inside(key):
             folder = self.path_of(key).parent
             raise EntryError(f"{folder}: leads out of the store; replace the link by a folder")
@@ -250,12 +245,40 @@ class FeatureStore:
             entry = unpack(content)
             if entry.key != key:
                 raise ValueError(f"it is the entry {entry.key!r}")
-            return Features(entry.values.astype(np.float32), entry.pts_seconds, entry.provenance)
+            values = entry.values.astype(np.float32)
+            return Features(values, entry.pts_seconds, entry.provenance, entry.video)
         except (OSError, EOFError, TypeError, ValueError, LookupError) as error:
             reason = str(error)
         except (MemoryError, OverflowError, RecursionError) as error:  # no file of this toolkit
             reason = type(error).__name__
         raise FeatureError(f"{file}: is damaged ({reason}); extract again to repair it")
+
+    def layout(self, key: str) -> Layout:
+        """What the head of an entry says; the values behind it are not looked at.
+
+        Raises:
+            FeatureError: the entry is missing, or its head is damaged.
+        """
+        file = self.path_of(key)
+        try:
+            layout = layout_of(file)
+            if layout.key != key:
+                raise ValueError(f"it is the entry {layout.key!r}")
+            return layout
+        except FileNotFoundError:
+            raise FeatureError(f"{file}: no such entry; run the extraction again") from None
+        except (OSError, TypeError, ValueError, KeyError) as error:
+            reason = f"is damaged ({error}); extract again to repair it"
+            raise FeatureError(f"{file}: {reason}") from None
+
+    def map(self, keys: Sequence[str]) -> tuple[list[Layout], MappedValues]:
+        """The heads of some entries, and their values, which are read when they are used.
+
+        Raises:
+            FeatureError: an entry is missing, or its head is damaged.
+        """
+        layouts = [self.layout(key) for key in keys]
+        return layouts, MappedValues([self.path_of(key) for key in keys], layouts)
 
     def remove(self, key: str) -> None:
         """Delete one entry, if it is there, and not behind a link that leads out of the store."""
@@ -269,18 +292,18 @@ class FeatureStore:
         written is taken to be the same; of any other one the content is compared.
         """
         try:
-            provenance = self.read(key).provenance
+            stored = self.read(key)
             now = file_state(source)
         except (FeatureError, OSError):
             return "absent"
-        if any(provenance.get(part) != self.provenance.get(part) for part in IDENTITY):
+        if stored.provenance is None or stored.provenance.difference(self.provenance):
             return "absent"
-        known = provenance.get("source", {})
-        if known.get("size_bytes") != now.size_bytes:
+        video = stored.video
+        if video is None or video.size_bytes != now.size_bytes:
             return "changed"
         if max(now.mtime_ns, now.ctime_ns) < self.path_of(key).stat().st_mtime_ns:
             return "whole"
-        if known.get("sha256") != file_sha256(source):
+        if video.sha256 != file_sha256(source):
             return "changed"
         with contextlib.suppress(OSError):  # where nothing can be written: compared every time
             os.utime(self.path_of(key))
@@ -330,15 +353,16 @@ class FeatureStore:
         """
         file = self.root / FAILURES
         with self._writing(), locked(self.root / MANIFEST):
-            before = {failure.get("key", ""): failure for failure in self.failures()}
+            before = {failure.key: failure for failure in self.failures()}
             merged = {**before, **news}
             after = {key: merged[key] for key in sorted(merged) if merged[key] is not None}
             if after == before:
                 return
             if not after:
                 file.unlink(missing_ok=True)
-            else:
-                write_text(file, json.dumps(list(after.values()), indent=2) + "\n")
+                return
+            listed = [failure.to_json() for failure in after.values() if failure is not None]
+            write_text(file, json.dumps(listed, indent=2) + "\n")
 
     def _manifest(self) -> str:
         manifest = {
@@ -346,12 +370,9 @@ class FeatureStore:
             "format_version": FORMAT_VERSION,
             "actionrnn_version": __version__,
             "entries": ENTRIES,
-            "provenance": self.provenance,
+            "provenance": self.provenance.to_json(),
         }
         return json.dumps(manifest, indent=2) + "\n"
-
-    def _continues(self, present: FeatureStore) -> bool:
-        return all(present.provenance.get(p) == self.provenance.get(p) for p in IDENTITY)
 
     def _clear(self) -> None:
         """Delete all entries, and the manifest last: killed half way, it can be repeated.
@@ -367,25 +388,6 @@ class FeatureStore:
 
     def _writing(self, entry: Path | None = None) -> AbstractContextManager[None]:
         return _writing(self.root, entry)
-
-
-def require_same(
-    present: Mapping[str, Any],
-    wanted: Mapping[str, Any],
-    where: str,
-    remedy: str = "choose another folder, or delete this one (extract: --overwrite)",
-) -> None:
-    """Refuse to mix features of different origin.
-
-    Raises:
-        FeatureError: backbone, weights, preprocessing or sampling differ; both are named.
-    """
-    for part in IDENTITY:
-        if present.get(part) != wanted.get(part):
-            raise FeatureError(
-                f"{where}: its features have {part} {present.get(part)}, wanted is "
-                f"{wanted.get(part)}; {remedy}"
-            )
 
 
 def _require_unused(root: Path) -> None:
@@ -414,7 +416,7 @@ def verify_store(store: FeatureStore) -> Iterator[Finding]:
         FeatureError: the store's own lists are damaged.
     """
     present = store.keys()
-    failed = {failure.get("key") for failure in store.failures()}
+    failed = {failure.key for failure in store.failures()}
     for key in sorted(set(store.expected_keys()) - set(present) - failed):
         yield Finding(key, f"{store.path_of(key)}: is missing; extract again to repair it")
     with progress_bar("verifying", len(present)) as advance:
@@ -427,8 +429,9 @@ def verify_store(store: FeatureStore) -> Iterator[Finding]:
 
 def _problem(store: FeatureStore, key: str) -> str:
     try:
-        features = store.read(key)
-        require_same(features.provenance, store.provenance, str(store.path_of(key)))
+        provenance = store.read(key).provenance
+        if provenance is not None:
+            provenance.require_same(store.provenance, str(store.path_of(key)))
     except FeatureError as error:
         return str(error)
     return ""
@@ -467,7 +470,7 @@ def _read_list(file: Path, kind: TypeAdapter[list[_Item]]) -> list[_Item]:
         FeatureError: it is damaged.
     """
     try:
-        return kind.validate_python(read_json(file), strict=True)
+        return kind.validate_python(read_json(file))
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:

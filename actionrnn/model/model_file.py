@@ -1,7 +1,7 @@
 """One safetensors file that describes itself: no pickle, nothing else needed.
 
 Tensors: the head's. Metadata `actionrnn`: JSON with the format version, labels, config,
-feature size, backbone (name, weights' sha256, preprocessing) and the training's data and scores,
+feature size, backbone (the `Provenance` of its features) and the training's data and scores,
 without the paths of a machine and the names of groups (`privacy.py`). Where the data and weights
 are stands in the run's own `config.yaml` beside the model.
 """
@@ -18,6 +18,7 @@ from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 from actionrnn.config import Config, load_config, parse_config
 from actionrnn.config_parsing import FiniteFloat, NonNegativeFloat, first_problem
 from actionrnn.errors import ConfigError, ModelError, first_line
+from actionrnn.features.provenance import Provenance
 from actionrnn.files import CONFIG_FILE, MODEL_FILE, as_path
 from actionrnn.model import hub
 from actionrnn.model.heads import Head
@@ -43,8 +44,8 @@ class ModelInfo:
     labels: tuple[str, ...]
     config: Config
     feature_size: int
-    backbone: dict[str, Any]
-    """Name, weights' sha256 and preprocessing."""
+    provenance: Provenance
+    """Of the features that the head was trained on."""
     training: dict[str, Any]
     actionrnn_version: str
 
@@ -62,7 +63,7 @@ def write_model(info: ModelInfo, head: Head) -> None:
         "labels": info.labels,
         "config": public_config(info.config).to_dict(),
         "feature_size": info.feature_size,
-        "backbone": info.backbone,
+        "backbone": info.provenance.to_json(),
         "training": public_training(info.training),
     }
     try:
@@ -153,12 +154,13 @@ def read_model_info(path: str | Path) -> ModelInfo:
             f"{path}: has format version {version}, known is {FORMAT_VERSION}; update actionrnn"
         )
     try:
+        config = parse_config(described["config"], source=str(path))
         return ModelInfo(
             path=path,
             labels=_require_labels(described["labels"]),
-            config=parse_config(described["config"], source=str(path)),
+            config=config,
             feature_size=_require_size(described["feature_size"]),
-            backbone=_require_dict(described["backbone"], "backbone"),
+            provenance=_require_provenance(described["backbone"], config),
             training=_require_training(described["training"]),
             actionrnn_version=str(described["actionrnn_version"]),
         )
@@ -193,6 +195,13 @@ def _require_size(value: Any) -> int:
     if size < 1:
         raise ValueError(f"feature_size ({size}) must be > 0")
     return size
+
+
+def _require_provenance(value: Any, config: Config) -> Provenance:
+    provenance = Provenance.from_json(value, config.sampling)  # 0.1: in the configuration alone
+    if provenance.sampling != config.sampling:
+        raise ValueError(f"sampling ({provenance.sampling}) is another than its configuration's")
+    return provenance
 
 
 def _require_dict(value: Any, name: str) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def test_a_bad_video_is_left_out_and_reported(
     assert report.num_clips == 3
     reason = f"{bad}: is empty (0 bytes); copy or download it again"
     (skipped,) = report.skipped
-    assert (skipped["key"], skipped["path"], skipped["reason"]) == ("red/eve_red", str(bad), reason)
+    assert (skipped.key, skipped.path, skipped.reason) == ("red/eve_red", str(bad), reason)
 
 
 def test_labels_that_the_model_does_not_know_are_named(
@@ -373,7 +373,7 @@ def test_imported_features_must_be_of_the_models_kind(tmp_path: Path) -> None:
         ("more", 6, "i3d", None, "has 6 features a step, the model was trained with 4"),
         ("fewer", 3, "i3d", None, "has 3 features a step, the model was trained with 4"),
         ("kind", 4, "slowfast", None, "backbone imported/slowfast, wanted is imported/i3d"),
-        ("rate", 4, "i3d", 25.0, "'rate_fps': 25.0.*wanted is.*'rate_fps': None"),
+        ("rate", 4, "i3d", 25.0, "sampling.rate_fps 25.0, wanted is None"),
     ):
         other = import_ramps(tmp_path / name, size, kind, rate_fps)
         with pytest.raises(FeatureError, match=f"{reason}.*; give"):

@@ -23,6 +23,7 @@ from actionrnn.errors import BackboneError
 from actionrnn.features.backbone import Backbone, load_backbone, num_cores
 from actionrnn.features.extract import VideoPart, encode_videos
 from actionrnn.features.preprocess import Preprocessing
+from actionrnn.features.provenance import Provenance
 
 SMALL_TORCHVISION = "torchvision/mobilenet_v3_small"
 SMALL_TIMM = "timm/mobilenetv3_small_050"
@@ -195,11 +196,13 @@ def test_squash_is_taken_over_into_the_preprocessing() -> None:
 
 
 def test_provenance_is_plain_json_and_tells_weights_apart(bundled: Backbone) -> None:
-    provenance = bundled.provenance()
-    assert json.loads(json.dumps(provenance)) == provenance
-    assert provenance["backbone"] == "efficientnet_lite0"
-    assert len(provenance["weights_sha256"]) == 64
-    assert provenance["weights_sha256"] != on_cpu(weights="none").weights_sha256
+    provenance = Provenance.of(bundled, Sampling())
+    plain = provenance.to_json()
+    assert json.loads(json.dumps(plain)) == plain
+    assert Provenance.from_json(plain) == provenance
+    assert plain["backbone"] == "efficientnet_lite0"
+    assert len(provenance.weights_sha256) == 64
+    assert provenance.weights_sha256 != on_cpu(weights="none").weights_sha256
 
 
 def save_pth(folder: Path, state: dict[str, Tensor]) -> Path:

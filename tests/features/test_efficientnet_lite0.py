@@ -25,7 +25,7 @@ from actionrnn.features.efficientnet_lite0 import (
     load_published_weights,
 )
 from actionrnn.features.extract import VideoPart, encode_videos
-from actionrnn.features.types import Features
+from actionrnn.features.provenance import Features
 from actionrnn.video.sampling import uniform_frames
 
 

@@ -31,7 +31,7 @@ from actionrnn.features.decoding import VideoPart
 from actionrnn.features.extract import encode_videos
 from actionrnn.features.isolated import Isolation
 from actionrnn.features.pipeline import Pipeline
-from actionrnn.features.types import Features
+from actionrnn.features.provenance import Features
 from tests.features import hostile_decoder
 
 EVERY = Sampling(rate_fps=12)

@@ -27,6 +27,7 @@ from actionrnn.model.recognizer import Recognizer, step_scores
 from actionrnn.model.stream import Stream
 from actionrnn.video.frame import Frame
 from actionrnn.video.sampling import choose_frames
+from tests.old_files import in_old_form
 
 LABELS = ("clap", "jump", "wave")
 RATE_FPS = 8.0
@@ -501,7 +502,9 @@ def test_a_stream_of_0_1_is_restored_unless_it_began_anew_at_cuts(
     with safe_open(tmp_path / "a.stream", framework="pt") as file:
         described = json.loads(file.metadata()["stream"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    described["identity"] = in_old_form(described["identity"])
     described["identity"]["policy"] |= {"reset_at_cuts": with_cuts, "cut_threshold": 0.5}
+    tensors["state.summary"] = tensors.pop("state.pooled")
     tensors["colours.last"] = torch.zeros(16, 24)
     save_file(tensors, tmp_path / "old.stream", metadata={"stream": json.dumps(described)})
     second = model.stream()
