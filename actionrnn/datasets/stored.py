@@ -18,10 +18,11 @@ from actionrnn.datasets.clips import Dataset
 from actionrnn.datasets.sequences import Sequences, load_sequences
 from actionrnn.errors import DatasetError, FeatureError
 from actionrnn.features.backbone import Backbone
-from actionrnn.features.extract import VideoPart, extract_missing, known_outcome
+from actionrnn.features.extract import extract_missing, known_outcome, plan
 from actionrnn.features.imported import imported_store
 from actionrnn.features.provenance import Failure, Provenance
 from actionrnn.features.store import MANIFEST, FeatureStore
+from actionrnn.features.video_parts import VideoPart
 from actionrnn.files import atomic_path
 from actionrnn.progress import progress_bar
 
@@ -153,7 +154,7 @@ def _find_or_extract(
     store = FeatureStore.create(own, Provenance.of(backbone, sampling))
     for other in readable:
         _copy_entries(sources, other, store)
-    done = extract_missing(sources, store, backbone, sampling, overwrite=overwrite)
+    done = extract_missing(plan(sources, store, overwrite=overwrite), backbone, sampling)
     return store, done.failures
 
 

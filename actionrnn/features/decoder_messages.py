@@ -18,9 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrnn.features.decode_task import SQUARES_IN_A_MESSAGE
 from actionrnn.text import printable
 
+Message = tuple[str, Any]
+"""A kind (`begin`, `squares`, `end` or `failed`) and its content: times (T,), places and squares,
+a JSON object, or a reason."""
+SQUARES_IN_A_MESSAGE = 16
 MOST_JSON_BYTES = 2**16
 MOST_FRAMES = 2**23
 """Of one video: more than a day at 60 frames a second."""

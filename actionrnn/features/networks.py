@@ -1,10 +1,18 @@
-"""Networks with their weights: the bundled one, torchvision's, timm's, or from a local file."""
+"""Networks and their weights: the bundled one, torchvision's and timm's; loaded and listed."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import fnmatch
+import functools
+import io
+import logging
 import pickle
-from collections.abc import Callable
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +22,22 @@ from torch import Tensor, nn
 
 from actionrnn.errors import BackboneError, first_line
 from actionrnn.features.efficientnet_lite0 import (
+    FEATURE_SIZE,
     EfficientNetLite0,
     load_bundled_weights,
     load_published_weights,
 )
 from actionrnn.features.preprocess import Interpolation, Preprocessing
-from actionrnn.features.quiet import quietly
 from actionrnn.files import utf8_path
 
 BUNDLED = "efficientnet_lite0"
 IMPORTED = "imported/"
 """Begins the name of what computed features elsewhere."""
+
+MOST_TIMM_NAMES = 40
+HERE, TO_FETCH, UNTRAINED = "here", "to be downloaded", "none published"
+
+_one_at_a_time = threading.RLock()
 
 
 def is_imported(name: str) -> bool:
@@ -227,3 +240,86 @@ def _remove_classifier(network: nn.Module, num_classes: int) -> None:
     name, _ = classifier_of(network, num_classes)
     parent, _, leaf = name.rpartition(".")
     setattr(network.get_submodule(parent), leaf, nn.Identity())
+
+
+@contextlib.contextmanager
+def quietly(level: int = logging.WARNING, *, errors_too: bool = False) -> Iterator[None]:
+    """Without logged messages up to a level, warnings, and what is printed, during the block.
+
+    All of that belongs to the whole process. So one thread does it at a time, or the second would
+    take the silence of the first for what was before, and leave it behind.
+
+    Args:
+        errors_too: nothing reaches the standard error either.
+    """
+    with _one_at_a_time, contextlib.ExitStack() as stack:
+        stack.callback(logging.disable, logging.root.manager.disable)
+        logging.disable(level)
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        if errors_too:
+            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        yield
+
+
+@dataclass(frozen=True)
+class BackboneEntry:
+    """One usable backbone."""
+
+    name: str
+    feature_size: int | None
+    weights: str
+    """`here`, `to be downloaded` or `none published`."""
+
+
+def list_backbones(search: str | None = None) -> Iterator[BackboneEntry]:
+    """The bundled backbone, torchvision's, and those of timm that match `search`.
+
+    Args:
+        search: part of a name; `*` stands for anything. None: all but timm's.
+    """
+    pattern = f"*{(search or '').lower()}*"
+    if fnmatch.fnmatch(BUNDLED, pattern):
+        yield BackboneEntry(BUNDLED, FEATURE_SIZE, HERE)
+    yield from _torchvision(pattern)
+    if search is not None:
+        yield from _timm(pattern.replace("timm/", ""))
+
+
+def _torchvision(pattern: str) -> Iterator[BackboneEntry]:
+    from torchvision import models
+
+    checkpoints = Path(torch.hub.get_dir()) / "checkpoints"
+    for name in models.list_models(module=models):
+        if not fnmatch.fnmatch(f"torchvision/{name}", pattern):
+            continue
+        published = models.get_model_weights(name).DEFAULT
+        network = _build(functools.partial(models.get_model, name, **build_options(name)))
+        _, classifier = classifier_of(network, len(published.meta["categories"]))
+        size = getattr(classifier, "in_features", getattr(classifier, "in_channels", None))
+        here = (checkpoints / Path(published.url).name).exists()
+        yield BackboneEntry(f"torchvision/{name}", size, HERE if here else TO_FETCH)
+
+
+def _build(make: Callable[..., nn.Module]) -> nn.Module:
+    """The network without memory for its weights, where its code allows that."""
+    try:
+        with torch.device("meta"):
+            return make(weights=None)
+    except NotImplementedError:  # the RegNets draw their weights from numbers that they look at
+        return make(weights=None)
+
+
+def _timm(pattern: str) -> Iterator[BackboneEntry]:
+    import timm
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in timm.list_models(pattern, include_tags=True)[:MOST_TIMM_NAMES]:
+        with torch.device("meta"):
+            network: Any = timm.create_model(name, num_classes=0)
+        repository = network.pretrained_cfg.get("hf_hub_id")
+        cached = repository and try_to_load_from_cache(repository, "model.safetensors")
+        weights = HERE if isinstance(cached, str) else TO_FETCH if repository else UNTRAINED
+        size = getattr(network, "head_hidden_size", None) or network.num_features
+        yield BackboneEntry(f"timm/{name}", size, weights)

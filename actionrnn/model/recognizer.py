@@ -15,8 +15,9 @@ from actionrnn import __version__
 from actionrnn.config import Config, Precision, Runtime, SegmentRule, StatePolicy
 from actionrnn.errors import FeatureError, ModelError, VideoError
 from actionrnn.features.backbone import Backbone, load_backbone
-from actionrnn.features.extract import VideoPart, encode_videos
+from actionrnn.features.extract import encode_videos
 from actionrnn.features.provenance import TRAINED_ON, Features, Provenance
+from actionrnn.features.video_parts import VideoPart
 from actionrnn.files import as_path
 from actionrnn.model import hub
 from actionrnn.model.heads import Head

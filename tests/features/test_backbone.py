@@ -21,9 +21,10 @@ from torch import Tensor
 from actionrnn.config import BackboneConfig, Sampling
 from actionrnn.errors import BackboneError
 from actionrnn.features.backbone import Backbone, load_backbone, num_cores
-from actionrnn.features.extract import VideoPart, encode_videos
+from actionrnn.features.extract import encode_videos
 from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.provenance import Provenance
+from actionrnn.features.video_parts import VideoPart
 
 SMALL_TORCHVISION = "torchvision/mobilenet_v3_small"
 SMALL_TIMM = "timm/mobilenetv3_small_050"
@@ -109,7 +110,7 @@ def test_threads_that_begin_while_it_encodes_have_torchs_thread_count(
     else:
         sources = [VideoPart(path.name, path) for path in sorted(clips.rglob("*.avi"))[:2]]
         assert len(list(encode_videos(sources, backbone, Sampling(num_frames=4)))) == 2
-    assert {*seen} == {(max(1, num_cores() // backbone.num_lanes), 3)}
+    assert {*seen} == {(max(1, num_cores() // backbone.num_workers), 3)}
     assert torch.get_num_threads() == 3
 
 

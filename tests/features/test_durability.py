@@ -156,7 +156,7 @@ def test_a_video_that_vanishes_midway_is_listed_and_stops_nothing(
         if path == paths[2]:
             path.unlink()
 
-    monkeypatch.setattr("actionrnn.features.decoding.visit_frames", decode_and_delete)
+    monkeypatch.setattr("actionrnn.features.worker.visit_frames", decode_and_delete)
     done = extract_to_store(paths, tmp_path / "store", backbone=tiny_backbone, sampling=FOUR)
     assert done.store.keys() == ["0", "1", "3"]
     (failure,) = done.failures

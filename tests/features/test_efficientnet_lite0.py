@@ -24,8 +24,9 @@ from actionrnn.features.efficientnet_lite0 import (
     load_bundled_weights,
     load_published_weights,
 )
-from actionrnn.features.extract import VideoPart, encode_videos
+from actionrnn.features.extract import encode_videos
 from actionrnn.features.provenance import Features
+from actionrnn.features.video_parts import VideoPart
 from actionrnn.video.sampling import uniform_frames
 
 

@@ -25,20 +25,22 @@ import actionrnn
 from actionrnn.config import Sampling
 from actionrnn.datasets.folder import open_folder
 from actionrnn.errors import BackboneError, ConfigError, FeatureError, VideoError
-from actionrnn.features import decoding
+from actionrnn.features import worker
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import (
     Extraction,
-    VideoPart,
     encode_videos,
     extract_features,
     extract_missing,
     extract_to_store,
+    plan,
 )
 from actionrnn.features.preprocess import Preprocessing
-from actionrnn.features.provenance import Provenance
+from actionrnn.features.provenance import Provenance, VideoFile
 from actionrnn.features.store import FeatureStore, verify_store
-from actionrnn.video.decode import read_frames
+from actionrnn.features.video_parts import VideoPart
+from actionrnn.files import file_sha256
+from actionrnn.video.decode import read_frames, visit_frames
 
 MakeVideo = Callable[..., Path]
 FOUR = Sampling(num_frames=4)
@@ -399,7 +401,7 @@ def test_a_part_of_a_video_has_its_own_features(
         VideoPart("a@9-", path, 9.0),
     ]
     store = FeatureStore.create(tmp_path / "store", Provenance.of(tiny_backbone, FOUR))
-    done = extract_missing(sources, store, tiny_backbone, FOUR)
+    done = extract_missing(plan(sources, store), tiny_backbone, FOUR)
     assert store.keys() == ["a@0-1", "a@1-"]
     for source in sources[:2]:
         part = Sampling(
@@ -413,7 +415,7 @@ def test_a_part_of_a_video_has_its_own_features(
     (failure,) = done.failures
     assert failure.key == "a@9-"
     assert "from 9 s chooses nothing" in failure.reason
-    again = extract_missing(sources[:2], store, tiny_backbone, FOUR)
+    again = extract_missing(plan(sources[:2], store), tiny_backbone, FOUR)
     assert (again.num_extracted, again.num_skipped) == (0, 2)
     assert store.failures() == done.failures
 
@@ -577,13 +579,13 @@ def test_a_known_failure_waits_for_its_file_to_change_or_for_retry_failed(
     first = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
     assert (len(first.failures), first.num_known_failures) == (1, 0)
     tried: list[Path] = []
-    visit = decoding.visit_frames
+    visit = worker.visit_frames
 
     def noted(path: Path, *rest: object, **options: object) -> None:
         tried.append(path)
         visit(path, *rest, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(decoding, "visit_frames", noted)
+    monkeypatch.setattr(worker, "visit_frames", noted)
     second = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
     assert (second.failures, second.num_known_failures, tried) == (first.failures, 1, [])
     assert second.num_extracted == 0
@@ -616,7 +618,7 @@ def test_ctrl_c_finishes_the_videos_in_work_and_the_next_run_goes_on(
         make_video(f"videos/{seed:02d}.avi", seed)
     options = {"backbone": tiny_backbone, "sampling": FOUR}
     begun: list[Path] = []
-    visit = decoding.visit_frames
+    visit = worker.visit_frames
 
     def interrupted(path: Path, *rest: object, **options: object) -> None:
         begun.append(path)
@@ -627,7 +629,7 @@ def test_ctrl_c_finishes_the_videos_in_work_and_the_next_run_goes_on(
 
     handler = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(decoding, "visit_frames", interrupted)
+        patch.setattr(worker, "visit_frames", interrupted)
         extract_to_store([tmp_path / "videos"], tmp_path / "store", **options)  # type: ignore[arg-type]
     assert signal.getsignal(signal.SIGINT) is handler
     done = FeatureStore.open(tmp_path / "store").keys()
@@ -663,7 +665,7 @@ def test_memory_stays_within_its_bound_whatever_a_videos_length(
     worker.start()
     time.sleep(1.0)
     # those that wait, that are in work, that fill up, and one that has no place yet
-    most = 24 + (gated.num_lanes + 1) * gated.batch_frames + 1
+    most = 24 + (gated.num_workers + 1) * gated.batch_frames + 1
     assert 24 <= len(counted) <= most < 300
     gate.set()
     worker.join()
@@ -711,7 +713,7 @@ def test_an_error_in_the_backbone_ends_the_run(
 def test_a_file_that_vanishes_or_changes_midway_is_listed(
     videos: Path, tmp_path: Path, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    visit = decoding.visit_frames
+    visit = worker.visit_frames
 
     def meddled(path: Path, *rest: object, **options: object) -> None:
         visit(path, *rest, **options)  # type: ignore[arg-type]
@@ -720,7 +722,7 @@ def test_a_file_that_vanishes_or_changes_midway_is_listed(
         elif path.parent.name == "run":
             path.write_bytes(path.read_bytes() + b"more")
 
-    monkeypatch.setattr(decoding, "visit_frames", meddled)
+    monkeypatch.setattr(worker, "visit_frames", meddled)
     done = extract_to_store([videos], tmp_path / "store", backbone=tiny_backbone, sampling=FOUR)
     assert done.store.keys() == ["bend/daria"]
     reasons = {Path(f.path).name: f.reason for f in done.failures}
@@ -758,3 +760,38 @@ def test_extract_and_train_call_clips_alike(
     done = extract_to_store([root], tmp_path / "store", backbone=tiny_backbone, sampling=FOUR)
     assert done.failures == []
     assert done.store.keys() == [clip.key for clip in open_folder(root).clips]
+
+
+def test_a_video_is_read_for_its_checksum_where_a_store_is_written_and_once(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def count(path: Path) -> str:
+        read.append(path)
+        return file_sha256(path)
+
+    for name in ("worker", "store", "extract"):
+        monkeypatch.setattr(f"actionrnn.features.{name}.file_sha256", count)
+    paths = sorted(videos.rglob("*.avi"))
+    features = extract_features(paths[0], backbone=tiny_backbone, num_frames=4)
+    assert (read, features.video) == ([], None)
+    done = extract_to_store([videos], tmp_path / "store", backbone=tiny_backbone, sampling=FOUR)
+    assert sorted(read) == paths
+    for path, key in zip(paths, KEYS, strict=True):
+        video = VideoFile(path.name, path.stat().st_size, file_sha256(path))
+        assert done.store.read(key).video == video
+
+
+def test_a_video_that_changes_while_it_is_read_is_refused_without_a_checksum_too(
+    videos: Path, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = videos / "run" / "ido.avi"
+
+    def decode_and_write(*given: object, **named: object) -> None:
+        visit_frames(*given, **named)  # type: ignore[arg-type]
+        path.write_bytes(path.read_bytes() + bytes(7))
+
+    monkeypatch.setattr("actionrnn.features.worker.visit_frames", decode_and_write)
+    with pytest.raises(VideoError, match=r"ido\.avi: changed while it was read"):
+        extract_features(path, backbone=tiny_backbone, num_frames=4)

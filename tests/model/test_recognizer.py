@@ -105,6 +105,13 @@ def test_classify_is_the_timelines_last_row(tiny_model: Recognizer, video: Path)
     assert tiny_model.classify(video) == timeline.prediction()
 
 
+def test_no_byte_of_a_video_is_read_for_a_checksum(
+    tiny_model: Recognizer, video: Path, no_checksum: None
+) -> None:
+    assert len(tiny_model.timeline(video).scores) == 4
+    assert tiny_model.classify(video).path == str(video)
+
+
 def test_a_video_scores_as_its_features_do(tiny_model: Recognizer, video: Path) -> None:
     features = extract_features(video, backbone=tiny_model.backbone, num_frames=4)
     expected = tiny_model.score(features)

@@ -18,9 +18,9 @@ from actionrnn.apps.render import rewrite
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.config import StatePolicy, VideoLimits
 from actionrnn.errors import VideoError
-from actionrnn.features.decoding import VideoPart
-from actionrnn.features.isolated import Isolation
 from actionrnn.features.pipeline import Pipeline
+from actionrnn.features.video_parts import VideoPart
+from actionrnn.features.worker import Isolation
 from actionrnn.model.recognizer import Prediction, Recognizer, Timeline
 from actionrnn.video.decode import declared_span
 from actionrnn.video.frame import Frame

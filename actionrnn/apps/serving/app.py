@@ -29,7 +29,7 @@ from actionrnn.apps.serving.names import Names
 from actionrnn.apps.serving.webcam import follow_webcam
 from actionrnn.apps.timeline_files import FORMATS
 from actionrnn.errors import VideoError
-from actionrnn.features import isolated
+from actionrnn.features import worker
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.text import plain
 
@@ -117,7 +117,7 @@ def make_app(
         ConfigError: a host or an origin is none.
     """
     limits = limits or ServeLimits()
-    isolated.prepare()
+    worker.prepare()
     desk = Desk(model, limits)
 
     @asynccontextmanager

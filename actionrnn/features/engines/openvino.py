@@ -29,7 +29,7 @@ from actionrnn.features.engines.engine import (
     read_cache,
     write_cache,
 )
-from actionrnn.features.quiet import quietly
+from actionrnn.features.networks import quietly
 
 # More frames at once gained nothing: small ones stay in the processor's cache.
 BATCH_FRAMES = 4
@@ -98,7 +98,7 @@ def load(job: Job) -> Engine:
 
         def compile_for(num_frames: int) -> Any:
             model.reshape([num_frames, crop, crop, 3])
-            threads, streams = job.num_cores, job.num_lanes
+            threads, streams = job.num_cores, job.num_workers
             if num_frames == 1:
                 threads, streams = max(1, threads // 2), 1
             options = {

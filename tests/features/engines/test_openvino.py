@@ -73,7 +73,7 @@ def small_features() -> np.ndarray[Any, Any]:
         weights_sha256="0" * 64,
         device=torch.device("cpu"),
         dtype=torch.float32,
-        num_lanes=1,
+        num_workers=1,
         num_cores=1,
     )
     return openvino.load(job)(np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), np.uint8))
