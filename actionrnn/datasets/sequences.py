@@ -55,7 +55,7 @@ class Sequences:
         )
 
     def first_features(self, count: int | None) -> Sequences:
-        """The same clips with only the first so many features of each frame; None: all."""
+        """The same clips with only the first features of each frame, `count` of them; None: all."""
         if count is None:
             return self
         return replace(self, values=tuple(values[:, :count] for values in self.values))

@@ -1,6 +1,6 @@
 """Where the features of a training or an evaluation are, and how the missing ones come there.
 
-A run writes into a store of its own, or into the one that `data.features` names. Stores of other
+A run writes into its store, or into the one that `data.features` names. Stores of other
 runs are read: where they hold everything, in their place; else what they hold is copied.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from actionrnn.config import BackboneConfig, Config, Sampling
+from actionrnn.config import BackboneConfig, Config
 from actionrnn.datasets.clips import Dataset
 from actionrnn.datasets.sequences import Sequences, load_sequences
 from actionrnn.errors import DatasetError, FeatureError
@@ -64,11 +64,17 @@ def load_features(
         own = output / FEATURES_FOLDER / names[0]
         near = [*others, *_beside(output if run is None else run, names)]
         readable = list(_readable([path for path in near if path != own], provenance))
-    # a store elsewhere may be another run's: nothing there is replaced
-    named = not own.resolve().is_relative_to(output.resolve())
-    store, failures = _find_or_extract(
-        sources, own, readable, backbone, config.sampling, overwrite=not named
-    )
+    complete = None if (own / MANIFEST).exists() else _complete(sources, readable)
+    if complete is not None:
+        store, failures = complete
+    else:
+        store = FeatureStore.create(own, provenance)
+        for other in readable:
+            _copy_entries(sources, other, store)
+        # a store elsewhere may be another run's: nothing there is replaced
+        inside = own.resolve().is_relative_to(output.resolve())
+        todo = plan(sources, store, overwrite=inside)
+        failures = extract_missing(todo, backbone, config.sampling).failures
     failed = {failure.key for failure in failures}
     usable = tuple(clip for clip in dataset.clips if clip.key not in failed)
     if not usable:
@@ -137,25 +143,15 @@ def _readable(folders: Sequence[Path], provenance: Provenance) -> Iterator[Featu
             yield store
 
 
-def _find_or_extract(
-    sources: Sequence[VideoPart],
-    own: Path,
-    readable: Sequence[FeatureStore],
-    backbone: Backbone,
-    sampling: Sampling,
-    *,
-    overwrite: bool,
-) -> tuple[FeatureStore, list[Failure]]:
-    if not (own / MANIFEST).exists():
-        for other in readable:
-            failures = known_outcome(sources, other)
-            if failures is not None:
-                return other, failures
-    store = FeatureStore.create(own, Provenance.of(backbone, sampling))
-    for other in readable:
-        _copy_entries(sources, other, store)
-    done = extract_missing(plan(sources, store, overwrite=overwrite), backbone, sampling)
-    return store, done.failures
+def _complete(
+    sources: Sequence[VideoPart], stores: Iterable[FeatureStore]
+) -> tuple[FeatureStore, list[Failure]] | None:
+    """The first store that has all of these videos, or knows why not, and those failures."""
+    for store in stores:
+        failures = known_outcome(sources, store)
+        if failures is not None:
+            return store, failures
+    return None
 
 
 def _copy_entries(sources: Sequence[VideoPart], other: FeatureStore, store: FeatureStore) -> None:

@@ -49,7 +49,7 @@ def evaluate(
         overrides: `section.key=value`, above all `data.root=...`, `data.split=...` and
             `data.fold=...`. `data.root`, or `data.features` with imported features, names other
             clips: then nothing of the model's own `data` section is used, and every clip is
-            tested, each a group of its own, unless the overrides say more. The layout is
+            tested, each as its own group, unless the overrides say more. The layout is
             `manifest` for a file and `folder` for a folder.
         weights: where the backbone's weights are, if not where they were.
         output: gets `report.json`, `report.html` and the features that had to be extracted;
@@ -221,7 +221,7 @@ def _own_clips(recognizer: Recognizer, overrides: Sequence[str]) -> DataConfig:
 
 def _describe(data: DataConfig) -> str:
     """What of other clips is taken for granted, in one line."""
-    groups = "each clip a group of its own" if data.group_pattern is None else data.group_pattern
+    groups = "each clip its own group" if data.group_pattern is None else data.group_pattern
     tested = "every clip" if data.split == "none" else f"split {data.split}, fold {data.fold}"
     return (
         f"{data.root or data.features}: data.layout={data.layout}, {tested}, {groups}; nothing of "

@@ -142,7 +142,7 @@ class Backbone:
 
 
 def set_own_threads(count: int, others: int | None = None) -> int:
-    """So many threads work for what torch computes in the calling thread; how many did before.
+    """Set the number of threads for what torch computes in the calling thread; return the old one.
 
     `torch.set_num_threads` decides for all threads that have not used torch yet, too. One of those
     takes that back at once: none of ours, and none that begins later, is left with our number.
@@ -169,8 +169,8 @@ def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
         config: a `BackboneConfig`, or just the backbone's name.
 
     Raises:
-        BackboneError: the name is unknown, the weights are not here or do not fit,
-            or the device or the runtime is not here.
+        BackboneError: the name is unknown, the weights are missing or do not fit,
+            or the device or the runtime is missing.
     """
     if not isinstance(config, BackboneConfig):
         config = BackboneConfig(name=config) if config else BackboneConfig()
@@ -232,7 +232,7 @@ def _device(config: BackboneConfig) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = first_line(error)
-        raise BackboneError(f"device {name!r} is not here ({reason}); use auto or cpu") from None
+        raise BackboneError(f"device {name!r} cannot be used ({reason}); use auto or cpu") from None
     return device
 
 

@@ -73,7 +73,7 @@ def extract_on_cluster(
         address: of the cluster (`auto`: the one of this machine; `local`: start one).
 
     Raises:
-        ConfigError: Ray is not installed, or there is no such cluster.
+        ConfigError: Ray is not installed, or the cluster cannot be reached.
         VideoError, FeatureError, BackboneError: as `extract_to_store`.
     """
     sources, notes = find_sources(inputs)

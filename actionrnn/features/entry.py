@@ -11,7 +11,7 @@ import json
 import mmap
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -126,34 +126,32 @@ def layout_of(file: Path) -> Layout:
     """What the head of an entry's file says; the values behind it are not looked at.
 
     Raises:
-        OSError, ValueError, KeyError, TypeError: it is missing, or no entry.
+        OSError, ValueError, KeyError, TypeError: it is missing, or not an entry.
     """
     with file.open("rb", buffering=0) as opened:
-
-        def read(size_bytes: int) -> bytes:
-            if size_bytes > MOST_HEAD_BYTES:
-                raise ValueError(f"its head should have {size_bytes} bytes")
+        content = opened.read(4096)  # enough for most
+        end = _HEADER_LENGTH_BYTES + int.from_bytes(content[:_HEADER_LENGTH_BYTES], "little")
+        if end > MOST_HEAD_BYTES:
+            raise ValueError(f"its head should have {end} bytes")
+        if end > len(content):
             opened.seek(0)
-            return opened.read(size_bytes)
-
-        try:
-            return _layout_of(read)
-        except (AttributeError, RecursionError) as error:
-            raise ValueError(str(error)) from None
-
-
-def _layout_of(read: Callable[[int], bytes]) -> Layout:
-    content = read(4096)
-    end = _HEADER_LENGTH_BYTES + int.from_bytes(content[:_HEADER_LENGTH_BYTES], "little")
-    header, start = _header(content if end <= len(content) else read(end))
-    described = json.loads(header["__metadata__"]["actionrnn"])
-    features = header["features"]
-    if features["dtype"] != "F16":
-        raise ValueError(f"its features are {features['dtype']}, not F16")
-    num_frames, size = features["shape"]
-    offset_bytes = start + int(features["data_offsets"][0])
-    key, sha256 = described["key"], str(described["sha256"])
-    return Layout((num_frames, size), offset_bytes, key, *_origin(described), sha256)
+            content = opened.read(end)
+    try:
+        header, start = _header(content)
+        described = json.loads(header["__metadata__"]["actionrnn"])
+        features = header["features"]
+        if features["dtype"] != "F16":
+            raise ValueError(f"its features are {features['dtype']}, not F16")
+        num_frames, size = features["shape"]
+        return Layout(
+            (num_frames, size),
+            start + int(features["data_offsets"][0]),
+            described["key"],
+            *_origin(described),
+            str(described["sha256"]),
+        )
+    except (AttributeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
 
 
 def _header(content: bytes) -> tuple[dict[str, Any], int]:
@@ -215,7 +213,7 @@ class MappedValues(Sequence[NDArray[np.float16]]):
         file, layout = self._files[index], self._layouts[index]
         try:
             with file.open("rb", buffering=0) as opened:
-                # pages of our own, so that torch may take them for writable
+                # private pages, so that torch may take them for writable
                 pages = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)
             values: NDArray[np.float16] = np.ndarray(
                 layout.shape, np.float16, pages, layout.offset_bytes

@@ -40,15 +40,15 @@ def export_store(
     - webdataset: a folder with `shard-000000.tar`, ...; `<key>.npy` and `<key>.json` a clip,
       where a `.` in the key is a `_` (the key itself is in the JSON)
 
-    HDF5 and Parquet hold UTF-8 alone: a key's byte that is not stands as `\xe9`.
+    HDF5 and Parquet hold UTF-8 alone: a key's byte that is not is written as `\xe9`.
 
     Raises:
-        FeatureError: an entry is damaged, the output is there already or cannot be written, or
+        FeatureError: an entry is damaged, the output exists or cannot be written, or
             a library is missing.
     """
     output = as_path(output)
     if output.exists() and (output.is_file() or any(output.iterdir())):
-        raise FeatureError(f"{output}: is there already; choose another name")
+        raise FeatureError(f"{output}: exists already; choose another name")
     keys = store.keys()
     if not keys:
         raise FeatureError(f"{store.root}: has no entries; extract or import some first")

@@ -61,7 +61,7 @@ def extract_features(
 
     Raises:
         VideoError: the video cannot be used.
-        BackboneError: the backbone or its weights are not here.
+        BackboneError: the backbone is unknown, or its weights are not on this machine.
         ConfigError: num_frames or rate_fps is impossible.
     """
     sampling = choose_sampling(num_frames, rate_fps)
@@ -100,7 +100,7 @@ def extract_to_store(
         VideoError: no input holds a video; strict: the first video that cannot be used.
         FeatureError: the store holds other features, or those of videos that changed since;
             it cannot be written.
-        BackboneError: the backbone or its weights are not here.
+        BackboneError: the backbone is unknown, or its weights are not on this machine.
     """
     found, notes = find_sources(inputs)
     sources = share_of_rank(found)

@@ -43,7 +43,7 @@ _UNREADABLE = (
 )
 
 Named = tuple[str, NDArray[Any], NDArray[np.float64] | None]
-"""A clip's key, its values (T, D), and its times (T,) if they are there."""
+"""A clip's key, its values (T, D), and its times (T,) if they are known."""
 
 
 def import_features(
@@ -144,7 +144,7 @@ def _require_kept(source: Path, names: str | Path | None) -> None:
 
 
 def imported_store(folder: str | Path | None) -> FeatureStore | None:
-    """The store of imported features that is there, if one is."""
+    """The store of imported features in a folder; None if it holds something else."""
     if folder is None or not (as_path(folder) / MANIFEST).exists():
         return None
     store = FeatureStore.open(folder)
@@ -236,7 +236,7 @@ def _arrays_of(file: Path) -> Iterator[Named]:
             yield from _hdf5_arrays(file)
         else:
             raise FeatureError(
-                f"{file}: is no {', '.join((*SUFFIXES, *HDF5_SUFFIXES))} file; convert it"
+                f"{file}: is not a {', '.join((*SUFFIXES, *HDF5_SUFFIXES))} file; convert it"
             )
     except _UNREADABLE as error:
         reason = first_line(error)
@@ -250,7 +250,7 @@ def _require_sane_zip(file: Path) -> None:
 
 
 def _require_sane(file: Path, unpacked_bytes: int) -> None:
-    """Features hardly shrink: what says that it grows a hundred times is no such file."""
+    """Features hardly shrink: a file that claims to grow a hundred times is something else."""
     if unpacked_bytes > MOST_UNPACKED_RATIO * file.stat().st_size + SMALL_BYTES:
         raise ValueError(f"its {file.stat().st_size} bytes would become {unpacked_bytes}")
 
@@ -321,7 +321,7 @@ def _key(name: str) -> str:
     """
     path = Path(*(part for part in Path(name.strip("/")).parts if part != ".."))
     if not path.name or "\0" in name:
-        raise FeatureError(f"{name!r} is no name for a clip; rename it")
+        raise FeatureError(f"{name!r} is not a name for a clip; rename it")
     known = path.suffix.lower() in (".avi", ".mp4", ".mkv", ".webm", ".mov", ".npy", ".pt")
     return (path.with_suffix("") if known else path).as_posix()
 

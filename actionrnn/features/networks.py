@@ -41,12 +41,12 @@ _one_at_a_time = threading.RLock()
 
 
 def is_imported(name: str) -> bool:
-    """Whether a backbone's name stands for features that were computed elsewhere."""
+    """Whether a backbone's name means features that were computed elsewhere."""
     return name.startswith(IMPORTED)
 
 
 def absent_network(name: str) -> tuple[nn.Module, Preprocessing]:
-    """What stands for the network that computed imported features: it sees no video."""
+    """In the place of the network that computed imported features; it raises when it is used."""
     return _Absent(name), Preprocessing(1, 1, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
@@ -70,7 +70,7 @@ def load_network(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
         weights: `default`, `none` (random) or a local file.
 
     Raises:
-        BackboneError: the name is unknown, or the weights are not here or do not fit.
+        BackboneError: the name is unknown, or the weights are missing or do not fit.
     """
     library, slash, short = name.partition("/")
     if name == BUNDLED:
@@ -80,7 +80,7 @@ def load_network(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
     if slash and library == "timm":
         return _load_timm(short, weights)
     raise BackboneError(
-        f"{name!r} is no backbone; use {BUNDLED}, torchvision/<name> or "
+        f"{name!r} is not a backbone; use {BUNDLED}, torchvision/<name> or "
         "timm/<name> (`actionrnn backbones` lists them)"
     )
 
@@ -99,7 +99,7 @@ def _load_torchvision(name: str, weights: str) -> tuple[nn.Module, Preprocessing
 
     if name not in models.list_models(module=models):
         raise BackboneError(
-            f"torchvision/{name} is no classification network of torchvision; "
+            f"torchvision/{name} is not a classification network of torchvision; "
             "`actionrnn backbones` lists them"
         )
     published = models.get_model_weights(name).DEFAULT
@@ -130,7 +130,7 @@ def _load_timm(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
     base, _, tag = name.partition(".")
     if not timm.is_model(base):
         near = ", ".join(timm.list_models(f"*{base[:8]}*")[:5]) or "none alike"
-        raise BackboneError(f"timm/{name} is no network of timm (similar names: {near})")
+        raise BackboneError(f"timm/{name} is not a network of timm (similar names: {near})")
     tagged = timm.list_models(f"{base}.*", include_tags=True)
     if tag and name not in tagged:
         near = ", ".join(difflib.get_close_matches(name, tagged, n=5, cutoff=0)) or f"timm/{base}"
@@ -208,7 +208,9 @@ def _read_weights(file: Path) -> dict[str, Tensor]:
                 return load_file(named)
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # truncated, a pickle with code, or no weights at all
-        raise BackboneError(f"{file}: is no readable weights file ({first_line(error)})") from None
+        raise BackboneError(
+            f"{file}: is not a readable weights file ({first_line(error)})"
+        ) from None
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
@@ -277,7 +279,7 @@ def list_backbones(search: str | None = None) -> Iterator[BackboneEntry]:
     """The bundled backbone, torchvision's, and those of timm that match `search`.
 
     Args:
-        search: part of a name; `*` stands for anything. None: all but timm's.
+        search: part of a name; `*` matches anything. None: all but timm's.
     """
     pattern = f"*{(search or '').lower()}*"
     if fnmatch.fnmatch(BUNDLED, pattern):

@@ -13,6 +13,7 @@ too. What is kept of a video is its features, so that its length costs (T, D) nu
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -286,12 +287,8 @@ class Pipeline:
         except _AbortedError:
             pass
         except BaseException as error:  # the caller's thread raises it
-            while not self._abort.is_set():
-                try:
-                    self._finished.put(error, timeout=_POLL_SECONDS)
-                    return
-                except queue.Full:
-                    continue
+            with contextlib.suppress(_AbortedError):
+                self._put(self._finished, error)
 
     def _decode(self) -> None:
         set_own_threads(1)

@@ -19,7 +19,6 @@ import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -91,16 +90,12 @@ class FeatureStore:
 
     @classmethod
     def create(
-        cls,
-        root: str | Path,
-        provenance: Provenance,
-        *,
-        overwrite: bool = False,
+        cls, root: str | Path, provenance: Provenance, *, overwrite: bool = False
     ) -> FeatureStore:
-        """Start a store, or go on with the one that is there.
+        """Start a store, or continue the one in the folder.
 
         Args:
-            overwrite: if the features that are there are of another origin, delete them.
+            overwrite: delete the features in the folder if they are of another origin.
 
         Raises:
             FeatureError: the store holds features of another backbone, other weights,
@@ -112,7 +107,7 @@ class FeatureStore:
         manifest = store.root / MANIFEST
         if not manifest.exists():
             _require_unused(store.root)
-        with store._writing(), contextlib.suppress(FileExistsError):  # another was faster
+        with _writing(root), contextlib.suppress(FileExistsError):  # another was faster
             if manifest.exists() and overwrite and cls.open(root).provenance.difference(provenance):
                 cls.open(root)._clear()
             if not manifest.exists():
@@ -125,16 +120,17 @@ class FeatureStore:
         """Read the manifest of a store.
 
         Raises:
-            FeatureError: there is no store, or its manifest cannot be read.
+            FeatureError: the folder holds no store, or its manifest cannot be read.
         """
         file = as_path(root) / MANIFEST
         try:
             manifest = read_json(file)
             version, entries = manifest["format_version"], manifest["entries"]
-            described = manifest["provenance"]
+            if (version, entries) == (FORMAT_VERSION, ENTRIES):
+                return cls(file.parent, Provenance.from_json(manifest["provenance"]))
         except FileNotFoundError:
             raise FeatureError(
-                f"{root}: is no feature store ({MANIFEST} is missing); make one with "
+                f"{root}: is not a feature store ({MANIFEST} is missing); make one with "
                 "`actionrnn extract VIDEOS --output STORE`"
             ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -144,15 +140,10 @@ class FeatureStore:
                 f"{root}: has the format npy of version 0.1; make a store of today's format with "
                 f"`actionrnn store import {root} --output NEW`"
             )
-        if (version, entries) != (FORMAT_VERSION, ENTRIES):
-            raise FeatureError(
-                f"{file}: format version {version} ({entries}) is not known here; extract anew "
-                "into another folder"
-            )
-        try:
-            return cls(file.parent, Provenance.from_json(described))
-        except ValueError as error:
-            raise FeatureError(f"{file}: is damaged ({error}); delete it, extract again") from None
+        raise FeatureError(
+            f"{file}: format version {version} ({entries}) is not known here; extract anew "
+            "into another folder"
+        )
 
     def keys(self) -> list[str]:
         """The names of all entries: their paths below the store, without the ending."""
@@ -201,7 +192,7 @@ class FeatureStore:
         if not self._is_inside(key):
             folder = self.path_of(key).parent
             raise EntryError(f"{folder}: leads out of the store; replace the link by a folder")
-        with self._writing(self.path_of(key)):
+        with _writing(self.root, self.path_of(key)):
             self._require_free(key)
             with atomic_path(self.path_of(key)) as temporary:
                 temporary.write_bytes(pack(entry))
@@ -232,7 +223,7 @@ class FeatureStore:
         """Load the features of one clip, values as float32, and check every byte.
 
         Raises:
-            FeatureError: the entry is missing or damaged, or stands under a wrong name.
+            FeatureError: the entry is missing or damaged, or has a wrong name.
         """
         file = self.path_of(key)
         try:
@@ -281,12 +272,12 @@ class FeatureStore:
         return layouts, MappedValues([self.path_of(key) for key in keys], layouts)
 
     def remove(self, key: str) -> None:
-        """Delete one entry, if it is there, and not behind a link that leads out of the store."""
+        """Delete one entry, if it exists, and not behind a link that leads out of the store."""
         if self._is_inside(key):
             self.path_of(key).unlink(missing_ok=True)
 
     def presence(self, key: str, source: Path) -> Presence:
-        """Whether an entry is there, whole, and of this very source.
+        """Whether an entry exists, is whole, and is of this very source.
 
         A source that was not written, renamed or made to look older since the entry was
         written is taken to be the same; of any other one the content is compared.
@@ -320,11 +311,11 @@ class FeatureStore:
             path.name and not path.anchor and ".." not in path.parts and path.as_posix() == key
         )
         if not is_name or not can_be_a_name(key):
-            raise FeatureError(f"{key!r}: is no name of an entry; write <folder>/<clip>")
+            raise FeatureError(f"{key!r}: is not a name of an entry; write <folder>/<clip>")
         return self.root / path_in_store(key)
 
     def expected_keys(self) -> list[str]:
-        """Every clip that was ever asked for; it is there, or it failed, or it is missing."""
+        """Every clip that was ever asked for: it has an entry, or failed, or is missing."""
         return _read_list(self.root / KEYS, _KEYS)
 
     def expect(self, keys: Iterable[str]) -> None:
@@ -333,7 +324,7 @@ class FeatureStore:
         Raises:
             FeatureError: the folder cannot be written.
         """
-        with self._writing(), locked(self.root / MANIFEST):
+        with _writing(self.root), locked(self.root / MANIFEST):
             before = self.expected_keys()
             after = sorted({*before, *keys})
             if after != before:
@@ -352,7 +343,7 @@ class FeatureStore:
             FeatureError: the folder cannot be written.
         """
         file = self.root / FAILURES
-        with self._writing(), locked(self.root / MANIFEST):
+        with _writing(self.root), locked(self.root / MANIFEST):
             before = {failure.key: failure for failure in self.failures()}
             merged = {**before, **news}
             after = {key: merged[key] for key in sorted(merged) if merged[key] is not None}
@@ -386,9 +377,6 @@ class FeatureStore:
         for name in (KEYS, FAILURES, MANIFEST):
             (self.root / name).unlink(missing_ok=True)
 
-    def _writing(self, entry: Path | None = None) -> AbstractContextManager[None]:
-        return _writing(self.root, entry)
-
 
 def _require_unused(root: Path) -> None:
     """A new store begins in a folder without files, and never inside of another store."""
@@ -402,7 +390,7 @@ def _require_unused(root: Path) -> None:
     # a store keeps the list of its clips where its manifest was lost
     if other is not None and not any((root / name).exists() for name in (KEYS, MANIFEST)):
         raise FeatureError(
-            f"{root}: holds {other.relative_to(root)} and is no feature store; choose a new or "
+            f"{root}: holds {other.relative_to(root)} and is not a feature store; choose a new or "
             "empty folder"
         )
 
@@ -459,12 +447,12 @@ def _writing(root: Path, entry: Path | None = None) -> Iterator[None]:
             ) from None
         raise FeatureError(
             f"{root}: cannot be written ({error.strerror}); make room or choose another "
-            "folder; what is stored stays, and the same command goes on"
+            "folder; what is stored stays, and the same command continues"
         ) from None
 
 
 def _read_list(file: Path, kind: TypeAdapter[list[_Item]]) -> list[_Item]:
-    """What a JSON file holds; nothing where there is no file.
+    """What a JSON file holds; nothing where the file does not exist.
 
     Raises:
         FeatureError: it is damaged.

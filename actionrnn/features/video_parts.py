@@ -18,7 +18,7 @@ from actionrnn.video.source import why_unreadable
 
 Item = TypeVar("Item")
 
-# SLURM_NTASKS stands in the batch script, too, which is one process; the step's is srun's alone
+# SLURM_NTASKS is set in the batch script, too, which is one process; the step's by srun alone
 _LAUNCHERS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"))
 
 
@@ -113,7 +113,7 @@ def share_of_rank(items: Sequence[Item]) -> list[Item]:
     """Every n-th item, where torchrun or SLURM's srun started n processes; else all.
 
     Raises:
-        ConfigError: the launcher's variables are no numbers, or impossible.
+        ConfigError: the launcher's variables are not numbers, or impossible.
     """
     for rank_name, size_name in _LAUNCHERS:
         rank, size = os.environ.get(rank_name), os.environ.get(size_name)

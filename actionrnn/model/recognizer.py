@@ -166,7 +166,7 @@ class Recognizer:
     def score(
         self, features: Features, path: str = "", policy: StatePolicy | None = None
     ) -> Timeline:
-        """The scores at every step of features that are there already.
+        """The scores at every step of features that were computed before.
 
         Args:
             policy: of the state in a recording much longer than the training's clips.
@@ -259,9 +259,9 @@ def load(
         precision: of the backbone, likewise.
 
     Raises:
-        ModelError: there is no such file, it is no model, or this machine has other
+        ModelError: the file is missing or not a model, or this machine has other
             weights of its backbone than those that it was trained with.
-        BackboneError: the backbone's weights are not here.
+        BackboneError: the backbone's weights are not on this machine.
     """
     info = read_model_info(path)
     whole = info.config if hub.is_address(path) else with_own_paths(info)

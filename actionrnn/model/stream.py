@@ -100,10 +100,10 @@ class Stream:
             raise ModelError(f"{path}: cannot be written ({error.strerror})") from None
 
     def restore(self, path: str | Path) -> Stream:
-        """Go on where a stream of the same model and policy was saved.
+        """Continue where a stream of the same model and policy was saved.
 
         Raises:
-            ModelError: there is no such file, it is no stream, or one of another model.
+            ModelError: the file is missing, not a stream, or one of another model.
         """
         file = as_path(path)
         if not file.is_file():
@@ -116,7 +116,7 @@ class Stream:
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from None
         except (OSError, KeyError, ValueError, TypeError, OverflowError) as error:
-            raise ModelError(f"{path}: is no whole stream file ({error})") from None
+            raise ModelError(f"{path}: is not a whole stream file ({error})") from None
         return self
 
     def state_dict(self) -> dict[str, Any]:
@@ -146,7 +146,7 @@ class Stream:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where the stream of `state_dict` was; if it is refused, nothing has changed.
+        """Continue where the stream of `state_dict` was; if it is refused, nothing has changed.
 
         Raises:
             ModelError: it is that of another backbone, head, sampling or policy.
@@ -186,7 +186,7 @@ class Stream:
 class StreamBatch:
     """Several streams that share each call of the backbone and of the head.
 
-    Each place is a stream of its own; one that joins takes a free place, or that of one that
+    Each place is one stream; one that joins takes a free place, or that of one that
     left, after `reset(place)`.
 
     Args:
@@ -456,5 +456,5 @@ def _square(pixels: torch.Tensor | None) -> Square | None:
 def _seconds(value: Any) -> float:
     seconds = float(value)
     if not np.isfinite(seconds):
-        raise ValueError(f"{value} is no time")
+        raise ValueError(f"{value} is not a time")
     return seconds

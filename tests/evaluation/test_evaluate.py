@@ -171,7 +171,7 @@ def test_a_wrong_choice_of_clips_is_an_error(
 
 
 def test_what_is_no_model_is_an_error(clips: Path) -> None:
-    with pytest.raises(ModelError, match="is no actionrnn model"):
+    with pytest.raises(ModelError, match="is not an actionrnn model"):
         actionrnn.evaluate(clips / "red" / "ann_red.avi")
 
 
@@ -283,7 +283,7 @@ def test_nothing_is_taken_from_the_models_own_data_for_other_clips(
     report = actionrnn.evaluate(run_without_bob.output, [f"data.root={other}"], tell=told.append)
     assert report.config["data"] == asdict(DataConfig(root=str(other), split="none"))
     (line,) = told
-    assert line.startswith(f"testing on {other}: data.layout=folder, every clip, each clip a group")
+    assert line.startswith(f"testing on {other}: data.layout=folder, every clip, each clip its own")
     rows = [(path, path.parent.name, "x", "test") for path in other.rglob("*.avi")]
     manifest = write_manifest(tmp_path / "clips.csv", rows)
     report = actionrnn.evaluate(run_without_bob.output, [f"data.root={manifest}"])

@@ -104,7 +104,7 @@ def test_a_full_disk_is_one_error_and_the_run_goes_on_later(
     options: dict[str, Any] = {"backbone": tiny_backbone, "sampling": FOUR}
     tmpfs = ("-t", "tmpfs", "-o", "size=160k", "tmpfs")
     with mounted(tmp_path / "disk", *tmpfs) as disk:
-        with pytest.raises(FeatureError, match=r"No space left on device.*same command goes on"):
+        with pytest.raises(FeatureError, match=r"No space left on device.*same command continues"):
             extract_to_store([videos], disk / "store", **options)
         stored = FeatureStore.open(disk / "store")
         whole = stored.keys()

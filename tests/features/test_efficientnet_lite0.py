@@ -148,7 +148,7 @@ def test_a_missing_bundled_file_is_told_with_the_remedy(
 def test_tensors_of_another_network_are_refused(count: int) -> None:
     """289: all but the last batch norm."""
     tensors = dict(list(published_weights().items())[:count])
-    with pytest.raises(BackboneError, match=f"its {len(tensors)} tensors are no EfficientNet"):
+    with pytest.raises(BackboneError, match=f"its {len(tensors)} tensors are not an EfficientNet"):
         load_published_weights(tensors)
 
 

@@ -138,7 +138,7 @@ def test_a_video_that_cannot_be_used_is_an_error_for_the_one_call(
 
 
 def test_an_unknown_backbone_is_an_error(make_video: MakeVideo) -> None:
-    with pytest.raises(BackboneError, match="is no backbone"):
+    with pytest.raises(BackboneError, match="is not a backbone"):
         extract_features(make_video("a.avi"), backbone="no-such")
 
 

@@ -135,7 +135,7 @@ def test_a_model_of_imported_features_sees_no_video(
         ("a.npz", lambda p: np.savez(p, x=np.zeros((2, 3)), y=np.zeros((2, 4))), "4 features"),
         ("a.npz", lambda p: np.savez(p, x=np.full((2, 3), np.nan)), "not finite"),
         ("a.npz", lambda p: np.savez(p, x=np.array([["a"]])), "needed are numbers"),
-        ("a.txt", lambda p: p.write_text("1 2"), "is no .npy"),
+        ("a.txt", lambda p: p.write_text("1 2"), "is not a .npy"),
     ],
 )
 def test_what_is_no_feature_file_is_one_line(
@@ -152,7 +152,7 @@ def test_a_name_never_leads_out_of_the_store(tmp_path: Path, name: str) -> None:
     torch.save({name: torch.ones(2, 3), "good": torch.ones(2, 3)}, tmp_path / "all.pt")
     inside = tmp_path / "deep" / "store"
     if name == "..":
-        with pytest.raises(FeatureError, match="is no name"):
+        with pytest.raises(FeatureError, match="is not a name"):
             import_features(tmp_path / "all.pt", inside)
     else:
         import_features(tmp_path / "all.pt", inside)

@@ -113,7 +113,7 @@ def test_another_precision_may_be_mixed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("manifest", "reason"),
     [
-        (None, "is no feature store .*actionrnn extract"),
+        (None, "is not a feature store .*actionrnn extract"),
         ("", r"store\.json: is damaged"),
         ("{half", r"store\.json: is damaged"),
         ("[]", r"store\.json: is damaged"),
@@ -318,7 +318,7 @@ def test_the_checksum_is_the_documented_one(tmp_path: Path) -> None:
 def test_a_folder_with_files_of_others_becomes_no_store(tmp_path: Path, name: str) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("mine")
-    with pytest.raises(FeatureError, match=f"holds {name} and is no feature store"):
+    with pytest.raises(FeatureError, match=f"holds {name} and is not a feature store"):
         FeatureStore.create(tmp_path, PROVENANCE)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]
 

@@ -295,9 +295,9 @@ def test_a_class_of_one_group_is_an_error_before_anything_is_written(
         ("data.fold=zoe", DatasetError, r"data\.fold=zoe: no such fold; there are 1 \.\.\. 3"),
         ("data.fold=4", DatasetError, "no such fold"),
         ('data.group_pattern="^(x+)_"', DatasetError, r"does not match data\.group_pattern"),
-        ("backbone.name=no-such", BackboneError, "is no backbone"),
+        ("backbone.name=no-such", BackboneError, "is not a backbone"),
         ("backbone.weights=nowhere.pth", BackboneError, r"nowhere\.pth: no such weights file"),
-        ("backbone.device=abacus", BackboneError, "'abacus' is not here"),
+        ("backbone.device=abacus", BackboneError, "'abacus' cannot be used"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_written(

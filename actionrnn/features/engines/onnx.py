@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from actionrnn.errors import BackboneError
+from actionrnn.errors import BackboneError, first_line
 from actionrnn.features.engines.engine import (
     Engine,
     Job,
@@ -50,12 +50,12 @@ _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def is_installed() -> bool:
-    """Whether the extra is here; imports nothing."""
+    """Whether the extra is installed; imports nothing."""
     return all(importlib.util.find_spec(name) is not None for name in _PACKAGES)
 
 
 def require_installed() -> None:
-    """Raise a BackboneError, with what to install, if the extra is not here."""
+    """Raise a BackboneError, with what to install, if the extra is missing."""
     if not is_installed():
         raise BackboneError(
             "ONNX is not installed; run: pip install 'actionrnn[onnx]' (for --runtime onnx, "
@@ -141,7 +141,11 @@ def to_onnx(
     Raises:
         BackboneError: ONNX cannot express it.
     """
-    names = [name for given in inputs.items() for name in _leaf_names(*given)]
+    names = [
+        name
+        for argument, example in inputs.items()
+        for name in (example if isinstance(example, dict) else [argument])
+    ]
     buffer = io.BytesIO()
     # it tells of its progress, and warns of what its own parts will lose one day
     with quietly(logging.ERROR, errors_too=True):
@@ -178,14 +182,9 @@ def _without_notes(content: bytes) -> bytes:
     return stripped
 
 
-def _leaf_names(name: str, example: Any) -> list[str]:
-    return list(example) if isinstance(example, dict) else [name]
-
-
 def _refused(error: BaseException) -> BackboneError:
     error = error.__cause__ or error  # torch's own says only at which step it was
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return BackboneError(f"ONNX cannot run this network ({reason}); use runtime torch")
+    return BackboneError(f"ONNX cannot run this network ({first_line(error)}); use runtime torch")
 
 
 def versions() -> dict[str, str]:
@@ -230,7 +229,7 @@ def _weights(
 ) -> tuple[Tensor, Tensor]:
     """Row i: the weights of an axis's pixels in the square's i-th pixel, (crop, num_pixels).
 
-    They are whole numbers, as torch scales uint8; the second result is what stands for 1.
+    They are whole numbers, as torch scales uint8; the second result is the number that means 1.
     """
     scaled: Tensor
     if given.resize_mode == "squash":
