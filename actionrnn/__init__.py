@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from actionrnn.evaluation.report import Report
     from actionrnn.features.backbone import Backbone, load_backbone
     from actionrnn.features.extract import extract_features, extract_to_store
+    from actionrnn.features.provenance import Features
     from actionrnn.features.store import FeatureStore
-    from actionrnn.features.types import Features
     from actionrnn.model.heads import Head
     from actionrnn.model.recognizer import Prediction, Recognizer, Timeline, load
     from actionrnn.model.segments import Segment
@@ -45,7 +45,7 @@ _HOME_OF = {
     "DatasetError": "errors",
     "FeatureError": "errors",
     "FeatureStore": "features.store",
-    "Features": "features.types",
+    "Features": "features.provenance",
     "Frame": "video.frame",
     "Frames": "video.frame",
     "Head": "model.heads",

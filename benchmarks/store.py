@@ -37,11 +37,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from actionrnn.config import HeadConfig
+from actionrnn.config import HeadConfig, Sampling
 from actionrnn.datasets.recordings import Clip, Recording
 from actionrnn.datasets.sequences import Sequences, load_sequences
+from actionrnn.features.backbone import load_backbone
+from actionrnn.features.provenance import Features, Provenance
 from actionrnn.features.store import FeatureStore
-from actionrnn.features.types import Features
 from actionrnn.model.heads import Head, last_step
 
 try:
@@ -59,7 +60,7 @@ DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 def write_data(folder: Path, num_clips: int) -> list[Clip]:
     """The same features three times."""
     rng = np.random.default_rng(0)
-    provenance = {"backbone": "random", "weights_sha256": "", "preprocessing": {}, "sampling": {}}
+    provenance = Provenance.of(load_backbone("imported/random"), Sampling())
     store = FeatureStore.create(folder / "store", provenance)
     times = np.arange(NUM_FRAMES, dtype=np.float64)
     (folder / "npy").mkdir()

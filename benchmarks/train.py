@@ -34,11 +34,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from actionrnn.config import Config, load_config
+from actionrnn.config import Config, Sampling, load_config
 from actionrnn.datasets.recordings import Recording
 from actionrnn.datasets.sequences import Sequences, load_sequences
+from actionrnn.features.backbone import load_backbone
+from actionrnn.features.provenance import Features, Provenance
 from actionrnn.features.store import FeatureStore
-from actionrnn.features.types import Features
 from actionrnn.model.heads import Head, last_step
 from actionrnn.training.fit import autocast, fit_head
 from actionrnn.training.fit_state import FitTask
@@ -62,7 +63,7 @@ class NpyFiles(Dataset[tuple[Tensor, int]]):
 
 def write_data(folder: Path, num_clips: int) -> tuple[Sequences, NpyFiles]:
     rng = np.random.default_rng(0)
-    provenance = {"backbone": "random", "weights_sha256": "", "preprocessing": {}, "sampling": {}}
+    provenance = Provenance.of(load_backbone("imported/random"), Sampling())
     store = FeatureStore.create(folder / "store", provenance)
     times = np.arange(NUM_FRAMES, dtype=np.float64)
     clips, files, targets = [], [], []

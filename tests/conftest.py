@@ -182,3 +182,15 @@ def encode_square(path: Path, label: str, group: str) -> None:
             frame.pts, frame.time_base = index, Fraction(1, 12)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+
+
+@pytest.fixture
+def no_checksum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file may be read for its checksum."""
+
+    def refuse(path: Path) -> str:
+        raise AssertionError(f"{path} was read for its checksum")
+
+    for name, module in [*sys.modules.items()]:
+        if name.startswith("actionrnn.") and hasattr(module, "file_sha256"):
+            monkeypatch.setattr(module, "file_sha256", refuse)

@@ -183,7 +183,7 @@ def test_every_module_has_its_place_in_the_rule() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("actionrnn.video.decode", "from actionrnn.features.types import Features"),
+        ("actionrnn.video.decode", "from actionrnn.features.provenance import Features"),
         ("actionrnn.features.store", "import actionrnn.model.heads"),
         ("actionrnn.model.heads", "def late():\n    from actionrnn.apps import cli"),
         ("actionrnn.datasets.folders", "from actionrnn import training"),
@@ -205,7 +205,7 @@ def test_the_rule_sees_a_forbidden_import(module: str, source: str) -> None:
     [
         ("actionrnn.video.decode", "from actionrnn.video.frame import Frame"),
         ("actionrnn.video.decode", "from actionrnn.errors import VideoError"),
-        ("actionrnn.model.heads", "from actionrnn.features.types import Features"),
+        ("actionrnn.model.heads", "from actionrnn.features.provenance import Features"),
         ("actionrnn.apps.cli", "from actionrnn.training import train"),
         ("actionrnn.config", "from actionrnn import __version__, errors"),
         ("actionrnn", "from actionrnn.apps.cli import main"),

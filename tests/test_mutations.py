@@ -40,18 +40,16 @@ from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import read_curves, read_report
 from actionrnn.evaluation.summary import make_report
 from actionrnn.features.backbone import Backbone
-from actionrnn.features.extract import provenance_of
 from actionrnn.features.imported import import_features
-from actionrnn.features.mapped import read_layout
+from actionrnn.features.provenance import Failure, Features, VideoFile
 from actionrnn.features.store import FeatureStore, verify_store
-from actionrnn.features.types import Features
 from actionrnn.model.heads import Head
 from actionrnn.model.model_file import read_model_info
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.training.fit import fit_head
 from actionrnn.training.fit_state import FitTask
 from actionrnn.video.frame import Frame
-from tests.tiny import make_tiny_backbone
+from tests.tiny import make_tiny_backbone, tiny_provenance
 
 KEPT = "whole.json"
 PER_KIND = 150
@@ -102,7 +100,7 @@ def tiny_model() -> Recognizer:
 
 def a_model(folder: Path) -> Read:
     tiny_model().save(folder / "model.safetensors")
-    features = Features(np.zeros((4, 12), np.float32), np.arange(4) / 4, {})
+    features = Features(np.zeros((4, 12), np.float32), np.arange(4) / 4)
 
     def read(folder: Path) -> None:
         model = actionrnn.load(folder)
@@ -137,7 +135,7 @@ def a_fit(folder: Path) -> Read:
         tuple(Recording.trimmed(Path(n), n, n[0], n).clips[0] for n in ("a1", "b2")),
     )
     values = tuple(rng.normal(size=(3, 4)).astype(np.float32) for _ in clips)
-    sequences = Sequences(clips, values, np.array([0, 1]), ("1", "2"))
+    sequences = Sequences(clips, values, np.array([0, 1]), ("1", "2"), tiny_provenance())
     head, train = HeadConfig(hidden_size=3, dropout=0.0), TrainConfig(epochs=2, batch_size=2)
     task = FitTask(sequences, 2, head, train, validation=sequences)
 
@@ -174,7 +172,7 @@ def a_report(folder: Path) -> Read:
         title="clips",
         config=Config().to_dict(),
         trials=(trial,),
-        skipped=[{"key": "a", "path": "a.avi", "reason": "is empty"}],
+        skipped=[Failure("a", "a.avi", "is empty")],
         seconds={"training": 1.5},
     )
     for name in ("report.json", "whole.json"):
@@ -244,15 +242,15 @@ def official_lists(folder: Path) -> Read:
 
 
 def a_store(folder: Path) -> Read:
-    provenance = provenance_of(tiny_backbone(), Sampling(rate_fps=4.0))
+    provenance = tiny_provenance()
     store = FeatureStore.create(folder, provenance)
     store.expect(["run/ann", "run/bob", "run/cid"])
-    failure = {"key": "run/cid", "path": "cid.avi", "reason": "is empty", "state": "0 bytes"}
+    failure = Failure("run/cid", "cid.avi", "is empty", "0 bytes")
     store.update_failures({"run/cid": failure})
-    rng, source = np.random.default_rng(0), {"name": "a.avi", "size_bytes": 1, "sha256": "0" * 64}
+    rng, video = np.random.default_rng(0), VideoFile("a.avi", 1, "0" * 64)
     for key in ("run/ann", "run/bob"):
         values = rng.normal(size=(3, 4)).astype(np.float32)
-        store.write(key, Features(values, np.arange(3) / 4, {**provenance, "source": source}))
+        store.write(key, Features(values, np.arange(3) / 4, provenance, video))
 
     def read(folder: Path) -> None:
         store = FeatureStore.open(folder)
@@ -261,7 +259,7 @@ def a_store(folder: Path) -> Read:
         store.expect(["run/ann"])
         store.update_failures({})
         for key in ("run/ann", "run/bob"):
-            found = read_layout(store, key).shape, store.read(key)
+            found = store.layout(key).shape, store.read(key)
             assert found[0] == found[1].values.shape
 
     return read

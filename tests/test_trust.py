@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +23,20 @@ from safetensors.torch import save_file
 
 import actionrnn
 from actionrnn.apps import cli
-from actionrnn.config import load_config, parse_config
+from actionrnn.config import Sampling, load_config, parse_config
 from actionrnn.datasets.folders import open_folder
 from actionrnn.errors import ActionrnnError, ConfigError, DatasetError, FeatureError, ModelError
 from actionrnn.features.imported import import_features
-from actionrnn.features.mapped import read_layout
+from actionrnn.features.provenance import Features
 from actionrnn.features.store import FeatureStore, verify_store
-from actionrnn.features.types import Features
 from actionrnn.text import is_harmless, printable
 from actionrnn.training.train import TrainingRun
+from tests.tiny import tiny_provenance
 
 Edit = Callable[[dict[str, Any]], object]
 MOST_GROWTH_MIB = 300
 
-PROVENANCE: dict[str, Any] = {
-    "backbone": "efficientnet_lite0",
-    "weights_sha256": "a" * 64,
-    "preprocessing": {"resize": 256},
-    "sampling": {"rate_fps": 4.0},
-    "precision": "float32",
-}
+PROVENANCE = tiny_provenance()
 
 MEASURE = """
 import contextlib, io, json, resource, sys
@@ -127,7 +122,7 @@ def test_a_huge_declared_model_is_refused(model: Path, run: TrainingRun, edit: E
 def test_a_huge_head_of_a_file_is_refused(tmp_path: Path, size_bytes: int) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(size_bytes.to_bytes(8, "little") + b"{}" * 100)
-    with pytest.raises(ModelError, match="is no actionrnn model"):
+    with pytest.raises(ModelError, match="is not an actionrnn model"):
         actionrnn.load(path)
 
 
@@ -135,7 +130,7 @@ def test_a_model_that_is_a_pickle_is_not_unpickled(tmp_path: Path) -> None:
     victim = tmp_path / "was here"
     for write in (pickle_to, save_with_torch):
         write(Attack(victim), tmp_path / "model.safetensors")
-        with pytest.raises(ModelError, match="is no actionrnn model"):
+        with pytest.raises(ModelError, match="is not an actionrnn model"):
             actionrnn.load(tmp_path / "model.safetensors")
     assert not victim.exists()
 
@@ -168,7 +163,7 @@ def test_foreign_weights_are_not_unpickled(clips: Path, tmp_path: Path, ending: 
 def test_a_deeply_nested_description_is_refused(model: Path) -> None:
     nested = '{"a":' * 100_000 + "1" + "}" * 100_000
     save_file({"x": torch.zeros(1)}, model, metadata={"actionrnn": nested})
-    with pytest.raises(ModelError, match="is no actionrnn model"):
+    with pytest.raises(ModelError, match="is not an actionrnn model"):
         actionrnn.load(model)
 
 
@@ -186,10 +181,13 @@ def test_labels_that_act_on_a_terminal_are_refused(model: Path, label: object) -
 def test_labels_that_hold_markup_are_shown_as_they_are(
     model: Path, clips: Path, tmp_path: Path, label: str
 ) -> None:
+    sampling = asdict(Sampling(rate_fps=4.0))
     rewrite(
         model,
         lambda d: d.update(
-            labels=[label, *d["labels"][1:]], config=d["config"] | {"sampling": {"rate_fps": 4.0}}
+            labels=[label, *d["labels"][1:]],
+            config=d["config"] | {"sampling": sampling},
+            backbone=d["backbone"] | {"sampling": sampling},
         ),
     )
     clip = next(clips.rglob("*.avi"))
@@ -209,9 +207,9 @@ def test_labels_that_hold_markup_are_shown_as_they_are(
 @pytest.mark.parametrize("key", ["../out", "/out", "a/../../out", "a/./b", "", "a//b"])
 def test_a_key_never_leads_out_of_a_store(store: FeatureStore, key: str) -> None:
     features = store.read("run/ann")
-    with pytest.raises(FeatureError, match="is no name"):
+    with pytest.raises(FeatureError, match="is not a name"):
         store.write(key, features)
-    with pytest.raises(FeatureError, match="is no name"):
+    with pytest.raises(FeatureError, match="is not a name"):
         store.read(key)
 
 
@@ -245,7 +243,7 @@ def test_a_damaged_list_of_a_store_is_one_line(store: FeatureStore, name: str, t
 def test_an_entry_with_a_huge_head_is_damaged(store: FeatureStore) -> None:
     store.path_of("run/ann").write_bytes((2**33).to_bytes(8, "little") + b" " * 100)
     with pytest.raises(FeatureError, match="is damaged"):
-        read_layout(store, "run/ann")
+        store.layout("run/ann")
     with pytest.raises(FeatureError, match="is damaged"):
         store.read("run/ann")
     (finding,) = verify_store(store)

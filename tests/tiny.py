@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import torch
 from torch import nn
 
-from actionrnn.config import BackboneConfig
+from actionrnn.config import BackboneConfig, Sampling
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.engines.torch import TorchEngine
 from actionrnn.features.preprocess import Preprocessing
+from actionrnn.features.provenance import Provenance
 
 
 def make_tiny_backbone(grid: int) -> Backbone:
@@ -26,3 +30,12 @@ def make_tiny_backbone(grid: int) -> Backbone:
         dtype=torch.float32,
         engine=TorchEngine(network, preprocessing, cpu),
     )
+
+
+def tiny_provenance(**changes: Any) -> Provenance:
+    """Of features of that backbone, four a second.
+
+    Args:
+        changes: fields of another value.
+    """
+    return replace(Provenance.of(make_tiny_backbone(2), Sampling(rate_fps=4.0)), **changes)

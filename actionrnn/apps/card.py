@@ -79,7 +79,7 @@ def make_card(info: ModelInfo, address: str = "hf://USER/NAME") -> str:
         address: what the card's example loads.
     """
     head, training = info.config.head, public_training(info.training)
-    licence = weights_licence(str(info.backbone.get("backbone")))
+    licence = weights_licence(info.provenance.backbone)
     shown = [_text(label) for label in info.labels[:_MOST_LABELS]]
     more = f" and {len(info.labels) - len(shown)} more" if len(info.labels) > len(shown) else ""
     front_matter: dict[str, Any] = {
@@ -92,8 +92,8 @@ def make_card(info: ModelInfo, address: str = "hf://USER/NAME") -> str:
         title=_text(address.removeprefix("hf://").partition("@")[0].rpartition("/")[2]),
         version=_text(info.actionrnn_version),
         address=plain(address),
-        backbone=_text(str(info.backbone.get("backbone"))),
-        sha256=_text(str(info.backbone.get("weights_sha256"))),
+        backbone=_text(info.provenance.backbone),
+        sha256=_text(info.provenance.weights_sha256),
         head=f"{head.kind}, {head.num_layers} x {head.hidden_size}, {head.temporal_pooling}",
         sampling=str(info.config.sampling),
         num_labels=len(info.labels),

@@ -21,8 +21,13 @@ from actionrnn.apps.quantise import Int8Report, quantise
 from actionrnn.config import Sampling
 from actionrnn.errors import ModelError
 from actionrnn.features.backbone import Backbone
-from actionrnn.features.engines.onnx import OPSET, require_installed, to_onnx, versions
-from actionrnn.features.tensor_preprocess import Encoder
+from actionrnn.features.engines.onnx import (
+    OPSET,
+    Encoder,
+    require_installed,
+    to_onnx,
+    versions,
+)
 from actionrnn.files import as_path, atomic_folder, file_sha256
 from actionrnn.model.heads import Head, State
 from actionrnn.model.recognizer import Recognizer, load
@@ -117,7 +122,7 @@ def _write_description(model: Recognizer, folder: Path, int8: Int8Report | None)
             "state": {name: list(value.shape[1:]) for name, value in state.items()},
         },
         "head": dataclasses.asdict(model.head.config),
-        "backbone": model.backbone.provenance(),
+        "backbone": model.provenance.to_json(),
         "files": files,
         "versions": {"actionrnn": __version__, "opset": OPSET, **versions()},
     }

@@ -75,17 +75,17 @@ def _describe_store(path: Path) -> Rows:
     rows = {
         "store": str(path),
         "entries": str(len(keys)),
-        "backbone": str(made.get("backbone")),
-        "weights": f"sha256 {made.get('weights_sha256')}",
-        "preprocessing": str(made.get("preprocessing")),
-        "sampling": str(made.get("sampling")),
-        "precision": str(made.get("precision")),
+        "backbone": made.backbone,
+        "weights": f"sha256 {made.weights_sha256}",
+        "preprocessing": str(made.to_json()["preprocessing"]),
+        "sampling": str(made.to_json()["sampling"]),
+        "precision": made.precision,
         "failures": str(len(failures)),
     }
     if keys:
         rows["first entry"] = f"{keys[0]} {store.read(keys[0]).values.shape}"
     for number, failure in enumerate(failures, start=1):
-        rows[f"failure {number}"] = failure["reason"]
+        rows[f"failure {number}"] = failure.reason
     return rows
 
 
@@ -122,7 +122,7 @@ def _describe_model(path: Path) -> Rows:
             "store": str(store),
             "shape": str(features.values.shape),
             "time": f"{features.pts_seconds[0]:.3f} s ... {features.pts_seconds[-1]:.3f} s",
-            "source": str(features.provenance.get("source", {}).get("name")),
+            "source": "unknown" if features.video is None else features.video.name,
         }
     head, training = model.config.head, model.training
     scores = training.get("scores", {})
@@ -130,9 +130,9 @@ def _describe_model(path: Path) -> Rows:
         "model": str(path),
         "labels": f"{len(model.labels)}: {', '.join(model.labels)}",
         "head": f"{head.kind}, {head.num_layers} x {head.hidden_size}, {head.temporal_pooling}",
-        "backbone": f"{model.backbone['backbone']} ({model.feature_size} features)",
-        "weights": f"sha256 {model.backbone['weights_sha256']}",
-        "preprocessing": str(model.backbone["preprocessing"]),
+        "backbone": f"{model.provenance.backbone} ({model.feature_size} features)",
+        "weights": f"sha256 {model.provenance.weights_sha256}",
+        "preprocessing": str(model.provenance.to_json()["preprocessing"]),
         "sampling": str(model.config.sampling),
         "trained on": f"{training.get('data')}, {_part(training.get('fold'))}, "
         f"{training.get('num_clips')} clips in {len(training.get('groups', []))} groups",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from actionrnn.errors import ModelError
 from actionrnn.features.engines.onnx import open_session
-from actionrnn.features.quiet import quietly
+from actionrnn.features.networks import quietly
 from actionrnn.model.recognizer import Recognizer, step_scores
 from actionrnn.video.decode import read_frames
 from actionrnn.video.finding import find_videos

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from actionrnn.datasets.recordings import Clip, Recording, Side
 from actionrnn.errors import DatasetError, FeatureError, VideoError
-from actionrnn.features.mapped import read_layout
 from actionrnn.features.store import FeatureStore
 from actionrnn.files import file_sha256, file_state
 from actionrnn.progress import progress_bar
@@ -144,10 +143,10 @@ def _is_readable(path: Path) -> bool:
 
 def _stored_sha256(store: FeatureStore, clip: Clip) -> str | None:
     try:
-        source = read_layout(store, clip.key).provenance.get("source", {})
+        video = store.layout(clip.key).video
     except FeatureError:
         return None  # reported when the features are loaded
-    return source.get("sha256") or None
+    return None if video is None else video.sha256
 
 
 def _same_parts(same: Sequence[Clip]) -> list[list[Clip]]:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from actionrnn.datasets.recordings import Clip
 from actionrnn.errors import FeatureError
-from actionrnn.features.mapped import map_entries
-from actionrnn.features.store import FeatureStore, require_same
+from actionrnn.features.provenance import Provenance
+from actionrnn.features.store import FeatureStore
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Sequences:
     """Per clip, the index of its label."""
     fingerprints: tuple[str, ...]
     """Per clip, the beginning of the sha256 of its video."""
+    provenance: Provenance
+    """Of all of them: a head is scored on them only if it was trained on the same."""
     digests: tuple[str, ...] = ()
     """Per clip, the sha256 of its entry in the store; none where they come from no store."""
 
@@ -48,11 +50,12 @@ class Sequences:
             _Converted(self.values, chosen),
             self.targets[chosen],
             tuple(self.fingerprints[index] for index in chosen),
+            self.provenance,
             tuple(self.digests[index] for index in chosen) if self.digests else (),
         )
 
     def first_features(self, count: int | None) -> Sequences:
-        """The same clips with only the first so many features of each frame; None: all."""
+        """The same clips with only the first features of each frame, `count` of them; None: all."""
         if count is None:
             return self
         return replace(self, values=tuple(values[:, :count] for values in self.values))
@@ -84,7 +87,7 @@ def load_sequences(store: FeatureStore, clips: Sequence[Clip], labels: Sequence[
             written, and by `extract_missing`; that they are finite, when they are used.
     """
     index_of = {label: index for index, label in enumerate(labels)}
-    layouts, values = map_entries(store, [clip.key for clip in clips])
+    layouts, values = store.map([clip.key for clip in clips])
     for clip, layout in zip(clips, layouts, strict=True):
         if layout.shape[0] == 0:
             raise FeatureError(
@@ -97,13 +100,13 @@ def load_sequences(store: FeatureStore, clips: Sequence[Clip], labels: Sequence[
                 "them, and extract or import it again"
             )
         remedy = "delete it, and extract or import it again"
-        require_same(layout.provenance, store.provenance, str(store.path_of(clip.key)), remedy)
-    sources = [layout.provenance.get("source", {}) for layout in layouts]
-    fingerprints = tuple(str(source.get("sha256", ""))[:12] for source in sources)
+        layout.provenance.require_same(store.provenance, str(store.path_of(clip.key)), remedy)
+    videos = [layout.video for layout in layouts]
+    fingerprints = tuple("" if video is None else video.sha256[:12] for video in videos)
     targets = np.array([index_of[clip.label] for clip in clips], np.int64)
     digests = tuple(layout.sha256 for layout in layouts)
     converted = _Converted(values, range(len(values)))
-    return Sequences(tuple(clips), converted, targets, fingerprints, digests)
+    return Sequences(tuple(clips), converted, targets, fingerprints, store.provenance, digests)
 
 
 class _Converted(Sequence[NDArray[np.float32]]):

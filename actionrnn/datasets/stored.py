@@ -1,6 +1,6 @@
 """Where the features of a training or an evaluation are, and how the missing ones come there.
 
-A run writes into a store of its own, or into the one that `data.features` names. Stores of other
+A run writes into its store, or into the one that `data.features` names. Stores of other
 runs are read: where they hold everything, in their place; else what they hold is copied.
 """
 
@@ -12,16 +12,17 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from actionrnn.config import BackboneConfig, Config, Sampling
+from actionrnn.config import BackboneConfig, Config
 from actionrnn.datasets.recordings import Dataset
 from actionrnn.datasets.sequences import Sequences, load_sequences
 from actionrnn.errors import DatasetError, FeatureError
 from actionrnn.features.backbone import Backbone
-from actionrnn.features.extract import VideoPart, extract_missing, known_outcome, provenance_of
+from actionrnn.features.extract import extract_missing, known_outcome, plan
 from actionrnn.features.imported import imported_store
-from actionrnn.features.store import IDENTITY, MANIFEST, Failure, FeatureStore
+from actionrnn.features.provenance import Failure, Provenance
+from actionrnn.features.store import MANIFEST, FeatureStore
+from actionrnn.features.video_parts import VideoPart
 from actionrnn.files import atomic_path
 from actionrnn.progress import progress_bar
 
@@ -55,23 +56,29 @@ def load_features(
         VideoPart(clip.key, clip.path, clip.start_seconds, clip.end_seconds)
         for clip in dataset.clips
     ]
-    provenance = provenance_of(backbone, config.sampling)
+    provenance = Provenance.of(backbone, config.sampling)
     if config.data.features is not None:
         own, readable = Path(config.data.features), []
     else:
-        name = _store_name(config, provenance)
-        own = output / FEATURES_FOLDER / name
-        near = [*others, *_beside(output if run is None else run, name)]
+        names = _store_names(config, provenance)
+        own = output / FEATURES_FOLDER / names[0]
+        near = [*others, *_beside(output if run is None else run, names)]
         readable = list(_readable([path for path in near if path != own], provenance))
-    # a store elsewhere may be another run's: nothing there is replaced
-    named = not own.resolve().is_relative_to(output.resolve())
-    store, failures = _find_or_extract(
-        sources, own, readable, backbone, config.sampling, overwrite=not named
-    )
-    failed = {failure["key"] for failure in failures}
+    complete = None if (own / MANIFEST).exists() else _complete(sources, readable)
+    if complete is not None:
+        store, failures = complete
+    else:
+        store = FeatureStore.create(own, provenance)
+        for other in readable:
+            _copy_entries(sources, other, store)
+        # a store elsewhere may be another run's: nothing there is replaced
+        inside = own.resolve().is_relative_to(output.resolve())
+        todo = plan(sources, store, overwrite=inside)
+        failures = extract_missing(todo, backbone, config.sampling).failures
+    failed = {failure.key for failure in failures}
     usable = tuple(clip for clip in dataset.clips if clip.key not in failed)
     if not usable:
-        reason = failures[0]["reason"]
+        reason = failures[0].reason
         raise DatasetError(f"{dataset.root}: no video can be used (the first: {reason})")
     dataset = dataset.keep(usable)
     return dataset, load_sequences(store, dataset.clips, dataset.labels), failures
@@ -82,8 +89,8 @@ def for_imported_features(config: Config) -> Config:
     store = imported_store(config.data.features)
     if store is None:
         return config
-    backbone = BackboneConfig(name=store.provenance["backbone"])
-    return replace(config, backbone=backbone, sampling=Sampling(**store.provenance["sampling"]))
+    backbone = BackboneConfig(name=store.provenance.backbone)
+    return replace(config, backbone=backbone, sampling=store.provenance.sampling)
 
 
 def _load_imported(
@@ -96,63 +103,56 @@ def _load_imported(
             store.read(clip.key)  # nothing else looks at every byte of imported features
             advance()
     absent = [
-        {"key": clip.key, "path": str(clip.path), "reason": f"{clip.key}: has no entry"}
+        Failure(clip.key, str(clip.path), f"{clip.key}: has no entry")
         for clip in dataset.clips
         if clip.key not in there
     ]
     if not usable:
         raise DatasetError(
-            f"{store.root}: no clip has features (the first: {absent[0]['reason']}; the store's "
+            f"{store.root}: no clip has features (the first: {absent[0].reason}; the store's "
             f"first: {min(there, default='none')})"
         )
     dataset = dataset.keep(usable)
     return dataset, load_sequences(store, dataset.clips, dataset.labels), absent
 
 
-def _store_name(config: Config, provenance: dict[str, Any]) -> str:
-    """One name per data set and provenance."""
+def _store_names(config: Config, provenance: Provenance) -> list[str]:
+    """One name per data set and provenance, and the one that version 0.1 gave it."""
     root = Path(str(config.data.root)).resolve()
-    identity = json.dumps([str(root), provenance], sort_keys=True)
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
-    return f"{root.stem[:40]}-{config.backbone.name.replace('/', '-')}-{digest}"
+    names = []
+    for described in (provenance.to_json(), provenance.to_json_of_0_1()):
+        identity = json.dumps([str(root), described], sort_keys=True)
+        digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
+        names.append(f"{root.stem[:40]}-{config.backbone.name.replace('/', '-')}-{digest}")
+    return names
 
 
-def _beside(run: Path, name: str) -> list[Path]:
-    """The stores of this name in a run's folder and in those beside it."""
+def _beside(run: Path, names: Sequence[str]) -> list[Path]:
+    """The stores of these names in a run's folder and in those beside it."""
     found = run.resolve().parent.glob(f"*/{FEATURES_FOLDER}/*/{MANIFEST}")
-    return sorted(file.parent for file in found if file.parent.name == name)
+    return sorted(file.parent for file in found if file.parent.name in names)
 
 
-def _readable(folders: Sequence[Path], provenance: dict[str, Any]) -> Iterator[FeatureStore]:
-    """The stores among some folders that hold such features."""
+def _readable(folders: Sequence[Path], provenance: Provenance) -> Iterator[FeatureStore]:
+    """The stores among some folders that hold features of this provenance."""
     for folder in folders:
         try:
             store = FeatureStore.open(folder)
         except FeatureError:  # none, or damaged: of no use here
             continue
-        if all(store.provenance.get(part) == provenance[part] for part in IDENTITY):
+        if not store.provenance.difference(provenance):
             yield store
 
 
-def _find_or_extract(
-    sources: Sequence[VideoPart],
-    own: Path,
-    readable: Sequence[FeatureStore],
-    backbone: Backbone,
-    sampling: Sampling,
-    *,
-    overwrite: bool,
-) -> tuple[FeatureStore, list[Failure]]:
-    if not (own / MANIFEST).exists():
-        for other in readable:
-            failures = known_outcome(sources, other)
-            if failures is not None:
-                return other, failures
-    store = FeatureStore.create(own, provenance_of(backbone, sampling))
-    for other in readable:
-        _copy_entries(sources, other, store)
-    done = extract_missing(sources, store, backbone, sampling, overwrite=overwrite)
-    return store, done.failures
+def _complete(
+    sources: Sequence[VideoPart], stores: Iterable[FeatureStore]
+) -> tuple[FeatureStore, list[Failure]] | None:
+    """The first store that has all of these videos, or knows why not, and those failures."""
+    for store in stores:
+        failures = known_outcome(sources, store)
+        if failures is not None:
+            return store, failures
+    return None
 
 
 def _copy_entries(sources: Sequence[VideoPart], other: FeatureStore, store: FeatureStore) -> None:
@@ -176,5 +176,5 @@ def require_no_class_lost(found: Dataset, usable: Dataset, failures: Sequence[Fa
     if lost:
         raise DatasetError(
             f"{found.root}: class {lost[0]!r} has no video that can be used "
-            f"(the first failure: {failures[0]['reason']}); replace its videos, or take it out"
+            f"(the first failure: {failures[0].reason}); replace its videos, or take it out"
         )

@@ -22,6 +22,7 @@ from actionrnn.evaluation.report_page import PAGE_FILE, write_report
 from actionrnn.evaluation.summary import make_report
 from actionrnn.features.imported import imported_store
 from actionrnn.features.networks import is_imported
+from actionrnn.features.provenance import TRAINED_ON
 from actionrnn.files import MODEL_FILE, as_path
 from actionrnn.model.hub import is_address
 from actionrnn.model.model_file import model_file
@@ -80,7 +81,8 @@ def evaluate(
         _require_elsewhere(written, data.root)
     config = replace(recognizer.config, data=data)
     if (imported := imported_store(data.features)) is not None:
-        recognizer.require_origin(imported.provenance, str(imported.root))
+        wanted, where = recognizer.provenance, str(imported.root)
+        imported.provenance.require_same(wanted, where, TRAINED_ON)
     dataset = open_dataset(config.data)
     _require_known_labels(dataset, recognizer)
     make_folds(dataset, config.data, training=False)  # before the extraction
@@ -131,6 +133,7 @@ def _predict(
     index_of = {label: index for index, label in enumerate(recognizer.labels)}
     training = recognizer.training
     trained_on = TrainedOn(
+        recognizer.provenance,
         videos=training.get("fingerprints", ()),
         groups=training.get("groups", ()) if same_data else (),
     )
@@ -218,7 +221,7 @@ def _own_clips(recognizer: Recognizer, overrides: Sequence[str]) -> DataConfig:
 
 def _describe(data: DataConfig) -> str:
     """What is assumed of other clips, in one line."""
-    groups = "each clip a group of its own" if data.group_pattern is None else data.group_pattern
+    groups = "each clip its own group" if data.group_pattern is None else data.group_pattern
     tested = "every clip" if data.split == "none" else f"split {data.split}, fold {data.fold}"
     return (
         f"{data.root or data.features}: data.layout={data.layout}, {tested}, {groups}; nothing of "

@@ -17,6 +17,7 @@ from actionrnn.datasets.sequences import Sequences
 from actionrnn.evaluation.diagnostics import Diagnostics, diagnose
 from actionrnn.evaluation.metrics import steps_observed, top_k_hits
 from actionrnn.features.backbone import Backbone
+from actionrnn.features.provenance import TRAINED_ON, Provenance
 from actionrnn.model.heads import Head
 from actionrnn.model.privacy import hashed_group
 from actionrnn.model.recognizer import step_scores
@@ -28,10 +29,12 @@ MEAN_POOL_MOTION: Final = "mean-pool + motion"
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """The clips that a model was trained on; its score on them says little."""
+    """The features and clips that a head has learned from."""
 
+    provenance: Provenance
+    """Of the features: others are not scored."""
     videos: Collection[str] = ()
-    """Fingerprints of the videos."""
+    """Fingerprints of the videos: a test on them says little."""
     groups: Collection[str] = ()
     """Their groups, by name or hashed."""
 
@@ -77,10 +80,16 @@ def predict_fold(
         test: the test clips; `targets` are indices of the heads' classes.
         heads: by their names in the report: first the head that is tested, then its baselines
             `MEAN_POOL` and `MEAN_POOL_MOTION`, as far as they were trained.
-        trained_on: marks the test clips that the head has seen, or others of whose group.
+        trained_on: by the heads; marks the test clips that they have seen, or others of whose
+            group.
         diagnostics: also shuffle the frames and compute the gradients (`diagnose`), which takes
             several times as long as the scores alone.
+
+    Raises:
+        FeatureError: the features of the test clips are not of the kind that the heads were
+            trained on.
     """
+    test.provenance.require_same(trained_on.provenance, name, TRAINED_ON)
     videos, groups = set(trained_on.videos) - {""}, set(map(hashed_group, trained_on.groups))
     head_name, head = next(iter(heads.items()))
     answers = {kind: np.empty((len(test), len(steps_observed(1))), np.int64) for kind in heads}

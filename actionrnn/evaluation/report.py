@@ -21,6 +21,7 @@ from rich.text import Text
 from actionrnn.datasets.recordings import Clip
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.metrics import ClassResult, ReliabilityBin
+from actionrnn.features.provenance import Failure
 from actionrnn.files import as_path, read_json, write_text
 from actionrnn.text import printable
 
@@ -133,7 +134,7 @@ class Report:
     leaked_clips: int = 0
     """Further test clips of whose group the model was trained on other clips."""
     leaked_groups: tuple[str, ...] = ()
-    skipped: list[dict[str, str]] = field(default_factory=list)
+    skipped: list[Failure] = field(default_factory=list)
     """Videos that could not be used: `path` and `reason`."""
     config: dict[str, dict[str, Any]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -215,7 +216,8 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
-        return asdict(self)
+        skipped = [failure.to_json() for failure in self.skipped]
+        return asdict(self) | {"skipped": skipped}
 
     def write(self, path: str | Path) -> None:
         """Write the JSON file: one line for each number, and for each row of a list."""
@@ -412,5 +414,5 @@ def _numbers(report: Report) -> list[str]:
 def _left_out(report: Report) -> list[str]:
     if not report.skipped:
         return []
-    reasons = [f"  {skipped['reason']}" for skipped in report.skipped[:MOST_SKIPPED_SHOWN]]
+    reasons = [f"  {skipped.reason}" for skipped in report.skipped[:MOST_SKIPPED_SHOWN]]
     return [f"left out: {len(report.skipped)} videos that cannot be used:", *reasons]

@@ -127,7 +127,7 @@ def _without_folders(report: Report) -> Callable[[Any], Any]:
     """A Jinja filter that cuts the folders off paths of data, weights and clips; `~` is a home."""
     data, backbone = (report.config.get(part, {}) for part in ("data", "backbone"))
     root = data.get("root") or ""
-    clips = [*(clip.path for clip in report.clips), *(one["path"] for one in report.skipped)]
+    clips = [*(clip.path for clip in report.clips), *(one.path for one in report.skipped)]
     paths = [root, data.get("features") or "", backbone.get("weights") or ""]
     paths += [path for path in clips if not PurePath(path).is_relative_to(root)]
     folders = {str(PurePath(path).parent) for path in paths if PurePath(path).is_absolute()}

@@ -10,8 +10,7 @@ import hashlib
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -29,9 +28,9 @@ from actionrnn.features.engines.torch import load as load_torch
 from actionrnn.features.networks import absent_network, is_imported, load_network
 from actionrnn.features.preprocess import Preprocessing
 
-# So many batches at once: on a CPU each in a few threads of its own, which beats all threads in
-# one batch by a fifth; on a GPU the copies of one beside the computation of the other.
-MOST_LANES = {"cpu": 8, "cuda": 2}
+# Batches at once: on a CPU each in a few threads, which beats all threads in one batch by a fifth;
+# on a GPU the copies of one beside the computation of the other.
+MOST_WORKERS = {"cpu": 8, "cuda": 2}
 
 _counting, _seeding = threading.Lock(), threading.Lock()
 
@@ -84,20 +83,9 @@ class Backbone:
         return self.engine.batch_frames
 
     @property
-    def num_lanes(self) -> int:
+    def num_workers(self) -> int:
         """How many threads should call `encode_batch` at once."""
-        return _num_lanes(self.device)
-
-    def provenance(self) -> dict[str, Any]:
-        """What decides the features' values, as plain JSON types."""
-        return {
-            "backbone": self.name,
-            "weights_sha256": self.weights_sha256,
-            "preprocessing": {
-                key: list(value) if isinstance(value, tuple) else value
-                for key, value in asdict(self.preprocessing).items()
-            },
-        }
+        return _num_workers(self.device)
 
     def encode(self, frames: NDArray[np.uint8], *, padded: bool = True) -> NDArray[np.float32]:
         """Features of pictures that `preprocessing` has scaled, cut and made views of.
@@ -114,13 +102,13 @@ class Backbone:
             return self._encode_now(frames)
         size = self.batch_frames
         parts = [frames[start : start + size] for start in range(0, len(frames), size)]
-        # torch rounds by how many threads it has: even one batch takes those of a lane
+        # torch rounds by how many threads it has: even one batch takes those of a worker
         by_threads = self.runtime == "torch" and self.device.type == "cpu"
         if not parts or (len(parts) == 1 and not by_threads):
             encoded = [self._encode_part(part) for part in parts]
         else:
             with ThreadPoolExecutor(
-                min(self.num_lanes, len(parts)), "encode", initializer=self.enter_lane
+                min(self.num_workers, len(parts)), "encode", initializer=self.limit_threads
             ) as pool:
                 encoded = list(pool.map(self._encode_part, parts))
         values = np.concatenate([np.empty((0, self.view_size), np.float32), *encoded])
@@ -140,10 +128,10 @@ class Backbone:
         full = self.encode(frames[:num_full]).reshape(-1, self.view_size)
         return np.concatenate([full, *values]).reshape(-1, self.feature_size)
 
-    def enter_lane(self) -> None:
+    def limit_threads(self) -> None:
         """Give the calling thread, which must be one of ours, its share of the cores."""
         if self.device.type == "cpu":
-            set_own_threads(max(1, num_cores() // self.num_lanes))
+            set_own_threads(max(1, num_cores() // self.num_workers))
 
     def _encode_part(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         count = len(frames)
@@ -154,7 +142,7 @@ class Backbone:
 
 
 def set_own_threads(count: int, others: int | None = None) -> int:
-    """So many threads work for what torch computes in the calling thread; how many did before.
+    """Set the number of threads for what torch computes in the calling thread; return the old one.
 
     `torch.set_num_threads` decides for all threads that have not used torch yet, too. One of those
     takes that back at once: none of ours, and none that begins later, is left with our number.
@@ -181,8 +169,8 @@ def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
         config: a `BackboneConfig`, or just the backbone's name.
 
     Raises:
-        BackboneError: the name is unknown, the weights are not here or do not fit,
-            or the device or the runtime is not here.
+        BackboneError: the name is unknown, the weights are missing or do not fit,
+            or the device or the runtime is missing.
     """
     if not isinstance(config, BackboneConfig):
         config = BackboneConfig(name=config) if config else BackboneConfig()
@@ -201,7 +189,7 @@ def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
         weights_sha256=_hash_tensors(network),
         device=device,
         dtype=_dtype(config, device),
-        num_lanes=_num_lanes(device),
+        num_workers=_num_workers(device),
         num_cores=num_cores(),
     )
     return Backbone(
@@ -227,10 +215,10 @@ def _load_engine(runtime: Runtime, job: Job) -> Engine:
     return load_torch(job)
 
 
-def _num_lanes(device: torch.device) -> int:
+def _num_workers(device: torch.device) -> int:
     if device.type == "cpu":
-        return min(MOST_LANES["cpu"], num_cores())
-    return MOST_LANES.get(device.type, 1)
+        return min(MOST_WORKERS["cpu"], num_cores())
+    return MOST_WORKERS.get(device.type, 1)
 
 
 def _device(config: BackboneConfig) -> torch.device:
@@ -244,7 +232,7 @@ def _device(config: BackboneConfig) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = first_line(error)
-        raise BackboneError(f"device {name!r} is not here ({reason}); use auto or cpu") from None
+        raise BackboneError(f"device {name!r} cannot be used ({reason}); use auto or cpu") from None
     return device
 
 

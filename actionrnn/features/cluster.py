@@ -3,10 +3,10 @@
     decode tasks, a CPU each       encoders, a GPU (or CPUs) each      this process
     decode -> scale and cut  ──►  batch -> backbone -> store    ──►   what came of it
 
-Ray places tasks and encoders where the resources are. An encoder gets a few videos at a time, as
-many as it is fast; it asks for their frames as a stream, so that a long video is nowhere held
-whole, and writes the entries itself. When a node dies, its videos go to others, and those that
-are stored already stay. All nodes must see videos and store under the same paths.
+Ray places tasks and encoders where the resources are. An encoder gets a few videos at a time, the
+more the faster it is; it asks for their frames as a stream, so that a long video is nowhere held
+whole, and writes the entries itself. When a node dies, its videos go to others; what is stored
+already stays. All nodes must see videos and store under the same paths.
 """
 
 from __future__ import annotations
@@ -24,28 +24,36 @@ from typing import Any
 from actionrnn.config import BackboneConfig, Sampling
 from actionrnn.errors import ActionrnnError, ConfigError, VideoError, first_line, missing_extra
 from actionrnn.features.backbone import load_backbone
-from actionrnn.features.decode_task import MESSAGES_AHEAD, decode_in_messages
-from actionrnn.features.decoding import VideoPart
-from actionrnn.features.extract import Extraction, find_sources, keep, plan, provenance_of
+from actionrnn.features.extract import Extraction, keep, plan
 from actionrnn.features.pipeline import Pipeline
-from actionrnn.features.preprocess import Preprocessing
-from actionrnn.features.store import EntryError, FeatureStore, require_same
+from actionrnn.features.provenance import Provenance, VideoFile
+from actionrnn.features.store import EntryError, FeatureStore
+from actionrnn.features.video_parts import VideoPart, find_sources
+from actionrnn.features.worker import (
+    MESSAGES_AHEAD,
+    FrameSpec,
+    decode_and_hash,
+    decode_in_messages,
+)
 from actionrnn.files import as_path
 from actionrnn.progress import progress_bar
 from actionrnn.video.request import FrameSink
 
 MOST_ATTEMPTS = 3
-"""So often a video is tried whose worker dies: by its fault, or with its node."""
+"""At a video whose decoder or encoder dies: by its fault, or with its node."""
 MOST_VIDEOS_AT_ONCE = 32
 """In one encoder; fewer towards the end, so that all encoders end together."""
-UNITS_AT_ONCE = 2
-"""While an encoder ends one lot of videos, it begins the next."""
+ASSIGNMENTS_AT_ONCE = 2
+"""While an encoder ends one, it begins the next."""
 RECRUIT_SECONDS = 1.0
-"""So often nodes are looked for that have no encoder."""
+"""Between two looks for nodes that have no encoder."""
 LOST_SECONDS = 60.0
-"""So long others may join where every node is lost."""
+"""Others may join for this long where every node is lost."""
 MOST_FAILED_STARTS = 5
-"""So many encoders in a row may die before they work, where no other one works."""
+"""Encoders in a row that may die before they work, where no other one works."""
+
+Outcome = VideoError | EntryError | None
+"""Why a video has no entry; None: it has one."""
 
 
 def extract_on_cluster(
@@ -65,32 +73,26 @@ def extract_on_cluster(
         address: of the cluster (`auto`: the one of this machine; `local`: start one).
 
     Raises:
-        ConfigError: Ray is not installed, or there is no such cluster.
+        ConfigError: Ray is not installed, or the cluster cannot be reached.
         VideoError, FeatureError, BackboneError: as `extract_to_store`.
     """
     sources, notes = find_sources(inputs)
     root = as_path(output).resolve()
-    sources = [
-        VideoPart(s.key, s.path.resolve(), s.start_seconds, s.end_seconds, s.problem)
-        for s in sources
-    ]
+    sources = [replace(source, path=source.path.resolve()) for source in sources]
     with _connected(address):
-        crew = _Crew(backbone, sampling)
-        store = FeatureStore.create(root, crew.provenance, overwrite=overwrite)
+        encoders = _Encoders(backbone, sampling)
+        store = FeatureStore.create(root, encoders.provenance, overwrite=overwrite)
         todo = plan(sources, store, retry_failed=retry_failed, overwrite=overwrite, strict=strict)
         with ExitStack() as stack:
-            stack.enter_context(todo.ledger)
+            stack.enter_context(todo.failures)
             advance = stack.enter_context(progress_bar("extracting features", len(todo.sources)))
-            for source, error in crew.extract(todo.sources, store):
-                if error is not None:
-                    if isinstance(error, VideoError):
-                        keep(store, source, error)
-                    todo.ledger.add(source, error)
-                    if strict:
-                        raise error
-                else:
-                    todo.ledger.clear(source)
-                num_failed = len(todo.ledger.failures())
+            for source, error in encoders.extract(todo.sources, store):
+                if isinstance(error, VideoError):
+                    keep(store, source, error)
+                todo.failures.note(source, error)
+                if error is not None and strict:
+                    raise error
+                num_failed = len(todo.failures)
                 advance(note=f"{num_failed} failed" if num_failed else "")
     return replace(todo.extraction(), notes=notes)
 
@@ -98,7 +100,7 @@ def extract_on_cluster(
 @contextmanager
 def _connected(address: str) -> Iterator[None]:
     """Join a cluster, or start one on this machine's loopback, for the block."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anybody
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported
     # under `uv run` Ray would send the working directory, videos and all, to every node
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     ray = _import_ray()
@@ -134,8 +136,8 @@ def _import_ray() -> Any:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where encoders run, and what each of them takes of the node."""
+class _Node:
+    """A node that encoders run on, and what each of them takes of it."""
 
     node_id: str
     num_encoders: int
@@ -143,149 +145,163 @@ class _Place:
     num_gpus: int
 
 
-def _places(nodes: Sequence[dict[str, Any]]) -> list[_Place]:
+def _usable_nodes(nodes: Sequence[dict[str, Any]]) -> list[_Node]:
     """A GPU for each encoder; without GPUs, one on each node. Half of the CPUs are for decoding."""
     living = [(node["NodeID"], node["Resources"]) for node in nodes if node["Alive"]]
     some_gpus = any(resources.get("GPU", 0) >= 1 for _, resources in living)
-    places = []
+    usable = []
     for node_id, resources in living:
         count = int(resources.get("GPU", 0)) if some_gpus else int(resources.get("CPU", 0) > 0)
         if count:
             cpus = resources.get("CPU", 0) / 2 / count
             cpus = min(cpus, 1) if some_gpus else cpus
             # Ray takes fractions below 1 only
-            places.append(_Place(node_id, count, cpus if cpus < 1 else cpus // 1, int(some_gpus)))
-    return places
+            usable.append(_Node(node_id, count, cpus if cpus < 1 else cpus // 1, int(some_gpus)))
+    return usable
 
 
 @dataclass(frozen=True)
-class _Unit:
-    """Videos that an encoder has."""
+class _Assignment:
+    """Videos that an encoder works on."""
 
     encoder: Any
     sources: list[VideoPart]
 
 
-class _Crew:
+class _Encoders:
     """The encoders of a cluster: given work as they finish it, replaced when they die."""
 
     def __init__(self, config: BackboneConfig, sampling: Sampling) -> None:
         self._ray = _import_ray()
         errors = self._ray.exceptions
-        self._died = errors.RayActorError, errors.ActorUnschedulableError  # before, on its way
+        self._died = errors.RayActorError, errors.ActorUnschedulableError  # at work, at its start
         self._config, self._sampling = config, sampling
         self._node_of: dict[Any, str] = {}
+        """Of each encoder."""
         self._starting: dict[Any, Any] = {}
+        """Encoders by the reference to their first answer."""
+        self._assigned: dict[Any, _Assignment] = {}
+        """By the reference to the answer."""
+        self._waiting: deque[VideoPart] = deque()
+        self._deaths: Counter[str] = Counter()
+        """Of encoders, by the keys of the videos that they had."""
         self._failed_starts = 0
         self._recruited = 0.0
         self._recruit()
         if not self._starting:
             raise ConfigError("--ray: the cluster has no CPUs to work with; add nodes")
         try:
-            self.provenance: dict[str, Any] = self._get(next(iter(self._starting)))
+            self.provenance: Provenance = self._get(next(iter(self._starting)))
         except self._died as error:
             raise _no_encoder(error) from None
 
     def extract(
         self, sources: Sequence[VideoPart], store: FeatureStore
-    ) -> Iterator[tuple[VideoPart, VideoError | EntryError | None]]:
+    ) -> Iterator[tuple[VideoPart, Outcome]]:
         """What becomes of each video, as it is known.
 
         Raises:
             FeatureError: the store cannot be written, or a node has other weights.
             ConfigError: every node is lost, or no encoder can work on any.
         """
-        waiting, deaths = deque(sources), Counter[str]()
-        units: dict[Any, _Unit] = {}
+        self._waiting = deque(sources)
         last_encoder = time.monotonic()
-
-        def give(encoder: Any) -> None:
-            if waiting:
-                mine = [waiting.popleft() for _ in range(self._share(len(waiting)))]
-                units[encoder.extract.remote(mine, store)] = _Unit(encoder, mine)
-
-        while waiting or units:
+        while self._waiting or self._assigned:
             self._recruit()
-            wanted = [*units, *self._starting]
-            if not wanted:  # every node is lost; others may join
+            expected = [*self._assigned, *self._starting]
+            if not expected:  # every node is lost; others may join
                 if time.monotonic() - last_encoder > LOST_SECONDS:
                     raise ConfigError(
                         f"--ray: the cluster has lost all of its nodes, and none joined in "
-                        f"{LOST_SECONDS:g} s; start nodes, and the same command goes on"
+                        f"{LOST_SECONDS:g} s; start nodes, and repeat the same command to continue"
                     )
                 time.sleep(RECRUIT_SECONDS)
                 continue
             last_encoder = time.monotonic()
-            done_now, _ = self._ray.wait(wanted, num_returns=1, timeout=RECRUIT_SECONDS)
-            if not done_now:
-                continue
-            ready = done_now[0]
-            unit = units.pop(ready, None)
-            encoder = unit.encoder if unit else self._starting.pop(ready)
-            try:
-                done = self._get(ready)
-            except self._died as error:
-                self._node_of.pop(encoder, None)
-                self._failed_starts += unit is None
-                if self._failed_starts >= MOST_FAILED_STARTS and not units:
-                    raise _no_encoder(error) from None
-                for source in unit.sources if unit else []:
-                    deaths[source.key] += 1
-                    if store.presence(source.key, source.path) == "whole":
-                        yield source, None
-                    elif deaths[source.key] >= MOST_ATTEMPTS:
-                        yield source, _gave_up(source.path, "its encoder died")
-                    else:
-                        waiting.append(source)
-                continue
-            if unit is None:
-                self._failed_starts = 0
-                require_same(done, store.provenance, "a node of the cluster")
-                for _ in range(UNITS_AT_ONCE):
-                    give(encoder)
-                continue
-            for source in unit.sources:
-                yield source, done[source.key]
-            give(encoder)
+            ready, _ = self._ray.wait(expected, num_returns=1, timeout=RECRUIT_SECONDS)
+            if ready:
+                yield from self._take(ready[0], store)
 
-    def _share(self, num_waiting: int) -> int:
-        """So many videos for the next encoder that asks: ever fewer."""
-        fair = num_waiting // (2 * UNITS_AT_ONCE * max(1, len(self._node_of)))
-        return min(num_waiting, MOST_VIDEOS_AT_ONCE, max(1, fair))
+    def _take(self, answer: Any, store: FeatureStore) -> Iterator[tuple[VideoPart, Outcome]]:
+        """An encoder is ready for work, has done some, or died."""
+        done = self._assigned.pop(answer, None)
+        encoder = done.encoder if done else self._starting.pop(answer)
+        try:
+            content = self._get(answer)
+        except self._died as error:
+            self._node_of.pop(encoder, None)
+            if done is None:
+                self._failed_starts += 1
+            if self._failed_starts >= MOST_FAILED_STARTS and not self._assigned:
+                raise _no_encoder(error) from None
+            for source in done.sources if done else ():
+                yield from self._after_death(source, store)
+            return
+        if done is None:
+            self._failed_starts = 0
+            content.require_same(store.provenance, "a node of the cluster")
+            for _ in range(ASSIGNMENTS_AT_ONCE):
+                self._assign(encoder, store)
+            return
+        for source in done.sources:
+            yield source, content[source.key]
+        self._assign(encoder, store)
+
+    def _after_death(
+        self, source: VideoPart, store: FeatureStore
+    ) -> Iterator[tuple[VideoPart, Outcome]]:
+        """A video whose encoder died: it may be stored, else it is tried again or given up."""
+        self._deaths[source.key] += 1
+        if store.presence(source.key, source.path) == "whole":
+            yield source, None
+        elif self._deaths[source.key] >= MOST_ATTEMPTS:
+            yield source, _gave_up(source.path, "its encoder died")
+        else:
+            self._waiting.append(source)
+
+    def _assign(self, encoder: Any, store: FeatureStore) -> None:
+        """Give an encoder its share of the videos that wait: ever fewer."""
+        num_waiting = len(self._waiting)
+        fair = num_waiting // (2 * ASSIGNMENTS_AT_ONCE * max(1, len(self._node_of)))
+        count = min(num_waiting, MOST_VIDEOS_AT_ONCE, max(1, fair))
+        sources = [self._waiting.popleft() for _ in range(count)]
+        if sources:
+            answer = encoder.extract.remote(sources, store)
+            self._assigned[answer] = _Assignment(encoder, sources)
 
     def _recruit(self) -> None:
         """Start encoders where a node has room: at first, for dead ones, on nodes that joined."""
         if time.monotonic() - self._recruited < RECRUIT_SECONDS:
             return
         self._recruited = time.monotonic()
-        nodes = self._ray.nodes()
-        num_cpus = sum(node["Resources"].get("CPU", 0) for node in nodes if node["Alive"])
-        places = _places(nodes)
-        num_encoders = sum(place.num_encoders for place in places)
-        there = Counter(self._node_of.values())
-        for place in places:
-            for _ in range(place.num_encoders - there[place.node_id]):
-                self._start(place, num_decoders=max(2, math.ceil(num_cpus / 2 / num_encoders)))
+        found = self._ray.nodes()
+        num_cpus = sum(node["Resources"].get("CPU", 0) for node in found if node["Alive"])
+        nodes = _usable_nodes(found)
+        num_encoders = sum(node.num_encoders for node in nodes)
+        running = Counter(self._node_of.values())
+        for node in nodes:
+            for _ in range(node.num_encoders - running[node.node_id]):
+                self._start(node, num_decoders=max(2, math.ceil(num_cpus / 2 / num_encoders)))
 
-    def _start(self, place: _Place, num_decoders: int) -> None:
+    def _start(self, node: _Node, num_decoders: int) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         encoder = (
             self._ray.remote(_Encoder)
             .options(
-                num_cpus=place.num_cpus,
-                num_gpus=place.num_gpus,
-                max_concurrency=UNITS_AT_ONCE + 1,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(place.node_id, soft=False),
+                num_cpus=node.num_cpus,
+                num_gpus=node.num_gpus,
+                max_concurrency=ASSIGNMENTS_AT_ONCE + 1,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False),
             )
-            .remote(self._config, self._sampling, num_decoders, min(1.0, place.num_cpus))
+            .remote(self._config, self._sampling, num_decoders, min(1.0, node.num_cpus))
         )
-        self._node_of[encoder] = place.node_id
+        self._node_of[encoder] = node.node_id
         self._starting[encoder.provenance.remote()] = encoder
 
-    def _get(self, reference: Any) -> Any:
+    def _get(self, answer: Any) -> Any:
         try:
-            return self._ray.get(reference)
+            return self._ray.get(answer)
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, ActionrnnError):
                 raise error.cause from None
@@ -314,21 +330,18 @@ class _Encoder:
             _generator_backpressure_num_objects=MESSAGES_AHEAD,
         )
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> Provenance:
         """Of the features that this encoder computes."""
-        return provenance_of(self._backbone, self._sampling)
+        return Provenance.of(self._backbone, self._sampling)
 
-    def extract(
-        self, sources: list[VideoPart], store: FeatureStore
-    ) -> dict[str, VideoError | EntryError | None]:
-        """Compute and store what is missing; why that was not possible for a video."""
-        problems: dict[str, VideoError | EntryError | None] = {s.key: None for s in sources}
+    def extract(self, sources: list[VideoPart], store: FeatureStore) -> dict[str, Outcome]:
+        """Compute and store what is missing; what came of each video, by its key."""
+        outcomes: dict[str, Outcome] = {source.key: None for source in sources}
         missing = [s for s in sources if store.presence(s.key, s.path) != "whole"]
         pipeline = Pipeline(
             missing,
             self._backbone,
             self._sampling,
-            self.provenance(),
             decode=self._decode_elsewhere,
             num_decoders=self._num_decoders,
         )
@@ -337,33 +350,25 @@ class _Encoder:
                 if result is None:
                     continue
                 source, features = result
-                problems[source.key] = keep(store, source, features)
-        return problems
+                outcomes[source.key] = keep(store, source, features)
+        return outcomes
 
-    def _decode_elsewhere(
-        self,
-        path: Path,
-        sampling: Sampling,
-        squares: FrameSink,
-        preprocessing: Preprocessing,
-        num_threads: int,
-    ) -> dict[str, Any]:
-        """As `decode_here`, in a task that may die: then it is tried again, somewhere else."""
+    def _decode_elsewhere(self, path: Path, spec: FrameSpec, sink: FrameSink) -> VideoFile:
+        """As `decode_and_hash`, in a task that may die: then it is tried again, somewhere else."""
         reason = ""
         for _ in range(MOST_ATTEMPTS):
             try:
-                for reference in self._decode.remote(path, sampling, preprocessing):
+                for reference in self._decode.remote(path, spec, decode=decode_and_hash):
                     kind, content = self._ray.get(reference)
                     if kind == "begin":
-                        squares.begin(content)
+                        sink.begin(content)
                     elif kind == "squares":
                         for places, square in zip(*content, strict=True):
-                            squares.add(places, square)
+                            sink.add(places, square)
                     elif kind == "failed":
                         raise VideoError(content)
                     else:
-                        described: dict[str, Any] = content
-                        return described
+                        return VideoFile.from_json(content)
             except self._ray.exceptions.RayTaskError:
                 raise
             except self._ray.exceptions.RayError as error:  # its worker or its node died
@@ -374,8 +379,8 @@ class _Encoder:
 def _no_encoder(error: Exception) -> ConfigError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
     return ConfigError(
-        f"--ray: no encoder can work on the cluster's nodes ({reason}); the same command goes on "
-        "where that is mended"
+        f"--ray: no encoder can work on the cluster's nodes ({reason}); repeat the same command "
+        "when that is mended"
     )
 
 

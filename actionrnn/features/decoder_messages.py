@@ -18,9 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrnn.features.decode_task import SQUARES_IN_A_MESSAGE
 from actionrnn.text import printable
 
+Message = tuple[str, Any]
+"""A kind (`begin`, `squares`, `end` or `failed`) and its content: times (T,), places and squares,
+a JSON object, or a reason."""
+SQUARES_IN_A_MESSAGE = 16
 MOST_JSON_BYTES = 2**16
 MOST_FRAMES = 2**23
 """Of one video: more than a day at 60 frames a second."""
@@ -55,7 +58,7 @@ class Receiver:
     """Takes a decoder's messages, of which none is trusted.
 
     Args:
-        read: gives exactly so many bytes.
+        read: gives exactly this many bytes.
         crop: the side of the squares that will come; 0: none will.
     """
 
@@ -91,7 +94,7 @@ class Receiver:
         try:
             described = json.loads(self._read(size))
         except (ValueError, RecursionError):
-            raise MessageError("a message that is no JSON") from None
+            raise MessageError("a message that is not JSON") from None
         if not isinstance(described, dict):
             raise MessageError("a message without a kind")
         return described
@@ -101,7 +104,7 @@ class Receiver:
             raise MessageError(f"a video of {num_frames!r:.40} frames")
         times = np.frombuffer(self._read(8 * num_frames), "<f8").astype(np.float64)
         if not np.isfinite(times).all() or (np.diff(times) < 0).any():
-            raise MessageError("times that are no numbers, or fall")
+            raise MessageError("times that are not numbers, or fall")
         self._came = np.zeros(num_frames, np.bool_)
         return times
 

@@ -153,7 +153,7 @@ def load_published_weights(
         for name, shape in zip(names, shapes, strict=True):
             if name not in published or tuple(published[name].shape) != shape:
                 raise BackboneError(
-                    f"{source}: its {len(published)} tensors are no EfficientNet-Lite0 "
+                    f"{source}: its {len(published)} tensors are not an EfficientNet-Lite0 "
                     f"({name} {shape} is not among them); give its published weights"
                 )
         _fold(convolution, *(published[name] for name in names))

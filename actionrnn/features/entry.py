@@ -1,4 +1,4 @@
-"""One clip's features as bytes: laid out as docs/store.md says, under a checksum.
+"""One clip's features as a file: laid out as docs/store.md says, under a checksum.
 
 The sha256 in an entry's description is that of all its bytes with the sha256 itself blanked, so
 that it finds a flipped bit wherever it is; the key beside it finds an entry under a wrong name.
@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
+
+from actionrnn.errors import FeatureError
+from actionrnn.features.provenance import Provenance, VideoFile
 
 ENDING = ".safetensors"
 
@@ -30,6 +35,8 @@ MOST_HEAD_BYTES = 2**24
 """Of a file's description: a thousandth is usual."""
 _LONGEST_NAME_BYTES = 255  # on every usual disk
 _SHORTENED = re.compile(r"~[0-9a-f]{64}$")
+# Linux lets a process have 65,530 mappings; a mapping that stays saves opening the file again.
+MOST_MAPPINGS = 32_768
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,9 @@ class Layout:
     offset_bytes: int
     """Where the T x D values begin in the entry's file: float16, row after row."""
     key: str
-    provenance: dict[str, Any]
+    provenance: Provenance
+    video: VideoFile | None
+    """What the features were computed from."""
     sha256: str
     """Of all that the entry holds, as it says itself."""
 
@@ -55,7 +64,9 @@ class Entry:
     """(T, D)."""
     pts_seconds: NDArray[np.float64]
     """(T,)."""
-    provenance: dict[str, Any]
+    provenance: Provenance
+    video: VideoFile | None = None
+    """What the features were computed from."""
 
 
 def path_in_store(key: str, ending: str = ENDING) -> str:
@@ -107,43 +118,40 @@ def unpack(content: bytes) -> Entry:
         array: NDArray[Any] = np.ndarray(said["shape"], _DTYPES[said["dtype"]], content, offset)
         return np.array(array)
 
-    return Entry(
-        described["key"], tensor("features"), tensor("pts_seconds"), _provenance(described)
-    )
+    values, pts_seconds = tensor("features"), tensor("pts_seconds")
+    return Entry(described["key"], values, pts_seconds, *_origin(described))
 
 
 def layout_of(file: Path) -> Layout:
     """What the head of an entry's file says; the values behind it are not looked at.
 
     Raises:
-        OSError, ValueError, KeyError, TypeError: it is missing, or no entry.
+        OSError, ValueError, KeyError, TypeError: it is missing, or not an entry.
     """
     with file.open("rb", buffering=0) as opened:
-
-        def read(size_bytes: int) -> bytes:
-            if size_bytes > MOST_HEAD_BYTES:
-                raise ValueError(f"its head should have {size_bytes} bytes")
+        content = opened.read(4096)  # enough for most
+        end = _HEADER_LENGTH_BYTES + int.from_bytes(content[:_HEADER_LENGTH_BYTES], "little")
+        if end > MOST_HEAD_BYTES:
+            raise ValueError(f"its head should have {end} bytes")
+        if end > len(content):
             opened.seek(0)
-            return opened.read(size_bytes)
-
-        try:
-            return _layout_of(read)
-        except (AttributeError, RecursionError) as error:
-            raise ValueError(str(error)) from None
-
-
-def _layout_of(read: Callable[[int], bytes]) -> Layout:
-    content = read(4096)
-    end = _HEADER_LENGTH_BYTES + int.from_bytes(content[:_HEADER_LENGTH_BYTES], "little")
-    header, start = _header(content if end <= len(content) else read(end))
-    described = json.loads(header["__metadata__"]["actionrnn"])
-    features = header["features"]
-    if features["dtype"] != "F16":
-        raise ValueError(f"its features are {features['dtype']}, not F16")
-    num_frames, size = features["shape"]
-    offset_bytes = start + int(features["data_offsets"][0])
-    key, sha256 = described["key"], str(described["sha256"])
-    return Layout((num_frames, size), offset_bytes, key, _provenance(described), sha256)
+            content = opened.read(end)
+    try:
+        header, start = _header(content)
+        described = json.loads(header["__metadata__"]["actionrnn"])
+        features = header["features"]
+        if features["dtype"] != "F16":
+            raise ValueError(f"its features are {features['dtype']}, not F16")
+        num_frames, size = features["shape"]
+        return Layout(
+            (num_frames, size),
+            start + int(features["data_offsets"][0]),
+            described["key"],
+            *_origin(described),
+            str(described["sha256"]),
+        )
+    except (AttributeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
 
 
 def _header(content: bytes) -> tuple[dict[str, Any], int]:
@@ -154,11 +162,15 @@ def _header(content: bytes) -> tuple[dict[str, Any], int]:
 
 
 def _description(entry: Entry) -> dict[str, Any]:
-    return {"sha256": _BLANK.decode(), "key": entry.key, **entry.provenance}
+    source = {} if entry.video is None else {"source": asdict(entry.video)}
+    return {"sha256": _BLANK.decode(), "key": entry.key, **entry.provenance.to_json(), **source}
 
 
-def _provenance(described: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in described.items() if name not in _OWN_FIELDS}
+def _origin(described: dict[str, Any]) -> tuple[Provenance, VideoFile | None]:
+    rest = {name: value for name, value in described.items() if name not in _OWN_FIELDS}
+    source = rest.pop("source", None)
+    video = None if source is None else VideoFile.from_json(source)
+    return Provenance.from_json(rest), video
 
 
 def _sealed(described: bytes) -> bytes:
@@ -178,3 +190,38 @@ def _require_whole(described: bytes) -> None:
         hashed.update(part)
     if hashed.hexdigest().encode() != match[1]:
         raise ValueError("its bytes are not those that were written")
+
+
+class MappedValues(Sequence[NDArray[np.float16]]):
+    """`values[i]` is the i-th entry's (T, D), in the file's own pages; to be left as it is.
+
+    Raises:
+        FeatureError: the file is gone or too short, or a value in it is not finite.
+    """
+
+    def __init__(self, files: Sequence[Path], layouts: Sequence[Layout]) -> None:
+        self._files, self._layouts = files, layouts
+        self._map = lru_cache(MOST_MAPPINGS)(self._map_anew)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._map(index)
+
+    def _map_anew(self, index: int) -> NDArray[np.float16]:
+        file, layout = self._files[index], self._layouts[index]
+        try:
+            with file.open("rb", buffering=0) as opened:
+                # private pages, so that torch may take them for writable
+                pages = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)
+            values: NDArray[np.float16] = np.ndarray(
+                layout.shape, np.float16, pages, layout.offset_bytes
+            )
+            if not np.isfinite(values).all():
+                raise ValueError("a value is not finite")
+            return values
+        except (OSError, TypeError, ValueError) as error:
+            raise FeatureError(
+                f"{file}: is damaged ({error}); extract again to repair it"
+            ) from None

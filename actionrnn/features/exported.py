@@ -8,8 +8,9 @@ import json
 import os
 import tarfile
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from actionrnn.errors import FeatureError, missing_extra
 from actionrnn.features.entry import path_in_store
 from actionrnn.features.imported import import_h5py
+from actionrnn.features.provenance import Features, Provenance
 from actionrnn.features.store import FeatureStore
-from actionrnn.features.types import Features
 from actionrnn.files import as_path, atomic_folder, atomic_path, write_text
 from actionrnn.progress import progress_bar
 from actionrnn.text import in_utf8
@@ -39,15 +40,15 @@ def export_store(
     - webdataset: a folder with `shard-000000.tar`, ...; `<key>.npy` and `<key>.json` a clip,
       where a `.` in the key is a `_` (the key itself is in the JSON)
 
-    HDF5 and Parquet hold UTF-8 alone: a key's byte that is not stands as `\xe9`.
+    HDF5 and Parquet hold UTF-8 alone: a key's byte that is not is written as `\xe9`.
 
     Raises:
-        FeatureError: an entry is damaged, the output is there already or cannot be written, or
+        FeatureError: an entry is damaged, the output exists or cannot be written, or
             a library is missing.
     """
     output = as_path(output)
     if output.exists() and (output.is_file() or any(output.iterdir())):
-        raise FeatureError(f"{output}: is there already; choose another name")
+        raise FeatureError(f"{output}: exists already; choose another name")
     keys = store.keys()
     if not keys:
         raise FeatureError(f"{store.root}: has no entries; extract or import some first")
@@ -73,27 +74,27 @@ def export_store(
 
 
 def _write_npy(
-    entries: Iterator[tuple[str, Features]], folder: Path, provenance: dict[str, Any]
+    entries: Iterator[tuple[str, Features]], folder: Path, provenance: Provenance
 ) -> None:
     for key, features in entries:
         with atomic_path(folder / path_in_store(key, ".npy")) as temporary:
             temporary.write_bytes(_npy(features))
-    write_text(folder / "provenance.json", json.dumps(provenance, indent=2) + "\n")
+    write_text(folder / "provenance.json", json.dumps(provenance.to_json(), indent=2) + "\n")
 
 
 def _write_hdf5(
-    entries: Iterator[tuple[str, Features]], file: Path, provenance: dict[str, Any]
+    entries: Iterator[tuple[str, Features]], file: Path, provenance: Provenance
 ) -> None:
     h5py = import_h5py()
     with atomic_path(file) as temporary, h5py.File(temporary, "w", locking=False) as opened:
-        opened.attrs["provenance"] = json.dumps(provenance)
+        opened.attrs["provenance"] = json.dumps(provenance.to_json())
         for key, features in entries:
             opened[f"{in_utf8(key)}/features"] = _half(features)
             opened[f"{in_utf8(key)}/pts_seconds"] = features.pts_seconds
 
 
 def _write_parquet(
-    entries: Iterator[tuple[str, Features]], file: Path, provenance: dict[str, Any]
+    entries: Iterator[tuple[str, Features]], file: Path, provenance: Provenance
 ) -> None:
     try:
         import pyarrow as pa
@@ -106,7 +107,7 @@ def _write_parquet(
             "pts_seconds": pa.list_(pa.float64()),
             "features": pa.list_(pa.list_(pa.float32())),
         },
-        metadata={"provenance": json.dumps(provenance)},
+        metadata={"provenance": json.dumps(provenance.to_json())},
     )
     with (
         atomic_path(file) as temporary,
@@ -144,11 +145,11 @@ def _write_shards(
                 if name in taken:  # of `a.b` and `a_b`
                     name = f"{name}~{hashlib.sha256(os.fsencode(key)).hexdigest()}"
                 taken.add(name)
-                described = {
-                    "key": key,
-                    "pts_seconds": features.pts_seconds.tolist(),
-                    **features.provenance,
-                }
+                described = {"key": key, "pts_seconds": features.pts_seconds.tolist()}
+                if features.provenance is not None:
+                    described |= features.provenance.to_json()
+                if features.video is not None:
+                    described["source"] = asdict(features.video)
                 _add(tar, f"{name}.npy", _npy(features))
                 _add(tar, f"{name}.json", json.dumps(described).encode())
                 item = next(numbered, None)
@@ -170,7 +171,7 @@ def _half(features: Features) -> NDArray[np.float16]:
     return features.values.astype(np.float16)
 
 
-_FILE_WRITERS: dict[str, Callable[[Iterator[tuple[str, Features]], Path, dict[str, Any]], None]] = {
+_FILE_WRITERS: dict[str, Callable[[Iterator[tuple[str, Features]], Path, Provenance], None]] = {
     "hdf5": _write_hdf5,
     "parquet": _write_parquet,
 }

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 import threading
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from actionrnn import __version__
 from actionrnn.config import BackboneConfig, Config, Sampling, parse_config
 from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.backbone import Backbone, load_backbone
-from actionrnn.features.decoding import VideoPart as VideoPart
-from actionrnn.features.ledger import Ledger, bytes_now, stored_bytes
 from actionrnn.features.pipeline import Pace, Pipeline
-from actionrnn.features.ranks import share_of_rank
-from actionrnn.features.store import EntryError, Failure, FeatureStore
-from actionrnn.features.types import Features
-from actionrnn.files import as_path, remove_leftovers
+from actionrnn.features.provenance import Failure, Features, Provenance
+from actionrnn.features.store import EntryError, FeatureStore
+from actionrnn.features.video_parts import VideoPart, find_sources, share_of_rank
+from actionrnn.features.worker import decode_and_hash
+from actionrnn.files import as_path, file_sha256, file_state, remove_leftovers
 from actionrnn.progress import progress_bar
-from actionrnn.video.finding import clip_key, find_videos
-from actionrnn.video.image_folder import is_folder
-from actionrnn.video.source import why_unreadable
 
 
 @dataclass(frozen=True)
@@ -38,11 +32,11 @@ class Extraction:
     num_skipped: int
     """Entries that were there already, whole and of the same source."""
     failures: list[Failure]
-    """`key`, `path` and `reason` of each video that could not be used."""
+    """The videos that could not be used."""
     num_known_failures: int = 0
     """Those among the failures that failed before, and were not tried again."""
     pace: Pace | None = None
-    """How fast it went; None if there was nothing to do."""
+    """How fast it was; None if there was nothing to do."""
     notes: tuple[str, ...] = ()
     """A line for each kind of thing in the folders that was left out."""
 
@@ -59,15 +53,15 @@ def extract_features(
     Args:
         path: a video file.
         backbone: a loaded backbone, its configuration or its name.
-        num_frames: so many frames, evenly over the clip; or
-        rate_fps: so many frames per second; neither: the configuration's default.
+        num_frames: this many frames, evenly over the clip; or
+        rate_fps: this many frames per second; neither: the configuration's default.
 
     Returns:
         `Features` with values (T, D) and pts_seconds (T,).
 
     Raises:
         VideoError: the video cannot be used.
-        BackboneError: the backbone or its weights are not here.
+        BackboneError: the backbone is unknown, or its weights are not on this machine.
         ConfigError: num_frames or rate_fps is impossible.
     """
     sampling = choose_sampling(num_frames, rate_fps)
@@ -106,70 +100,46 @@ def extract_to_store(
         VideoError: no input holds a video; strict: the first video that cannot be used.
         FeatureError: the store holds other features, or those of videos that changed since;
             it cannot be written.
-        BackboneError: the backbone or its weights are not here.
+        BackboneError: the backbone is unknown, or its weights are not on this machine.
     """
     found, notes = find_sources(inputs)
     sources = share_of_rank(found)
     loaded = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
     sampling = sampling or Config().sampling
-    provenance = provenance_of(loaded, sampling)
-    store = FeatureStore.create(output, provenance, overwrite=overwrite)
-    done = extract_missing(
-        sources,
-        store,
-        loaded,
-        sampling,
-        strict=strict,
-        retry_failed=retry_failed,
-        overwrite=overwrite,
-    )
-    return replace(done, notes=notes)
+    store = FeatureStore.create(output, Provenance.of(loaded, sampling), overwrite=overwrite)
+    todo = plan(sources, store, strict=strict, retry_failed=retry_failed, overwrite=overwrite)
+    return replace(extract_missing(todo, loaded, sampling), notes=notes)
 
 
-def extract_missing(
-    sources: Sequence[VideoPart],
-    store: FeatureStore,
-    backbone: Backbone,
-    sampling: Sampling,
-    *,
-    strict: bool = False,
-    retry_failed: bool = False,
-    overwrite: bool = True,
-) -> Extraction:
+def extract_missing(todo: Plan, backbone: Backbone, sampling: Sampling) -> Extraction:
     """Compute the entries of a store that are missing, damaged or of a changed source.
 
     Ctrl-C finishes the videos that are in work, then raises KeyboardInterrupt; the second one
     stops at once.
 
     Raises:
-        FeatureError: the store cannot be written; not `overwrite`, and a source changed.
-        VideoError: strict, and a video cannot be used.
+        FeatureError: the store cannot be written.
+        VideoError: the plan is strict, and a video cannot be used.
     """
-    todo = plan(sources, store, strict=strict, retry_failed=retry_failed, overwrite=overwrite)
-    ledger, to_do = todo.ledger, todo.sources
-    pace: Pace | None = None
+    failures, sources = todo.failures, todo.sources
+    pipeline = Pipeline(sources, backbone, sampling, decode_and_hash)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(ledger)
-        stop = stack.enter_context(_finish_on_interrupt())
-        advance = stack.enter_context(progress_bar("extracting features", len(to_do)))
-        pipeline = Pipeline(to_do, backbone, sampling, provenance_of(backbone, sampling), stop)
+        stack.enter_context(failures)
+        stack.enter_context(_finish_on_interrupt(pipeline.stop))
+        advance = stack.enter_context(progress_bar("extracting features", len(sources)))
         for result in stack.enter_context(contextlib.closing(pipeline.run())):
-            if result is None:
-                advance(0, note=_note(pipeline.pace, ledger))
+            if result is None:  # nothing came for a moment
+                advance(0, note=_note(pipeline.pace, failures))
                 continue
             source, features = result
-            problem = keep(store, source, features)
-            if problem is None:
-                ledger.clear(source)
-            else:
-                ledger.add(source, problem)
-                if strict:
-                    raise problem
-            advance(note=_note(pipeline.pace, ledger))
-        pace = pipeline.pace if to_do else None
-    if stop.is_set():
+            problem = keep(todo.store, source, features)
+            failures.note(source, problem)
+            if problem is not None and todo.strict:
+                raise problem
+            advance(note=_note(pipeline.pace, failures))
+    if pipeline.stop.is_set():
         raise KeyboardInterrupt
-    return todo.extraction(pace)
+    return todo.extraction(pipeline.pace if sources else None)
 
 
 def keep(
@@ -196,16 +166,18 @@ class Plan:
     """What an extraction has to do."""
 
     store: FeatureStore
-    ledger: Ledger
+    failures: Failures
     sources: list[VideoPart]
     """Those to extract."""
     num_missing: int
     """With the known failures, which are not tried again."""
     num_whole: int
+    strict: bool
+    """Stop at the first video that cannot be used."""
 
     def extraction(self, pace: Pace | None = None) -> Extraction:
         """What was done, once it is."""
-        failures = self.ledger.failures()
+        failures = self.failures.listed()
         return Extraction(
             self.store,
             num_extracted=self.num_missing - len(failures),
@@ -220,11 +192,16 @@ def plan(
     sources: Sequence[VideoPart],
     store: FeatureStore,
     *,
-    strict: bool,
-    retry_failed: bool,
-    overwrite: bool,
+    strict: bool = False,
+    retry_failed: bool = False,
+    overwrite: bool = True,
 ) -> Plan:
     """Clean up behind killed processes, note what is wanted, and see what of it is missing.
+
+    Args:
+        strict: stop at the first video that cannot be used.
+        retry_failed: try videos again that failed before and did not change since.
+        overwrite: replace the features of videos that changed.
 
     Raises:
         FeatureError: the store cannot be written; not `overwrite`, and a source changed.
@@ -232,13 +209,15 @@ def plan(
     """
     remove_leftovers(store.root)
     store.expect(source.key for source in sources)
-    ledger = Ledger(store, sources)
+    failures = Failures(store, sources)
     missing = find_missing(sources, store, overwrite=overwrite)
-    known = [] if retry_failed else [source for source in missing if ledger.knows(source)]
-    if strict and known:
-        raise VideoError(ledger.reason(known[0]))
-    to_do = [source for source in missing if source not in known]
-    return Plan(store, ledger, to_do, len(missing), len(sources) - len(missing))
+    todo = []
+    for source in missing:
+        if retry_failed or not failures.knows(source):
+            todo.append(source)
+        elif strict:
+            raise VideoError(failures.reason(source))
+    return Plan(store, failures, todo, len(missing), len(sources) - len(missing), strict)
 
 
 def find_missing(
@@ -256,7 +235,7 @@ def find_missing(
             if presence == "changed" and not overwrite:
                 raise FeatureError(
                     f"{store.root}: the entry {source.key!r} was computed from "
-                    f"{stored_bytes(store, source)}, but {source.path} has {bytes_now(source)}; "
+                    f"{_stored_bytes(store, source)}, but {source.path} has {_bytes_now(source)}; "
                     "add --overwrite to extract changed videos anew, or choose another folder"
                 )
             if presence != "whole":
@@ -273,28 +252,18 @@ def known_outcome(sources: Sequence[VideoPart], store: FeatureStore) -> list[Fai
     Raises:
         FeatureError: the store's list of failures is damaged.
     """
-    ledger = Ledger(store, sources)
+    failures = Failures(store, sources)
     missing = find_missing(sources, store, overwrite=True)
-    return ledger.failures() if all(map(ledger.knows, missing)) else None
+    return failures.listed() if all(map(failures.knows, missing)) else None
 
 
 def encode_videos(
     sources: Sequence[VideoPart], backbone: Backbone, sampling: Sampling
 ) -> Iterator[tuple[VideoPart, Features | VideoError]]:
     """The features of each video, or why there are none, as they are done."""
-    pipeline = Pipeline(sources, backbone, sampling, provenance_of(backbone, sampling))
+    pipeline = Pipeline(sources, backbone, sampling)
     with contextlib.closing(pipeline.run()) as results:
         yield from (result for result in results if result is not None)
-
-
-def provenance_of(backbone: Backbone, sampling: Sampling) -> dict[str, Any]:
-    """What the features of this backbone and sampling are, as plain JSON types."""
-    return {
-        **backbone.provenance(),
-        "sampling": asdict(sampling),
-        "precision": str(backbone.dtype).removeprefix("torch."),
-        "runtime": backbone.runtime,
-    }
 
 
 def choose_sampling(num_frames: int | None, rate_fps: float | None) -> Sampling:
@@ -309,86 +278,87 @@ def choose_sampling(num_frames: int | None, rate_fps: float | None) -> Sampling:
     return parse_config({"sampling": given}, source="sampling").sampling
 
 
-def find_sources(inputs: Sequence[str | Path]) -> tuple[list[VideoPart], tuple[str, ...]]:
-    """The videos behind files and folders, with keys that mirror the folders; and notes.
+class Failures:
+    """The failures of a store: those of earlier runs, and what becomes of them now.
 
-    A key has no ending (`run/ido`), but where it would stand for two files of one folder
-    (`ido.avi`, `ido.mp4`); where it would stand for files of two given folders, the folder's name
-    is put before it. An input that is missing or holds no video is a source with a problem, and so
-    is a folder that may not be read.
-
-    Raises:
-        VideoError: no input holds a video.
+    As a context it writes them at the end, unless the store itself is what failed.
     """
-    found: dict[Path, Path] = {}  # video -> below which folder
-    problems: list[VideoPart] = []
-    notes: list[str] = []
-    for item in map(as_path, inputs):
-        try:
-            if not is_folder(item):
-                found[_existing(item)] = item.parent
-                continue
-            below = find_videos(item)
-        except VideoError as error:
-            problems.append(VideoPart(str(item), item, problem=str(error)))
-            continue
-        found |= dict.fromkeys(below.paths, item.parent if below.paths == (item,) else item)
-        problems += [
-            VideoPart(str(path), path, problem=why) for path, why in below.unreadable.items()
-        ]
-        notes += below.notes
-    if problems and not found:
-        raise VideoError(problems[0].problem)
-    sources = [VideoPart(key, path) for path, key in _keys(found).items()]
-    return [*sources, *problems], tuple(notes)
+
+    def __init__(self, store: FeatureStore, sources: Sequence[VideoPart]) -> None:
+        self._store = store
+        self._order = {source.key: number for number, source in enumerate(sources)}
+        known = {failure.key: failure for failure in store.failures()}
+        self._failures = {key: known[key] for key in known if key in self._order}
+        self._news: dict[str, Failure | None] = {}
+        """What changed in this run; None: the video works now."""
+
+    def knows(self, source: VideoPart) -> bool:
+        """Whether it failed before, and its file is as it was."""
+        known = self._failures.get(source.key)
+        return known is not None and bool(known.state) and known.state == _state(source)
+
+    def reason(self, source: VideoPart) -> str:
+        """Why it failed."""
+        return self._failures[source.key].reason
+
+    def note(self, source: VideoPart, error: VideoError | EntryError | None) -> None:
+        """It failed now, or works; an entry that could not be written is tried again."""
+        if error is None:
+            if self._failures.pop(source.key, None):
+                self._news[source.key] = None
+            return
+        state = _state(source) if isinstance(error, VideoError) else ""
+        failure = Failure(source.key, str(source.path), str(error), state)
+        self._failures[source.key] = self._news[source.key] = failure
+
+    def listed(self) -> list[Failure]:
+        """Those of this run's sources, in their order."""
+        return sorted(self._failures.values(), key=lambda failure: self._order[failure.key])
+
+    def __enter__(self) -> Failures:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, FeatureError):
+            self._store.update_failures(self._news)
+
+    def __len__(self) -> int:
+        return len(self._failures)
 
 
-def _keys(found: Mapping[Path, Path]) -> dict[Path, str]:
-    """For each video, below its folder, the shortest name that it shares with no other."""
-    once: dict[str, Path] = {}
-    for path in found:
-        once.setdefault(os.path.abspath(path), path)  # noqa: PTH100 keeps links
-    names = {path: _names(path, found[path]) for path in once.values()}
-    rank = dict.fromkeys(names, 0)
-    while True:
-        keys = {path: names[path][rank[path]] for path in names}
-        count = Counter(keys.values())
-        shared = [path for path, key in keys.items() if count[key] > 1]
-        if not shared:
-            return keys
-        for path in shared:
-            rank[path] = min(rank[path] + 1, len(names[path]) - 1)
-
-
-def _names(path: Path, base: Path) -> list[str]:
-    """`x`, `x.mp4`, `a/x`, `a/x.mp4`, ... up to the whole path."""
-    short, long = clip_key(path, base), path.relative_to(base).as_posix()
-    above = Path(os.path.abspath(base)).parts[1:]  # noqa: PTH100
-    folders = ["/".join((*above[len(above) - i :], "")) for i in range(len(above) + 1)]
-    return [folder + name for folder in folders for name in (short, long)]
-
-
-def _existing(path: Path) -> Path:
+def _state(source: VideoPart) -> str:
+    """What changes when a file does, or the code that could not read it; empty: not known."""
     try:
-        if path.exists():
-            return path
-    except OSError as error:
-        raise VideoError(f"{path}: {why_unreadable(error)}") from None
-    raise VideoError(f"{path}: no such file or folder; check the path")
+        return f"{_bytes_now(source)}, actionrnn {__version__}"
+    except OSError:
+        return ""
 
 
-def _note(pace: Pace, ledger: Ledger) -> str:
-    num_failed = len(ledger.failures())
-    failed = f", {num_failed} failed" if num_failed else ""
+def _bytes_now(source: VideoPart) -> str:
+    """What a video is now, in few words."""
+    return _bytes(file_state(source.path).size_bytes, file_sha256(source.path))
+
+
+def _stored_bytes(store: FeatureStore, source: VideoPart) -> str:
+    """What a video was when its entry was computed."""
+    video = store.read(source.key).video
+    return "an unknown video" if video is None else _bytes(video.size_bytes, video.sha256)
+
+
+def _bytes(size_bytes: int, sha256: str) -> str:
+    return f"{size_bytes} bytes (sha256 {sha256[:12]})"
+
+
+def _note(pace: Pace, failures: Failures) -> str:
+    failed = f", {len(failures)} failed" if len(failures) else ""
     return f"{pace.frames_per_second:.0f} frames/s{failed}"
 
 
 @contextlib.contextmanager
-def _finish_on_interrupt() -> Iterator[threading.Event]:
+def _finish_on_interrupt(stop: threading.Event) -> Iterator[None]:
     """The first Ctrl-C sets the event, the second one interrupts as always."""
-    stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield stop
+        yield  # only the main thread may handle signals
         return
 
     def ask(*_: object) -> None:
@@ -398,6 +368,6 @@ def _finish_on_interrupt() -> Iterator[threading.Event]:
 
     before = signal.signal(signal.SIGINT, ask)
     try:
-        yield stop
+        yield
     finally:
         signal.signal(signal.SIGINT, before)

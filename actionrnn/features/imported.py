@@ -24,10 +24,9 @@ from torch import Tensor
 from actionrnn.config import Sampling
 from actionrnn.errors import FeatureError, first_line, missing_extra
 from actionrnn.features.backbone import load_backbone
-from actionrnn.features.extract import provenance_of
 from actionrnn.features.networks import IMPORTED, is_imported
+from actionrnn.features.provenance import Features, Provenance, VideoFile
 from actionrnn.features.store import MANIFEST, FeatureStore
-from actionrnn.features.types import Features
 from actionrnn.files import as_path, read_json
 from actionrnn.progress import progress_bar
 
@@ -44,7 +43,7 @@ _UNREADABLE = (
 )
 
 Named = tuple[str, NDArray[Any], NDArray[np.float64] | None]
-"""A clip's key, its values (T, D), and its times (T,) if they are there."""
+"""A clip's key, its values (T, D), and its times (T,) if they are known."""
 
 
 def import_features(
@@ -75,7 +74,7 @@ def import_features(
     if is_npy_store(source):
         return _convert(source, output)
     absent = load_backbone(IMPORTED + name)
-    provenance = provenance_of(absent, Sampling(rate_fps=rate_fps))
+    provenance = Provenance.of(absent, Sampling(rate_fps=rate_fps))
     store: FeatureStore | None = None
     keys: dict[str, str] = {}
     size = 0
@@ -95,9 +94,9 @@ def import_features(
             if times is None:
                 times = np.arange(len(array)) / (rate_fps or 1.0)
             store = store or FeatureStore.create(output, provenance)
-            described = {**provenance, "source": _describe(origin, array)}
-            _require_no_other(store, key, described, size)
-            store.write(key, Features(array, times, described))
+            features = Features(array, times, provenance, _describe(origin, array))
+            _require_no_other(store, key, features)
+            store.write(key, features)
             advance()
     if store is None:
         raise FeatureError(f"{source}: holds no features; give .npy, .npz, .pt or HDF5 files")
@@ -105,12 +104,13 @@ def import_features(
     return store
 
 
-def _require_no_other(store: FeatureStore, key: str, described: dict[str, Any], size: int) -> None:
+def _require_no_other(store: FeatureStore, key: str, features: Features) -> None:
     """Refuse to write over features that were imported from elsewhere, or to mix two sizes."""
     if not store.path_of(key).exists():
         return
     there = store.read(key)
-    if there.values.shape[1] != size or there.provenance.get("source") != described["source"]:
+    sizes = there.values.shape[1], features.values.shape[1]
+    if sizes[0] != sizes[1] or there.video != features.video:
         raise FeatureError(
             f"{store.root}: has other features of {key!r}; choose another --output, or delete the "
             "store"
@@ -144,11 +144,11 @@ def _require_kept(source: Path, names: str | Path | None) -> None:
 
 
 def imported_store(folder: str | Path | None) -> FeatureStore | None:
-    """The store of imported features that is there, if one is."""
+    """The store of imported features in a folder; None if it holds something else."""
     if folder is None or not (as_path(folder) / MANIFEST).exists():
         return None
     store = FeatureStore.open(folder)
-    return store if is_imported(str(store.provenance.get("backbone"))) else None
+    return store if is_imported(store.provenance.backbone) else None
 
 
 def is_npy_store(folder: Path) -> bool:
@@ -162,15 +162,19 @@ def is_npy_store(folder: Path) -> bool:
 
 def _convert(source: Path, output: str | Path) -> FeatureStore:
     """A store of version 0.1 in the format npy: `<clip>.npy` (T, D), `<clip>.json` beside it."""
-    old = FeatureStore(source, read_json(source / MANIFEST)["provenance"])  # its lists are today's
-    store = FeatureStore.create(output, old.provenance)
+    try:
+        provenance = Provenance.from_json(read_json(source / MANIFEST)["provenance"])
+    except ValueError as error:
+        raise FeatureError(f"{source / MANIFEST}: is damaged ({error})") from None
+    old = FeatureStore(source, provenance)  # its lists are today's
+    store = FeatureStore.create(output, provenance)
     files = sorted(file for file in source.rglob("*.npy") if not file.name.startswith("._"))
     with progress_bar("importing", len(files)) as advance:
         for file in files:
             store.write(*_read_npy_entry(file))
             advance()
     store.expect(old.expected_keys())
-    store.update_failures({failure["key"]: failure for failure in old.failures()})
+    store.update_failures({failure.key: failure for failure in old.failures()})
     return store
 
 
@@ -184,7 +188,9 @@ def _read_npy_entry(file: Path) -> tuple[str, Features]:
             raise ValueError("its bytes are not those that were written")
         times = np.array(described.pop("pts_seconds"), np.float64)
         values = np.load(io.BytesIO(content), allow_pickle=False)
-        return key, Features(values.astype(np.float32), times, described)
+        video = VideoFile.from_json(described.pop("source")) if "source" in described else None
+        provenance = Provenance.from_json(described)
+        return key, Features(values.astype(np.float32), times, provenance, video)
     except (*_UNREADABLE, TypeError, AttributeError) as error:
         raise FeatureError(f"{file}: is damaged ({error}); extract its video anew") from None
 
@@ -230,7 +236,7 @@ def _arrays_of(file: Path) -> Iterator[Named]:
             yield from _hdf5_arrays(file)
         else:
             raise FeatureError(
-                f"{file}: is no {', '.join((*SUFFIXES, *HDF5_SUFFIXES))} file; convert it"
+                f"{file}: is not a {', '.join((*SUFFIXES, *HDF5_SUFFIXES))} file; convert it"
             )
     except _UNREADABLE as error:
         reason = first_line(error)
@@ -244,7 +250,7 @@ def _require_sane_zip(file: Path) -> None:
 
 
 def _require_sane(file: Path, unpacked_bytes: int) -> None:
-    """Features hardly shrink: what says that it grows a hundred times is no such file."""
+    """Features hardly shrink: a file that claims to grow a hundred times is something else."""
     if unpacked_bytes > MOST_UNPACKED_RATIO * file.stat().st_size + SMALL_BYTES:
         raise ValueError(f"its {file.stat().st_size} bytes would become {unpacked_bytes}")
 
@@ -315,7 +321,7 @@ def _key(name: str) -> str:
     """
     path = Path(*(part for part in Path(name.strip("/")).parts if part != ".."))
     if not path.name or "\0" in name:
-        raise FeatureError(f"{name!r} is no name for a clip; rename it")
+        raise FeatureError(f"{name!r} is not a name for a clip; rename it")
     known = path.suffix.lower() in (".avi", ".mp4", ".mkv", ".webm", ".mov", ".npy", ".pt")
     return (path.with_suffix("") if known else path).as_posix()
 
@@ -330,9 +336,5 @@ def _as_steps(values: NDArray[Any], where: str) -> NDArray[np.float32]:
     return np.ascontiguousarray(values, np.float32)
 
 
-def _describe(origin: Path, values: NDArray[np.float32]) -> dict[str, Any]:
-    return {
-        "name": origin.name,
-        "size_bytes": values.nbytes,
-        "sha256": hashlib.sha256(values.tobytes()).hexdigest(),
-    }
+def _describe(origin: Path, values: NDArray[np.float32]) -> VideoFile:
+    return VideoFile(origin.name, values.nbytes, hashlib.sha256(values.tobytes()).hexdigest())

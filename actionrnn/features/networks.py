@@ -1,10 +1,18 @@
-"""Networks with their weights: the bundled one, torchvision's, timm's, or from a local file."""
+"""Networks and their weights: the bundled one, torchvision's and timm's; loaded and listed."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import fnmatch
+import functools
+import io
+import logging
 import pickle
-from collections.abc import Callable
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +22,31 @@ from torch import Tensor, nn
 
 from actionrnn.errors import BackboneError, first_line
 from actionrnn.features.efficientnet_lite0 import (
+    FEATURE_SIZE,
     EfficientNetLite0,
     load_bundled_weights,
     load_published_weights,
 )
 from actionrnn.features.preprocess import Interpolation, Preprocessing
-from actionrnn.features.quiet import quietly
 from actionrnn.files import utf8_path
 
 BUNDLED = "efficientnet_lite0"
 IMPORTED = "imported/"
 """Begins the name of what computed features elsewhere."""
 
+MOST_TIMM_NAMES = 40
+HERE, TO_FETCH, UNTRAINED = "here", "to be downloaded", "none published"
+
+_one_at_a_time = threading.RLock()
+
 
 def is_imported(name: str) -> bool:
-    """Whether a backbone's name stands for features that were computed elsewhere."""
+    """Whether a backbone's name means features that were computed elsewhere."""
     return name.startswith(IMPORTED)
 
 
 def absent_network(name: str) -> tuple[nn.Module, Preprocessing]:
-    """What stands for the network that computed imported features: it sees no video."""
+    """In the place of the network that computed imported features; it raises when it is used."""
     return _Absent(name), Preprocessing(1, 1, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
@@ -57,7 +70,7 @@ def load_network(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
         weights: `default`, `none` (random) or a local file.
 
     Raises:
-        BackboneError: the name is unknown, or the weights are not here or do not fit.
+        BackboneError: the name is unknown, or the weights are missing or do not fit.
     """
     library, slash, short = name.partition("/")
     if name == BUNDLED:
@@ -67,7 +80,7 @@ def load_network(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
     if slash and library == "timm":
         return _load_timm(short, weights)
     raise BackboneError(
-        f"{name!r} is no backbone; use {BUNDLED}, torchvision/<name> or "
+        f"{name!r} is not a backbone; use {BUNDLED}, torchvision/<name> or "
         "timm/<name> (`actionrnn backbones` lists them)"
     )
 
@@ -86,7 +99,7 @@ def _load_torchvision(name: str, weights: str) -> tuple[nn.Module, Preprocessing
 
     if name not in models.list_models(module=models):
         raise BackboneError(
-            f"torchvision/{name} is no classification network of torchvision; "
+            f"torchvision/{name} is not a classification network of torchvision; "
             "`actionrnn backbones` lists them"
         )
     published = models.get_model_weights(name).DEFAULT
@@ -117,7 +130,7 @@ def _load_timm(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
     base, _, tag = name.partition(".")
     if not timm.is_model(base):
         near = ", ".join(timm.list_models(f"*{base[:8]}*")[:5]) or "none alike"
-        raise BackboneError(f"timm/{name} is no network of timm (similar names: {near})")
+        raise BackboneError(f"timm/{name} is not a network of timm (similar names: {near})")
     tagged = timm.list_models(f"{base}.*", include_tags=True)
     if tag and name not in tagged:
         near = ", ".join(difflib.get_close_matches(name, tagged, n=5, cutoff=0)) or f"timm/{base}"
@@ -195,7 +208,9 @@ def _read_weights(file: Path) -> dict[str, Tensor]:
                 return load_file(named)
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # truncated, a pickle with code, or no weights at all
-        raise BackboneError(f"{file}: is no readable weights file ({first_line(error)})") from None
+        raise BackboneError(
+            f"{file}: is not a readable weights file ({first_line(error)})"
+        ) from None
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
@@ -227,3 +242,86 @@ def _remove_classifier(network: nn.Module, num_classes: int) -> None:
     name, _ = classifier_of(network, num_classes)
     parent, _, leaf = name.rpartition(".")
     setattr(network.get_submodule(parent), leaf, nn.Identity())
+
+
+@contextlib.contextmanager
+def quietly(level: int = logging.WARNING, *, errors_too: bool = False) -> Iterator[None]:
+    """Without logged messages up to a level, warnings, and what is printed, during the block.
+
+    All of that belongs to the whole process. So one thread does it at a time, or the second would
+    take the silence of the first for what was before, and leave it behind.
+
+    Args:
+        errors_too: nothing reaches the standard error either.
+    """
+    with _one_at_a_time, contextlib.ExitStack() as stack:
+        stack.callback(logging.disable, logging.root.manager.disable)
+        logging.disable(level)
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        if errors_too:
+            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        yield
+
+
+@dataclass(frozen=True)
+class BackboneEntry:
+    """One usable backbone."""
+
+    name: str
+    feature_size: int | None
+    weights: str
+    """`here`, `to be downloaded` or `none published`."""
+
+
+def list_backbones(search: str | None = None) -> Iterator[BackboneEntry]:
+    """The bundled backbone, torchvision's, and those of timm that match `search`.
+
+    Args:
+        search: part of a name; `*` matches anything. None: all but timm's.
+    """
+    pattern = f"*{(search or '').lower()}*"
+    if fnmatch.fnmatch(BUNDLED, pattern):
+        yield BackboneEntry(BUNDLED, FEATURE_SIZE, HERE)
+    yield from _torchvision(pattern)
+    if search is not None:
+        yield from _timm(pattern.replace("timm/", ""))
+
+
+def _torchvision(pattern: str) -> Iterator[BackboneEntry]:
+    from torchvision import models
+
+    checkpoints = Path(torch.hub.get_dir()) / "checkpoints"
+    for name in models.list_models(module=models):
+        if not fnmatch.fnmatch(f"torchvision/{name}", pattern):
+            continue
+        published = models.get_model_weights(name).DEFAULT
+        network = _build(functools.partial(models.get_model, name, **build_options(name)))
+        _, classifier = classifier_of(network, len(published.meta["categories"]))
+        size = getattr(classifier, "in_features", getattr(classifier, "in_channels", None))
+        here = (checkpoints / Path(published.url).name).exists()
+        yield BackboneEntry(f"torchvision/{name}", size, HERE if here else TO_FETCH)
+
+
+def _build(make: Callable[..., nn.Module]) -> nn.Module:
+    """The network without memory for its weights, where its code allows that."""
+    try:
+        with torch.device("meta"):
+            return make(weights=None)
+    except NotImplementedError:  # the RegNets draw their weights from numbers that they look at
+        return make(weights=None)
+
+
+def _timm(pattern: str) -> Iterator[BackboneEntry]:
+    import timm
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in timm.list_models(pattern, include_tags=True)[:MOST_TIMM_NAMES]:
+        with torch.device("meta"):
+            network: Any = timm.create_model(name, num_classes=0)
+        repository = network.pretrained_cfg.get("hf_hub_id")
+        cached = repository and try_to_load_from_cache(repository, "model.safetensors")
+        weights = HERE if isinstance(cached, str) else TO_FETCH if repository else UNTRAINED
+        size = getattr(network, "head_hidden_size", None) or network.num_features
+        yield BackboneEntry(f"timm/{name}", size, weights)

@@ -6,18 +6,18 @@ an antialiased filter, cut the centre, normalise. Training, files and streams sh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from einops import rearrange
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
+from pydantic.dataclasses import dataclass
 
 from actionrnn.config import Modality, ResizeMode
 from actionrnn.errors import VideoError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOTION_GAIN = 3
 """Changes between frames are small; amplified, the backbone sees them as a picture."""
@@ -117,6 +117,8 @@ class Preprocessing:
 
     def normalise(self, frames: Tensor) -> Tensor:
         """uint8 (N, H, W, 3) -> float32 (N, 3, H, W), in channels-last memory."""
+        import torch
+
         pixels = rearrange(frames, "n h w c -> n c h w").float()
         scale = torch.tensor([1 / (255 * s) for s in self.std], device=frames.device)
         shift = torch.tensor(
@@ -125,6 +127,9 @@ class Preprocessing:
         return pixels * scale.view(1, 3, 1, 1) + shift.view(1, 3, 1, 1)
 
     def _scaled(self, picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+        import torch  # here: commands that only look into a store need not wait for it
+        from torch.nn import functional as F
+
         if not (picture.flags.c_contiguous and picture.flags.writeable):
             picture = picture.copy()
         pixels = rearrange(torch.from_numpy(picture), "h w c -> 1 c h w")

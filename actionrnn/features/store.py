@@ -18,27 +18,28 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from actionrnn import __version__
 from actionrnn.errors import FeatureError
 from actionrnn.features.entry import (
     ENDING,
     Entry,
+    Layout,
+    MappedValues,
     is_shortened,
     layout_of,
     pack,
     path_in_store,
     unpack,
 )
-from actionrnn.features.types import Features
+from actionrnn.features.provenance import Failure, Features, Provenance
 from actionrnn.files import (
     as_path,
     atomic_path,
@@ -57,27 +58,10 @@ MANIFEST = "_store.json"
 KEYS = "_keys.json"
 FAILURES = "_failures.json"
 
-Failure = dict[str, str]
-"""`key`, `path` and `reason` of a video that could not be used."""
-
-_KEYS = TypeAdapter(list[str])
-
-
-def _require_parts(failure: Failure) -> Failure:
-    if not {"key", "path", "reason"} <= failure.keys():
-        raise ValueError("a failure has a key, a path and a reason")
-    return failure
-
-
-_FAILURES = TypeAdapter(list[Annotated[Failure, AfterValidator(_require_parts)]])
+_KEYS, _FAILURES = TypeAdapter(list[str]), TypeAdapter(list[Failure])
 
 Presence = Literal["absent", "whole", "changed"]
 """Of an entry: missing or damaged; whole; whole, but of other bytes than its video has now."""
-
-# What must be equal for two sets of features to be mixed. The precision is recorded, not
-# compared: bfloat16 and float32 features differ by less than the head can tell.
-IDENTITY = ("backbone", "weights_sha256", "preprocessing", "sampling")
-
 
 _OF_THE_WHOLE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE)
 _Item = TypeVar("_Item")
@@ -101,20 +85,17 @@ class FeatureStore:
     """A folder of stored features; `create` makes or continues one, `open` reads one."""
 
     root: Path
-    provenance: dict[str, Any]
+    provenance: Provenance
+    """Of all entries, but that their precision and runtime may differ."""
 
     @classmethod
     def create(
-        cls,
-        root: str | Path,
-        provenance: dict[str, Any],
-        *,
-        overwrite: bool = False,
+        cls, root: str | Path, provenance: Provenance, *, overwrite: bool = False
     ) -> FeatureStore:
-        """Start a store, or go on with the one that is there.
+        """Start a store, or continue the one in the folder.
 
         Args:
-            overwrite: if the features that are there are of another origin, delete them.
+            overwrite: delete the features in the folder if they are of another origin.
 
         Raises:
             FeatureError: the store holds features of another backbone, other weights,
@@ -126,12 +107,12 @@ class FeatureStore:
         manifest = store.root / MANIFEST
         if not manifest.exists():
             _require_unused(store.root)
-        with store._writing(), contextlib.suppress(FileExistsError):  # another was faster
-            if manifest.exists() and overwrite and not store._continues(cls.open(root)):
+        with _writing(root), contextlib.suppress(FileExistsError):  # another was faster
+            if manifest.exists() and overwrite and cls.open(root).provenance.difference(provenance):
                 cls.open(root)._clear()
             if not manifest.exists():
                 write_text(manifest, store._manifest(), replace=False)
-        require_same(cls.open(root).provenance, provenance, str(root))
+        cls.open(root).provenance.require_same(provenance, str(root))
         return store
 
     @classmethod
@@ -139,18 +120,17 @@ class FeatureStore:
         """Read the manifest of a store.
 
         Raises:
-            FeatureError: there is no store, or its manifest cannot be read.
+            FeatureError: the folder holds no store, or its manifest cannot be read.
         """
         file = as_path(root) / MANIFEST
         try:
             manifest = read_json(file)
             version, entries = manifest["format_version"], manifest["entries"]
-            provenance = manifest["provenance"]
-            if not isinstance(provenance, dict):
-                raise TypeError(f"provenance ({provenance!r}) must be an object")
+            if (version, entries) == (FORMAT_VERSION, ENTRIES):
+                return cls(file.parent, Provenance.from_json(manifest["provenance"]))
         except FileNotFoundError:
             raise FeatureError(
-                f"{root}: is no feature store ({MANIFEST} is missing); make one with "
+                f"{root}: is not a feature store ({MANIFEST} is missing); make one with "
                 "`actionrnn extract VIDEOS --output STORE`"
             ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -160,12 +140,10 @@ class FeatureStore:
                 f"{root}: has the format npy of version 0.1; make a store of today's format with "
                 f"`actionrnn store import {root} --output NEW`"
             )
-        if (version, entries) != (FORMAT_VERSION, ENTRIES):
-            raise FeatureError(
-                f"{file}: format version {version} ({entries}) is not known here; extract anew "
-                "into another folder"
-            )
-        return cls(file.parent, provenance)
+        raise FeatureError(
+            f"{file}: format version {version} ({entries}) is not known here; extract anew "
+            "into another folder"
+        )
 
     def keys(self) -> list[str]:
         """The names of all entries: their paths below the store, without the ending."""
@@ -192,9 +170,17 @@ class FeatureStore:
 
         Raises:
             EntryError: the disk does not take this entry, or takes its name for another's.
-            FeatureError: the values are not finite or too large for float16, or the
-                folder cannot be written.
+            FeatureError: the features are of another origin than the store's, or do not say of
+                which; the values are not finite or too large for float16; or the folder cannot
+                be written.
         """
+        provenance = features.provenance
+        if provenance is None:
+            raise FeatureError(
+                f"{key}: its features have no provenance, which a store needs; extract or import "
+                "them"
+            )
+        provenance.require_same(self.provenance, key, "store them in another folder")
         with np.errstate(over="ignore"):
             values = features.values.astype(np.float16)
         if not np.isfinite(values).all():
@@ -202,11 +188,11 @@ class FeatureStore:
                 f"{key}: features are not finite in float16 "
                 f"(largest {np.abs(features.values).max():g}); use another backbone or weights"
             )
-        entry = Entry(key, values, features.pts_seconds, features.provenance)
+        entry = Entry(key, values, features.pts_seconds, provenance, features.video)
         if not self._is_inside(key):
             folder = self.path_of(key).parent
             raise EntryError(f"{folder}: leads out of the store; replace the link by a folder")
-        with self._writing(self.path_of(key)):
+        with _writing(self.root, self.path_of(key)):
             self._require_free(key)
             with atomic_path(self.path_of(key)) as temporary:
                 temporary.write_bytes(pack(entry))
@@ -237,7 +223,7 @@ class FeatureStore:
         """Load the features of one clip, values as float32, and check every byte.
 
         Raises:
-            FeatureError: the entry is missing or damaged, or stands under a wrong name.
+            FeatureError: the entry is missing or damaged, or has a wrong name.
         """
         file = self.path_of(key)
         try:
@@ -250,37 +236,65 @@ class FeatureStore:
             entry = unpack(content)
             if entry.key != key:
                 raise ValueError(f"it is the entry {entry.key!r}")
-            return Features(entry.values.astype(np.float32), entry.pts_seconds, entry.provenance)
+            values = entry.values.astype(np.float32)
+            return Features(values, entry.pts_seconds, entry.provenance, entry.video)
         except (OSError, EOFError, TypeError, ValueError, LookupError) as error:
             reason = str(error)
         except (MemoryError, OverflowError, RecursionError) as error:  # no file of this toolkit
             reason = type(error).__name__
         raise FeatureError(f"{file}: is damaged ({reason}); extract again to repair it")
 
+    def layout(self, key: str) -> Layout:
+        """What the head of an entry says; the values behind it are not looked at.
+
+        Raises:
+            FeatureError: the entry is missing, or its head is damaged.
+        """
+        file = self.path_of(key)
+        try:
+            layout = layout_of(file)
+            if layout.key != key:
+                raise ValueError(f"it is the entry {layout.key!r}")
+            return layout
+        except FileNotFoundError:
+            raise FeatureError(f"{file}: no such entry; run the extraction again") from None
+        except (OSError, TypeError, ValueError, KeyError) as error:
+            reason = f"is damaged ({error}); extract again to repair it"
+            raise FeatureError(f"{file}: {reason}") from None
+
+    def map(self, keys: Sequence[str]) -> tuple[list[Layout], MappedValues]:
+        """The heads of some entries, and their values, which are read when they are used.
+
+        Raises:
+            FeatureError: an entry is missing, or its head is damaged.
+        """
+        layouts = [self.layout(key) for key in keys]
+        return layouts, MappedValues([self.path_of(key) for key in keys], layouts)
+
     def remove(self, key: str) -> None:
-        """Delete one entry, if it is there, and not behind a link that leads out of the store."""
+        """Delete one entry, if it exists, and not behind a link that leads out of the store."""
         if self._is_inside(key):
             self.path_of(key).unlink(missing_ok=True)
 
     def presence(self, key: str, source: Path) -> Presence:
-        """Whether an entry is there, whole, and of this very source.
+        """Whether an entry exists, is whole, and is of this very source.
 
         A source that was not written, renamed or made to look older since the entry was
         written is taken to be the same; of any other one the content is compared.
         """
         try:
-            provenance = self.read(key).provenance
+            stored = self.read(key)
             now = file_state(source)
         except (FeatureError, OSError):
             return "absent"
-        if any(provenance.get(part) != self.provenance.get(part) for part in IDENTITY):
+        if stored.provenance is None or stored.provenance.difference(self.provenance):
             return "absent"
-        known = provenance.get("source", {})
-        if known.get("size_bytes") != now.size_bytes:
+        video = stored.video
+        if video is None or video.size_bytes != now.size_bytes:
             return "changed"
         if max(now.mtime_ns, now.ctime_ns) < self.path_of(key).stat().st_mtime_ns:
             return "whole"
-        if known.get("sha256") != file_sha256(source):
+        if video.sha256 != file_sha256(source):
             return "changed"
         with contextlib.suppress(OSError):  # where nothing can be written: compared every time
             os.utime(self.path_of(key))
@@ -297,11 +311,11 @@ class FeatureStore:
             path.name and not path.anchor and ".." not in path.parts and path.as_posix() == key
         )
         if not is_name or not can_be_a_name(key):
-            raise FeatureError(f"{key!r}: is no name of an entry; write <folder>/<clip>")
+            raise FeatureError(f"{key!r}: is not a name of an entry; write <folder>/<clip>")
         return self.root / path_in_store(key)
 
     def expected_keys(self) -> list[str]:
-        """Every clip that was ever asked for; it is there, or it failed, or it is missing."""
+        """Every clip that was ever asked for: it has an entry, or failed, or is missing."""
         return _read_list(self.root / KEYS, _KEYS)
 
     def expect(self, keys: Iterable[str]) -> None:
@@ -310,7 +324,7 @@ class FeatureStore:
         Raises:
             FeatureError: the folder cannot be written.
         """
-        with self._writing(), locked(self.root / MANIFEST):
+        with _writing(self.root), locked(self.root / MANIFEST):
             before = self.expected_keys()
             after = sorted({*before, *keys})
             if after != before:
@@ -329,16 +343,17 @@ class FeatureStore:
             FeatureError: the folder cannot be written.
         """
         file = self.root / FAILURES
-        with self._writing(), locked(self.root / MANIFEST):
-            before = {failure.get("key", ""): failure for failure in self.failures()}
+        with _writing(self.root), locked(self.root / MANIFEST):
+            before = {failure.key: failure for failure in self.failures()}
             merged = {**before, **news}
             after = {key: merged[key] for key in sorted(merged) if merged[key] is not None}
             if after == before:
                 return
             if not after:
                 file.unlink(missing_ok=True)
-            else:
-                write_text(file, json.dumps(list(after.values()), indent=2) + "\n")
+                return
+            listed = [failure.to_json() for failure in after.values() if failure is not None]
+            write_text(file, json.dumps(listed, indent=2) + "\n")
 
     def _manifest(self) -> str:
         manifest = {
@@ -346,12 +361,9 @@ class FeatureStore:
             "format_version": FORMAT_VERSION,
             "actionrnn_version": __version__,
             "entries": ENTRIES,
-            "provenance": self.provenance,
+            "provenance": self.provenance.to_json(),
         }
         return json.dumps(manifest, indent=2) + "\n"
-
-    def _continues(self, present: FeatureStore) -> bool:
-        return all(present.provenance.get(p) == self.provenance.get(p) for p in IDENTITY)
 
     def _clear(self) -> None:
         """Delete all entries, and the manifest last: killed half way, it can be repeated.
@@ -364,28 +376,6 @@ class FeatureStore:
                 self.remove(key)
         for name in (KEYS, FAILURES, MANIFEST):
             (self.root / name).unlink(missing_ok=True)
-
-    def _writing(self, entry: Path | None = None) -> AbstractContextManager[None]:
-        return _writing(self.root, entry)
-
-
-def require_same(
-    present: Mapping[str, Any],
-    wanted: Mapping[str, Any],
-    where: str,
-    remedy: str = "choose another folder, or delete this one (extract: --overwrite)",
-) -> None:
-    """Refuse to mix features of different origin.
-
-    Raises:
-        FeatureError: backbone, weights, preprocessing or sampling differ; both are named.
-    """
-    for part in IDENTITY:
-        if present.get(part) != wanted.get(part):
-            raise FeatureError(
-                f"{where}: its features have {part} {present.get(part)}, wanted is "
-                f"{wanted.get(part)}; {remedy}"
-            )
 
 
 def _require_unused(root: Path) -> None:
@@ -400,7 +390,7 @@ def _require_unused(root: Path) -> None:
     # a store keeps the list of its clips where its manifest was lost
     if other is not None and not any((root / name).exists() for name in (KEYS, MANIFEST)):
         raise FeatureError(
-            f"{root}: holds {other.relative_to(root)} and is no feature store; choose a new or "
+            f"{root}: holds {other.relative_to(root)} and is not a feature store; choose a new or "
             "empty folder"
         )
 
@@ -414,7 +404,7 @@ def verify_store(store: FeatureStore) -> Iterator[Finding]:
         FeatureError: the store's own lists are damaged.
     """
     present = store.keys()
-    failed = {failure.get("key") for failure in store.failures()}
+    failed = {failure.key for failure in store.failures()}
     for key in sorted(set(store.expected_keys()) - set(present) - failed):
         yield Finding(key, f"{store.path_of(key)}: is missing; extract again to repair it")
     with progress_bar("verifying", len(present)) as advance:
@@ -427,8 +417,9 @@ def verify_store(store: FeatureStore) -> Iterator[Finding]:
 
 def _problem(store: FeatureStore, key: str) -> str:
     try:
-        features = store.read(key)
-        require_same(features.provenance, store.provenance, str(store.path_of(key)))
+        provenance = store.read(key).provenance
+        if provenance is not None:
+            provenance.require_same(store.provenance, str(store.path_of(key)))
     except FeatureError as error:
         return str(error)
     return ""
@@ -456,18 +447,18 @@ def _writing(root: Path, entry: Path | None = None) -> Iterator[None]:
             ) from None
         raise FeatureError(
             f"{root}: cannot be written ({error.strerror}); make room or choose another "
-            "folder; what is stored stays, and the same command goes on"
+            "folder; what is stored stays, and the same command continues"
         ) from None
 
 
 def _read_list(file: Path, kind: TypeAdapter[list[_Item]]) -> list[_Item]:
-    """What a JSON file holds; nothing where there is no file.
+    """What a JSON file holds; nothing where the file does not exist.
 
     Raises:
         FeatureError: it is damaged.
     """
     try:
-        return kind.validate_python(read_json(file), strict=True)
+        return kind.validate_python(read_json(file))
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:

@@ -1,9 +1,9 @@
 """One safetensors file that describes itself: no pickle, nothing else needed.
 
 Tensors: the head's. Metadata `actionrnn`: JSON with the format version, labels, config,
-feature size, backbone (name, weights' sha256, preprocessing) and the training's data and scores,
+feature size, backbone (the `Provenance` of its features) and the training's data and scores,
 without the paths of a machine and the names of groups (`privacy.py`). Where the data and weights
-are stands in the run's own `config.yaml` beside the model.
+are is in the run's own `config.yaml` beside the model.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 from actionrnn.config import Config, load_config, parse_config
 from actionrnn.config_parsing import FiniteFloat, NonNegativeFloat, first_problem
 from actionrnn.errors import ConfigError, ModelError, first_line
+from actionrnn.features.provenance import Provenance
 from actionrnn.files import CONFIG_FILE, MODEL_FILE, as_path
 from actionrnn.model import hub
 from actionrnn.model.heads import Head
@@ -43,8 +44,8 @@ class ModelInfo:
     labels: tuple[str, ...]
     config: Config
     feature_size: int
-    backbone: dict[str, Any]
-    """Name, weights' sha256 and preprocessing."""
+    provenance: Provenance
+    """Of the features that the head was trained on."""
     training: dict[str, Any]
     actionrnn_version: str
 
@@ -62,7 +63,7 @@ def write_model(info: ModelInfo, head: Head) -> None:
         "labels": info.labels,
         "config": public_config(info.config).to_dict(),
         "feature_size": info.feature_size,
-        "backbone": info.backbone,
+        "backbone": info.provenance.to_json(),
         "training": public_training(info.training),
     }
     try:
@@ -109,7 +110,7 @@ def with_own_paths(info: ModelInfo) -> Config:
     """The configuration with the paths of the run in whose folder the model lies, if it does."""
     try:
         own = load_config(info.path.with_name(CONFIG_FILE))
-    except ConfigError:  # none, or one of somebody else
+    except ConfigError:  # none, or not a configuration
         return info.config
     if not belongs_to(own, info.config, str(info.training.get("data"))):
         return info.config
@@ -132,7 +133,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
     """The description inside a model file, without its weights or its backbone.
 
     Raises:
-        ModelError: there is no such file, or it is no model of this version.
+        ModelError: the file is missing, or not a model of this version.
     """
     path = model_file(path)
     if not path.is_file():
@@ -145,7 +146,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
             raise KeyError("format")
     except (OSError, KeyError, ValueError):
         raise ModelError(
-            f"{path}: is no actionrnn model; give the model.safetensors of a run"
+            f"{path}: is not an actionrnn model; give the model.safetensors of a run"
         ) from None
     version = described.get("format_version")
     if version != FORMAT_VERSION:
@@ -153,12 +154,13 @@ def read_model_info(path: str | Path) -> ModelInfo:
             f"{path}: has format version {version}, known is {FORMAT_VERSION}; update actionrnn"
         )
     try:
+        config = parse_config(described["config"], source=str(path))
         return ModelInfo(
             path=path,
             labels=_require_labels(described["labels"]),
-            config=parse_config(described["config"], source=str(path)),
+            config=config,
             feature_size=_require_size(described["feature_size"]),
-            backbone=_require_dict(described["backbone"], "backbone"),
+            provenance=_require_provenance(described["backbone"], config),
             training=_require_training(described["training"]),
             actionrnn_version=str(described["actionrnn_version"]),
         )
@@ -167,7 +169,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
 
 
 def model_file(path: str | Path) -> Path:
-    """The model file that is meant: a run's folder, or a place on the hub, stands for its own.
+    """The file that is meant: a run's folder or an address on the hub means the model in it.
 
     Raises:
         ModelError: the hub does not give it.
@@ -181,7 +183,9 @@ def model_file(path: str | Path) -> Path:
 def _require_labels(value: Any) -> tuple[str, ...]:
     for label in value:
         if not isinstance(label, str) or not is_harmless(readable(label)):
-            raise ValueError(f"{label!r} is no label: control characters could act on a terminal")
+            raise ValueError(
+                f"{label!r} is not a label: control characters could act on a terminal"
+            )
     labels = tuple(map(readable, value))
     if len(set(labels)) < len(labels):
         raise ValueError("two of its labels are one, spelled in two ways; train it again")
@@ -193,6 +197,13 @@ def _require_size(value: Any) -> int:
     if size < 1:
         raise ValueError(f"feature_size ({size}) must be > 0")
     return size
+
+
+def _require_provenance(value: Any, config: Config) -> Provenance:
+    provenance = Provenance.from_json(value, config.sampling)  # 0.1: in the configuration alone
+    if provenance.sampling != config.sampling:
+        raise ValueError(f"sampling ({provenance.sampling}) is another than its configuration's")
+    return provenance
 
 
 def _require_dict(value: Any, name: str) -> dict[str, Any]:
@@ -213,7 +224,7 @@ _Rate = Annotated[float, Field(ge=0, le=1, strict=True)]
 
 @dataclasses.dataclass(frozen=True)
 class _Scores:
-    """What is read of `training.scores`, where it is there."""
+    """What is read of `training.scores`, if it is given."""
 
     num_clips: int = 0
     top1: _Rate | None = None
@@ -227,7 +238,7 @@ class _Scores:
 
 @dataclasses.dataclass(frozen=True)
 class _Training:
-    """What is read of `training`, where it is there."""
+    """What is read of `training`, if it is given."""
 
     num_clips: int = 0
     clip_seconds: NonNegativeFloat | None = None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from actionrnn import __version__
 from actionrnn.config import Config, Precision, Runtime, SegmentRule, StatePolicy
 from actionrnn.errors import FeatureError, ModelError, VideoError
 from actionrnn.features.backbone import Backbone, load_backbone
-from actionrnn.features.extract import VideoPart, encode_videos
-from actionrnn.features.store import require_same
-from actionrnn.features.types import Features
+from actionrnn.features.extract import encode_videos
+from actionrnn.features.provenance import TRAINED_ON, Features, Provenance
+from actionrnn.features.video_parts import VideoPart
 from actionrnn.files import as_path
 from actionrnn.model import hub
 from actionrnn.model.heads import Head
@@ -119,6 +119,11 @@ class Recognizer:
     """What it was trained on and how well it did: data set, clips, fold, scores."""
 
     @property
+    def provenance(self) -> Provenance:
+        """Of the features that the head takes: it was trained on such, and scores no others."""
+        return Provenance.of(self.backbone, self.config.sampling).for_head()
+
+    @property
     def clip_seconds(self) -> float:
         """The median length of the clips that the head was trained on."""
         return float(self.training.get("clip_seconds") or UNKNOWN_CLIP_SECONDS)
@@ -161,7 +166,7 @@ class Recognizer:
     def score(
         self, features: Features, path: str = "", policy: StatePolicy | None = None
     ) -> Timeline:
-        """The scores at every step of features that are there already.
+        """The scores at every step of features that were computed before.
 
         Args:
             policy: of the state in a recording much longer than the training's clips.
@@ -169,24 +174,14 @@ class Recognizer:
         Raises:
             FeatureError: the features are not of the kind that the head was trained on.
         """
-        if features.provenance:  # without it, made by hand
-            self.require_origin(features.provenance, path or "the features")
+        if features.provenance is not None:
+            features.provenance.require_same(self.provenance, path or "the features", TRAINED_ON)
         self.require_feature_size(features.values.shape[1], path or "the features")
         if policy is None:
             scores = step_scores(self.head, features.values)
         else:
             scores = long_scores(self.head, features, with_period(policy, self.clip_seconds))
         return Timeline(self.labels, scores, features.pts_seconds, path)
-
-    def require_origin(self, provenance: Mapping[str, Any], where: str) -> None:
-        """Refuse features of another origin than those that the head was trained on.
-
-        Raises:
-            FeatureError: backbone, weights, preprocessing or sampling differ; both are named.
-        """
-        trained_on = {**self.backbone.provenance(), "sampling": asdict(self.config.sampling)}
-        remedy = "give the model features of the kind that it was trained on"
-        require_same(provenance, trained_on, where, remedy)
 
     def require_feature_size(self, size: int, where: str) -> None:
         """Refuse features of another size than those that the head was trained on.
@@ -236,7 +231,7 @@ class Recognizer:
             labels=self.labels,
             config=self.config,
             feature_size=self.head.feature_size,
-            backbone=self.backbone.provenance(),
+            provenance=self.provenance,
             training=self.training,
             actionrnn_version=__version__,
         )
@@ -264,9 +259,9 @@ def load(
         precision: of the backbone, likewise.
 
     Raises:
-        ModelError: there is no such file, it is no model, or this machine has other
+        ModelError: the file is missing or not a model, or this machine has other
             weights of its backbone than those that it was trained with.
-        BackboneError: the backbone's weights are not here.
+        BackboneError: the backbone's weights are not on this machine.
     """
     info = read_model_info(path)
     whole = info.config if hub.is_address(path) else with_own_paths(info)
@@ -276,12 +271,11 @@ def load(
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     config = replace(config, **changes)
     backbone = load_backbone(config)
-    for part, here in backbone.provenance().items():
-        if here != info.backbone.get(part):
-            raise ModelError(
-                f"{path}: was trained with {part} {info.backbone.get(part)}, here is {here}; "
-                "point --weights at the original weights, or train again"
-            )
+    if difference := info.provenance.difference(Provenance.of(backbone, whole.sampling)):
+        raise ModelError(
+            f"{path}: was trained with {difference}; point --weights at the original weights, or "
+            "train again"
+        )
     head = read_head(info).to(backbone.device)
     return Recognizer(backbone, head, info.labels, whole, info.training)
 

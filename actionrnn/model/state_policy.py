@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from actionrnn.config import StatePolicy
-from actionrnn.features.types import Features
+from actionrnn.features.provenance import Features
 from actionrnn.model.heads import Head, State
 
 KEEP = StatePolicy(kind="keep")

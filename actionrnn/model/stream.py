@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from actionrnn.config import Sampling, StatePolicy
 from actionrnn.errors import ModelError, VideoError
 from actionrnn.features.backbone import Backbone, set_own_threads
+from actionrnn.features.provenance import Provenance
 from actionrnn.files import as_path
 from actionrnn.model.heads import Head, State
 from actionrnn.model.state_policy import KEEP, LongState, most_confident, prepare
@@ -100,10 +100,10 @@ class Stream:
             raise ModelError(f"{path}: cannot be written ({error.strerror})") from None
 
     def restore(self, path: str | Path) -> Stream:
-        """Go on where a stream of the same model and policy was saved.
+        """Continue where a stream of the same model and policy was saved.
 
         Raises:
-            ModelError: there is no such file, it is no stream, or one of another model.
+            ModelError: the file is missing, not a stream, or one of another model.
         """
         file = as_path(path)
         if not file.is_file():
@@ -116,7 +116,7 @@ class Stream:
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from None
         except (OSError, KeyError, ValueError, TypeError, OverflowError) as error:
-            raise ModelError(f"{path}: is no whole stream file ({error})") from None
+            raise ModelError(f"{path}: is not a whole stream file ({error})") from None
         return self
 
     def state_dict(self) -> dict[str, Any]:
@@ -146,22 +146,32 @@ class Stream:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where the stream of `state_dict` was; if it is refused, nothing has changed.
+        """Continue where the stream of `state_dict` was; if it is refused, nothing has changed.
 
         Raises:
             ModelError: it is that of another backbone, head, sampling or policy.
             KeyError, TypeError, ValueError: it is damaged.
         """
-        saved = _without_cuts(state["identity"])
-        for part, value in self._identity().items():
-            if saved.get(part) != value:
-                raise ModelError(
-                    f"was saved with {part} {saved.get(part)}, this stream has {value}; "
-                    "restore it into a stream of the same model and policy"
-                )
+        saved, own = dict(state["identity"]), self._identity()
+        head, policy = saved.pop("head_sha256"), _without_cuts(saved.pop("policy"))
+        difference = Provenance.from_json(saved).difference(self.provenance)
+        if not difference and head != own["head_sha256"]:
+            difference = f"head_sha256 {head}, wanted is {own['head_sha256']}"
+        if not difference and policy != own["policy"]:
+            difference = f"policy {policy}, wanted is {own['policy']}"
+        if difference:
+            raise ModelError(
+                f"was saved with {difference}; restore it into a stream of the same model and "
+                "policy"
+            )
         steps = _rebuilt(state, self.sampling, self.head.mean.device)
         self.reset()
         self._steps = steps
+
+    @property
+    def provenance(self) -> Provenance:
+        """Of the features that the steps are made of."""
+        return Provenance.of(self.backbone, self.sampling).for_head()
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a state to mean the same, as JSON gives it back."""
@@ -169,20 +179,14 @@ class Stream:
         for name, tensor in sorted(self.head.state_dict().items()):
             digest.update(f"{name} {tuple(tensor.shape)};".encode())
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        described = {
-            **self.backbone.provenance(),
-            "head_sha256": digest.hexdigest(),
-            "sampling": asdict(self.sampling),
-            "policy": asdict(self.policy),
-        }
-        identity: dict[str, Any] = json.loads(json.dumps(described))
-        return identity
+        own = {"head_sha256": digest.hexdigest(), "policy": asdict(self.policy)}
+        return self.provenance.to_json() | own
 
 
 class StreamBatch:
     """Several streams that share each call of the backbone and of the head.
 
-    Each place is a stream of its own; one that joins takes a free place, or that of one that
+    Each place is one stream; one that joins takes a free place, or that of one that
     left, after `reset(place)`.
 
     Args:
@@ -429,18 +433,20 @@ def _rebuilt(state: dict[str, Any], sampling: Sampling, device: torch.device) ->
         for name, value in state.items()
         if name.startswith("state.")
     }
+    if "summary" in rows:  # of version 0.1
+        rows["pooled"] = rows.pop("summary")
     births = [_seconds(birth) for birth in state["births"]]
     memory = LongState(rows=rows or None, births=births)
     repeats = bool(state["last_repeats"])
     return StreamSteps(sampler, memory, last, repeats, arrays.get("features.last"))
 
 
-def _without_cuts(identity: dict[str, Any]) -> dict[str, Any]:
+def _without_cuts(policy: dict[str, Any]) -> dict[str, Any]:
     """Version 0.1 could begin anew at cuts; a stream that did not has the state of today."""
-    policy = dict(identity["policy"])
+    policy = dict(policy)
     if policy.get("reset_at_cuts") is False:
         del policy["reset_at_cuts"], policy["cut_threshold"]
-    return {**identity, "policy": policy}
+    return policy
 
 
 def _square(pixels: torch.Tensor | None) -> Square | None:
@@ -450,5 +456,5 @@ def _square(pixels: torch.Tensor | None) -> Square | None:
 def _seconds(value: Any) -> float:
     seconds = float(value)
     if not np.isfinite(seconds):
-        raise ValueError(f"{value} is no time")
+        raise ValueError(f"{value} is not a time")
     return seconds

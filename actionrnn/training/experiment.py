@@ -250,6 +250,7 @@ class Experiment:
             self.sequences.subset(fold.test),
             tested,
             TrainedOn(
+                self.sequences.provenance,
                 videos=self.sequences.subset(fold.known).fingerprints,
                 groups=[clip.group for clip in fold.known],
             ),

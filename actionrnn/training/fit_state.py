@@ -26,6 +26,7 @@ from actionrnn import __version__
 from actionrnn.config import Config, HeadConfig, TrainConfig
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ActionrnnError, ConfigError, ModelError, first_line
+from actionrnn.features.provenance import TRAINED_ON
 from actionrnn.files import write_text
 from actionrnn.model.heads import Head
 from actionrnn.tensor_file import read_description, read_metadata, read_tensors, write_tensors
@@ -53,6 +54,11 @@ class FitTask:
     taken. None: the last epoch is taken."""
     name: str = "fit"
     """Appears in the state and in errors; unique within a training."""
+
+    def __post_init__(self) -> None:
+        if self.validation is not None:
+            trained_on, where = self.sequences.provenance, f"{self.name}, validation"
+            self.validation.provenance.require_same(trained_on, where, TRAINED_ON)
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for a state to belong to this task; hashes all features.

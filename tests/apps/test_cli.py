@@ -309,7 +309,7 @@ def test_a_file_that_is_no_model_is_one_line(
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
     args = (clip, "--model", path) if command == "classify" else (path,)
-    assert_one_error(run_command(command, *args), f"{path}: is no actionrnn model")
+    assert_one_error(run_command(command, *args), f"{path}: is not an actionrnn model")
 
 
 @pytest.mark.parametrize("command", ["classify", "evaluate"])
@@ -413,7 +413,7 @@ def test_a_bad_video_is_reported_at_the_end_and_stops_nothing(
         (("--rate-fps", "0"), "rate_fps (0.0)"),
         (("--rate-fps", "nan"), "rate_fps"),
         (("--num-frames", "4", "--rate-fps", "4"), "exclude each other"),
-        (("--backbone", "no-such"), "'no-such' is no backbone"),
+        (("--backbone", "no-such"), "'no-such' is not a backbone"),
         (("--weights", "nowhere.pth"), "nowhere.pth: no such weights file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -508,7 +508,7 @@ def test_train_writes_below_runs_by_default(
         (("train.epochs",), "is not an override; write section.key=value"),
         (("sampling.num_frames=0",), "sampling.num_frames (0)"),
         (("data.fold=zoe",), "data.fold=zoe: no such fold"),
-        (("backbone.name=no-such",), "'no-such' is no backbone"),
+        (("backbone.name=no-such",), "'no-such' is not a backbone"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

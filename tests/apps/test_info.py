@@ -76,7 +76,7 @@ def test_a_store(extraction: Extraction) -> None:
     assert rows["store"] == str(extraction.store.root)
     assert rows["entries"] == "2"
     assert rows["backbone"] == "efficientnet_lite0"
-    assert rows["weights"] == f"sha256 {extraction.store.provenance['weights_sha256']}"
+    assert rows["weights"] == f"sha256 {extraction.store.provenance.weights_sha256}"
     assert "'num_frames': 3" in rows["sampling"]
     assert rows["precision"] == "float32"
     assert rows["failures"] == "1"
@@ -144,7 +144,7 @@ def test_a_folder_without_videos_is_an_error(tmp_path: Path) -> None:
 def test_a_file_that_is_neither_model_nor_entry_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_text("neither")
-    with pytest.raises(actionrnn.ModelError, match="is no actionrnn model"):
+    with pytest.raises(actionrnn.ModelError, match="is not an actionrnn model"):
         describe(path)
 
 

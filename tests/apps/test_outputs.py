@@ -97,7 +97,7 @@ def test_features_go_into_no_folder_of_videos(clip: Path, tmp_path: Path) -> Non
     (tmp_path / "a.avi").write_bytes(clip.read_bytes())
     (tmp_path / "a.json").write_text('{"notes": "mine"}')
     args = ("extract", tmp_path, "--output", tmp_path, "--num-frames", 2)
-    assert_one_error(run_command(*args), "and is no feature store; choose a new or empty folder")
+    assert_one_error(run_command(*args), "and is not a feature store; choose a new or empty folder")
     assert {path.name for path in tmp_path.iterdir()} == {"a.avi", "a.json"}
     assert json.loads((tmp_path / "a.json").read_text()) == {"notes": "mine"}
 

@@ -29,7 +29,7 @@ from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.serving.server import load_model
 from actionrnn.config import StatePolicy
 from actionrnn.errors import VideoError
-from actionrnn.features.isolated import Isolation
+from actionrnn.features.worker import Isolation
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.stream import Stream
 from actionrnn.video.decode import iter_frames, probe_video, read_frames

@@ -11,11 +11,13 @@ import torch
 from actionrnn.datasets.recordings import Clip, Recording
 from actionrnn.datasets.sequences import load_sequences, pad
 from actionrnn.errors import FeatureError
+from actionrnn.features.provenance import Features, VideoFile
 from actionrnn.features.store import FeatureStore
-from actionrnn.features.types import Features
+from tests.tiny import tiny_provenance
 
 LENGTHS = {"run/1": 3, "bend/1": 1, "run/2": 5}
 LABELS = ("bend", "run")
+PROVENANCE = tiny_provenance()
 
 
 def make_clip(key: str) -> Clip:
@@ -28,12 +30,12 @@ CLIPS = [make_clip(key) for key in LENGTHS]
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
     """Clips of 3, 1 and 5 steps, with values that float16 holds exactly."""
-    store = FeatureStore.create(tmp_path / "store", {"backbone": "b"})
+    store = FeatureStore.create(tmp_path / "store", PROVENANCE)
     rng = np.random.default_rng(0)
     for index, (key, length) in enumerate(LENGTHS.items()):
         values = rng.integers(1, 100, (length, 4)).astype(np.float32)
-        provenance = {"backbone": "b", "source": {"sha256": f"{index}" * 64}}
-        store.write(key, Features(values, np.arange(length) / 4, provenance))
+        video = VideoFile(f"{key}.avi", 1, f"{index}" * 64)
+        store.write(key, Features(values, np.arange(length) / 4, PROVENANCE, video))
     return store
 
 
@@ -87,15 +89,15 @@ def test_a_missing_entry_is_refused(store: FeatureStore) -> None:
 
 
 def test_an_entry_without_frames_is_refused(store: FeatureStore) -> None:
-    store.write("run/1", Features(np.empty((0, 4), np.float32), np.empty(0)))
+    store.write("run/1", Features(np.empty((0, 4), np.float32), np.empty(0), PROVENANCE))
     with pytest.raises(FeatureError, match=r"run/1\.safetensors: has no frames"):
         load_sequences(store, CLIPS, LABELS)
 
 
 def test_values_come_from_the_files_when_they_are_used(tmp_path: Path) -> None:
-    store = FeatureStore.create(tmp_path / "store", {})
+    store = FeatureStore.create(tmp_path / "store", PROVENANCE)
     for key in LENGTHS:
-        store.write(key, Features(np.ones((2, 4), np.float32), np.arange(2.0)))
+        store.write(key, Features(np.ones((2, 4), np.float32), np.arange(2.0), PROVENANCE))
     sequences = load_sequences(store, CLIPS, LABELS).subset(CLIPS[1:]).subset(CLIPS[2:])
     store.path_of("run/2").write_bytes(store.path_of("run/2").read_bytes()[:-70])
     with pytest.raises(FeatureError, match="is damaged"):

@@ -134,7 +134,7 @@ def test_a_bad_video_is_left_out_and_reported(
     assert report.num_clips == 3
     reason = f"{bad}: is empty (0 bytes); copy or download it again"
     (skipped,) = report.skipped
-    assert (skipped["key"], skipped["path"], skipped["reason"]) == ("red/eve_red", str(bad), reason)
+    assert (skipped.key, skipped.path, skipped.reason) == ("red/eve_red", str(bad), reason)
 
 
 def test_labels_that_the_model_does_not_know_are_named(
@@ -171,7 +171,7 @@ def test_a_wrong_choice_of_clips_is_an_error(
 
 
 def test_what_is_no_model_is_an_error(clips: Path) -> None:
-    with pytest.raises(ModelError, match="is no actionrnn model"):
+    with pytest.raises(ModelError, match="is not an actionrnn model"):
         actionrnn.evaluate(clips / "red" / "ann_red.avi")
 
 
@@ -283,7 +283,7 @@ def test_nothing_is_taken_from_the_models_own_data_for_other_clips(
     report = actionrnn.evaluate(run_without_bob.output, [f"data.root={other}"], tell=told.append)
     assert report.config["data"] == asdict(DataConfig(root=str(other), split="none"))
     (line,) = told
-    assert line.startswith(f"testing on {other}: data.layout=folder, every clip, each clip a group")
+    assert line.startswith(f"testing on {other}: data.layout=folder, every clip, each clip its own")
     rows = [(path, path.parent.name, "x", "test") for path in other.rglob("*.avi")]
     manifest = write_manifest(tmp_path / "clips.csv", rows)
     report = actionrnn.evaluate(run_without_bob.output, [f"data.root={manifest}"])
@@ -373,7 +373,7 @@ def test_imported_features_must_be_of_the_models_kind(tmp_path: Path) -> None:
         ("more", 6, "i3d", None, "has 6 features a step, the model was trained with 4"),
         ("fewer", 3, "i3d", None, "has 3 features a step, the model was trained with 4"),
         ("kind", 4, "slowfast", None, "backbone imported/slowfast, wanted is imported/i3d"),
-        ("rate", 4, "i3d", 25.0, "'rate_fps': 25.0.*wanted is.*'rate_fps': None"),
+        ("rate", 4, "i3d", 25.0, "sampling.rate_fps 25.0, wanted is None"),
     ):
         other = import_ramps(tmp_path / name, size, kind, rate_fps)
         with pytest.raises(FeatureError, match=f"{reason}.*; give"):

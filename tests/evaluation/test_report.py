@@ -17,6 +17,7 @@ from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import Report, read_report
 from actionrnn.evaluation.summary import make_report
+from actionrnn.features.provenance import Failure
 
 LABELS = ("clap", "jump", "wave")
 
@@ -123,7 +124,7 @@ def test_without_confusion_nothing_is_said_of_it() -> None:
 @pytest.mark.parametrize(
     ("rest", "note"),
     [
-        ({"skipped": [{"path": "a.avi", "reason": "a.avi: is empty"}]}, "left out: 1 video"),
+        ({"skipped": [Failure("a", "a.avi", "a.avi: is empty")]}, "left out: 1 video"),
     ],
 )
 def test_notes_are_made_where_they_apply(rest: dict[str, Any], note: str) -> None:

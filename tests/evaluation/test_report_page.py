@@ -32,6 +32,7 @@ from actionrnn.evaluation.report_page import (
 )
 from actionrnn.evaluation.report_plots import nice_ticks
 from actionrnn.evaluation.summary import make_report
+from actionrnn.features.provenance import Failure
 from actionrnn.training.train import TrainingRun
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
@@ -121,7 +122,7 @@ def test_only_the_pages_own_script_may_run(run: TrainingRun) -> None:
 
 def test_names_of_strangers_do_nothing() -> None:
     report = make((EVIL, f"{EVIL}2", "run"), 40, EVIL)
-    report = replace(report, skipped=[{"path": EVIL, "reason": EVIL}], versions={EVIL: EVIL})
+    report = replace(report, skipped=[Failure("a", EVIL, EVIL)], versions={EVIL: EVIL})
     page = render_page(report, worst_mistakes(report))
     tags = Tags(page).tags
     assert [tag for tag, _ in tags].count("script") == 3

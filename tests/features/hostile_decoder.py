@@ -1,4 +1,4 @@
-"""A decoding process that was taken over: it sends what it likes (`test_isolated.py`)."""
+"""A decoding process that was taken over: it sends what it likes (`test_worker.py`)."""
 
 from __future__ import annotations
 

@@ -21,8 +21,10 @@ from torch import Tensor
 from actionrnn.config import BackboneConfig, Sampling
 from actionrnn.errors import BackboneError
 from actionrnn.features.backbone import Backbone, load_backbone, num_cores
-from actionrnn.features.extract import VideoPart, encode_videos
+from actionrnn.features.extract import encode_videos
 from actionrnn.features.preprocess import Preprocessing
+from actionrnn.features.provenance import Provenance
+from actionrnn.features.video_parts import VideoPart
 
 SMALL_TORCHVISION = "torchvision/mobilenet_v3_small"
 SMALL_TIMM = "timm/mobilenetv3_small_050"
@@ -108,7 +110,7 @@ def test_threads_that_begin_while_it_encodes_have_torchs_thread_count(
     else:
         sources = [VideoPart(path.name, path) for path in sorted(clips.rglob("*.avi"))[:2]]
         assert len(list(encode_videos(sources, backbone, Sampling(num_frames=4)))) == 2
-    assert {*seen} == {(max(1, num_cores() // backbone.num_lanes), 3)}
+    assert {*seen} == {(max(1, num_cores() // backbone.num_workers), 3)}
     assert torch.get_num_threads() == 3
 
 
@@ -195,11 +197,13 @@ def test_squash_is_taken_over_into_the_preprocessing() -> None:
 
 
 def test_provenance_is_plain_json_and_tells_weights_apart(bundled: Backbone) -> None:
-    provenance = bundled.provenance()
-    assert json.loads(json.dumps(provenance)) == provenance
-    assert provenance["backbone"] == "efficientnet_lite0"
-    assert len(provenance["weights_sha256"]) == 64
-    assert provenance["weights_sha256"] != on_cpu(weights="none").weights_sha256
+    provenance = Provenance.of(bundled, Sampling())
+    plain = provenance.to_json()
+    assert json.loads(json.dumps(plain)) == plain
+    assert Provenance.from_json(plain) == provenance
+    assert plain["backbone"] == "efficientnet_lite0"
+    assert len(provenance.weights_sha256) == 64
+    assert provenance.weights_sha256 != on_cpu(weights="none").weights_sha256
 
 
 def save_pth(folder: Path, state: dict[str, Tensor]) -> Path:
@@ -324,11 +328,11 @@ def missing_file(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (pickle_with_code, "is no readable weights file"),
-        (truncated_pth, "is no readable weights file"),
-        (truncated_safetensors, "is no readable weights file"),
-        (text_file, "is no readable weights file"),
-        (empty_file, "is no readable weights file"),
+        (pickle_with_code, "is not a readable weights file"),
+        (truncated_pth, "is not a readable weights file"),
+        (truncated_safetensors, "is not a readable weights file"),
+        (text_file, "is not a readable weights file"),
+        (empty_file, "is not a readable weights file"),
         (a_list, "holds no state_dict of tensors"),
         (missing_file, "no such weights file"),
     ],
@@ -349,7 +353,7 @@ def test_weights_of_another_network_are_refused_by_the_bundled_one(
     tmp_path: Path, save: Saver
 ) -> None:
     path = save(tmp_path, {"conv.weight": torch.zeros(4, 3, 3, 3), "conv.bias": torch.zeros(4)})
-    with pytest.raises(BackboneError, match="are no EfficientNet-Lite0") as caught:
+    with pytest.raises(BackboneError, match="are not an EfficientNet-Lite0") as caught:
         on_cpu(weights=str(path))
     assert path.name in str(caught.value)
 
@@ -372,13 +376,19 @@ def test_weights_that_do_not_fit_are_refused_with_the_first_name(
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("resnet18", r"'resnet18' is no backbone; use efficientnet_lite0, torchvision/<name> or"),
-        ("keras/resnet50", "'keras/resnet50' is no backbone"),
-        ("torchvision/resnet17", r"no classification network of torchvision; `actionrnn backbon"),
-        ("torchvision/fcn_resnet50", "no classification network of torchvision"),
-        ("timm/mobilenetv3_smal", r"no network of timm \(similar names: .*mobilenet"),
+        (
+            "resnet18",
+            r"'resnet18' is not a backbone; use efficientnet_lite0, torchvision/<name> or",
+        ),
+        ("keras/resnet50", "'keras/resnet50' is not a backbone"),
+        (
+            "torchvision/resnet17",
+            r"not a classification network of torchvision; `actionrnn backbon",
+        ),
+        ("torchvision/fcn_resnet50", "not a classification network of torchvision"),
+        ("timm/mobilenetv3_smal", r"not a network of timm \(similar names: .*mobilenet"),
         ("timm/resnet18.bogus", r"has no such weights \(there are: .*resnet18\.a1_in1k"),
-        ("timm/zzzzzzzz", r"no network of timm \(similar names: none alike\)"),
+        ("timm/zzzzzzzz", r"not a network of timm \(similar names: none alike\)"),
     ],
 )
 def test_an_unknown_name_is_answered_with_what_there_is(name: str, reason: str) -> None:
@@ -388,7 +398,7 @@ def test_an_unknown_name_is_answered_with_what_there_is(name: str, reason: str) 
 
 @pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
 def test_a_device_that_is_not_here_is_refused(device: str) -> None:
-    with pytest.raises(BackboneError, match=f"device '{device}' is not here .*use auto or cpu"):
+    with pytest.raises(BackboneError, match=f"device '{device}' cannot be used .*use auto or cpu"):
         on_cpu(weights="none", device=device)
 
 

@@ -69,8 +69,8 @@ def test_a_video_that_kills_its_worker_is_listed_after_some_attempts(seen: dict[
     assert seen["killer"] == [NUM_CLIPS, 0, 1]
     assert seen["attempts"] == MOST_ATTEMPTS
     (failure,) = seen["killer_failures"]
-    assert failure["key"] == "killer"
-    assert f"given up after {MOST_ATTEMPTS} attempts" in failure["reason"]
+    assert failure.key == "killer"
+    assert f"given up after {MOST_ATTEMPTS} attempts" in failure.reason
     assert seen["killer_same_entries"]
 
 

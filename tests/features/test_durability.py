@@ -19,9 +19,10 @@ from actionrnn.config import Sampling
 from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import extract_to_store
+from actionrnn.features.provenance import Features
 from actionrnn.features.store import FeatureStore
-from actionrnn.features.types import Features
 from actionrnn.video.decode import visit_frames
+from tests.tiny import tiny_provenance
 
 FOUR = Sampling(num_frames=4)
 MakeVideo = Callable[..., Path]
@@ -103,7 +104,7 @@ def test_a_full_disk_is_one_error_and_the_run_goes_on_later(
     options: dict[str, Any] = {"backbone": tiny_backbone, "sampling": FOUR}
     tmpfs = ("-t", "tmpfs", "-o", "size=160k", "tmpfs")
     with mounted(tmp_path / "disk", *tmpfs) as disk:
-        with pytest.raises(FeatureError, match=r"No space left on device.*same command goes on"):
+        with pytest.raises(FeatureError, match=r"No space left on device.*same command continues"):
             extract_to_store([videos], disk / "store", **options)
         stored = FeatureStore.open(disk / "store")
         whole = stored.keys()
@@ -139,10 +140,10 @@ def test_a_store_that_cannot_be_written_is_one_error_and_can_be_read(
 def test_a_folder_without_permission_is_one_error(tmp_path: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may write everywhere")
-    store = FeatureStore.create(tmp_path / "store", {})
+    store = FeatureStore.create(tmp_path / "store", tiny_provenance())
     store.root.chmod(stat.S_IRUSR | stat.S_IXUSR)
     with pytest.raises(FeatureError, match="cannot be written"):
-        store.write("a", Features(np.zeros((1, 2), np.float32), np.zeros(1)))
+        store.write("a", Features(np.zeros((1, 2), np.float32), np.zeros(1), tiny_provenance()))
 
 
 def test_a_video_that_vanishes_midway_is_listed_and_stops_nothing(
@@ -155,11 +156,11 @@ def test_a_video_that_vanishes_midway_is_listed_and_stops_nothing(
         if path == paths[2]:
             path.unlink()
 
-    monkeypatch.setattr("actionrnn.features.decoding.visit_frames", decode_and_delete)
+    monkeypatch.setattr("actionrnn.features.worker.visit_frames", decode_and_delete)
     done = extract_to_store(paths, tmp_path / "store", backbone=tiny_backbone, sampling=FOUR)
     assert done.store.keys() == ["0", "1", "3"]
     (failure,) = done.failures
-    assert failure["key"] == "2"
-    assert "vanished while it was read" in failure["reason"]
+    assert failure.key == "2"
+    assert "vanished while it was read" in failure.reason
     with pytest.raises(VideoError, match="no such file"):
         extract_to_store([paths[2]], tmp_path / "store", backbone=tiny_backbone, sampling=FOUR)

@@ -24,8 +24,9 @@ from actionrnn.features.efficientnet_lite0 import (
     load_bundled_weights,
     load_published_weights,
 )
-from actionrnn.features.extract import VideoPart, encode_videos
-from actionrnn.features.types import Features
+from actionrnn.features.extract import encode_videos
+from actionrnn.features.provenance import Features
+from actionrnn.features.video_parts import VideoPart
 from actionrnn.video.sampling import uniform_frames
 
 
@@ -147,7 +148,7 @@ def test_a_missing_bundled_file_is_told_with_the_remedy(
 def test_tensors_of_another_network_are_refused(count: int) -> None:
     """289: all but the last batch norm."""
     tensors = dict(list(published_weights().items())[:count])
-    with pytest.raises(BackboneError, match=f"its {len(tensors)} tensors are no EfficientNet"):
+    with pytest.raises(BackboneError, match=f"its {len(tensors)} tensors are not an EfficientNet"):
         load_published_weights(tensors)
 
 

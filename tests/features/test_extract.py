@@ -25,20 +25,22 @@ import actionrnn
 from actionrnn.config import Sampling
 from actionrnn.datasets.folders import open_folder
 from actionrnn.errors import BackboneError, ConfigError, FeatureError, VideoError
-from actionrnn.features import decoding
+from actionrnn.features import worker
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import (
     Extraction,
-    VideoPart,
     encode_videos,
     extract_features,
     extract_missing,
     extract_to_store,
-    provenance_of,
+    plan,
 )
 from actionrnn.features.preprocess import Preprocessing
+from actionrnn.features.provenance import Provenance, VideoFile
 from actionrnn.features.store import FeatureStore, verify_store
-from actionrnn.video.decode import read_frames
+from actionrnn.features.video_parts import VideoPart
+from actionrnn.files import file_sha256
+from actionrnn.video.decode import read_frames, visit_frames
 
 MakeVideo = Callable[..., Path]
 FOUR = Sampling(num_frames=4)
@@ -78,11 +80,8 @@ def test_the_public_call_gives_vectors_times_and_provenance(
     assert features.values.dtype == np.float32
     times = read_frames(path, Sampling(num_frames=8)).pts_seconds
     np.testing.assert_array_equal(features.pts_seconds, times)
-    assert features.provenance["backbone"] == "efficientnet_lite0"
-    assert features.provenance["sampling"] == dataclasses.asdict(Sampling(num_frames=8))
-    assert features.provenance["source"]["name"] == "a.avi"
-    assert features.provenance["source"]["size_bytes"] == path.stat().st_size
-    assert json.loads(json.dumps(features.provenance)) == features.provenance
+    assert features.provenance == Provenance.of(bundled, Sampling(num_frames=8))
+    assert features.provenance.backbone == "efficientnet_lite0"
 
 
 def test_a_backbone_may_be_given_by_its_name(make_video: MakeVideo) -> None:
@@ -139,7 +138,7 @@ def test_a_video_that_cannot_be_used_is_an_error_for_the_one_call(
 
 
 def test_an_unknown_backbone_is_an_error(make_video: MakeVideo) -> None:
-    with pytest.raises(BackboneError, match="is no backbone"):
+    with pytest.raises(BackboneError, match="is not a backbone"):
         extract_features(make_video("a.avi"), backbone="no-such")
 
 
@@ -171,7 +170,7 @@ def test_many_clips_keep_their_own_features(
         found = done.store.read(path.stem)
         assert len(found) == 10 + seed
         np.testing.assert_array_equal(found.values, expected.astype(np.float16))
-        assert found.provenance["source"]["name"] == path.name
+        assert found.video.name == path.name
 
 
 def test_a_store_mirrors_the_folders(videos: Path, tmp_path: Path, tiny_backbone: Backbone) -> None:
@@ -195,7 +194,7 @@ def test_the_default_of_a_store_is_four_frames_per_second(
     videos: Path, tmp_path: Path, tiny_backbone: Backbone
 ) -> None:
     store = extract_to_store([videos], tmp_path / "store", backbone=tiny_backbone).store
-    assert store.provenance["sampling"] == dataclasses.asdict(Sampling(rate_fps=4.0))
+    assert store.provenance.sampling == Sampling(rate_fps=4.0)
 
 
 def test_a_second_run_skips_everything_and_writes_nothing(
@@ -308,7 +307,7 @@ def test_another_backbone_or_sampling_is_refused_naming_both(
     weights = dataclasses.replace(tiny_backbone, weights_sha256="1" * 64)
     with pytest.raises(FeatureError, match=r"weights_sha256 0{64}, wanted is 1{64}"):
         extract_to_store([videos], store, backbone=weights, sampling=FOUR)
-    with pytest.raises(FeatureError, match=r"sampling .*'num_frames': 4.*wanted is .*: 5"):
+    with pytest.raises(FeatureError, match=r"have sampling.num_frames 4, wanted is 5; choose"):
         extract_to_store([videos], store, backbone=tiny_backbone, sampling=Sampling(num_frames=5))
     assert snapshot(store) == before
 
@@ -324,7 +323,8 @@ def test_a_bad_video_is_listed_and_stops_nothing(
     assert done.num_extracted == 3
     assert done.store.keys() == KEYS
     listed = json.loads((tmp_path / "store" / "_failures.json").read_text())
-    assert listed == done.failures == done.store.failures()
+    assert done.failures == done.store.failures()
+    assert listed == [failure.to_json() for failure in done.failures]
     assert [failure["path"] for failure in listed] == [str(videos / "bend/empty.mp4"), str(bad)]
     assert "is empty" in listed[0]["reason"]
     assert "is not a readable video" in listed[1]["reason"]
@@ -344,7 +344,7 @@ def test_failures_of_other_inputs_stay_listed(
     extract_to_store([bad], tmp_path / "store", **options)  # type: ignore[arg-type]
     done = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
     assert done.failures == []
-    assert [failure["path"] for failure in done.store.failures()] == [str(bad)]
+    assert [failure.path for failure in done.store.failures()] == [str(bad)]
 
 
 def test_a_source_that_broke_leaves_no_stale_features(
@@ -354,7 +354,7 @@ def test_a_source_that_broke_leaves_no_stale_features(
     extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
     (videos / "run" / "ido.avi").write_text("overwritten by mistake")
     done = extract_to_store([videos], tmp_path / "store", overwrite=True, **options)  # type: ignore[arg-type]
-    assert [failure["path"] for failure in done.failures] == [str(videos / "run/ido.avi")]
+    assert [failure.path for failure in done.failures] == [str(videos / "run/ido.avi")]
     assert done.store.keys() == ["bend/daria", "run/daria"]
 
 
@@ -400,8 +400,8 @@ def test_a_part_of_a_video_has_its_own_features(
         VideoPart("a@1-", path, 1.0),
         VideoPart("a@9-", path, 9.0),
     ]
-    store = FeatureStore.create(tmp_path / "store", provenance_of(tiny_backbone, FOUR))
-    done = extract_missing(sources, store, tiny_backbone, FOUR)
+    store = FeatureStore.create(tmp_path / "store", Provenance.of(tiny_backbone, FOUR))
+    done = extract_missing(plan(sources, store), tiny_backbone, FOUR)
     assert store.keys() == ["a@0-1", "a@1-"]
     for source in sources[:2]:
         part = Sampling(
@@ -413,9 +413,9 @@ def test_a_part_of_a_video_has_its_own_features(
         np.testing.assert_array_equal(found.pts_seconds, read_frames(path, part).pts_seconds)
     assert store.read("a@0-1").pts_seconds.max() < 1 <= store.read("a@1-").pts_seconds.min()
     (failure,) = done.failures
-    assert failure["key"] == "a@9-"
-    assert "from 9 s chooses nothing" in failure["reason"]
-    again = extract_missing(sources[:2], store, tiny_backbone, FOUR)
+    assert failure.key == "a@9-"
+    assert "from 9 s chooses nothing" in failure.reason
+    again = extract_missing(plan(sources[:2], store), tiny_backbone, FOUR)
     assert (again.num_extracted, again.num_skipped) == (0, 2)
     assert store.failures() == done.failures
 
@@ -434,9 +434,7 @@ def test_a_folder_of_pictures_is_extracted_like_a_video(
     found, expected = done.store.read("run/ido"), video.read("ido")
     np.testing.assert_array_equal(found.pts_seconds, expected.pts_seconds)
     np.testing.assert_allclose(found.values, expected.values, atol=0.04)  # chroma
-    assert found.provenance["source"]["size_bytes"] == sum(
-        file.stat().st_size for file in folder.iterdir()
-    )
+    assert found.video.size_bytes == sum(file.stat().st_size for file in folder.iterdir())
     again = extract_to_store([tmp_path / "frames"], tmp_path / "b", **options)  # type: ignore[arg-type]
     assert (again.num_extracted, again.num_skipped) == (0, 1)
     Image.new("RGB", (64, 48)).save(folder / "frame3.png")
@@ -465,7 +463,7 @@ def test_videos_of_one_name_in_two_folders_have_an_entry_each(
     done = extract_to_store(given, tmp_path / "store", backbone=tiny_backbone, sampling=FOUR)
     assert done.store.keys() == ["bend/daria", "ido", "run/daria"]
     assert done.failures == []
-    names = [done.store.read(key).provenance["source"]["name"] for key in ("bend/daria", "ido")]
+    names = [done.store.read(key).video.name for key in ("bend/daria", "ido")]
     assert names == ["daria.avi", "ido.avi"]
 
 
@@ -489,9 +487,9 @@ def test_every_video_has_a_key_of_its_own(
             file.touch()  # each is listed as an empty file, under its key
         folders = sorted({file.parent for file in files})
         done = extract_to_store(folders, Path(folder, "store"), backbone=tiny_backbone)
-        assert {Path(failure["path"]) for failure in done.failures} == files
-        assert len({failure["key"] for failure in done.failures}) == len(files)
-        assert all("is empty (0 bytes)" in failure["reason"] for failure in done.failures)
+        assert {Path(failure.path) for failure in done.failures} == files
+        assert len({failure.key for failure in done.failures}) == len(files)
+        assert all("is empty (0 bytes)" in failure.reason for failure in done.failures)
 
 
 def test_an_entry_that_cannot_be_written_is_listed_and_stops_nothing(
@@ -508,8 +506,8 @@ def test_an_entry_that_cannot_be_written_is_listed_and_stops_nothing(
     done = extract()
     assert (done.num_extracted, done.store.keys()) == (2, ["bend/daria", "run/ido"])
     (failure,) = done.failures
-    assert failure["key"] == "run/daria"
-    assert "daria.safetensors: cannot be written (Is a directory); rename" in failure["reason"]
+    assert failure.key == "run/daria"
+    assert "daria.safetensors: cannot be written (Is a directory); rename" in failure.reason
     with pytest.raises(FeatureError, match="cannot be written"):
         extract(strict=True)
     (in_the_way / "full").rmdir()
@@ -559,7 +557,7 @@ def test_a_missing_input_is_listed_and_stops_nothing(
         sampling=FOUR,
     )
     assert done.store.keys() == KEYS
-    reasons = [failure["reason"] for failure in done.failures]
+    reasons = [failure.reason for failure in done.failures]
     assert "nowhere: no such file or folder" in reasons[0]
     assert "empty: holds no video" in reasons[1]
 
@@ -581,13 +579,13 @@ def test_a_known_failure_waits_for_its_file_to_change_or_for_retry_failed(
     first = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
     assert (len(first.failures), first.num_known_failures) == (1, 0)
     tried: list[Path] = []
-    visit = decoding.visit_frames
+    visit = worker.visit_frames
 
     def noted(path: Path, *rest: object, **options: object) -> None:
         tried.append(path)
         visit(path, *rest, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(decoding, "visit_frames", noted)
+    monkeypatch.setattr(worker, "visit_frames", noted)
     second = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
     assert (second.failures, second.num_known_failures, tried) == (first.failures, 1, [])
     assert second.num_extracted == 0
@@ -607,7 +605,7 @@ def test_strict_stops_at_the_first_failure_and_keeps_what_is_done(
     for _ in range(2):  # the second time it is known
         with pytest.raises(VideoError, match=r"bad\.avi: is not a readable video"):
             extract_to_store([videos], tmp_path / "store", strict=True, **options)  # type: ignore[arg-type]
-    assert [f["path"] for f in FeatureStore.open(tmp_path / "store").failures()] == [str(bad)]
+    assert [f.path for f in FeatureStore.open(tmp_path / "store").failures()] == [str(bad)]
     bad.unlink()
     done = extract_to_store([videos], tmp_path / "store", strict=True, **options)  # type: ignore[arg-type]
     assert done.store.keys() == KEYS
@@ -620,7 +618,7 @@ def test_ctrl_c_finishes_the_videos_in_work_and_the_next_run_goes_on(
         make_video(f"videos/{seed:02d}.avi", seed)
     options = {"backbone": tiny_backbone, "sampling": FOUR}
     begun: list[Path] = []
-    visit = decoding.visit_frames
+    visit = worker.visit_frames
 
     def interrupted(path: Path, *rest: object, **options: object) -> None:
         begun.append(path)
@@ -631,7 +629,7 @@ def test_ctrl_c_finishes_the_videos_in_work_and_the_next_run_goes_on(
 
     handler = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(decoding, "visit_frames", interrupted)
+        patch.setattr(worker, "visit_frames", interrupted)
         extract_to_store([tmp_path / "videos"], tmp_path / "store", **options)  # type: ignore[arg-type]
     assert signal.getsignal(signal.SIGINT) is handler
     done = FeatureStore.open(tmp_path / "store").keys()
@@ -667,7 +665,7 @@ def test_memory_stays_within_its_bound_whatever_a_videos_length(
     worker.start()
     time.sleep(1.0)
     # those that wait, that are in work, that fill up, and one that has no place yet
-    most = 24 + (gated.num_lanes + 1) * gated.batch_frames + 1
+    most = 24 + (gated.num_workers + 1) * gated.batch_frames + 1
     assert 24 <= len(counted) <= most < 300
     gate.set()
     worker.join()
@@ -715,7 +713,7 @@ def test_an_error_in_the_backbone_ends_the_run(
 def test_a_file_that_vanishes_or_changes_midway_is_listed(
     videos: Path, tmp_path: Path, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    visit = decoding.visit_frames
+    visit = worker.visit_frames
 
     def meddled(path: Path, *rest: object, **options: object) -> None:
         visit(path, *rest, **options)  # type: ignore[arg-type]
@@ -724,10 +722,10 @@ def test_a_file_that_vanishes_or_changes_midway_is_listed(
         elif path.parent.name == "run":
             path.write_bytes(path.read_bytes() + b"more")
 
-    monkeypatch.setattr(decoding, "visit_frames", meddled)
+    monkeypatch.setattr(worker, "visit_frames", meddled)
     done = extract_to_store([videos], tmp_path / "store", backbone=tiny_backbone, sampling=FOUR)
     assert done.store.keys() == ["bend/daria"]
-    reasons = {Path(f["path"]).name: f["reason"] for f in done.failures}
+    reasons = {Path(f.path).name: f.reason for f in done.failures}
     assert "changed while it was read" in reasons["daria.avi"]
     assert "vanished while it was read" in reasons["ido.avi"]
 
@@ -762,3 +760,38 @@ def test_extract_and_train_call_clips_alike(
     done = extract_to_store([root], tmp_path / "store", backbone=tiny_backbone, sampling=FOUR)
     assert done.failures == []
     assert done.store.keys() == [clip.key for clip in open_folder(root).clips]
+
+
+def test_a_video_is_read_for_its_checksum_where_a_store_is_written_and_once(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def count(path: Path) -> str:
+        read.append(path)
+        return file_sha256(path)
+
+    for name in ("worker", "store", "extract"):
+        monkeypatch.setattr(f"actionrnn.features.{name}.file_sha256", count)
+    paths = sorted(videos.rglob("*.avi"))
+    features = extract_features(paths[0], backbone=tiny_backbone, num_frames=4)
+    assert (read, features.video) == ([], None)
+    done = extract_to_store([videos], tmp_path / "store", backbone=tiny_backbone, sampling=FOUR)
+    assert sorted(read) == paths
+    for path, key in zip(paths, KEYS, strict=True):
+        video = VideoFile(path.name, path.stat().st_size, file_sha256(path))
+        assert done.store.read(key).video == video
+
+
+def test_a_video_that_changes_while_it_is_read_is_refused_without_a_checksum_too(
+    videos: Path, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = videos / "run" / "ido.avi"
+
+    def decode_and_write(*given: object, **named: object) -> None:
+        visit_frames(*given, **named)  # type: ignore[arg-type]
+        path.write_bytes(path.read_bytes() + bytes(7))
+
+    monkeypatch.setattr("actionrnn.features.worker.visit_frames", decode_and_write)
+    with pytest.raises(VideoError, match=r"ido\.avi: changed while it was read"):
+        extract_features(path, backbone=tiny_backbone, num_frames=4)

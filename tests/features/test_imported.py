@@ -18,7 +18,10 @@ from click.testing import CliRunner, Result
 from actionrnn.apps.cli import main
 from actionrnn.errors import FeatureError
 from actionrnn.features.imported import import_features
+from actionrnn.features.provenance import VideoFile
 from actionrnn.features.store import FeatureStore, verify_store
+from tests.old_files import in_old_form
+from tests.tiny import tiny_provenance
 
 CLIPS = [f"{label}/{label}{number}" for label in ("falls", "rises") for number in range(8)]
 
@@ -132,7 +135,7 @@ def test_a_model_of_imported_features_sees_no_video(
         ("a.npz", lambda p: np.savez(p, x=np.zeros((2, 3)), y=np.zeros((2, 4))), "4 features"),
         ("a.npz", lambda p: np.savez(p, x=np.full((2, 3), np.nan)), "not finite"),
         ("a.npz", lambda p: np.savez(p, x=np.array([["a"]])), "needed are numbers"),
-        ("a.txt", lambda p: p.write_text("1 2"), "is no .npy"),
+        ("a.txt", lambda p: p.write_text("1 2"), "is not a .npy"),
     ],
 )
 def test_what_is_no_feature_file_is_one_line(
@@ -149,7 +152,7 @@ def test_a_name_never_leads_out_of_the_store(tmp_path: Path, name: str) -> None:
     torch.save({name: torch.ones(2, 3), "good": torch.ones(2, 3)}, tmp_path / "all.pt")
     inside = tmp_path / "deep" / "store"
     if name == "..":
-        with pytest.raises(FeatureError, match="is no name"):
+        with pytest.raises(FeatureError, match="is not a name"):
             import_features(tmp_path / "all.pt", inside)
     else:
         import_features(tmp_path / "all.pt", inside)
@@ -184,7 +187,7 @@ def test_parquet_holds_every_value(store: FeatureStore, tmp_path: Path) -> None:
         features = store.read(key)
         np.testing.assert_array_equal(np.array(values, np.float32), features.values)
         np.testing.assert_array_equal(times, features.pts_seconds)
-    assert json.loads(table.schema.metadata[b"provenance"]) == store.provenance
+    assert json.loads(table.schema.metadata[b"provenance"]) == store.provenance.to_json()
 
 
 def test_shards_hold_every_clip(store: FeatureStore, tmp_path: Path) -> None:
@@ -221,18 +224,20 @@ def test_complex_numbers_are_refused(tmp_path: Path) -> None:
 # --- stores of version 0.1 in the format npy
 
 
-MADE = {"backbone": "b", "weights_sha256": "0" * 64, "preprocessing": {}, "sampling": {}}
+MADE = tiny_provenance()
+VIDEO = {"name": "a.avi", "size_bytes": 7, "sha256": "1" * 64}
 
 
 def write_npy_store(root: Path, values: dict[str, np.ndarray]) -> Path:
     """As version 0.1 did with `extract --format npy`."""
-    manifest = {"format_version": 2, "entries": "npy", "provenance": MADE}
+    manifest = {"format_version": 2, "entries": "npy", "provenance": in_old_form(MADE.to_json())}
+    made = manifest["provenance"]
     for key, array in values.items():
         file = root / f"{key}.npy"
         file.parent.mkdir(parents=True, exist_ok=True)
         np.save(file, array)
         times = (np.arange(len(array)) / 3).tolist()
-        described = {"sha256": "0" * 64, "key": key, **MADE, "source": {"sha256": "1" * 64}}
+        described = {"sha256": "0" * 64, "key": key, **made, "source": VIDEO}
         blank = json.dumps({**described, "pts_seconds": times}).encode() + b"\n"
         sha256 = hashlib.sha256(blank + file.read_bytes()).hexdigest()
         file.with_suffix(".json").write_bytes(blank.replace(b"0" * 64, sha256.encode(), 1))
@@ -258,12 +263,12 @@ def test_a_store_of_0_1_in_the_format_npy_is_refused_with_the_way_to_keep_it(
     assert store == FeatureStore.open(tmp_path / "new")
     assert (store.provenance, store.keys()) == (MADE, sorted(values))
     assert store.expected_keys() == ["bad", *values]
-    assert [failure["key"] for failure in store.failures()] == ["bad"]
+    assert [failure.key for failure in store.failures()] == ["bad"]
     for key, array in values.items():
         found = store.read(key)
         np.testing.assert_array_equal(found.values, array)
         np.testing.assert_array_equal(found.pts_seconds, np.arange(3) / 3)
-        assert found.provenance == {**MADE, "source": {"sha256": "1" * 64}}
+        assert (found.provenance, found.video) == (MADE, VideoFile(**VIDEO))
     assert list(verify_store(store)) == []
 
 

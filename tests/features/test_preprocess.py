@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from actionrnn.config import Modality
 from actionrnn.errors import VideoError
+from actionrnn.features.engines.onnx import squares
 from actionrnn.features.preprocess import Preprocessing
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -142,3 +144,28 @@ def test_a_clip_in_pieces_has_the_views_of_the_whole(modality: Modality) -> None
         for start in (0, 3, 6)
     ]
     np.testing.assert_array_equal(np.concatenate(pieces), preprocessing.views(frames))
+
+
+# --- as matrix products, for exported models
+
+SIDES = [(240, 320), (144, 180), (61, 47), (224, 224), (500, 353)]
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("resize_mode", ["shortest", "squash"])
+def test_pixels_are_those_of_the_preprocessing(interpolation: str, resize_mode: Any) -> None:
+    rng = np.random.default_rng(0)
+    for (height, width), (resize, crop) in itertools.product(SIDES, [(256, 224), (40, 32)]):
+        given = Preprocessing(
+            resize,
+            crop,
+            (0.5, 0.5, 0.5),
+            (0.5, 0.5, 0.5),
+            resize_mode=resize_mode,
+            interpolation=interpolation,
+        )
+        frame = rng.integers(0, 256, (height, width, 3), np.uint8)
+        found = squares(torch.from_numpy(frame)[None], given)[0].numpy()
+        difference = np.abs(found - given.square(frame))
+        assert difference.max() <= 1
+        assert difference.mean() < 0.01

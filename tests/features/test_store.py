@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +19,18 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from actionrnn.errors import FeatureError
-from actionrnn.features.mapped import map_entries
-from actionrnn.features.store import MANIFEST, EntryError, FeatureStore, require_same, verify_store
-from actionrnn.features.types import Features
+from actionrnn.features.entry import Entry, pack
+from actionrnn.features.provenance import Failure, Features, VideoFile
+from actionrnn.features.store import MANIFEST, EntryError, FeatureStore, verify_store
+from tests.tiny import tiny_provenance
 
-PROVENANCE: dict[str, Any] = {
-    "backbone": "efficientnet_lite0",
-    "weights_sha256": "a" * 64,
-    "preprocessing": {"resize": 256, "resize_mode": "shortest"},
-    "sampling": {"num_frames": None, "rate_fps": 4.0},
-    "precision": "bfloat16",
-}
-BAD = {"key": "bad", "path": "bad.avi", "reason": "broken"}
+PROVENANCE = tiny_provenance()
+BAD = Failure("bad", "bad.avi", "broken")
 
 
-def make_features(length: int = 3, provenance: dict[str, Any] = PROVENANCE) -> Features:
+def make_features(length: int = 3, video: VideoFile | None = None) -> Features:
     values = np.random.default_rng(length).normal(size=(length, 5)).astype(np.float32)
-    return Features(values, np.arange(length) / 3, provenance)
+    return Features(values, np.arange(length) / 3, PROVENANCE, video)
 
 
 def files_below(root: Path) -> list[str]:
@@ -60,7 +56,7 @@ def test_a_safetensors_entry_is_laid_out_as_documented(tmp_path: Path) -> None:
         assert entry.get_tensor("pts_seconds").dtype == np.float64
         described = json.loads(entry.metadata()["actionrnn"])
     assert len(described.pop("sha256")) == 64
-    assert described == {"key": "run/daria", **PROVENANCE}
+    assert described == {"key": "run/daria", **PROVENANCE.to_json()}
 
 
 def test_keys_mirror_the_folders_in_order(tmp_path: Path) -> None:
@@ -90,33 +86,34 @@ def test_a_store_goes_on_with_the_same_provenance(tmp_path: Path) -> None:
     assert again.keys() == ["a"]
 
 
-@pytest.mark.parametrize(
-    ("part", "other"),
-    [
-        ("backbone", "timm/resnet18"),
-        ("weights_sha256", "b" * 64),
-        ("preprocessing", {"resize": 256, "resize_mode": "squash"}),
-        ("sampling", {"num_frames": 16, "rate_fps": None}),
-    ],
-)
-def test_features_of_another_origin_are_refused_naming_both(
-    tmp_path: Path, part: str, other: object
-) -> None:
-    FeatureStore.create(tmp_path, PROVENANCE)
+def test_features_of_another_origin_are_refused_naming_both(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE)
+    other = tiny_provenance(backbone="timm/resnet18")
     with pytest.raises(FeatureError) as caught:
-        FeatureStore.create(tmp_path, {**PROVENANCE, part: other})
-    for word in (str(tmp_path), part, str(PROVENANCE[part]), str(other)):
-        assert word in str(caught.value)
+        FeatureStore.create(tmp_path, other)
+    assert str(caught.value) == (
+        f"{tmp_path}: its features have backbone tiny, wanted is timm/resnet18; choose another "
+        "folder, or delete this one (extract: --overwrite)"
+    )
+    with pytest.raises(FeatureError, match="a: its features have backbone timm/resnet18, wanted"):
+        store.write("a", replace(make_features(), provenance=other))
+    with pytest.raises(FeatureError, match="a: its features have no provenance"):
+        store.write("a", replace(make_features(), provenance=None))
+    assert files_below(tmp_path) == ["_store.json"]
 
 
-def test_another_precision_may_be_mixed() -> None:
-    require_same(PROVENANCE, {**PROVENANCE, "precision": "float32"}, "here")
+def test_another_precision_may_be_mixed(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path, PROVENANCE)
+    other = tiny_provenance(precision="bfloat16", runtime="openvino")
+    FeatureStore.create(tmp_path, other).write("a", replace(make_features(), provenance=other))
+    assert store.read("a").provenance == other
+    assert store.provenance == PROVENANCE
 
 
 @pytest.mark.parametrize(
     ("manifest", "reason"),
     [
-        (None, "is no feature store .*actionrnn extract"),
+        (None, "is not a feature store .*actionrnn extract"),
         ("", r"store\.json: is damaged"),
         ("{half", r"store\.json: is damaged"),
         ("[]", r"store\.json: is damaged"),
@@ -129,6 +126,10 @@ def test_another_precision_may_be_mixed() -> None:
         (
             '{"format_version": 2, "entries": "npy", "provenance": {}}',
             "has the format npy of version 0.1; .*`actionrnn store import .* --output NEW`",
+        ),
+        (
+            '{"format_version": 2, "entries": "safetensors", "provenance": {"backbone": "b"}}',
+            r"store\.json: is damaged \(provenance has no weights_sha256\)",
         ),
     ],
 )
@@ -170,7 +171,7 @@ def test_values_that_half_precision_cannot_hold_are_refused(tmp_path: Path, valu
     values = np.ones((2, 5), np.float32)
     values[1, 2] = value
     with pytest.raises(FeatureError, match="run/a: features are not finite in float16"):
-        store.write("run/a", Features(values, np.arange(2.0)))
+        store.write("run/a", Features(values, np.arange(2.0), PROVENANCE))
     assert files_below(tmp_path) == ["_store.json"]
 
 
@@ -198,19 +199,18 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         FeatureStore.create(tmp_path / "file" / "store", PROVENANCE)
 
 
-def write_source(folder: Path, content: bytes = b"a video") -> tuple[Path, dict[str, Any]]:
-    """A source file, and the provenance of features that were computed from it."""
+def write_source(folder: Path, content: bytes = b"a video") -> tuple[Path, VideoFile]:
+    """A video, and its description beside the features that were computed from it."""
     source = folder / "a.avi"
     source.write_bytes(content)
-    described = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    return source, {**PROVENANCE, "source": described}
+    return source, VideoFile(source.name, len(content), hashlib.sha256(content).hexdigest())
 
 
 def test_an_entry_is_whole_for_its_own_source_only(tmp_path: Path) -> None:
     store = FeatureStore.create(tmp_path / "store", PROVENANCE)
-    source, provenance = write_source(tmp_path)
+    source, video = write_source(tmp_path)
     assert store.presence("a", source) == "absent"
-    store.write("a", make_features(3, provenance))
+    store.write("a", make_features(3, video))
     assert store.presence("a", source) == "whole"
     os.utime(source)
     assert store.presence("a", source) == "whole"  # another time, the same bytes
@@ -227,8 +227,8 @@ def test_a_source_that_did_not_change_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = FeatureStore.create(tmp_path / "store", PROVENANCE)
-    source, provenance = write_source(tmp_path)
-    store.write("a", make_features(3, provenance))
+    source, video = write_source(tmp_path)
+    store.write("a", make_features(3, video))
     soon = source.stat().st_ctime_ns + 1_000_000_000
     os.utime(store.path_of("a"), ns=(soon, soon))
     monkeypatch.setattr("actionrnn.features.store.file_sha256", None)  # a call would fail
@@ -237,18 +237,23 @@ def test_a_source_that_did_not_change_is_not_read(
 
 def test_an_entry_of_another_origin_does_not_count(tmp_path: Path) -> None:
     store = FeatureStore.create(tmp_path / "store", PROVENANCE)
-    source, provenance = write_source(tmp_path)
-    store.write("a", make_features(3, {**provenance, "backbone": "timm/resnet18"}))
+    source, video = write_source(tmp_path)
+    other = tiny_provenance(backbone="timm/resnet18")
+    values = np.zeros((3, 5), np.float16)
+    store.path_of("a").write_bytes(pack(Entry("a", values, np.arange(3.0), other, video)))
     assert store.presence("a", source) == "absent"
 
 
 def test_failures_are_written_and_cleared(tmp_path: Path) -> None:
     store = FeatureStore.create(tmp_path, PROVENANCE)
-    worse = {"key": "a/worse", "path": "worse.avi", "reason": "empty"}
+    worse = Failure("a/worse", "worse.avi", "empty", state="0 bytes")
     assert store.failures() == []
     store.update_failures({"bad": BAD})
     store.update_failures({"a/worse": worse})
-    assert json.loads((tmp_path / "_failures.json").read_text()) == [worse, BAD]
+    assert json.loads((tmp_path / "_failures.json").read_text()) == [
+        {"key": "a/worse", "path": "worse.avi", "reason": "empty", "state": "0 bytes"},
+        {"key": "bad", "path": "bad.avi", "reason": "broken"},
+    ]
     assert store.failures() == [worse, BAD]
     store.update_failures({"bad": None, "a/worse": None, "c": None})
     assert files_below(tmp_path) == ["_store.json"]
@@ -275,7 +280,7 @@ def test_overwriting_deletes_what_is_of_another_origin_only(tmp_path: Path) -> N
     store.expect(["a"])
     store.update_failures({"bad": BAD})
     assert FeatureStore.create(tmp_path, PROVENANCE, overwrite=True).keys() == ["a"]
-    other = {**PROVENANCE, "backbone": "timm/resnet18"}
+    other = tiny_provenance(backbone="timm/resnet18")
     again = FeatureStore.create(tmp_path, other, overwrite=True)
     assert (again.keys(), again.failures(), again.expected_keys()) == ([], [], [])
     assert files_below(tmp_path) == ["_store.json"]
@@ -313,25 +318,25 @@ def test_the_checksum_is_the_documented_one(tmp_path: Path) -> None:
 def test_a_folder_with_files_of_others_becomes_no_store(tmp_path: Path, name: str) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("mine")
-    with pytest.raises(FeatureError, match=f"holds {name} and is no feature store"):
-        FeatureStore.create(tmp_path, {"backbone": "b"})
+    with pytest.raises(FeatureError, match=f"holds {name} and is not a feature store"):
+        FeatureStore.create(tmp_path, PROVENANCE)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]
 
 
 def test_no_store_begins_inside_of_another(tmp_path: Path) -> None:
-    FeatureStore.create(tmp_path / "store", {"backbone": "b"})
+    FeatureStore.create(tmp_path / "store", PROVENANCE)
     with pytest.raises(FeatureError, match=r"lies in the feature store .*store; choose a folder"):
-        FeatureStore.create(tmp_path / "store" / "deep" / "inner", {"backbone": "b"})
+        FeatureStore.create(tmp_path / "store" / "deep" / "inner", PROVENANCE)
     assert not (tmp_path / "store" / "deep").exists()
 
 
 def test_a_store_whose_manifest_was_deleted_goes_on(tmp_path: Path) -> None:
     """As its error advises where the manifest is damaged."""
-    store = FeatureStore.create(tmp_path, {"backbone": "b"})
+    store = FeatureStore.create(tmp_path, PROVENANCE)
     store.expect(["a"])
     (tmp_path / "a.safetensors").touch()
     (tmp_path / MANIFEST).unlink()
-    assert FeatureStore.create(tmp_path, {"backbone": "b"}).keys() == ["a"]
+    assert FeatureStore.create(tmp_path, PROVENANCE).keys() == ["a"]
 
 
 # --- names
@@ -351,7 +356,7 @@ KEYS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
 def test_any_name_of_a_file_comes_back_as_it_was(keys: set[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = FeatureStore.create(folder, PROVENANCE)
-        failures = {key: {**BAD, "key": key, "path": f"{key}.avi"} for key in keys}
+        failures = {key: Failure(key, f"{key}.avi", "broken") for key in keys}
         store.expect(keys)
         store.update_failures(failures)
         for place, key in enumerate(sorted(keys)):
@@ -359,9 +364,9 @@ def test_any_name_of_a_file_comes_back_as_it_was(keys: set[str]) -> None:
         again = FeatureStore.open(folder)
         assert again.keys() == again.expected_keys() == sorted(keys)
         assert [len(again.read(key)) for key in again.keys()] == [*range(1, len(keys) + 1)]  # noqa: SIM118
-        assert {failure["key"]: failure for failure in again.failures()} == failures
+        assert {failure.key: failure for failure in again.failures()} == failures
         assert list(verify_store(again)) == []
-        layouts, _ = map_entries(again, sorted(keys))
+        layouts, _ = again.map(sorted(keys))
         assert [layout.key for layout in layouts] == sorted(keys)
         for key in keys:
             again.remove(key)
@@ -383,9 +388,9 @@ def test_names_that_are_not_utf_8_are_read_from_the_lists_of_earlier_versions(
 ) -> None:
     store = FeatureStore.create(tmp_path, PROVENANCE)
     (tmp_path / "_keys.json").write_text('[\n"caf\\udce9"\n]\n')
-    (tmp_path / "_failures.json").write_text(json.dumps([{**BAD, "key": "caf\udce9"}]))
+    (tmp_path / "_failures.json").write_text(json.dumps([{**BAD.to_json(), "key": "caf\udce9"}]))
     assert store.expected_keys() == ["caf\udce9"]
-    assert store.failures()[0]["key"] == "caf\udce9"
+    assert store.failures()[0].key == "caf\udce9"
 
 
 @pytest.mark.parametrize("key", ["_store", "_keys", "_failures", "_Store"])
@@ -410,7 +415,7 @@ def test_an_entry_is_not_written_over_another_where_a_disk_takes_both_names_for_
     with pytest.raises(EntryError, match=r"is the entry 'Ann', as this disk takes both"):
         store.write("ann", make_features(4))
     with pytest.raises(FeatureError, match=r"it is the entry 'Ann'"):
-        map_entries(store, ["ann"])
+        store.map(["ann"])
     assert len(store.read("Ann")) == 3
 
 
@@ -435,6 +440,6 @@ def test_to_begin_anew_deletes_entries_and_nothing_else(tmp_path: Path) -> None:
     store.expect(["a"])
     store.write("a", make_features())
     (tmp_path / "model.safetensors").write_bytes(b"somebody's model")
-    FeatureStore.create(tmp_path, {**PROVENANCE, "backbone": "other"}, overwrite=True)
+    FeatureStore.create(tmp_path, tiny_provenance(backbone="other"), overwrite=True)
     assert not (tmp_path / "a.safetensors").exists()
     assert (tmp_path / "model.safetensors").read_bytes() == b"somebody's model"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from actionrnn.config import Sampling
 from actionrnn.features.backbone import Backbone
+from actionrnn.features.entry import Entry, pack
 from actionrnn.features.extract import Extraction, extract_to_store
+from actionrnn.features.provenance import Features, VideoFile
 from actionrnn.features.store import FeatureStore, verify_store
-from actionrnn.features.types import Features
+from tests.tiny import tiny_provenance
 
 KEYS = ["a/0", "a/1", "b/2"]
 
@@ -73,8 +74,9 @@ def replace_by_another(store: FeatureStore) -> None:
 
 def change_the_origin(store: FeatureStore) -> None:
     features = store.read("a/1")
-    other = {**features.provenance, "backbone": "timm/resnet18"}
-    store.write("a/1", Features(features.values, features.pts_seconds, other))
+    other = tiny_provenance(backbone="timm/resnet18")
+    entry = Entry("a/1", features.values.astype(np.float16), features.pts_seconds, other)
+    store.path_of("a/1").write_bytes(pack(entry))
 
 
 @pytest.mark.parametrize(
@@ -105,10 +107,11 @@ def test_damage_is_found_and_repaired(
 
 
 def test_any_flipped_bit_is_found(tmp_path: Path) -> None:
-    store = FeatureStore.create(tmp_path, {"backbone": "b"})
+    provenance = tiny_provenance()
+    store = FeatureStore.create(tmp_path, provenance)
     values = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
-    provenance: dict[str, Any] = {"backbone": "b", "source": {"sha256": "0" * 64}}
-    store.write("a", Features(values, np.arange(2.0), provenance))
+    video = VideoFile("a.avi", 1, "0" * 64)
+    store.write("a", Features(values, np.arange(2.0), provenance, video))
     file = store.path_of("a")
     whole = file.read_bytes()
     for place in range(len(whole)):
@@ -125,5 +128,5 @@ def test_a_video_that_failed_is_not_missing(
 ) -> None:
     (tmp_path / "videos" / "a" / "bad.avi").touch()
     done = extraction()
-    assert [failure["key"] for failure in done.failures] == ["a/bad"]
+    assert [failure.key for failure in done.failures] == ["a/bad"]
     assert found(done.store) == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import actionrnn
+from actionrnn.config import Sampling
 from actionrnn.errors import BackboneError, ModelError
-from actionrnn.features.types import Features
+from actionrnn.features.provenance import Features
 from actionrnn.model.model_file import read_model_info
 from actionrnn.model.recognizer import Recognizer, load
+from tests.old_files import in_old_form, read_metadata, rewrite_metadata
 
 Redescribe = Callable[[Path, Callable[[dict[str, Any]], object]], None]
 
@@ -41,7 +44,7 @@ def test_a_loaded_model_knows_all_that_was_saved(bundled_model: Recognizer, save
     assert loaded.labels == bundled_model.labels
     assert loaded.config == bundled_model.config
     assert loaded.training == bundled_model.training
-    assert loaded.backbone.provenance() == bundled_model.backbone.provenance()
+    assert loaded.provenance == bundled_model.provenance
     assert not loaded.head.training
 
 
@@ -49,6 +52,46 @@ def test_saving_what_was_loaded_gives_the_same_bytes(saved: Path, tmp_path: Path
     again = tmp_path / "again" / "model.safetensors"
     load(saved).save(again)
     assert again.read_bytes() == saved.read_bytes()
+
+
+def test_a_model_of_0_1_is_read(bundled_model: Recognizer, saved: Path, tmp_path: Path) -> None:
+    described = read_metadata(saved, "actionrnn")
+    backbone = in_old_form(described["backbone"])
+    del backbone["sampling"]  # it was in the configuration alone
+    config = described["config"]
+    config["backbone"]["fit"] = {"shortest": "crop"}[config["backbone"].pop("resize_mode")]
+    config["backbone"]["streams"] = {"rgb": "appearance"}[config["backbone"].pop("modality")]
+    config["head"]["summary"] = config["head"].pop("temporal_pooling")
+    rewrite_metadata(saved, "actionrnn", {**described, "backbone": backbone})
+    with pytest.warns(FutureWarning, match="is now"):
+        info = read_model_info(saved)
+    assert info.provenance == bundled_model.provenance
+    assert info.config == bundled_model.config
+    with pytest.warns(FutureWarning, match="is now"):
+        loaded = load(saved, device="cpu")
+    assert loaded.provenance == bundled_model.provenance
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"backbone": ...}, "provenance has no backbone"),
+        ({"weights_sha256": 7}, "weights_sha256"),
+        ({"grid": 7}, "provenance has the unknown field 'grid'"),
+        ({"preprocessing": {}}, "preprocessing has no resize"),
+        ({"sampling": {**asdict(Sampling()), "rate_fps": 3.5}}, "is another than its config"),
+    ],
+)
+def test_a_provenance_that_is_not_one_is_refused_in_one_line(
+    saved: Path, change: dict[str, Any], reason: str
+) -> None:
+    described = read_metadata(saved, "actionrnn")
+    changed = {**described["backbone"], **change}
+    described["backbone"] = {name: v for name, v in changed.items() if v is not ...}
+    rewrite_metadata(saved, "actionrnn", described)
+    with pytest.raises(ModelError, match=rf"its description is damaged \(.*{reason}") as caught:
+        load(saved)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_description_needs_no_backbone(
@@ -63,7 +106,7 @@ def test_the_description_needs_no_backbone(
     assert info.labels == bundled_model.labels
     assert info.config == bundled_model.config
     assert info.feature_size == 1280
-    assert info.backbone == bundled_model.backbone.provenance()
+    assert info.provenance == bundled_model.provenance
     assert info.training == bundled_model.training
     assert info.actionrnn_version == actionrnn.__version__
 
@@ -97,7 +140,7 @@ def test_an_unknown_device_is_refused(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("format", "something else", "is no actionrnn model"),
+        ("format", "something else", "is not an actionrnn model"),
         ("format_version", 99, "has format version 99, known is 1"),
         ("labels", None, "its description is damaged"),
         ("feature_size", "many", "its description is damaged"),
@@ -158,7 +201,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     text.write_text("this is no model\n")
     save_file({"weight": torch.zeros(2)}, other)
     for path in (text, other):
-        with pytest.raises(ModelError, match="is no actionrnn model"):
+        with pytest.raises(ModelError, match="is not an actionrnn model"):
             load(path)
 
 

@@ -13,7 +13,7 @@ import pytest
 from actionrnn.config import StatePolicy
 from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.extract import extract_features
-from actionrnn.features.types import Features
+from actionrnn.features.provenance import Features
 from actionrnn.model.recognizer import (
     Prediction,
     Recognizer,
@@ -105,6 +105,13 @@ def test_classify_is_the_timelines_last_row(tiny_model: Recognizer, video: Path)
     assert tiny_model.classify(video) == timeline.prediction()
 
 
+def test_no_byte_of_a_video_is_read_for_a_checksum(
+    tiny_model: Recognizer, video: Path, no_checksum: None
+) -> None:
+    assert len(tiny_model.timeline(video).scores) == 4
+    assert tiny_model.classify(video).path == str(video)
+
+
 def test_a_video_scores_as_its_features_do(tiny_model: Recognizer, video: Path) -> None:
     features = extract_features(video, backbone=tiny_model.backbone, num_frames=4)
     expected = tiny_model.score(features)
@@ -113,7 +120,7 @@ def test_a_video_scores_as_its_features_do(tiny_model: Recognizer, video: Path) 
 
 def test_features_of_another_kind_are_refused(tiny_model: Recognizer, video: Path) -> None:
     more = extract_features(video, backbone=tiny_model.backbone, num_frames=5)
-    with pytest.raises(FeatureError, match=r"'num_frames': 5.*wanted is.*'num_frames': 4"):
+    with pytest.raises(FeatureError, match=r"have sampling\.num_frames 5, wanted is 4; give"):
         tiny_model.score(more)
     wide = Features(np.zeros((3, tiny_model.head.feature_size + 1), np.float32), np.arange(3.0))
     for policy in (None, StatePolicy()):

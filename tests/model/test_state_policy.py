@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from actionrnn.config import HeadConfig, StatePolicy
-from actionrnn.features.types import Features
+from actionrnn.features.provenance import Features
 from actionrnn.model.heads import Head
 from actionrnn.model.state_policy import (
     LongState,

@@ -27,6 +27,7 @@ from actionrnn.model.recognizer import Recognizer, step_scores
 from actionrnn.model.stream import Stream
 from actionrnn.video.frame import Frame
 from actionrnn.video.sampling import choose_frames
+from tests.old_files import in_old_form
 
 LABELS = ("clap", "jump", "wave")
 RATE_FPS = 8.0
@@ -450,7 +451,7 @@ def test_a_file_that_is_no_stream(
     path = tmp_path / "a.stream"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"a\.stream: (no such|is no whole) stream file"):
+    with pytest.raises(ModelError, match=r"a\.stream: (no such|is not a whole) stream file"):
         make_model().stream().restore(path)
 
 
@@ -501,7 +502,9 @@ def test_a_stream_of_0_1_is_restored_unless_it_began_anew_at_cuts(
     with safe_open(tmp_path / "a.stream", framework="pt") as file:
         described = json.loads(file.metadata()["stream"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    described["identity"] = in_old_form(described["identity"])
     described["identity"]["policy"] |= {"reset_at_cuts": with_cuts, "cut_threshold": 0.5}
+    tensors["state.summary"] = tensors.pop("state.pooled")
     tensors["colours.last"] = torch.zeros(16, 24)
     save_file(tensors, tmp_path / "old.stream", metadata={"stream": json.dumps(described)})
     second = model.stream()
@@ -526,7 +529,7 @@ def test_a_damaged_stream_file_leaves_the_stream_as_it_was(
     save_file({}, tmp_path / "bad.stream", metadata={"stream": json.dumps(described)})
     stream = model.stream()
     before = push_all(stream, frames[:30], times[:30])
-    with pytest.raises(ModelError, match="no whole stream file"):
+    with pytest.raises(ModelError, match="not a whole stream file"):
         stream.restore(tmp_path / "bad.stream")
     after = push_all(stream, frames[30:], times[30:])
     np.testing.assert_allclose(
@@ -556,7 +559,7 @@ def test_a_clock_that_cannot_be_is_refused(
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     described["clock"] |= clock
     save_file(tensors, tmp_path / "bad.stream", metadata={"stream": json.dumps(described)})
-    with pytest.raises(ModelError, match=r"bad\.stream: is no whole stream file"):
+    with pytest.raises(ModelError, match=r"bad\.stream: is not a whole stream file"):
         model.stream().restore(tmp_path / "bad.stream")
 
 

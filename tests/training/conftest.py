@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from actionrnn.datasets.recordings import Recording
 from actionrnn.datasets.sequences import Sequences
+from tests.tiny import tiny_provenance
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +24,8 @@ def make_sequences() -> Callable[..., Sequences]:
             for index, target in enumerate(targets)
         )
         fingerprints = tuple(clip.key for clip in clips)
-        return Sequences(clips, tuple(values), np.array(targets, np.int64), fingerprints)
+        return Sequences(
+            clips, tuple(values), np.array(targets, np.int64), fingerprints, tiny_provenance()
+        )
 
     return make

@@ -24,6 +24,7 @@ from actionrnn.datasets.sequences import Sequences
 from actionrnn.training import parallel
 from actionrnn.training.fit import fit_head
 from actionrnn.training.fit_state import FitTask
+from tests.tiny import tiny_provenance
 """
 FIT = """
 rng = np.random.default_rng(0)
@@ -31,7 +32,7 @@ targets = np.arange(13) % 2
 values = tuple(rng.normal(t, 1, (int(rng.integers(2, 7)), 6)).astype(np.float32) for t in targets)
 recordings = [Recording.trimmed(f"{i}", f"{i}", f"{t}", f"{i}") for i, t in enumerate(targets)]
 clips = tuple(recording.clips[0] for recording in recordings)
-sequences = Sequences(clips, values, targets, tuple(map(str, targets)))
+sequences = Sequences(clips, values, targets, tuple(map(str, targets)), tiny_provenance())
 head, config = HeadConfig(hidden_size=8, dropout=0.0), TrainConfig(epochs=3, batch_size=4)
 with parallel.process_group():
     fit = fit_head(FitTask(sequences, 2, head, config))

@@ -109,7 +109,7 @@ def extract(
     if known:
         click.echo("known failures were not tried again; --retry-failed does", err=True)
     for failure in done.failures:
-        click.echo(f"failed: {printable(failure['reason'])}", err=True)
+        click.echo(f"failed: {printable(failure.reason)}", err=True)
     sys.exit(1 if done.failures else 0)
 
 

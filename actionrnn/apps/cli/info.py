@@ -24,7 +24,7 @@ def info(path: str) -> None:
 @click.argument("search", required=False)
 def backbones(search: str | None) -> None:
     """Names, feature sizes, and whether the weights are here. SEARCH filters timm's too."""
-    from actionrnn.features.catalogue import list_backbones
+    from actionrnn.features.networks import list_backbones
 
     click.echo(f"{'name':<44} {'features':>8}  weights")
     for entry in list_backbones(search):

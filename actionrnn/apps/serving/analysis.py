@@ -18,10 +18,9 @@ from actionrnn.apps.render import rewrite
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.config import StatePolicy, VideoLimits
 from actionrnn.errors import VideoError
-from actionrnn.features.decoding import VideoPart
-from actionrnn.features.extract import provenance_of
-from actionrnn.features.isolated import Isolation
 from actionrnn.features.pipeline import Pipeline
+from actionrnn.features.video_parts import VideoPart
+from actionrnn.features.worker import Isolation
 from actionrnn.model.recognizer import Prediction, Recognizer, Timeline
 from actionrnn.video.decode import declared_span
 from actionrnn.video.frame import Frame
@@ -78,10 +77,9 @@ def analyse(upload: Upload, model: Recognizer) -> Answer:
     """
     start = time.perf_counter()
     sampling, name = model.config.sampling, upload.name
-    made = provenance_of(model.backbone, sampling)
     decode = upload.isolation().decode
     source = VideoPart(name, upload.path)
-    pipeline = Pipeline([source], model.backbone, sampling, made, decode=decode)
+    pipeline = Pipeline([source], model.backbone, sampling, decode=decode)
     with contextlib.closing(pipeline.run()) as results:
         _, features = next(result for result in results if result is not None)
     if isinstance(features, VideoError):

@@ -30,7 +30,7 @@ from actionrnn.apps.serving.webcam import serve_webcam
 from actionrnn.apps.timeline_files import FORMATS
 from actionrnn.apps.timeline_page import PAGES
 from actionrnn.errors import VideoError
-from actionrnn.features import isolated
+from actionrnn.features import worker
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.text import plain
 
@@ -118,7 +118,7 @@ def make_app(
         ConfigError: a name is not a host, or not an origin.
     """
     limits = limits or ServeLimits()
-    isolated.prepare()
+    worker.prepare()
     pool = UploadPool(limits)
 
     @asynccontextmanager

@@ -53,10 +53,10 @@ class Job:
     device: torch.device
     dtype: torch.dtype
     """Of the computation; features are float32 in any case."""
-    num_lanes: int
+    num_workers: int
     """Threads that call the engine at once."""
     num_cores: int
-    """Threads that compute, for all lanes together."""
+    """Threads that compute, for all of them together."""
 
     def float32_layers(self) -> tuple[nn.Module, ...]:
         """The layers that stay in float32 where the rest does not."""

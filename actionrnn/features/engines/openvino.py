@@ -5,6 +5,7 @@ A network is converted once for each of its weights and kept in the user's cache
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import sys
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from actionrnn.errors import BackboneError
+from actionrnn.errors import BackboneError, first_line
 from actionrnn.features.engines.engine import (
     Engine,
     Job,
@@ -29,7 +30,7 @@ from actionrnn.features.engines.engine import (
     read_cache,
     write_cache,
 )
-from actionrnn.features.quiet import quietly
+from actionrnn.features.networks import quietly
 
 # More frames at once gained nothing: small ones stay in the processor's cache.
 BATCH_FRAMES = 4
@@ -40,12 +41,12 @@ PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 
 def is_installed() -> bool:
-    """Whether the extra is here; imports nothing."""
+    """Whether the extra is installed; imports nothing."""
     return importlib.util.find_spec("openvino") is not None
 
 
 def can_run(job: Job) -> bool:
-    """Whether the extra is here, and knows the device and the precision."""
+    """Whether the extra is installed, and knows the device and the precision."""
     return is_installed() and _fits(job)
 
 
@@ -65,7 +66,7 @@ class OpenVinoEngine:
         """RGB uint8 (N, crop, crop, 3) -> (N, D)."""
         size = len(frames)
         if size not in (1, BATCH_FRAMES):  # each size would be compiled for itself
-            return np.concatenate([self(frames[place : place + 1]) for place in range(size)])
+            return np.concatenate([self(frame[None]) for frame in frames])
         requests = self._own.__dict__.setdefault("requests", {})
         if size not in requests:
             with self._compiling:  # single frames: a stream's, compiled when the first comes
@@ -98,7 +99,7 @@ def load(job: Job) -> Engine:
 
         def compile_for(num_frames: int) -> Any:
             model.reshape([num_frames, crop, crop, 3])
-            threads, streams = job.num_cores, job.num_lanes
+            threads, streams = job.num_cores, job.num_workers
             if num_frames == 1:
                 threads, streams = max(1, threads // 2), 1
             options = {
@@ -110,9 +111,8 @@ def load(job: Job) -> Engine:
 
         return OpenVinoEngine(compile_for)
     except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BackboneError(
-            f"OpenVINO cannot run this backbone ({reason}); use runtime torch"
+            f"OpenVINO cannot run this backbone ({first_line(error)}); use runtime torch"
         ) from None
 
 
@@ -127,10 +127,8 @@ def _model(job: Job) -> Any:
     file = cache_file("openvino", job, **more, openvino=_import_openvino().__version__)
     cached = read_cache(file)
     if cached is not None:
-        try:
+        with contextlib.suppress(RuntimeError, KeyError):  # whole, but of something else
             return _read(cached)
-        except (RuntimeError, KeyError):  # whole, but of something else
-            pass
     parts = _convert(job, exact)
     write_cache(file, parts)
     return _read(parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from actionrnn.features.frame_pairs import FramePairs
+from actionrnn.features.pipeline import FramePairs
 
 PLACES = [slice(0, 1), slice(1, 3), slice(3, 4), slice(4, 5), slice(5, 8)]
 SHOWN = [0, 1, 1, 2, 3, 4, 4, 4]

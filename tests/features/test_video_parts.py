@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from actionrnn.errors import ConfigError
-from actionrnn.features.ranks import share_of_rank
+from actionrnn.features.video_parts import share_of_rank
 from tests.forking import fork_each
 
 LAUNCHERS = [("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")]

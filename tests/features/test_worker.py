@@ -12,7 +12,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,14 @@ from hypothesis import strategies as st
 
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
-from actionrnn.features import isolated
+from actionrnn.features import worker
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.decoder_messages import MessageError, Receiver
-from actionrnn.features.decoding import VideoPart
 from actionrnn.features.extract import encode_videos
-from actionrnn.features.isolated import Isolation
 from actionrnn.features.pipeline import Pipeline
-from actionrnn.features.types import Features
+from actionrnn.features.provenance import Features
+from actionrnn.features.video_parts import VideoPart
+from actionrnn.features.worker import FrameSpec, Isolation, decode_in_messages
 from tests.features import hostile_decoder
 
 EVERY = Sampling(rate_fps=12)
@@ -44,7 +44,7 @@ BOUNDS = Isolation(
 
 
 def encode(path: Path, backbone: Backbone, isolation: Isolation) -> Features:
-    pipeline = Pipeline([VideoPart("clip", path)], backbone, EVERY, {}, decode=isolation.decode)
+    pipeline = Pipeline([VideoPart("clip", path)], backbone, EVERY, isolation.decode)
     (result,) = [found for found in pipeline.run() if found is not None]
     if isinstance(result[1], VideoError):
         raise result[1]
@@ -155,7 +155,7 @@ def squares(*places: object) -> bytes:
 
 
 CROP = 32
-END = framed({"kind": "end", "content": {"size_bytes": 7, "sha256": "a" * 64}})
+END = framed({"kind": "end", "content": {}})
 WHOLE = begin(0.0, 0.5) + squares([0, 1], [1, 2]) + END
 
 
@@ -174,7 +174,7 @@ def hear(content: bytes, tmp_path: Path, *, stays: bool = False, **changes: Any)
 @pytest.fixture
 def taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Decoders that send what they are told to."""
-    monkeypatch.setattr(isolated, "_work", hostile_decoder.say)
+    monkeypatch.setattr(worker, "_work", hostile_decoder.say)
 
 
 @pytest.mark.usefixtures("taken_over")
@@ -281,20 +281,12 @@ def test_a_reason_cannot_act_on_a_terminal(tmp_path: Path) -> None:
     assert str(seen.value) == r"a\x1b[2J b"
 
 
-@pytest.mark.usefixtures("taken_over")
-@pytest.mark.parametrize("content", [{}, {"size_bytes": "7"}, {"size_bytes": 7, "sha256": "a"}])
-def test_what_a_decoder_says_of_the_file_is_checked(
-    tmp_path: Path,
-    tiny_backbone: Backbone,
-    monkeypatch: pytest.MonkeyPatch,
-    content: dict[str, object],
+def test_a_video_is_not_read_again_for_a_checksum(
+    clip: Path, tiny_backbone: Backbone, no_checksum: None
 ) -> None:
-    def messages(*_: object, **__: object) -> Iterator[tuple[str, Any]]:
-        yield "end", content
-
-    monkeypatch.setattr(Isolation, "messages", messages)
-    with pytest.raises(VideoError, match="without the file's size and sha256"):
-        encode(tmp_path / "clip.avi", tiny_backbone, BOUNDS)
+    spec = FrameSpec(EVERY, tiny_backbone.preprocessing)
+    *_, last = decode_in_messages(clip, spec)
+    assert last == ("end", {})
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
@@ -312,7 +304,7 @@ def test_a_message_that_is_changed_anywhere_is_taken_or_refused(data: st.DataObj
 
 def decoders() -> set[int]:
     """Processes of this one's forkserver."""
-    isolated.prepare()
+    worker.prepare()
     found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

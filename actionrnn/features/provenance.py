@@ -1,0 +1,235 @@
+"""What features are, where they come from, and why a video has none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter, ValidationError
+
+from actionrnn.config import OLD_PREPROCESSING, Sampling
+from actionrnn.config_parsing import first_problem
+from actionrnn.errors import FeatureError
+from actionrnn.features.preprocess import Preprocessing
+
+if TYPE_CHECKING:
+    from actionrnn.features.backbone import Backbone
+
+_RECORDED = ("precision", "runtime")
+TRAINED_ON = "give the model features of the kind that it was trained on"
+"""The remedy where a head gets others."""
+_OTHER_FOLDER = "choose another folder, or delete this one (extract: --overwrite)"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What computed features, and from which frames.
+
+    Two sets of features may be mixed, and a head may score features, if all fields but
+    `precision` and `runtime` are equal: bfloat16 and float32, torch and OpenVINO differ by less
+    than a head can tell.
+    """
+
+    backbone: str
+    """As in the configuration; `imported/<name>`: computed elsewhere."""
+    weights_sha256: str
+    """Of the backbone's weights as tensors; empty for imported features."""
+    preprocessing: Preprocessing
+    sampling: Sampling
+    precision: str = ""
+    """`float32`, `bfloat16` or `float16`; empty where it was not recorded."""
+    runtime: str = ""
+    """`torch`, `openvino` or `onnx`; empty where it was not recorded."""
+
+    @classmethod
+    def of(cls, backbone: Backbone, sampling: Sampling) -> Provenance:
+        """Of the features that this backbone computes of frames chosen by this sampling."""
+        return cls(
+            backbone=backbone.name,
+            weights_sha256=backbone.weights_sha256,
+            preprocessing=backbone.preprocessing,
+            sampling=sampling,
+            precision=str(backbone.dtype).removeprefix("torch."),
+            runtime=backbone.runtime,
+        )
+
+    @classmethod
+    def from_json(cls, value: Any, sampling: Sampling | None = None) -> Provenance:
+        """Read what `to_json` gave, now or in version 0.1.
+
+        Args:
+            sampling: for a file that describes it elsewhere (a model of version 0.1).
+
+        Raises:
+            ValueError: a field is missing, unknown, or has a wrong value.
+        """
+        given = dict(_object("provenance", value))
+        if sampling is not None:
+            given.setdefault("sampling", asdict(sampling))
+        given = dict.fromkeys(_RECORDED, "") | given
+        _require_fields(cls, given, "provenance")
+        renamed = _with_new_names(_object("preprocessing", given["preprocessing"]))
+        _require_fields(Preprocessing, renamed, "preprocessing")
+        _require_fields(Sampling, _object("sampling", given["sampling"]), "sampling")
+        try:
+            return _PROVENANCE.validate_python(given | {"preprocessing": renamed})
+        except ValidationError as error:
+            raise ValueError(first_problem(error)) from None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types, the fields in their order; what was not recorded is left out."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return {name: value for name, value in plain.items() if value or name not in _RECORDED}
+
+    def to_json_of_0_1(self) -> dict[str, Any]:
+        """As version 0.1 wrote it, whose stores are named after a checksum of this."""
+        plain = self.to_json()
+        renamed = dict(plain["preprocessing"])
+        for old, (new, values) in OLD_PREPROCESSING.items():
+            old_value = {value: name for name, value in values.items()}
+            value = renamed.pop(new)
+            renamed[old] = old_value.get(value, value)
+        return plain | {"preprocessing": renamed}
+
+    def for_head(self) -> Provenance:
+        """The same for a head, which takes features of any precision and runtime."""
+        return replace(self, precision="", runtime="")
+
+    def difference(self, other: Provenance) -> str:
+        """Each part that must be equal and is not, with both values; empty if there is none."""
+        mine, others = _flat(self), _flat(other)
+        return ", and ".join(
+            f"{name} {value}, wanted is {others[name]}"
+            for name, value in mine.items()
+            if value != others[name]
+        )
+
+    def require_same(self, wanted: Provenance, where: str, remedy: str = _OTHER_FOLDER) -> None:
+        """Refuse to mix features of different origin, or to score them with a head for others.
+
+        Args:
+            where: the features of this provenance lie; begins the error.
+            remedy: ends the error.
+
+        Raises:
+            FeatureError: backbone, weights, preprocessing or sampling differ.
+        """
+        if difference := self.difference(wanted):
+            raise FeatureError(f"{where}: its features have {difference}; {remedy}")
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """The file from which features were computed (for imported features: their array)."""
+
+    name: str
+    """Without folders."""
+    size_bytes: Annotated[int, Field(strict=True)]
+    sha256: str
+    """Of all bytes, in hexadecimal."""
+
+    @classmethod
+    def from_json(cls, value: Any) -> VideoFile:
+        """Read what `dataclasses.asdict` gave.
+
+        Raises:
+            ValueError: a field is missing, unknown, or has a wrong value.
+        """
+        _require_fields(cls, _object("source", value), "source")
+        try:
+            return _VIDEO_FILE.validate_python(value)
+        except ValidationError as error:
+            raise ValueError(f"source.{first_problem(error)}") from None
+
+
+@dataclass(frozen=True)
+class Features:
+    """One feature vector for each sampled frame of one video."""
+
+    values: NDArray[np.float32]
+    """(T, D)."""
+    pts_seconds: NDArray[np.float64]
+    """(T,), the presentation times of the frames."""
+    provenance: Provenance | None = None
+    """None for features made by hand: a store refuses them, and a model has to trust them."""
+    video: VideoFile | None = None
+    """What they were computed from; None unless they come from a store, or go into one: nothing
+    else needs a video's checksum, for which all of it is read again."""
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or self.pts_seconds.shape != self.values.shape[:1]:
+            raise ValueError(
+                f"values must be (T, D) with pts_seconds (T,), "
+                f"got {self.values.shape} and {self.pts_seconds.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        backbone = "?" if self.provenance is None else self.provenance.backbone
+        return f"Features(values={self.values.shape}, backbone={backbone!r})"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A video that could not be used, or has no features."""
+
+    key: str
+    """Of the entry that it would have in a store."""
+    path: str
+    reason: str
+    """One line, with what to do."""
+    state: str | None = None
+    """What the file was then, and the version that could not read it: it is tried again when
+    that changes. Empty: it is tried again in any case; None: it was not tried."""
+
+    def to_json(self) -> dict[str, str]:
+        """Plain JSON types, as in a store and in a report."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+_PROVENANCE, _VIDEO_FILE = TypeAdapter(Provenance), TypeAdapter(VideoFile)
+
+
+def _flat(provenance: Provenance) -> dict[str, Any]:
+    """What must be equal, by names such as `sampling.rate_fps`."""
+    found: dict[str, Any] = {}
+    for name, value in asdict(provenance).items():
+        if isinstance(value, dict):
+            found |= {f"{name}.{part}": inner for part, inner in value.items()}
+        elif name not in _RECORDED:
+            found[name] = value
+    return found
+
+
+def _with_new_names(preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+    """Today's names and values for those of version 0.1."""
+    found = {}
+    for name, value in preprocessing.items():
+        new, values = OLD_PREPROCESSING.get(name, (name, {}))
+        if new in found:
+            raise ValueError(f"preprocessing has {new} twice, once as {name!r:.60}")
+        found[new] = values.get(value, value) if isinstance(value, str) else value
+    return found
+
+
+def _object(name: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name} ({value!r:.60}) must be an object")
+    return value
+
+
+def _require_fields(kind: type[Any], value: Mapping[str, Any], name: str) -> None:
+    """Nothing is missing or unknown: a default or a field left out could hide a difference."""
+    known = [field.name for field in fields(kind)]
+    for field in known:
+        if field not in value:
+            raise ValueError(f"{name} has no {field}")
+    for field in value:
+        if field not in known:
+            raise ValueError(f"{name} has the unknown field {str(field)!r:.60}")

@@ -1,0 +1,55 @@
+"""A head answers features of the kind that it was trained on, and no others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from actionrnn.config import HeadConfig, Sampling, TrainConfig
+from actionrnn.datasets.recordings import Recording
+from actionrnn.datasets.sequences import Sequences
+from actionrnn.errors import FeatureError
+from actionrnn.evaluation.predict import TrainedOn, predict_fold
+from actionrnn.model.heads import Head
+from actionrnn.training.fit_state import FitTask
+from tests.tiny import tiny_provenance
+
+MADE = tiny_provenance()
+
+
+@pytest.fixture
+def sequences() -> Sequences:
+    """Two clips of three steps."""
+    recordings = [Recording.trimmed(Path(f"{name}.avi"), name, name, name) for name in ("a", "b")]
+    clips = tuple(recording.clips[0] for recording in recordings)
+    values = tuple(np.full((3, 4), index, np.float32) for index in range(2))
+    return Sequences(clips, values, np.array([0, 1]), ("1", "2"), MADE)
+
+
+def test_only_features_of_the_trained_kind_are_scored(sequences: Sequences) -> None:
+    heads = {"gru": Head(HeadConfig(hidden_size=3), 4, 2)}
+    same = TrainedOn(replace(MADE, precision="bfloat16"))
+    predicted = predict_fold("all", sequences, heads, same, diagnostics=False)
+    assert predicted.scores.shape == (2, 2)
+    other = TrainedOn(replace(MADE, sampling=Sampling(rate_fps=8.0)))
+    with pytest.raises(
+        FeatureError, match=r"all: its features have sampling\.rate_fps 4\.0, wanted is 8\.0; give"
+    ):
+        predict_fold("all", sequences, heads, other, diagnostics=False)
+
+
+def test_the_clips_that_choose_an_epoch_are_of_the_trained_kind(sequences: Sequences) -> None:
+    other = replace(sequences, provenance=replace(MADE, backbone="other"))
+    FitTask(sequences, 2, HeadConfig(), TrainConfig(), validation=sequences)
+    with pytest.raises(FeatureError, match="validation: its features have backbone other, wanted"):
+        FitTask(sequences, 2, HeadConfig(), TrainConfig(), validation=other)
+
+
+def test_a_part_of_the_clips_and_of_their_features_is_of_the_same_kind(
+    sequences: Sequences,
+) -> None:
+    assert sequences.subset(sequences.clips[:1]).provenance == MADE
+    assert sequences.first_features(2).provenance == MADE
