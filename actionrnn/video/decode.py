@@ -251,8 +251,11 @@ def _decode_in_order(
         convert = Converter.of(source, stream, request.scale)
         threads = threads_for(request.num_threads, len(index), stream)
         stream.codec_context.thread_count = threads
+        due = iter(wanted.missing_ticks().tolist())
         for picture, tick in timed_frames(source, stream):
             if wanted.wants(tick):
+                if tick != next(due):
+                    return False  # an earlier one did not come: nothing waits for it in vain
                 wanted.add(tick, convert(picture))
             if wanted.is_complete:
                 return True

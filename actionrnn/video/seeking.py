@@ -152,7 +152,7 @@ def _decode_span(stream: VideoStream, span: Span, wanted: WantedFrames, convert:
     """Whether all wanted frames of the span were found, from an intact key frame on."""
     try:
         container_of(stream).seek(span.key_tick, stream=stream)
-        reached_key = False
+        reached_key, due = False, iter(sorted(span.ticks))
         for picture in _frames_of_span(stream, span.ticks):
             if picture.pts is None or picture.pts < span.key_tick:
                 continue  # shown before the key frame: its references may be missing
@@ -162,6 +162,8 @@ def _decode_span(stream: VideoStream, span: Span, wanted: WantedFrames, convert:
             if picture.is_corrupt:
                 return False
             if picture.pts in span.ticks and wanted.wants(picture.pts):
+                if picture.pts != next(due):
+                    return False  # an earlier one did not come: nothing waits for it in vain
                 wanted.add(picture.pts, convert(picture))
     except (av.FFmpegError, OSError):
         return False
