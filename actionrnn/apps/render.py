@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -121,11 +120,12 @@ def rewrite(
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(atomic_path(output))
         source: Source | None = None
+        frames: Iterator[tuple[Frame, int]]
         if is_folder(path):
             time_base, seconds = 1 / Fraction(frame_folder_fps).limit_denominator(1001), 0
             rate_fps = 1 / time_base
             pictures = iter_frame_folder(path, rate_fps=frame_folder_fps, limits=limits)
-            frames = zip(pictures, itertools.count(), strict=False)
+            frames = ((frame, tick) for tick, frame in enumerate(pictures))
         else:
             source = locate(path, limits)
             stream = stack.enter_context(open_stream(source))

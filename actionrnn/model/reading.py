@@ -11,7 +11,7 @@ a minute, and decoding ends where the caller stops asking.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def read_blocks(
     *,
     decode: Decode = decode_here,
     one_by_one: bool = False,
-) -> Iterator[FeatureBlock]:
+) -> Generator[FeatureBlock, None, None]:
     """The features of a file's sampled frames, in the order of time.
 
     Args:

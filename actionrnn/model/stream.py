@@ -306,15 +306,15 @@ def advance(streams: Sequence[Stream], given: Sequence[list[Step]]) -> list[Scor
     with one_thread():
         # streams have different numbers of new steps: those that have an n-th one make it together
         for step in range(max(map(len, steps))):
-            active = [stream for stream, mine in enumerate(steps) if step < len(mine)]
+            active = [row for row, mine in enumerate(steps) if step < len(mine)]
             answers = advance_states(
                 head,
-                [memories[stream].state for stream in active],
-                np.stack([features[stream][step] for stream in active]),
-                [steps[stream][step][1] for stream in active],
+                [memories[row].state for row in active],
+                np.stack([features[row][step] for row in active]),
+                [steps[row][step][1] for row in active],
             )
-            for stream, answer in zip(active, answers, strict=True):
-                logits[stream].append(answer)
+            for row, answer in zip(active, answers, strict=True):
+                logits[row].append(answer)
     scores = [probabilities(rows, head.num_classes) for rows in logits]
     for stream, memory, mine in zip(streams, memories, steps, strict=True):
         stream._memory = memory

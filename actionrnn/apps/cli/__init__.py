@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from actionrnn import __version__
-from actionrnn.apps.cli import features, info, models, recordings, serve, training
+from actionrnn.apps.cli import features, models, recordings, serve, training
 from actionrnn.errors import ActionrnnError
 from actionrnn.text import printable
 
@@ -100,7 +100,7 @@ for _command in (
     models.export,
     models.card,
     models.push,
-    info.info,
-    info.backbones,
+    models.info,
+    models.backbones,
 ):
     main.add_command(_command)

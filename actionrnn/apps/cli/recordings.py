@@ -23,7 +23,7 @@ from actionrnn.errors import VideoError
 from actionrnn.text import printable
 
 if TYPE_CHECKING:
-    from actionrnn.config import SegmentRule
+    from actionrnn.config import Sampling, SegmentRule
     from actionrnn.model.recognizer import Prediction, Recognizer, Timeline
 
 PAGE_ENDINGS = (".html", ".htm")
@@ -65,15 +65,16 @@ def classify(
     from actionrnn.model.recognizer import load
     from actionrnn.results import require_new
 
-    if sheet is not None and (len(videos) > 1 or Path(videos[0]).is_dir()):
+    found = list(_each_video(videos))
+    if sheet is not None and len(found) != 1:
         raise click.UsageError("--sheet draws one video; give one file")
     if sheet is not None and stop_at_confidence is not None:
         raise click.UsageError("--sheet shows the whole video; leave --stop-at-confidence out")
     if sheet is not None:
-        require_new(sheet, overwrite=overwrite, source=Path(videos[0]))
+        require_new(sheet, overwrite=overwrite, source=found[0][0])
     recognizer = load(model, weights=weights, runtime=runtime)
     num_failed = 0
-    for path, problem in _each_video(videos):
+    for path, problem in found:
         try:
             if problem is not None:
                 raise problem
@@ -114,10 +115,8 @@ def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[Path, VideoError | No
 def _print_early_answer(
     recognizer: Recognizer, path: Path, confidence: float, top: int, as_json: bool
 ) -> None:
-    from actionrnn.video.decode import declared_span
-
     prediction = recognizer.classify(path, stop_at_confidence=confidence).top(top)
-    start_seconds, duration_seconds = declared_span(path)
+    start_seconds, duration_seconds = _span(path, recognizer.config.sampling)
     needed = prediction.pts_seconds - start_seconds
     part = min(1.0, needed / duration_seconds) if duration_seconds else None
     is_early = prediction.scores[0] >= confidence
@@ -131,13 +130,22 @@ def _print_early_answer(
     click.echo(f"  {verdict} {needed:.2f} s{of_all}")
 
 
+def _span(path: Path, sampling: Sampling) -> tuple[float, float | None]:
+    """When a video, or a folder of pictures, begins, and its length; None: it is not declared."""
+    from actionrnn.video.decode import declared_span
+    from actionrnn.video.image_folder import find_pictures, is_folder
+
+    if is_folder(path):
+        return 0.0, len(find_pictures(path)) / sampling.frame_folder_fps
+    return declared_span(path)
+
+
 def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Prediction:
     timeline = recognizer.timeline(path)
     if sheet is not None:
-        from actionrnn.apps.contact_sheet import draw_contact_sheet
-        from actionrnn.video.decode import read_frames
+        from actionrnn.apps.contact_sheet import write_contact_sheet
 
-        draw_contact_sheet(read_frames(path, recognizer.config.sampling), timeline, sheet)
+        write_contact_sheet(timeline, recognizer.config.sampling, sheet)
     return timeline.prediction()
 
 
@@ -272,7 +280,7 @@ def _page_file(video: Path, outputs: tuple[Path, ...], page: str | None) -> list
         return [Path(page)]
     if any(file.suffix.lower() in PAGE_ENDINGS for file in outputs):
         return []
-    return [(outputs[0] if outputs else Path(video.name)).with_suffix(".html")]
+    return [(outputs[0] if outputs else Path(video.resolve().name)).with_suffix(".html")]
 
 
 def _require_known_ending(file: Path) -> None:
