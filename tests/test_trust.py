@@ -127,7 +127,7 @@ def test_a_huge_declared_model_is_refused(model: Path, run: TrainingRun, edit: E
 def test_a_huge_head_of_a_file_is_refused(tmp_path: Path, size_bytes: int) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(size_bytes.to_bytes(8, "little") + b"{}" * 100)
-    with pytest.raises(ModelError, match="is no actionrnn model"):
+    with pytest.raises(ModelError, match="is not an actionrnn model"):
         actionrnn.load(path)
 
 
@@ -135,7 +135,7 @@ def test_a_model_that_is_a_pickle_is_not_unpickled(tmp_path: Path) -> None:
     victim = tmp_path / "was here"
     for write in (pickle_to, save_with_torch):
         write(Attack(victim), tmp_path / "model.safetensors")
-        with pytest.raises(ModelError, match="is no actionrnn model"):
+        with pytest.raises(ModelError, match="is not an actionrnn model"):
             actionrnn.load(tmp_path / "model.safetensors")
     assert not victim.exists()
 
@@ -168,7 +168,7 @@ def test_foreign_weights_are_not_unpickled(clips: Path, tmp_path: Path, ending: 
 def test_a_deeply_nested_description_is_refused(model: Path) -> None:
     nested = '{"a":' * 100_000 + "1" + "}" * 100_000
     save_file({"x": torch.zeros(1)}, model, metadata={"actionrnn": nested})
-    with pytest.raises(ModelError, match="is no actionrnn model"):
+    with pytest.raises(ModelError, match="is not an actionrnn model"):
         actionrnn.load(model)
 
 

@@ -1,4 +1,4 @@
-"""A model looks at a live source: one steady line or JSON lines, a window, a recording."""
+"""Scores of a live source: one line that updates or JSON lines, a window, a recording."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from actionrnn.video.live import LiveSource
 from actionrnn.video.writer import CONTAINERS, VideoWriter
 
 _RATE_WINDOW_SECONDS = 2.0
-_LINE_SECONDS = 0.1  # a terminal's line is written anew so often
-_LOG_SECONDS = 1.0  # where nobody watches
+_LINE_SECONDS = 0.1  # between two updates of a terminal's line
+_LOG_SECONDS = 1.0  # between two lines in a log
 _RECORD_TICK = Fraction(1, 1000)
 _KEYS_TO_CLOSE = (ord("q"), 27)
 
 
 @dataclass
 class LiveSession:
-    """What a live run does besides answering."""
+    """What a live run shows and records."""
 
     as_json: bool = False
     show_window: bool = False
@@ -53,12 +53,12 @@ def run_live(
     options: LiveOptions,
     session: LiveSession,
 ) -> None:
-    """Follow a source until it ends, is given up, or a signal says stop.
+    """Score a source until it ends, is given up, or a signal stops the run.
 
     Raises:
         VideoError: the source was given up, or the recording cannot be written.
         ConfigError: the model's sampling needs the whole clip.
-        ActionrnnError: there is no screen for the window.
+        ActionrnnError: there is no display for the window.
     """
     if session.show_window:
         _require_screen()
@@ -144,13 +144,13 @@ class _Printer:
         )
 
     def waiting(self, source: LiveSource) -> None:
-        """Say that nothing comes."""
+        """Report that no frame comes."""
         silent = time.monotonic() - (self._last_frame or self.began)
         if not self.session.as_json and silent > 1:
             self._print_line(f"{_clock(time.monotonic() - self.began)}  no picture: {silent:.0f} s")
 
     def interrupted(self, reason: str) -> None:
-        """Say that the source is opened anew."""
+        """Report that the source is opened again."""
         if self.session.as_json:
             self._print_json({"event": "interrupted", "reason": reason})
             return
@@ -158,7 +158,7 @@ class _Printer:
         print(plain(reason), file=sys.stderr, flush=True)
 
     def end(self, source: LiveSource) -> None:
-        """The sum of it all."""
+        """Print the totals."""
         counts, seconds = source.counts, time.monotonic() - self.began
         if self.session.as_json:
             self._print_json(
@@ -232,12 +232,12 @@ def _recorder(path: Path | None) -> Iterator[Callable[[NDArray[np.uint8], float]
 
         yield record
         if not begin:
-            raise VideoError(f"{path}: is not written, as no picture came")
+            raise VideoError(f"{path}: is not written, as no frame came")
 
 
 @contextlib.contextmanager
 def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGINT and SIGTERM end the run as its own end does."""
+    """SIGINT and SIGTERM end the run as the end of its source does."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         stop()
@@ -254,7 +254,7 @@ def _require_screen() -> None:
     if sys.platform.startswith("linux") and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     ):
-        raise ActionrnnError("--window: there is no screen here (DISPLAY is not set); leave it out")
+        raise ActionrnnError("--window: there is no display (DISPLAY is not set); leave it out")
 
 
 def _show(frame: NDArray[np.uint8], title: str) -> bool:

@@ -1,4 +1,4 @@
-"""A video with the scores drawn on it: every frame at its own time, the sound as it was."""
+"""A video with the scores drawn on it; the times of its frames and its sound are kept."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from actionrnn.video.writer import CONTAINERS, VideoWriter
 
 
 class ScoreOverlay:
-    """Draws the newest scores; the panel is made anew only when they or the size change."""
+    """Draws the newest scores; the panel is made again only when they or the size change."""
 
     def __init__(self, labels: tuple[str, ...]) -> None:
         self._labels = [plain(label) for label in labels]
@@ -82,7 +82,7 @@ def render(
 
 
 def container_format(output: Path) -> str:
-    """FFmpeg's name of the format that a file's ending stands for.
+    """FFmpeg's name of the format that a file's ending says.
 
     Raises:
         VideoError: none that can be written.

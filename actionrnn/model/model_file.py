@@ -2,8 +2,8 @@
 
 Tensors: the head's. Metadata `actionrnn`: JSON with the format version, labels, config,
 feature size, backbone (name, weights' sha256, preprocessing) and the training's data and scores,
-without the paths of a machine and the names of groups (`privacy.py`). Where the data and weights
-are stands in the run's own `config.yaml` beside the model.
+without the paths of a machine and the names of groups (`privacy.py`). The run's own
+`config.yaml` beside the model says where data and weights are.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def with_own_paths(info: ModelInfo) -> Config:
     """The configuration with the paths of the run in whose folder the model lies, if it does."""
     try:
         own = load_config(info.path.with_name(CONFIG_FILE))
-    except ConfigError:  # none, or one of somebody else
+    except ConfigError:  # there is none, or it cannot be read
         return info.config
     if not belongs_to(own, info.config, str(info.training.get("data"))):
         return info.config
@@ -132,7 +132,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
     """The description inside a model file, without its weights or its backbone.
 
     Raises:
-        ModelError: there is no such file, or it is no model of this version.
+        ModelError: the file does not exist, or is not a model of this version.
     """
     path = model_file(path)
     if not path.is_file():
@@ -145,7 +145,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
             raise KeyError("format")
     except (OSError, KeyError, ValueError):
         raise ModelError(
-            f"{path}: is no actionrnn model; give the model.safetensors of a run"
+            f"{path}: is not an actionrnn model; give the model.safetensors of a run"
         ) from None
     version = described.get("format_version")
     if version != FORMAT_VERSION:
@@ -167,7 +167,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
 
 
 def model_file(path: str | Path) -> Path:
-    """The model file that is meant: a run's folder, or a place on the hub, stands for its own.
+    """The file of a model that is given as a file, a run's folder or an address on the hub.
 
     Raises:
         ModelError: the hub does not give it.
@@ -181,7 +181,7 @@ def model_file(path: str | Path) -> Path:
 def _require_labels(value: Any) -> tuple[str, ...]:
     for label in value:
         if not isinstance(label, str) or not is_harmless(readable(label)):
-            raise ValueError(f"{label!r} is no label: control characters could act on a terminal")
+            raise ValueError(f"{label!r} is not a label: it holds control characters")
     labels = tuple(map(readable, value))
     if len(set(labels)) < len(labels):
         raise ValueError("two of its labels are one, spelled in two ways; train it again")
@@ -213,7 +213,7 @@ _Rate = Annotated[float, Field(ge=0, le=1, strict=True)]
 
 @dataclasses.dataclass(frozen=True)
 class _Scores:
-    """What is read of `training.scores`, where it is there."""
+    """The part of `training.scores` that is used; every field may be missing."""
 
     num_clips: int = 0
     top1: _Rate | None = None
@@ -227,7 +227,7 @@ class _Scores:
 
 @dataclasses.dataclass(frozen=True)
 class _Training:
-    """What is read of `training`, where it is there."""
+    """The part of `training` that is used; every field may be missing."""
 
     num_clips: int = 0
     clip_seconds: NonNegativeFloat | None = None

@@ -308,9 +308,9 @@ def load(
         precision: of the backbone, likewise.
 
     Raises:
-        ModelError: there is no such file, it is no model, or this machine has other
-            weights of its backbone than those that it was trained with.
-        BackboneError: the backbone's weights are not here.
+        ModelError: the file does not exist or is not a model, or this machine has other weights
+            of its backbone than those that it was trained with.
+        BackboneError: the backbone's weights are missing.
     """
     info = read_model_info(path)
     whole = info.config if hub.is_address(path) else with_own_paths(info)

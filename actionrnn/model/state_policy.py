@@ -1,4 +1,4 @@
-"""What becomes of a head's state in a long recording: kept, restarted, faded.
+"""How a head's state is carried through a long recording: kept, restarted or faded.
 
 A recording has one row of state, or two where a second one grows up beside the first.
 """

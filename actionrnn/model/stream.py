@@ -1,4 +1,4 @@
-"""Streams: frames go in one by one, scores come out, and what is kept never grows.
+"""Streams: frames are pushed one by one, scores are returned, and the memory never grows.
 
 Each frame that the model's sampling wants is encoded once; the recurrent state carries the rest.
 """
@@ -50,7 +50,7 @@ class Stream:
         backbone: encodes the frames; many streams may share it, and so the head.
         head: for the backbone's features.
         sampling: which of the frames make steps.
-        policy: what becomes of the state in a long recording; one that restarts has its
+        policy: how the state is carried through a long recording; one that restarts has its
             `period_seconds` (`Recognizer.stream` takes it from the training's clips).
 
     Raises:
@@ -108,10 +108,10 @@ class Stream:
             raise ModelError(f"{path}: cannot be written ({error.strerror})") from None
 
     def restore(self, path: str | Path) -> Stream:
-        """Go on where a stream of the same model and policy was saved.
+        """Continue where a stream of the same model and policy was saved.
 
         Raises:
-            ModelError: there is no such file, it is no stream, or one of another model.
+            ModelError: the file does not exist, is not a stream, or is that of another model.
         """
         file = as_path(path)
         if not file.is_file():
@@ -124,7 +124,7 @@ class Stream:
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from None
         except (OSError, KeyError, ValueError, TypeError, OverflowError) as error:
-            raise ModelError(f"{path}: is no whole stream file ({error})") from None
+            raise ModelError(f"{path}: is not a whole stream file ({error})") from None
         return self
 
     def state_dict(self) -> dict[str, Any]:
@@ -154,7 +154,7 @@ class Stream:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where the stream of `state_dict` was; if it is refused, nothing has changed.
+        """Continue where the stream of `state_dict` was; if it is refused, nothing has changed.
 
         Raises:
             ModelError: it is that of another backbone, head, sampling or policy.
@@ -212,7 +212,7 @@ class StreamBatch:
             For each stream the probabilities (m, K) of its new steps.
 
         Raises:
-            VideoError, TypeError: as `Stream.push`; then no stream has moved on.
+            VideoError, TypeError: as `Stream.push`; then no stream has advanced.
             ValueError: there is not one item for each stream.
         """
         if len(frames) != len(self.streams):
@@ -289,7 +289,7 @@ class StreamMemory:
 def advance(streams: Sequence[Stream], given: Sequence[list[Step]]) -> list[Scores]:
     """Push to many streams of one model; one call of the backbone, and one of the head a step.
 
-    All streams move on at the end, or none does.
+    Either all streams advance, or none does.
     """
     backbone, head = streams[0].backbone, streams[0].head
     # everything is done on copies, so that a push that fails anywhere can be made again
@@ -405,7 +405,7 @@ def _rebuilt(state: dict[str, Any], stream: Stream) -> StreamMemory:
 
 
 def _without_cuts(identity: dict[str, Any]) -> dict[str, Any]:
-    """Version 0.1 could begin anew at cuts; a stream that did not has the state of today."""
+    """Version 0.1 could also restart at cuts; without that, its state is today's."""
     policy = dict(identity["policy"])
     if policy.get("reset_at_cuts") is False:
         del policy["reset_at_cuts"], policy["cut_threshold"]

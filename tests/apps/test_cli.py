@@ -309,7 +309,7 @@ def test_a_file_that_is_no_model_is_one_line(
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
     args = (clip, "--model", path) if command == "classify" else (path,)
-    assert_one_error(run_command(command, *args), f"{path}: is no actionrnn model")
+    assert_one_error(run_command(command, *args), f"{path}: is not an actionrnn model")
 
 
 @pytest.mark.parametrize("command", ["classify", "evaluate"])

@@ -231,7 +231,7 @@ def test_without_a_screen_there_is_no_window(
     monkeypatch.setattr(sys, "platform", "linux")
     result = run_command("stream", clip, "-m", streaming_model, "--window")
     assert result.exit_code == 1
-    assert "no screen" in result.output
+    assert "no display" in result.output
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_a_wrong_choice_of_clips_is_an_error(
 
 
 def test_what_is_no_model_is_an_error(clips: Path) -> None:
-    with pytest.raises(ModelError, match="is no actionrnn model"):
+    with pytest.raises(ModelError, match="is not an actionrnn model"):
         actionrnn.evaluate(clips / "red" / "ann_red.avi")
 
 

@@ -97,7 +97,7 @@ def test_an_unknown_device_is_refused(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("format", "something else", "is no actionrnn model"),
+        ("format", "something else", "is not an actionrnn model"),
         ("format_version", 99, "has format version 99, known is 1"),
         ("labels", None, "its description is damaged"),
         ("feature_size", "many", "its description is damaged"),
@@ -158,7 +158,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     text.write_text("this is no model\n")
     save_file({"weight": torch.zeros(2)}, other)
     for path in (text, other):
-        with pytest.raises(ModelError, match="is no actionrnn model"):
+        with pytest.raises(ModelError, match="is not an actionrnn model"):
             load(path)
 
 

@@ -17,8 +17,8 @@ from actionrnn.errors import ActionrnnError
 from actionrnn.text import printable
 
 INTERRUPTED = 130
-# what was done is kept; of the other commands nothing is left, and they begin anew
-_ADVICE = dict.fromkeys(("demo", "prepare", "extract"), "; run the same command again to go on")
+# these keep what is done; the others leave nothing, and start again
+_ADVICE = dict.fromkeys(("demo", "prepare", "extract"), "; run the same command again to continue")
 
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:

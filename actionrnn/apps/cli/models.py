@@ -87,12 +87,12 @@ def card(model: str, output: Path | None, overwrite: bool) -> None:
 @click.command()
 @click.argument("model", type=UserPath(), metavar="MODEL")
 @click.argument("repository", metavar="USER/NAME")
-@click.option("--private", is_flag=True, help="If the repository is made: for you alone.")
+@click.option("--private", is_flag=True, help="A repository that is created is private.")
 def push(model: str, repository: str, private: bool) -> None:
     """Publish MODEL with its card on the Hugging Face hub, as a new commit of USER/NAME.
 
-    It can be loaded then wherever a model is named: --model hf://USER/NAME. The token is that of
-    `hf auth login`, or HF_TOKEN.
+    Then every command takes it: --model hf://USER/NAME. The token is that of `hf auth login`, or
+    HF_TOKEN.
     """
     from actionrnn.apps.card import make_card
     from actionrnn.model.hub import parse_address, upload

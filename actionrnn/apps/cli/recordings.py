@@ -93,7 +93,7 @@ def classify(
 
 
 def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[Path, VideoError | None]]:
-    """Each video, or a folder and why it, or a part of it, is not answered."""
+    """Each video; or a folder, or a part of it, and why it cannot be read."""
     from actionrnn.video.finding import find_videos
     from actionrnn.video.image_folder import is_folder
 
@@ -146,6 +146,7 @@ def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Pre
         from actionrnn.apps.contact_sheet import write_contact_sheet
 
         write_contact_sheet(timeline, recognizer.config.sampling, sheet)
+        click.echo(f"wrote {sheet}", err=True)
     return timeline.prediction()
 
 
@@ -169,9 +170,9 @@ def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Pre
     metavar="[FILE]",
     help="Write the page, too.",
 )
-@click.option("--smooth-seconds", type=float, help="Average the scores over so much time.")
+@click.option("--smooth-seconds", type=float, help="Average the scores over this time.")
 @click.option("--min-seconds", type=float, help="The shortest segment.")
-@click.option("--threshold", type=float, help="Below this score it is nothing.")
+@click.option("--threshold", type=float, help="Leave out stretches whose best score is below this.")
 @overwrite_option
 @policy_options
 @weights_option
@@ -227,18 +228,21 @@ def render(video: Path, model: str, output: Path, overwrite: bool, **options: An
 @click.argument("source", type=UserPath(), metavar="SOURCE")
 @model_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object an answer.")
-@click.option("--window", is_flag=True, help="Show the picture; q closes it.")
+@click.option("--window", is_flag=True, help="Show the frames; q closes the window.")
 @click.option(
     "--record",
     type=UserPath(path_type=Path, dir_okay=False),
-    help="Write the picture with its scores (.mp4, .mkv, .mov).",
+    help="Write the frames with their scores (.mp4, .mkv, .mov).",
 )
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--max-lag-seconds", type=float, help="Drop frames that waited longer.")
-@click.option("--stall-seconds", type=float, help="Open anew after so long without a picture.")
-@click.option("--give-up-seconds", type=float, help="End after so long without a picture.")
+@click.option("--stall-seconds", type=float, help="Reconnect after this time without a frame.")
+@click.option("--give-up-seconds", type=float, help="End after this time without a frame.")
 @click.option(
-    "--reset-on-reconnect", is_flag=True, default=None, help="Begin anew after an interruption."
+    "--reset-on-reconnect",
+    is_flag=True,
+    default=None,
+    help="Start over when reconnected.",
 )
 @overwrite_option
 @policy_options
