@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.config import Sampling
+from actionrnn.errors import BackboneError, first_line
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.decoding import Decode, decode_here
 from actionrnn.features.frame_pairs import FramePair, FramePairs
@@ -31,8 +32,8 @@ class FeatureBlock:
     """The features of some consecutive steps of a file."""
 
     first_step: int
-    """How many steps came before. 0 a second time: the file promised frames that do not come,
-    and is read anew; forget the blocks before."""
+    """The number of steps before. 0 once more: frames that the file promised do not come, so it
+    is read again; forget the earlier blocks."""
     values: NDArray[np.float32]
     """(n, D)."""
     pts_seconds: NDArray[np.float64]
@@ -56,6 +57,7 @@ def read_blocks(
 
     Raises:
         VideoError: the video cannot be used.
+        BackboneError: the backbone fails, as where its device's memory is full.
     """
     # a batch for each lane of the backbone
     pictures = backbone.batch_frames * backbone.num_lanes
@@ -159,36 +161,36 @@ def _encode(
     squares: _SquaresInOrder, backbone: Backbone, block_frames: int, *, padded: bool
 ) -> Iterator[FeatureBlock]:
     preprocessing = backbone.preprocessing
-    pairs, block = FramePairs(), _Block()
-    for steps, square, times in squares:
-        if steps.start == 0:  # the first square, or the first again: the decoder began anew
-            pairs, block = FramePairs(), _Block()
-        block.pts_seconds.append(times)
+    pairs = FramePairs()
+    waiting: list[FramePair] = []
+    times: list[NDArray[np.float64]] = []
+    for steps, square, pts_seconds in squares:
+        if steps.start == 0:  # the first square, or the first once more: decoding started over
+            pairs, waiting, times = FramePairs(), [], []
+        times.append(pts_seconds)
         if preprocessing.modality == "rgb":
-            block.pairs.append((steps, square, None))
+            waiting.append((steps, square, None))
         else:
-            block.pairs += pairs.add(steps, square)
-        if len(block.pairs) >= block_frames:
-            yield block.encoded(backbone, padded=padded)
-            block = _Block()
-    if block.pairs:
-        yield block.encoded(backbone, padded=padded)
+            waiting += pairs.add(steps, square)
+        if len(waiting) >= block_frames:
+            yield _encode_block(backbone, waiting, times, padded=padded)
+            waiting, times = [], []
+    if waiting:
+        yield _encode_block(backbone, waiting, times, padded=padded)
 
 
-class _Block:
-    """Squares that are encoded together."""
-
-    def __init__(self) -> None:
-        self.pts_seconds: list[NDArray[np.float64]] = []
-        self.pairs: list[FramePair] = []
-
-    def encoded(self, backbone: Backbone, *, padded: bool) -> FeatureBlock:
-        views = [backbone.preprocessing.views(square[None], last) for _, square, last in self.pairs]
+def _encode_block(
+    backbone: Backbone, pairs: list[FramePair], times: list[NDArray[np.float64]], *, padded: bool
+) -> FeatureBlock:
+    views = [backbone.preprocessing.views(square[None], last) for _, square, last in pairs]
+    try:
         values = backbone.encode(np.concatenate(views), padded=padded)
-        # a frame that several steps show is encoded once
-        repeats = [steps.stop - steps.start for steps, _, _ in self.pairs]
-        return FeatureBlock(
-            first_step=self.pairs[0][0].start,
-            values=np.repeat(values, repeats, axis=0),
-            pts_seconds=np.concatenate(self.pts_seconds),
-        )
+    except RuntimeError as error:  # the device's memory is full, or worse
+        raise BackboneError(
+            f"{backbone.name}: failed on {len(views)} frames ({first_line(error)}); free the "
+            "device's memory, or use another device"
+        ) from error
+    # a frame that several steps show is encoded once
+    repeats = [steps.stop - steps.start for steps, _, _ in pairs]
+    first_step = pairs[0][0].start
+    return FeatureBlock(first_step, np.repeat(values, repeats, axis=0), np.concatenate(times))

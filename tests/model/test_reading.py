@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from actionrnn.config import Sampling
-from actionrnn.errors import VideoError
+from actionrnn.errors import BackboneError, VideoError
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import VideoPart, encode_videos
 from actionrnn.model.reading import FeatureBlock, read_blocks
@@ -118,3 +118,16 @@ def test_what_the_decoder_raises_the_caller_gets(tiny_backbone: Backbone, error:
 
     with pytest.raises(type(error), match=str(error)):
         list(read(tiny_backbone, decoder(fail, 3)))
+
+
+def test_a_backbone_that_fails_is_one_line_and_ends_the_decoder(
+    tiny_backbone: Backbone, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("CUDA out of memory\nand where")
+
+    monkeypatch.setattr(Backbone, "encode", fail)
+    path = clips / "red" / "ann_red.avi"
+    with pytest.raises(BackboneError, match=r"tiny: failed on 12 frames \(CUDA out of memory\);"):
+        list(read_blocks(path, tiny_backbone, EVERY))
+    assert not any(thread.name == "decode" for thread in threading.enumerate())
