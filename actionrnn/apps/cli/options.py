@@ -65,7 +65,7 @@ model_option = click.option(
     "-m",
     required=True,
     type=UserPath(),
-    help="A model file, e.g. runs/demo/model.safetensors.",
+    help="A model file, the folder of a run (runs/demo), or hf://USER/NAME.",
 )
 weights_option = click.option(
     "--weights",

@@ -31,13 +31,7 @@ PAGE_ENDINGS = (".html", ".htm")
 
 @click.command()
 @click.argument("videos", nargs=-1, required=True, type=UserPath(), metavar="VIDEO_OR_FOLDER...")
-@click.option(
-    "--model",
-    "-m",
-    required=True,
-    type=UserPath(),
-    help="A model file, or the folder of a run: runs/demo.",
-)
+@model_option
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--sheet", type=UserPath(path_type=Path), help="Draw a contact sheet (one video).")
