@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
-from av.video.stream import VideoStream
 
 from actionrnn.config import Sampling, StatePolicy, VideoLimits
 from actionrnn.errors import VideoError
@@ -117,33 +117,20 @@ def rewrite(
     Raises:
         VideoError: the video cannot be used, or the output cannot hold it.
     """
-    with contextlib.ExitStack() as stack:
-        temporary = stack.enter_context(atomic_path(output))
-        source: Source | None = None
-        frames: Iterator[tuple[Frame, int]]
-        if is_folder(path):
-            time_base, seconds = 1 / Fraction(frame_folder_fps).limit_denominator(1001), 0
-            rate_fps = 1 / time_base
-            pictures = iter_frame_folder(path, rate_fps=frame_folder_fps, limits=limits)
-            frames = ((frame, tick) for tick, frame in enumerate(pictures))
-        else:
-            source = locate(path, limits)
-            stream = stack.enter_context(open_stream(source))
-            time_base, rate_fps = time_base_of(stream), stream.average_rate or Fraction(25)
-            seconds = round((container_of(stream).duration or 0) / av.time_base)
-            frames = _frames_of(source, stream)
-        writer = stack.enter_context(
-            VideoWriter(
-                temporary,
-                time_base=time_base,
-                rate_fps=rate_fps,
-                sound=source if sound else None,
-                container=container_format(output),
-            )
-        )
-        advance = stack.enter_context(progress_bar(output.name, seconds or None))
-        count = shown = 0
-        for frame, tick in frames:
+    container, count, shown = container_format(output), 0, 0
+    with (
+        atomic_path(output) as temporary,
+        _open(path, limits, frame_folder_fps) as video,
+        VideoWriter(
+            temporary,
+            time_base=video.time_base,
+            rate_fps=video.rate_fps,
+            sound=video.source if sound else None,
+            container=container,
+        ) as writer,
+        progress_bar(output.name, video.num_seconds or None) as advance,
+    ):
+        for frame, tick in video.frames:
             writer.write(draw(frame), tick)
             count += 1
             if int(frame.pts_seconds) > shown:
@@ -154,8 +141,36 @@ def rewrite(
     return count
 
 
-def _frames_of(source: Source, stream: VideoStream) -> Iterator[tuple[Frame, int]]:
-    """Every frame of an open stream, and its time in ticks, which the written file keeps."""
-    convert, time_base = Converter.of(source, stream), time_base_of(stream)
-    for picture, tick in timed_frames(source, stream):
-        yield convert.frame(picture, float(tick * time_base)), tick
+@dataclass(frozen=True)
+class _OpenVideo:
+    """All frames of a file or of a folder of pictures, and what a copy of it needs."""
+
+    frames: Iterator[tuple[Frame, int]]
+    """With their times in ticks."""
+    time_base: Fraction
+    """Seconds a tick."""
+    rate_fps: Fraction
+    num_seconds: int
+    """0: not declared."""
+    source: Source | None
+    """The file; None: a folder, which has no sound."""
+
+
+@contextlib.contextmanager
+def _open(path: Path, limits: VideoLimits | None, frame_folder_fps: float) -> Iterator[_OpenVideo]:
+    if is_folder(path):
+        rate_fps = Fraction(frame_folder_fps).limit_denominator(1001)
+        pictures = iter_frame_folder(path, rate_fps=frame_folder_fps, limits=limits)
+        numbered = ((frame, tick) for tick, frame in enumerate(pictures))
+        yield _OpenVideo(numbered, 1 / rate_fps, rate_fps, 0, None)
+        return
+    source = locate(path, limits)
+    with open_stream(source) as stream:
+        convert, time_base = Converter.of(source, stream), time_base_of(stream)
+        timed = (
+            (convert.frame(picture, float(tick * time_base)), tick)
+            for picture, tick in timed_frames(source, stream)
+        )
+        rate_fps = stream.average_rate or Fraction(25)
+        num_seconds = round((container_of(stream).duration or 0) / av.time_base)
+        yield _OpenVideo(timed, time_base, rate_fps, num_seconds, source)

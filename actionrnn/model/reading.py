@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from actionrnn.config import Sampling
 from actionrnn.errors import BackboneError, first_line
-from actionrnn.features.backbone import Backbone
+from actionrnn.features.backbone import Backbone, set_own_threads
 from actionrnn.features.decoding import Decode, decode_here
 from actionrnn.features.frame_pairs import FramePair, FramePairs
 
@@ -67,6 +67,7 @@ def read_blocks(
     squares = _SquaresInOrder(most_waiting)
 
     def read() -> None:
+        set_own_threads(1)  # for scaling and cutting: the other cores encode
         try:
             decode(path, sampling, squares, backbone.preprocessing, num_threads)
             squares.end(None)
