@@ -180,6 +180,7 @@ class Recognizer:
             decode=decode,
             one_by_one=stop_at_confidence is not None,
         )
+        num_steps = None  # all of them
         with contextlib.closing(reading) as blocks:
             for block in blocks:
                 if block.first_step == 0:
@@ -193,12 +194,14 @@ class Recognizer:
                 for scorer, found in zip(scorers, scores, strict=True):
                     found.append(scorer.push(block.values, block.pts_seconds))
                 if stop_at_confidence is not None:
-                    best = scores[0][-1].max(axis=1)
-                    if best.max() >= stop_at_confidence:
+                    is_sure = scores[0][-1].max(axis=1) >= stop_at_confidence  # (n,)
+                    if is_sure.any():
+                        num_steps = block.first_step + int(is_sure.argmax()) + 1
                         break
-        pts_seconds = np.concatenate(times)
+        pts_seconds = np.concatenate(times)[:num_steps]
         return [
-            Timeline(self.labels, np.concatenate(found), pts_seconds, str(path)) for found in scores
+            Timeline(self.labels, np.concatenate(found)[:num_steps], pts_seconds, str(path))
+            for found in scores
         ]
 
     def score(
