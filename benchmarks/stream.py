@@ -35,7 +35,6 @@ from actionrnn.config import BackboneConfig, Config, HeadConfig, Sampling
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer, step_scores
-from actionrnn.model.watching import watch
 from actionrnn.video.decode import iter_frames
 from actionrnn.video.frame import Frame
 
@@ -152,8 +151,9 @@ def on_a_file(backbone: Backbone, name: str, path: Path, rate_fps: float, repeat
     del frames
 
     def ours() -> None:
-        for _ in watch(model.stream(), path, frames_together=1):
-            pass
+        stream = model.stream()
+        for frame in iter_frames(path):
+            stream.push(frame)
 
     def rivals() -> None:
         window, next_tick = WindowWay(model), 0.0

@@ -7,43 +7,60 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
+from actionrnn.config import Sampling
 from actionrnn.files import as_path, atomic_path
 from actionrnn.model.recognizer import Timeline
 from actionrnn.text import in_utf8
-from actionrnn.video.frame import Frames
+from actionrnn.video.decode import visit_frames
+from actionrnn.video.request import FrameRequest
 
-MOST_COLUMNS = 6
-MOST_FRAMES = 12
-MOST_CURVES = 4
+MAX_COLUMNS = 6
+MAX_FRAMES = 12
+MAX_CURVES = 4
+FRAME_PIXELS = 480  # of the longer side of a frame; the sheet shows less
+
+Pixels = NDArray[np.uint8]
 
 
-def draw_contact_sheet(
-    frames: Frames, timeline: Timeline, output: str | Path, *, truth: str | None = None
+def write_contact_sheet(
+    timeline: Timeline, sampling: Sampling, output: str | Path, *, truth: str | None = None
 ) -> None:
     """Write a PNG: frames with time and best label, and below the score of the top classes.
 
     Args:
-        frames: the frames of the timeline's steps, (T, H, W, 3).
-        timeline: the scores (T, K) at the same times.
+        timeline: the scores (T, K) of the file `timeline.path`, whose frames are read again.
+        sampling: the one that chose the steps.
         truth: the true label, if it is known.
+
+    Raises:
+        VideoError: the video cannot be used any more.
     """
-    shown = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MOST_FRAMES)).round())
-    rows = -(-len(shown) // MOST_COLUMNS)
-    columns = -(-len(shown) // rows)
+    shown = _ShownFrames()
+    visit_frames(timeline.path, FrameRequest(sampling, shown, scale=_small))
+    figure = _draw(shown.rgb, timeline, _title(timeline, truth))
+    with atomic_path(as_path(output)) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)
+
+
+def _draw(frames: dict[int, Pixels], timeline: Timeline, title: str) -> Figure:
+    """The frames (H, W, 3) of some steps above the curves."""
+    rows = -(-len(frames) // MAX_COLUMNS)
+    columns = -(-len(frames) // rows)
     figure = Figure(figsize=(12, 2 * rows + 3), layout="constrained")
-    figure.suptitle(_title(timeline, truth), fontsize=13, parse_math=False)
+    figure.suptitle(title, fontsize=13, parse_math=False)
     grid = figure.add_gridspec(rows + 1, columns, height_ratios=[*[1.0] * rows, 1.5])
-    for place, step in enumerate(shown.astype(int)):
-        axes = figure.add_subplot(grid[divmod(place, columns)])
-        axes.imshow(frames.data[step])
+    for cell, (step, rgb) in enumerate(sorted(frames.items())):
+        axes = figure.add_subplot(grid[divmod(cell, columns)])
+        axes.imshow(rgb)
         axes.set_axis_off()
         best = timeline.scores[step].argmax()
         label = f"{timeline.labels[best]} {timeline.scores[step, best]:.0%}"
         title = f"{timeline.pts_seconds[step]:.2f} s   {label}"
         axes.set_title(title, fontsize=9, parse_math=False)
     curves = figure.add_subplot(grid[rows, :])
-    order = np.argsort(-timeline.scores.max(axis=0), kind="stable")[:MOST_CURVES]
+    order = np.argsort(-timeline.scores.max(axis=0), kind="stable")[:MAX_CURVES]
     lines = [curves.plot(timeline.pts_seconds, timeline.scores[:, i], "o-", ms=3)[0] for i in order]
     curves.set(xlabel="seconds", ylabel="score so far", ylim=(0, 1.02))
     curves.grid(alpha=0.3)
@@ -54,8 +71,27 @@ def draw_contact_sheet(
     for text in legend.get_texts():
         text.set_parse_math(False)
     FigureCanvasAgg(figure)
-    with atomic_path(as_path(output)) as temporary:
-        figure.savefig(temporary, format="png", dpi=100)
+    return figure
+
+
+class _ShownFrames:
+    """A frame sink that keeps a few frames, the first and the last among them."""
+
+    def begin(self, pts_seconds: NDArray[np.float64]) -> None:
+        last = len(pts_seconds) - 1
+        steps = np.linspace(0, last, min(last + 1, MAX_FRAMES)).round().astype(int)
+        self._steps: list[int] = np.unique(steps).tolist()
+        self.rgb: dict[int, Pixels] = {}
+
+    def add(self, places: slice, pixels: Pixels) -> None:
+        for step in self._steps:
+            if places.start <= step < places.stop:
+                self.rgb[step] = pixels.copy()
+
+
+def _small(width: int, height: int) -> tuple[int, int]:
+    factor = min(1.0, FRAME_PIXELS / max(width, height))
+    return max(1, round(width * factor)), max(1, round(height * factor))
 
 
 def _title(timeline: Timeline, truth: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The whole path on the built-in data set: render, extract, train, evaluate, classify."""
+"""The demo on the built-in data set: render, extract, train, evaluate, classify."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from actionrnn.apps.contact_sheet import draw_contact_sheet
+from actionrnn.apps.contact_sheet import write_contact_sheet
 from actionrnn.config import load_config
 from actionrnn.datasets.rendered import CLIPS_PER_GROUP, NUM_GROUPS, PAIRS, render_dataset
 from actionrnn.evaluation.report import Report
@@ -18,13 +18,12 @@ from actionrnn.files import MODEL_FILE, as_path
 from actionrnn.model.recognizer import Timeline
 from actionrnn.results import replacing, results_folder
 from actionrnn.training.train import OUTPUTS, TrainingRun, train
-from actionrnn.video.decode import read_frames
 
 SHEET_FILE = "contact_sheet.png"
 
 
 def run_demo(output: str | Path, *, seed: int = 0) -> TrainingRun:
-    """Run the whole path below `output` and tell its story on the terminal.
+    """Do everything once, with its files below `output`, and explain it on the terminal.
 
     Args:
         output: gets `data/`, `features/`, `model.safetensors`, `report.json`,
@@ -40,15 +39,15 @@ def run_demo(output: str | Path, *, seed: int = 0) -> TrainingRun:
     console.print(
         f"1. Rendering {2 * len(PAIRS) * NUM_GROUPS * CLIPS_PER_GROUP} clips of "
         f"{NUM_GROUPS} figures. The classes come in time-reversed pairs ({pairs}): "
-        "a pair shares its pictures and differs only in their order.",
+        "a pair has the same frames and differs only in their order.",
         highlight=False,
     )
     with results_folder(output, (*OUTPUTS, SHEET_FILE)):
         render_dataset(videos, seed=seed)
     console.print(
         f"2. Encoding frames with {config.backbone.name}, frozen, trained on ImageNet "
-        f"({config.sampling}); then training the {config.head.kind} and, beside it, the mean-pool "
-        "baseline, which cannot see order. Both are tested on held-out figures.",
+        f"({config.sampling}); then training the {config.head.kind} and, for comparison, the "
+        "mean-pool baseline, which ignores their order. Both are tested on held-out figures.",
         highlight=False,
     )
     run = train(config, output)
@@ -60,9 +59,8 @@ def run_demo(output: str | Path, *, seed: int = 0) -> TrainingRun:
         highlight=False,
     )
     sheet = output / SHEET_FILE
-    frames = read_frames(timeline.path, config.sampling)
     with replacing(sheet):
-        draw_contact_sheet(frames, timeline, sheet, truth=truth)
+        write_contact_sheet(timeline, config.sampling, sheet, truth=truth)
     console.print(
         f"\nmodel   {output / MODEL_FILE}\nreport  {output / PAGE_FILE}\nsheet   {sheet}\n"
         f"{time.perf_counter() - start:.0f} s in all. Next:\n"
@@ -79,14 +77,14 @@ def _scores(report: Report) -> Table:
     table = Table(title=f"{report.num_clips} clips of held-out figures", title_justify="left")
     table.add_column("head")
     table.add_column("top-1", justify="right")
-    table.add_column("what it sees")
+    table.add_column("input")
     assert report.baseline_mean_pool_top1 is not None
-    table.add_row(report.config["head"]["kind"], f"{report.top1:.1%}", "frames in their order")
-    table.add_row("mean-pool", f"{report.baseline_mean_pool_top1:.1%}", "frames without order")
+    table.add_row(report.config["head"]["kind"], f"{report.top1:.1%}", "frames in order")
+    table.add_row("mean-pool", f"{report.baseline_mean_pool_top1:.1%}", "the mean of the frames")
     return table
 
 
 def _classify_held_out(run: TrainingRun) -> tuple[Timeline, str]:
-    """The scores over one test clip, decoded and encoded anew, and its true label."""
+    """The timeline of one test clip, read from its file again, and its true label."""
     clip = run.folds[0].test[0]
     return run.model.timeline(clip.path), clip.label

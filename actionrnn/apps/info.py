@@ -11,6 +11,7 @@ from actionrnn.model.hub import fetch, is_address
 from actionrnn.model.privacy import EVERY_CLIP, shown_fold
 from actionrnn.video.decode import probe_video
 from actionrnn.video.finding import find_videos
+from actionrnn.video.image_folder import find_pictures
 from actionrnn.video.source import why_unreadable
 
 Rows = dict[str, str]
@@ -20,7 +21,7 @@ def describe(path: str | Path) -> Rows:
     """Names and values that describe what `path` is.
 
     Raises:
-        ActionrnnError: the path is missing, or nothing that is known here.
+        ActionrnnError: the path does not exist, or is of no known kind.
     """
     if is_address(path):
         return _describe_model(fetch(str(path)))
@@ -57,12 +58,15 @@ def _describe_video(path: Path) -> Rows:
 
 def _describe_folder(path: Path) -> Rows:
     found = find_videos(path)
+    if found.paths == (path,):
+        return {"folder of pictures": str(path), "frames": str(len(find_pictures(path)))}
     nested = (video.relative_to(path).parts for video in found.paths)
     folders = sorted({parts[0] for parts in nested if len(parts) > 1})
+    names = ", ".join(folders[:8]) + (", ..." if folders[8:] else "")
     rows = {
         "folder": str(path),
         "videos": str(len(found.paths)),
-        "subfolders": f"{len(folders)} ({', '.join(folders[:8])}{', ...' if folders[8:] else ''})",
+        "subfolders": f"{len(folders)} ({names})" if folders else "0",
     }
     for number, note in enumerate((*found.unreadable.values(), *found.notes), start=1):
         rows[f"note {number}"] = note
@@ -90,7 +94,7 @@ def _describe_store(path: Path) -> Rows:
 
 
 def _notes_beside(model: Path) -> tuple[str, ...]:
-    """Of the report in a run's folder; they name clips, so models do not carry them."""
+    """The notes of the report beside a model; they name clips, so models do not hold them."""
     from actionrnn.evaluation.report import REPORT_FILE, read_report  # imports torch: seconds
 
     report = model.with_name(REPORT_FILE)

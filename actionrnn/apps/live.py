@@ -1,4 +1,4 @@
-"""A model looks at a live source: one steady line or JSON lines, a window, a recording."""
+"""Scores of a live source: one line that updates or JSON lines, a window, a recording."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import FrameType
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrnn.apps.render import ScoreOverlay
+from actionrnn.apps.render import ScoreOverlay, container_format
 from actionrnn.config import LiveOptions, StatePolicy
 from actionrnn.errors import ActionrnnError, VideoError
 from actionrnn.files import atomic_path
@@ -27,18 +27,18 @@ from actionrnn.model.recognizer import Recognizer
 from actionrnn.text import plain
 from actionrnn.video.frame import Frame
 from actionrnn.video.live import LiveSource
-from actionrnn.video.writer import CONTAINERS, VideoWriter
+from actionrnn.video.writer import VideoWriter
 
 _RATE_WINDOW_SECONDS = 2.0
-_LINE_SECONDS = 0.1  # a terminal's line is written anew so often
-_LOG_SECONDS = 1.0  # where nobody watches
+_LINE_SECONDS = 0.1  # between two updates of a terminal's line
+_LOG_SECONDS = 1.0  # between two lines in a log
 _RECORD_TICK = Fraction(1, 1000)
 _KEYS_TO_CLOSE = (ord("q"), 27)
 
 
 @dataclass
 class LiveSession:
-    """What a live run does besides answering."""
+    """What a live run shows and records."""
 
     as_json: bool = False
     show_window: bool = False
@@ -53,12 +53,12 @@ def run_live(
     options: LiveOptions,
     session: LiveSession,
 ) -> None:
-    """Follow a source until it ends, is given up, or a signal says stop.
+    """Score a source until it ends, is given up, or a signal stops the run.
 
     Raises:
         VideoError: the source was given up, or the recording cannot be written.
         ConfigError: the model's sampling needs the whole clip.
-        ActionrnnError: there is no screen for the window.
+        ActionrnnError: there is no display for the window.
     """
     if session.show_window:
         _require_screen()
@@ -75,7 +75,7 @@ def run_live(
         recorder = stack.enter_context(_recorder(session.record))
         for arrival in source.frames():
             if arrival is None:
-                printer.waiting(source)
+                printer.waiting()
                 continue
             frame = arrival.frame
             if arrival.connection != connection:
@@ -93,100 +93,93 @@ def run_live(
                     source.stop()
 
 
-@dataclass
 class _Printer:
-    """Where the answers go: JSON lines, or a line that stays in its place on a terminal."""
+    """Prints the answers: JSON lines, or on a terminal one line that is updated."""
 
-    labels: tuple[str, ...]
-    session: LiveSession
-    began: float = field(default_factory=time.monotonic)
-    answers: int = 0
-    _recent: deque[tuple[float, int]] = field(default_factory=deque)  # time, frames so far
-    _recent_answers: deque[float] = field(default_factory=deque)
-    _printed: float = 0.0
-    _line: str = ""
-    _last_frame: float | None = None
-    _worst_delay: float = 0.0
+    def __init__(self, labels: tuple[str, ...], session: LiveSession) -> None:
+        self._labels, self._session = labels, session
+        self._began = time.monotonic()
+        self._answers = 0
+        self._recent: deque[tuple[float, int]] = deque()
+        """Of each answer of the last seconds: when it came, and the frames so far."""
+        self._last_frame = self._began
+        self._worst_delay = 0.0
+        self._printed = 0.0
+        self._line = ""
 
     def answer(
         self, seconds: float, scores: NDArray[np.float32], arrived: float, source: LiveSource
     ) -> None:
-        """Print what the model says now."""
-        now = time.monotonic()
-        self.answers += 1
-        self._last_frame = now
-        self._recent_answers.append(now)
+        """Print the scores (K,) of one step."""
+        now = self._last_frame = time.monotonic()
+        self._answers += 1
         self._worst_delay = max(self._worst_delay, now - arrived)
         self._recent.append((now, source.counts.frames))
         while now - self._recent[0][0] > _RATE_WINDOW_SECONDS:
             self._recent.popleft()
-        while now - self._recent_answers[0] > _RATE_WINDOW_SECONDS:
-            self._recent_answers.popleft()
-        best = np.argsort(-scores, kind="stable")[: self.session.top]
-        if self.session.as_json:
+        best = np.argsort(-scores, kind="stable")[: self._session.top]
+        if self._session.as_json:
             self._print_json(
                 {
                     "pts_seconds": round(seconds, 4),
                     "unix_seconds": round(time.time(), 3),
-                    "label": self.labels[best[0]],
-                    "labels": [self.labels[index] for index in best],
+                    "label": self._labels[best[0]],
+                    "labels": [self._labels[index] for index in best],
                     "scores": [round(float(scores[index]), 6) for index in best],
                     "delay_seconds": round(now - arrived, 4),
                     "dropped": source.counts.dropped,
                 }
             )
             return
-        said = "  ".join(f"{plain(self.labels[i])} {scores[i]:.0%}" for i in best)
-        frames_a_second, answers_a_second = self._rates(now)
-        self._print_line(
-            f"{_clock(now - self.began)}  {said}  | {frames_a_second:.0f} frames/s, "
-            f"{answers_a_second:.1f} answers/s, {source.counts.dropped} dropped"
-        )
+        top = "  ".join(f"{plain(self._labels[i])} {scores[i]:.0%}" for i in best)
+        rates = ""
+        if len(self._recent) > 1:
+            (first, frames), (last, latest) = self._recent[0], self._recent[-1]
+            passed = max(last - first, 1e-3)
+            rates = f"{(latest - frames) / passed:.0f} frames/s, "
+            rates += f"{(len(self._recent) - 1) / passed:.1f} answers/s, "
+        dropped = f"{source.counts.dropped} dropped"
+        self._print_line(f"{_clock(now - self._began)}  {top}  | {rates}{dropped}")
 
-    def waiting(self, source: LiveSource) -> None:
-        """Say that nothing comes."""
-        silent = time.monotonic() - (self._last_frame or self.began)
-        if not self.session.as_json and silent > 1:
-            self._print_line(f"{_clock(time.monotonic() - self.began)}  no picture: {silent:.0f} s")
+    def waiting(self) -> None:
+        """Report that no frame comes."""
+        now = time.monotonic()
+        silent = now - self._last_frame
+        if not self._session.as_json and silent > 1:
+            self._print_line(f"{_clock(now - self._began)}  no frame for {silent:.0f} s")
 
     def interrupted(self, reason: str) -> None:
-        """Say that the source is opened anew."""
-        if self.session.as_json:
+        """Report that the source is opened again."""
+        if self._session.as_json:
             self._print_json({"event": "interrupted", "reason": reason})
             return
         self._end_line()
         print(plain(reason), file=sys.stderr, flush=True)
 
     def end(self, source: LiveSource) -> None:
-        """The sum of it all."""
-        counts, seconds = source.counts, time.monotonic() - self.began
-        if self.session.as_json:
+        """Print the totals."""
+        counts, seconds = source.counts, time.monotonic() - self._began
+        if self._session.as_json:
             self._print_json(
                 {
                     "event": "end",
                     "seconds": round(seconds, 3),
                     "frames": counts.frames,
                     "dropped": counts.dropped,
-                    "answers": self.answers,
+                    "answers": self._answers,
                     "connections": counts.connections,
                     "longest_delay_seconds": round(self._worst_delay, 4),
                 }
             )
             return
         self._end_line()
+        delay = f", at most {self._worst_delay * 1000:.0f} ms after its frame"
         print(
             f"{seconds:.1f} s: {counts.frames} frames ({counts.dropped} dropped), "
-            f"{self.answers} answers, the latest {self._worst_delay * 1000:.0f} ms after its frame",
+            f"{self._answers} answers{delay if self._answers else ''}",
             file=sys.stderr,
             flush=True,
         )
-
-    def _rates(self, now: float) -> tuple[float, float]:
-        (first, frames), (_, latest) = self._recent[0], self._recent[-1]
-        seconds = max(now - first, 1e-3)
-        if len(self._recent) < 2:
-            return 0.0, 0.0
-        return (latest - frames) / seconds, (len(self._recent_answers) - 1) / seconds
 
     def _print_line(self, line: str) -> None:
         now, is_terminal = time.monotonic(), sys.stdout.isatty()
@@ -216,28 +209,25 @@ def _recorder(path: Path | None) -> Iterator[Callable[[NDArray[np.uint8], float]
     if path is None:
         yield lambda frame, seconds: None
         return
-    suffix = path.suffix.lower()
-    if suffix not in CONTAINERS:
-        raise VideoError(f"{path}: must end in {', '.join(CONTAINERS)}")
+    container, begin = container_format(path), None
     with (
         atomic_path(path) as temporary,
-        VideoWriter(temporary, time_base=_RECORD_TICK, container=CONTAINERS[suffix]) as writer,
+        VideoWriter(temporary, time_base=_RECORD_TICK, container=container) as writer,
     ):
-        begin: list[float] = []
 
         def record(frame: NDArray[np.uint8], seconds: float) -> None:
-            if not begin:
-                begin.append(seconds)
-            writer.write(frame, round((seconds - begin[0]) / _RECORD_TICK))
+            nonlocal begin
+            begin = seconds if begin is None else begin
+            writer.write(frame, round((seconds - begin) / _RECORD_TICK))
 
         yield record
-        if not begin:
-            raise VideoError(f"{path}: is not written, as no picture came")
+        if begin is None:
+            raise VideoError(f"{path}: is not written, as no frame came")
 
 
 @contextlib.contextmanager
 def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGINT and SIGTERM end the run as its own end does."""
+    """SIGINT and SIGTERM end the run as the end of its source does."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         stop()
@@ -254,7 +244,7 @@ def _require_screen() -> None:
     if sys.platform.startswith("linux") and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     ):
-        raise ActionrnnError("--window: there is no screen here (DISPLAY is not set); leave it out")
+        raise ActionrnnError("--window: there is no display (DISPLAY is not set); leave it out")
 
 
 def _show(frame: NDArray[np.uint8], title: str) -> bool:

@@ -1,8 +1,10 @@
-"""A video with the scores drawn on it: every frame at its own time, the sound as it was."""
+"""A video with the scores drawn on it; the times of its frames and its sound are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import av
 import numpy as np
 
 from actionrnn.apps.drawing import Panel, draw_panel, make_panel
-from actionrnn.config import StatePolicy, VideoLimits
+from actionrnn.config import Sampling, StatePolicy, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.files import atomic_path
 from actionrnn.model.recognizer import Recognizer
@@ -20,16 +22,19 @@ from actionrnn.text import plain
 from actionrnn.video.convert import Converter
 from actionrnn.video.frame import Frame
 from actionrnn.video.frame_index import time_base_of, timed_frames
-from actionrnn.video.source import container_of, locate, open_stream
+from actionrnn.video.image_folder import is_folder, iter_frame_folder
+from actionrnn.video.sampling import TICK_TOLERANCE_SECONDS
+from actionrnn.video.source import Source, container_of, locate, open_stream
 from actionrnn.video.writer import CONTAINERS, VideoWriter
 
 
 class ScoreOverlay:
-    """Draws the newest scores; the panel is made anew only when they or the size change."""
+    """Draws the newest scores; the panel is made again only when they or the size change."""
 
     def __init__(self, labels: tuple[str, ...]) -> None:
         self._labels = [plain(label) for label in labels]
-        self._rows: list[tuple[str, float]] = []
+        self.rows: list[tuple[str, float]] = []
+        """The best labels and their scores, best first."""
         self._panel: Panel | None = None
         self._is_for: tuple[object, ...] = ()
 
@@ -37,14 +42,14 @@ class ScoreOverlay:
         """Take the probabilities (n, K) of new steps; the last one is shown."""
         if len(scores):
             best = np.argsort(-scores[-1], kind="stable")[:3]
-            self._rows = [(self._labels[i], float(scores[-1][i])) for i in best]
+            self.rows = [(self._labels[i], float(scores[-1][i])) for i in best]
             self._panel = None
 
     def draw(self, frame: np.ndarray, note: str = "") -> np.ndarray:
         """A copy of a frame (H, W, 3) with the scores on it."""
         is_for = (frame.shape, note)
         if self._panel is None or is_for != self._is_for:
-            self._panel = make_panel(self._rows, frame.shape[1], frame.shape[0], note)
+            self._panel = make_panel(self.rows, frame.shape[1], frame.shape[0], note)
             self._is_for = is_for
         return draw_panel(frame, self._panel)
 
@@ -54,19 +59,38 @@ def render(
 ) -> int:
     """Write `path` with the scores of each moment drawn on it; returns the number of frames.
 
+    Args:
+        path: a video file, or a folder of pictures.
+
     Raises:
         VideoError: the video cannot be used, or the output cannot hold it.
-        ConfigError: the model's sampling needs the whole clip.
     """
-    if output.suffix.lower() not in CONTAINERS:
-        raise VideoError(f"{output}: must end in {', '.join(CONTAINERS)}")
-    stream, overlay = model.stream(policy), ScoreOverlay(model.labels)
+    container_format(output)  # before the work that it takes
+    timeline, overlay = model.timeline(path, policy), ScoreOverlay(model.labels)
+    steps = timeline.pts_seconds
+    drawn = 0
 
-    def drawn(frame: Frame) -> np.ndarray:
-        overlay.update(stream.push(frame))
+    def draw(frame: Frame) -> np.ndarray:
+        nonlocal drawn
+        known = int(np.searchsorted(steps, frame.pts_seconds + TICK_TOLERANCE_SECONDS))
+        overlay.update(timeline.scores[drawn:known])
+        drawn = max(drawn, known)
         return overlay.draw(frame.rgb)
 
-    return rewrite(path, output, drawn, sound=sound)
+    rate_fps = model.config.sampling.frame_folder_fps
+    return rewrite(path, output, draw, sound=sound, frame_folder_fps=rate_fps)
+
+
+def container_format(output: Path) -> str:
+    """FFmpeg's name of the format that a file's ending says.
+
+    Raises:
+        VideoError: none that can be written.
+    """
+    suffix = output.suffix.lower()
+    if suffix not in CONTAINERS:
+        raise VideoError(f"{output}: must end in {', '.join(CONTAINERS)}")
+    return CONTAINERS[suffix]
 
 
 def rewrite(
@@ -76,35 +100,77 @@ def rewrite(
     *,
     sound: bool = True,
     limits: VideoLimits | None = None,
+    frame_folder_fps: float = Sampling.frame_folder_fps,
 ) -> int:
     """Write a video again with each frame as `draw` makes it, times and sound kept.
+
+    Args:
+        path: a video file, or a folder of pictures.
+        draw: is given every frame, in order, and gives RGB (H, W, 3).
+        sound: copy it, too.
+        limits: of the frames, and of what may be opened.
+        frame_folder_fps: pictures a second, for a folder of pictures.
+
+    Returns:
+        The number of frames.
 
     Raises:
         VideoError: the video cannot be used, or the output cannot hold it.
     """
-    source, count = locate(path, limits), 0
-    with atomic_path(output) as temporary, open_stream(source) as stream:
-        container, convert = container_of(stream), Converter(source, stream)
-        time_base = time_base_of(stream)
-        total = round((container.duration or 0) / av.time_base)
-        with (
-            VideoWriter(
-                temporary,
-                time_base=time_base,
-                rate_fps=stream.average_rate or Fraction(25),
-                sound=source if sound else None,
-                container=CONTAINERS[output.suffix.lower()],
-            ) as writer,
-            progress_bar(output.name, total or None) as advance,
-        ):
-            shown = 0
-            for picture, tick in timed_frames(source, stream):
-                frame = convert.frame(picture, float(tick * time_base))
-                writer.write(draw(frame), tick)
-                count += 1
-                if int(frame.pts_seconds) > shown:
-                    advance(int(frame.pts_seconds) - shown)
-                    shown = int(frame.pts_seconds)
+    container, count, shown = container_format(output), 0, 0
+    with (
+        atomic_path(output) as temporary,
+        _open(path, limits, frame_folder_fps) as video,
+        VideoWriter(
+            temporary,
+            time_base=video.time_base,
+            rate_fps=video.rate_fps,
+            sound=video.source if sound else None,
+            container=container,
+        ) as writer,
+        progress_bar(output.name, video.num_seconds or None) as advance,
+    ):
+        for frame, tick in video.frames:
+            writer.write(draw(frame), tick)
+            count += 1
+            if int(frame.pts_seconds) > shown:
+                advance(int(frame.pts_seconds) - shown)
+                shown = int(frame.pts_seconds)
         if count == 0:
             raise VideoError(f"{path}: no frame can be decoded; re-encode it or leave it out")
     return count
+
+
+@dataclass(frozen=True)
+class _OpenVideo:
+    """All frames of a file or of a folder of pictures, and what a copy of it needs."""
+
+    frames: Iterator[tuple[Frame, int]]
+    """With their times in ticks."""
+    time_base: Fraction
+    """Seconds a tick."""
+    rate_fps: Fraction
+    num_seconds: int
+    """0: not declared."""
+    source: Source | None
+    """The file; None: a folder, which has no sound."""
+
+
+@contextlib.contextmanager
+def _open(path: Path, limits: VideoLimits | None, frame_folder_fps: float) -> Iterator[_OpenVideo]:
+    if is_folder(path):
+        rate_fps = Fraction(frame_folder_fps).limit_denominator(1001)
+        pictures = iter_frame_folder(path, frame_folder_fps, None, limits or VideoLimits())
+        numbered = ((frame, tick) for tick, frame in enumerate(pictures))
+        yield _OpenVideo(numbered, 1 / rate_fps, rate_fps, 0, None)
+        return
+    source = locate(path, limits)
+    with open_stream(source) as stream:
+        convert, time_base = Converter(source, stream), time_base_of(stream)
+        timed = (
+            (convert.frame(picture, float(tick * time_base)), tick)
+            for picture, tick in timed_frames(source, stream)
+        )
+        rate_fps = stream.average_rate or Fraction(25)
+        num_seconds = round((container_of(stream).duration or 0) / av.time_base)
+        yield _OpenVideo(timed, time_base, rate_fps, num_seconds, source)

@@ -76,8 +76,8 @@ class Head(nn.Module):
 
         Args:
             features: (B, T, D).
-            lengths: (B,), the valid steps of each row; default: all. What stands behind
-                them, whatever it is, changes nothing.
+            lengths: (B,), the valid steps of each row; default: all. Whatever values
+                follow them change nothing.
 
         Returns:
             (B, T, K); zero behind a row's length.

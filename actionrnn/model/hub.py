@@ -26,7 +26,7 @@ _REVISION = re.compile(r"[\w./-]{1,200}", re.ASCII)
 
 
 class Address(NamedTuple):
-    """What stands behind `hf://`."""
+    """The repository and revision of an `hf://` address."""
 
     repository: str
     revision: str | None
@@ -44,21 +44,22 @@ def parse_address(text: str) -> Address:
     """Take `hf://USER/NAME[@REVISION]` apart; the prefix may be missing.
 
     Raises:
-        ModelError: it is no such address.
+        ModelError: the text is not such an address.
     """
     repository, at, revision = text.removeprefix(PREFIX).partition("@")
     parts = (*repository.split("/"), *revision.split("/"))
     named = _NAME.fullmatch(repository) and (not at or _REVISION.fullmatch(revision))
     if not named or any(part.startswith(".") for part in parts):
-        raise ModelError(f"{text!r}: is no model on the hub; write {PREFIX}USER/NAME[@REVISION]")
+        raise ModelError(f"{text!r}: is not a model on the hub; write {PREFIX}USER/NAME[@REVISION]")
     return Address(repository, revision or None)
 
 
 def fetch(text: str) -> Path:
-    """The model file of an address, from the hub or from the cache; an interrupted one goes on.
+    """The model file of an address, from the hub or the cache; an interrupted download resumes.
 
     Raises:
-        ModelError: it is not there, too large, not for this user, or the hub cannot be reached.
+        ModelError: it does not exist, is too large or not for this user, or the hub cannot be
+            reached.
     """
     from huggingface_hub import hf_hub_download
 
@@ -136,14 +137,14 @@ def _hub_errors(address: Address) -> Iterator[None]:
         ) from None
     except errors.EntryNotFoundError:
         raise ModelError(
-            f"{address}: the repository holds no {MODEL_FILE}; it is no actionrnn model"
+            f"{address}: the repository holds no {MODEL_FILE}; it is not an actionrnn model"
         ) from None
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         if status in (401, 403):
             raise ModelError(
                 f"{address}: the hub refuses this token ({status}); log in with `hf auth login` "
-                "as somebody who may do that"
+                "with an account that has access"
             ) from None
         raise ModelError(f"{address}: the hub answers {status}; try again later") from None
     except (errors.HTTPError, OSError, ValueError) as error:  # type: ignore[attr-defined]

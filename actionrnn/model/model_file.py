@@ -2,8 +2,8 @@
 
 Tensors: the head's. Metadata `actionrnn`: JSON with the format version, labels, config,
 feature size, backbone (the `Provenance` of its features) and the training's data and scores,
-without the paths of a machine and the names of groups (`privacy.py`). Where the data and weights
-are is in the run's own `config.yaml` beside the model.
+without the paths of a machine and the names of groups (`privacy.py`). The run's own
+`config.yaml` beside the model says where data and weights are.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def with_own_paths(info: ModelInfo) -> Config:
     """The configuration with the paths of the run in whose folder the model lies, if it does."""
     try:
         own = load_config(info.path.with_name(CONFIG_FILE))
-    except ConfigError:  # none, or not a configuration
+    except ConfigError:  # there is none, or it cannot be read
         return info.config
     if not belongs_to(own, info.config, str(info.training.get("data"))):
         return info.config
@@ -133,7 +133,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
     """The description inside a model file, without its weights or its backbone.
 
     Raises:
-        ModelError: the file is missing, or not a model of this version.
+        ModelError: the file does not exist, or is not a model of this version.
     """
     path = model_file(path)
     if not path.is_file():
@@ -169,7 +169,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
 
 
 def model_file(path: str | Path) -> Path:
-    """The file that is meant: a run's folder or an address on the hub means the model in it.
+    """The file of a model that is given as a file, a run's folder or an address on the hub.
 
     Raises:
         ModelError: the hub does not give it.
@@ -224,7 +224,7 @@ _Rate = Annotated[float, Field(ge=0, le=1, strict=True)]
 
 @dataclasses.dataclass(frozen=True)
 class _Scores:
-    """What is read of `training.scores`, if it is given."""
+    """The part of `training.scores` that is used; every field may be missing."""
 
     num_clips: int = 0
     top1: _Rate | None = None
@@ -238,7 +238,7 @@ class _Scores:
 
 @dataclasses.dataclass(frozen=True)
 class _Training:
-    """What is read of `training`, if it is given."""
+    """The part of `training` that is used; every field may be missing."""
 
     num_clips: int = 0
     clip_seconds: NonNegativeFloat | None = None

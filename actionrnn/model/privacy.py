@@ -48,7 +48,7 @@ def hashed_group(name: str) -> str:
 
 
 def shown_fold(fold: object) -> str:
-    """A model's fold in words: a hash tells nobody anything."""
+    """A model's fold in words; a hash would say nothing."""
     return "one group left out" if _HASHED.fullmatch(str(fold)) else f"fold {fold}"
 
 

@@ -1,8 +1,14 @@
-"""Backbone + head + labels + sampling: a video file becomes an answer."""
+"""Backbone + head + labels + sampling: a video file becomes an answer.
+
+    file -> read_blocks -> features (n, D) -> Scorer -> scores (n, K) -> Timeline -> Prediction
+
+Every answer for a file takes this road: `classify`, `timeline`, the commands and the server.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +19,10 @@ from numpy.typing import NDArray
 
 from actionrnn import __version__
 from actionrnn.config import Config, Precision, Runtime, SegmentRule, StatePolicy
-from actionrnn.errors import FeatureError, ModelError, VideoError
+from actionrnn.errors import FeatureError, ModelError
 from actionrnn.features.backbone import Backbone, load_backbone
-from actionrnn.features.extract import encode_videos
 from actionrnn.features.provenance import TRAINED_ON, Features, Provenance
-from actionrnn.features.video_parts import VideoPart
+from actionrnn.features.worker import Decode, decode_video
 from actionrnn.files import as_path
 from actionrnn.model import hub
 from actionrnn.model.heads import Head
@@ -28,10 +33,10 @@ from actionrnn.model.model_file import (
     with_own_paths,
     write_model,
 )
+from actionrnn.model.reading import read_blocks
 from actionrnn.model.segments import Segment, find_segments
-from actionrnn.model.state_policy import KEEP, long_scores, with_period
+from actionrnn.model.state_policy import KEEP, Scorer, with_period
 from actionrnn.model.stream import Stream, StreamBatch
-from actionrnn.model.watching import Step, until_confident, watch
 from actionrnn.text import printable
 
 UNKNOWN_CLIP_SECONDS = 4.0
@@ -129,23 +134,20 @@ class Recognizer:
         return float(self.training.get("clip_seconds") or UNKNOWN_CLIP_SECONDS)
 
     def classify(self, path: str | Path, *, stop_at_confidence: float | None = None) -> Prediction:
-        """The action of one video file.
+        """The action of one video file, or of a folder of pictures.
 
         Args:
-            stop_at_confidence: decode no further than to the first frame after which the best
-                score is at least this; the answer's `pts_seconds` says where that was.
+            stop_at_confidence: decode hardly further than to the first frame after which the
+                best score is at least this; the answer's `pts_seconds` says where that was.
 
         Raises:
             VideoError: the video cannot be used.
-            ConfigError: it shall stop early, but the sampling needs the whole clip.
         """
-        if stop_at_confidence is None:
-            return self.timeline(path).prediction()
-        steps = until_confident(watch(self.stream(), path, frames_together=1), stop_at_confidence)
-        return collect(self.labels, steps, str(path)).prediction()
+        [timeline] = self.timelines(path, [KEEP], stop_at_confidence=stop_at_confidence)
+        return timeline.prediction()
 
     def timeline(self, path: str | Path, policy: StatePolicy | None = None) -> Timeline:
-        """The scores at every sampled frame of one video file.
+        """The scores at every sampled frame of one video file, or of a folder of pictures.
 
         Args:
             policy: of the state in a recording much longer than the training's clips:
@@ -153,20 +155,63 @@ class Recognizer:
 
         Raises:
             VideoError: the video cannot be used.
-            ConfigError: a policy is given, but the model's sampling needs the whole clip.
         """
-        if policy is not None:
-            return collect(self.labels, watch(self.stream(policy), path), str(path))
-        sources = [VideoPart(as_path(path).name, as_path(path))]
-        _, features = next(encode_videos(sources, self.backbone, self.config.sampling))
-        if isinstance(features, VideoError):
-            raise features
-        return self.score(features, str(path))
+        [timeline] = self.timelines(path, [policy or KEEP])
+        return timeline
+
+    def timelines(
+        self,
+        path: str | Path,
+        policies: Sequence[StatePolicy],
+        *,
+        stop_at_confidence: float | None = None,
+        decode: Decode = decode_video,
+    ) -> list[Timeline]:
+        """A timeline for each of several state policies, of one reading of the file.
+
+        Args:
+            stop_at_confidence: end after the first step at which the best score of the first
+                policy is at least this.
+            decode: in this process, or within the bounds of an `Isolation`.
+
+        Raises:
+            VideoError: the video cannot be used.
+        """
+        reading = read_blocks(
+            as_path(path),
+            self.backbone,
+            self.config.sampling,
+            decode=decode,
+            one_by_one=stop_at_confidence is not None,
+        )
+        num_steps = None  # all of them
+        with contextlib.closing(reading) as blocks:
+            for block in blocks:
+                if block.first_step == 0:
+                    times: list[NDArray[np.float64]] = []
+                    scorers = [
+                        Scorer(self.head, with_period(policy, self.clip_seconds))
+                        for policy in policies
+                    ]
+                    scores: list[list[NDArray[np.float32]]] = [[] for _ in policies]
+                times.append(block.pts_seconds)
+                for scorer, found in zip(scorers, scores, strict=True):
+                    found.append(scorer.push(block.values, block.pts_seconds))
+                if stop_at_confidence is not None:
+                    is_sure = scores[0][-1].max(axis=1) >= stop_at_confidence  # (n,)
+                    if is_sure.any():
+                        num_steps = block.first_step + int(is_sure.argmax()) + 1
+                        break
+        pts_seconds = np.concatenate(times)[:num_steps]
+        return [
+            Timeline(self.labels, np.concatenate(found)[:num_steps], pts_seconds, str(path))
+            for found in scores
+        ]
 
     def score(
         self, features: Features, path: str = "", policy: StatePolicy | None = None
     ) -> Timeline:
-        """The scores at every step of features that were computed before.
+        """The scores at every step of features that have been extracted.
 
         Args:
             policy: of the state in a recording much longer than the training's clips.
@@ -180,7 +225,8 @@ class Recognizer:
         if policy is None:
             scores = step_scores(self.head, features.values)
         else:
-            scores = long_scores(self.head, features, with_period(policy, self.clip_seconds))
+            scorer = Scorer(self.head, with_period(policy, self.clip_seconds))
+            scores = scorer.push(features.values, features.pts_seconds)
         return Timeline(self.labels, scores, features.pts_seconds, path)
 
     def require_feature_size(self, size: int, where: str) -> None:
@@ -259,9 +305,9 @@ def load(
         precision: of the backbone, likewise.
 
     Raises:
-        ModelError: the file is missing or not a model, or this machine has other
-            weights of its backbone than those that it was trained with.
-        BackboneError: the backbone's weights are not on this machine.
+        ModelError: the file does not exist or is not a model, or this machine has other weights
+            of its backbone than those that it was trained with.
+        BackboneError: the backbone's weights are missing.
     """
     info = read_model_info(path)
     whole = info.config if hub.is_address(path) else with_own_paths(info)
@@ -278,14 +324,6 @@ def load(
         )
     head = read_head(info).to(backbone.device)
     return Recognizer(backbone, head, info.labels, whole, info.training)
-
-
-def collect(labels: tuple[str, ...], steps: Iterable[Step], path: str) -> Timeline:
-    """All steps as one timeline."""
-    found = list(steps)
-    scores = np.array([step.scores for step in found], np.float32)
-    pts_seconds = np.array([step.pts_seconds for step in found], np.float64)
-    return Timeline(labels, scores.reshape(-1, len(labels)), pts_seconds, path)
 
 
 @torch.inference_mode()

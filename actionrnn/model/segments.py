@@ -35,7 +35,7 @@ def find_segments(
     pts_seconds: NDArray[np.float64],
     rule: SegmentRule | None = None,
 ) -> list[Segment]:
-    """The segments in the order of time; what is nothing is left out.
+    """The segments in the order of time; stretches below the threshold are left out.
 
     Args:
         scores: probabilities, (T, K), in the order of `labels`.
@@ -62,7 +62,7 @@ def find_segments(
 
 
 def step_ends(pts_seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """When each step gives way to the next, (T,); the last lasts as long as is usual."""
+    """When each step ends, (T,): where the next begins; the last has the median length."""
     usual = float(np.median(np.diff(pts_seconds))) if len(pts_seconds) > 1 else 0.0
     return np.append(pts_seconds[1:], pts_seconds[-1] + usual)
 
@@ -70,7 +70,7 @@ def step_ends(pts_seconds: NDArray[np.float64]) -> NDArray[np.float64]:
 def smooth_scores(
     scores: NDArray[np.float32], pts_seconds: NDArray[np.float64], window_seconds: float
 ) -> NDArray[np.float64]:
-    """The mean of the scores within half a window before and behind each step, (T, K)."""
+    """The mean of the scores within half a window before and after each step, (T, K)."""
     begins = np.searchsorted(pts_seconds, pts_seconds - window_seconds / 2, side="left")
     stops = np.searchsorted(pts_seconds, pts_seconds + window_seconds / 2, side="right")
     sums = np.concatenate([np.zeros((1, scores.shape[1])), scores.cumsum(axis=0, dtype=np.float64)])
@@ -91,9 +91,9 @@ def _absorb_short(
     ends: NDArray[np.float64],
     min_seconds: float,
 ) -> Runs:
-    """Give the shortest run to the better of its neighbours until none is too short.
+    """Merge the shortest run into the better of the runs beside it until none is too short.
 
-    In n log n for n runs: the shortest is found in a heap, its neighbours by their steps.
+    In n log n for n runs: the shortest is found in a heap, those beside it by their steps.
     """
     run_at = {first: (stop, which) for first, stop, which in runs}
     first_of = {stop: first for first, stop, _ in runs}

@@ -1,10 +1,12 @@
-"""What becomes of a head's state in a long recording: kept, restarted, faded.
+"""How a head's state is carried through a long recording: kept, restarted or faded.
 
-A stream has one row of state, or two where a second one grows up beside the first.
+A recording has one row of state, or two where a second one grows up beside the first.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from actionrnn.config import StatePolicy
-from actionrnn.features.provenance import Features
+from actionrnn.features.backbone import set_own_threads
 from actionrnn.model.heads import Head, State
 
 KEEP = StatePolicy(kind="keep")
@@ -20,43 +22,69 @@ KEEP = StatePolicy(kind="keep")
 
 @dataclass
 class LongState:
-    """The state of one stream under a policy."""
+    """The state of one recording under a policy."""
 
+    policy: StatePolicy
+    """One that restarts has its `period_seconds`."""
     rows: State | None = None
     """Of `births` rows; None before the first step."""
     births: list[float] = field(default_factory=list)
     """When each row began, in seconds."""
 
 
-def prepare(state: LongState, policy: StatePolicy, head: Head, pts_seconds: float) -> State:
-    """The rows that make the next step; `state` changes, too."""
-    if policy.kind == "forget" and state.rows is not None:
-        state.rows = _faded(state.rows, 0.5 ** (1 / policy.half_life_steps))
-    if not state.births or (policy.kind == "restart" and _is_time(state, policy, pts_seconds)):
-        _add_row(state, head, pts_seconds)
-    assert state.rows is not None
-    return state.rows
+class Scorer:
+    """Probabilities at every step of one recording, block after block.
+
+    Args:
+        policy: of the state; one that restarts has its `period_seconds`.
+    """
+
+    def __init__(self, head: Head, policy: StatePolicy) -> None:
+        self._head = head
+        self._state = LongState(policy)
+
+    @torch.inference_mode()
+    def push(
+        self, values: NDArray[np.float32], pts_seconds: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """The probabilities (n, K) after each of the next n steps.
+
+        Args:
+            values: features, (n, D).
+            pts_seconds: (n,), never falling, those of earlier blocks included.
+        """
+        logits: list[torch.Tensor] = []
+        with one_thread():
+            for value, seconds in zip(values, pts_seconds.tolist(), strict=True):
+                logits += advance_states(self._head, [self._state], value[None], [seconds])
+        return probabilities(logits, self._head.num_classes)
 
 
-def most_confident(logits: torch.Tensor) -> torch.Tensor:
-    """Of the answers (n, K) of all rows the one (K,) with the highest probability."""
-    if len(logits) == 1:
-        return logits[0]
-    return logits[logits.softmax(dim=-1).amax(dim=-1).argmax()]
+def advance_states(
+    head: Head,
+    states: Sequence[LongState],
+    values: NDArray[np.float32],
+    pts_seconds: Sequence[float],
+) -> list[torch.Tensor]:
+    """One step of several recordings, in one call of the head; the states change.
 
+    Args:
+        values: features, (B, D), one row for each state.
+        pts_seconds: the time of each.
 
-@torch.inference_mode()
-def long_scores(head: Head, features: Features, policy: StatePolicy) -> NDArray[np.float32]:
-    """Probabilities at every step under a policy: (T, D) -> (T, K)."""
-    head.eval()
-    state, logits = LongState(), []
-    values = torch.from_numpy(np.ascontiguousarray(features.values)).to(head.mean.device)
-    for seconds, value in zip(features.pts_seconds.tolist(), values, strict=True):
-        rows = prepare(state, policy, head, seconds)
-        answers, state.rows = head.step(value.expand(len(rows["steps"]), -1), rows)
-        logits.append(most_confident(answers))
-    scores: NDArray[np.float32] = torch.stack(logits).softmax(dim=-1).cpu().numpy()
-    return scores
+    Returns:
+        The logits (K,) of each recording.
+    """
+    rows = [_prepare(*each, head) for each in zip(states, pts_seconds, strict=True)]
+    sizes = [len(state["steps"]) for state in rows]
+    inputs = torch.from_numpy(np.repeat(values, sizes, axis=0)).to(head.mean.device)
+    joined = {name: torch.cat([state[name] for state in rows]) for name in rows[0]}
+    logits, new = head.step(inputs, joined)
+    parts = {name: torch.split(value, sizes) for name, value in new.items()}
+    for number, state in enumerate(states):
+        # clones: a view would keep the whole batch alive
+        state.rows = {name: value[number].clone() for name, value in parts.items()}
+    return [_most_confident(part) for part in torch.split(logits, sizes)]
 
 
 def with_period(policy: StatePolicy, clip_seconds: float) -> StatePolicy:
@@ -66,10 +94,46 @@ def with_period(policy: StatePolicy, clip_seconds: float) -> StatePolicy:
     return replace(policy, period_seconds=clip_seconds / 2)
 
 
-def _is_time(state: LongState, policy: StatePolicy, pts_seconds: float) -> bool:
+def probabilities(logits: list[torch.Tensor], num_classes: int) -> NDArray[np.float32]:
+    """Of the logits (K,) of n steps, (n, K); n may be 0."""
+    if not logits:
+        return np.empty((0, num_classes), np.float32)
+    scores: NDArray[np.float32] = torch.stack(logits).softmax(dim=-1).cpu().numpy()
+    return scores
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """For work so small that waking other threads for it takes longer than doing it."""
+    before = set_own_threads(1)
+    try:
+        yield
+    finally:
+        set_own_threads(before, others=before)
+
+
+def _prepare(state: LongState, pts_seconds: float, head: Head) -> State:
+    """The rows that make the next step; `state` changes, too."""
+    policy = state.policy
+    if policy.kind == "forget" and state.rows is not None:
+        state.rows = _faded(state.rows, 0.5 ** (1 / policy.half_life_steps))
+    if not state.births or (policy.kind == "restart" and _is_time(state, pts_seconds)):
+        _add_row(state, head, pts_seconds)
+    assert state.rows is not None
+    return state.rows
+
+
+def _most_confident(logits: torch.Tensor) -> torch.Tensor:
+    """Of the answers (n, K) of all rows the one (K,) with the highest probability."""
+    if len(logits) == 1:
+        return logits[0]
+    return logits[logits.softmax(dim=-1).amax(dim=-1).argmax()]
+
+
+def _is_time(state: LongState, pts_seconds: float) -> bool:
     """Whether the next row is due: the first is alone for as long as it saw in training."""
-    assert policy.period_seconds is not None
-    wait = policy.period_seconds * (2 if len(state.births) == 1 else 0.5)
+    assert state.policy.period_seconds is not None
+    wait = state.policy.period_seconds * (2 if len(state.births) == 1 else 0.5)
     return pts_seconds - state.births[-1] >= wait - 1e-9
 
 

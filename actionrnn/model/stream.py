@@ -1,14 +1,13 @@
-"""Streams: frames go in one by one, scores come out, and what is kept never grows.
+"""Streams: frames are pushed one by one, scores are returned, and the memory never grows.
 
 Each frame that the model's sampling wants is encoded once; the recurrent state carries the rest.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,26 @@ import torch
 from numpy.typing import NDArray
 
 from actionrnn.config import Sampling, StatePolicy
-from actionrnn.errors import ModelError, VideoError
-from actionrnn.features.backbone import Backbone, set_own_threads
+from actionrnn.errors import ModelError
+from actionrnn.features.backbone import Backbone
+from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.provenance import Provenance
 from actionrnn.files import as_path
-from actionrnn.model.heads import Head, State
-from actionrnn.model.state_policy import KEEP, LongState, most_confident, prepare
+from actionrnn.model.heads import Head
+from actionrnn.model.state_policy import (
+    KEEP,
+    LongState,
+    advance_states,
+    one_thread,
+    probabilities,
+)
 from actionrnn.tensor_file import read_description, read_tensors, write_tensors
 from actionrnn.video.frame import Frame
 from actionrnn.video.sampling import FrameSampler, SamplerState
 
 Pixels = NDArray[np.uint8]
+Step = tuple["Square", float]
+"""What the backbone sees of a frame, and the frame's time in seconds."""
 Scores = NDArray[np.float32]
 
 FILE_FORMAT = "actionrnn stream"
@@ -42,7 +50,7 @@ class Stream:
         backbone: encodes the frames; many streams may share it, and so the head.
         head: for the backbone's features.
         sampling: which of the frames make steps.
-        policy: what becomes of the state in a long recording; one that restarts has its
+        policy: how the state is carried through a long recording; one that restarts has its
             `period_seconds` (`Recognizer.stream` takes it from the training's clips).
 
     Raises:
@@ -61,7 +69,7 @@ class Stream:
 
     def reset(self) -> None:
         """Forget everything, as if no frame had been pushed."""
-        self._steps = StreamSteps(FrameSampler(self.sampling))
+        self._memory = StreamMemory(FrameSampler(self.sampling), LongState(self.policy))
         self.pts_seconds: NDArray[np.float64] = np.empty(0)
         """(n,), the times of the frames behind the last push's scores."""
 
@@ -103,7 +111,7 @@ class Stream:
         """Continue where a stream of the same model and policy was saved.
 
         Raises:
-            ModelError: the file is missing, not a stream, or one of another model.
+            ModelError: the file does not exist, is not a stream, or is that of another model.
         """
         file = as_path(path)
         if not file.is_file():
@@ -124,11 +132,11 @@ class Stream:
 
         The same in size after a second and after a day; `save` writes it.
         """
-        memory, cut = self._steps, self.backbone.preprocessing.square
+        memory, preprocessing = self._memory, self.backbone.preprocessing
         last, held = memory.last, memory.sampler.held
         arrays = {
-            "picture.held": None if held is None or held is last else held.cut(cut),
-            "picture.last": None if last is None else last.cut(cut),
+            "picture.held": None if held is None or held is last else held.cut(preprocessing),
+            "picture.last": None if last is None else last.cut(preprocessing),
             "features.last": memory.last_features,
         }
         rows = memory.state.rows or {}
@@ -164,9 +172,9 @@ class Stream:
                 f"was saved with {difference}; restore it into a stream of the same model and "
                 "policy"
             )
-        steps = _rebuilt(state, self.sampling, self.head.mean.device)
+        memory = _rebuilt(state, self)
         self.reset()
-        self._steps = steps
+        self._memory = memory
 
     @property
     def provenance(self) -> Provenance:
@@ -186,11 +194,11 @@ class Stream:
 class StreamBatch:
     """Several streams that share each call of the backbone and of the head.
 
-    Each place is one stream; one that joins takes a free place, or that of one that
-    left, after `reset(place)`.
+    A recording that joins takes a stream that is not used yet, or, after `reset`, that of a
+    recording that has ended.
 
     Args:
-        streams: of one backbone and one head; a place each.
+        streams: of one backbone and one head.
 
     Raises:
         ValueError: no stream is given.
@@ -205,11 +213,11 @@ class StreamBatch:
         """Take what each stream has now: None, a frame, or several; see `Stream.push`.
 
         Returns:
-            For each place the probabilities (m, K) of its new steps.
+            For each stream the probabilities (m, K) of its new steps.
 
         Raises:
-            VideoError, TypeError: as `Stream.push`; then no stream has moved on.
-            ValueError: there is not one item for each place.
+            VideoError, TypeError: as `Stream.push`; then no stream has advanced.
+            ValueError: there is not one item for each stream.
         """
         if len(frames) != len(self.streams):
             raise ValueError(
@@ -218,9 +226,9 @@ class StreamBatch:
             )
         return advance(self.streams, [_listed(() if item is None else item) for item in frames])
 
-    def reset(self, place: int) -> None:
-        """Free a place: the next frame pushed there begins a new recording."""
-        self.streams[place].reset()
+    def reset(self, index: int) -> None:
+        """The next frame pushed to this stream begins a new recording."""
+        self.streams[index].reset()
 
 
 @dataclass(eq=False)
@@ -231,7 +239,7 @@ class Square:
     pixels: Pixels | None = None
     """(crop, crop, 3)."""
 
-    def cut(self, cut: Callable[[Pixels], Pixels]) -> Pixels:
+    def cut(self, preprocessing: Preprocessing) -> Pixels:
         """The pixels, (crop, crop, 3).
 
         Raises:
@@ -239,13 +247,7 @@ class Square:
         """
         if self.pixels is None:
             assert self.frame is not None
-            rgb = self.frame.rgb
-            try:
-                self.pixels = np.array(cut(rgb), order="C")
-            except ValueError as error:
-                raise VideoError(
-                    f"a frame: {error}; use resize_mode squash, or leave it out"
-                ) from None
+            self.pixels = np.array(preprocessing.square(self.frame.rgb), order="C")
             self.frame = None
         return self.pixels
 
@@ -256,11 +258,11 @@ class Square:
 
 
 @dataclass
-class StreamSteps:
+class StreamMemory:
     """All that a stream remembers."""
 
     sampler: FrameSampler[Square]
-    state: LongState = field(default_factory=LongState)
+    state: LongState
     last: Square | None = None
     """Of the last step."""
     last_repeats: bool = False
@@ -268,57 +270,63 @@ class StreamSteps:
     last_features: NDArray[np.float32] | None = None
     """(D,)."""
 
-    def copy(self) -> StreamSteps:
+    def copy(self) -> StreamMemory:
         """One that moves on while this one stays; what both hold is replaced, never changed."""
         return replace(self, sampler=self.sampler.copy(), state=replace(self.state))
 
+    def views(self, square: Square, preprocessing: Preprocessing) -> Pixels | None:
+        """What is encoded for the next step, (num_views, crop, crop, 3).
+
+        None: the step has the features of the one before, as it shows the same frame.
+        """
+        last, repeats = self.last, square is self.last
+        # where changes are encoded, the first repetition is one: from moving to standing still
+        is_known = repeats and (preprocessing.modality == "rgb" or self.last_repeats)
+        self.last, self.last_repeats = square, repeats
+        if is_known:
+            return None
+        previous = None if last is None else last.cut(preprocessing)
+        return preprocessing.views(square.cut(preprocessing)[None], previous)
+
 
 @torch.inference_mode()
-def advance(streams: Sequence[Stream], given: Sequence[list[tuple[Square, float]]]) -> list[Scores]:
+def advance(streams: Sequence[Stream], given: Sequence[list[Step]]) -> list[Scores]:
     """Push to many streams of one model; one call of the backbone, and one of the head a step.
 
-    All streams move on at the end, or none does.
+    Either all streams advance, or none does.
     """
     backbone, head = streams[0].backbone, streams[0].head
-    memories = [stream._steps.copy() for stream in streams]
-    for memory, squares in zip(memories, given, strict=True):
-        memory.sampler.check(seconds for _, seconds in squares)
-    picked = [_pick(memory, squares) for memory, squares in zip(memories, given, strict=True)]
-    logits: list[list[torch.Tensor]] = [[] for _ in streams]
-    _cut(streams, picked)
-    for memory, squares in zip(memories, given, strict=True):
-        if squares and memory.sampler.held is not None:
+    # everything is done on copies, so that a push that fails anywhere can be made again
+    memories = [stream._memory.copy() for stream in streams]
+    for memory, pushed in zip(memories, given, strict=True):
+        memory.sampler.check(seconds for _, seconds in pushed)
+    steps = [_sample(memory, pushed) for memory, pushed in zip(memories, given, strict=True)]
+    _cut_squares(streams, steps)
+    for memory, pushed in zip(memories, given, strict=True):
+        if pushed and memory.sampler.held is not None:  # the caller may use its buffer again
             memory.sampler.held.own()
-    features = _encode(backbone, memories, picked)
-    with _one_thread():
-        for step in range(max(map(len, picked))):
-            active = [place for place, steps in enumerate(picked) if step < len(steps)]
-            rows = [
-                prepare(memories[place].state, streams[place].policy, head, picked[place][step][1])
-                for place in active
-            ]
-            now = [features[place][step] for place in active]
-            moving = [memories[place] for place in active]
-            for place, row in zip(active, _step(head, moving, rows, now), strict=True):
-                logits[place].append(row)
-    scores = [_probabilities(rows, head.num_classes) for rows in logits]
-    for stream, memory, steps in zip(streams, memories, picked, strict=True):
-        stream._steps = memory
-        stream.pts_seconds = np.array([seconds for _, seconds in steps], np.float64)
+    features = _encode(backbone, memories, steps)
+    logits: list[list[torch.Tensor]] = [[] for _ in streams]
+    with one_thread():
+        # streams have different numbers of new steps: those that have an n-th one make it together
+        for step in range(max(map(len, steps))):
+            active = [row for row, mine in enumerate(steps) if step < len(mine)]
+            answers = advance_states(
+                head,
+                [memories[row].state for row in active],
+                np.stack([features[row][step] for row in active]),
+                [steps[row][step][1] for row in active],
+            )
+            for row, answer in zip(active, answers, strict=True):
+                logits[row].append(answer)
+    scores = [probabilities(rows, head.num_classes) for rows in logits]
+    for stream, memory, mine in zip(streams, memories, steps, strict=True):
+        stream._memory = memory
+        stream.pts_seconds = np.array([seconds for _, seconds in mine], np.float64)
     return scores
 
 
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """For work so small that waking other threads for it takes longer than doing it."""
-    before = set_own_threads(1)
-    try:
-        yield
-    finally:
-        set_own_threads(before, others=before)
-
-
-def _listed(frames: Frame | Iterable[Frame]) -> list[tuple[Square, float]]:
+def _listed(frames: Frame | Iterable[Frame]) -> list[Step]:
     found = []
     for frame in [frames] if isinstance(frames, Frame) else frames:
         if not isinstance(frame, Frame):
@@ -330,94 +338,51 @@ def _listed(frames: Frame | Iterable[Frame]) -> list[tuple[Square, float]]:
     return found
 
 
-def _pick(memory: StreamSteps, squares: list[tuple[Square, float]]) -> list[tuple[Square, float]]:
-    return [step for square, seconds in squares for step in memory.sampler.push(square, seconds)]
+def _sample(memory: StreamMemory, pushed: list[Step]) -> list[Step]:
+    return [step for square, seconds in pushed for step in memory.sampler.push(square, seconds)]
 
 
-def _cut(streams: Sequence[Stream], picked: Sequence[list[tuple[Square, float]]]) -> None:
+def _cut_squares(streams: Sequence[Stream], steps: Sequence[list[Step]]) -> None:
     """Make all squares that will be needed, before anything else is done."""
-    with _one_thread():
-        for stream, steps in zip(streams, picked, strict=True):
-            sampler, cut = stream._steps.sampler, stream.backbone.preprocessing.square
-            for square, _ in steps:
+    with one_thread():
+        for stream, mine in zip(streams, steps, strict=True):
+            sampler = stream._memory.sampler
+            for square, _ in mine:
                 try:
-                    square.cut(cut)
+                    square.cut(stream.backbone.preprocessing)
                 except Exception:
-                    if square is sampler.held:  # or every push to come would fail of it
+                    # held since an earlier push, it would make every push to come fail
+                    if square is sampler.held:
                         sampler.held = None
                     raise
 
 
 def _encode(
-    backbone: Backbone,
-    memories: Sequence[StreamSteps],
-    picked: Sequence[list[tuple[Square, float]]],
+    backbone: Backbone, memories: Sequence[StreamMemory], steps: Sequence[list[Step]]
 ) -> list[list[NDArray[np.float32]]]:
-    """The features (D,) of each step of each stream; a frame shown again is not encoded again."""
-    preprocessing = backbone.preprocessing
-    views: list[Pixels] = []
-    places: list[
-        list[int | None]
-    ] = []  # of each step's features among the encoded; None: as before
-    for memory, steps in zip(memories, picked, strict=True):
-        mine: list[int | None] = []
-        for square, _ in steps:
-            repeats = square is memory.last
-            # in motion, the first repetition is a change: to standing still
-            if repeats and (preprocessing.modality == "rgb" or memory.last_repeats):
-                mine.append(None)
-            else:
-                last, cut = memory.last, preprocessing.square
-                previous = None if last is None else last.cut(cut)
-                mine.append(len(views))
-                views.append(preprocessing.views(square.cut(cut)[None], previous))
-            memory.last, memory.last_repeats = square, repeats
-        places.append(mine)
-    encoded = backbone.encode(np.concatenate(views), padded=False) if views else None
+    """The features (D,) of each step of each stream."""
+    views = [
+        [memory.views(square, backbone.preprocessing) for square, _ in mine]
+        for memory, mine in zip(memories, steps, strict=True)
+    ]
+    new = [view for mine in views for view in mine if view is not None]
+    encoded = iter(backbone.encode(np.concatenate(new), padded=False) if new else ())
     features = []
-    for memory, mine in zip(memories, places, strict=True):
-        row, rows = memory.last_features, []
-        for place in mine:
-            if place is not None:
-                assert encoded is not None
-                row = encoded[place]
-            assert row is not None
-            rows.append(row)
-        memory.last_features = None if row is None else row.copy()
+    for memory, mine in zip(memories, views, strict=True):
+        rows = []
+        for view in mine:
+            if view is not None:
+                # a copy: what is remembered must not keep the whole batch alive
+                memory.last_features = next(encoded).copy()
+            assert memory.last_features is not None
+            rows.append(memory.last_features)
         features.append(rows)
     return features
 
 
-def _step(
-    head: Head,
-    memories: list[StreamSteps],
-    rows: list[State],
-    features: list[NDArray[np.float32]],
-) -> list[torch.Tensor]:
-    """One step for all rows of some streams; the answer (K,) of each stream."""
-    sizes = [len(state["steps"]) for state in rows]
-    inputs = np.repeat(np.stack(features), sizes, axis=0)
-    joined = {name: torch.cat([state[name] for state in rows]) for name in rows[0]}
-    logits, new = head.step(torch.from_numpy(inputs).to(head.mean.device), joined)
-    parts = {name: torch.split(value, sizes) for name, value in new.items()}
-    for number, memory in enumerate(memories):
-        # clones: a view would keep the whole batch alive
-        memory.state.rows = {name: value[number].clone() for name, value in parts.items()}
-    return [most_confident(part) for part in torch.split(logits, sizes)]
-
-
-def _probabilities(logits: list[torch.Tensor], num_classes: int) -> Scores:
-    if not logits:
-        return np.empty((0, num_classes), np.float32)
-    scores: Scores = torch.stack(logits).softmax(dim=-1).cpu().numpy()
-    return scores
-
-
-def _rebuilt(state: dict[str, Any], sampling: Sampling, device: torch.device) -> StreamSteps:
+def _rebuilt(state: dict[str, Any], stream: Stream) -> StreamMemory:
     """What a stream remembered, from `Stream.state_dict`."""
-    arrays = {name: value.numpy() for name, value in state.items() if name.endswith(".last")}
-    last = _square(state.get("picture.last"))
-    sampler: FrameSampler[Square] = FrameSampler(sampling)
+    sampler: FrameSampler[Square] = FrameSampler(stream.sampling)
     clock = state["clock"]
     first, held = clock["first_seconds"], clock["held_seconds"]
     sampler.restore(
@@ -427,22 +392,26 @@ def _rebuilt(state: dict[str, Any], sampling: Sampling, device: torch.device) ->
             held_seconds=-np.inf if held is None else _seconds(held),
         )
     )
+    last, features = _square(state.get("picture.last")), state.get("features.last")
     sampler.held = last if state["held_is_last"] else _square(state.get("picture.held"))
     rows = {
-        name.removeprefix("state."): value.to(device)
+        name.removeprefix("state."): value.to(stream.head.mean.device)
         for name, value in state.items()
         if name.startswith("state.")
     }
     if "summary" in rows:  # of version 0.1
         rows["pooled"] = rows.pop("summary")
-    births = [_seconds(birth) for birth in state["births"]]
-    memory = LongState(rows=rows or None, births=births)
-    repeats = bool(state["last_repeats"])
-    return StreamSteps(sampler, memory, last, repeats, arrays.get("features.last"))
+    return StreamMemory(
+        sampler,
+        LongState(stream.policy, rows or None, [_seconds(birth) for birth in state["births"]]),
+        last=last,
+        last_repeats=bool(state["last_repeats"]),
+        last_features=None if features is None else features.numpy(),
+    )
 
 
 def _without_cuts(policy: dict[str, Any]) -> dict[str, Any]:
-    """Version 0.1 could begin anew at cuts; a stream that did not has the state of today."""
+    """Version 0.1 could also restart at cuts; without that, its state is today's."""
     policy = dict(policy)
     if policy.get("reset_at_cuts") is False:
         del policy["reset_at_cuts"], policy["cut_threshold"]

@@ -234,8 +234,11 @@ def _decode_in_order(source: Source, index: FrameIndex, request: FrameRequest) -
         convert = Converter(source, stream, request.scale)
         threads = threads_for(request.num_threads, len(index), stream)
         stream.codec_context.thread_count = threads
+        due = iter(wanted.missing_ticks().tolist())
         for picture, tick in timed_frames(source, stream):
-            if wanted.wants(tick):  # the others are never converted
+            if wanted.wants(tick):
+                if tick != next(due):
+                    return False  # an earlier one did not come: nothing waits for it in vain
                 wanted.add(tick, convert(picture))
             if wanted.is_complete:
                 return True

@@ -163,7 +163,7 @@ def _decode_span(stream: VideoStream, span: Span, wanted: WantedFrames, convert:
         # look for the last key frame by decoding time, and a frame shown just before a key frame
         # may be decoded after it, so that they would land on that one.
         container_of(stream).seek(span.key_tick, stream=stream)
-        reached_key = False
+        reached_key, due = False, iter(sorted(span.ticks))
         for picture in _frames_of_span(stream, span.ticks):
             if picture.pts is None or picture.pts < span.key_tick:
                 continue  # shown before the key frame: its references may be missing
@@ -175,6 +175,8 @@ def _decode_span(stream: VideoStream, span: Span, wanted: WantedFrames, convert:
             if picture.is_corrupt:
                 return False  # all that follows may refer to it
             if picture.pts in span.ticks and wanted.wants(picture.pts):
+                if picture.pts != next(due):
+                    return False  # an earlier one did not come: nothing waits for it in vain
                 wanted.add(picture.pts, convert(picture))
     except (av.FFmpegError, OSError):
         return False

@@ -8,22 +8,35 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from actionrnn.apps.contact_sheet import draw_contact_sheet
+from actionrnn.apps.contact_sheet import write_contact_sheet
+from actionrnn.config import Sampling
 from actionrnn.model.recognizer import Timeline
-from actionrnn.video.frame import Frames
 
 RED, BLUE = (220, 30, 40), (30, 40, 220)
+LABELS = ("clap", "jump", "wave")
+
+Colour = tuple[int, int, int]
 
 
-def make_frames(count: int, colour: tuple[int, int, int] = RED) -> Frames:
-    data = np.empty((count, 24, 32, 3), np.uint8)
-    data[:] = colour
-    return Frames(data, np.arange(count) / 10)
+def draw(
+    sheet: Path,
+    colours: list[Colour],
+    *,
+    labels: tuple[str, ...] = LABELS,
+    name: str = "clip",
+    truth: str | None = None,
+) -> np.ndarray:
+    """The sheet of a folder of pictures of these colours, as pixels."""
+    folder = sheet.parent / "clips" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, colour in enumerate(colours):
+        Image.new("RGB", (32, 24), colour).save(folder / f"{number:03}.png")
+    timeline = make_timeline(len(colours), labels, str(folder))
+    write_contact_sheet(timeline, Sampling(), sheet, truth=truth)
+    return read_png(sheet)
 
 
-def make_timeline(
-    count: int, labels: tuple[str, ...] = ("clap", "jump", "wave"), path: str = "clip.avi"
-) -> Timeline:
+def make_timeline(count: int, labels: tuple[str, ...], path: str) -> Timeline:
     """The last label rises, the others share the rest."""
     rising = np.linspace(1 / len(labels), 0.9, count, dtype=np.float32)
     rest = (1 - rising) / max(1, len(labels) - 1)
@@ -45,9 +58,7 @@ def share_of(colour: tuple[int, int, int], picture: np.ndarray) -> float:
 def test_the_sheet_is_a_png_of_at_most_two_rows_of_frames(
     tmp_path: Path, count: int, rows: int
 ) -> None:
-    sheet = tmp_path / "sheet.png"
-    draw_contact_sheet(make_frames(count), make_timeline(count), sheet)
-    picture = read_png(sheet)
+    picture = draw(tmp_path / "sheet.png", [RED] * count)
     assert picture.shape == (200 * rows + 300, 1200, 3)
     shown = share_of(RED, picture) * picture.shape[0] * 1200
     one_frame = (0.75 * 120) * 120  # at least: frames are some 190 pixels wide
@@ -55,32 +66,27 @@ def test_the_sheet_is_a_png_of_at_most_two_rows_of_frames(
 
 
 def test_the_frames_of_the_clip_are_shown(tmp_path: Path) -> None:
-    draw_contact_sheet(make_frames(4, RED), make_timeline(4), tmp_path / "red.png")
-    draw_contact_sheet(make_frames(4, BLUE), make_timeline(4), tmp_path / "blue.png")
-    red, blue = (read_png(tmp_path / f"{name}.png") for name in ("red", "blue"))
+    red, blue = (draw(tmp_path / "sheet.png", [colour] * 4) for colour in (RED, BLUE))
     assert share_of(RED, red) > 0.1 > 0.01 > share_of(BLUE, red)
     assert share_of(BLUE, blue) > 0.1 > 0.01 > share_of(RED, blue)
 
 
 def test_first_and_last_frame_are_always_shown(tmp_path: Path) -> None:
-    frames = make_frames(50, RED)
-    frames.data[[0, -1]] = BLUE
-    draw_contact_sheet(frames, make_timeline(50), tmp_path / "sheet.png")
-    picture = read_png(tmp_path / "sheet.png")
+    picture = draw(tmp_path / "sheet.png", [BLUE, *[RED] * 48, BLUE])
     reds, blues = share_of(RED, picture), share_of(BLUE, picture)
     assert blues == pytest.approx(reds / 5, rel=0.1)  # 2 of 12 frames
 
 
 def test_the_same_input_gives_the_same_picture(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
-        draw_contact_sheet(make_frames(5), make_timeline(5), tmp_path / name)
+        draw(tmp_path / name, [RED] * 5)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_the_truth_is_written_where_it_is_known(tmp_path: Path) -> None:
-    for name, truth in (("a.png", None), ("b.png", "jump")):
-        draw_contact_sheet(make_frames(5), make_timeline(5), tmp_path / name, truth=truth)
-    without, known = (read_png(tmp_path / name) for name in ("a.png", "b.png"))
+    without, known = (
+        draw(tmp_path / "sheet.png", [RED] * 5, truth=truth) for truth in (None, "jump")
+    )
     changed = (without != known).any(axis=(1, 2)).nonzero()[0]
     assert changed.size
     assert changed.max() < 40  # in the title alone
@@ -89,20 +95,17 @@ def test_the_truth_is_written_where_it_is_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize("num_classes", [1, 2, 4, 5, 101])
 def test_any_number_of_classes_can_be_shown(tmp_path: Path, num_classes: int) -> None:
     labels = tuple(f"class{index}" for index in range(num_classes))
-    draw_contact_sheet(make_frames(3), make_timeline(3, labels), tmp_path / "sheet.png")
-    assert read_png(tmp_path / "sheet.png").shape == (500, 1200, 3)
+    assert draw(tmp_path / "sheet.png", [RED] * 3, labels=labels).shape == (500, 1200, 3)
 
 
 @pytest.mark.parametrize("name", ["a_b", "_private", r"$\frac{x$", "50% off", "{x}", "a\\b", "<&>"])
 def test_names_are_shown_as_they_are(tmp_path: Path, name: str) -> None:
     labels = (name, f"{name} 2")
-    timeline = make_timeline(3, labels, path=f"{name}.avi")
-    draw_contact_sheet(make_frames(3), timeline, tmp_path / "sheet.png", truth=name)
-    assert read_png(tmp_path / "sheet.png").shape == (500, 1200, 3)
+    picture = draw(tmp_path / "sheet.png", [RED] * 3, labels=labels, name=name, truth=name)
+    assert picture.shape == (500, 1200, 3)
 
 
 def test_folders_are_made_and_nothing_else_is_left(tmp_path: Path) -> None:
     sheet = tmp_path / "deep" / "sheet"  # the ending does not decide the format
-    draw_contact_sheet(make_frames(2), make_timeline(2), sheet)
-    assert list(sheet.parent.iterdir()) == [sheet]
-    assert read_png(sheet).size
+    draw(sheet, [RED] * 2)
+    assert sorted(path.name for path in sheet.parent.iterdir()) == ["clips", "sheet"]

@@ -52,6 +52,12 @@ def test_a_folder_of_videos(clips: Path) -> None:
     }
 
 
+def test_a_folder_of_pictures(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.png").touch()
+    assert describe(tmp_path) == {"folder of pictures": str(tmp_path), "frames": "3"}
+
+
 def test_what_is_left_out_of_a_folder_is_said(tmp_path: Path) -> None:
     for name in ("run/1.avi", "run/thumbs/1.jpg", "run/@eaDir/1.avi/THUMB.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -170,7 +170,7 @@ def test_an_interruption_says_what_is_true(command: str, monkeypatch: pytest.Mon
     for name in ("apps.demo.run_demo", "features.extract.extract_to_store", "apps.info.describe"):
         monkeypatch.setattr(f"actionrnn.{name}", interrupt)
     result = run_command(*COMMANDS_THAT_GO_ON.get(command, [command, "clip.avi"]))
-    again = "; run the same command again to go on" if command in COMMANDS_THAT_GO_ON else ""
+    again = "; run the same command again to continue" if command in COMMANDS_THAT_GO_ON else ""
     assert (result.exit_code, result.stderr) == (130, f"interrupted{again}\n")
 
 
@@ -212,7 +212,7 @@ def test_a_training_that_is_ended_while_it_extracts_goes_on_with_resume(
         said = process.communicate(timeout=300)[1]
     if end is signal.SIGINT:
         assert process.returncode == 130
-        assert said == "interrupted; run the same command again with --resume to go on\n"
+        assert said == "interrupted; run the same command again with --resume to continue\n"
     assert run_command(*args, "--resume").exit_code == 0
     assert (output / "model.safetensors").exists()
     assert_one_error(run_command(*args, "--resume"), "holds no unfinished training")

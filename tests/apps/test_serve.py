@@ -448,10 +448,10 @@ def test_a_webcam_is_told_when_the_server_fails(
 def test_an_answer_that_fails_is_json_without_our_folders(
     server: Running, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("out of memory in /srv/secret")
 
-    monkeypatch.setattr(Recognizer, "score", fail)
+    monkeypatch.setattr(Recognizer, "timelines", fail)
     answer = server.post("/classify", clip)
     assert answer.status_code == 500
     assert "the server failed" in answer.json()["error"] and "secret" not in answer.text

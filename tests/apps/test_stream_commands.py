@@ -18,11 +18,13 @@ import av
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 import actionrnn
 from actionrnn.apps import cli
 from actionrnn.apps.render import rewrite
 from actionrnn.config import StatePolicy
+from actionrnn.training.train import TrainingRun
 from actionrnn.video.decode import iter_frames
 
 
@@ -129,18 +131,37 @@ def test_a_policy_given_in_long_is_the_same_as_offline_on_a_short_clip(
     np.testing.assert_array_equal(kept.pts_seconds, model.timeline(clip).pts_seconds)
 
 
-@pytest.mark.parametrize("command", ["timeline", "stream", "render"])
-def test_a_model_that_cannot_stream_says_so(
-    run: object, clip: Path, tmp_path: Path, command: str
+def test_a_model_that_needs_the_whole_clip_reads_files_but_no_stream(
+    run: TrainingRun, clip: Path, tmp_path: Path
 ) -> None:
-    model = run.output / "model.safetensors"  # type: ignore[attr-defined]
-    more = ["-o", tmp_path / "out.mp4"] if command == "render" else []
-    if command == "timeline":
-        more = ["-o", tmp_path / "out.csv"]
-    result = run_command(command, clip, "-m", model, *more)
+    given = (clip, "-m", run.output / "model.safetensors")
+    assert run_command("timeline", *given, "-o", tmp_path / "out.csv").exit_code == 0
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 1 + 4
+    assert run_command("render", *given, "-o", tmp_path / "out.mp4").exit_code == 0
+    result = run_command("stream", *given, "--record", tmp_path / "out.mkv")
     assert result.exit_code == 1
     assert "cannot stream" in result.output and "folder_example.yaml" in result.output
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "out.mkv").exists()
+
+
+def test_a_folder_of_pictures_is_read_as_a_video(
+    streaming_model: Path, clip: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, frame in enumerate(iter_frames(clip)):
+        Image.fromarray(frame.rgb).save(folder / f"{number}.png")
+    given = (folder, "-m", streaming_model)
+    whole = json.loads(run_command("classify", *given, "--json").stdout)
+    early = run_command("classify", *given, "--json", "--stop-at-confidence", 1)
+    found = json.loads(early.stdout)
+    assert found["scores"] == pytest.approx(whole["scores"], abs=2e-2)  # bfloat16
+    assert (found["needed_seconds"], found["needed_part"]) == pytest.approx((6 / 25, 0.5), abs=0.05)
+    sheet = tmp_path / "sheet.png"
+    assert run_command("classify", *given, "--sheet", sheet).exit_code == 0 and sheet.exists()
+    assert run_command("timeline", *given, "-o", tmp_path / "out.srt").exit_code == 0
+    assert "12 frames" in run_command("render", *given, "-o", tmp_path / "out.mp4").output
+    assert len(list(iter_frames(tmp_path / "out.mp4"))) == 12
 
 
 def test_an_impossible_option_is_one_line(streaming_model: Path, clip: Path) -> None:
@@ -217,7 +238,7 @@ def test_without_a_screen_there_is_no_window(
     monkeypatch.setattr(sys, "platform", "linux")
     result = run_command("stream", clip, "-m", streaming_model, "--window")
     assert result.exit_code == 1
-    assert "no screen" in result.output
+    assert "no display" in result.output
 
 
 @pytest.mark.parametrize(

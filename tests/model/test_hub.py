@@ -290,5 +290,5 @@ def test_a_file_too_large_is_not_fetched(stand_in: StandIn) -> None:
     ["", "me", "../x", "me/../../etc", "me/x@", "me/x@../../a", "/etc/passwd", "me/x/y", "me/x\n"],
 )
 def test_other_names_never_reach_the_hub(text: str) -> None:
-    with pytest.raises(ModelError, match="is no model on the hub"):
+    with pytest.raises(ModelError, match="is not a model on the hub"):
         parse_address(f"hf://{text}")

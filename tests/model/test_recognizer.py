@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -110,6 +111,21 @@ def test_no_byte_of_a_video_is_read_for_a_checksum(
 ) -> None:
     assert len(tiny_model.timeline(video).scores) == 4
     assert tiny_model.classify(video).path == str(video)
+
+
+@pytest.mark.parametrize("num_frames", [4, 30])  # of 12: some are shown at several steps
+def test_an_early_answer_is_that_of_the_first_step_that_is_sure(
+    tiny_model: Recognizer, video: Path, num_frames: int
+) -> None:
+    sampling = replace(tiny_model.config.sampling, num_frames=num_frames)
+    model = replace(tiny_model, config=replace(tiny_model.config, sampling=sampling))
+    whole = model.timeline(video)
+    best = whole.scores.max(axis=1)
+    for confidence in best - 1e-4:
+        first = int((best >= confidence).argmax())
+        early = model.classify(video, stop_at_confidence=float(confidence))
+        assert early.scores[0] == pytest.approx(best[first], abs=1e-5)
+        assert early.pts_seconds == whole.pts_seconds[first]
 
 
 def test_a_video_scores_as_its_features_do(tiny_model: Recognizer, video: Path) -> None:

@@ -9,15 +9,8 @@ import pytest
 import torch
 
 from actionrnn.config import HeadConfig, StatePolicy
-from actionrnn.features.provenance import Features
 from actionrnn.model.heads import Head
-from actionrnn.model.state_policy import (
-    LongState,
-    long_scores,
-    most_confident,
-    prepare,
-    with_period,
-)
+from actionrnn.model.state_policy import LongState, Scorer, advance_states, with_period
 
 
 @pytest.fixture
@@ -34,13 +27,11 @@ def run(
     times: np.ndarray,
 ) -> tuple[np.ndarray, list[list[float]]]:
     """The answers (T, K), and when each row of the state began, at every step."""
-    state, logits, births = LongState(), [], []
-    for place, seconds in enumerate(times):
-        rows = prepare(state, policy, head, float(seconds))
+    state, logits, births = LongState(policy), [], []
+    for value, seconds in zip(features.numpy(), times, strict=True):
+        [answer] = advance_states(head, [state], value[None], [float(seconds)])
         births.append(list(state.births))
-        repeated = features[place].repeat(len(rows["steps"]), 1)
-        answers, state.rows = head.step(repeated, rows)
-        logits.append(most_confident(answers).numpy())
+        logits.append(answer.numpy())
     return np.stack(logits), births
 
 
@@ -116,12 +107,16 @@ def test_a_very_long_memory_forgets_nothing(head: Head, features: torch.Tensor) 
 
 
 @pytest.mark.parametrize("kind", ["keep", "restart", "forget"])
-def test_features_that_are_there_are_scored_as_a_stream(
-    head: Head, features: torch.Tensor, kind: Any
+@pytest.mark.parametrize("block", [1, 7, 60])
+def test_blocks_of_any_size_score_as_single_steps(
+    head: Head, features: torch.Tensor, kind: Any, block: int
 ) -> None:
     times = np.arange(60) / 10
     policy = StatePolicy(kind=kind, period_seconds=1.0)
     answers, _ = run(head, policy, features, times)
-    found = long_scores(head, Features(features.numpy(), times), policy)
+    scorer, values = Scorer(head, policy), features.numpy()
+    parts = [slice(first, first + block) for first in range(0, 60, block)]
+    found = np.concatenate([scorer.push(values[part], times[part]) for part in parts])
     expected = torch.from_numpy(answers).softmax(dim=-1).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert scorer.push(values[:0], times[:0]).shape == (0, 3)

@@ -12,13 +12,13 @@ from typing import Any
 import click
 
 from actionrnn import __version__
-from actionrnn.apps.cli import features, info, models, recordings, serve, training
+from actionrnn.apps.cli import features, models, recordings, serve, training
 from actionrnn.errors import ActionrnnError
 from actionrnn.text import printable
 
 INTERRUPTED = 130
-# what was done is kept; of the other commands nothing is left, and they begin anew
-_ADVICE = dict.fromkeys(("demo", "prepare", "extract"), "; run the same command again to go on")
+# these keep what is done; the others leave nothing, and start again
+_ADVICE = dict.fromkeys(("demo", "prepare", "extract"), "; run the same command again to continue")
 
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -100,7 +100,7 @@ for _command in (
     models.export,
     models.card,
     models.push,
-    info.info,
-    info.backbones,
+    models.info,
+    models.backbones,
 ):
     main.add_command(_command)

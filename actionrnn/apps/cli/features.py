@@ -15,16 +15,16 @@ from actionrnn.text import printable
 
 @click.group()
 def prepare() -> None:
-    """Bring a public data set here, and verify it."""
+    """Download a public data set, and verify it."""
 
 
 @prepare.command()
 @click.argument("folder", type=UserPath(path_type=Path, file_okay=False), metavar="DIR")
 @click.option("--download", "fetch", is_flag=True, help="Fetch what is missing (6.9 GB).")
-@click.option("--archive", type=UserPath(path_type=Path), help="UCF101.rar, if it is here already.")
+@click.option("--archive", type=UserPath(path_type=Path), help="UCF101.rar, downloaded before.")
 @click.option("--check-videos", is_flag=True, help="Decode the first frame of each clip, too.")
 def ucf101(folder: Path, fetch: bool, archive: Path | None, check_videos: bool) -> None:
-    """UCF101 into DIR: download, unpack and verify what is not there yet.
+    """UCF101 into DIR: download, unpack and verify what is missing.
 
     Says what is missing, extra, empty or unreadable, and then ends with exit code 1.
     """
@@ -50,8 +50,8 @@ def ucf101(folder: Path, fetch: bool, archive: Path | None, check_videos: bool) 
 @click.option(
     "--weights", type=UserPath(), help="A local weights file instead of the library's default."
 )
-@click.option("--num-frames", type=int, help="So many frames, evenly over each clip.")
-@click.option("--rate-fps", type=float, help="So many frames per second.")
+@click.option("--num-frames", type=int, help="This many frames, evenly over each clip.")
+@click.option("--rate-fps", type=float, help="This many frames per second.")
 @click.option(
     "--runtime",
     type=config_choice("Runtime"),
@@ -80,7 +80,7 @@ def extract(
 ) -> None:
     """Per-frame features of any videos, one entry each, mirroring the folders.
 
-    Run it again to go on: what is there is skipped, and so are videos that failed before, until
+    Run it again to continue: finished videos are skipped, and so are videos that failed, until
     their file changes.
     """
     from actionrnn.config import parse_config

@@ -1,4 +1,4 @@
-"""The commands that hand a model on: export, card, push."""
+"""The commands that describe and publish: info, backbones, export, card, push."""
 
 from __future__ import annotations
 
@@ -7,6 +7,30 @@ from pathlib import Path
 import click
 
 from actionrnn.apps.cli.options import UserPath, overwrite_option, weights_option
+from actionrnn.text import printable
+
+
+@click.command()
+@click.argument("path", type=UserPath(), metavar="PATH")
+def info(path: str) -> None:
+    """What a video, a feature store, a model or a run's folder is."""
+    from actionrnn.apps.info import describe
+
+    rows = describe(path)
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        click.echo(f"{name:<{width}}  {printable(value)}")
+
+
+@click.command()
+@click.argument("search", required=False)
+def backbones(search: str | None) -> None:
+    """Names, feature sizes, and whether the weights are installed. SEARCH filters timm's too."""
+    from actionrnn.features.networks import list_backbones
+
+    click.echo(f"{'name':<44} {'features':>8}  weights")
+    for entry in list_backbones(search):
+        click.echo(f"{entry.name:<44} {entry.feature_size or '?':>8}  {entry.weights}")
 
 
 @click.command()
@@ -63,12 +87,12 @@ def card(model: str, output: Path | None, overwrite: bool) -> None:
 @click.command()
 @click.argument("model", type=UserPath(), metavar="MODEL")
 @click.argument("repository", metavar="USER/NAME")
-@click.option("--private", is_flag=True, help="If the repository is made: for you alone.")
+@click.option("--private", is_flag=True, help="A repository that is created is private.")
 def push(model: str, repository: str, private: bool) -> None:
     """Publish MODEL with its card on the Hugging Face hub, as a new commit of USER/NAME.
 
-    It can be loaded then wherever a model is named: --model hf://USER/NAME. The token is that of
-    `hf auth login`, or HF_TOKEN.
+    Then every command takes it: --model hf://USER/NAME. The token is that of `hf auth login`, or
+    HF_TOKEN.
     """
     from actionrnn.apps.card import make_card
     from actionrnn.model.hub import parse_address, upload

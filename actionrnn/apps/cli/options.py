@@ -65,25 +65,27 @@ model_option = click.option(
     "-m",
     required=True,
     type=UserPath(),
-    help="A model file, e.g. runs/demo/model.safetensors.",
+    help="A model file, the folder of a run (runs/demo), or hf://USER/NAME.",
 )
 weights_option = click.option(
-    "--weights", type=UserPath(), help="The backbone's weights, if not where they were."
+    "--weights",
+    type=UserPath(),
+    help="The backbone's weights, if they have moved since the training.",
 )
 overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Replace files of these names that are there."
+    "--overwrite", is_flag=True, help="Replace existing files of these names."
 )
 
 
 def policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options for what becomes of the state; see `StatePolicy`."""
+    """Options for the state in long recordings; see `StatePolicy`."""
     options = [
         click.option(
             "--state",
             type=config_choice("StateKind"),
-            help="What becomes of the state in a long recording.",
+            help="How the state is carried through a long recording.",
         ),
-        click.option("--period-seconds", type=float, help="restart: how old a state grows."),
+        click.option("--period-seconds", type=float, help="restart: how old a state gets."),
         click.option("--half-life-steps", type=float, help="forget: the past's half-life."),
     ]
     for option in reversed(options):

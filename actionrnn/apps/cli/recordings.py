@@ -23,7 +23,7 @@ from actionrnn.errors import VideoError
 from actionrnn.text import printable
 
 if TYPE_CHECKING:
-    from actionrnn.config import SegmentRule
+    from actionrnn.config import Sampling, SegmentRule
     from actionrnn.model.recognizer import Prediction, Recognizer, Timeline
 
 PAGE_ENDINGS = (".html", ".htm")
@@ -31,13 +31,7 @@ PAGE_ENDINGS = (".html", ".htm")
 
 @click.command()
 @click.argument("videos", nargs=-1, required=True, type=UserPath(), metavar="VIDEO_OR_FOLDER...")
-@click.option(
-    "--model",
-    "-m",
-    required=True,
-    type=UserPath(),
-    help="A model file, or the folder of a run: runs/demo.",
-)
+@model_option
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--sheet", type=UserPath(path_type=Path), help="Draw a contact sheet (one video).")
@@ -65,15 +59,16 @@ def classify(
     from actionrnn.model.recognizer import load
     from actionrnn.results import require_new
 
-    if sheet is not None and (len(videos) > 1 or Path(videos[0]).is_dir()):
+    found = list(_each_video(videos))
+    if sheet is not None and len(found) != 1:
         raise click.UsageError("--sheet draws one video; give one file")
     if sheet is not None and stop_at_confidence is not None:
         raise click.UsageError("--sheet shows the whole video; leave --stop-at-confidence out")
     if sheet is not None:
-        require_new(sheet, overwrite=overwrite, source=Path(videos[0]))
+        require_new(sheet, overwrite=overwrite, source=found[0][0])
     recognizer = load(model, weights=weights, runtime=runtime)
     num_failed = 0
-    for path, problem in _each_video(videos):
+    for path, problem in found:
         try:
             if problem is not None:
                 raise problem
@@ -92,7 +87,7 @@ def classify(
 
 
 def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[Path, VideoError | None]]:
-    """Each video, or a folder and why it, or a part of it, is not answered."""
+    """Each video; or a folder, or a part of it, and why it cannot be read."""
     from actionrnn.video.finding import find_videos
     from actionrnn.video.image_folder import is_folder
 
@@ -114,10 +109,8 @@ def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[Path, VideoError | No
 def _print_early_answer(
     recognizer: Recognizer, path: Path, confidence: float, top: int, as_json: bool
 ) -> None:
-    from actionrnn.video.decode import declared_span
-
     prediction = recognizer.classify(path, stop_at_confidence=confidence).top(top)
-    start_seconds, duration_seconds = declared_span(path)
+    start_seconds, duration_seconds = _span(path, recognizer.config.sampling)
     needed = prediction.pts_seconds - start_seconds
     part = min(1.0, needed / duration_seconds) if duration_seconds else None
     is_early = prediction.scores[0] >= confidence
@@ -131,13 +124,23 @@ def _print_early_answer(
     click.echo(f"  {verdict} {needed:.2f} s{of_all}")
 
 
+def _span(path: Path, sampling: Sampling) -> tuple[float, float | None]:
+    """When a video, or a folder of pictures, begins, and its length; None: it is not declared."""
+    from actionrnn.video.decode import declared_span
+    from actionrnn.video.image_folder import find_pictures, is_folder
+
+    if is_folder(path):
+        return 0.0, len(find_pictures(path)) / sampling.frame_folder_fps
+    return declared_span(path)
+
+
 def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Prediction:
     timeline = recognizer.timeline(path)
     if sheet is not None:
-        from actionrnn.apps.contact_sheet import draw_contact_sheet
-        from actionrnn.video.decode import read_frames
+        from actionrnn.apps.contact_sheet import write_contact_sheet
 
-        draw_contact_sheet(read_frames(path, recognizer.config.sampling), timeline, sheet)
+        write_contact_sheet(timeline, recognizer.config.sampling, sheet)
+        click.echo(f"wrote {sheet}", err=True)
     return timeline.prediction()
 
 
@@ -161,9 +164,9 @@ def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Pre
     metavar="[FILE]",
     help="Write the page, too.",
 )
-@click.option("--smooth-seconds", type=float, help="Average the scores over so much time.")
+@click.option("--smooth-seconds", type=float, help="Average the scores over this time.")
 @click.option("--min-seconds", type=float, help="The shortest segment.")
-@click.option("--threshold", type=float, help="Below this score it is nothing.")
+@click.option("--threshold", type=float, help="Leave out stretches whose best score is below this.")
 @overwrite_option
 @policy_options
 @weights_option
@@ -219,18 +222,21 @@ def render(video: Path, model: str, output: Path, overwrite: bool, **options: An
 @click.argument("source", type=UserPath(), metavar="SOURCE")
 @model_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object an answer.")
-@click.option("--window", is_flag=True, help="Show the picture; q closes it.")
+@click.option("--window", is_flag=True, help="Show the frames; q closes the window.")
 @click.option(
     "--record",
     type=UserPath(path_type=Path, dir_okay=False),
-    help="Write the picture with its scores (.mp4, .mkv, .mov).",
+    help="Write the frames with their scores (.mp4, .mkv, .mov).",
 )
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--max-lag-seconds", type=float, help="Drop frames that waited longer.")
-@click.option("--stall-seconds", type=float, help="Open anew after so long without a picture.")
-@click.option("--give-up-seconds", type=float, help="End after so long without a picture.")
+@click.option("--stall-seconds", type=float, help="Reconnect after this time without a frame.")
+@click.option("--give-up-seconds", type=float, help="End after this time without a frame.")
 @click.option(
-    "--reset-on-reconnect", is_flag=True, default=None, help="Begin anew after an interruption."
+    "--reset-on-reconnect",
+    is_flag=True,
+    default=None,
+    help="Start over when reconnected.",
 )
 @overwrite_option
 @policy_options
@@ -272,7 +278,7 @@ def _page_file(video: Path, outputs: tuple[Path, ...], page: str | None) -> list
         return [Path(page)]
     if any(file.suffix.lower() in PAGE_ENDINGS for file in outputs):
         return []
-    return [(outputs[0] if outputs else Path(video.name)).with_suffix(".html")]
+    return [(outputs[0] if outputs else Path(video.resolve().name)).with_suffix(".html")]
 
 
 def _require_known_ending(file: Path) -> None:

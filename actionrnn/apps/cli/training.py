@@ -29,7 +29,7 @@ _allow_group_leak = click.option(
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 def demo(output: Path, seed: int) -> None:
-    """Run the whole path on the built-in data set (about a minute)."""
+    """Render the built-in data set, train on it and classify (about a minute)."""
     from actionrnn.apps.demo import run_demo
 
     run_demo(output, seed=seed)
@@ -39,7 +39,7 @@ def demo(output: Path, seed: int) -> None:
 @click.argument("config", type=UserPath(), metavar="CONFIG")
 @_overrides
 @output_folder_option
-@click.option("--resume", is_flag=True, help="Go on with an interrupted training.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted training.")
 @click.option("--tensorboard", is_flag=True, help="Write the curves for TensorBoard, too.")
 @_allow_group_leak
 def train(
@@ -66,7 +66,7 @@ def train(
         run = run_training(chosen, output, resume=resume, tensorboard=tensorboard)
     except KeyboardInterrupt:
         with_resume = " with --resume" if can_resume(output) else ""
-        raise KeyboardInterrupt(f"run the same command again{with_resume} to go on") from None
+        raise KeyboardInterrupt(f"run the same command again{with_resume} to continue") from None
     if not parallel.is_first():
         return
     Console().print(run.report)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,9 @@ from actionrnn.apps.render import rewrite
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.config import StatePolicy, VideoLimits
 from actionrnn.errors import VideoError
-from actionrnn.features.pipeline import Pipeline
-from actionrnn.features.video_parts import VideoPart
 from actionrnn.features.worker import Isolation
 from actionrnn.model.recognizer import Prediction, Recognizer, Timeline
+from actionrnn.model.state_policy import KEEP
 from actionrnn.video.decode import declared_span
 from actionrnn.video.frame import Frame
 from actionrnn.video.source import locate
@@ -51,10 +49,10 @@ class Upload:
     name: str
     limits: ServeLimits
     stop: threading.Event
-    """Nobody waits for the answer any more."""
+    """Set when the visitor has left."""
 
     def isolation(self) -> Isolation:
-        """What it may take."""
+        """The bounds within which it is decoded."""
         return Isolation(
             most_seconds=self.limits.request_seconds,
             most_video_seconds=self.limits.video_seconds,
@@ -64,29 +62,27 @@ class Upload:
         )
 
     def problem(self, error: VideoError) -> VideoError:
-        """The same without our folders."""
+        """The same error without the server's folders."""
         text = str(error).replace(str(self.path), self.name)
         return VideoError(text.replace(f"{self.path.parent}{os.sep}", ""))
 
 
 def analyse(upload: Upload, model: Recognizer) -> Answer:
-    """Decode in a process of its own, encode, and score.
+    """Decode in a separate process, encode, and score.
 
     Raises:
-        VideoError: it cannot be used, exceeds a bound, or nobody waits for it any more.
+        VideoError: it cannot be used, exceeds a bound, or the visitor has left.
     """
     start = time.perf_counter()
-    sampling, name = model.config.sampling, upload.name
-    decode = upload.isolation().decode
-    source = VideoPart(name, upload.path)
-    pipeline = Pipeline([source], model.backbone, sampling, decode=decode)
-    with contextlib.closing(pipeline.run()) as results:
-        _, features = next(result for result in results if result is not None)
-    if isinstance(features, VideoError):
-        raise upload.problem(features)
-    whole = model.score(features, name)
-    long = model.score(features, name, StatePolicy())
-    return Answer(whole.prediction(), long, time.perf_counter() - start)
+    try:
+        whole, long = model.timelines(
+            upload.path, [KEEP, StatePolicy()], decode=upload.isolation().decode
+        )
+    except VideoError as error:
+        raise upload.problem(error) from None
+    took_seconds = time.perf_counter() - start
+    prediction = replace(whole.prediction(), path=upload.name)
+    return Answer(prediction, replace(long, path=upload.name), took_seconds)
 
 
 def make_playable(upload: Upload) -> bytes:
