@@ -15,7 +15,6 @@ from actionrnn.datasets.rendered import CLIPS_PER_GROUP, NUM_GROUPS, PAIRS, rend
 from actionrnn.evaluation.report import Report
 from actionrnn.evaluation.report_page import PAGE_FILE
 from actionrnn.files import MODEL_FILE, as_path
-from actionrnn.model.recognizer import Timeline
 from actionrnn.results import replacing, results_folder
 from actionrnn.training.train import OUTPUTS, TrainingRun, train
 
@@ -52,7 +51,8 @@ def run_demo(output: str | Path, *, seed: int = 0) -> TrainingRun:
     )
     run = train(config, output)
     console.print(_scores(run.report))
-    timeline, truth = _classify_held_out(run)
+    clip = run.folds[0].test[0]
+    timeline, truth = run.model.timeline(clip.path), clip.label  # read from its file again
     console.print(
         f"3. Classifying one held-out clip ({truth}):\n{timeline.prediction().top(3)}",
         markup=False,
@@ -82,9 +82,3 @@ def _scores(report: Report) -> Table:
     table.add_row(report.config["head"]["kind"], f"{report.top1:.1%}", "frames in order")
     table.add_row("mean-pool", f"{report.baseline_mean_pool_top1:.1%}", "the mean of the frames")
     return table
-
-
-def _classify_held_out(run: TrainingRun) -> tuple[Timeline, str]:
-    """The timeline of one test clip, read from its file again, and its true label."""
-    clip = run.folds[0].test[0]
-    return run.model.timeline(clip.path), clip.label

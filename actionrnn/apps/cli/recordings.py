@@ -111,7 +111,7 @@ def _print_early_answer(
 ) -> None:
     prediction = recognizer.classify(path, stop_at_confidence=confidence).top(top)
     start_seconds, duration_seconds = _span(path, recognizer.config.sampling)
-    needed = prediction.pts_seconds - start_seconds
+    needed = round(prediction.pts_seconds - start_seconds, 6)
     part = min(1.0, needed / duration_seconds) if duration_seconds else None
     is_early = prediction.scores[0] >= confidence
     if as_json:
@@ -278,7 +278,8 @@ def _page_file(video: Path, outputs: tuple[Path, ...], page: str | None) -> list
         return [Path(page)]
     if any(file.suffix.lower() in PAGE_ENDINGS for file in outputs):
         return []
-    return [(outputs[0] if outputs else Path(video.resolve().name)).with_suffix(".html")]
+    beside = outputs[0] if outputs else Path(video.name or video.resolve().name)
+    return [beside.with_suffix(".html")]
 
 
 def _require_known_ending(file: Path) -> None:
