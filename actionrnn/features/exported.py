@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import os
 import tarfile
@@ -61,25 +62,22 @@ def export_store(
 
         try:
             if target == "webdataset":
-                with atomic_folder(output) as folder:
-                    _write_shards(entries(), folder, clips_a_shard)
-            elif target == "npy":
-                with atomic_folder(output) as folder:
-                    _write_npy(entries(), folder, store.provenance)
+                _write_shards(entries(), output, clips_a_shard)
             else:
-                _FILE_WRITERS[target](entries(), output, store.provenance)
+                _WRITERS[target](entries(), output, store.provenance)
         except OSError as error:
             raise FeatureError(f"{output}: cannot be written ({error.strerror})") from None
     return len(keys)
 
 
 def _write_npy(
-    entries: Iterator[tuple[str, Features]], folder: Path, provenance: Provenance
+    entries: Iterator[tuple[str, Features]], output: Path, provenance: Provenance
 ) -> None:
-    for key, features in entries:
-        with atomic_path(folder / path_in_store(key, ".npy")) as temporary:
-            temporary.write_bytes(_npy(features))
-    write_text(folder / "provenance.json", json.dumps(provenance.to_json(), indent=2) + "\n")
+    with atomic_folder(output) as folder:
+        for key, features in entries:
+            with atomic_path(folder / path_in_store(key, ".npy")) as temporary:
+                temporary.write_bytes(_npy(features))
+        write_text(folder / "provenance.json", json.dumps(provenance.to_json(), indent=2) + "\n")
 
 
 def _write_hdf5(
@@ -128,31 +126,28 @@ def _write_parquet(
 
 
 def _write_shards(
-    entries: Iterator[tuple[str, Features]], folder: Path, clips_a_shard: int
+    entries: Iterator[tuple[str, Features]], output: Path, clips_a_shard: int
 ) -> None:
-    numbered = enumerate(entries)
-    item = next(numbered, None)
     taken: set[str] = set()
-    while item is not None:
-        shard = item[0] // clips_a_shard
-        with (
-            atomic_path(folder / f"shard-{shard:06d}.tar") as temporary,
-            tarfile.open(temporary, "w") as tar,
-        ):
-            while item is not None and item[0] // clips_a_shard == shard:
-                key, features = item[1]
-                name = key.replace(".", "_")
-                if name in taken:  # of `a.b` and `a_b`
-                    name = f"{name}~{hashlib.sha256(os.fsencode(key)).hexdigest()}"
-                taken.add(name)
-                described = {"key": key, "pts_seconds": features.pts_seconds.tolist()}
-                if features.provenance is not None:
-                    described |= features.provenance.to_json()
-                if features.video is not None:
-                    described["source"] = asdict(features.video)
-                _add(tar, f"{name}.npy", _npy(features))
-                _add(tar, f"{name}.json", json.dumps(described).encode())
-                item = next(numbered, None)
+    with atomic_folder(output) as folder:
+        for number in itertools.count():
+            shard = list(itertools.islice(entries, 1))  # so that no shard is empty
+            if not shard:
+                return
+            rest = itertools.islice(entries, clips_a_shard - 1)
+            with tarfile.open(folder / f"shard-{number:06d}.tar", "w") as tar:
+                for key, features in itertools.chain(shard, rest):
+                    name = key.replace(".", "_")
+                    if name in taken:  # of `a.b` and `a_b`
+                        name = f"{name}~{hashlib.sha256(os.fsencode(key)).hexdigest()}"
+                    taken.add(name)
+                    described = {"key": key, "pts_seconds": features.pts_seconds.tolist()}
+                    if features.provenance is not None:
+                        described |= features.provenance.to_json()
+                    if features.video is not None:
+                        described["source"] = asdict(features.video)
+                    _add(tar, f"{name}.npy", _npy(features))
+                    _add(tar, f"{name}.json", json.dumps(described).encode())
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
@@ -171,7 +166,8 @@ def _half(features: Features) -> NDArray[np.float16]:
     return features.values.astype(np.float16)
 
 
-_FILE_WRITERS: dict[str, Callable[[Iterator[tuple[str, Features]], Path, Provenance], None]] = {
+_WRITERS: dict[str, Callable[[Iterator[tuple[str, Features]], Path, Provenance], None]] = {
+    "npy": _write_npy,
     "hdf5": _write_hdf5,
     "parquet": _write_parquet,
 }

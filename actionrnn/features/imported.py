@@ -94,7 +94,9 @@ def import_features(
             if times is None:
                 times = np.arange(len(array)) / (rate_fps or 1.0)
             store = store or FeatureStore.create(output, provenance)
-            features = Features(array, times, provenance, _describe(origin, array))
+            sha256 = hashlib.sha256(array.tobytes()).hexdigest()
+            source_file = VideoFile(origin.name, array.nbytes, sha256)
+            features = Features(array, times, provenance, source_file)
             _require_no_other(store, key, features)
             store.write(key, features)
             advance()
@@ -334,7 +336,3 @@ def _as_steps(values: NDArray[Any], where: str) -> NDArray[np.float32]:
     if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
         raise FeatureError(f"{where} holds {values.dtype}, needed are numbers")
     return np.ascontiguousarray(values, np.float32)
-
-
-def _describe(origin: Path, values: NDArray[np.float32]) -> VideoFile:
-    return VideoFile(origin.name, values.nbytes, hashlib.sha256(values.tobytes()).hexdigest())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,14 +66,14 @@ class Provenance:
         Raises:
             ValueError: a field is missing, unknown, or has a wrong value.
         """
-        given = dict(_object("provenance", value))
+        known: dict[str, Any] = dict.fromkeys(_RECORDED, "")
         if sampling is not None:
-            given.setdefault("sampling", asdict(sampling))
-        given = dict.fromkeys(_RECORDED, "") | given
+            known["sampling"] = asdict(sampling)
+        given = known | value if isinstance(value, dict) else value
         _require_fields(cls, given, "provenance")
-        renamed = _with_new_names(_object("preprocessing", given["preprocessing"]))
+        renamed = _with_new_names(given["preprocessing"])
         _require_fields(Preprocessing, renamed, "preprocessing")
-        _require_fields(Sampling, _object("sampling", given["sampling"]), "sampling")
+        _require_fields(Sampling, given["sampling"], "sampling")
         try:
             return _PROVENANCE.validate_python(given | {"preprocessing": renamed})
         except ValidationError as error:
@@ -139,7 +138,7 @@ class VideoFile:
         Raises:
             ValueError: a field is missing, unknown, or has a wrong value.
         """
-        _require_fields(cls, _object("source", value), "source")
+        _require_fields(cls, value, "source")
         try:
             return _VIDEO_FILE.validate_python(value)
         except ValidationError as error:
@@ -207,9 +206,11 @@ def _flat(provenance: Provenance) -> dict[str, Any]:
     return found
 
 
-def _with_new_names(preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+def _with_new_names(preprocessing: Any) -> Any:
     """Today's names and values for those of version 0.1."""
-    found = {}
+    if not isinstance(preprocessing, dict):
+        return preprocessing
+    found: dict[str, Any] = {}
     for name, value in preprocessing.items():
         new, values = OLD_PREPROCESSING.get(name, (name, {}))
         if new in found:
@@ -218,14 +219,10 @@ def _with_new_names(preprocessing: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _object(name: str, value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{name} ({value!r:.60}) must be an object")
-    return value
-
-
-def _require_fields(kind: type[Any], value: Mapping[str, Any], name: str) -> None:
+def _require_fields(kind: type[Any], value: Any, name: str) -> None:
     """Nothing is missing or unknown: a default or a field left out could hide a difference."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} ({value!r:.60}) must be an object")
     known = [field.name for field in fields(kind)]
     for field in known:
         if field not in value:

@@ -72,8 +72,16 @@ def decode_video(
     Raises:
         VideoError: it cannot be used, or it changed meanwhile.
     """
+
+    def square(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        try:
+            return spec.preprocessing.square(rgb)
+        except VideoError as error:
+            raise VideoError(f"{path}: {error}") from None
+
     before = _state_of(path)
-    _visit(path, spec, sink, limits)
+    request = FrameRequest(spec.sampling, sink, transform=square, num_threads=spec.num_threads)
+    visit_frames(path, request, limits)
     _require_unchanged(path, before)
 
 
@@ -86,24 +94,11 @@ def decode_and_hash(
         VideoError: as `decode_video`.
     """
     before = _state_of(path)
-    _visit(path, spec, sink, limits)
-    try:
+    decode_video(path, spec, sink, limits)
+    with _still_readable(path):
         sha256 = file_sha256(path)
-    except OSError as error:
-        raise VideoError(f"{path}: vanished while it was read ({error.strerror})") from None
     _require_unchanged(path, before)
     return VideoFile(path.name, before.size_bytes, sha256)
-
-
-def _visit(path: Path, spec: FrameSpec, sink: FrameSink, limits: VideoLimits | None) -> None:
-    def square(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        try:
-            return spec.preprocessing.square(rgb)
-        except VideoError as error:
-            raise VideoError(f"{path}: {error}") from None
-
-    request = FrameRequest(spec.sampling, sink, transform=square, num_threads=spec.num_threads)
-    visit_frames(path, request, limits)
 
 
 def _state_of(path: Path) -> FileState:
@@ -120,8 +115,18 @@ def _state_of(path: Path) -> FileState:
 
 def _require_unchanged(path: Path, before: FileState) -> None:
     """What was decoded must be one file from its first frame to its last."""
-    if _state_of(path) != before:
+    with _still_readable(path):
+        now = file_state(path)
+    if now != before:
         raise VideoError(f"{path}: changed while it was read; extract it again")
+
+
+@contextlib.contextmanager
+def _still_readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise VideoError(f"{path}: vanished while it was read ({error.strerror})") from None
 
 
 # In messages
