@@ -174,7 +174,7 @@ def by_training(model: Recognizer, path: Path, folder: Path) -> np.ndarray:
     sampling = model.config.sampling
     done = extract_to_store([path], folder / "store", backbone=model.backbone, sampling=sampling)
     if done.failures:
-        raise VideoError(done.failures[0]["reason"])
+        raise VideoError(done.failures[0].reason)
     return model.score(done.store.read(done.store.keys()[0])).scores[-1]
 
 
