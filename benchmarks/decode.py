@@ -1,7 +1,7 @@
 """Frames out of videos: this toolkit beside torchcodec, decord, OpenCV and plain PyAV.
 
     python benchmarks/decode.py --json decode.json
-    pip install torchcodec decord    # the rivals; those that are missing are left out
+    pip install torchcodec decord    # the rivals; one that is missing ends the run
 
 All run in one process, in turns; the ratio is the rival's median over ours, so above 1 this
 toolkit is faster. Each rival's frames are compared with ours. The long videos are encoded on
@@ -177,17 +177,19 @@ RIVALS: dict[str, tuple[str, Rival]] = {
 }
 
 
-def usable_rivals() -> dict[str, Rival]:
-    """Those that are installed and can be loaded."""
-    usable = {}
+def load_rivals(chosen: str) -> dict[str, Rival]:
+    """Those whose name holds `chosen`; one that cannot be loaded ends the run."""
+    loaded = {}
     for name, (module, read) in RIVALS.items():
+        if chosen not in name:
+            continue
         try:
             importlib.import_module("torchcodec.decoders" if module == "torchcodec" else module)
         except (ImportError, RuntimeError, OSError) as error:
-            print(f"{name} is left out: {str(error).splitlines()[0]}")
-            continue
-        usable[name] = read
-    return usable
+            reason = str(error).splitlines()[0]
+            sys.exit(f"{name}: cannot be loaded ({reason}); install it, or choose --rivals")
+        loaded[name] = read
+    return loaded
 
 
 def video_of(name: str, folder: Path) -> Path:
@@ -328,7 +330,7 @@ def main() -> None:
     parser.add_argument("--videos", type=Path, help="keep the encoded videos in this folder")
     arguments = parser.parse_args()
     lend_torchcodec_the_libraries_of_pyav()
-    rivals = {name: read for name, read in usable_rivals().items() if arguments.rivals in name}
+    rivals = load_rivals(arguments.rivals)
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.videos or Path(temporary)

@@ -1,7 +1,7 @@
 """Whole extractions: this toolkit beside its own parts, the common way, and other tools.
 
     python benchmarks/extract.py --json extract.json
-    pip install openvino             # without it only torch is measured
+    pip install openvino             # or --runtime torch
     python benchmarks/extract.py --other 'TOOL=tool --input {videos} --output {output}'
 
 All run in one process, in turns, on the same clips, frames and weights (EfficientNet-Lite0):
@@ -28,6 +28,7 @@ import json
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -189,9 +190,10 @@ def worst_cosine(store: Path, others: Path) -> float:
     return worst
 
 
-def usable_runtimes(wanted: str) -> list[str]:
-    found = ["torch"] + (["openvino"] if openvino.is_installed() else [])
-    return [runtime for runtime in found if wanted in (runtime, "all")]
+def chosen_runtimes(wanted: str) -> list[str]:
+    if wanted != "torch" and not openvino.is_installed():
+        sys.exit("openvino: is not installed; install it, or choose --runtime torch")
+    return ["torch", "openvino"] if wanted == "all" else [wanted]
 
 
 def main() -> None:
@@ -214,7 +216,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> list[Row]:
     sampling, network = Sampling(num_frames=arguments.num_frames), timm_network()
     backbones = {
         runtime: load_backbone(BackboneConfig(device="cpu", runtime=runtime))
-        for runtime in usable_runtimes(arguments.runtime)
+        for runtime in chosen_runtimes(arguments.runtime)
     }
     ready = decode_all(clips, next(iter(backbones.values())), sampling)  # (N, 224, 224, 3)
     jobs: dict[str, Job] = {}

@@ -1,7 +1,7 @@
 """What computes the backbone fastest on this machine: PyTorch, ONNX Runtime, OpenVINO.
 
     python benchmarks/runtime.py --json runtime.json
-    pip install onnxruntime onnx openvino   # what is not installed is left out
+    pip install onnxruntime onnx openvino   # one that is missing ends the run
 
 The bundled backbone encodes the same random frames in two cases, in turns, in one process:
 
@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,8 +54,7 @@ def load_all() -> dict[str, Backbone]:
         try:
             backbone = load_backbone(BackboneConfig(runtime=runtime, precision=precision))
         except BackboneError as error:
-            print(f"{name} is left out: {error}")
-            continue
+            sys.exit(f"{name}: {error}")
         for count in CASES.values():
             backbone.encode(frames[:count], padded=count > 1)
         print(f"{name:<16} ready after {time.perf_counter() - start:5.1f} s", flush=True)

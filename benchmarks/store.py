@@ -1,7 +1,7 @@
 """Reading stored features for training: this toolkit's store beside `.npy` files and HDF5.
 
     python benchmarks/store.py --json store.json
-    pip install h5py                 # without it HDF5 is left out
+    pip install h5py
 
 A store of UCF101's size (13,320 clips x 16 frames x 1280 features in float16, random numbers) is
 written, and beside it the same features as one `.npy` a clip and as one HDF5 file with a data set
@@ -31,6 +31,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -44,11 +45,6 @@ from actionrnn.features.backbone import load_backbone
 from actionrnn.features.provenance import Features, Provenance
 from actionrnn.features.store import FeatureStore
 from actionrnn.model.heads import Head, last_step
-
-try:
-    import h5py
-except ImportError:
-    h5py = None
 
 NUM_FRAMES, FEATURE_SIZE, NUM_CLASSES, BATCH_CLIPS = 16, 1280, 101, 128
 LABELS = tuple(f"class{index:03d}" for index in range(NUM_CLASSES))
@@ -65,7 +61,7 @@ def write_data(folder: Path, num_clips: int) -> list[Clip]:
     times = np.arange(NUM_FRAMES, dtype=np.float64)
     (folder / "npy").mkdir()
     clips = []
-    file = h5py.File(folder / "features.h5", "w") if h5py else None
+    file = h5py.File(folder / "features.h5", "w")
     for index in range(num_clips):
         values = rng.standard_normal((NUM_FRAMES, FEATURE_SIZE), np.float32)
         label = LABELS[index % NUM_CLASSES]
@@ -77,10 +73,8 @@ def write_data(folder: Path, num_clips: int) -> list[Clip]:
         store.write(clips[-1].key, Features(values, times, provenance))
         half = values.astype(np.float16)
         np.save(folder / "npy" / f"{index:05d}.npy", half)
-        if file:
-            file[f"{index:05d}"] = half
-    if file:
-        file.close()
+        file[f"{index:05d}"] = half
+    file.close()
     return clips
 
 
@@ -159,18 +153,17 @@ def measure(folder: Path, num_clips: int, repeats: int, cold: bool) -> list[dict
         return load_sequences(store, [clip for clip in clips if clip.key in keys], LABELS)
 
     files = sorted((folder / "npy").glob("*.npy"))
+    opened = h5py.File(folder / "features.h5")
     openings: dict[str, Callable[[], object]] = {
         "ours": open_ours,
         ".npy one by one": lambda: [len(np.load(file, mmap_mode="r")) for file in files],
+        "HDF5": lambda: [len(opened[name]) for name in opened],
     }
     readers: dict[str, Callable[[int], Batches]] = {
         "ours": functools.partial(ours, open_ours()),
         ".npy one by one": functools.partial(npy_files, files),
+        "HDF5": functools.partial(hdf5, opened, list(opened)),
     }
-    if h5py:
-        opened = h5py.File(folder / "features.h5")
-        openings["HDF5"] = lambda: [len(opened[name]) for name in opened]
-        readers["HDF5"] = functools.partial(hdf5, opened, list(opened))
     times: dict[str, dict[str, list[float]]]
     times = {name: {"open": [], "batches": []} for name in readers}
     for repeat in range(repeats):

@@ -83,9 +83,9 @@ class _ShownFrames:
         self._steps: list[int] = np.unique(steps).tolist()
         self.rgb: dict[int, Pixels] = {}
 
-    def add(self, places: slice, pixels: Pixels) -> None:
+    def add(self, steps: slice, pixels: Pixels) -> None:
         for step in self._steps:
-            if places.start <= step < places.stop:
+            if steps.start <= step < steps.stop:
                 self.rgb[step] = pixels.copy()
 
 

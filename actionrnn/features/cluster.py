@@ -363,8 +363,8 @@ class _Encoder:
                     if kind == "begin":
                         sink.begin(content)
                     elif kind == "squares":
-                        for places, square in zip(*content, strict=True):
-                            sink.add(places, square)
+                        for steps, square in zip(*content, strict=True):
+                            sink.add(steps, square)
                     elif kind == "failed":
                         raise VideoError(content)
                     else:

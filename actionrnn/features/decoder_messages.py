@@ -2,7 +2,7 @@
 
 4 bytes   the length of the JSON, little-endian
 JSON      {"kind": "begin", "num_frames": T}             and T float64: the frames' times
-          {"kind": "squares", "places": [[0, 1], ...]}   and a square, (crop, crop, 3), for each
+          {"kind": "squares", "steps": [[0, 1], ...]}   and a square, (crop, crop, 3), for each
           {"kind": "end", "content": {...}}
           {"kind": "failed", "reason": "..."}
 """
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from actionrnn.text import printable
 
 Message = tuple[str, Any]
-"""A kind (`begin`, `squares`, `end` or `failed`) and its content: times (T,), places and squares,
+"""A kind (`begin`, `squares`, `end` or `failed`) and its content: times (T,), steps and squares,
 a JSON object, or a reason."""
 SQUARES_IN_A_MESSAGE = 16
 MOST_JSON_BYTES = 2**16
@@ -43,8 +43,8 @@ def send(line: socket.socket, kind: str, content: Any) -> None:
     if kind == "begin":
         described, body = {"num_frames": len(content)}, content.astype("<f8")
     elif kind == "squares":
-        places, squares = content
-        described, body = {"places": [(place.start, place.stop) for place in places]}, squares
+        steps, squares = content
+        described, body = {"steps": [(step.start, step.stop) for step in steps]}, squares
     elif kind == "failed":
         described = {"reason": content[:LONGEST_REASON]}
     else:
@@ -79,7 +79,7 @@ class Receiver:
         if kind == "begin" and self._crop:
             return kind, self._times(described.get("num_frames"))
         if kind == "squares" and self._crop:
-            return kind, self._squares(described.get("places"))
+            return kind, self._squares(described.get("steps"))
         if kind == "end":
             return kind, self._content(described.get("content"))
         reason = described.get("reason")
@@ -108,19 +108,19 @@ class Receiver:
         self._came = np.zeros(num_frames, np.bool_)
         return times
 
-    def _squares(self, places: Any) -> tuple[list[slice], NDArray[np.uint8]]:
-        if not isinstance(places, list) or not 1 <= len(places) <= SQUARES_IN_A_MESSAGE:
+    def _squares(self, steps: Any) -> tuple[list[slice], NDArray[np.uint8]]:
+        if not isinstance(steps, list) or not 1 <= len(steps) <= SQUARES_IN_A_MESSAGE:
             raise MessageError("more squares than a message holds, or none")
-        slices = [self._taken(place) for place in places]
+        slices = [self._taken(step) for step in steps]
         shape = len(slices), self._crop, self._crop, 3
         return slices, np.frombuffer(self._read(int(np.prod(shape))), np.uint8).reshape(shape)
 
-    def _taken(self, place: Any) -> slice:
-        """A square's places, which no other square has had."""
+    def _taken(self, step: Any) -> slice:
+        """A square's steps, which no other square has had."""
         came = self._came
-        if came is None or not isinstance(place, list) or len(place) != 2:
-            raise MessageError("squares without their places")
-        first, stop = place
+        if came is None or not isinstance(step, list) or len(step) != 2:
+            raise MessageError("squares without their steps")
+        first, stop = step
         if not _is_within(first, 0, len(came) - 1) or not _is_within(stop, first + 1, len(came)):
             raise MessageError("a square outside of the video")
         if came[first:stop].any():

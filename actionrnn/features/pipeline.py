@@ -388,17 +388,17 @@ class _Video:
         self._into = _Rows(pts_seconds, np.empty(shape, np.float32))
         self._pairs = FramePairs()
 
-    def add(self, places: slice, pixels: Pixels) -> None:
+    def add(self, steps: slice, pixels: Pixels) -> None:
         """Put what the backbone sees of a frame, cut to (crop, crop, 3), into the batch.
 
         Args:
-            places: of the frame among the T: rows of the features.
+            steps: of the frame among the T: rows of the features.
         """
         into, backbone = self._into, self._pipeline.backbone
         assert into is not None
-        pairs: list[FramePair] = [(places, pixels, None)]
+        pairs: list[FramePair] = [(steps, pixels, None)]
         if backbone.preprocessing.modality != "rgb":  # a change needs the frame before
-            pairs = self._pairs.add(places, pixels)
+            pairs = self._pairs.add(steps, pixels)
         for rows, frame, before in pairs:
             for number, view in enumerate(backbone.preprocessing.views(frame[None], before)):
                 columns = slice(number * backbone.view_size, (number + 1) * backbone.view_size)

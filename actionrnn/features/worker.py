@@ -178,9 +178,9 @@ class _MessageSink:
             self._held = []
             self._messages.put(("begin", pts_seconds))
 
-    def add(self, places: slice, pixels: NDArray[np.uint8]) -> None:
+    def add(self, steps: slice, pixels: NDArray[np.uint8]) -> None:
         with self._lock:
-            self._held.append((places, pixels.copy()))
+            self._held.append((steps, pixels.copy()))
         if len(self._held) >= SQUARES_IN_A_MESSAGE:
             self.flush()
 
@@ -188,8 +188,8 @@ class _MessageSink:
         """Send what is held."""
         with self._lock:
             if self._held:
-                places, squares = zip(*self._held, strict=True)
-                self._messages.put(("squares", (places, np.stack(squares))))
+                steps, squares = zip(*self._held, strict=True)
+                self._messages.put(("squares", (steps, np.stack(squares))))
                 self._held = []
 
 
@@ -230,8 +230,8 @@ class Isolation:
                     self._require_short(path, content)
                     sink.begin(content)
                 elif kind == "squares":
-                    for places, square in zip(*content, strict=True):
-                        sink.add(places, square)
+                    for steps, square in zip(*content, strict=True):
+                        sink.add(steps, square)
 
     def messages(
         self, work: Work, path: Path, *arguments: Any, crop: int = 0

@@ -112,17 +112,17 @@ class _SquaresInOrder:
             self._pts_seconds, self._next_step = pts_seconds, 0
             self._waiting.clear()
 
-    def add(self, places: slice, pixels: Pixels) -> None:
+    def add(self, steps: slice, pixels: Pixels) -> None:
         """Keep a square until it is its turn.
 
         Args:
-            places: the steps that show it.
+            steps: the steps that show it.
         """
         with self._changed:
             self._changed.wait_for(self._may_add)
             if self._closed:
                 raise _ClosedError
-            self._waiting[places.start] = places, pixels.copy()
+            self._waiting[steps.start] = steps, pixels.copy()
             self._changed.notify_all()
 
     def end(self, error: BaseException | None) -> None:

@@ -72,8 +72,8 @@ def are_numbered(names: Iterable[str]) -> bool:
     names = list(names)
     if len(names) < 2 or len(_series(names)) > 1:
         return False
-    places = zip(*map(_numbers_in, names), strict=True)
-    return sum(len(set(numbers)) > 1 for numbers in places) == 1
+    columns = zip(*map(_numbers_in, names), strict=True)
+    return sum(len(set(numbers)) > 1 for numbers in columns) == 1
 
 
 def visit_frame_folder(folder: Path, request: FrameRequest, limits: VideoLimits) -> None:

@@ -26,11 +26,11 @@ class FrameSink(Protocol):
     def begin(self, pts_seconds: NDArray[np.float64]) -> None:
         """Prepare for frames at these times (T,); a second call forgets the frames so far."""
 
-    def add(self, places: slice, pixels: Pixels) -> None:
+    def add(self, steps: slice, pixels: Pixels) -> None:
         """Take one frame.
 
         Args:
-            places: its indices among the T: several, side by side, where a frame is sampled
+            steps: its indices among the T: several, side by side, where a frame is sampled
                 several times. Each frame comes once.
             pixels: what `FrameRequest.transform` returned; valid during the call only.
         """
@@ -93,8 +93,8 @@ class WantedFrames:
 
         Readers call this at the same time, each for ticks of its own span.
         """
-        places = self._missing.pop(tick)
-        self.request.sink.add(places, self.request.transform(rgb))
+        steps = self._missing.pop(tick)
+        self.request.sink.add(steps, self.request.transform(rgb))
 
 
 class FrameCollector:
@@ -116,8 +116,8 @@ class FrameCollector:
         """Forget what came before."""
         self._times, self._data = pts_seconds, None
 
-    def add(self, places: slice, pixels: Pixels) -> None:
-        """Copy a frame (H, W, 3) to its places.
+    def add(self, steps: slice, pixels: Pixels) -> None:
+        """Copy a frame (H, W, 3) to its steps.
 
         Raises:
             VideoError: all frames together exceed the limit, or this one has another size
@@ -128,7 +128,7 @@ class FrameCollector:
                 self._data = self._allocate(pixels)
         if pixels.shape != self._data.shape[1:]:
             raise VideoError(f"{self._name}: turns within the video; re-encode it")
-        self._data[places] = pixels  # readers write to different places: no lock
+        self._data[steps] = pixels  # readers write to different steps: no lock
 
     def frames(self) -> Frames:
         """All of them, after the last came."""

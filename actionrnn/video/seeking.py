@@ -51,17 +51,17 @@ def plan_spans(index: FrameIndex, wanted: Ticks) -> list[Span]:
     (from 9 it is nearer to decode on than to jump to 10), another from 20 takes 27.
     """
     keys = np.union1d(0, np.flatnonzero(index.is_keyframe))
-    places = np.unique(np.searchsorted(index.ticks, wanted))
-    begins = keys[np.searchsorted(keys, places, side="right") - 1]
-    spans: list[list[int]] = []  # [key, wanted, wanted, ...], places in the index
-    for begin, place in zip(begins.tolist(), places.tolist(), strict=True):
+    positions = np.unique(np.searchsorted(index.ticks, wanted))
+    begins = keys[np.searchsorted(keys, positions, side="right") - 1]
+    spans: list[list[int]] = []  # [key, wanted, wanted, ...], positions in the index
+    for begin, position in zip(begins.tolist(), positions.tolist(), strict=True):
         if spans and (begin <= spans[-1][0] or begin <= spans[-1][-1] + SEEK_COST_FRAMES):
-            spans[-1].append(place)
+            spans[-1].append(position)
         else:
-            spans.append([begin, place])
+            spans.append([begin, position])
     ticks = index.ticks.tolist()
     return [
-        Span(ticks[key], frozenset(ticks[place] for place in members), members[-1] - key + 1)
+        Span(ticks[key], frozenset(ticks[position] for position in members), members[-1] - key + 1)
         for key, *members in spans
     ]
 
@@ -127,33 +127,33 @@ def decode_by_counting(source: Source, stream: VideoStream, wanted: WantedFrames
     context.thread_count = 1  # more threads hold more frames back
     convert = Converter(source, stream, wanted.request.scale)
     ticks = wanted.index.ticks.tolist()
-    last = max(place for place, tick in enumerate(ticks) if wanted.wants(tick))
-    place = -1  # of the frame that the next packet makes the decoder return
+    last = max(position for position, tick in enumerate(ticks) if wanted.wants(tick))
+    position = -1  # of the frame that the next packet makes the decoder return
     try:
         # the decoder has been given nothing, but reading the index moved the demuxer to the end
         container_of(stream).seek(ticks[0], stream=stream)
         for packet in container_of(stream).demux(stream):
             if not packet.size:
                 continue
-            is_wanted = place >= 0 and wanted.wants(ticks[place])
+            is_wanted = position >= 0 and wanted.wants(ticks[position])
             # a packed B-frame reaches the decoder a packet early, and is lost if the packet
             # before it is skipped: so that one is decoded as well
-            is_needed = is_wanted or wanted.wants(ticks[min(place + 1, last)])
+            is_needed = is_wanted or wanted.wants(ticks[min(position + 1, last)])
             context.skip_frame = "DEFAULT" if is_needed else "NONREF"
             pictures = packet.decode()
             if is_wanted and len(pictures) == 1 and not pictures[0].is_corrupt:
-                wanted.add(ticks[place], convert(pictures[0]))
-            elif is_wanted or len(pictures) > (place >= 0):
+                wanted.add(ticks[position], convert(pictures[0]))
+            elif is_wanted or len(pictures) > (position >= 0):
                 return False  # not one frame a packet: the count is wrong from here on
-            place += 1
-            if place > last:
+            position += 1
+            if position > last:
                 return wanted.is_complete
         for picture in context.decode(None):
             if wanted.wants(ticks[-1]):
                 wanted.add(ticks[-1], convert(picture))
     except (av.FFmpegError, OSError):
         return False
-    return place == len(ticks) - 1 and wanted.is_complete
+    return position == len(ticks) - 1 and wanted.is_complete
 
 
 def _decode_span(stream: VideoStream, span: Span, wanted: WantedFrames, convert: Converter) -> bool:

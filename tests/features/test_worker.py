@@ -151,7 +151,7 @@ def begin(*times: float) -> bytes:
 
 
 def squares(*places: object) -> bytes:
-    return framed({"kind": "squares", "places": places}, bytes(len(places) * CROP * CROP * 3))
+    return framed({"kind": "squares", "steps": places}, bytes(len(places) * CROP * CROP * 3))
 
 
 CROP = 32
