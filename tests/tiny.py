@@ -1,10 +1,14 @@
-"""A backbone that costs nothing."""
+"""A backbone that costs nothing, and a video to encode with it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import torch
 from torch import nn
 
@@ -39,3 +43,19 @@ def tiny_provenance(**changes: Any) -> Provenance:
         changes: fields of another value.
     """
     return replace(Provenance.of(make_tiny_backbone(2), Sampling(rate_fps=4.0)), **changes)
+
+
+def write_video(path: Path, count: int = 20, seed: int = 0) -> Path:
+    """Encode `count` blurred random pictures of 64 x 48, 25 per second."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(0, 256, (count, 6, 8, 3), np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for index, picture in enumerate(coarse):
+            pixels = picture.repeat(8, axis=0).repeat(8, axis=1)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from actionrnn.apps.render import rewrite
 from actionrnn.config import SegmentRule
 from actionrnn.errors import VideoError
+from actionrnn.evaluation.report_page import page_environment
 from actionrnn.files import write_text
 from actionrnn.model.recognizer import Timeline
 from actionrnn.text import plain
@@ -61,21 +60,17 @@ def write_page(timeline: Timeline, video: Path, output: Path, rule: SegmentRule)
         OSError: the page cannot be written.
     """
     address, start_seconds, note = _video_address(video, output)
-    environment = Environment(
-        loader=FileSystemLoader(PAGES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["csp_hash"] = _csp_hash
-    page = environment.get_template("timeline.html").render(
-        title=plain(video.name),
-        video=address,
-        note=note,
-        data={"start_seconds": start_seconds} | _page_data(timeline, rule),
-        style=Markup((PAGES / "style.css").read_text(encoding="utf-8")),
-        component=Markup((PAGES / "timeline.js").read_text(encoding="utf-8")),
+    page = (
+        page_environment(PAGES)
+        .get_template("timeline.html")
+        .render(
+            title=plain(video.name),
+            video=address,
+            note=note,
+            data={"start_seconds": start_seconds} | _page_data(timeline, rule),
+            style=Markup((PAGES / "style.css").read_text(encoding="utf-8")),
+            component=Markup((PAGES / "timeline.js").read_text(encoding="utf-8")),
+        )
     )
     write_text(output, page)
 
@@ -100,11 +95,6 @@ def _page_data(timeline: Timeline, rule: SegmentRule) -> dict[str, Any]:
             for segment in segments
         ],
     }
-
-
-def _csp_hash(source: str) -> str:
-    """A script or style as its page's Content-Security-Policy names it."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
 
 
 def _video_address(video: Path, output: Path) -> tuple[str, float, str]:

@@ -43,7 +43,7 @@ _DAMAGED = (
 
 
 @dataclass(frozen=True)
-class Entry:
+class ArchivedFile:
     """One name in an archive."""
 
     name: str
@@ -89,7 +89,7 @@ def require_rar_program() -> None:
         ) from None
 
 
-def _require_inside(archive: Path, entries: Sequence[Entry]) -> None:
+def _require_inside(archive: Path, entries: Sequence[ArchivedFile]) -> None:
     """Refuse names that are absolute or climb up, and links and devices, before any is written."""
     for entry in entries:
         # a name is read as both systems do, as the archive may come from either
@@ -126,7 +126,7 @@ def _unpack_into(archive: Path, folder: Path) -> None:
         ) from None
 
 
-def _write(entry: Entry, path: Path) -> None:
+def _write(entry: ArchivedFile, path: Path) -> None:
     if entry.is_folder:
         path.mkdir(parents=True, exist_ok=True)
         return
@@ -150,7 +150,7 @@ def _require_sane_size(archive: Path, unpacked_bytes: int) -> None:
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[list[Entry]]:
+def _opened(archive: Path) -> Iterator[list[ArchivedFile]]:
     """The entries of an archive, which can be read within the block."""
     if rarfile.is_rarfile(archive):
         with rarfile.RarFile(archive, errors="strict") as rar:
@@ -179,10 +179,10 @@ def _opened(archive: Path) -> Iterator[list[Entry]]:
         )
 
 
-def _entry(opened: Any, member: Any, is_plain: bool) -> Entry:
+def _entry(opened: Any, member: Any, is_plain: bool) -> ArchivedFile:
     """Of a RAR or zip file: `rarfile` has the interface of `zipfile`."""
     name, size_bytes = member.filename, member.file_size
-    return Entry(name, size_bytes, member.is_dir(), is_plain, partial(opened.open, member))
+    return ArchivedFile(name, size_bytes, member.is_dir(), is_plain, partial(opened.open, member))
 
 
 def _is_plain_rar(member: Any) -> bool:
@@ -195,10 +195,10 @@ def _is_plain_mode(mode: int) -> bool:
     return stat.S_IFMT(mode) in (0, stat.S_IFREG, stat.S_IFDIR)  # 0: the archive does not say
 
 
-def _tar_entry(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
+def _tar_entry(tar: tarfile.TarFile, member: tarfile.TarInfo) -> ArchivedFile:
     is_plain = member.isreg() or member.isdir()
     opener = partial(tar.extractfile, member)
-    return Entry(member.name, member.size, member.isdir(), is_plain, opener)
+    return ArchivedFile(member.name, member.size, member.isdir(), is_plain, opener)
 
 
 def _require_tar_end(tar: tarfile.TarFile) -> None:

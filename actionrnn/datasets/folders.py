@@ -56,7 +56,7 @@ def open_folder(
         raise DatasetError(f"{loose[0]}: is not in a class folder; put it into {root}/<label>/")
     above = [path.parent.relative_to(root).parts for path in found.paths]
     read = read_folders(root, above, label_level)
-    notes = require_no_class_lost(found, read.class_depth)
+    notes = notes_unless_class_lost(found, read.class_depth)
     groups = [group_of(path.name, clip_key(path, root), group_pattern) for path in found.paths]
     keys = clip_keys(found.paths, root)
     recordings = map(Recording.trimmed, found.paths, keys, read.labels, groups, read.sides)
@@ -165,7 +165,7 @@ def find_sides(
     )
 
 
-def require_no_class_lost(found: FoundVideos, class_depth: int | None) -> tuple[str, ...]:
+def notes_unless_class_lost(found: FoundVideos, class_depth: int | None) -> tuple[str, ...]:
     """Notes on folders that hold other things; those that could be a class are refused.
 
     Raises:

@@ -21,7 +21,7 @@ from actionrnn.datasets.folders import (
     Folders,
     find_labelled_videos,
     find_sides,
-    require_no_class_lost,
+    notes_unless_class_lost,
 )
 from actionrnn.datasets.recordings import Dataset, Recording
 from actionrnn.errors import DatasetError
@@ -95,7 +95,7 @@ def open_ucf101(root: str | Path) -> Dataset:
         _require_agreement(path, name, above[1:] if side else above)
         group = f"{name.label}/{name.group}" if side else name.group
         recordings.append(Recording.trimmed(path, key, name.label, group, side))
-    notes += require_no_class_lost(found, 2 if sides else 1)
+    notes += notes_unless_class_lost(found, 2 if sides else 1)
     return Dataset(root, tuple(recordings), notes)
 
 

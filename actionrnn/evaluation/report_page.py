@@ -83,17 +83,9 @@ def render_page(report: Report, mistakes: list[Mistake]) -> str:
     Labels, paths and settings come from other people's files, so all are escaped. The page may
     be mailed, so it names only the last part of the data's and the weights' paths.
     """
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_without_folders(report),
-    )
+    environment = page_environment(_TEMPLATES)
+    environment.finalize = _without_folders(report)
     environment.filters |= {"percent": percent, "px": "{:.1f}".format}
-    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
-    digest = hashlib.sha256(script.encode()).digest()
     return environment.get_template("report.html").render(
         report=report,
         head=report.head_name,
@@ -118,9 +110,29 @@ def render_page(report: Report, mistakes: list[Mistake]) -> str:
         config=yaml.safe_dump(report.config, sort_keys=False, allow_unicode=True),
         clips=_clip_rows(report),
         style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_hash=base64.b64encode(digest).decode(),
+        script=Markup((_TEMPLATES / "report.js").read_text(encoding="utf-8")),
     )
+
+
+def page_environment(folder: Path) -> Environment:
+    """For the page templates in a folder: everything is escaped, a missing value is an error.
+
+    The filter `csp_hash` names a script or a style as the page's Content-Security-Policy does.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["csp_hash"] = _csp_hash
+    return environment
+
+
+def _csp_hash(source: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
 
 
 def _without_folders(report: Report) -> Callable[[Any], Any]:

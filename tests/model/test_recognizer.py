@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
@@ -21,25 +19,14 @@ from actionrnn.model.recognizer import (
     Timeline,
     step_scores,
 )
+from tests.tiny import write_video
 
 LABELS = ("clap", "jump", "wave")
 
 
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
-    """Twelve blurred random pictures at 25 per second."""
-    path = tmp_path / "clip.avi"
-    coarse = np.random.default_rng(0).integers(0, 256, (12, 6, 8, 3), np.uint8)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mjpeg", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
-        for index, picture in enumerate(coarse):
-            pixels = picture.repeat(8, axis=0).repeat(8, axis=1)
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame.pts, frame.time_base = index, Fraction(1, 25)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
+    return write_video(tmp_path / "clip.avi", 12)
 
 
 def make_features(steps: int = 5, size: int = 12, seed: int = 0) -> Features:
