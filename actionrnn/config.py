@@ -227,11 +227,14 @@ class HeadConfig:
     """Stacked recurrent layers."""
     dropout: Probability = 0.5
     """Dropout on the input features, between layers and before the classifier, in training."""
+    residual: Annotated[bool, Field(strict=True)] = True
+    """Let the classifier see each frame's own features beside the state, so that what one frame
+    gives away need not pass through the recurrence. false: the state alone, as in version 0.1."""
     temporal_pooling: TemporalPooling = "running_mean"
-    """What the classifier sees at step t: the last state (reacts at once), the mean of all states
-    so far (steadier, slower), or their exponential mean (in between)."""
+    """How the answer so far, which is the clip's in the end, is made of the logits of all steps:
+    their mean. last and exponential_mean are what heads of version 0.1 could be."""
     pooling_decay: Probability = 0.9
-    """exponential_mean: the weight of the past at each step; larger is steadier and slower."""
+    """exponential_mean: the weight of the past at each step."""
     l2_normalise: Annotated[bool, Field(strict=True)] = False
     """Scale each frame's feature vector to length 1 before it is standardised. It helps if frames
     differ in contrast, or features are large and sparse (VGG)."""
@@ -262,6 +265,9 @@ class TrainConfig:
     """AdamW's weight decay."""
     warmup_fraction: Probability = 0.1
     """The part of all steps in which the rate rises linearly; then it falls as a cosine."""
+    now_weight: Annotated[Number, Field(ge=0, le=1)] = 0.5
+    """The weight in the loss of the answers at the single steps; the rest is that of the clip's
+    answer. 0: only the clip's answer is trained, and a timeline reacts late; 1: only the steps."""
     label_smoothing: Probability = 0.1
     """The probability mass that is spread over all classes: scores become less extreme."""
     class_weights: ClassWeights = "none"

@@ -34,7 +34,7 @@ import torch
 from actionrnn.config import BackboneConfig, Config, HeadConfig, Sampling
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.model.heads import Head
-from actionrnn.model.recognizer import Recognizer, step_scores
+from actionrnn.model.recognizer import Recognizer, read_out
 from actionrnn.video.decode import iter_frames
 from actionrnn.video.frame import Frame
 
@@ -83,7 +83,7 @@ class WindowWay:
         self._window.append(square(frame) if self._keeps_squares else frame)
         squares = self._window if self._keeps_squares else map(square, self._window)
         views = backbone.preprocessing.views(np.stack(list(squares)))
-        return step_scores(self._model.head, backbone.encode(views))[-1]
+        return read_out(self._model.head, backbone.encode(views)).so_far[-1]
 
 
 def make_model(backbone: Backbone, head: HeadConfig, rate_fps: float) -> Recognizer:

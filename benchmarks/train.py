@@ -97,7 +97,7 @@ def make_step(config: Config) -> Callable[[Tensor, Tensor], None]:
     def step(values: Tensor, targets: Tensor) -> None:
         lengths = torch.full((len(values),), values.shape[1])
         with autocast(torch.device("cpu"), train.precision):
-            logits = last_step(head(values, lengths), lengths)
+            logits = last_step(head.so_far(head(values, lengths)), lengths)
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=train.label_smoothing)
         optimiser.zero_grad()
         loss.backward()

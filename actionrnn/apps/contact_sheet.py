@@ -60,8 +60,9 @@ def _draw(frames: dict[int, Pixels], timeline: Timeline, title: str) -> Figure:
         title = f"{timeline.pts_seconds[step]:.2f} s   {label}"
         axes.set_title(title, fontsize=9, parse_math=False)
     curves = figure.add_subplot(grid[rows, :])
-    order = np.argsort(-timeline.scores.max(axis=0), kind="stable")[:MAX_CURVES]
-    lines = [curves.plot(timeline.pts_seconds, timeline.scores[:, i], "o-", ms=3)[0] for i in order]
+    scores = timeline.so_far
+    order = np.argsort(-scores.max(axis=0), kind="stable")[:MAX_CURVES]
+    lines = [curves.plot(timeline.pts_seconds, scores[:, i], "o-", ms=3)[0] for i in order]
     curves.set(xlabel="seconds", ylabel="score so far", ylim=(0, 1.02))
     curves.grid(alpha=0.3)
     names = [timeline.labels[index] for index in order]

@@ -148,7 +148,10 @@ def encoder_to_onnx(backbone: Backbone) -> bytes:
 
 
 def step_to_onnx(head: Head) -> bytes:
-    """An ONNX graph of one step: features (N, D) and state to scores (N, K) and new state."""
+    """An ONNX graph of one step: features (N, D) and state to scores (N, K) and new state.
+
+    The scores are those of now; the state's `so_far` (N, K) are the logits of the whole video.
+    """
     state = _initial_state(head)
     inputs = {"features": torch.zeros(2, head.feature_size), "state": state}
     batch = {0: torch.export.Dim("batch")}

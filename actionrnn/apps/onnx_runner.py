@@ -28,7 +28,7 @@ class Stream:
         self.previous = None
 
     def push(self, frame):
-        """RGB uint8 (H, W, 3) of any size -> the scores (K,) after it."""
+        """RGB uint8 (H, W, 3) of any size -> the scores (K,) of this moment."""
         previous = frame if self.previous is None else self.previous
         views = {"frames": frame[None], "previous": previous[None]}
         views = {name: views[name] for name in MODEL["encoder"]["inputs"]}
@@ -36,6 +36,12 @@ class Stream:
         scores, *state = self.head.run(None, {"features": features, **self.state})
         self.state, self.previous = dict(zip(self.state, state, strict=True)), frame
         return scores[0]
+
+    @property
+    def so_far(self):
+        """The scores (K,) of the whole video up to the last frame."""
+        weights = np.exp(self.state["so_far"][0] - self.state["so_far"].max())
+        return weights / weights.sum()
 
 
 def decoded(path):
@@ -56,17 +62,21 @@ def chosen(times, num_frames, rate_fps, **_):
 
 
 def timeline(path):
-    """The times (T,) and the scores (T, K) after each sampled frame; the last row is the answer."""
+    """The times (T,) of the sampled frames, and the scores (T, K) at each and so far.
+
+    The last row of the scores so far is the video's answer.
+    """
     times = np.sort([frame.time for frame in decoded(path)])  # some AVI files swap neighbours
-    indices, stream, scores = chosen(times, **MODEL["sampling"]), Stream(), []
+    indices, stream, scores, so_far = chosen(times, **MODEL["sampling"]), Stream(), [], []
     for index, frame in enumerate(decoded(path)):
         for _ in range(np.count_nonzero(indices == index)):
             rgb = frame.to_ndarray(format="rgb24", interpolation="BICUBIC")
             scores.append(stream.push(np.ascontiguousarray(np.rot90(rgb, frame.rotation // 90))))
-    return times[indices], np.array(scores)
+            so_far.append(stream.so_far)
+    return times[indices], np.array(scores), np.array(so_far)
 
 
 if __name__ == "__main__":
     for video in sys.argv[1:]:
-        last = timeline(video)[1][-1]
+        last = timeline(video)[2][-1]
         print(f"{video}: {MODEL['labels'][last.argmax()]} ({last.max():.1%})")

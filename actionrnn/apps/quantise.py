@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from actionrnn.errors import ModelError
 from actionrnn.features.engines.onnx import open_session
 from actionrnn.features.networks import quietly
-from actionrnn.model.recognizer import Recognizer, step_scores
+from actionrnn.model.recognizer import Recognizer, read_out
 from actionrnn.video.decode import read_frames
 from actionrnn.video.finding import find_videos
 
@@ -153,5 +153,5 @@ def _clip_scores(model: Recognizer, session: Any, feed: Feed) -> NDArray[np.floa
         session.run(None, {k: v[at : at + _FRAMES_TOGETHER] for k, v in feed.items()})[0]
         for at in range(0, len(feed["frames"]), _FRAMES_TOGETHER)
     ]
-    scores: NDArray[np.float32] = step_scores(model.head, np.concatenate(features))[-1]
+    scores: NDArray[np.float32] = read_out(model.head, np.concatenate(features)).so_far[-1]
     return scores

@@ -20,7 +20,7 @@ from actionrnn.features.backbone import Backbone
 from actionrnn.features.provenance import TRAINED_ON, Provenance
 from actionrnn.model.heads import Head
 from actionrnn.model.privacy import hashed_group
-from actionrnn.model.recognizer import step_scores
+from actionrnn.model.recognizer import read_out
 from actionrnn.progress import progress_bar
 
 MEAN_POOL: Final = "mean-pool"
@@ -101,7 +101,7 @@ def predict_fold(
             for kind, one in heads.items():
                 # a baseline may see only the first features; the tested head sees all
                 known = values if one is head else values[:, : one.feature_size]
-                steps = step_scores(one, known)  # (T, K)
+                steps = read_out(one, known).so_far  # (T, K)
                 scores[kind][index] = steps[-1]
                 answers[kind][index] = steps[steps_observed(len(values))].argmax(axis=1)
             advance()

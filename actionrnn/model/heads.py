@@ -3,11 +3,12 @@
 One step, with x_t the (normalised) feature of frame t:
 
     h_t = f(h_(t-1) W_hh + x_t W_xh + b)      the recurrent layer: RNN, LSTM or GRU
-    s_t = last | running mean | exponential mean of h_1 ... h_t
-    y_t = W_hy s_t + b_y                      the logits
+    z_t = W h_t + V x_t + b                   the logits of now; V: the residual path
 
-Every y_t uses the frames up to t alone, so `forward` over a sequence and `step` after
-`step` give the same numbers, and the clip's answer is the logit at its last step.
+Two answers are read from them. *Now*, softmax(z_t), is what a timeline, a stream and segments show.
+*So far*, the softmax of the running mean of z_1 ... z_t, is what is said about the whole clip; a
+clip's answer is its last value. Every z_t uses the frames up to t alone, so `forward` over a
+sequence and `step` after `step` give the same numbers.
 (Elman 1990; LSTM: Hochreiter and Schmidhuber 1997; GRU: Cho et al. 2014.)
 """
 
@@ -38,10 +39,10 @@ LEAST_VARIATION = 1e-6
 
 
 class Head(nn.Module):
-    """A recurrent layer (or none: `mean`), a causal pooling over time, a linear classifier.
+    """A recurrent layer (or none: `mean`) and a linear classifier of each step.
 
     Args:
-        config: kind, sizes, dropout and temporal pooling.
+        config: kind, sizes, dropout, and whether there is a residual path.
         feature_size: D.
         num_classes: K.
     """
@@ -59,6 +60,10 @@ class Head(nn.Module):
         self.core = _make_core(config, input_size)
         hidden_size = input_size if self.core is None else config.hidden_size
         self.classifier = nn.Linear(hidden_size, num_classes)
+        self.residual: nn.Linear | None = None
+        if config.residual and self.core is not None:
+            self.residual = nn.Linear(input_size, num_classes, bias=False)
+            nn.init.zeros_(self.residual.weight)  # training starts from the recurrent path alone
 
     def set_normalisation(self, mean: Tensor, std: Tensor) -> None:
         """Remember the training set's statistics of (rescaled) features, (D,) each.
@@ -72,7 +77,7 @@ class Head(nn.Module):
         self.std.copy_(torch.where(varies, std, 1.0))
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Logits at every step.
+        """The logits of now, z, at every step; `so_far` pools them.
 
         Args:
             features: (B, T, D).
@@ -85,26 +90,38 @@ class Head(nn.Module):
         valid = _valid_steps(features, lengths)  # (B, T, 1)
         inputs = self._dropout(self._inputs(features.masked_fill(~valid, 0)))  # (B, T, I)
         hidden = inputs if self.core is None else self.core(inputs)[0]  # (B, T, H)
-        pooled = self._pool(hidden)
-        logits: Tensor = self.classifier(self._dropout(pooled))
-        return logits.masked_fill(~valid, 0)
+        return self._classify(self._dropout(hidden), inputs).masked_fill(~valid, 0)
+
+    def so_far(self, logits: Tensor) -> Tensor:
+        """The logits of so far at every step, from those of now: (B, T, K) -> (B, T, K)."""
+        if self._pooling == "last":
+            return logits
+        if self._pooling == "running_mean":
+            steps = torch.arange(1, logits.shape[1] + 1, device=logits.device)
+            return logits.cumsum(dim=1) / steps[:, None]
+        pooled, rows = torch.zeros_like(logits[:, 0]), []
+        for step, now in enumerate(logits.unbind(dim=1), start=1):
+            pooled = self._so_far_step(now, pooled, torch.full_like(now[:, :1], step))
+            rows.append(pooled)
+        return torch.stack(rows, dim=1)
 
     def step(self, features: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Logits after one more frame; for inference, without dropout.
+        """The logits of now after one more frame; for inference, without dropout.
 
         Args:
             features: (B, D), one frame of each row.
             state: of the step before; None at the start.
 
         Returns:
-            logits (B, K) and the new state.
+            logits (B, K) and the new state, whose `so_far` (B, K) are the logits of so far.
         """
         state = state if state is not None else self.initial_state(len(features), features.device)
         inputs = self._step_inputs(features, state)
         new: State = {"steps": state["steps"] + 1, "previous": features}
         hidden = inputs if self.core is None else self._step_core(inputs, state, new)
-        new["pooled"] = self._step_pooled(hidden, state["pooled"], new["steps"])
-        return self.classifier(new["pooled"]), new
+        logits = self._classify(hidden, inputs)
+        new["so_far"] = self._so_far_step(logits, state["so_far"], new["steps"])
+        return logits, new
 
     def initial_state(self, batch_size: int, device: torch.device | None = None) -> State:
         """The state before the first frame: zeros."""
@@ -116,7 +133,7 @@ class Head(nn.Module):
         state = {
             "steps": zeros(1),
             "previous": zeros(self.feature_size),
-            "pooled": zeros(self.classifier.in_features),
+            "so_far": zeros(self.num_classes),
         }
         if self.core is not None:
             state["hidden"] = zeros(layers, size)
@@ -172,36 +189,25 @@ class Head(nn.Module):
         mask = torch.empty_like(sequence[:, :1]).bernoulli_(kept) / kept  # (B, 1, I)
         return sequence * mask
 
-    def _pool(self, hidden: Tensor) -> Tensor:
-        """(B, T, H) -> (B, T, H), each step from the steps up to it."""
-        if self._pooling == "last":
-            return hidden
-        if self._pooling == "running_mean":
-            steps = torch.arange(1, hidden.shape[1] + 1, device=hidden.device)
-            return hidden.cumsum(dim=1) / steps[:, None]
-        steps = hidden.new_zeros(len(hidden), 1)
-        pooled, steps_pooled = torch.zeros_like(hidden[:, 0]), []
-        for state in hidden.unbind(dim=1):
-            steps = steps + 1
-            pooled = self._step_pooled(state, pooled, steps)
-            steps_pooled.append(pooled)
-        return torch.stack(steps_pooled, dim=1)
+    @property
+    def _pooling(self) -> str:
+        return "running_mean" if self.core is None else self.config.temporal_pooling
 
-    def _step_pooled(self, hidden: Tensor, pooled: Tensor, steps: Tensor) -> Tensor:
-        """The pooled states after one more state; `steps` (B, 1) counts it already."""
+    def _classify(self, hidden: Tensor, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(hidden)
+        return logits if self.residual is None else logits + self.residual(inputs)
+
+    def _so_far_step(self, logits: Tensor, so_far: Tensor, steps: Tensor) -> Tensor:
+        """The logits of so far after one more step; `steps` (B, 1) counts it already."""
         if self._pooling == "last":
-            return hidden
+            return logits
         if self._pooling == "running_mean":
-            return pooled + (hidden - pooled) / steps
+            return so_far + (logits - so_far) / steps
         # weights decay^age, normalised to 1: no bias towards the zeros of the start
         decay = self.config.pooling_decay
         log_decay = math.log(decay) if decay > 0 else -math.inf
         total = -torch.expm1(steps * log_decay)  # 1 - decay^steps, exact near 0
-        return pooled + (hidden - pooled) * ((1 - decay) / total)
-
-    @property
-    def _pooling(self) -> str:
-        return "running_mean" if self.core is None else self.config.temporal_pooling
+        return so_far + (logits - so_far) * ((1 - decay) / total)
 
 
 def last_step(logits: Tensor, lengths: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ from actionrnn.tensor_file import (
 )
 from actionrnn.text import is_harmless, readable
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DESCRIPTION = "actionrnn"  # the metadata that holds it
 
 
@@ -149,11 +149,13 @@ def read_model_info(path: str | Path) -> ModelInfo:
             f"{path}: is not an actionrnn model; give the model.safetensors of a run"
         ) from None
     version = described.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in (1, FORMAT_VERSION):
         raise ModelError(
             f"{path}: has format version {version}, known is {FORMAT_VERSION}; update actionrnn"
         )
     try:
+        if version == 1:  # its heads had no residual path
+            described["config"]["head"]["residual"] = False
         config = parse_config(described["config"], source=str(path))
         return ModelInfo(
             path=path,

@@ -35,7 +35,7 @@ from actionrnn.model.model_file import (
 )
 from actionrnn.model.reading import read_blocks
 from actionrnn.model.segments import Segment, find_segments
-from actionrnn.model.state_policy import KEEP, Scorer, with_period
+from actionrnn.model.state_policy import KEEP, Readouts, Scorer, with_period
 from actionrnn.model.stream import Stream, StreamBatch
 from actionrnn.text import printable
 
@@ -85,11 +85,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The scores at every step of a clip; the last row is the clip's answer."""
+    """What a model says at every step of a video: of that moment, and of the video so far."""
 
     labels: tuple[str, ...]
     scores: NDArray[np.float32]
-    """Probabilities, (T, K), in the order of `labels`."""
+    """Probabilities of now, (T, K), in the order of `labels`: what happens at each step."""
+    so_far: NDArray[np.float32]
+    """Probabilities of the whole video up to each step, (T, K): the softmax of the mean of the
+    logits of now, and so of the mean of log(scores). The last row is the video's answer."""
     pts_seconds: NDArray[np.float64]
     """(T,)."""
     path: str = ""
@@ -99,11 +102,12 @@ class Timeline:
         return find_segments(self.labels, self.scores, self.pts_seconds, rule)
 
     def prediction(self) -> Prediction:
-        """The answer at the last step."""
-        order = np.argsort(-self.scores[-1], kind="stable")
+        """The answer for the whole video."""
+        answer = self.so_far[-1]
+        order = np.argsort(-answer, kind="stable")
         return Prediction(
             labels=tuple(self.labels[index] for index in order),
-            scores=tuple(float(self.scores[-1][index]) for index in order),
+            scores=tuple(float(answer[index]) for index in order),
             pts_seconds=float(self.pts_seconds[-1]),
             path=self.path,
         )
@@ -138,7 +142,7 @@ class Recognizer:
 
         Args:
             stop_at_confidence: decode hardly further than to the first frame after which the
-                best score is at least this; the answer's `pts_seconds` says where that was.
+                best score so far is at least this; the answer's `pts_seconds` says where that was.
 
         Raises:
             VideoError: the video cannot be used.
@@ -170,8 +174,8 @@ class Recognizer:
         """A timeline for each of several state policies, of one reading of the file.
 
         Args:
-            stop_at_confidence: end after the first step at which the best score of the first
-                policy is at least this.
+            stop_at_confidence: end after the first step at which the best score so far, of the
+                first policy, is at least this.
             decode: in this process, or within the bounds of an `Isolation`.
 
         Raises:
@@ -193,19 +197,25 @@ class Recognizer:
                         Scorer(self.head, with_period(policy, self.clip_seconds))
                         for policy in policies
                     ]
-                    scores: list[list[NDArray[np.float32]]] = [[] for _ in policies]
+                    answers: list[list[Readouts]] = [[] for _ in policies]
                 times.append(block.pts_seconds)
-                for scorer, found in zip(scorers, scores, strict=True):
+                for scorer, found in zip(scorers, answers, strict=True):
                     found.append(scorer.push(block.values, block.pts_seconds))
                 if stop_at_confidence is not None:
-                    is_sure = scores[0][-1].max(axis=1) >= stop_at_confidence  # (n,)
+                    is_sure = answers[0][-1].so_far.max(axis=1) >= stop_at_confidence  # (n,)
                     if is_sure.any():
                         num_steps = block.first_step + int(is_sure.argmax()) + 1
                         break
         pts_seconds = np.concatenate(times)[:num_steps]
         return [
-            Timeline(self.labels, np.concatenate(found)[:num_steps], pts_seconds, str(path))
-            for found in scores
+            Timeline(
+                self.labels,
+                np.concatenate([block.now for block in found])[:num_steps],
+                np.concatenate([block.so_far for block in found])[:num_steps],
+                pts_seconds,
+                str(path),
+            )
+            for found in answers
         ]
 
     def score(
@@ -223,11 +233,11 @@ class Recognizer:
             features.provenance.require_same(self.provenance, path or "the features", TRAINED_ON)
         self.require_feature_size(features.values.shape[1], path or "the features")
         if policy is None:
-            scores = step_scores(self.head, features.values)
+            found = read_out(self.head, features.values)
         else:
             scorer = Scorer(self.head, with_period(policy, self.clip_seconds))
-            scores = scorer.push(features.values, features.pts_seconds)
-        return Timeline(self.labels, scores, features.pts_seconds, path)
+            found = scorer.push(features.values, features.pts_seconds)
+        return Timeline(self.labels, found.now, found.so_far, features.pts_seconds, path)
 
     def require_feature_size(self, size: int, where: str) -> None:
         """Refuse features of another size than those that the head was trained on.
@@ -327,10 +337,9 @@ def load(
 
 
 @torch.inference_mode()
-def step_scores(head: Head, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities at every step of one sequence: (T, D) -> (T, K)."""
+def read_out(head: Head, values: NDArray[np.float32]) -> Readouts:
+    """The answers at every step of one sequence of features (T, D)."""
     head.eval()
-    device = head.mean.device
-    logits = head(torch.from_numpy(np.ascontiguousarray(values))[None].to(device))
-    scores: NDArray[np.float32] = logits.softmax(dim=-1)[0].cpu().numpy()
-    return scores
+    logits = head(torch.from_numpy(np.ascontiguousarray(values))[None].to(head.mean.device))
+    now, so_far = (part.softmax(dim=-1)[0].cpu().numpy() for part in (logits, head.so_far(logits)))
+    return Readouts(now, so_far)

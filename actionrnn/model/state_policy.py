@@ -32,8 +32,27 @@ class LongState:
     """When each row began, in seconds."""
 
 
+@dataclass(frozen=True)
+class Readouts:
+    """What a head says after each of n steps: probabilities, in the order of its labels."""
+
+    now: NDArray[np.float32]
+    """(n, K)."""
+    so_far: NDArray[np.float32]
+    """(n, K), of all steps of the recording up to each."""
+
+    @classmethod
+    def of(cls, logits: Sequence[tuple[torch.Tensor, torch.Tensor]], num_classes: int) -> Readouts:
+        """From the logits of now and of so far, (K,) each, of n steps; n may be 0."""
+        if not logits:
+            return cls(*(np.empty((0, num_classes), np.float32) for _ in range(2)))
+        parts = zip(*logits, strict=True)
+        now, so_far = (torch.stack(part).softmax(dim=-1).cpu().numpy() for part in parts)
+        return cls(now, so_far)
+
+
 class Scorer:
-    """Probabilities at every step of one recording, block after block.
+    """The answers at every step of one recording, block after block.
 
     Args:
         policy: of the state; one that restarts has its `period_seconds`.
@@ -44,20 +63,18 @@ class Scorer:
         self._state = LongState(policy)
 
     @torch.inference_mode()
-    def push(
-        self, values: NDArray[np.float32], pts_seconds: NDArray[np.float64]
-    ) -> NDArray[np.float32]:
-        """The probabilities (n, K) after each of the next n steps.
+    def push(self, values: NDArray[np.float32], pts_seconds: NDArray[np.float64]) -> Readouts:
+        """The answers after each of the next n steps.
 
         Args:
             values: features, (n, D).
             pts_seconds: (n,), never falling, those of earlier blocks included.
         """
-        logits: list[torch.Tensor] = []
+        logits: list[tuple[torch.Tensor, torch.Tensor]] = []
         with one_thread():
             for value, seconds in zip(values, pts_seconds.tolist(), strict=True):
                 logits += advance_states(self._head, [self._state], value[None], [seconds])
-        return probabilities(logits, self._head.num_classes)
+        return Readouts.of(logits, self._head.num_classes)
 
 
 def advance_states(
@@ -65,7 +82,7 @@ def advance_states(
     states: Sequence[LongState],
     values: NDArray[np.float32],
     pts_seconds: Sequence[float],
-) -> list[torch.Tensor]:
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """One step of several recordings, in one call of the head; the states change.
 
     Args:
@@ -73,7 +90,7 @@ def advance_states(
         pts_seconds: the time of each.
 
     Returns:
-        The logits (K,) of each recording.
+        The logits of now and of so far, (K,) each, of each recording.
     """
     rows = [_prepare(*each, head) for each in zip(states, pts_seconds, strict=True)]
     sizes = [len(state["steps"]) for state in rows]
@@ -84,7 +101,12 @@ def advance_states(
     for number, state in enumerate(states):
         # clones: a view would keep the whole batch alive
         state.rows = {name: value[number].clone() for name, value in parts.items()}
-    return [_most_confident(part) for part in torch.split(logits, sizes)]
+    so_far = torch.split(new["so_far"], sizes)
+    # the oldest row has seen the most
+    return [
+        (_most_confident(part), rows[0])
+        for part, rows in zip(torch.split(logits, sizes), so_far, strict=True)
+    ]
 
 
 def with_period(policy: StatePolicy, clip_seconds: float) -> StatePolicy:
@@ -92,14 +114,6 @@ def with_period(policy: StatePolicy, clip_seconds: float) -> StatePolicy:
     if policy.period_seconds is not None:
         return policy
     return replace(policy, period_seconds=clip_seconds / 2)
-
-
-def probabilities(logits: list[torch.Tensor], num_classes: int) -> NDArray[np.float32]:
-    """Of the logits (K,) of n steps, (n, K); n may be 0."""
-    if not logits:
-        return np.empty((0, num_classes), np.float32)
-    scores: NDArray[np.float32] = torch.stack(logits).softmax(dim=-1).cpu().numpy()
-    return scores
 
 
 @contextlib.contextmanager

@@ -25,9 +25,9 @@ from actionrnn.model.heads import Head
 from actionrnn.model.state_policy import (
     KEEP,
     LongState,
+    Readouts,
     advance_states,
     one_thread,
-    probabilities,
 )
 from actionrnn.tensor_file import read_description, read_tensors, write_tensors
 from actionrnn.video.frame import Frame
@@ -71,7 +71,9 @@ class Stream:
         """Forget everything, as if no frame had been pushed."""
         self._memory = StreamMemory(FrameSampler(self.sampling), LongState(self.policy))
         self.pts_seconds: NDArray[np.float64] = np.empty(0)
-        """(n,), the times of the frames behind the last push's scores."""
+        """(m,), the times of the frames behind the last push's scores."""
+        self.so_far: Scores = np.empty((0, self.head.num_classes), np.float32)
+        """(m, K), beside the last push's scores: the probabilities of the recording so far."""
 
     def push(self, frames: Frame | Iterable[Frame]) -> Scores:
         """Take one or many frames; those that the sampling wants make steps.
@@ -81,8 +83,9 @@ class Stream:
                 array. The pixels are made only of frames that are wanted.
 
         Returns:
-            The probabilities (m, K) after each step that is now known; m is often 0. The
-            times of the steps are in `pts_seconds`.
+            The probabilities (m, K) of what happens at each step that is now known; m is often
+            0. The times of the steps are in `pts_seconds`, and what is said of the whole
+            recording up to each of them in `so_far`.
 
         Raises:
             VideoError: a frame that is wanted cannot be made, or the times fall. The stream is
@@ -306,7 +309,7 @@ def advance(streams: Sequence[Stream], given: Sequence[list[Step]]) -> list[Scor
         if pushed and memory.sampler.held is not None:  # the caller may use its buffer again
             memory.sampler.held.own()
     features = _encode(backbone, memories, steps)
-    logits: list[list[torch.Tensor]] = [[] for _ in streams]
+    logits: list[list[tuple[torch.Tensor, torch.Tensor]]] = [[] for _ in streams]
     with one_thread():
         # streams have different numbers of new steps: those that have an n-th one make it together
         for step in range(max(map(len, steps))):
@@ -319,11 +322,12 @@ def advance(streams: Sequence[Stream], given: Sequence[list[Step]]) -> list[Scor
             )
             for row, answer in zip(active, answers, strict=True):
                 logits[row].append(answer)
-    scores = [probabilities(rows, head.num_classes) for rows in logits]
-    for stream, memory, mine in zip(streams, memories, steps, strict=True):
+    found = [Readouts.of(rows, head.num_classes) for rows in logits]
+    for stream, memory, mine, readouts in zip(streams, memories, steps, found, strict=True):
         stream._memory = memory
         stream.pts_seconds = np.array([seconds for _, seconds in mine], np.float64)
-    return scores
+        stream.so_far = readouts.so_far
+    return [readouts.now for readouts in found]
 
 
 def _listed(frames: Frame | Iterable[Frame]) -> list[Step]:
@@ -399,8 +403,8 @@ def _rebuilt(state: dict[str, Any], stream: Stream) -> StreamMemory:
         for name, value in state.items()
         if name.startswith("state.")
     }
-    if "summary" in rows:  # of version 0.1
-        rows["pooled"] = rows.pop("summary")
+    if "summary" in rows:  # of version 0.1, which pooled the states, not their logits
+        rows["so_far"] = stream.head.classifier(rows.pop("summary")).detach()
     return StreamMemory(
         sampler,
         LongState(stream.policy, rows or None, [_seconds(birth) for birth in state["births"]]),

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -175,11 +176,9 @@ class _Loop:
         )
         with autocast(self.device, config.precision):
             # Shorter clips are padded at their end. The head runs forward in time, so the padding
-            # cannot reach the output at a clip's last real step, which is the one that is taken.
-            logits = last_step(head(values, lengths), lengths)  # (B, K)
-        losses = F.cross_entropy(  # in float32: the sum of exponentials needs its digits
-            logits.float(), targets, label_smoothing=config.label_smoothing, reduction="none"
-        )
+            # cannot reach the output at a clip's real steps, which are the ones that count.
+            logits = head(values, lengths)  # (B, T, K)
+        losses = clip_losses(head, logits.float(), lengths, targets, config)
         return (self.class_weights[targets] * losses).sum() / count
 
     def finish_epoch(self, epoch: int, train_loss: float) -> Epoch:
@@ -193,7 +192,7 @@ class _Loop:
         rate = self.learning_rate(epoch * steps_per_epoch - 1, steps_per_epoch)
         loss = top1 = None
         if validation is not None:
-            loss, top1 = validate(state.averaged_head, validation)
+            loss, top1 = validate(state.averaged_head, validation, self.task.config)
         row = Epoch(epoch, rate, train_loss, loss, top1)
         self.require_finite(row)
         if loss is not None and loss < state.best_loss:
@@ -228,17 +227,44 @@ class _Loop:
         return len(self.state.curve) - best_epoch >= patience
 
 
+def clip_losses(
+    head: Head, logits: Tensor, lengths: Tensor, targets: Tensor, config: TrainConfig
+) -> Tensor:
+    """The loss of each clip, (B,): of its answer, and of the answers at its single steps.
+
+    Args:
+        logits: of now, (B, T, K), in float32: the sum of exponentials needs its digits.
+        lengths: (B,), the valid steps.
+        targets: (B,).
+    """
+    cross_entropy = functools.partial(
+        F.cross_entropy, reduction="none", label_smoothing=config.label_smoothing
+    )
+    losses = torch.zeros(len(logits), device=logits.device)
+    if config.now_weight < 1:
+        of_clip = cross_entropy(last_step(head.so_far(logits), lengths), targets)
+        losses = losses + (1 - config.now_weight) * of_clip
+    if config.now_weight > 0:
+        at_steps = cross_entropy(logits.mT, targets[:, None].expand(logits.shape[:2]))  # (B, T)
+        valid = torch.arange(logits.shape[1], device=logits.device) < lengths[:, None]
+        # a mean over the clip's steps, so that long clips do not count for more
+        losses = losses + config.now_weight * (at_steps * valid).sum(dim=1) / lengths
+    return losses
+
+
 @torch.inference_mode()
-def validate(head: Head, sequences: Sequences) -> tuple[float, float]:
-    """Mean cross-entropy (without smoothing or class weights) and top-1 of a head."""
+def validate(head: Head, sequences: Sequences, config: TrainConfig) -> tuple[float, float]:
+    """Mean loss (without smoothing or class weights) and top-1 of a head's answers for clips."""
+    config = replace(config, label_smoothing=0.0)
     head.eval()
     total, right = 0.0, 0
     for start in range(0, len(sequences), VALIDATION_BATCH):
         indices = range(start, min(start + VALIDATION_BATCH, len(sequences)))
         values, lengths, targets = (t.to(head.mean.device) for t in sequences.batch(indices))
-        logits = last_step(head(values, lengths), lengths)  # (B, K)
-        total += F.cross_entropy(logits, targets, reduction="sum").item()
-        right += int((logits.argmax(dim=1) == targets).sum())
+        logits = head(values, lengths)  # (B, T, K)
+        total += clip_losses(head, logits, lengths, targets, config).sum().item()
+        answers = last_step(head.so_far(logits), lengths).argmax(dim=1)
+        right += int((answers == targets).sum())
     return total / len(sequences), right / len(sequences)
 
 

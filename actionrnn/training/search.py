@@ -20,7 +20,7 @@ SPACE: dict[str, tuple[Any, ...]] = {
     "kind": ("gru", "lstm"),
     "hidden_size": (64, 128, 256, 512),
     "dropout": (0.3, 0.5, 0.7),
-    "temporal_pooling": ("running_mean", "last", "exponential_mean"),
+    "residual": (True, False),
     "l2_normalise": (False, True),
     "temporal_differences": (False, True),
 }

@@ -41,7 +41,7 @@ def make_timeline(count: int, labels: tuple[str, ...], path: str) -> Timeline:
     rising = np.linspace(1 / len(labels), 0.9, count, dtype=np.float32)
     rest = (1 - rising) / max(1, len(labels) - 1)
     scores = np.stack([*[rest] * (len(labels) - 1), rising], axis=1)
-    return Timeline(labels, scores, np.arange(count) / 10, path)
+    return Timeline(labels, scores, scores, np.arange(count) / 10, path)
 
 
 def read_png(path: Path) -> np.ndarray:

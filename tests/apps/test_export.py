@@ -26,7 +26,7 @@ from actionrnn.errors import ModelError
 from actionrnn.features.engines.onnx import open_session
 from actionrnn.files import file_sha256
 from actionrnn.model.heads import Head
-from actionrnn.model.recognizer import Recognizer, step_scores
+from actionrnn.model.recognizer import Recognizer, read_out
 from actionrnn.training.train import TrainingRun
 from actionrnn.video.decode import read_frames
 
@@ -138,7 +138,7 @@ def test_steps_of_several_streams_are_those_of_the_whole_sequence(kind: HeadKind
         scores, *new = session.run(None, {"features": values[:, step], **state})
         state = dict(zip(state, new, strict=True))
         found.append(scores)
-    wanted = np.stack([step_scores(head, sequence) for sequence in values], axis=1)
+    wanted = np.stack([read_out(head, sequence).now for sequence in values], axis=1)
     np.testing.assert_allclose(np.stack(found), wanted, atol=1e-5)
 
 

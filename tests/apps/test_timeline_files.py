@@ -25,7 +25,8 @@ def timeline() -> Timeline:
     """Two steps of each label at 4 a second, then one of nothing, from 3600 s on."""
     rows = [(0.8, 0.1, 0.1)] * 2 + [(0.1, 0.8, 0.1)] * 2 + [(0.1, 0.1, 0.8)] * 2 + [(0.4, 0.3, 0.3)]
     times = 3600 + np.arange(7) / 4
-    return Timeline(EVIL, np.array(rows, np.float32), times, "a.mp4")
+    scores = np.array(rows, np.float32)
+    return Timeline(EVIL, scores, scores, times, "a.mp4")
 
 
 def test_csv_has_a_row_a_step(timeline: Timeline, tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_ffmpeg_reads_the_subtitles(timeline: Timeline, tmp_path: Path) -> None:
 
 
 def test_an_empty_timeline_is_a_file_too() -> None:
-    nothing = Timeline(("a",), np.empty((0, 1), np.float32), np.empty(0))
+    nothing = Timeline(("a",), *[np.empty((0, 1), np.float32)] * 2, np.empty(0))
     for write in FORMATS.values():
         assert "-->" not in write(nothing, [])
 

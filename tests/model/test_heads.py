@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from actionrnn.config import HeadConfig
 from actionrnn.model.heads import Head, State, last_step
@@ -26,6 +26,7 @@ VARIANTS = [
             hidden_size=HIDDEN,
             num_layers=layers,
             temporal_pooling=pooling,
+            residual=layers == 1,
             temporal_differences=differences,
         ),
         id=f"{kind}-{pooling}-{'differences' if differences else 'plain'}-{layers}",
@@ -40,6 +41,8 @@ each_variant = pytest.mark.parametrize("config", VARIANTS)
 def make_head(config: HeadConfig, *, num_classes: int = CLASSES) -> Head:
     torch.manual_seed(1)
     head = Head(config, FEATURES, num_classes)
+    if head.residual is not None:  # it starts as zeros
+        nn.init.normal_(head.residual.weight)
     head.set_normalisation(torch.randn(FEATURES), torch.rand(FEATURES) + 0.5)
     return head.eval()
 
@@ -48,9 +51,10 @@ def small(kind: str, **options: Any) -> HeadConfig:
     return HeadConfig(kind=kind, hidden_size=HIDDEN, **options)
 
 
-def show_pooled(config: HeadConfig, size: int = HIDDEN) -> Head:
-    """A head whose logits are the pooled states themselves."""
-    head = make_head(config, num_classes=size)
+def show_inputs(**options: Any) -> Head:
+    """A mean head whose logits are its inputs."""
+    size = FEATURES * (2 if options.get("temporal_differences") else 1)
+    head = make_head(small("mean", **options), num_classes=size)
     with torch.no_grad():
         head.classifier.weight.copy_(torch.eye(size))
         head.classifier.bias.zero_()
@@ -61,13 +65,15 @@ def normal(head: Head, features: Tensor) -> Tensor:
     return (features - head.mean) / head.std
 
 
-def run_steps(head: Head, features: Tensor) -> Tensor:
+def run_steps(head: Head, features: Tensor) -> tuple[Tensor, Tensor]:
+    """The logits of now and of so far, step after step."""
     state: State | None = None
-    logits = []
+    logits, so_far = [], []
     for frame in features.unbind(dim=1):
         now, state = head.step(frame, state)
         logits.append(now)
-    return torch.stack(logits, dim=1)
+        so_far.append(state["so_far"])
+    return torch.stack(logits, dim=1), torch.stack(so_far, dim=1)
 
 
 @pytest.fixture
@@ -83,7 +89,9 @@ def assert_same(actual: Tensor, expected: Tensor) -> None:
 @torch.no_grad()
 def test_repeated_steps_give_what_forward_gives(config: HeadConfig, features: Tensor) -> None:
     head = make_head(config)
-    assert_same(run_steps(head, features), head(features))
+    now, so_far = run_steps(head, features)
+    assert_same(now, head(features))
+    assert_same(so_far, head.so_far(head(features)))
 
 
 @each_variant
@@ -136,7 +144,7 @@ def test_rubbish_in_the_padding_reaches_no_gradient(config: HeadConfig, features
 def test_an_elman_layer_is_its_equations(
     kind: str, f: Callable[[Tensor], Tensor], features: Tensor
 ) -> None:
-    head = make_head(small(kind, temporal_pooling="last"))
+    head = make_head(small(kind, residual=False))
     logits, w = head(features), head.state_dict()
     w_xh, w_hh = w["core.weight_ih_l0"].T, w["core.weight_hh_l0"].T
     b = w["core.bias_ih_l0"] + w["core.bias_hh_l0"]
@@ -150,7 +158,7 @@ def test_an_elman_layer_is_its_equations(
 
 @torch.no_grad()
 def test_an_lstm_layer_is_its_equations(features: Tensor) -> None:
-    head = make_head(small("lstm", temporal_pooling="last"))
+    head = make_head(small("lstm", residual=False))
     logits, w = head(features), head.state_dict()
     h = c = torch.zeros(BATCH, HIDDEN)
     for t in range(STEPS):
@@ -164,7 +172,7 @@ def test_an_lstm_layer_is_its_equations(features: Tensor) -> None:
 
 @torch.no_grad()
 def test_a_gru_layer_is_its_equations(features: Tensor) -> None:
-    head = make_head(small("gru", temporal_pooling="last"))
+    head = make_head(small("gru", residual=False))
     logits, w = head(features), head.state_dict()
     h = torch.zeros(BATCH, HIDDEN)
     for t in range(STEPS):
@@ -178,7 +186,7 @@ def test_a_gru_layer_is_its_equations(features: Tensor) -> None:
 
 @torch.no_grad()
 def test_a_second_layer_reads_the_first_ones_states(features: Tensor) -> None:
-    head = make_head(small("rnn_tanh", num_layers=2, temporal_pooling="last"))
+    head = make_head(small("rnn_tanh", num_layers=2, residual=False))
     logits, w = head(features), head.state_dict()
     first = second = torch.zeros(BATCH, HIDDEN)
     for t in range(STEPS):
@@ -198,57 +206,83 @@ def test_a_second_layer_reads_the_first_ones_states(features: Tensor) -> None:
         assert_same(logits[:, t], second @ w["classifier.weight"].T + w["classifier.bias"])
 
 
+@pytest.mark.parametrize("differences", [False, True])
 @pytest.mark.parametrize("kind", RECURRENT)
 @torch.no_grad()
-def test_the_running_mean_is_the_mean_of_the_states_so_far(kind: str, features: Tensor) -> None:
-    states = show_pooled(small(kind, temporal_pooling="last"))(features)
-    pooled = show_pooled(small(kind, temporal_pooling="running_mean"))(features)
+def test_the_residual_path_adds_what_the_frame_itself_says(
+    kind: str, differences: bool, features: Tensor
+) -> None:
+    head = make_head(small(kind, temporal_differences=differences))
+    inputs = normal(head, features)
+    if differences:
+        before = torch.cat([inputs[:, :1], inputs[:, :-1]], dim=1)
+        inputs = torch.cat([inputs, inputs - before], dim=-1)
+    assert head.residual is not None
+    direct = inputs @ head.residual.weight.T
+    logits = head(features)
+    head.residual = None
+    assert_same(logits, head(features) + direct)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_so_far_is_the_mean_of_the_logits_of_now(kind: str, features: Tensor) -> None:
+    head = make_head(small(kind))
+    now = head(features)
+    so_far = head.so_far(now)
     for t in range(STEPS):
-        assert_same(pooled[:, t], states[:, : t + 1].mean(dim=1))
+        assert_same(so_far[:, t], now[:, : t + 1].mean(dim=1))
+
+
+@torch.no_grad()
+def test_heads_of_version_0_1_may_answer_with_their_last_step(features: Tensor) -> None:
+    now = make_head(small("gru", temporal_pooling="last"))(features)
+    assert torch.equal(make_head(small("gru", temporal_pooling="last")).so_far(now), now)
 
 
 # float32 cannot hold 1 - decay for the last of these
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.9, 0.999999])
 @torch.no_grad()
-def test_the_exponential_mean_weighs_states_by_their_age(decay: float, features: Tensor) -> None:
-    states = show_pooled(small("gru", temporal_pooling="last"))(features)
-    config = small("gru", temporal_pooling="exponential_mean", pooling_decay=decay)
-    pooled = show_pooled(config)(features)
+def test_heads_of_version_0_1_may_weigh_steps_by_their_age(decay: float, features: Tensor) -> None:
+    head = make_head(small("gru", temporal_pooling="exponential_mean", pooling_decay=decay))
+    now = head(features)
+    so_far = head.so_far(now)
     for t in range(STEPS):
         weights = torch.tensor([decay ** (t - i) for i in range(t + 1)])
-        expected = (states[:, : t + 1] * weights[:, None]).sum(dim=1) / weights.sum()
-        assert_same(pooled[:, t], expected)
+        expected = (now[:, : t + 1] * weights[:, None]).sum(dim=1) / weights.sum()
+        assert_same(so_far[:, t], expected)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 @torch.no_grad()
 def test_the_mean_head_averages_normalised_features(pooling: str, features: Tensor) -> None:
-    head = show_pooled(small("mean", temporal_pooling=pooling), FEATURES)
-    logits = head(features)
+    head = show_inputs(temporal_pooling=pooling)
+    so_far = head.so_far(head(features))
     for t in range(STEPS):
-        assert_same(logits[:, t], normal(head, features[:, : t + 1]).mean(dim=1))
+        assert_same(so_far[:, t], normal(head, features[:, : t + 1]).mean(dim=1))
 
 
 @torch.no_grad()
 def test_the_mean_head_is_blind_to_order_and_the_others_are_not(features: Tensor) -> None:
+    def answer(head: Head, features: Tensor) -> Tensor:
+        return head.so_far(head(features))[:, -1]
+
     reverse = features.flip(1)
     mean = make_head(small("mean"))
-    assert_same(mean(reverse)[:, -1], mean(features)[:, -1])
+    assert_same(answer(mean, reverse), answer(mean, features))
     for kind in RECURRENT:
         head = make_head(small(kind))
-        assert not torch.allclose(head(reverse)[:, -1], head(features)[:, -1], atol=1e-3)
+        assert not torch.allclose(answer(head, reverse), answer(head, features), atol=1e-3)
 
 
 @torch.no_grad()
 def test_temporal_differences_stand_beside_the_features(features: Tensor) -> None:
-    head = show_pooled(small("mean", temporal_differences=True), 2 * FEATURES)
+    head = show_inputs(temporal_differences=True)
     x = normal(head, features)
     difference = torch.zeros_like(x)
     difference[:, 1:] = x[:, 1:] - x[:, :-1]
     logits = head(features)
-    for t in range(STEPS):
-        assert_same(logits[:, t, :FEATURES], x[:, : t + 1].mean(dim=1))
-        assert_same(logits[:, t, FEATURES:], difference[:, : t + 1].mean(dim=1))
+    assert_same(logits, torch.cat([x, difference], dim=-1))
 
 
 @pytest.mark.parametrize("differences", [False, True])
@@ -302,7 +336,7 @@ def test_dropout_drops_the_same_features_at_every_step_of_a_clip() -> None:
 
 @torch.no_grad()
 def test_dropout_keeps_the_expected_input() -> None:
-    head = show_pooled(small("mean", dropout=0.5), FEATURES).train()
+    head = show_inputs(dropout=0.5).train()
     torch.manual_seed(0)
     logits = head(torch.full((20_000, 1, FEATURES), 2.0))
     expected = normal(head, torch.full((FEATURES,), 2.0))
@@ -363,7 +397,7 @@ def test_a_gpu_gives_what_the_cpu_gives(kind: str, features: Tensor) -> None:
     expected = head(features)
     head, features = head.cuda(), features.cuda()
     torch.testing.assert_close(head(features).cpu(), expected, rtol=0, atol=1e-2)
-    torch.testing.assert_close(run_steps(head, features).cpu(), expected, rtol=0, atol=1e-2)
+    torch.testing.assert_close(run_steps(head, features)[0].cpu(), expected, rtol=0, atol=1e-2)
 
 
 @torch.no_grad()
@@ -380,4 +414,4 @@ def test_l2_normalised_heads_do_not_see_how_long_a_feature_vector_is(features: T
 @torch.no_grad()
 def test_l2_normalised_heads_step_as_they_run(differences: bool, features: Tensor) -> None:
     head = make_head(small("lstm", l2_normalise=True, temporal_differences=differences))
-    assert_same(run_steps(head, features), head(features))
+    assert_same(run_steps(head, features)[0], head(features))

@@ -23,7 +23,7 @@ from actionrnn.config import Config, HeadConfig, Sampling, StatePolicy
 from actionrnn.errors import ConfigError, ModelError, VideoError
 from actionrnn.features.backbone import Backbone
 from actionrnn.model.heads import Head
-from actionrnn.model.recognizer import Recognizer, step_scores
+from actionrnn.model.recognizer import Recognizer, read_out
 from actionrnn.model.stream import Stream
 from actionrnn.video.frame import Frame
 from actionrnn.video.sampling import choose_frames
@@ -92,7 +92,7 @@ def offline(model: Recognizer, frames: np.ndarray, times: np.ndarray) -> np.ndar
     chosen = choose_frames(times, model.config.sampling)
     preprocessing = model.backbone.preprocessing
     squares = np.stack([preprocessing.square(frame) for frame in frames[chosen]])
-    return step_scores(model.head, model.backbone.encode(preprocessing.views(squares)))
+    return read_out(model.head, model.backbone.encode(preprocessing.views(squares))).now
 
 
 def chunks(count: int, seed: int) -> Iterator[slice]:

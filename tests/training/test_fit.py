@@ -19,7 +19,7 @@ from actionrnn.config import HeadConfig, TrainConfig
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ConfigError, ModelError
 from actionrnn.model.heads import Head
-from actionrnn.model.recognizer import step_scores
+from actionrnn.model.recognizer import read_out
 from actionrnn.training.fit import (
     adamw_moments,
     adamw_step,
@@ -40,7 +40,7 @@ SIZE = 6
 
 def clip_scores(head: Head, sequences: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Probabilities at the last step of each sequence: N of (T, D) -> (N, K)."""
-    return np.stack([step_scores(head, values)[-1] for values in sequences])
+    return np.stack([read_out(head, values).so_far[-1] for values in sequences])
 
 
 def order_task(seed: int, count: int) -> tuple[list[NDArray[np.float32]], list[int]]:
