@@ -57,6 +57,8 @@ TemporalPooling = Literal["last", "running_mean", "exponential_mean"]
 StateKind = Literal["keep", "restart", "forget"]
 Section = TypeVar("Section")
 
+ONLY_OF_VERSION_0_1 = ("temporal_pooling", "pooling_decay")
+"""Fields of `HeadConfig` that are read from its models and configurations, and not offered."""
 OLD_PREPROCESSING = {
     "fit": ("resize_mode", {"crop": "shortest"}),
     "streams": ("modality", {"appearance": "rgb", "motion": "rgb_diff"}),

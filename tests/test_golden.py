@@ -77,7 +77,8 @@ def answer(prediction: actionrnn.Prediction) -> dict[str, float]:
 def streamed(recognizer: actionrnn.Recognizer, path: Path) -> dict[str, Any]:
     stream, scores, times = recognizer.stream(), [], []
     for frame in actionrnn.iter_frames(path):
-        scores += stream.push(frame).tolist()
+        stream.push(frame)
+        scores += stream.so_far.tolist()
         times += stream.pts_seconds.tolist()
     return {"pts_seconds": rounded(times), "scores": rounded(scores)}
 
@@ -121,8 +122,8 @@ def reported(folder: Path) -> dict[str, Any]:
                 "group_pattern": "^(g[0-9]+)_",
                 "split": "leave_one_group_out",
             },
-            "head": {"hidden_size": 8, "dropout": 0.0},
-            "train": {"epochs": 25, "batch_size": 8, "learning_rate": 0.02},
+            "head": {"hidden_size": 8, "dropout": 0.0, "residual": False},
+            "train": {"epochs": 25, "batch_size": 8, "learning_rate": 0.02, "now_weight": 0.0},
         }
     )
     run = actionrnn.train(config, folder / "run")
@@ -154,12 +155,12 @@ def found(data: Path, folder: Path) -> dict[str, Any]:
             ),
             "timeline": {
                 "pts_seconds": rounded(timeline.pts_seconds),
-                "scores": rounded(timeline.scores),
+                "scores": rounded(timeline.so_far),
             },
             "prediction": answer(timeline.prediction()),
             "stream": streamed(streaming, path),
             "five frames": answer(counting.classify(path)),
-            "changes": rounded(motion.timeline(path).scores),
+            "changes": rounded(motion.timeline(path).so_far),
         }
     numbers["store"] = stored(folder / "extracted", clips[:3])
     numbers["training"] = reported(folder)

@@ -104,7 +104,7 @@ def influence(head: Head, sequences: Sequence[Values]) -> list[NDArray[np.float6
     with torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradient in eval mode
         for values, lengths in _batches(head, sequences):
             values.requires_grad_()
-            winners = last_step(head(values, lengths), lengths).amax(dim=1)  # of now
+            winners = last_step(head.so_far(head(values, lengths)), lengths).amax(dim=1)
             (gradient,) = torch.autograd.grad(winners.sum(), values)  # each row of its own winner
             by_step = (gradient * scale).norm(dim=2).double().cpu().numpy()
             norms += [row[:length][::-1] for row, length in zip(by_step, lengths, strict=True)]
@@ -143,7 +143,9 @@ def fresh_heads(head: Head, sequences: Sequence[Values]) -> dict[str, Head]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         for kind in FRESH_KINDS:
-            config = dataclasses.replace(head.config, kind=kind, residual=False)
+            config = dataclasses.replace(
+                head.config, kind=kind, temporal_pooling="last", residual=False
+            )
             fresh = Head(config, head.feature_size, head.num_classes)
             fresh.set_normalisation(mean, std)
             heads[kind] = fresh.to(head.mean.device)

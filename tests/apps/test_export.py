@@ -63,10 +63,11 @@ def import_runner(folder: Path) -> ModuleType:
 
 
 def require_same_timeline(runner: ModuleType, model: Recognizer, clip: Path) -> None:
-    pts_seconds, scores = runner.timeline(clip)
+    pts_seconds, scores, so_far = runner.timeline(clip)
     wanted = model.timeline(clip)
     np.testing.assert_allclose(pts_seconds, wanted.pts_seconds, atol=1e-6)
     np.testing.assert_allclose(scores, wanted.scores, atol=CLOSE)
+    np.testing.assert_allclose(so_far, wanted.so_far, atol=CLOSE)
 
 
 def test_the_runner_gives_the_same_scores(
@@ -97,7 +98,7 @@ def test_the_runner_samples_as_the_model_does(
     monkeypatch.setitem(runner.MODEL, "sampling", dataclasses.asdict(sampling))
     monkeypatch.setattr(runner.Stream, "push", lambda _, frame: frame)
     clip = sorted((real_data / "ucf101_clips").rglob("*.avi"))[0]
-    pts_seconds, pictures = runner.timeline(clip)
+    pts_seconds, pictures, _ = runner.timeline(clip)
     frames = read_frames(clip, sampling)
     np.testing.assert_allclose(pts_seconds, frames.pts_seconds, atol=1e-6)
     assert np.abs(pictures.astype(int) - frames.data).max() <= 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import actionrnn
 from actionrnn.config import Sampling
 from actionrnn.errors import BackboneError, ModelError
 from actionrnn.features.provenance import Features
+from actionrnn.model.heads import Head
 from actionrnn.model.model_file import read_model_info
 from actionrnn.model.recognizer import Recognizer, load
 from tests.old_files import in_old_form, read_metadata, rewrite_metadata
@@ -54,7 +55,15 @@ def test_saving_what_was_loaded_gives_the_same_bytes(saved: Path, tmp_path: Path
     assert again.read_bytes() == saved.read_bytes()
 
 
-def test_a_model_of_0_1_is_read(bundled_model: Recognizer, saved: Path, tmp_path: Path) -> None:
+def test_a_model_of_0_1_is_read(bundled_model: Recognizer, tmp_path: Path) -> None:
+    head_config = replace(bundled_model.config.head, residual=False)
+    bundled_model = replace(
+        bundled_model,
+        head=Head(head_config, bundled_model.head.feature_size, len(bundled_model.labels)),
+        config=replace(bundled_model.config, head=head_config),
+    )
+    saved = tmp_path / "model.safetensors"
+    bundled_model.save(saved)
     described = read_metadata(saved, "actionrnn")
     backbone = in_old_form(described["backbone"])
     del backbone["sampling"]  # it was in the configuration alone
@@ -62,7 +71,9 @@ def test_a_model_of_0_1_is_read(bundled_model: Recognizer, saved: Path, tmp_path
     config["backbone"]["fit"] = {"shortest": "crop"}[config["backbone"].pop("resize_mode")]
     config["backbone"]["streams"] = {"rgb": "appearance"}[config["backbone"].pop("modality")]
     config["head"]["summary"] = config["head"].pop("temporal_pooling")
-    rewrite_metadata(saved, "actionrnn", {**described, "backbone": backbone})
+    del config["head"]["residual"]
+    described = {**described, "format_version": 1, "backbone": backbone}
+    rewrite_metadata(saved, "actionrnn", described)
     with pytest.warns(FutureWarning, match="is now"):
         info = read_model_info(saved)
     assert info.provenance == bundled_model.provenance
@@ -114,7 +125,7 @@ def test_the_description_needs_no_backbone(
 def test_the_file_holds_the_head_alone(bundled_model: Recognizer, saved: Path) -> None:
     with safe_open(saved, framework="pt") as file:
         assert set(file.keys()) == set(bundled_model.head.state_dict())
-        assert json.loads(file.metadata()["actionrnn"])["format_version"] == 1
+        assert json.loads(file.metadata()["actionrnn"])["format_version"] == 2
 
 
 def test_weights_may_lie_elsewhere(saved: Path, redescribe: Redescribe, tmp_path: Path) -> None:
@@ -141,7 +152,7 @@ def test_an_unknown_device_is_refused(saved: Path) -> None:
     ("key", "value", "message"),
     [
         ("format", "something else", "is not an actionrnn model"),
-        ("format_version", 99, "has format version 99, known is 1"),
+        ("format_version", 99, "has format version 99, known is 2"),
         ("labels", None, "its description is damaged"),
         ("feature_size", "many", "its description is damaged"),
         ("feature_size", -1, "its description is damaged"),

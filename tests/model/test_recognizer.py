@@ -107,7 +107,7 @@ def test_an_early_answer_is_that_of_the_first_step_that_is_sure(
     sampling = replace(tiny_model.config.sampling, num_frames=num_frames)
     model = replace(tiny_model, config=replace(tiny_model.config, sampling=sampling))
     whole = model.timeline(video)
-    best = whole.scores.max(axis=1)
+    best = whole.so_far.max(axis=1)
     for confidence in best - 1e-4:
         first = int((best >= confidence).argmax())
         early = model.classify(video, stop_at_confidence=float(confidence))

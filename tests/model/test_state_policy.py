@@ -12,6 +12,8 @@ from actionrnn.config import HeadConfig, StatePolicy
 from actionrnn.model.heads import Head
 from actionrnn.model.state_policy import LongState, Scorer, advance_states, with_period
 
+PARTS = ("now", "so_far")
+
 
 @pytest.fixture
 def head() -> Head:
@@ -25,13 +27,14 @@ def run(
     policy: StatePolicy,
     features: torch.Tensor,
     times: np.ndarray,
+    part: str = "now",
 ) -> tuple[np.ndarray, list[list[float]]]:
-    """The answers (T, K), and when each row of the state began, at every step."""
+    """The logits (T, K), and when each row of the state began, at every step."""
     state, logits, births = LongState(policy), [], []
     for value, seconds in zip(features.numpy(), times, strict=True):
-        [answer] = advance_states(head, [state], value[None], [float(seconds)])
+        [answers] = advance_states(head, [state], value[None], [float(seconds)])
         births.append(list(state.births))
-        logits.append(answer.numpy())
+        logits.append(answers[PARTS.index(part)].numpy())
     return np.stack(logits), births
 
 
@@ -91,7 +94,7 @@ def test_what_is_forgotten_no_longer_matters(head: Head, features: torch.Tensor)
     other[:20] = torch.randn(20, 6)
 
     def gap(policy: StatePolicy) -> np.ndarray:
-        ours, theirs = (run(head, policy, past, times)[0] for past in (features, other))
+        ours, theirs = (run(head, policy, past, times, "so_far")[0] for past in (features, other))
         return np.abs(ours - theirs).max(axis=1)
 
     forgetting = gap(StatePolicy(kind="forget", half_life_steps=2))
@@ -116,7 +119,22 @@ def test_blocks_of_any_size_score_as_single_steps(
     answers, _ = run(head, policy, features, times)
     scorer, values = Scorer(head, policy), features.numpy()
     parts = [slice(first, first + block) for first in range(0, 60, block)]
-    found = np.concatenate([scorer.push(values[part], times[part]) for part in parts])
+    found = np.concatenate([scorer.push(values[part], times[part]).now for part in parts])
     expected = torch.from_numpy(answers).softmax(dim=-1).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert scorer.push(values[:0], times[:0]).shape == (0, 3)
+    assert scorer.push(values[:0], times[:0]).now.shape == (0, 3)
+
+
+@pytest.mark.parametrize("block", [1, 7, 60])
+def test_so_far_is_the_mean_of_what_was_said_at_each_step(
+    head: Head, features: torch.Tensor, block: int
+) -> None:
+    scorer, times = Scorer(head, StatePolicy(kind="keep")), np.arange(60) / 10
+    blocks = [
+        scorer.push(features.numpy()[first : first + block], times[first : first + block])
+        for first in range(0, 60, block)
+    ]
+    now, so_far = (np.concatenate([getattr(one, part) for one in blocks]) for part in PARTS)
+    mean = np.log(now).cumsum(axis=0) / np.arange(1, 61)[:, None]
+    expected = torch.from_numpy(mean).softmax(dim=-1).numpy()
+    np.testing.assert_allclose(so_far, expected, atol=1e-5)

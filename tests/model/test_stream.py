@@ -67,6 +67,8 @@ def make_model(tiny_backbone: Backbone) -> MakeModel:
         trained.set_normalisation(
             torch.randn(backbone.feature_size) / 9, torch.rand(backbone.feature_size) / 4 + 0.1
         )
+        if trained.residual is not None:  # it starts as zeros
+            torch.nn.init.normal_(trained.residual.weight, std=0.1)
         return Recognizer(backbone, trained.eval(), LABELS, config)
 
     return make
@@ -495,7 +497,8 @@ def test_a_batch_has_a_stream(make_model: MakeModel) -> None:
 def test_a_stream_of_0_1_is_restored_unless_it_began_anew_at_cuts(
     make_model: MakeModel, tmp_path: Path, with_cuts: bool
 ) -> None:
-    model, (frames, times) = make_model(), recording(0)
+    head = HeadConfig(hidden_size=6, residual=False, temporal_pooling="last")
+    model, (frames, times) = make_model(head), recording(0)
     first = model.stream()
     push_all(first, frames[:30], times[:30])
     first.save(tmp_path / "a.stream")
@@ -504,7 +507,8 @@ def test_a_stream_of_0_1_is_restored_unless_it_began_anew_at_cuts(
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     described["identity"] = in_old_form(described["identity"])
     described["identity"]["policy"] |= {"reset_at_cuts": with_cuts, "cut_threshold": 0.5}
-    tensors["state.summary"] = tensors.pop("state.pooled")
+    del tensors["state.so_far"]
+    tensors["state.summary"] = tensors["state.hidden"][:, -1].clone()
     tensors["colours.last"] = torch.zeros(16, 24)
     save_file(tensors, tmp_path / "old.stream", metadata={"stream": json.dumps(described)})
     second = model.stream()
@@ -513,6 +517,9 @@ def test_a_stream_of_0_1_is_restored_unless_it_began_anew_at_cuts(
             second.restore(tmp_path / "old.stream")
     else:
         second.restore(tmp_path / "old.stream")
+        torch.testing.assert_close(
+            second.state_dict()["state.so_far"], first.state_dict()["state.so_far"]
+        )
         np.testing.assert_array_equal(
             push_all(second, frames[30:], times[30:]), push_all(first, frames[30:], times[30:])
         )
