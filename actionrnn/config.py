@@ -398,7 +398,7 @@ def parse_config(
         )
     renamed: list[str] = []
     merged: dict[str, Any] = {
-        section: dict(_renamed(str(section), *item, renamed) for item in values.items())
+        section: _with_new_names(str(section), values, source, renamed)
         if isinstance(values, Mapping)
         else values
         for section, values in sections.items()
@@ -421,6 +421,22 @@ def parse_config(
         return _adapter().validate_python(merged)
     except ValidationError as error:
         raise ConfigError(f"{source}: {first_problem(error)}") from None
+
+
+def _with_new_names(
+    section: str, values: Mapping[Any, Any], source: str, renamed: list[str]
+) -> dict[Any, Any]:
+    """A section under today's names; refused if it gives one setting under both of its names."""
+    found: dict[Any, Any] = {}
+    for key, value in values.items():
+        new, new_value = _renamed(section, key, value, renamed)
+        if new in found:
+            raise ConfigError(
+                f"{source}: {section}.{new} is given twice, once by a name of version 0.1; "
+                "keep one of them"
+            )
+        found[new] = new_value
+    return found
 
 
 def _renamed(section: str, key: Any, value: Any, renamed: list[str]) -> tuple[Any, Any]:
