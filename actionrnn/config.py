@@ -40,6 +40,7 @@ from actionrnn.config_parsing import (
 )
 from actionrnn.errors import ConfigError
 from actionrnn.files import as_path
+from actionrnn.text import plain
 
 Layout = Literal["folder", "ucf101", "manifest", "rendered"]
 LabelLevel = Annotated[int, Field(ge=1, strict=True)] | Literal["last"]
@@ -444,7 +445,8 @@ def _renamed(section: str, key: Any, value: Any, renamed: list[str]) -> tuple[An
     new, values = _OLD_FORMS.get(section, {}).get(key, (key, {}))
     found = values.get(value, value) if isinstance(value, str) else value
     if (new, found) != (key, value):
-        renamed.append(f"{section}.{key}={meaning(value)} is now {section}.{new}={meaning(found)}")
+        before, after = plain(str(meaning(value))), plain(str(meaning(found)))
+        renamed.append(f"{section}.{key}={before} is now {section}.{new}={after}")
     return new, found
 
 

@@ -440,6 +440,13 @@ def test_an_override_in_the_words_of_0_1_replaces_what_the_file_says_in_todays()
     assert config.backbone.modality == "rgb"
 
 
+def test_an_old_value_of_any_text_is_told_in_one_harmless_line() -> None:
+    """It may come from a downloaded model."""
+    told = r"^config: backbone\.fit=x \[2J-+… is now backbone\.resize_mode=x \[2J-+…$"
+    with pytest.warns(FutureWarning, match=told), pytest.raises(ConfigError):
+        parse_config({"backbone": {"fit": f"x\x1b[2J{'-' * 100}"}})
+
+
 @pytest.mark.parametrize(
     ("section", "values"),
     [
