@@ -206,7 +206,7 @@ class BackboneConfig:
     that differ by their motion; both: both, for twice the work and twice the features."""
     precision: Precision = "auto"
     """auto: bfloat16 (float16 on older GPUs) where the hardware is fast at it, else float32.
-    Features of different precisions are not mixed."""
+    It is recorded with features, and not compared: those of any precision fit each other."""
     device: str = "auto"
     """auto: cuda if available, else cpu; or any torch device."""
     runtime: Runtime = "auto"
