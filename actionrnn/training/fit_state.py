@@ -37,6 +37,8 @@ STATES = "unfinished"
 NOTE = "config.json"
 """The training's settings, in that folder."""
 
+_OWN_FILE = re.compile(r"-[0-9a-f]+\.safetensors$|^\.")
+"""A state (in version 0.1 its name ended with a number), or what a killed process left of one."""
 _NOTE = TypeAdapter(dict[str, dict[str, Any]])
 
 
@@ -243,7 +245,9 @@ def _sha256(plain: Any) -> str:
 
 def _remove_states(folder: Path) -> None:
     """Delete the states of an earlier training; refuse a folder that a training did not write."""
-    if folder.exists() and not (folder / NOTE).exists() and any(folder.iterdir()):
+    names = {file.name for file in folder.iterdir()} if folder.exists() else set()
+    others = [name for name in names - {NOTE} if not _OWN_FILE.search(name)]
+    if names and (NOTE not in names or others):
         raise ActionrnnError(
             f"{folder}: exists, and is not of an unfinished training; choose another --output, "
             "or move it away"

@@ -500,6 +500,30 @@ def test_files_of_others_in_the_output_are_never_replaced(
     assert (output / name).read_text() == "mine"
 
 
+def test_a_folder_with_files_beside_a_note_of_its_name_is_not_deleted(
+    clips: Path, configure: Configure, tmp_path: Path
+) -> None:
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    for name in ("config.json", "thoughts.txt"):
+        (unfinished / name).write_text("mine")
+    with pytest.raises(ActionrnnError, match="unfinished: exists, and is not of an unfinished"):
+        train(configure(clips, SHORT), tmp_path)
+    assert (unfinished / "thoughts.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["holdout-gru-seed-0-12", "holdout-gru-seed-0-8a622d5ccaf4"])
+def test_a_training_starts_over_where_an_unfinished_one_is(
+    run: TrainingRun, clips: Path, configure: Configure, tmp_path: Path, name: str
+) -> None:
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    for file in ("config.json", f"{name}.safetensors", f".{name}.8a622d5c.tmp"):
+        (unfinished / file).write_text("of a killed process")
+    train(configure(clips, "train.epochs=1", "data.fold=bob"), tmp_path)
+    assert not unfinished.exists()
+
+
 def test_a_training_replaces_its_own_files_until_they_are_changed(
     clips: Path, configure: Configure, run: TrainingRun
 ) -> None:
