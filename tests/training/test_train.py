@@ -433,6 +433,20 @@ def test_only_an_unfinished_training_of_the_same_settings_is_resumed(
         train(configure(clips), tmp_path, resume=True)
 
 
+def test_a_training_that_version_0_1_started_has_the_same_settings(
+    clips: Path, configure: Configure, tmp_path: Path
+) -> None:
+    config = configure(clips, "data.fold=bob", "train.epochs=1")
+    described = config.to_dict()
+    assert described["backbone"].pop("resize_mode") == "shortest"
+    described["backbone"]["fit"] = "crop"
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / "config.json").write_text(json.dumps(described))
+    with pytest.warns(FutureWarning, match=r"backbone\.fit=crop is now backbone\.resize_mode"):
+        train(config, tmp_path, resume=True)
+    assert (tmp_path / "model.safetensors").exists()
+
+
 def test_several_seeds_are_told_one_by_one(
     run: TrainingRun, clips: Path, configure: Configure
 ) -> None:
