@@ -457,7 +457,7 @@ def test_an_old_value_of_any_text_is_told_in_one_harmless_line() -> None:
 def test_a_setting_under_its_old_and_its_new_name_is_refused(
     section: str, values: dict[str, str]
 ) -> None:
-    with pytest.raises(ConfigError, match=r"my\.yaml: .* is given twice, once by a name of version"):
+    with pytest.raises(ConfigError, match=r"my\.yaml: .* is given twice, once by a name of"):
         parse_config({section: values}, source="my.yaml")
 
 
