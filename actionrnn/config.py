@@ -398,7 +398,7 @@ def parse_config(
         )
     renamed: list[str] = []
     merged: dict[str, Any] = {
-        section: dict(_renamed(str(section), *item, renamed) for item in values.items())
+        section: _with_new_names(str(section), values, renamed, source)
         if isinstance(values, Mapping)
         else values
         for section, values in sections.items()
@@ -421,6 +421,25 @@ def parse_config(
         return _adapter().validate_python(merged)
     except ValidationError as error:
         raise ConfigError(f"{source}: {first_problem(error)}") from None
+
+
+def _with_new_names(
+    section: str, values: Mapping[Any, Any], renamed: list[str], source: str
+) -> dict[Any, Any]:
+    """A section with today's keys and values.
+
+    Raises:
+        ConfigError: it has a key under its old name and under its new one.
+    """
+    found: dict[Any, Any] = {}
+    for old, old_value in values.items():
+        key, value = _renamed(section, old, old_value, renamed)
+        if key in found:
+            raise ConfigError(
+                f"{source}: has {section}.{key} twice, once under its old name; keep one of them"
+            )
+        found[key] = value
+    return found
 
 
 def _renamed(section: str, key: Any, value: Any, renamed: list[str]) -> tuple[Any, Any]:

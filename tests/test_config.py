@@ -433,6 +433,12 @@ def test_names_and_values_of_version_0_1_are_read_with_one_line_that_says_so() -
     assert config.head == HeadConfig(temporal_pooling="last", pooling_decay=0.5)
 
 
+def test_a_key_under_its_old_name_and_its_new_one_is_refused() -> None:
+    sections = {"backbone": {"fit": "squash", "resize_mode": "shortest"}}
+    with pytest.raises(ConfigError, match=r"my\.yaml: has backbone\.resize_mode twice"):
+        parse_config(sections, source="my.yaml")
+
+
 def test_an_override_in_the_words_of_0_1_replaces_what_the_file_says_in_todays() -> None:
     sections = {"backbone": {"modality": "both"}, "head": {"temporal_pooling": "last"}}
     with pytest.warns(FutureWarning, match="streams=appearance is now backbone.modality=rgb$"):
