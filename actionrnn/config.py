@@ -40,6 +40,7 @@ from actionrnn.config_parsing import (
 )
 from actionrnn.errors import ConfigError
 from actionrnn.files import as_path
+from actionrnn.text import plain
 
 Layout = Literal["folder", "ucf101", "manifest", "rendered"]
 LabelLevel = Annotated[int, Field(ge=1, strict=True)] | Literal["last"]
@@ -207,7 +208,7 @@ class BackboneConfig:
     that differ by their motion; both: both, for twice the work and twice the features."""
     precision: Precision = "auto"
     """auto: bfloat16 (float16 on older GPUs) where the hardware is fast at it, else float32.
-    Features of different precisions are not mixed."""
+    It is recorded with features, and not compared: those of any precision fit each other."""
     device: str = "auto"
     """auto: cuda if available, else cpu; or any torch device."""
     runtime: Runtime = "auto"
@@ -406,7 +407,7 @@ def parse_config(
         )
     renamed: list[str] = []
     merged: dict[str, Any] = {
-        section: dict(_renamed(str(section), *item, renamed) for item in values.items())
+        section: _with_new_names(str(section), values, source, renamed)
         if isinstance(values, Mapping)
         else values
         for section, values in sections.items()
@@ -431,12 +432,29 @@ def parse_config(
         raise ConfigError(f"{source}: {first_problem(error)}") from None
 
 
+def _with_new_names(
+    section: str, values: Mapping[Any, Any], source: str, renamed: list[str]
+) -> dict[Any, Any]:
+    """A section under today's names; refused if it gives one setting under both of its names."""
+    found: dict[Any, Any] = {}
+    for key, value in values.items():
+        new, new_value = _renamed(section, key, value, renamed)
+        if new in found:
+            raise ConfigError(
+                f"{source}: {section}.{new} is given twice, once by a name of version 0.1; "
+                "keep one of them"
+            )
+        found[new] = new_value
+    return found
+
+
 def _renamed(section: str, key: Any, value: Any, renamed: list[str]) -> tuple[Any, Any]:
     """Today's key and value for those of version 0.1; `renamed` gets a line for each change."""
     new, values = _OLD_FORMS.get(section, {}).get(key, (key, {}))
     found = values.get(value, value) if isinstance(value, str) else value
     if (new, found) != (key, value):
-        renamed.append(f"{section}.{key}={meaning(value)} is now {section}.{new}={meaning(found)}")
+        before, after = plain(str(meaning(value))), plain(str(meaning(found)))
+        renamed.append(f"{section}.{key}={before} is now {section}.{new}={after}")
     return new, found
 
 

@@ -443,6 +443,27 @@ def test_an_override_in_the_words_of_0_1_replaces_what_the_file_says_in_todays()
     assert config.backbone.modality == "rgb"
 
 
+def test_an_old_value_of_any_text_is_told_in_one_harmless_line() -> None:
+    """It may come from a downloaded model."""
+    told = r"^config: backbone\.fit=x \[2J-+… is now backbone\.resize_mode=x \[2J-+…$"
+    with pytest.warns(FutureWarning, match=told), pytest.raises(ConfigError):
+        parse_config({"backbone": {"fit": f"x\x1b[2J{'-' * 100}"}})
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        ("backbone", {"fit": "crop", "resize_mode": "squash"}),
+        ("head", {"temporal_pooling": "running_mean", "summary": "last"}),
+    ],
+)
+def test_a_setting_under_its_old_and_its_new_name_is_refused(
+    section: str, values: dict[str, str]
+) -> None:
+    with pytest.raises(ConfigError, match=r"my\.yaml: .* is given twice, once by a name of"):
+        parse_config({section: values}, source="my.yaml")
+
+
 @pytest.mark.parametrize(("text", "epochs"), [("010", 10), ("7", 7), ("+3", 3)])
 def test_a_whole_number_is_read_as_it_is_written(text: str, epochs: int) -> None:
     assert parse_config({}, [f"train.epochs={text}"]).train.epochs == epochs

@@ -88,19 +88,16 @@ def load_sequences(store: FeatureStore, clips: Sequence[Clip], labels: Sequence[
     """
     index_of = {label: index for index, label in enumerate(labels)}
     layouts, values = store.map([clip.key for clip in clips])
-    for clip, layout in zip(clips, layouts, strict=True):
+    for file, layout in zip(values.files, layouts, strict=True):
         if layout.shape[0] == 0:
-            raise FeatureError(
-                f"{store.path_of(clip.key)}: has no frames; delete it and extract again"
-            )
+            raise FeatureError(f"{file}: has no frames; delete it and extract again")
         if layout.shape[1] != layouts[0].shape[1]:
             raise FeatureError(
-                f"{store.path_of(clip.key)}: has {layout.shape[1]} features a step, "
-                f"{store.path_of(clips[0].key).name} has {layouts[0].shape[1]}; delete one of "
-                "them, and extract or import it again"
+                f"{file}: has {layout.shape[1]} features a step, {values.files[0].name} has "
+                f"{layouts[0].shape[1]}; delete one of them, and extract or import it again"
             )
         remedy = "delete it, and extract or import it again"
-        layout.provenance.require_same(store.provenance, str(store.path_of(clip.key)), remedy)
+        layout.provenance.require_same(store.provenance, str(file), remedy)
     videos = [layout.video for layout in layouts]
     fingerprints = tuple("" if video is None else video.sha256[:12] for video in videos)
     targets = np.array([index_of[clip.label] for clip in clips], np.int64)

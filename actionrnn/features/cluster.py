@@ -239,7 +239,8 @@ class _Encoders:
             return
         if done is None:
             self._failed_starts = 0
-            content.require_same(store.provenance, "a node of the cluster")
+            remedy = "give every node the same weights and version of actionrnn"
+            content.require_same(store.provenance, "a node of the cluster", remedy)
             for _ in range(ASSIGNMENTS_AT_ONCE):
                 self._assign(encoder, store)
             return

@@ -170,7 +170,13 @@ def _origin(described: dict[str, Any]) -> tuple[Provenance, VideoFile | None]:
     rest = {name: value for name, value in described.items() if name not in _OWN_FIELDS}
     source = rest.pop("source", None)
     video = None if source is None else VideoFile.from_json(source)
-    return Provenance.from_json(rest), video
+    return _provenance(json.dumps(rest)), video
+
+
+@lru_cache(16)
+def _provenance(text: str) -> Provenance:
+    """Of a store's thousands of entries, nearly all say the same: it is read once."""
+    return Provenance.from_json(json.loads(text))
 
 
 def _sealed(described: bytes) -> bytes:
@@ -200,17 +206,17 @@ class MappedValues(Sequence[NDArray[np.float16]]):
     """
 
     def __init__(self, files: Sequence[Path], layouts: Sequence[Layout]) -> None:
-        self._files, self._layouts = files, layouts
+        self.files, self._layouts = files, layouts
         self._map = lru_cache(MOST_MAPPINGS)(self._map_anew)
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self.files)
 
     def __getitem__(self, index: Any) -> Any:
         return self._map(index)
 
     def _map_anew(self, index: int) -> NDArray[np.float16]:
-        file, layout = self._files[index], self._layouts[index]
+        file, layout = self.files[index], self._layouts[index]
         try:
             with file.open("rb", buffering=0) as opened:
                 # private pages, so that torch may take them for writable

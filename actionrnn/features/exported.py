@@ -48,7 +48,7 @@ def export_store(
             a library is missing.
     """
     output = as_path(output)
-    if output.exists() and (output.is_file() or any(output.iterdir())):
+    if os.path.lexists(output) and (not output.is_dir() or any(output.iterdir())):
         raise FeatureError(f"{output}: exists already; choose another name")
     keys = store.keys()
     if not keys:

@@ -151,8 +151,9 @@ def keep(
         FeatureError: the store cannot be written at all.
     """
     if isinstance(result, VideoError):
-        if not source.problem:  # its key may be a path elsewhere
-            store.remove(source.key)  # of a video that could be read once
+        # a source with a problem has a key that may be a path elsewhere
+        if not source.problem and _can_be_seen(source.path):
+            store.remove(source.key)  # of other bytes than the video has now
         return result
     try:
         store.write(source.key, result)
@@ -211,6 +212,7 @@ def plan(
     store.expect(source.key for source in sources)
     failures = Failures(store, sources)
     missing = find_missing(sources, store, overwrite=overwrite)
+    failures.forget_all_but(missing)
     todo = []
     for source in missing:
         if retry_failed or not failures.knows(source):
@@ -254,6 +256,7 @@ def known_outcome(sources: Sequence[VideoPart], store: FeatureStore) -> list[Fai
     """
     failures = Failures(store, sources)
     missing = find_missing(sources, store, overwrite=True)
+    failures.forget_all_but(missing)
     return failures.listed() if all(map(failures.knows, missing)) else None
 
 
@@ -276,6 +279,15 @@ def choose_sampling(num_frames: int | None, rate_fps: float | None) -> Sampling:
         return Config().sampling
     given = {"num_frames": num_frames, "rate_fps": rate_fps}
     return parse_config({"sampling": given}, source="sampling").sampling
+
+
+def _can_be_seen(path: Path) -> bool:
+    """Whether a video is where it should be: its disk may be away, and its features still good."""
+    try:
+        file_state(path)
+    except OSError:
+        return False
+    return True
 
 
 class Failures:
@@ -310,6 +322,12 @@ class Failures:
         state = _state(source) if isinstance(error, VideoError) else ""
         failure = Failure(source.key, str(source.path), str(error), state)
         self._failures[source.key] = self._news[source.key] = failure
+
+    def forget_all_but(self, missing: Sequence[VideoPart]) -> None:
+        """Videos that failed once have whole entries again: copied, or their disk is back."""
+        for key in self._failures.keys() - {source.key for source in missing}:
+            del self._failures[key]
+            self._news[key] = None
 
     def listed(self) -> list[Failure]:
         """Those of this run's sources, in their order."""

@@ -173,7 +173,9 @@ def _convert(source: Path, output: str | Path) -> FeatureStore:
     files = sorted(file for file in source.rglob("*.npy") if not file.name.startswith("._"))
     with progress_bar("importing", len(files)) as advance:
         for file in files:
-            store.write(*_read_npy_entry(file))
+            key, features = _read_npy_entry(file)
+            _require_no_other(store, key, features)
+            store.write(key, features)
             advance()
     store.expect(old.expected_keys())
     store.update_failures({failure.key: failure for failure in old.failures()})

@@ -100,6 +100,8 @@ class Provenance:
 
     def difference(self, other: Provenance) -> str:
         """Each part that must be equal and is not, with both values; empty if there is none."""
+        if self == other:
+            return ""
         mine, others = _flat(self), _flat(other)
         return ", and ".join(
             f"{name} {value}, wanted is {others[name]}"

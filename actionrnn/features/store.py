@@ -250,17 +250,7 @@ class FeatureStore:
         Raises:
             FeatureError: the entry is missing, or its head is damaged.
         """
-        file = self.path_of(key)
-        try:
-            layout = layout_of(file)
-            if layout.key != key:
-                raise ValueError(f"it is the entry {layout.key!r}")
-            return layout
-        except FileNotFoundError:
-            raise FeatureError(f"{file}: no such entry; run the extraction again") from None
-        except (OSError, TypeError, ValueError, KeyError) as error:
-            reason = f"is damaged ({error}); extract again to repair it"
-            raise FeatureError(f"{file}: {reason}") from None
+        return _layout(self.path_of(key), key)
 
     def map(self, keys: Sequence[str]) -> tuple[list[Layout], MappedValues]:
         """The heads of some entries, and their values, which are read when they are used.
@@ -268,8 +258,9 @@ class FeatureStore:
         Raises:
             FeatureError: an entry is missing, or its head is damaged.
         """
-        layouts = [self.layout(key) for key in keys]
-        return layouts, MappedValues([self.path_of(key) for key in keys], layouts)
+        files = [self.path_of(key) for key in keys]
+        layouts = [_layout(file, key) for file, key in zip(files, keys, strict=True)]
+        return layouts, MappedValues(files, layouts)
 
     def remove(self, key: str) -> None:
         """Delete one entry, if it exists, and not behind a link that leads out of the store."""
@@ -376,6 +367,19 @@ class FeatureStore:
                 self.remove(key)
         for name in (KEYS, FAILURES, MANIFEST):
             (self.root / name).unlink(missing_ok=True)
+
+
+def _layout(file: Path, key: str) -> Layout:
+    try:
+        layout = layout_of(file)
+        if layout.key != key:
+            raise ValueError(f"it is the entry {layout.key!r}")
+        return layout
+    except FileNotFoundError:
+        raise FeatureError(f"{file}: no such entry; run the extraction again") from None
+    except (OSError, TypeError, ValueError, KeyError) as error:
+        reason = f"is damaged ({error}); extract again to repair it"
+        raise FeatureError(f"{file}: {reason}") from None
 
 
 def _require_unused(root: Path) -> None:

@@ -304,24 +304,26 @@ def advance(streams: Sequence[Stream], given: Sequence[list[Step]]) -> list[Scor
     for memory, pushed in zip(memories, given, strict=True):
         memory.sampler.check(seconds for _, seconds in pushed)
     steps = [_sample(memory, pushed) for memory, pushed in zip(memories, given, strict=True)]
-    _cut_squares(streams, steps)
+    if any(steps):
+        _cut_squares(streams, steps)
     for memory, pushed in zip(memories, given, strict=True):
         if pushed and memory.sampler.held is not None:  # the caller may use its buffer again
             memory.sampler.held.own()
-    features = _encode(backbone, memories, steps)
     logits: list[list[tuple[torch.Tensor, torch.Tensor]]] = [[] for _ in streams]
-    with one_thread():
-        # streams have different numbers of new steps: those that have an n-th one make it together
-        for step in range(max(map(len, steps))):
-            active = [row for row, mine in enumerate(steps) if step < len(mine)]
-            answers = advance_states(
-                head,
-                [memories[row].state for row in active],
-                np.stack([features[row][step] for row in active]),
-                [steps[row][step][1] for row in active],
-            )
-            for row, answer in zip(active, answers, strict=True):
-                logits[row].append(answer)
+    if any(steps):  # most frames of a live source make none, and must cost nothing
+        features = _encode(backbone, memories, steps)
+        with one_thread():
+            # streams differ in their number of new steps: those with an n-th make it together
+            for step in range(max(map(len, steps))):
+                active = [row for row, mine in enumerate(steps) if step < len(mine)]
+                answers = advance_states(
+                    head,
+                    [memories[row].state for row in active],
+                    np.stack([features[row][step] for row in active]),
+                    [steps[row][step][1] for row in active],
+                )
+                for row, answer in zip(active, answers, strict=True):
+                    logits[row].append(answer)
     found = [Readouts.of(rows, head.num_classes) for rows in logits]
     for stream, memory, mine, readouts in zip(streams, memories, steps, found, strict=True):
         stream._memory = memory

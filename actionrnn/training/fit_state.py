@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from actionrnn import __version__
-from actionrnn.config import Config, HeadConfig, TrainConfig
+from actionrnn.config import Config, HeadConfig, TrainConfig, parse_config
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ActionrnnError, ConfigError, ModelError, first_line
 from actionrnn.features.provenance import TRAINED_ON
@@ -37,6 +37,8 @@ STATES = "unfinished"
 NOTE = "config.json"
 """The training's settings, in that folder."""
 
+_OWN_FILE = re.compile(r"-[0-9a-f]+\.safetensors$|^\.")
+"""A state (in version 0.1 its name ended with a number), or what a killed process left of one."""
 _NOTE = TypeAdapter(dict[str, dict[str, Any]])
 
 
@@ -243,7 +245,9 @@ def _sha256(plain: Any) -> str:
 
 def _remove_states(folder: Path) -> None:
     """Delete the states of an earlier training; refuse a folder that a training did not write."""
-    if folder.exists() and not (folder / NOTE).exists() and any(folder.iterdir()):
+    names = {file.name for file in folder.iterdir()} if folder.exists() else set()
+    others = [name for name in names - {NOTE} if not _OWN_FILE.search(name)]
+    if names and (NOTE not in names or others):
         raise ActionrnnError(
             f"{folder}: exists, and is not of an unfinished training; choose another --output, "
             "or move it away"
@@ -255,12 +259,13 @@ def _require_same_settings(note: Path, wanted: str) -> None:
     if not note.exists():
         raise ConfigError(f"{note.parent.parent}: holds no unfinished training; leave --resume out")
     try:
-        started = _NOTE.validate_json(note.read_bytes())
-    except (OSError, ValidationError):
+        # through the parser, which knows the names of version 0.1
+        started = parse_config(_NOTE.validate_json(note.read_bytes()), source=str(note)).to_dict()
+    except (OSError, ValidationError, ConfigError):
         raise ConfigError(f"{note}: is damaged; leave --resume out to start again") from None
     for section, values in json.loads(wanted).items():
         for key, value in values.items():
-            before = started.get(section, {}).get(key)
+            before = started[section][key]
             if before != value:
                 raise ConfigError(
                     f"{section}.{key} ({value}): the training was started with {before}; "

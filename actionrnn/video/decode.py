@@ -8,7 +8,7 @@ sampled ones and transforms it, and the request's sink takes it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
@@ -213,11 +213,15 @@ def _visit(source: Source, request: FrameRequest) -> None:
             decode = decode_by_seeking if index.is_exact else decode_by_counting
             if decode(source, stream, WantedFrames(source.name, index, request)):
                 return
+            # What a decoder puts in the place of damaged parts depends on the number of its
+            # threads, and with several differs from run to run.
+            request = replace(request, num_threads=1)
     # If a fast way is in doubt about one frame, those that it has already passed on may be wrong,
     # too: the sink starts over, and all are decoded in order.
     if promises_enough and _decode_in_order(source, index, request):
         return
     # The packets promised frames that do not come: choose among those that really do.
+    request = replace(request, num_threads=1)
     with open_stream(source, request.num_threads) as stream:
         index = decode_frame_index(source, stream)
     declared.require_enough(source, index)

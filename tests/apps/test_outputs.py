@@ -141,6 +141,16 @@ def model_export(
     return tmp_path / "export"
 
 
+def test_an_export_of_features_does_not_replace_a_link(clips: Path, tmp_path: Path) -> None:
+    """Its disk may be away."""
+    store, link = tmp_path / "store", tmp_path / "exported.h5"
+    run_command("extract", clips / "red", "--output", store, "--num-frames", 2)
+    link.symlink_to(tmp_path / "away" / "features.h5")
+    result = run_command("store", "export", store, "--to", "hdf5", "--output", link)
+    assert_one_error(result, "exported.h5: exists already; choose another name")
+    assert link.is_symlink()
+
+
 @pytest.mark.parametrize("target", ["npy", "webdataset"])
 def test_an_interrupted_export_of_features_can_be_repeated(
     clips: Path, tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch

@@ -120,3 +120,28 @@ def test_a_store_of_other_videos_in_a_folder_of_the_same_name_is_left_alone(
     _, computed = load("second")
     assert computed > 0
     assert stores_of(tmp_path / "second")
+
+
+def test_features_survive_the_absence_of_their_video(config: Config, tmp_path: Path) -> None:
+    """Its disk may be away: nothing is computed again when it is back."""
+    root, backbone = Path(str(config.data.root)), make_tiny_backbone(2)
+    videos = sorted(root.rglob("*.avi"))
+    rows = [f"{path},{path.parent.name}" for path in videos]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]))
+    store = tmp_path / "store"
+    data = {"layout": "manifest", "root": str(tmp_path / "list.csv"), "features": str(store)}
+    listed = replace(config, data=parse_config({"data": data}).data)
+
+    def load() -> tuple[int, int]:
+        dataset = open_dataset(listed.data)
+        _, sequences, failures = load_features(dataset, backbone, listed, tmp_path / "run")
+        return len(sequences), len(failures)
+
+    assert load() == (4, 0)
+    before = {file: file.read_bytes() for file in store.rglob("*.safetensors")}
+    videos[0].rename(tmp_path / "away.avi")
+    assert load() == (3, 1)
+    assert {file: file.read_bytes() for file in store.rglob("*.safetensors")} == before
+    (tmp_path / "away.avi").rename(videos[0])
+    assert load() == (4, 0)
+    assert FeatureStore.open(store).failures() == []

@@ -126,7 +126,7 @@ def main() -> None:
     )
     seen["killer"] = counts(done)
     seen["attempts"] = len(killed.read_text().splitlines())
-    seen["killer_failures"] = done.failures
+    seen["killer_failures"] = [failure.to_json() for failure in done.failures]
     entries = {name: data for name, data in content(folder / "killer").items() if name[0] != "_"}
     wanted = {name: data for name, data in content(folder / "one").items() if name[0] != "_"}
     seen["killer_same_entries"] = entries == wanted

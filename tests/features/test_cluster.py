@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from actionrnn.config import BackboneConfig, Sampling
-from actionrnn.errors import ConfigError
+from actionrnn.errors import ConfigError, FeatureError
 from actionrnn.features import cluster
 from actionrnn.features.cluster import MOST_ATTEMPTS, extract_on_cluster
 from actionrnn.features.extract import Extraction
@@ -69,8 +69,8 @@ def test_a_video_that_kills_its_worker_is_listed_after_some_attempts(seen: dict[
     assert seen["killer"] == [NUM_CLIPS, 0, 1]
     assert seen["attempts"] == MOST_ATTEMPTS
     (failure,) = seen["killer_failures"]
-    assert failure.key == "killer"
-    assert f"given up after {MOST_ATTEMPTS} attempts" in failure.reason
+    assert failure["key"] == "killer"
+    assert f"given up after {MOST_ATTEMPTS} attempts" in failure["reason"]
     assert seen["killer_same_entries"]
 
 
@@ -95,7 +95,7 @@ class StandIn:
     Args:
         nodes_alive: at the first look, the second, ...; the last stays.
         encoders: what each encoder that is started does: `works`, `dies` with its first videos,
-            or `fails` before it works; the last stays.
+            `fails` before it works, or `differs` in its weights; the last stays.
     """
 
     def __init__(self, nodes_alive: list[list[str]], encoders: list[str]) -> None:
@@ -134,6 +134,8 @@ class StandIn:
 
         def provenance() -> Any:
             reason = RayActorError("it died\nBackboneError: the weights are not here")
+            if fate == "differs":
+                return replace(encoder.provenance(), weights_sha256="0" * 64)
             return partial(_raise, reason) if fate == "fails" else encoder.provenance
 
         return Handle(_method(extract), _method(provenance))
@@ -200,6 +202,13 @@ def test_where_no_encoder_can_work_the_reason_is_named(
     reason = r"no encoder can work .*BackboneError: the weights are not here"
     with pytest.raises(ConfigError, match=reason):
         on_stand_in(StandIn([["a"]], encoders))
+
+
+def test_a_node_with_other_weights_is_refused_and_the_store_is_not_blamed(
+    on_stand_in: Callable[[StandIn], Extraction],
+) -> None:
+    with pytest.raises(FeatureError, match=r"a node of the cluster: .*; give every node the same"):
+        on_stand_in(StandIn([["a", "b"]], ["dies", "differs"]))
 
 
 def test_without_ray_the_remedy_is_named(

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from actionrnn.apps.cli import main
 from actionrnn.errors import FeatureError
 from actionrnn.features.imported import import_features
-from actionrnn.features.provenance import VideoFile
+from actionrnn.features.provenance import Features, VideoFile
 from actionrnn.features.store import FeatureStore, verify_store
 from tests.old_files import in_old_form
 from tests.tiny import tiny_provenance
@@ -280,6 +280,17 @@ def test_a_damaged_entry_of_a_store_of_0_1_is_refused(tmp_path: Path, name: str)
     (old / name).write_bytes(content)
     with pytest.raises(FeatureError, match=r"a\.npy: is damaged"):
         import_features(old, tmp_path / "new")
+
+
+def test_a_store_of_0_1_is_not_imported_over_features_of_other_videos(tmp_path: Path) -> None:
+    old = write_npy_store(tmp_path / "old", {"a": np.ones((2, 3), np.float16)})
+    video = VideoFile("a.avi", 8, "2" * 64)
+    mine = Features(np.zeros((4, 3), np.float32), np.arange(4.0), MADE, video)
+    store = FeatureStore.create(tmp_path / "new", MADE)
+    store.write("a", mine)
+    with pytest.raises(FeatureError, match="has other features of 'a'; choose another"):
+        import_features(old, tmp_path / "new")
+    assert store.read("a").video == video
 
 
 def test_features_of_others_are_not_written_over(tmp_path: Path) -> None:

@@ -433,6 +433,20 @@ def test_only_an_unfinished_training_of_the_same_settings_is_resumed(
         train(configure(clips), tmp_path, resume=True)
 
 
+def test_a_training_that_version_0_1_started_has_the_same_settings(
+    clips: Path, configure: Configure, tmp_path: Path
+) -> None:
+    config = configure(clips, "data.fold=bob", "train.epochs=1")
+    described = config.to_dict()
+    assert described["backbone"].pop("resize_mode") == "shortest"
+    described["backbone"]["fit"] = "crop"
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / "config.json").write_text(json.dumps(described))
+    with pytest.warns(FutureWarning, match=r"backbone\.fit=crop is now backbone\.resize_mode"):
+        train(config, tmp_path, resume=True)
+    assert (tmp_path / "model.safetensors").exists()
+
+
 def test_several_seeds_are_told_one_by_one(
     run: TrainingRun, clips: Path, configure: Configure
 ) -> None:
@@ -498,6 +512,30 @@ def test_files_of_others_in_the_output_are_never_replaced(
         train(configure(clips, SHORT), output)
     assert files_below(tmp_path) == before
     assert (output / name).read_text() == "mine"
+
+
+def test_a_folder_with_files_beside_a_note_of_its_name_is_not_deleted(
+    clips: Path, configure: Configure, tmp_path: Path
+) -> None:
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    for name in ("config.json", "thoughts.txt"):
+        (unfinished / name).write_text("mine")
+    with pytest.raises(ActionrnnError, match="unfinished: exists, and is not of an unfinished"):
+        train(configure(clips, SHORT), tmp_path)
+    assert (unfinished / "thoughts.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["holdout-gru-seed-0-12", "holdout-gru-seed-0-8a622d5ccaf4"])
+def test_a_training_starts_over_where_an_unfinished_one_is(
+    run: TrainingRun, clips: Path, configure: Configure, tmp_path: Path, name: str
+) -> None:
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    for file in ("config.json", f"{name}.safetensors", f".{name}.8a622d5c.tmp"):
+        (unfinished / file).write_text("of a killed process")
+    train(configure(clips, "train.epochs=1", "data.fold=bob"), tmp_path)
+    assert not unfinished.exists()
 
 
 def test_a_training_replaces_its_own_files_until_they_are_changed(

@@ -364,6 +364,23 @@ def test_a_damaged_frame_is_left_out_and_the_others_stay(encode_video: EncodeVid
     np.testing.assert_array_equal(frames.pts_seconds, whole.pts_seconds[kept])
 
 
+@pytest.mark.parametrize("begin", [0.25, 0.5])
+def test_the_number_of_threads_changes_no_pixel_of_a_damaged_clip(
+    real_data: Path, tmp_path: Path, begin: float
+) -> None:
+    content = bytearray((real_data / "clips" / "SOX5yA1l24A.mp4").read_bytes())
+    first, count = int(begin * len(content)), len(content) // 100
+    noise = np.random.default_rng(0).integers(0, 256, count, np.uint8)
+    content[first : first + count] = noise.tobytes()
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(content)
+    one, four = (
+        read_frames(path, Sampling(num_frames=40), scale=lambda *_: (64, 48), num_threads=threads)
+        for threads in (1, 4)
+    )
+    np.testing.assert_array_equal(one.data, four.data)
+
+
 @pytest.mark.parametrize(
     ("data", "times"),
     [

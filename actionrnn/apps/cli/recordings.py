@@ -65,6 +65,7 @@ def classify(
     if sheet is not None and stop_at_confidence is not None:
         raise click.UsageError("--sheet shows the whole video; leave --stop-at-confidence out")
     if sheet is not None:
+        _require_no_frame(sheet, found[0][0])
         require_new(sheet, overwrite=overwrite, source=found[0][0])
     recognizer = load(model, weights=weights, runtime=runtime)
     num_failed = 0
@@ -84,6 +85,14 @@ def classify(
             continue
         click.echo(json.dumps(prediction.to_dict()) if as_json else str(prediction))
     sys.exit(1 if num_failed else 0)
+
+
+def _require_no_frame(sheet: Path, video: Path) -> None:
+    """Refuse a sheet among the pictures that are read: it would replace a frame, or become one."""
+    if video.is_dir() and sheet.resolve().parent == video.resolve():
+        raise click.UsageError(
+            f"{sheet}: lies in the folder of pictures that is read; choose another folder"
+        )
 
 
 def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[Path, VideoError | None]]:
