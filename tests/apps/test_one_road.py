@@ -153,20 +153,20 @@ def by_early_answer(model: Recognizer, path: Path, folder: Path) -> np.ndarray:
 
 
 def by_timeline(model: Recognizer, path: Path, folder: Path) -> np.ndarray:
-    return model.timeline(path).scores[-1]
+    return model.timeline(path).so_far[-1]
 
 
 def by_policy(model: Recognizer, path: Path, folder: Path) -> np.ndarray:
     """So short a clip ends before a state is restarted."""
-    return model.timeline(path, StatePolicy()).scores[-1]
+    return model.timeline(path, StatePolicy()).so_far[-1]
 
 
 def by_server(model: Recognizer, path: Path, folder: Path) -> np.ndarray:
     limits = ServeLimits(request_seconds=60)
     answer = analyse(Upload(path, path.name, limits, threading.Event()), model)
     best = answer.prediction.scores[0]
-    np.testing.assert_allclose(answer.timeline.scores[-1].max(), best, rtol=1e-4)
-    return answer.timeline.scores[-1]
+    np.testing.assert_allclose(answer.timeline.so_far[-1].max(), best, rtol=1e-4)
+    return answer.timeline.so_far[-1]
 
 
 def by_training(model: Recognizer, path: Path, folder: Path) -> np.ndarray:
@@ -175,7 +175,7 @@ def by_training(model: Recognizer, path: Path, folder: Path) -> np.ndarray:
     done = extract_to_store([path], folder / "store", backbone=model.backbone, sampling=sampling)
     if done.failures:
         raise VideoError(done.failures[0].reason)
-    return model.score(done.store.read(done.store.keys()[0])).scores[-1]
+    return model.score(done.store.read(done.store.keys()[0])).so_far[-1]
 
 
 def by_rendering(model: Recognizer, path: Path, folder: Path) -> None:
