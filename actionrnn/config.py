@@ -270,7 +270,8 @@ class TrainConfig:
     """The part of all steps in which the rate rises linearly; then it falls as a cosine."""
     now_weight: Annotated[Number, Field(ge=0, le=1)] = 0.5
     """The weight in the loss of the answers at the single steps; the rest is that of the clip's
-    answer. 0: only the clip's answer is trained, and a timeline reacts late; 1: only the steps."""
+    answer. 0: only the clip's answer is trained, and a timeline reacts late; 1: only the steps.
+    The mean-pool baselines beside the head are trained for the clip's answer alone."""
     label_smoothing: Probability = 0.1
     """The probability mass that is spread over all classes: scores become less extreme."""
     class_weights: ClassWeights = "none"

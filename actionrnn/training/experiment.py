@@ -226,6 +226,9 @@ class Experiment:
     def _task(self, spec: FitSpec) -> FitTask:
         """A fit with its clips divided into those that train and those that choose the epoch."""
         config = replace(self.config.train, seed=spec.seed)
+        if spec.purpose != "head":
+            # a baseline at its best: trained for what it says of the clip, not of single frames
+            config = replace(config, now_weight=0.0)
         train, validation = spec.fold.train, spec.fold.validation
         if not validation:
             train, validation = train_val_split(train, config.validation_fraction, spec.seed)

@@ -84,6 +84,18 @@ def whole(noise: Path) -> TrainingRun:
     return train(leave_one_group_out(noise), noise / "whole")
 
 
+def test_the_baseline_is_trained_for_the_clips_answer_alone(
+    whole: TrainingRun, noise: Path, tmp_path: Path
+) -> None:
+    run = train(leave_one_group_out(noise, "train.now_weight=0"), tmp_path)
+    assert scores(run) != scores(whole)
+
+    def curves(run: TrainingRun) -> list[object]:
+        return [curve for curve in run.report.curves if "mean-pool" in curve.head]
+
+    assert curves(run) == curves(whole) != []
+
+
 @pytest.mark.parametrize("groups", [("张三", "李四", "王五"), ("P_1", "p 1", "p_1")])
 def test_no_score_depends_on_how_the_groups_are_called(
     whole: TrainingRun, tmp_path: Path, groups: Sequence[str]
