@@ -59,3 +59,17 @@ def write_video(path: Path, count: int = 20, seed: int = 0) -> Path:
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+def empty(folder: Path) -> Path:
+    """A file of no bytes, named as a video."""
+    path = folder / "empty.avi"
+    path.touch()
+    return path
+
+
+def text(folder: Path) -> Path:
+    """A file of words, named as a video."""
+    path = folder / "text.avi"
+    path.write_text("This is not a video.\n" * 200)
+    return path

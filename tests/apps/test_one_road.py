@@ -23,7 +23,7 @@ from actionrnn.features.extract import extract_to_store
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.video.decode import probe_video
-from tests.tiny import make_tiny_backbone
+from tests.tiny import empty, make_tiny_backbone, text
 
 LABELS = ("clap", "jump", "wave")
 RATE = Sampling(rate_fps=5.0)
@@ -73,18 +73,6 @@ def pictures(folder: Path, *, odd_one: bool = False) -> Path:
         size = (64, 48) if not (odd_one and index == 20) else (48, 64)
         colour = np.random.default_rng(index).integers(0, 256, 3)
         Image.new("RGB", size, tuple(colour.tolist())).save(path / f"frame_{index:03}.png")
-    return path
-
-
-def text(folder: Path) -> Path:
-    path = folder / "text.avi"
-    path.write_text("This is not a video.\n" * 99)
-    return path
-
-
-def empty(folder: Path) -> Path:
-    path = folder / "empty.avi"
-    path.touch()
     return path
 
 

@@ -17,6 +17,7 @@ from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.video.decode import iter_frames, probe_video, read_frames
 from actionrnn.video.frame import Frames
+from tests.tiny import empty, text
 
 EncodeVideo = Callable[..., Path]
 
@@ -202,18 +203,6 @@ def missing(folder: Path) -> Path:
 
 def a_folder(folder: Path) -> Path:
     return folder
-
-
-def empty(folder: Path) -> Path:
-    path = folder / "empty.avi"
-    path.touch()
-    return path
-
-
-def text(folder: Path) -> Path:
-    path = folder / "text.avi"
-    path.write_text("This is no video.\n" * 200)
-    return path
 
 
 def sound(folder: Path) -> Path:
