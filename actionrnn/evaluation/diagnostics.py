@@ -13,7 +13,7 @@ from torch import Tensor
 
 from actionrnn.config import HeadKind
 from actionrnn.datasets.sequences import pad
-from actionrnn.model.heads import Head, last_step
+from actionrnn.model.heads import Head
 
 NUM_SHUFFLES = 5
 MOST_GRADIENT_CLIPS = 200
@@ -80,7 +80,7 @@ def shuffled_answers(
         clip[order] for clip, several in zip(sequences, orders, strict=True) for order in several
     ]
     answers = [
-        last_step(head.so_far(head(values, lengths)), lengths).argmax(dim=1).cpu().numpy()
+        head.clip_logits(head(values, lengths), lengths).argmax(dim=1).cpu().numpy()
         for values, lengths in _batches(head, shuffled)
     ]
     by_order: NDArray[np.int64]
@@ -104,7 +104,7 @@ def influence(head: Head, sequences: Sequence[Values]) -> list[NDArray[np.float6
     with torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradient in eval mode
         for values, lengths in _batches(head, sequences):
             values.requires_grad_()
-            winners = last_step(head.so_far(head(values, lengths)), lengths).amax(dim=1)
+            winners = head.clip_logits(head(values, lengths), lengths).amax(dim=1)
             (gradient,) = torch.autograd.grad(winners.sum(), values)  # each row of its own winner
             by_step = (gradient * scale).norm(dim=2).double().cpu().numpy()
             norms += [row[:length][::-1] for row, length in zip(by_step, lengths, strict=True)]

@@ -105,6 +105,10 @@ class Head(nn.Module):
             rows.append(pooled)
         return torch.stack(rows, dim=1)
 
+    def clip_logits(self, logits: Tensor, lengths: Tensor) -> Tensor:
+        """The clip's answer, so far at its last valid step: (B, T, K), lengths (B,) -> (B, K)."""
+        return last_step(self.so_far(logits), lengths)
+
     def step(self, features: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """The logits of now after one more frame; for inference, without dropout.
 

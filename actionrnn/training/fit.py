@@ -27,7 +27,7 @@ from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_f
 from actionrnn.config import ClassWeights, TrainConfig
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ConfigError, FeatureError
-from actionrnn.model.heads import Head, last_step
+from actionrnn.model.heads import Head
 from actionrnn.training import parallel
 from actionrnn.training.fit_state import Epoch, FitState, FitTask, load_fit_state, save_fit_state
 
@@ -242,7 +242,7 @@ def clip_losses(
     )
     losses = torch.zeros(len(logits), device=logits.device)
     if config.now_weight < 1:
-        of_clip = cross_entropy(last_step(head.so_far(logits), lengths), targets)
+        of_clip = cross_entropy(head.clip_logits(logits, lengths), targets)
         losses = losses + (1 - config.now_weight) * of_clip
     if config.now_weight > 0:
         at_steps = cross_entropy(logits.mT, targets[:, None].expand(logits.shape[:2]))  # (B, T)
@@ -263,7 +263,7 @@ def validate(head: Head, sequences: Sequences, config: TrainConfig) -> tuple[flo
         values, lengths, targets = (t.to(head.mean.device) for t in sequences.batch(indices))
         logits = head(values, lengths)  # (B, T, K)
         total += clip_losses(head, logits, lengths, targets, config).sum().item()
-        answers = last_step(head.so_far(logits), lengths).argmax(dim=1)
+        answers = head.clip_logits(logits, lengths).argmax(dim=1)
         right += int((answers == targets).sum())
     return total / len(sequences), right / len(sequences)
 
