@@ -356,7 +356,11 @@ def averaged(head: Head, decay: float) -> AveragedModel:
         now = average_decay(int(num_averaged), decay)
         get_ema_multi_avg_fn(now)(averages, weights, num_averaged)  # type: ignore[no-untyped-call]
 
-    return AveragedModel(head, multi_avg_fn=update).requires_grad_(False)
+    average = AveragedModel(head, multi_avg_fn=update).requires_grad_(False)
+    core = cast(Head, average.module).core
+    if core is not None:
+        core.flatten_parameters()  # the copy's weights are scattered, which cuDNN warns of
+    return average
 
 
 def average_decay(step: int, decay: float) -> float:
