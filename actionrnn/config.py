@@ -272,6 +272,15 @@ class TrainConfig:
     """The weight in the loss of the answers at the single steps; the rest is that of the clip's
     answer. 0: only the clip's answer is trained, and a timeline reacts late; 1: only the steps.
     The mean-pool baselines beside the head are trained for the clip's answer alone."""
+    join_clips: PositiveInt = 1
+    """Up to this many clips of one group are trained on one after another, with one state, so
+    that the head learns to leave an action behind when the next begins. 1: each clip alone."""
+    window_steps: PositiveInt = 128
+    """layout annotations: recordings are trained on in windows of this many steps. Longer ones
+    train the state over more time, and need more memory."""
+    state_warmup_steps: Count = 32
+    """layout annotations: the steps before each window that lead the state there; they do not
+    count in the loss."""
     label_smoothing: Probability = 0.1
     """The probability mass that is spread over all classes: scores become less extreme."""
     class_weights: ClassWeights = "none"

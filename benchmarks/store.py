@@ -40,7 +40,7 @@ from torch.nn import functional as F
 
 from actionrnn.config import HeadConfig, Sampling
 from actionrnn.datasets.recordings import Clip, Recording
-from actionrnn.datasets.sequences import Sequences, load_sequences
+from actionrnn.datasets.sequences import Piece, Sequences, load_sequences
 from actionrnn.features.backbone import load_backbone
 from actionrnn.features.provenance import Features, Provenance
 from actionrnn.features.store import FeatureStore
@@ -85,7 +85,7 @@ def order_of(num_clips: int, seed: int) -> list[NDArray[np.intp]]:
 
 def ours(sequences: Sequences, seed: int) -> Batches:
     for indices in order_of(len(sequences), seed):
-        yield sequences.batch(indices.tolist())[0]
+        yield sequences.batch([[Piece(i, np.arange(NUM_FRAMES))] for i in indices]).values
 
 
 def npy_files(files: list[Path], seed: int) -> Batches:

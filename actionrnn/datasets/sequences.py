@@ -1,9 +1,14 @@
-"""Stored features become padded batches with lengths."""
+"""Stored features become padded batches of passages: what a head sees in one go.
+
+A passage is made of pieces, one after another: a single clip, several clips of one group, or the
+parts of a recording in their order.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +21,47 @@ from actionrnn.errors import FeatureError
 from actionrnn.features.provenance import Provenance
 from actionrnn.features.store import FeatureStore
 
+IGNORE = -100
+"""The target of a step that has no label: it takes no part in a loss or a score."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some steps of one sequence, all of one class."""
+
+    index: int
+    """Of the sequence."""
+    steps: NDArray[np.intp]
+    """Which of its steps, rising."""
+    counted: bool = True
+    """False: they only lead the state there, and take no part in the loss."""
+
+
+Passage = Sequence[Piece]
+"""Pieces one after another."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Passages of different lengths, padded at their ends."""
+
+    values: Tensor
+    """(B, T, D)."""
+    lengths: Tensor
+    """(B,), the valid steps."""
+    targets: Tensor
+    """(B, T), the class of each step; IGNORE where it has none or does not count."""
+    pieces: Tensor
+    """(B, T), the number of the step's piece among the P counted ones of the batch, from 0; -1
+    where the target is IGNORE."""
+    piece_targets: Tensor
+    """(P,), the class of each piece."""
+
+    def to(self, device: torch.device) -> Batch:
+        """On another device."""
+        moved = {name: value.to(device, non_blocking=True) for name, value in vars(self).items()}
+        return Batch(**moved)
+
 
 @dataclass(frozen=True)
 class Sequences:
@@ -25,13 +71,15 @@ class Sequences:
     values: Sequence[NDArray[np.float32]]
     """Per clip (T, D), T its own; those of a store are mapped, and converted when they are used."""
     targets: NDArray[np.int64]
-    """Per clip, the index of its label."""
+    """Per clip, the index of its label; IGNORE for a part of a recording that has none."""
     fingerprints: tuple[str, ...]
     """Per clip, the beginning of the sha256 of its video."""
     provenance: Provenance
     """Of all of them: a head is scored on them only if it was trained on the same."""
     digests: tuple[str, ...] = ()
     """Per clip, the sha256 of its entry in the store; none where they come from no store."""
+    pts_seconds: tuple[NDArray[np.float64], ...] = ()
+    """Per part of a recording (T,), on the video's clock; none for trimmed clips."""
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -41,18 +89,45 @@ class Sequences:
         """D, the same for all clips."""
         return int(self.values[0].shape[1])
 
-    def subset(self, clips: Sequence[Clip]) -> Sequences:
+    @property
+    def continuous(self) -> bool:
+        """Whether they are all parts of whole recordings, those without a label included."""
+        return bool(self.pts_seconds)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.intp]:
+        """The number of steps of each, (N,)."""
+        return np.array([len(values) for values in self.values], np.intp)
+
+    @property
+    def counted_targets(self) -> NDArray[np.int64]:
+        """The classes of all that is learned from: of each clip, or of each labelled step."""
+        if not self.continuous:
+            return self.targets
+        labelled = self.targets != IGNORE
+        return np.repeat(self.targets[labelled], self.lengths[labelled])
+
+    @cached_property
+    def recordings(self) -> dict[str, list[int]]:
+        """By the recording's key: the indices of its parts, in the order of time."""
+        found: dict[str, list[int]] = {}
+        for index, clip in enumerate(self.clips):
+            found.setdefault(clip.video_key, []).append(index)
+        if self.continuous:
+            for parts in found.values():
+                parts.sort(key=lambda index: float(self.pts_seconds[index][0]))
+        return found
+
+    def subset(self, clips: Iterable[Clip]) -> Sequences:
         """The sequences of these clips alone, in this order."""
         place = {clip.key: index for index, clip in enumerate(self.clips)}
-        chosen = [place[clip.key] for clip in clips if clip.key in place]
-        return Sequences(
-            tuple(self.clips[index] for index in chosen),
-            _Converted(self.values, chosen),
-            self.targets[chosen],
-            tuple(self.fingerprints[index] for index in chosen),
-            self.provenance,
-            tuple(self.digests[index] for index in chosen) if self.digests else (),
-        )
+        return self._take([place[clip.key] for clip in clips if clip.key in place])
+
+    def recordings_of(self, clips: Iterable[Clip]) -> Sequences:
+        """All parts of the recordings that these clips are parts of."""
+        wanted = {clip.video_key for clip in clips}
+        chosen = [i for i, clip in enumerate(self.clips) if clip.video_key in wanted]
+        return self._take(chosen)
 
     def first_features(self, count: int | None) -> Sequences:
         """The same clips with only the first features of each frame, `count` of them; None: all."""
@@ -60,22 +135,47 @@ class Sequences:
             return self
         return replace(self, values=tuple(values[:, :count] for values in self.values))
 
-    def batch(
-        self, indices: Sequence[int], steps: Sequence[NDArray[np.intp]] | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Padded values (B, T, D), lengths (B,) and targets (B,) of some clips.
-
-        Args:
-            steps: per clip, which of its steps; None: all.
-        """
-        chosen = [self.values[index] for index in indices]
-        if steps is not None:
-            chosen = [
-                values if len(kept) == len(values) else values[kept]
-                for values, kept in zip(chosen, steps, strict=True)
+    def batch(self, passages: Sequence[Passage]) -> Batch:
+        """The values and targets of some passages."""
+        rows, targets, pieces = [], [], []
+        piece_targets: list[int] = []
+        for passage in passages:
+            parts = [self.values[piece.index] for piece in passage]
+            kept = [
+                values if len(piece.steps) == len(values) else values[piece.steps]
+                for values, piece in zip(parts, passage, strict=True)
             ]
-        values, lengths = pad(chosen)
-        return values, lengths, torch.from_numpy(self.targets[list(indices)])
+            rows.append(kept[0] if len(kept) == 1 else np.concatenate(kept))
+            for piece in passage:
+                target = int(self.targets[piece.index])
+                counts = piece.counted and target != IGNORE
+                targets.append(np.full(len(piece.steps), target if counts else IGNORE))
+                pieces.append(np.full(len(piece.steps), len(piece_targets) if counts else -1))
+                if counts:
+                    piece_targets.append(target)
+        values, lengths = pad(rows)
+        valid = torch.arange(values.shape[1]) < lengths[:, None]
+        batch = Batch(
+            values,
+            lengths,
+            torch.full(valid.shape, IGNORE),
+            torch.full(valid.shape, -1),
+            torch.tensor(piece_targets, dtype=torch.int64),
+        )
+        batch.targets[valid] = torch.from_numpy(np.concatenate(targets))
+        batch.pieces[valid] = torch.from_numpy(np.concatenate(pieces))
+        return batch
+
+    def _take(self, chosen: Sequence[int]) -> Sequences:
+        return Sequences(
+            tuple(self.clips[index] for index in chosen),
+            Chosen(self.values, chosen),
+            self.targets[list(chosen)],
+            tuple(self.fingerprints[index] for index in chosen),
+            self.provenance,
+            tuple(self.digests[index] for index in chosen) if self.digests else (),
+            tuple(self.pts_seconds[index] for index in chosen) if self.pts_seconds else (),
+        )
 
 
 def load_sequences(store: FeatureStore, clips: Sequence[Clip], labels: Sequence[str]) -> Sequences:
@@ -102,22 +202,36 @@ def load_sequences(store: FeatureStore, clips: Sequence[Clip], labels: Sequence[
     fingerprints = tuple("" if video is None else video.sha256[:12] for video in videos)
     targets = np.array([index_of[clip.label] for clip in clips], np.int64)
     digests = tuple(layout.sha256 for layout in layouts)
-    converted = _Converted(values, range(len(values)))
+    converted = Chosen(values, range(len(values)))
     return Sequences(tuple(clips), converted, targets, fingerprints, store.provenance, digests)
 
 
-class _Converted(Sequence[NDArray[np.float32]]):
-    """Some of other sequences in single precision, one at a time."""
+class Chosen(Sequence[NDArray[np.float32]]):
+    """Some of other sequences in single precision, one at a time.
 
-    def __init__(self, values: Sequence[NDArray[Any]], chosen: Sequence[int]) -> None:
+    Args:
+        chosen: which, in the wanted order; or of which, from which step, to which behind the last.
+    """
+
+    def __init__(
+        self,
+        values: Sequence[NDArray[Any]],
+        chosen: Sequence[int] | Sequence[tuple[int, int, int]],
+    ) -> None:
         self._values, self._chosen = values, chosen
 
     def __len__(self) -> int:
         return len(self._chosen)
 
     def __getitem__(self, index: Any) -> Any:
+        chosen = self._chosen[index]
+        if isinstance(chosen, tuple):
+            of, start, stop = chosen
+            found = self._values[of][start:stop]
+        else:
+            found = self._values[chosen]
         # torch converts ten times faster than numpy
-        return torch.from_numpy(self._values[self._chosen[index]]).float().numpy()
+        return torch.from_numpy(found).float().numpy()
 
 
 def pad(sequences: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:

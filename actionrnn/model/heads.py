@@ -109,6 +109,19 @@ class Head(nn.Module):
         """The clip's answer, so far at its last valid step: (B, T, K), lengths (B,) -> (B, K)."""
         return last_step(self.so_far(logits), lengths)
 
+    def pooling_weights(self, member: Tensor) -> Tensor:
+        """How much each of N steps counts in the answer for each of P clips: (P, N), rows sum to 1.
+
+        Args:
+            member: (P, N), which steps are of which clip, in the order of time.
+        """
+        if self._pooling == "running_mean":
+            return member / member.sum(dim=1, keepdim=True)
+        age = member.flip(1).cumsum(dim=1).flip(1) - 1  # 0 at the clip's last step
+        decay = 0.0 if self._pooling == "last" else self.config.pooling_decay
+        weights = member * torch.as_tensor(decay, device=member.device) ** age.clamp(min=0)
+        return weights / weights.sum(dim=1, keepdim=True)
+
     def step(self, features: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """The logits of now after one more frame; for inference, without dropout.
 

@@ -11,7 +11,7 @@ import contextlib
 import copy
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -25,14 +25,21 @@ from torch.optim.adamw import adamw
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
 from actionrnn.config import ClassWeights, TrainConfig
-from actionrnn.datasets.sequences import Sequences
+from actionrnn.datasets.sequences import IGNORE, Batch, Passage, Sequences
 from actionrnn.errors import ConfigError, FeatureError
 from actionrnn.model.heads import Head
 from actionrnn.training import parallel
 from actionrnn.training.fit_state import Epoch, FitState, FitTask, load_fit_state, save_fit_state
+from actionrnn.training.passages import (
+    draw_passages,
+    num_batches,
+    num_steps_of,
+    shuffled_batches,
+    whole_passages,
+)
 
 VALIDATION_BATCH = 256
-"""Clips in a batch without gradients."""
+"""Clips in a batch without gradients; recordings are run one by one."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ def fit_head(
         for epoch in range(len(state.curve) + 1, task.config.epochs + 1):
             if loop.is_out_of_patience():
                 break
-            row = loop.finish_epoch(epoch, loop.train_epoch(epoch))
+            row = loop.finish_epoch(epoch, *loop.train_epoch(epoch))
             if state_file is not None and parallel.is_first():
                 save_fit_state(state_file, identity, state)
             # Only now: whoever interrupts in `on_epoch` can resume after this epoch.
@@ -101,39 +108,38 @@ class _Loop:
 
     def __init__(self, task: FitTask, device: torch.device) -> None:
         self.task, self.device = task, device
-        self.lengths = np.array([len(values) for values in task.sequences.values])  # (N,)
         torch.manual_seed(task.config.seed)  # the initial weights
         head = Head(task.head, task.sequences.feature_size, task.num_classes)
         head.set_normalisation(*_statistics(head, task.sequences))
         head = head.to(device)
         self.state = FitState(head, averaged(head, task.config.ema_decay), adamw_moments(head))
         self.class_weights = class_weights(
-            task.sequences.targets, task.num_classes, task.config.class_weights
+            task.sequences.counted_targets, task.num_classes, task.config.class_weights
         ).to(device)  # (K,)
 
-    def train_epoch(self, epoch: int) -> float:
-        """One pass over the clips; returns the mean loss over the batches."""
+    def train_epoch(self, epoch: int) -> tuple[float, float]:
+        """One pass over the clips; returns the mean loss over the batches, and the last rate."""
         config, head, state = self.task.config, self.state.head, self.state
-        # First the seed of dropout, then the order, then the crops: always from the generator of
-        # this epoch, so that no generator has to be saved. All processes draw the same order and
-        # crops; dropout differs between them, since each sees other clips.
+        # First the seed of dropout, then the passages, then their order: always from the generator
+        # of this epoch, so that no generator has to be saved. All processes draw the same passages
+        # and order; dropout differs between them, since each sees other passages.
         rng = np.random.default_rng([config.seed, epoch])
         torch.manual_seed(int(rng.integers(2**62)) + parallel.rank())
         head.train()
-        # The last batch is not dropped: the clips are divided into batches of nearly equal size,
-        # so that no clip is left out and none counts for much more than another.
-        batches = shuffled_batches(self.lengths, config.batch_size, rng)
+        sequences = self.task.sequences
+        passages = draw_passages(sequences, config, rng)
+        # The last batch is not dropped: the passages are divided into batches of nearly equal
+        # size, so that none is left out and none counts for much more than another.
+        lengths = np.array([num_steps_of(passage) for passage in passages])
+        count = num_batches(sequences, passages, config.batch_size)
+        batches = shuffled_batches(lengths, count, rng)
         first_step = (epoch - 1) * len(batches)
         # The average counts its steps to warm up; a resumed fit must not begin again at 0.
         state.average.n_averaged.fill_(first_step)
-        total = 0.0
+        total = rate = 0.0
         for step, indices in enumerate(batches, start=first_step):
-            # Drawn for the whole batch before it is shared out, which keeps the processes'
-            # generators in step.
-            chosen = [
-                (index, choose_steps(int(self.lengths[index]), config, rng)) for index in indices
-            ]
-            loss = self.loss(parallel.share(chosen), len(indices))
+            chosen = [passages[index] for index in indices]
+            loss = self.loss(parallel.share(chosen), num_counted(sequences, chosen))
             head.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             # Each share's loss is divided by the size of the whole batch, so the gradients add
@@ -142,12 +148,13 @@ class _Loop:
             # step would undo the training.
             parallel.add_gradients(head)
             torch.nn.utils.clip_grad_norm_(head.parameters(), config.clip_norm)
-            adamw_step(head, state.moments, self.learning_rate(step, len(batches)), config)
+            rate = self.learning_rate(step, len(batches))
+            adamw_step(head, state.moments, rate, config)
             # The average follows each step. It is what is validated and saved: single steps at
             # a high rate jump around the weights that they approach.
             state.average.update_parameters(head)
             total += parallel.add(loss.detach()).item()
-        return total / len(batches)
+        return total / len(batches), rate
 
     def learning_rate(self, step: int, steps_per_epoch: int) -> float:
         """The rate at a step of the whole training, from 0.
@@ -159,37 +166,36 @@ class _Loop:
         num_steps = config.epochs * steps_per_epoch
         return config.learning_rate * warmup_cosine(step, num_steps, config.warmup_fraction)
 
-    def loss(self, chosen: list[tuple[int, NDArray[np.intp]]], count: int) -> Tensor:
-        """What this process's clips add to the mean loss over a batch, a scalar.
+    def loss(self, chosen: list[Passage], count: int) -> Tensor:
+        """What this process's passages add to the mean loss over a batch, a scalar.
 
         Args:
-            chosen: indices of the clips, and which of their steps.
-            count: clips in the whole batch.
+            chosen: a share of the batch.
+            count: what counts in the whole batch, see `num_counted`.
         """
         head, config = self.state.head, self.task.config
-        if not chosen:  # more processes than clips: a gradient of zeros
+        if not chosen:  # more processes than passages: a gradient of zeros
             zero = torch.zeros((), device=self.device)
             return sum((p.sum() * 0 for p in head.parameters()), zero)
-        values, lengths, targets = (
-            tensor.to(self.device, non_blocking=True)
-            for tensor in self.task.sequences.batch(*zip(*chosen, strict=True))
-        )
+        sequences = self.task.sequences
+        batch = sequences.batch(chosen).to(self.device)
         with autocast(self.device, config.precision):
-            # Shorter clips are padded at their end. The head runs forward in time, so the padding
-            # cannot reach the output at a clip's real steps, which are the ones that count.
-            logits = head(values, lengths)  # (B, T, K)
-        losses = clip_losses(head, logits.float(), lengths, targets, config)
-        return (self.class_weights[targets] * losses).sum() / count
+            # Shorter passages are padded at their end. The head runs forward in time, so the
+            # padding cannot reach the output at the real steps, which are the ones that count.
+            logits = head(batch.values, batch.lengths)  # (B, T, K)
+        losses = piece_losses(head, logits.float(), batch, config)  # (P,)
+        weights = self.class_weights[batch.piece_targets]
+        if sequences.continuous:
+            weights = weights * torch.bincount(batch.pieces[batch.pieces >= 0])
+        return (weights * losses).sum() / count
 
-    def finish_epoch(self, epoch: int, train_loss: float) -> Epoch:
+    def finish_epoch(self, epoch: int, train_loss: float, rate: float) -> Epoch:
         """Validate the averaged weights, keep them if they are the best, extend the curve.
 
         Raises:
             DivergedError: a loss or a weight is not finite.
         """
         state, validation = self.state, self.task.validation
-        steps_per_epoch = math.ceil(len(self.lengths) / self.task.config.batch_size)
-        rate = self.learning_rate(epoch * steps_per_epoch - 1, steps_per_epoch)
         loss = top1 = None
         if validation is not None:
             loss, top1 = validate(state.averaged_head, validation, self.task.config)
@@ -227,72 +233,66 @@ class _Loop:
         return len(self.state.curve) - best_epoch >= patience
 
 
-def clip_losses(
-    head: Head, logits: Tensor, lengths: Tensor, targets: Tensor, config: TrainConfig
-) -> Tensor:
-    """The loss of each clip, (B,): of its answer, and of the answers at its single steps.
+def piece_losses(head: Head, logits: Tensor, batch: Batch, config: TrainConfig) -> Tensor:
+    """The loss of each piece, (P,): of the answer for all of it, and of those at its steps.
 
     Args:
         logits: of now, (B, T, K), in float32: the sum of exponentials needs its digits.
-        lengths: (B,), the valid steps.
-        targets: (B,).
     """
     cross_entropy = functools.partial(
         F.cross_entropy, reduction="none", label_smoothing=config.label_smoothing
     )
-    losses = torch.zeros(len(logits), device=logits.device)
+    counted = batch.pieces >= 0
+    steps, piece_of = logits[counted], batch.pieces[counted]  # (N, K), (N,)
+    numbers = torch.arange(len(batch.piece_targets), device=logits.device)
+    member = piece_of == numbers[:, None]  # (P, N)
+    lengths = member.sum(dim=1)
+    losses = torch.zeros(len(numbers), device=logits.device)
     if config.now_weight < 1:
-        of_clip = cross_entropy(head.clip_logits(logits, lengths), targets)
-        losses = losses + (1 - config.now_weight) * of_clip
+        answers = head.pooling_weights(member) @ steps  # (P, K)
+        losses = losses + (1 - config.now_weight) * cross_entropy(answers, batch.piece_targets)
     if config.now_weight > 0:
-        at_steps = cross_entropy(logits.mT, targets[:, None].expand(logits.shape[:2]))  # (B, T)
-        valid = torch.arange(logits.shape[1], device=logits.device) < lengths[:, None]
-        # a mean over the clip's steps, so that long clips do not count for more
-        losses = losses + config.now_weight * (at_steps * valid).sum(dim=1) / lengths
+        at_steps = cross_entropy(steps, batch.targets[counted])  # (N,)
+        # a mean over the piece's steps: how much a piece counts is decided by the caller
+        losses = losses + config.now_weight * (member.float() @ at_steps) / lengths
     return losses
+
+
+def num_counted(sequences: Sequences, passages: Sequence[Passage]) -> int:
+    """The sum of the weights in a batch: its clips count alike, and so do steps of recordings."""
+    pieces = [
+        piece
+        for passage in passages
+        for piece in passage
+        if piece.counted and sequences.targets[piece.index] != IGNORE
+    ]
+    return sum(len(piece.steps) for piece in pieces) if sequences.continuous else len(pieces)
 
 
 @torch.inference_mode()
 def validate(head: Head, sequences: Sequences, config: TrainConfig) -> tuple[float, float]:
-    """Mean loss (without smoothing or class weights) and top-1 of a head's answers for clips."""
+    """Mean loss (without smoothing or class weights) and top-1 of a head's answers for clips.
+
+    Of recordings: the mean over labelled steps, and the part of them whose answer is right.
+    """
     config = replace(config, label_smoothing=0.0)
     head.eval()
-    total, right = 0.0, 0
-    for start in range(0, len(sequences), VALIDATION_BATCH):
-        indices = range(start, min(start + VALIDATION_BATCH, len(sequences)))
-        values, lengths, targets = (t.to(head.mean.device) for t in sequences.batch(indices))
-        logits = head(values, lengths)  # (B, T, K)
-        total += clip_losses(head, logits, lengths, targets, config).sum().item()
-        answers = head.clip_logits(logits, lengths).argmax(dim=1)
-        right += int((answers == targets).sum())
-    return total / len(sequences), right / len(sequences)
-
-
-def shuffled_batches(
-    lengths: NDArray[np.intp], batch_size: int, rng: np.random.Generator
-) -> list[NDArray[np.intp]]:
-    """All indices in random batches of nearly equal size, each of clips of similar length.
-
-    Lengths are compared with up to 30 % of noise, so that batches differ between epochs and
-    little of them is padding; clips of one length are shuffled freely.
-    """
-    order = np.argsort(lengths * rng.uniform(0.7, 1.3, len(lengths)))
-    batches = np.array_split(order, math.ceil(len(lengths) / batch_size))
-    return [batches[index] for index in rng.permutation(len(batches))]
-
-
-def choose_steps(length: int, config: TrainConfig, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Augmentation in time: a random crop of a clip's steps, and a random subset of that.
-
-    Returns:
-        rising indices below `length`; all of them where both fractions are 1.
-    """
-    if config.crop_fraction == 1 and config.keep_fraction == 1:
-        return np.arange(length)
-    kept = max(1, round(length * rng.uniform(config.crop_fraction, 1)))
-    start = int(rng.integers(0, length - kept + 1))
-    count = max(1, round(kept * rng.uniform(config.keep_fraction, 1)))
-    return start + np.sort(rng.choice(kept, count, replace=False))
+    passages = whole_passages(sequences)
+    size = 1 if sequences.continuous else VALIDATION_BATCH
+    total, right, count = 0.0, 0, num_counted(sequences, passages)
+    for start in range(0, len(passages), size):
+        batch = sequences.batch(passages[start : start + size]).to(head.mean.device)
+        logits = head(batch.values, batch.lengths)  # (B, T, K)
+        losses = piece_losses(head, logits, batch, config)
+        if sequences.continuous:
+            counted = batch.pieces >= 0
+            total += (losses * torch.bincount(batch.pieces[counted])).sum().item()
+            right += int((logits.argmax(dim=2) == batch.targets)[counted].sum())
+        else:
+            total += losses.sum().item()
+            answers = head.clip_logits(logits, batch.lengths).argmax(dim=1)
+            right += int((answers == batch.piece_targets).sum())
+    return total / count, right / count
 
 
 def warmup_cosine(step: int, num_steps: int, warmup_fraction: float) -> float:

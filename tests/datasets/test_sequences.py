@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from actionrnn.datasets.recordings import Clip, Recording
-from actionrnn.datasets.sequences import load_sequences, pad
+from actionrnn.datasets.sequences import IGNORE, Piece, load_sequences, pad
 from actionrnn.errors import FeatureError
 from actionrnn.features.provenance import Features, VideoFile
 from actionrnn.features.store import FeatureStore
@@ -39,6 +39,10 @@ def store(tmp_path: Path) -> FeatureStore:
     return store
 
 
+def whole(index: int, length: int) -> Piece:
+    return Piece(index, np.arange(length))
+
+
 def test_values_targets_and_fingerprints_follow_the_clips(store: FeatureStore) -> None:
     sequences = load_sequences(store, CLIPS, LABELS)
     assert len(sequences) == 3
@@ -52,13 +56,26 @@ def test_values_targets_and_fingerprints_follow_the_clips(store: FeatureStore) -
 
 def test_a_batch_is_padded_with_zeros_behind_each_sequence(store: FeatureStore) -> None:
     sequences = load_sequences(store, CLIPS, LABELS)
-    values, lengths, targets = sequences.batch([2, 1])
-    assert values.shape == (2, 5, 4)
-    assert lengths.tolist() == [5, 1]
-    assert targets.tolist() == [1, 0]
-    for row, length, index in zip(values, lengths.tolist(), [2, 1], strict=True):
+    batch = sequences.batch([[whole(2, 5)], [whole(1, 1)]])
+    assert batch.values.shape == (2, 5, 4)
+    assert batch.lengths.tolist() == [5, 1]
+    assert batch.targets.tolist() == [[1] * 5, [0, *[IGNORE] * 4]]
+    assert batch.pieces.tolist() == [[0] * 5, [1, *[-1] * 4]]
+    assert batch.piece_targets.tolist() == [1, 0]
+    for row, length, index in zip(batch.values, batch.lengths.tolist(), [2, 1], strict=True):
         np.testing.assert_array_equal(row[:length], sequences.values[index])
         assert not row[length:].any()
+
+
+def test_pieces_of_a_passage_follow_each_other(store: FeatureStore) -> None:
+    sequences = load_sequences(store, CLIPS, LABELS)
+    lead, last = Piece(1, np.arange(1), counted=False), Piece(2, np.array([0, 3]))
+    batch = sequences.batch([[whole(0, 3), lead, last]])
+    expected = [*sequences.values[0], *sequences.values[1], *sequences.values[2][[0, 3]]]
+    np.testing.assert_array_equal(batch.values[0], np.stack(expected))
+    assert batch.targets.tolist() == [[1, 1, 1, IGNORE, 1, 1]]
+    assert batch.pieces.tolist() == [[0, 0, 0, -1, 1, 1]]
+    assert batch.piece_targets.tolist() == [1, 1]
 
 
 def test_padding_reaches_the_longest_only() -> None:
@@ -101,7 +118,7 @@ def test_values_come_from_the_files_when_they_are_used(tmp_path: Path) -> None:
     sequences = load_sequences(store, CLIPS, LABELS).subset(CLIPS[1:]).subset(CLIPS[2:])
     store.path_of("run/2").write_bytes(store.path_of("run/2").read_bytes()[:-70])
     with pytest.raises(FeatureError, match="is damaged"):
-        sequences.batch([0])
+        sequences.batch([[whole(0, 2)]])
 
 
 def test_a_damaged_head_is_refused(store: FeatureStore) -> None:

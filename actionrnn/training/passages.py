@@ -1,0 +1,148 @@
+"""What a head sees in one go while it is trained: which steps of which sequences, in which order.
+
+Trimmed clips are seen one by one, or joined: several clips of one group one after another, so that
+the head learns to leave one action behind when the next begins. Recordings are seen in windows;
+the steps before a window lead the state there first, and do not count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actionrnn.config import TrainConfig
+from actionrnn.datasets.sequences import IGNORE, Passage, Piece, Sequences
+
+
+def draw_passages(
+    sequences: Sequences, config: TrainConfig, rng: np.random.Generator
+) -> list[Passage]:
+    """The passages of one epoch: each clip once, or each labelled step of the recordings once."""
+    if sequences.continuous:
+        return _windows(sequences, config, rng)
+    if config.join_clips == 1:
+        return [
+            [Piece(index, choose_steps(int(length), config, rng))]
+            for index, length in enumerate(sequences.lengths)
+        ]
+    return _joined(sequences, config, rng)
+
+
+def whole_passages(sequences: Sequences) -> list[Passage]:
+    """Each clip, or each whole recording, for validation."""
+    if not sequences.continuous:
+        return [[Piece(i, np.arange(length))] for i, length in enumerate(sequences.lengths)]
+    return [
+        [Piece(index, np.arange(sequences.lengths[index])) for index in parts]
+        for parts in sequences.recordings.values()
+    ]
+
+
+def shuffled_batches(
+    lengths: NDArray[np.intp], num_batches: int, rng: np.random.Generator
+) -> list[NDArray[np.intp]]:
+    """All indices in random batches of nearly equal size, each of passages of similar length.
+
+    Lengths are compared with up to 30 % of noise, so that batches differ between epochs and
+    little of them is padding; passages of one length are shuffled freely.
+    """
+    order = np.argsort(lengths * rng.uniform(0.7, 1.3, len(lengths)))
+    batches = np.array_split(order, min(num_batches, len(lengths)))
+    return [batches[index] for index in rng.permutation(len(batches))]
+
+
+def num_steps_of(passage: Passage) -> int:
+    """The length of a passage in steps."""
+    return sum(len(piece.steps) for piece in passage)
+
+
+def choose_steps(length: int, config: TrainConfig, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Augmentation in time: a random crop of a clip's steps, and a random subset of that.
+
+    Returns:
+        rising indices below `length`; all of them where both fractions are 1.
+    """
+    if config.crop_fraction == 1 and config.keep_fraction == 1:
+        return np.arange(length)
+    kept = max(1, round(length * rng.uniform(config.crop_fraction, 1)))
+    start = int(rng.integers(0, length - kept + 1))
+    count = max(1, round(kept * rng.uniform(config.keep_fraction, 1)))
+    return start + np.sort(rng.choice(kept, count, replace=False))
+
+
+def _joined(sequences: Sequences, config: TrainConfig, rng: np.random.Generator) -> list[Passage]:
+    """Clips of one group, in random order, 1 to `join_clips` of them in a passage."""
+    members: dict[str, list[int]] = {}
+    for index, clip in enumerate(sequences.clips):
+        members.setdefault(clip.group, []).append(index)
+    passages: list[Passage] = []
+    for indices in members.values():
+        left = rng.permutation(indices).tolist()
+        while left:
+            count = int(rng.integers(1, config.join_clips + 1))
+            chosen, left = left[:count], left[count:]
+            pieces = [
+                Piece(i, choose_steps(int(sequences.lengths[i]), config, rng)) for i in chosen
+            ]
+            passages.append(
+                [pieces[0], *(_behind_a_seam(piece, sequences) for piece in pieces[1:])]
+            )
+    return passages
+
+
+def _behind_a_seam(piece: Piece, sequences: Sequences) -> Piece:
+    """Without the clip's first frame if features tell its change: there was no frame before it.
+
+    Behind another clip that frame would be a large change, which these features do not show.
+    """
+    sees_changes = sequences.provenance.preprocessing.modality != "rgb"
+    if not sees_changes or len(piece.steps) == 1 or piece.steps[0] > 0:
+        return piece
+    return Piece(piece.index, piece.steps[1:])
+
+
+def _windows(sequences: Sequences, config: TrainConfig, rng: np.random.Generator) -> list[Passage]:
+    """Windows that cover each recording once, from a random first step; none without a label."""
+    passages: list[Passage] = []
+    size = config.window_steps
+    for parts in sequences.recordings.values():
+        length = int(sequences.lengths[parts].sum())
+        # a recording that is hardly longer than a window is one: cut, it would lose its beginning
+        first = int(rng.integers(0, size)) - size if length > size else 0
+        for start in range(first, length, size):
+            begin, stop = max(0, start), min(start + size, length)
+            lead = max(0, begin - config.state_warmup_steps)
+            passage = [
+                *_cut(sequences, parts, lead, begin, counted=False),
+                *_cut(sequences, parts, begin, stop, counted=True),
+            ]
+            if any(_is_labelled(piece, sequences) for piece in passage):
+                passages.append(passage)
+    return passages
+
+
+def _cut(
+    sequences: Sequences, parts: Sequence[int], start: int, stop: int, *, counted: bool
+) -> list[Piece]:
+    """The steps of a recording from `start` to before `stop`, part by part."""
+    pieces, begin = [], 0
+    for index in parts:
+        end = begin + int(sequences.lengths[index])
+        first, last = max(start, begin), min(stop, end)
+        if first < last:
+            pieces.append(Piece(index, np.arange(first - begin, last - begin), counted))
+        begin = end
+    return pieces
+
+
+def _is_labelled(piece: Piece, sequences: Sequences) -> bool:
+    return piece.counted and sequences.targets[piece.index] != IGNORE
+
+
+def num_batches(sequences: Sequences, passages: Sequence[Passage], batch_size: int) -> int:
+    """How many batches hold the passages, `batch_size` clips or windows each."""
+    count = len(passages) if sequences.continuous else len(sequences)
+    return math.ceil(count / batch_size)
