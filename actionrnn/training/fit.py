@@ -25,18 +25,18 @@ from torch.optim.adamw import adamw
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
 from actionrnn.config import ClassWeights, TrainConfig
-from actionrnn.datasets.sequences import IGNORE, Batch, Passage, Sequences
-from actionrnn.errors import ConfigError, FeatureError
-from actionrnn.model.heads import Head
-from actionrnn.training import parallel
-from actionrnn.training.fit_state import Epoch, FitState, FitTask, load_fit_state, save_fit_state
-from actionrnn.training.passages import (
+from actionrnn.datasets.passages import (
     draw_passages,
     num_batches,
     num_steps_of,
     shuffled_batches,
     whole_passages,
 )
+from actionrnn.datasets.sequences import IGNORE, Batch, Passage, Sequences
+from actionrnn.errors import ConfigError, FeatureError
+from actionrnn.model.heads import Head
+from actionrnn.training import parallel
+from actionrnn.training.fit_state import Epoch, FitState, FitTask, load_fit_state, save_fit_state
 
 VALIDATION_BATCH = 256
 """Clips in a batch without gradients; recordings are run one by one."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,19 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actionrnn.config import TrainConfig
-from actionrnn.datasets.recordings import Annotation, Clip, Recording
-from actionrnn.datasets.sequences import IGNORE, Passage, Sequences
-from actionrnn.training.passages import (
+from actionrnn.datasets.passages import (
     choose_steps,
     draw_passages,
+    joined_in_groups,
     num_batches,
     num_steps_of,
     shuffled_batches,
     whole_passages,
 )
+from actionrnn.datasets.recordings import Annotation, Clip, Recording
+from actionrnn.datasets.sequences import IGNORE, Passage, Sequences
 from tests.tiny import tiny_provenance
-
-MakeSequences = Callable[..., Sequences]
 
 
 def recordings(parts: list[list[tuple[int, int]]]) -> Sequences:
@@ -154,13 +152,23 @@ def test_windows_cover_each_labelled_step_once_and_go_on_in_time(
         assert num_steps_of(passage) - counted == min(warmup, first_counted)
 
 
-def test_whole_passages_are_the_recordings(make_sequences: MakeSequences) -> None:
+def test_whole_passages_are_the_recordings() -> None:
     sequences = recordings([[(0, 2), (IGNORE, 3), (1, 1)], [(1, 4)]])
     batch = sequences.batch(whole_passages(sequences))
     assert batch.lengths.tolist() == [6, 4]
     assert batch.targets[0].tolist() == [0, 0, *[IGNORE] * 3, 1]
-    trimmed = make_sequences([np.ones((2, 1), np.float32), np.ones((3, 1), np.float32)], [0, 1])
+    trimmed = clips_of([2, 3], "ab")
     assert [num_steps_of(passage) for passage in whole_passages(trimmed)] == [2, 3]
+
+
+def test_all_clips_of_a_group_become_one_recording() -> None:
+    sequences = clips_of([4, 5, 6, 7], "abab")
+    joined = joined_in_groups(sequences)
+    assert {key: sorted(piece.index for piece in one) for key, one in joined.items()} == {
+        "a": [0, 2],
+        "b": [1, 3],
+    }
+    assert {key: num_steps_of(one) for key, one in joined.items()} == {"a": 10, "b": 12}
 
 
 @pytest.mark.parametrize("join", [1, 3])

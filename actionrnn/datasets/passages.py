@@ -1,4 +1,4 @@
-"""What a head sees in one go while it is trained: which steps of which sequences, in which order.
+"""What a head sees in one go: which steps of which sequences, in which order.
 
 Trimmed clips are seen one by one, or joined: several clips of one group one after another, so that
 the head learns to leave one action behind when the next begins. Recordings are seen in windows;
@@ -34,11 +34,25 @@ def draw_passages(
 def whole_passages(sequences: Sequences) -> list[Passage]:
     """Each clip, or each whole recording, for validation."""
     if not sequences.continuous:
-        return [[Piece(i, np.arange(length))] for i, length in enumerate(sequences.lengths)]
+        return [[whole_clip(sequences, index)] for index in range(len(sequences))]
     return [
-        [Piece(index, np.arange(sequences.lengths[index])) for index in parts]
-        for parts in sequences.recordings.values()
+        [whole_clip(sequences, index) for index in parts] for parts in sequences.recordings.values()
     ]
+
+
+def whole_clip(sequences: Sequences, index: int) -> Piece:
+    """All steps of one sequence."""
+    return Piece(index, np.arange(sequences.lengths[index]))
+
+
+def joined_in_groups(sequences: Sequences, seed: int = 0) -> dict[str, Passage]:
+    """By group: all its clips, in a random order, one after another as in one long recording."""
+    rng = np.random.default_rng(seed)
+    return {
+        group: _one_after_another(sequences, [whole_clip(sequences, i) for i in order])
+        for group, members in _by_group(sequences).items()
+        for order in [rng.permutation(members).tolist()]
+    }
 
 
 def shuffled_batches(
@@ -75,33 +89,40 @@ def choose_steps(length: int, config: TrainConfig, rng: np.random.Generator) -> 
 
 def _joined(sequences: Sequences, config: TrainConfig, rng: np.random.Generator) -> list[Passage]:
     """Clips of one group, in random order, 1 to `join_clips` of them in a passage."""
-    members: dict[str, list[int]] = {}
-    for index, clip in enumerate(sequences.clips):
-        members.setdefault(clip.group, []).append(index)
     passages: list[Passage] = []
-    for indices in members.values():
-        left = rng.permutation(indices).tolist()
+    for members in _by_group(sequences).values():
+        left = rng.permutation(members).tolist()
         while left:
             count = int(rng.integers(1, config.join_clips + 1))
             chosen, left = left[:count], left[count:]
             pieces = [
                 Piece(i, choose_steps(int(sequences.lengths[i]), config, rng)) for i in chosen
             ]
-            passages.append(
-                [pieces[0], *(_behind_a_seam(piece, sequences) for piece in pieces[1:])]
-            )
+            passages.append(_one_after_another(sequences, pieces))
     return passages
 
 
-def _behind_a_seam(piece: Piece, sequences: Sequences) -> Piece:
-    """Without the clip's first frame if features tell its change: there was no frame before it.
+def _by_group(sequences: Sequences) -> dict[str, list[int]]:
+    members: dict[str, list[int]] = {}
+    for index, clip in enumerate(sequences.clips):
+        members.setdefault(clip.group, []).append(index)
+    return members
 
-    Behind another clip that frame would be a large change, which these features do not show.
+
+def _one_after_another(sequences: Sequences, pieces: Sequence[Piece]) -> Passage:
+    """The pieces, those behind another without their first frame where features tell changes.
+
+    That frame's change is unknown: alone, there was no frame before it; behind another clip it
+    would be a large change, which these features do not show.
     """
-    sees_changes = sequences.provenance.preprocessing.modality != "rgb"
-    if not sees_changes or len(piece.steps) == 1 or piece.steps[0] > 0:
-        return piece
-    return Piece(piece.index, piece.steps[1:])
+    if sequences.provenance.preprocessing.modality == "rgb":
+        return pieces
+    return [
+        piece
+        if number == 0 or piece.steps[0] > 0 or len(piece.steps) == 1
+        else Piece(piece.index, piece.steps[1:])
+        for number, piece in enumerate(pieces)
+    ]
 
 
 def _windows(sequences: Sequences, config: TrainConfig, rng: np.random.Generator) -> list[Passage]:
