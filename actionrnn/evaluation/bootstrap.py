@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 NUM_RESAMPLES = 2000
 LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
+FEW_UNITS = 10
+"""With fewer groups an interval is a rough guess."""
 NO_SPREAD = 1e-9
 """Means that are closer differ only by rounding."""
 
@@ -69,6 +71,14 @@ def bootstrap_median(values: NDArray[np.float64], units: Sequence[Hashable]) -> 
     # each value as often as its group was drawn
     medians = [np.median(np.repeat(values, times[unit_of])) for times in _draw(num_units)]
     return _middle(np.array(medians))
+
+
+def intervals_note(num_units: int, units: str) -> str:
+    """What the intervals over so many units, `groups` or `clips`, are worth."""
+    if num_units < 2:
+        return "no 95 % intervals: one group alone says nothing of others"
+    few = f" (fewer than {FEW_UNITS}: a rough guess)" if num_units < FEW_UNITS else ""
+    return f"95 % bootstrap intervals over {num_units} {units}{few}"
 
 
 def _numbered(units: Sequence[Hashable]) -> tuple[NDArray[np.intp], int]:

@@ -104,7 +104,7 @@ def predict_fold(
             for kind, one in heads.items():
                 # a baseline may see only the first features; the tested head sees all
                 known = values if one is head else values[:, : one.feature_size]
-                answers, steps = read_out(one, known), steps_observed(len(values))  # (T, K) each
+                answers, steps = read_out(one, known), steps_observed(len(values))
                 scores[kind][index] = answers.so_far[-1]
                 so_far[kind][index] = answers.so_far[steps].argmax(axis=1)
                 now[kind][index] = answers.now[steps].argmax(axis=1)

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from actionrnn.datasets.recordings import Clip
 from actionrnn.errors import ActionrnnError
+from actionrnn.evaluation.bootstrap import intervals_note
 from actionrnn.evaluation.metrics import ClassResult, Rate, ReliabilityBin, percent
 from actionrnn.evaluation.step_scores import StepResults, step_lines, step_table
 from actionrnn.features.provenance import Failure
@@ -31,8 +32,6 @@ REPORT_FILE = "report.json"
 CURVE_FILE = "curve.csv"
 MOST_SKIPPED_SHOWN = 10
 MOST_GROUPS_SHOWN = 5
-FEW_UNITS = 10
-"""With fewer groups a bootstrap interval is a rough guess."""
 
 
 @dataclass(frozen=True)
@@ -193,8 +192,9 @@ class Report:
             if not {"fold", "head", "chosen"} <= trial.keys() or type(trial["head"]) is not dict:
                 raise ValueError("each of the trials must say fold, head and chosen")
         for bars in self.steps.recordings if self.steps else ():
-            if any(not NOTHING <= run[0] < num_labels for run in (*bars.truth, *bars.prediction)):
-                raise ValueError(f"the runs of {bars.name} must be of the {num_labels} labels")
+            shown = {run[0] for run in (*bars.truth, *bars.prediction)}
+            if not (bars.truth and shown <= {NOTHING, *range(num_labels)}):
+                raise ValueError(f"{bars.name} must have runs, of the {num_labels} labels")
 
     @property
     def head_name(self) -> str:
@@ -307,10 +307,7 @@ def interval_text(report: Report, name: str, form: str = "({:.1f} to {:.1f})") -
 
 def interval_note(report: Report) -> str:
     """What the intervals are."""
-    if report.num_units < 2:
-        return "no 95 % intervals: one group alone says nothing of others"
-    few = f" (fewer than {FEW_UNITS}: a rough guess)" if report.num_units < FEW_UNITS else ""
-    return f"95 % bootstrap intervals over {report.num_units} {report.resampled}{few}"
+    return intervals_note(report.num_units, report.resampled)
 
 
 def seeds_text(report: Report) -> str:

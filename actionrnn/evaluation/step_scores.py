@@ -18,7 +18,12 @@ from rich.table import Table
 from rich.text import Text
 
 from actionrnn.errors import ActionrnnError
-from actionrnn.evaluation.bootstrap import Interval, bootstrap_median, bootstrap_ratio
+from actionrnn.evaluation.bootstrap import (
+    Interval,
+    bootstrap_median,
+    bootstrap_ratio,
+    intervals_note,
+)
 from actionrnn.evaluation.metrics import Rate, percent
 from actionrnn.evaluation.segment_metrics import (
     IGNORE,
@@ -321,21 +326,25 @@ def step_table(results: StepResults) -> Table:
 
 def step_lines(results: StepResults) -> list[str]:
     """On what the steps' scores are, and the tested head's intervals."""
-    lines = [step_sizes(results)]
     name, scores = next(iter(results.models.items()))
     bounds = {column.heading: column.interval(scores) for column in COLUMNS}
-    if bounds["steps right"]:
-        known = ", ".join(f"{heading} {text}" for heading, text in bounds.items() if text)
-        lines.append(f"{name}, 95 % intervals over {results.num_groups} groups: {known}")
-    return lines
+    known = ", ".join(f"{heading} {text}" for heading, text in bounds.items() if text)
+    beside = f"; {name}: {known}" if known else ""
+    return [step_sizes(results), step_interval_note(results) + beside]
+
+
+def step_interval_note(results: StepResults) -> str:
+    """What the steps' intervals are."""
+    return intervals_note(results.num_groups, "groups")
 
 
 def step_sizes(results: StepResults) -> str:
     """`9 recordings, 5400 labelled steps (120 unlabelled ones do not count), 96 true segments`."""
+    plural = "" if results.num_recordings == 1 else "s"
     unlabelled = results.num_unlabelled_steps
     left_out = f" ({unlabelled} unlabelled ones do not count)" if unlabelled else ""
     background = "" if results.background is None else f" without {results.background}"
     return (
-        f"{results.num_recordings} recordings, {results.num_steps} labelled steps{left_out}, "
-        f"{results.num_segments} true segments{background}"
+        f"{results.num_recordings} recording{plural}, {results.num_steps} labelled steps"
+        f"{left_out}, {results.num_segments} true segments{background}"
     )
