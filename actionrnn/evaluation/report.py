@@ -191,6 +191,8 @@ class Report:
         for trial in self.trials:
             if not {"fold", "head", "chosen"} <= trial.keys() or type(trial["head"]) is not dict:
                 raise ValueError("each of the trials must say fold, head and chosen")
+        if self.steps is not None and not self.steps.models:
+            raise ValueError("steps must have the scores of a model")
         for bars in self.steps.recordings if self.steps else ():
             shown = {run[0] for run in (*bars.truth, *bars.prediction)}
             if not (bars.truth and shown <= {NOTHING, *range(num_labels)}):
