@@ -11,10 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from actionrnn.datasets.sequences import IGNORE
 from actionrnn.model.segments import NOTHING
-
-IGNORE = -100
-"""The target of a step that nobody labelled."""
 
 OVERLAP_PERCENTS = (10, 25, 50)
 """Of F1@10, F1@25 and F1@50."""

@@ -17,6 +17,7 @@ from pydantic import FiniteFloat
 from rich.table import Table
 from rich.text import Text
 
+from actionrnn.datasets.sequences import IGNORE
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.bootstrap import (
     Interval,
@@ -26,7 +27,6 @@ from actionrnn.evaluation.bootstrap import (
 )
 from actionrnn.evaluation.metrics import Rate, percent
 from actionrnn.evaluation.segment_metrics import (
-    IGNORE,
     OVERLAP_PERCENTS,
     Labels,
     class_hits,

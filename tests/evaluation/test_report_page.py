@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from actionrnn.datasets.recordings import Recording
+from actionrnn.datasets.sequences import IGNORE
 from actionrnn.evaluation.bootstrap import Interval
 from actionrnn.evaluation.metrics import ReliabilityBin
 from actionrnn.evaluation.predict import FoldPredictions
@@ -31,7 +32,6 @@ from actionrnn.evaluation.report_page import (
     write_report,
 )
 from actionrnn.evaluation.report_plots import class_colours, clock, nice_ticks, time_bars
-from actionrnn.evaluation.segment_metrics import IGNORE
 from actionrnn.evaluation.step_scores import RecordingBars, StepPredictions, step_report
 from actionrnn.evaluation.summary import make_report
 from actionrnn.features.provenance import Failure

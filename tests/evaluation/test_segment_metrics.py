@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from actionrnn.datasets.sequences import IGNORE
 from actionrnn.evaluation.segment_metrics import (
-    IGNORE,
     class_hits,
     delays,
     edit_distance,

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from actionrnn.datasets.sequences import IGNORE
 from actionrnn.errors import ActionrnnError
-from actionrnn.evaluation.segment_metrics import IGNORE
 from actionrnn.evaluation.step_scores import StepPredictions, step_report
 from actionrnn.model.segments import NOTHING
 
