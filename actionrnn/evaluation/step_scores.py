@@ -183,6 +183,8 @@ def _require_shapes(one: StepPredictions, num_labels: int, models: list[str]) ->
         )
     if list(one.scores) != models:
         raise ValueError(f"{one.name}: has scores of {list(one.scores)}, the first of {models}")
+    if not all(np.isfinite(scores).all() for scores in one.scores.values()):
+        raise ValueError(f"{one.name}: has scores that are no numbers")
     known = one.targets[one.targets != IGNORE]
     if len(known) and not (known.min() >= 0 and known.max() < num_labels):
         raise ValueError(f"{one.name}: targets must be IGNORE or in 0 ... {num_labels - 1}")

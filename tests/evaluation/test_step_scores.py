@@ -178,6 +178,7 @@ def test_nothing_labelled_is_refused() -> None:
         ({"scores": {"gru": np.zeros((3, 2), np.float32)}}, r"scores of shape \(3, 3\)"),
         ({"scores": {"lstm": np.zeros((3, 3), np.float32)}}, r"has scores of \['lstm'\]"),
         ({"scores": {}}, "scores of shape"),
+        ({"scores": {"gru": np.full((3, 3), np.nan, np.float32)}}, "that are no numbers"),
         ({"targets": np.array([0, 3, 1])}, r"must be IGNORE or in 0 ... 2"),
         ({"targets": np.array([0, -1, 1])}, r"must be IGNORE or in 0 ... 2"),
     ],
