@@ -31,13 +31,14 @@ from actionrnn.config import (
     load_config,
 )
 from actionrnn.datasets.recordings import Recording
-from actionrnn.datasets.sequences import Sequences
+from actionrnn.datasets.sequences import IGNORE, Sequences
 from actionrnn.datasets.splits import make_folds, open_dataset
 from actionrnn.datasets.ucf101 import find_lists
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.compare import compare_runs
 from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import read_curves, read_report
+from actionrnn.evaluation.step_scores import StepPredictions, step_report
 from actionrnn.evaluation.summary import make_report
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.imported import import_features
@@ -165,9 +166,20 @@ def scored(name: str) -> FoldPredictions:
 def a_report(folder: Path) -> Read:
     folds = [scored("ann"), scored("bob")]
     trial = {"fold": "ann", "head": {"kind": "gru"}, "validation_loss": 0.5, "chosen": True}
+    recordings = [
+        StepPredictions(
+            name=f"{group}.avi",
+            group=group,
+            pts_seconds=np.arange(40) / 10,
+            targets=np.repeat([0, IGNORE, 2, 1], 10),
+            scores={"gru": np.eye(3, dtype=np.float32)[np.repeat([0, 1], 20)]},
+        )
+        for group in ("ann", "bob")
+    ]
     report = make_report(
         LABELS,
         folds,
+        steps=step_report(LABELS, recordings),
         by_seed={0: folds, 1: folds},
         title="clips",
         config=Config().to_dict(),

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 NUM_RESAMPLES = 2000
 LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
+FEW_UNITS = 10
+"""With fewer groups an interval is a rough guess."""
 NO_SPREAD = 1e-9
 """Means that are closer differ only by rounding."""
 
@@ -44,7 +46,56 @@ def bootstrap_class_mean(
     """The same for the mean over classes of each class's accuracy; hits (N,), targets (N,)."""
     classes = np.unique(targets)
     member = (targets[:, None] == classes).astype(np.float64)  # (N, C)
-    return _interval(member * hits[:, None], member, units, 0.0)
+    return bootstrap_ratio(member * hits[:, None], member, units)
+
+
+def bootstrap_ratio(
+    parts: NDArray[np.float64], wholes: NDArray[np.float64], units: Sequence[Hashable]
+) -> Interval | None:
+    """The same for the mean over columns of (sum of the parts / sum of the wholes), in 0 ... 1.
+
+    Args:
+        parts: (N, C), what was right, from 0 to `wholes`: of each recording and class, say.
+        wholes: (N, C), of how many. Groups and columns without any do not count, nor does a
+            column in a resample that leaves it out.
+        units: (N,): each row's group.
+    """
+    return _interval(parts, wholes, units, 0.0)
+
+
+def bootstrap_median(values: NDArray[np.float64], units: Sequence[Hashable]) -> Interval | None:
+    """The same for the median of values (N,); a single point if no resample moves it."""
+    unit_of, num_units = _numbered(units)
+    if num_units < 2:
+        return None
+    # each value as often as its group was drawn
+    medians = [np.median(np.repeat(values, times[unit_of])) for times in _draw(num_units)]
+    return _middle(np.array(medians))
+
+
+def intervals_note(num_units: int, units: str) -> str:
+    """What the intervals over so many units, `groups` or `clips`, are worth."""
+    if num_units < 2:
+        return "no 95 % intervals: one group alone says nothing of others"
+    few = f" (fewer than {FEW_UNITS}: a rough guess)" if num_units < FEW_UNITS else ""
+    return f"95 % bootstrap intervals over {num_units} {units}{few}"
+
+
+def _numbered(units: Sequence[Hashable]) -> tuple[NDArray[np.intp], int]:
+    """Each row's group as a number, (N,), and how many groups there are."""
+    number = {unit: index for index, unit in enumerate(dict.fromkeys(units))}
+    return np.array([number[unit] for unit in units], np.intp), len(number)
+
+
+def _draw(num_units: int) -> NDArray[np.int64]:
+    """How often each resample has each group, (NUM_RESAMPLES, num_units)."""
+    rng = np.random.default_rng(0)  # the same report each time
+    return rng.multinomial(num_units, np.full(num_units, 1 / num_units), NUM_RESAMPLES)
+
+
+def _middle(resampled: NDArray[np.float64]) -> Interval:
+    low, high = (float(bound) for bound in np.quantile(resampled, [TAIL, 1 - TAIL]))
+    return low, high
 
 
 def _interval(
@@ -54,18 +105,18 @@ def _interval(
     lowest: float,
 ) -> Interval | None:
     """Of the mean over columns of (sum of values / sum of counts); (N, C) each."""
-    number = {unit: index for index, unit in enumerate(dict.fromkeys(units))}
-    if len(number) < 2:
-        return None
-    unit_of = np.array([number[unit] for unit in units])
-    sums, totals = np.zeros((2, len(number), values.shape[1]))
+    unit_of, num_units = _numbered(units)
+    sums, totals = np.zeros((2, num_units, values.shape[1]))
     np.add.at(sums, unit_of, values)
     np.add.at(totals, unit_of, counts)
-    rng = np.random.default_rng(0)  # the same report each time
-    drawn = rng.multinomial(len(number), np.full(len(number), 1 / len(number)), NUM_RESAMPLES)
+    counted = np.ix_(totals.any(axis=1), totals.any(axis=0))
+    sums, totals = sums[counted], totals[counted]
+    if len(totals) < 2:
+        return None
+    drawn = _draw(len(totals))
     with np.errstate(invalid="ignore"):  # a class that a resample leaves out does not count
         means = np.nanmean((drawn @ sums) / (drawn @ totals), axis=1)
-    low, high = (float(bound) for bound in np.quantile(means, [TAIL, 1 - TAIL]))
+    low, high = _middle(means)
     if np.ptp(means) < NO_SPREAD:
         unseen = _unseen_share((totals / totals.sum(axis=0)).mean(axis=1))
         return low - unseen * (low - lowest), high + unseen * (1 - high)

@@ -14,12 +14,12 @@ from rich.text import Text
 
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.bootstrap import Interval, bootstrap_mean, mcnemar
+from actionrnn.evaluation.metrics import percent
 from actionrnn.evaluation.report import (
     ClipResult,
     Report,
     clip_unit,
     interval_text,
-    percent,
     read_report,
 )
 from actionrnn.text import printable, readable

@@ -30,7 +30,9 @@ class Diagnostics:
     """Measurements of the heads of one fold beyond their final scores, over N test clips."""
 
     observed: dict[str, NDArray[np.int64]]
-    """By head: its answers after 10, 20, ... 100 % of each clip, (N, 10)."""
+    """By head: its answers so far after 10, 20, ... 100 % of each clip, (N, 10)."""
+    observed_now: dict[str, NDArray[np.int64]]
+    """The same for its answers of now."""
     shuffled: NDArray[np.int64]
     """The first head's answers to each clip with its frames in S random orders, (S, N)."""
     influence: dict[str, list[NDArray[np.float64]]]
@@ -38,7 +40,10 @@ class Diagnostics:
 
 
 def diagnose(
-    heads: Mapping[str, Head], sequences: Sequence[Values], observed: dict[str, NDArray[np.int64]]
+    heads: Mapping[str, Head],
+    sequences: Sequence[Values],
+    observed: dict[str, NDArray[np.int64]],
+    observed_now: dict[str, NDArray[np.int64]],
 ) -> Diagnostics:
     """Shuffle the clips' frames for the first head; compute the gradients of all heads.
 
@@ -46,12 +51,14 @@ def diagnose(
         heads: by name; one with a smaller feature size sees only the first features.
         sequences: N of (T, D).
         observed: see `Diagnostics`.
+        observed_now: see `Diagnostics`.
     """
     head = next(iter(heads.values()))
     some = spread_evenly(sequences)
     untrained = {f"untrained {kind}": one for kind, one in fresh_heads(head, some).items()}
     return Diagnostics(
         observed=observed,
+        observed_now=observed_now,
         shuffled=shuffled_answers(head, sequences),
         influence={
             name: influence(one, [values[:, : one.feature_size] for values in some])

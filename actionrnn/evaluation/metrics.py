@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+
+Rate = Annotated[float, Field(ge=0, le=1)]
+"""A part of a whole; checked where a report is read."""
 
 NUM_BINS = 15
 """Of the calibration, as in Guo et al. 2017."""
 
 PERCENTS_OBSERVED = tuple(range(10, 101, 10))
+
+
+def percent(value: float | None) -> str:
+    """`86.7%`, or a dash."""
+    return "-" if value is None else f"{value:.1%}"
 
 
 def top_k_accuracy(scores: NDArray[np.float32], targets: NDArray[np.int64], k: int = 1) -> float:

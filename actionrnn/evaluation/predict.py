@@ -92,7 +92,10 @@ def predict_fold(
     test.provenance.require_same(trained_on.provenance, name, TRAINED_ON)
     videos, groups = set(trained_on.videos) - {""}, set(map(hashed_group, trained_on.groups))
     head_name, head = next(iter(heads.items()))
-    answers = {kind: np.empty((len(test), len(steps_observed(1))), np.int64) for kind in heads}
+    so_far, now = (
+        {kind: np.empty((len(test), len(steps_observed(1))), np.int64) for kind in heads}
+        for _ in range(2)
+    )
     scores = {
         kind: np.empty((len(test), one.num_classes), np.float32) for kind, one in heads.items()
     }
@@ -101,9 +104,10 @@ def predict_fold(
             for kind, one in heads.items():
                 # a baseline may see only the first features; the tested head sees all
                 known = values if one is head else values[:, : one.feature_size]
-                steps = read_out(one, known).so_far  # (T, K)
-                scores[kind][index] = steps[-1]
-                answers[kind][index] = steps[steps_observed(len(values))].argmax(axis=1)
+                answers, steps = read_out(one, known), steps_observed(len(values))
+                scores[kind][index] = answers.so_far[-1]
+                so_far[kind][index] = answers.so_far[steps].argmax(axis=1)
+                now[kind][index] = answers.now[steps].argmax(axis=1)
             advance()
     seen = tuple(fingerprint in videos for fingerprint in test.fingerprints)
     return FoldPredictions(
@@ -118,7 +122,7 @@ def predict_fold(
             hashed_group(clip.group) in groups and not known
             for clip, known in zip(test.clips, seen, strict=True)
         ),
-        diagnostics=diagnose(heads, test.values, answers) if diagnostics else None,
+        diagnostics=diagnose(heads, test.values, so_far, now) if diagnostics else None,
     )
 
 

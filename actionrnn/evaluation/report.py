@@ -10,29 +10,28 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from actionrnn.datasets.recordings import Clip
 from actionrnn.errors import ActionrnnError
-from actionrnn.evaluation.metrics import ClassResult, ReliabilityBin
+from actionrnn.evaluation.bootstrap import intervals_note
+from actionrnn.evaluation.metrics import ClassResult, Rate, ReliabilityBin, percent
+from actionrnn.evaluation.step_scores import StepResults, step_lines, step_table
 from actionrnn.features.provenance import Failure
 from actionrnn.files import as_path, read_json, write_text
+from actionrnn.model.segments import NOTHING
 from actionrnn.text import printable
 
 REPORT_FILE = "report.json"
 CURVE_FILE = "curve.csv"
 MOST_SKIPPED_SHOWN = 10
 MOST_GROUPS_SHOWN = 5
-FEW_UNITS = 10
-"""With fewer groups a bootstrap interval is a rough guess."""
-
-Rate = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,9 @@ class Report:
     """The number of these groups or clips."""
     classes: tuple[ClassResult, ...] = ()
     observed: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    """By model: top-1 after the first 10, 20, ... 100 % of each clip."""
+    """By model: top-1 of the answer so far, after the first 10, 20, ... 100 % of each clip."""
+    observed_now: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """The same for the answer of now, that of the step alone."""
     ece: Rate | None = None
     """Expected calibration error, in 15 bins."""
     reliability: tuple[ReliabilityBin, ...] = ()
@@ -170,6 +171,8 @@ class Report:
     versions: dict[str, str] = field(default_factory=dict)
     clips: tuple[ClipResult, ...] = ()
     """Every test clip; what `actionrnn compare` pairs."""
+    steps: StepResults | None = None
+    """How good the answers at each step of whole recordings are; None: not measured."""
 
     def __post_init__(self) -> None:
         """Refuse what a damaged file may say; the code that reads a report relies on it.
@@ -188,6 +191,12 @@ class Report:
         for trial in self.trials:
             if not {"fold", "head", "chosen"} <= trial.keys() or type(trial["head"]) is not dict:
                 raise ValueError("each of the trials must say fold, head and chosen")
+        if self.steps is not None and not self.steps.models:
+            raise ValueError("steps must have the scores of a model")
+        for bars in self.steps.recordings if self.steps else ():
+            shown = {run[0] for run in (*bars.truth, *bars.prediction)}
+            if not (bars.truth and shown <= {NOTHING, *range(num_labels)}):
+                raise ValueError(f"{bars.name} must have runs, of the {num_labels} labels")
 
     @property
     def head_name(self) -> str:
@@ -228,7 +237,11 @@ class Report:
         warnings = [Text(printable(line), style="bold") for line in self.warnings]
         notes = [Text(f"note: {printable(note)}") for note in self.notes]
         lines = [*_most_confused(self), *_numbers(self), *_left_out(self)]
-        return Group(*warnings, *notes, _table(self), Text(printable("\n".join(lines))))
+        parts: list[RenderableType] = [*warnings, *notes, _table(self)]
+        parts.append(Text(printable("\n".join(lines))))
+        if self.steps is not None:
+            parts += [step_table(self.steps), Text(printable("\n".join(step_lines(self.steps))))]
+        return Group(*parts)
 
 
 def read_report(path: str | Path) -> Report:
@@ -288,11 +301,6 @@ def read_curves(file: Path) -> tuple[Curve, ...]:
     return tuple(Curve(*fit, tuple(a), tuple(b)) for fit, (a, b) in losses.items())
 
 
-def percent(value: float | None) -> str:
-    """`86.7%`, or a dash."""
-    return "-" if value is None else f"{value:.1%}"
-
-
 def interval_text(report: Report, name: str, form: str = "({:.1f} to {:.1f})") -> str:
     """`(78.9 to 93.3)`, in per cent; empty without an interval."""
     bounds = report.intervals.get(name)
@@ -301,10 +309,7 @@ def interval_text(report: Report, name: str, form: str = "({:.1f} to {:.1f})") -
 
 def interval_note(report: Report) -> str:
     """What the intervals are."""
-    if report.num_units < 2:
-        return "no 95 % intervals: one group alone says nothing of others"
-    few = f" (fewer than {FEW_UNITS}: a rough guess)" if report.num_units < FEW_UNITS else ""
-    return f"95 % bootstrap intervals over {report.num_units} {report.resampled}{few}"
+    return intervals_note(report.num_units, report.resampled)
 
 
 def seeds_text(report: Report) -> str:

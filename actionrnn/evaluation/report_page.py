@@ -20,22 +20,37 @@ from PIL import Image
 
 from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
-from actionrnn.evaluation.metrics import PERCENTS_OBSERVED
+from actionrnn.evaluation.bootstrap import FEW_UNITS
+from actionrnn.evaluation.metrics import PERCENTS_OBSERVED, percent
 from actionrnn.evaluation.predict import MEAN_POOL, MEAN_POOL_MOTION
 from actionrnn.evaluation.report import (
-    FEW_UNITS,
     REPORT_FILE,
     ClipResult,
     Report,
     baselines_of,
     interval_note,
     interval_text,
-    percent,
     searched,
     seeds_text,
     worst_confusions,
 )
-from actionrnn.evaluation.report_plots import Axes, Axis, Bar, Line, line_axes, percent_text
+from actionrnn.evaluation.report_plots import (
+    Axes,
+    Axis,
+    Bar,
+    Line,
+    TimeBars,
+    class_colours,
+    line_axes,
+    percent_text,
+    time_bars,
+)
+from actionrnn.evaluation.step_scores import (
+    COLUMNS,
+    RecordingBars,
+    step_interval_note,
+    step_sizes,
+)
 from actionrnn.files import write_text
 from actionrnn.results import replacing
 from actionrnn.video.decode import read_frames
@@ -102,11 +117,17 @@ def render_page(report: Report, mistakes: list[Mistake]) -> str:
             "verdict": verdict_words(report),
             "order": order_words(report),
             "early": early_words(report),
+            "steps": step_words(report),
             "calibration": calibration_words(report),
             "horizon": horizon_words(report),
         },
         bars=_bars(report),
         charts=_charts(report),
+        step_columns=COLUMNS,
+        step_sizes=step_sizes,
+        step_interval_note=step_interval_note,
+        colours=_class_colours(report),
+        recordings=_recordings(report),
         config=yaml.safe_dump(report.config, sort_keys=False, allow_unicode=True),
         clips=_clip_rows(report),
         style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
@@ -193,10 +214,19 @@ def _charts(report: Report) -> dict[str, Axes]:
     charts = {}
     if report.observed:
         shares = [value / 100 for value in PERCENTS_OBSERVED]
+        head = report.head_name
+        both = head in report.observed_now
         lines = [
-            Line(name, _style(name), tuple(zip(shares, values, strict=True)))
+            Line(
+                f"{name}, so far" if both and name == head else name,
+                _style(name),
+                tuple(zip(shares, values, strict=True)),
+            )
             for name, values in report.observed.items()
         ]
+        if both:
+            now = tuple(zip(shares, report.observed_now[head], strict=True))
+            lines.insert(1, Line(f"{head}, now", _style(head), now, dashed=True))
         x, y = (Axis(label, text=percent_text) for label in ("part of the video seen", "top-1"))
         charts["observed"] = line_axes(lines, x, y, fit_y=False)
     if report.reliability:
@@ -212,6 +242,19 @@ def _charts(report: Report) -> dict[str, Axes]:
     if report.curves:
         charts["training"] = line_axes(_losses(report), Axis("epoch"), Axis("loss"))
     return charts
+
+
+def _class_colours(report: Report) -> dict[int, str]:
+    if report.steps is None:
+        return {}
+    return class_colours(report.steps.recordings, report.labels, report.steps.background)
+
+
+def _recordings(report: Report) -> list[tuple[RecordingBars, TimeBars]]:
+    """Those that are drawn, with their bars."""
+    colours = _class_colours(report)
+    recordings = () if report.steps is None else report.steps.recordings
+    return [(one, time_bars(one, report.labels, colours)) for one in recordings]
 
 
 def _style(name: str) -> str:
@@ -314,6 +357,16 @@ def early_words(report: Report) -> str:
         f"After the first {enough} % of the video the {report.head_name} has reached nine tenths "
         f"of its final accuracy; after the first 10 %, {values[0]:.1%} are right."
     )
+
+
+def step_words(report: Report) -> str:
+    """How often the answer of now is right, beside the baselines."""
+    if report.steps is None:
+        return ""
+    (head, scores), *others = report.steps.models.items()
+    said = f"At {scores.accuracy:.1%} of the steps the {head}'s answer of that moment is right"
+    beside = "; ".join(f"{name} {other.accuracy:.1%}" for name, other in others)
+    return f"{said}. Beside it: {beside}." if beside else f"{said}."
 
 
 def calibration_words(report: Report) -> str:

@@ -12,8 +12,23 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 from actionrnn.evaluation.bootstrap import Interval
+from actionrnn.evaluation.step_scores import RecordingBars, Run
+from actionrnn.model.segments import NOTHING
 
 LOG_FLOOR = 1e-4
+
+CLASS_COLOURS = (
+    *("#5b8fc9", "#f58518", "#54a24b", "#e45756", "#b279a2", "#eeca3b"),
+    *("#72b7b2", "#ff9da6", "#9d755d"),
+)
+"""Of the first classes in the bars over time; readable dark text fits on each, and each is seen
+on white and on black."""
+BACKGROUND_COLOUR = "#a9adb3"
+GOLDEN_DEGREES = 137.508
+"""Between the hues of further classes: each new one falls into the widest gap."""
+BAR_PIXELS = 940
+"""The width of a bar on a wide screen, and LETTER_PIXELS that of a letter: what fits is named."""
+LETTER_PIXELS = 7
 
 
 class Bar(NamedTuple):
@@ -128,3 +143,91 @@ def nice_ticks(low: float, high: float) -> list[float]:
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [round(number * step, 10) for number in range(first, last + 1)]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One coloured stretch of a bar, in per cent of the bar's width."""
+
+    left: float
+    width: float
+    colour: str
+    title: str
+    """Its label and times."""
+    text: str
+    """The label where it fits, else nothing."""
+
+
+@dataclass(frozen=True)
+class TimeBars:
+    """What was true in one recording and what was predicted, over the same time."""
+
+    truth: tuple[Block, ...]
+    prediction: tuple[Block, ...]
+    uncounted: tuple[Block, ...]
+    """Where nobody labelled it."""
+    ticks: tuple[tuple[float, str], ...]
+    """Per cent of the width, and the time."""
+    shown_end: str | None
+    """The time at which the bars end before the recording does."""
+
+
+def class_colours(
+    recordings: Sequence[RecordingBars], labels: Sequence[str], background: str | None
+) -> dict[int, str]:
+    """A colour for each class that the recordings' bars show, in the order of the labels."""
+    shown = {
+        run[0] for one in recordings for run in (*one.truth, *one.prediction) if run[0] != NOTHING
+    }
+    colours: dict[int, str] = {}
+    for which in sorted(shown):
+        place = len(colours) - (BACKGROUND_COLOUR in colours.values())
+        if labels[which] == background:
+            colours[which] = BACKGROUND_COLOUR
+        elif place < len(CLASS_COLOURS):
+            colours[which] = CLASS_COLOURS[place]
+        else:
+            colours[which] = f"hsl({GOLDEN_DEGREES * place % 360:.0f} 55% 64%)"
+    return colours
+
+
+def time_bars(one: RecordingBars, labels: Sequence[str], colours: dict[int, str]) -> TimeBars:
+    """The blocks of one recording's two bars."""
+    low, high = one.truth[0][1], one.truth[-1][2]
+    axis = Axis("", bounds=(low, high))
+
+    def block(run: Run) -> Block:
+        which, start, end = run
+        label = "unlabelled" if which == NOTHING else labels[which]
+        left, width = 100 * axis.part(start), 100 * (axis.part(end) - axis.part(start))
+        fits = which != NOTHING and LETTER_PIXELS * (len(label) + 1) <= width / 100 * BAR_PIXELS
+        title = f"{label}, {clock(start)} to {clock(end)}"
+        return Block(left, width, colours.get(which, ""), title, label if fits else "")
+
+    return TimeBars(
+        truth=tuple(block(run) for run in one.truth if run[0] != NOTHING),
+        prediction=tuple(block(run) for run in one.prediction if run[0] != NOTHING),
+        uncounted=tuple(block(run) for run in one.truth if run[0] == NOTHING),
+        ticks=tuple((100 * axis.part(tick), clock(tick)) for tick in _clock_ticks(low, high)),
+        shown_end=clock(high) if high < one.end_seconds else None,
+    )
+
+
+def _clock_ticks(low: float, high: float) -> list[float]:
+    """Round seconds, minutes or hours."""
+    span = high - low
+    unit = 3600 if span > 4 * 3600 else 60 if span > 4 * 60 else 1
+    return [unit * tick for tick in nice_ticks(low / unit, high / unit)]
+
+
+def clock(seconds: float) -> str:
+    """A time in a recording, to a tenth of a second where that says something.
+
+    >>> clock(5.25), clock(65), clock(3725.5)
+    ('0:05.2', '1:05', '1:02:05.5')
+    """
+    tenths = round(abs(seconds) * 10)
+    hours, minutes = tenths // 36000, tenths // 600 % 60
+    front = f"{hours}:{minutes:02}" if hours else f"{minutes}"
+    tenth = f".{tenths % 10}" if tenths % 10 else ""
+    return f"{'-' if seconds < 0 and tenths else ''}{front}:{tenths // 10 % 60:02}{tenth}"

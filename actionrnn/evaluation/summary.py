@@ -108,6 +108,10 @@ def make_report(
             name: _top1_by_part([one.observed[name] for one in measured], targets)
             for name in (measured[0].observed if measured else ())
         },
+        observed_now={
+            name: _top1_by_part([one.observed_now[name] for one in measured], targets)
+            for name in (measured[0].observed_now if measured else ())
+        },
         ece=expected_calibration_error(bins),
         reliability=bins,
         horizon={

@@ -41,14 +41,9 @@ def find_segments(
         scores: probabilities, (T, K), in the order of `labels`.
         pts_seconds: (T,), never falling; each step lasts until the next.
     """
-    rule = rule or SegmentRule()
     if len(scores) == 0:
         return []
-    smooth = smooth_scores(scores, pts_seconds, rule.smooth_seconds)
-    best = smooth.argmax(axis=1)
-    best[smooth.max(axis=1) < rule.threshold] = NOTHING
     ends = step_ends(pts_seconds)
-    runs = _absorb_short(_runs_of(best), smooth, pts_seconds, ends, rule.min_seconds)
     return [
         Segment(
             label=labels[which],
@@ -56,9 +51,33 @@ def find_segments(
             end_seconds=float(ends[stop - 1]),
             score=float(scores[first:stop, which].mean()),
         )
-        for first, stop, which in runs
+        for first, stop, which in _runs_of(shown_labels(scores, pts_seconds, rule))
         if which != NOTHING
     ]
+
+
+def shown_labels(
+    scores: NDArray[np.float32],
+    pts_seconds: NDArray[np.float64],
+    rule: SegmentRule | None = None,
+) -> NDArray[np.int64]:
+    """The class of the segment that each step belongs to, (T,); NOTHING outside of segments.
+
+    Args:
+        scores: probabilities, (T, K).
+        pts_seconds: (T,), never falling; each step lasts until the next.
+    """
+    rule = rule or SegmentRule()
+    if len(scores) == 0:
+        return np.empty(0, np.int64)
+    smooth = smooth_scores(scores, pts_seconds, rule.smooth_seconds)
+    best = smooth.argmax(axis=1)
+    best[smooth.max(axis=1) < rule.threshold] = NOTHING
+    ends = step_ends(pts_seconds)
+    runs = _absorb_short(_runs_of(best), smooth, pts_seconds, ends, rule.min_seconds)
+    # runs side by side differ, so that they are found again in the labels
+    lengths = [stop - first for first, stop, _ in runs]
+    return np.repeat(np.array([which for *_, which in runs], np.int64), lengths)
 
 
 def step_ends(pts_seconds: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -78,7 +97,7 @@ def smooth_scores(
     return means
 
 
-def _runs_of(best: NDArray[np.intp]) -> Runs:
+def _runs_of(best: NDArray[np.int64]) -> Runs:
     changes = np.flatnonzero(np.diff(best)) + 1
     begins, stops = [0, *changes.tolist()], [*changes.tolist(), len(best)]
     return [(first, stop, int(best[first])) for first, stop in zip(begins, stops, strict=True)]

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionrnn.evaluation.bootstrap import bootstrap_class_mean, bootstrap_mean, mcnemar
+from actionrnn.evaluation.bootstrap import (
+    bootstrap_class_mean,
+    bootstrap_mean,
+    bootstrap_median,
+    bootstrap_ratio,
+    mcnemar,
+)
 
 
 def test_where_each_clip_is_its_own_group_it_is_the_standard_error() -> None:
@@ -98,6 +104,40 @@ def test_perfect_classes_of_the_same_groups_are_bound_as_the_clips_are() -> None
     low, _ = bootstrap_class_mean(right, targets, groups) or (0, 0)
     assert low == pytest.approx(0.025 ** (1 / 9))
     assert bootstrap_mean(right.astype(float), groups) == pytest.approx((low, 1))
+
+
+def test_a_ratio_of_ones_is_a_mean_and_its_sums_are_all_that_counts() -> None:
+    rng = np.random.default_rng(4)
+    groups = np.repeat(range(12), 10)
+    hits = (rng.random(120) < 0.7).astype(float)
+    whole = bootstrap_mean(hits, groups.tolist())
+    assert bootstrap_ratio(hits[:, None], np.ones((120, 1)), groups.tolist()) == whole
+    summed = hits.reshape(12, 10).sum(axis=1, keepdims=True)
+    assert bootstrap_ratio(summed, np.full((12, 1), 10.0), range(12)) == whole
+
+
+def test_groups_and_columns_without_anything_do_not_count() -> None:
+    parts = np.array([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0]])
+    wholes = np.array([[2.0, 0.0], [4.0, 0.0], [4.0, 0.0]])
+    alone = bootstrap_ratio(parts[:, :1], wholes[:, :1], "abc")
+    assert alone is not None
+    assert bootstrap_ratio(parts, wholes, "abc") == alone
+    nothing = np.zeros((2, 2))
+    more = np.concatenate([parts, nothing]), np.concatenate([wholes, nothing])
+    assert bootstrap_ratio(*more, "abcde") == alone
+    assert bootstrap_ratio(*more, "aaade") is None  # one group has all
+    assert bootstrap_ratio(nothing, nothing, "ab") is None
+
+
+def test_the_interval_of_a_median_is_that_of_order_statistics() -> None:
+    """Of 101 groups of one value: the ranks 50 -+ 1.96 sqrt(101) / 2, about 40 and 60."""
+    low, high = bootstrap_median(np.arange(101.0), range(101)) or (0, 0)
+    assert low == pytest.approx(40, abs=1.5)
+    assert high == pytest.approx(60, abs=1.5)
+    copies = bootstrap_median(np.repeat(np.arange(101.0), 3), np.repeat(range(101), 3).tolist())
+    assert copies == (low, high)
+    assert bootstrap_median(np.arange(3.0), "aaa") is None
+    assert bootstrap_median(np.empty(0), "") is None
 
 
 @given(

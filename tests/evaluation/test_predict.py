@@ -14,6 +14,7 @@ from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import FeatureError
 from actionrnn.evaluation.predict import TrainedOn, predict_fold
 from actionrnn.model.heads import Head
+from actionrnn.model.recognizer import read_out
 from actionrnn.training.fit_state import FitTask
 from tests.tiny import tiny_provenance
 
@@ -39,6 +40,22 @@ def test_only_features_of_the_trained_kind_are_scored(sequences: Sequences) -> N
         FeatureError, match=r"all: its features have sampling\.rate_fps 4\.0, wanted is 8\.0; give"
     ):
         predict_fold("all", sequences, heads, other, diagnostics=False)
+
+
+def test_after_each_tenth_both_answers_are_known(sequences: Sequences) -> None:
+    head = Head(HeadConfig(hidden_size=3), 4, 2)
+    varied = tuple(
+        np.random.default_rng(index).normal(size=(20, 4)).astype(np.float32) for index in range(2)
+    )
+    test = replace(sequences, values=varied)
+    found = predict_fold("all", test, {"gru": head}, TrainedOn(MADE)).diagnostics
+    assert found is not None
+    for index, values in enumerate(varied):
+        answers = read_out(head, values)
+        every_tenth = slice(1, None, 2)
+        for name, expected in (("observed", answers.so_far), ("observed_now", answers.now)):
+            given = getattr(found, name)["gru"][index]
+            np.testing.assert_array_equal(given, expected[every_tenth].argmax(axis=1))
 
 
 def test_the_clips_that_choose_an_epoch_are_of_the_trained_kind(sequences: Sequences) -> None:

@@ -16,6 +16,7 @@ from actionrnn.datasets.recordings import Recording
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import Report, read_report
+from actionrnn.evaluation.step_scores import StepPredictions, StepResults, step_report
 from actionrnn.evaluation.summary import make_report
 from actionrnn.features.provenance import Failure
 
@@ -185,6 +186,69 @@ def test_a_written_report_reads_back_equal(report: Report, tmp_path: Path, where
     for one in (report, with_clips("aabb", [0, 1, 2, 0], [0, 1, 2, 2])):
         one.write(tmp_path / "report.json")
         assert read_report(tmp_path if where == "folder" else tmp_path / "report.json") == one
+
+
+@pytest.fixture
+def steps() -> StepResults:
+    """Two recordings of 4 s; the head is late by half a second, the baseline never changes."""
+    targets = np.repeat([0, 1], 20)
+    late, never = np.repeat([0, 1], [25, 15]), np.zeros(40, int)
+    one_hot = np.eye(3, dtype=np.float32)
+    scores = {"gru": one_hot[late], "mean-pool, 1 s": one_hot[never]}
+    return step_report(
+        LABELS,
+        [
+            StepPredictions(f"{name}.avi", name, np.arange(40) / 10, targets, scores)
+            for name in ("ann", "bob")
+        ],
+    )
+
+
+def test_the_scores_of_steps_are_kept_and_shown(
+    report: Report, steps: StepResults, tmp_path: Path
+) -> None:
+    whole = replace(report, steps=steps, observed_now={"gru": (0.5,) * 10})
+    whole.write(tmp_path / "report.json")
+    assert read_report(tmp_path) == whole
+    text = shown(whole)
+    assert "model ┃ steps right ┃ mean class ┃ F1@10 ┃ F1@25 ┃ F1@50 ┃ edit ┃ delay ┃" in text
+    assert "gru 87.5% 87.5% 100.0% 100.0% 100.0% 100.0% 0.25 s 0.0%" in text
+    assert "mean-pool, 1 s 50.0% 50.0% 66.7% 66.7% 66.7% 50.0% 0.00 s 50.0%" in text
+    assert "2 recordings, 80 labelled steps, 4 true segments" in text
+    assert (
+        "95 % bootstrap intervals over 2 groups (fewer than 10: a rough guess); gru: steps" in text
+    )
+    assert "steps right" not in shown(report)
+
+
+def test_a_report_from_before_the_steps_were_scored_is_read(report: Report, tmp_path: Path) -> None:
+    report.write(tmp_path / "report.json")
+    known = json.loads((tmp_path / "report.json").read_text())
+    assert known.pop("steps") is None
+    assert known.pop("observed_now") == {}
+    (tmp_path / "report.json").write_text(json.dumps(known))
+    assert read_report(tmp_path) == report
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda steps: steps["recordings"][0]["truth"][0].__setitem__(0, 3), "of the 3 labels"),
+        (lambda steps: steps["recordings"][0]["truth"].clear(), "must have runs"),
+        (lambda steps: steps["models"].clear(), "the scores of a model"),
+        (lambda steps: steps["models"]["gru"].update(edit=1.5), "less than or equal to 1"),
+    ],
+)
+def test_damaged_scores_of_steps_are_refused(
+    report: Report, steps: StepResults, tmp_path: Path, change: Any, reason: str
+) -> None:
+    file = tmp_path / "report.json"
+    replace(report, steps=steps).write(file)
+    known = json.loads(file.read_text())
+    change(known["steps"])
+    file.write_text(json.dumps(known))
+    with pytest.raises(ActionrnnError, match=f"is not a report of this version .*{reason}"):
+        read_report(file)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"labels": 3}', "null", "\x00"])

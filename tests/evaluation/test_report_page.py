@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from actionrnn.datasets.recordings import Recording
+from actionrnn.datasets.sequences import IGNORE
 from actionrnn.evaluation.bootstrap import Interval
 from actionrnn.evaluation.metrics import ReliabilityBin
 from actionrnn.evaluation.predict import FoldPredictions
@@ -30,7 +31,8 @@ from actionrnn.evaluation.report_page import (
     worst_mistakes,
     write_report,
 )
-from actionrnn.evaluation.report_plots import nice_ticks
+from actionrnn.evaluation.report_plots import class_colours, clock, nice_ticks, time_bars
+from actionrnn.evaluation.step_scores import RecordingBars, StepPredictions, step_report
 from actionrnn.evaluation.summary import make_report
 from actionrnn.features.provenance import Failure
 from actionrnn.training.train import TrainingRun
@@ -241,3 +243,89 @@ def test_nine_tenths_of_the_final_accuracy_are_found(report: Report) -> None:
 def test_every_run_has_something_to_say(run: TrainingRun) -> None:
     for words in (calibration_words, horizon_words):
         assert words(run.report).endswith(".")
+
+
+def with_steps(report: Report, name: str = "clip") -> Report:
+    """Two recordings of 6 s: 2 s of the first label, 2 s unlabelled, 2 s of the second one."""
+    targets = np.repeat([0, IGNORE, 1], 20)
+    scores = np.eye(len(report.labels), dtype=np.float32)[np.repeat([0, 1], [30, 30])]
+    recordings = [
+        StepPredictions(name, group, np.arange(60) / 10, targets, {"gru": scores, name: scores})
+        for group in ("ann", "bob")
+    ]
+    return replace(report, steps=step_report(report.labels, recordings, report.labels[0]))
+
+
+def test_truth_and_prediction_are_bars_over_time() -> None:
+    report = with_steps(make(("rest", "run"), 12))
+    page = render_page(report, [])
+    Tags(page)
+    assert "<h2>Does it know what happens now?</h2>" in page
+    assert page.count('aria-label="truth of clip"') == 2
+    bars = re.findall(r'<svg class="bar-of-time".*?</svg>', page, re.DOTALL)[:2]
+    truth, prediction = (
+        re.findall(r'<rect x="(.*?)%" width="(.*?)%".*?<title>(.*?)</title>', bar) for bar in bars
+    )
+    assert truth == [
+        ("0.000", "33.333", "rest, 0:00 to 0:02"),
+        ("66.667", "33.333", "run, 0:04 to 0:06"),
+    ]
+    assert prediction == [
+        ("0.000", "50.000", "rest, 0:00 to 0:03"),
+        ("50.000", "50.000", "run, 0:03 to 0:06"),
+    ]
+    uncounted = r'class="uncounted" x="33.333%" width="33.333%"'
+    assert [len(re.findall(uncounted, bar)) for bar in bars] == [0, 1]
+    assert "2 recordings, 80 labelled steps (40 unlabelled ones do not count)" in page
+    assert "At 100.0% of the steps the gru&#39;s answer of that moment is right" in page
+
+
+def test_without_steps_there_are_no_bars() -> None:
+    page = render_page(make(("bend", "run"), 12), [])
+    assert "what happens now" not in page
+    assert '<svg class="bar-of-time"' not in page
+
+
+def test_strangers_names_of_labels_and_recordings_do_nothing_in_the_bars() -> None:
+    page = render_page(with_steps(make((EVIL, f"{EVIL}2"), 12), EVIL), [])
+    tags = Tags(page).tags
+    assert [tag for tag, _ in tags].count("script") == 3
+    assert all(name[:2] != "on" for _, attributes in tags for name in attributes)
+    assert not any(attributes.get("src") == "x" for _, attributes in tags)
+
+
+def test_each_class_that_is_shown_has_its_own_colour() -> None:
+    labels = tuple(f"class {number}" for number in range(101))
+    runs = tuple((number, number, number + 1) for number in range(0, 101, 2))
+    bars = RecordingBars("a", "a", 1, 101, runs, ((-1, 0.0, 101.0),))
+    colours = class_colours([bars], labels, "class 4")
+    assert list(colours) == list(range(0, 101, 2))
+    assert len(set(colours.values())) == 51
+    assert class_colours([bars], labels, "class 4")[4] != class_colours([bars], labels, None)[4]
+
+
+def test_a_recording_that_is_shown_in_part_says_until_when() -> None:
+    runs = ((0, 10.0, 75.0),)
+    bars = RecordingBars("a", "a", 1, 75.0, runs, runs)
+    whole, part = (
+        time_bars(one, ("run",), {0: "#000"}) for one in (bars, replace(bars, end_seconds=80.0))
+    )
+    assert (whole.shown_end, part.shown_end) == (None, "1:15")
+    assert [text for _, text in whole.ticks] == ["0:20", "0:40", "1:00"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (59.96, "1:00"), (3599.5, "59:59.5"), (-1.5, "-0:01.5")]
+)
+def test_times_read_as_on_a_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
+
+
+def test_the_head_is_shown_with_both_answers(report: Report) -> None:
+    values = (0.5,) * 10
+    both = replace(report, observed={"gru": values}, observed_now={"gru": values})
+    page = render_page(both, [])
+    assert 'dashed"></i>gru, now</span>' in page
+    assert '"></i>gru, so far</span>' in page
+    old = render_page(replace(both, observed_now={}), [])
+    assert "gru, now" not in old
