@@ -123,8 +123,10 @@ class Sequences:
         place = {clip.key: index for index, clip in enumerate(self.clips)}
         return self._take([place[clip.key] for clip in clips if clip.key in place])
 
-    def recordings_of(self, clips: Iterable[Clip]) -> Sequences:
-        """All parts of the recordings that these clips are parts of."""
+    def side(self, clips: Iterable[Clip]) -> Sequences:
+        """One side of a split: these clips; or all parts of the recordings they are parts of."""
+        if not self.continuous:
+            return self.subset(clips)
         wanted = {clip.video_key for clip in clips}
         chosen = [i for i, clip in enumerate(self.clips) if clip.video_key in wanted]
         return self._take(chosen)

@@ -1,9 +1,9 @@
-"""A trained head and its baselines answer the test clips of one fold."""
+"""A trained head and its baselines answer the test clips of one fold, and their single steps."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,10 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from actionrnn import __version__
+from actionrnn.datasets.passages import joined_in_groups, whole_clip
 from actionrnn.datasets.recordings import Clip
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.evaluation.diagnostics import Diagnostics, diagnose
 from actionrnn.evaluation.metrics import steps_observed, top_k_hits
+from actionrnn.evaluation.step_scores import StepPredictions
+from actionrnn.evaluation.window_baselines import restarted_per_window, sliding_mean_pool
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.provenance import TRAINED_ON, Provenance
 from actionrnn.model.heads import Head
@@ -124,6 +127,70 @@ def predict_fold(
         ),
         diagnostics=diagnose(heads, test.values, so_far, now) if diagnostics else None,
     )
+
+
+def predict_steps(test: Sequences, heads: Mapping[str, Head], window: int) -> list[StepPredictions]:
+    """The answers of now at every step of whole recordings, each with one kept state.
+
+    Args:
+        test: recordings; or trimmed clips, of which those of one group are joined, in a random
+            order, to one recording.
+        heads: as of `predict_fold`.
+        window: in steps: beside the kept state, the tested head starts anew in each window, and
+            the baselines are averaged over it.
+
+    Returns:
+        none for clips that were not sampled at a rate: joined, their steps would not be of equal
+        length.
+    """
+    if not test.continuous and test.provenance.sampling.rate_fps is None:
+        return []
+    passages = joined_in_groups(test)
+    if test.continuous:
+        passages = {
+            key: [whole_clip(test, index) for index in parts]
+            for key, parts in test.recordings.items()
+        }
+    found = []
+    with progress_bar("testing steps", len(passages)) as advance:
+        for name, passage in passages.items():
+            values = test.batch([passage]).values[0].numpy()  # (T, D)
+            lengths = [len(piece.steps) for piece in passage]
+            indices = [piece.index for piece in passage]
+            found.append(
+                StepPredictions(
+                    name=name,
+                    group=test.clips[indices[0]].group,
+                    pts_seconds=_times(test, indices, len(values)),
+                    targets=np.repeat(test.targets[indices], lengths),
+                    scores=_step_scores(heads, values, window),
+                )
+            )
+            advance()
+    return found
+
+
+def _times(test: Sequences, indices: Sequence[int], num_steps: int) -> NDArray[np.float64]:
+    """Of the steps of a recording's parts, or of joined clips, in seconds, (T,)."""
+    if test.continuous:
+        return np.concatenate([test.pts_seconds[index] for index in indices])
+    rate_fps = test.provenance.sampling.rate_fps
+    assert rate_fps is not None
+    return np.arange(num_steps) / rate_fps
+
+
+def _step_scores(
+    heads: Mapping[str, Head], values: NDArray[np.float32], window: int
+) -> dict[str, NDArray[np.float32]]:
+    (name, head), *baselines = heads.items()
+    scores = {
+        name: read_out(head, values).now,
+        f"{name}, {window}-step window": restarted_per_window(head, values, window),
+    }
+    for name, one in baselines:
+        known = values[:, : one.feature_size]
+        scores[f"{name}, {window} steps"] = sliding_mean_pool(one, known, window)
+    return scores
 
 
 def versions(backbone: Backbone) -> dict[str, str]:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from actionrnn.config import Config, HeadConfig
-from actionrnn.datasets.recordings import Dataset
+from actionrnn.datasets.recordings import BACKGROUND, Dataset
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold, chosen_split, describe_split, train_val_split
 from actionrnn.evaluation.predict import (
@@ -26,8 +26,10 @@ from actionrnn.evaluation.predict import (
     FoldPredictions,
     TrainedOn,
     predict_fold,
+    predict_steps,
 )
 from actionrnn.evaluation.report import CURVE_FILE, Report
+from actionrnn.evaluation.step_scores import StepResults, step_report
 from actionrnn.evaluation.summary import make_report
 from actionrnn.features.backbone import Backbone
 from actionrnn.files import atomic_path
@@ -168,6 +170,7 @@ class Experiment:
             self.dataset.labels,
             by_seed[self.config.train.seed],
             by_seed=by_seed,
+            steps=self._step_results(heads),
             title=split,
             notes=self.dataset.notes,
             config=self.config.to_dict(),
@@ -243,15 +246,10 @@ class Experiment:
         )
 
     def _predict(self, fold: Fold, heads: Heads, seed: int) -> FoldPredictions:
-        name = "head" if self.config.train.search else self.config.head.kind
-        tested: dict[str, Head] = {name: heads[fold.name, "head", seed]}
-        for (of_fold, purpose, of_seed), head in heads.items():
-            if (of_fold, of_seed) == (fold.name, seed) and purpose != "head":
-                tested[purpose] = head
         return predict_fold(
             fold.name,
             self.sequences.subset(fold.test),
-            tested,
+            self._tested(heads, fold, seed),
             TrainedOn(
                 self.sequences.provenance,
                 videos=self.sequences.subset(fold.known).fingerprints,
@@ -259,6 +257,32 @@ class Experiment:
             ),
             diagnostics=seed == self.config.train.seed,
         )
+
+    def _step_results(self, heads: Heads) -> StepResults | None:
+        """Of the first seed's heads; None where the sampling has no rate."""
+        recordings = [
+            one
+            for fold in self.folds
+            for one in predict_steps(
+                self.sequences.side(fold.test),
+                self._tested(heads, fold, self.config.train.seed),
+                window=int(np.median(self.sequences.subset(fold.train).lengths)),
+            )
+        ]
+        if not recordings:
+            return None
+        labels = self.dataset.labels
+        is_background = self.dataset.continuous and BACKGROUND in labels
+        return step_report(labels, recordings, BACKGROUND if is_background else None)
+
+    def _tested(self, heads: Heads, fold: Fold, seed: int) -> dict[str, Head]:
+        """The fold's heads by their names in the report, the tested one first."""
+        name = "head" if self.config.train.search else self.config.head.kind
+        tested: dict[str, Head] = {name: heads[fold.name, "head", seed]}
+        for (of_fold, purpose, of_seed), head in heads.items():
+            if (of_fold, of_seed) == (fold.name, seed) and purpose != "head":
+                tested[purpose] = head
+        return tested
 
     def _describe_training(self, report: Report) -> dict[str, Any]:
         """What the model file says of its training."""
