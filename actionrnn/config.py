@@ -42,7 +42,8 @@ from actionrnn.errors import ConfigError
 from actionrnn.files import as_path
 from actionrnn.text import plain
 
-Layout = Literal["folder", "ucf101", "manifest", "rendered"]
+Layout = Literal["folder", "ucf101", "manifest", "annotations", "rendered"]
+Unlabelled = Literal["background", "ignore"]
 LabelLevel = Annotated[int, Field(ge=1, strict=True)] | Literal["last"]
 Split = Annotated[
     Literal["auto", "holdout", "leave_one_group_out", "official", "given", "none"],
@@ -144,10 +145,18 @@ class DataConfig:
     layout: Layout = "folder"
     """folder: one folder per class; ucf101: files v_<Class>_gNN_cNN, in class folders or not;
     manifest: a CSV file with the columns path and label, and optionally group, split, start and
-    end (seconds); rendered: the built-in data set, made when it is needed. A folder that holds
-    only pictures (.jpg, .png, ...) is a video."""
+    end (seconds); annotations: such a file, whose rows say what happens when in whole recordings:
+    these are trained on step by step, with the state kept from one part to the next; rendered: the
+    built-in data set, made when it is needed. A folder that holds only pictures (.jpg, .png, ...)
+    is a video."""
     root: HomePath | None = None
-    """The folder of the videos; for a manifest, the CSV file."""
+    """The folder of the videos; for a manifest and for annotations, the CSV file."""
+    unlabelled: Unlabelled = "ignore"
+    """annotations: what the time of a recording is that no row covers. ignore: not known; its steps
+    carry the state on, and take no part in the loss and the scores, for recordings where nobody
+    looked everywhere. background: a class of its own, `background`, for recordings that were
+    labelled completely: the model learns to say that nothing of interest happens, and what
+    somebody overlooked is taught and counted as wrong. It has no effect on the other layouts."""
     label_level: LabelLevel | None = None
     """folder: which folder above a clip names its class: 1 is the first below the root (or below
     train, val, test), last the one that holds the clip. null: the first, or an error that asks
@@ -261,7 +270,7 @@ class TrainConfig:
     epochs: PositiveInt = 60
     """Passes over the training clips. The learning rate's schedule spans all of them."""
     batch_size: PositiveInt = 32
-    """Clips per step of the optimiser."""
+    """Clips, or windows of recordings, per step of the optimiser."""
     learning_rate: Annotated[Number, Field(gt=0, le=1e37)] = 1e-3
     """AdamW's highest learning rate. If it is far too high, the fit ends with an error."""
     weight_decay: Annotated[Number, Field(ge=0, le=1e37)] = 1e-2

@@ -273,7 +273,7 @@ def test_an_unknown_key_in_an_override_is_answered_with_the_nearest() -> None:
         ("head.temporal_differences=perhaps", r"head\.temporal_differences .*boolean"),
         ("train.epochs=[5, 6]", r"train\.epochs .*integer"),
         ("head.kind=transformer", r"head\.kind .*'rnn_tanh', 'rnn_relu', 'lstm', 'gru' or 'mean'"),
-        ("data.layout=tree", r"data\.layout .*'folder', 'ucf101', 'manifest' or 'rendered'"),
+        ("data.layout=tree", r"data\.layout .*'manifest', 'annotations' or 'rendered'"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_named_with_its_key(override: str, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -72,4 +73,27 @@ def text(folder: Path) -> Path:
     """A file of words, named as a video."""
     path = folder / "text.avi"
     path.write_text("This is not a video.\n" * 200)
+    return path
+
+
+COLOURS = {"red": (220, 30, 40), "blue": (30, 40, 220), "grey": (128, 128, 128)}
+
+
+def write_recording(
+    path: Path, colours: Sequence[str], times: Sequence[float] | None = None, seed: int = 0
+) -> Path:
+    """Encode a picture of 64 x 48 for each colour, with noise, at these times; else 8 a second."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    times = [index / 8 for index in range(len(colours))] if times is None else times
+    noise = np.random.default_rng(seed).integers(-25, 26, (len(colours), 48, 64, 3))
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
+        for colour, seconds, grain in zip(colours, times, noise, strict=True):
+            picture = (COLOURS[colour] + grain).clip(0, 255).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = round(seconds * 1000), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
     return path

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from actionrnn.datasets.recordings import Clip, Recording, Side
+from actionrnn.datasets.recordings import Clip, Dataset, Recording, Side
 from actionrnn.errors import DatasetError, FeatureError, VideoError
 from actionrnn.features.store import FeatureStore
 from actionrnn.files import file_sha256, file_state
@@ -47,7 +47,7 @@ def group_of(name: str, key: str, pattern: str | None) -> str:
 # The same content under several names.
 
 
-def find_copies(clips: Sequence[Clip], store: FeatureStore | None = None) -> Copies:
+def find_copies(dataset: Dataset, store: FeatureStore | None = None) -> Copies:
     """The clips whose videos exist several times, byte for byte.
 
     Parts of one video are not copies of each other. Videos that cannot be read are left out.
@@ -55,8 +55,9 @@ def find_copies(clips: Sequence[Clip], store: FeatureStore | None = None) -> Cop
     Args:
         store: imported features, which are compared instead of videos.
     """
+    clips = dataset.clips
     if store is not None:
-        return _several_names(clips, lambda clip: _stored_sha256(store, clip))
+        return _several_names(clips, lambda clip: _stored_sha256(store, dataset.entry_key(clip)))
     sizes = {path: _size_bytes(path) for path in {clip.path for clip in clips}}
     same_size = _several_names(clips, lambda clip: sizes[clip.path])
     digests = dict(_digests(sorted({clip.path for same in same_size for clip in same})))
@@ -141,9 +142,9 @@ def _is_readable(path: Path) -> bool:
         return False
 
 
-def _stored_sha256(store: FeatureStore, clip: Clip) -> str | None:
+def _stored_sha256(store: FeatureStore, key: str) -> str | None:
     try:
-        video = store.layout(clip.key).video
+        video = store.layout(key).video
     except FeatureError:
         return None  # reported when the features are loaded
     return None if video is None else video.sha256

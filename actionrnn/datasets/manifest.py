@@ -1,4 +1,4 @@
-"""Labelled videos in a table of text: a CSV manifest, or a list of `path label` lines.
+"""Labelled videos in a table of text: a CSV manifest, a list of `path label`, annotations.
 
 The table may come from any spreadsheet or script. Its form is decided by rules that fit in a
 sentence, never guessed: see `_read_table` and `_columns_of`.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import itertools
 import math
 import os
 import posixpath
@@ -26,6 +27,8 @@ from actionrnn.datasets.recordings import (
     Dataset,
     Recording,
     Side,
+    begin_of,
+    end_of,
 )
 from actionrnn.errors import DatasetError
 from actionrnn.files import as_path, at_home
@@ -56,6 +59,8 @@ _ENCODINGS = {
 
 _Row = tuple[int, list[str]]
 """The line number, as an editor counts, and the cells."""
+_Read = tuple[int, Clip]
+"""The line number, and what the row says."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +90,42 @@ def open_manifest(file: str | Path, group_pattern: str | None = None) -> Dataset
             is empty or invalid, or an annotation has two labels, groups or splits.
     """
     file = as_path(file)
+    rows, notes = _read_clips(file, group_pattern)
+    recordings = _merge([clip for _, clip in rows])
+    return Dataset(file, recordings, (*notes, *_group_notes(recordings)))
+
+
+def open_annotations(
+    file: str | Path, group_pattern: str | None = None, *, background: bool = False
+) -> Dataset:
+    """The rows of a table as `open_manifest` reads them: what happens when in whole recordings.
+
+    Args:
+        background: what no row covers is the class `BACKGROUND`; else it is unlabelled.
+
+    Raises:
+        DatasetError: as `open_manifest`; or rows of one video overlap, or give it several groups
+            or splits.
+    """
+    file = as_path(file)
+    rows, notes = _read_clips(file, group_pattern)
+    by_video: dict[Path, list[_Read]] = defaultdict(list)
+    for row in rows:
+        by_video[row[1].path].append(row)
+    for of_video in by_video.values():
+        _require_one_side(of_video, file)
+        _require_no_overlap(of_video, file)
+    recordings = _merge([clip for _, clip in rows])
+    if background:
+        recordings = tuple(recording.with_background() for recording in recordings)
+    return Dataset(file, recordings, notes, continuous=True)
+
+
+def _read_clips(file: Path, group_pattern: str | None) -> tuple[list[_Read], tuple[str, ...]]:
+    """The rows that are not repetitions of others, and notes."""
     videos = _Videos(file.parent)
     table = _read_table(file, _read_text(file), videos)
-    first_of: dict[tuple[Path, float | None, float | None], tuple[int, Clip]] = {}
+    first_of: dict[tuple[Path, float | None, float | None], _Read] = {}
     repeated: list[str] = []
     for line, cells in table.rows:
         try:
@@ -99,9 +137,32 @@ def open_manifest(file: str | Path, group_pattern: str | None = None) -> Dataset
         if first_line != line:
             _require_same(first, clip, f"{file}, lines {first_line} and {line}")
             repeated.append(f"line {line}: {plain(first.key)}")
-    recordings = _merge([clip for _, clip in first_of.values()])
-    notes = (*_row_notes(table, repeated, group_pattern), *_group_notes(recordings))
-    return Dataset(file, recordings, notes)
+    return list(first_of.values()), tuple(_row_notes(table, repeated, group_pattern))
+
+
+def _require_one_side(rows: Sequence[_Read], file: Path) -> None:
+    """Refuse rows of one video that do not agree on its group and split."""
+    first_line, first = rows[0]
+    for line, clip in rows[1:]:
+        for what in ("group", "split"):
+            one, other = getattr(first, what), getattr(clip, what)
+            if one != other:
+                raise DatasetError(
+                    f"{file}, lines {first_line} and {line}: {clip.video_key} has two {what}s, "
+                    f"{one!r} and {other!r}; a recording is used as a whole: give it one"
+                )
+
+
+def _require_no_overlap(rows: Sequence[_Read], file: Path) -> None:
+    """Refuse rows of one video that label the same time."""
+    ordered = sorted(rows, key=lambda row: begin_of(row[1].annotation))
+    for (line, one), (other_line, other) in itertools.pairwise(ordered):
+        if end_of(one.annotation) > begin_of(other.annotation):
+            raise DatasetError(
+                f"{file}, lines {line} and {other_line}: {one.key} ({one.label!r}) and {other.key} "
+                f"({other.label!r}) overlap; a moment has one label: end one where the other "
+                "begins, or take one out"
+            )
 
 
 def _merge(clips: Sequence[Clip]) -> tuple[Recording, ...]:
@@ -120,16 +181,18 @@ def note_missing_videos(dataset: Dataset) -> Dataset:
     Raises:
         DatasetError: no file exists.
     """
-    missing = [clip for clip in dataset.clips if not _exists(clip.path)]
+    used = dataset.recordings if dataset.continuous else dataset.clips
+    noun = "recordings" if dataset.continuous else "clips"
+    missing = [one for one in used if not _exists(one.path)]
     if not missing:
         return dataset
-    first, number = missing[0], len(dataset.clips)
+    first, number = missing[0], len(used)
     if len(missing) == number:
         raise DatasetError(
-            f"{dataset.root}: none of the videos of its {number} clips exists (the first: "
+            f"{dataset.root}: none of the videos of its {number} {noun} exists (the first: "
             f"{first.path}); write paths relative to the manifest's folder, or absolute ones"
         )
-    left_out = f"{len(missing)} of {number} clips are left out, as their files do not exist"
+    left_out = f"{len(missing)} of {number} {noun} are left out, as their files do not exist"
     return replace(dataset, notes=(*dataset.notes, f"{left_out} (the first: {plain(first.key)})"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +22,10 @@ SIDE_NAMES: dict[str, Side] = {
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
 """How lists and folders name the sides, in lower case."""
+BACKGROUND = "background"
+"""The class of what nobody labelled, where `data.unlabelled` makes it one."""
+UNLABELLED = ""
+"""The label of a part that nobody labelled; no data set can have it as a class."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,42 @@ class Recording:
         """A clip for each annotation."""
         return tuple(Clip(self, annotation) for annotation in self.annotations)
 
+    @property
+    def parts(self) -> tuple[Annotation, ...]:
+        """All of the recording in the order of time; `UNLABELLED` is what lies between annotations.
+
+        The annotations must not overlap.
+
+        >>> run = Annotation("run", 10.0, 20.5)
+        >>> [part.suffix for part in Recording(Path("v.mp4"), "v", "v", None, (run,)).parts]
+        ['@-10', '@10-20.5', '@20.5-']
+        """
+        found: list[Annotation] = []
+        reached: float | None = None
+        for annotation in sorted(self.annotations, key=begin_of):
+            if annotation.start_seconds not in (None, reached):
+                found.append(Annotation(UNLABELLED, reached, annotation.start_seconds))
+            found.append(annotation)
+            reached = annotation.end_seconds
+        if reached is not None or not found:
+            found.append(Annotation(UNLABELLED, reached))
+        return tuple(found)
+
+    def with_background(self) -> Recording:
+        """The same recording, annotated completely: what nobody labelled is `BACKGROUND`."""
+        labelled = (replace(part, label=part.label or BACKGROUND) for part in self.parts)
+        return replace(self, annotations=tuple(labelled))
+
+
+def begin_of(annotation: Annotation) -> float:
+    """Its start in seconds, as a number to compare."""
+    return -math.inf if annotation.start_seconds is None else annotation.start_seconds
+
+
+def end_of(annotation: Annotation) -> float:
+    """Its end in seconds, as a number to compare."""
+    return math.inf if annotation.end_seconds is None else annotation.end_seconds
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -138,8 +179,8 @@ class Dataset:
     """The annotated recordings of one folder or manifest.
 
     Raises:
-        DatasetError: nothing is annotated, two clips share a key, or a label holds control
-            characters.
+        DatasetError: nothing is annotated, two clips or two whole recordings share a key, or a
+            label holds control characters.
     """
 
     root: Path
@@ -149,17 +190,18 @@ class Dataset:
     """What a reader of the scores must know about the data, in one line each."""
     grouped: bool = True
     """False: each recording is its own group, or shares it with copies only."""
+    continuous: bool = False
+    """Whether the recordings are trained on and tested as a whole, step by step, by annotations
+    that do not overlap; else each annotation is a clip for itself."""
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.recordings, key=lambda recording: recording.key))
         object.__setattr__(self, "recordings", ordered)
         if not self.clips:
             raise DatasetError(f"{self.root}: holds no labelled video")
-        for before, after in itertools.pairwise(self.clips):
-            if before.key == after.key:
-                raise DatasetError(
-                    f"{before.path} and {after.path} share the name {after.key!r}; rename one"
-                )
+        _require_own_keys(self.clips)
+        if self.continuous:
+            _require_own_keys(self.recordings)
         for label in self.labels:
             if not is_harmless(label):
                 raise DatasetError(
@@ -183,6 +225,10 @@ class Dataset:
         """The group names, sorted."""
         return tuple(sorted({recording.group for recording in self.recordings}))
 
+    def entry_key(self, clip: Clip) -> str:
+        """The name of a clip's entry in a feature store: its own, or its whole recording's."""
+        return clip.video_key if self.continuous else clip.key
+
     def keep(self, clips: Iterable[Clip]) -> Dataset:
         """The same data set with the annotations of these clips alone."""
         keys = {clip.key for clip in clips}
@@ -192,3 +238,11 @@ class Dataset:
             if kept:
                 recordings.append(replace(recording, annotations=tuple(kept)))
         return replace(self, recordings=tuple(recordings))
+
+
+def _require_own_keys(ordered: Iterable[Clip | Recording]) -> None:
+    for before, after in itertools.pairwise(ordered):
+        if before.key == after.key:
+            raise DatasetError(
+                f"{before.path} and {after.path} share the name {after.key!r}; rename one"
+            )

@@ -119,8 +119,9 @@ class Sequences:
         return found
 
     def subset(self, clips: Iterable[Clip]) -> Sequences:
-        """The sequences of these clips alone, in this order."""
-        place = {clip.key: index for index, clip in enumerate(self.clips)}
+        """The sequences of these clips alone, in this order; never a part without a label."""
+        labelled = np.flatnonzero(self.targets != IGNORE).tolist()
+        place = {self.clips[index].key: index for index in labelled}
         return self._take([place[clip.key] for clip in clips if clip.key in place])
 
     def side(self, clips: Iterable[Clip]) -> Sequences:
@@ -189,7 +190,36 @@ def load_sequences(store: FeatureStore, clips: Sequence[Clip], labels: Sequence[
             written, and by `extract_missing`; that they are finite, when they are used.
     """
     index_of = {label: index for index, label in enumerate(labels)}
-    layouts, values = store.map([clip.key for clip in clips])
+    entries = map_entries(store, [clip.key for clip in clips])
+    return Sequences(
+        tuple(clips),
+        Chosen(entries.values, range(len(entries.values))),
+        np.array([index_of[clip.label] for clip in clips], np.int64),
+        entries.fingerprints,
+        store.provenance,
+        entries.digests,
+    )
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Some entries of a store; their values are read when they are used."""
+
+    values: Sequence[NDArray[np.float16]]
+    """Per entry (T, D), T its own."""
+    fingerprints: tuple[str, ...]
+    """Per entry, the beginning of the sha256 of its video."""
+    digests: tuple[str, ...]
+    """Per entry, the sha256 of all that it holds."""
+
+
+def map_entries(store: FeatureStore, keys: Sequence[str]) -> Entries:
+    """What `Sequences` are made of.
+
+    Raises:
+        FeatureError: as `load_sequences`.
+    """
+    layouts, values = store.map(keys)
     for file, layout in zip(values.files, layouts, strict=True):
         if layout.shape[0] == 0:
             raise FeatureError(f"{file}: has no frames; delete it and extract again")
@@ -202,10 +232,7 @@ def load_sequences(store: FeatureStore, clips: Sequence[Clip], labels: Sequence[
         layout.provenance.require_same(store.provenance, str(file), remedy)
     videos = [layout.video for layout in layouts]
     fingerprints = tuple("" if video is None else video.sha256[:12] for video in videos)
-    targets = np.array([index_of[clip.label] for clip in clips], np.int64)
-    digests = tuple(layout.sha256 for layout in layouts)
-    converted = Chosen(values, range(len(values)))
-    return Sequences(tuple(clips), converted, targets, fingerprints, store.provenance, digests)
+    return Entries(values, fingerprints, tuple(layout.sha256 for layout in layouts))
 
 
 class Chosen(Sequence[NDArray[np.float32]]):

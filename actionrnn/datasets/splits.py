@@ -18,8 +18,8 @@ from actionrnn.datasets.grouping import (
     find_copies,
     join_groups,
 )
-from actionrnn.datasets.manifest import note_missing_videos, open_manifest
-from actionrnn.datasets.recordings import SIDES, Clip, Dataset, Side
+from actionrnn.datasets.manifest import note_missing_videos, open_annotations, open_manifest
+from actionrnn.datasets.recordings import BACKGROUND, SIDES, Clip, Dataset, Side
 from actionrnn.datasets.ucf101 import (
     NUM_CLASSES,
     NUM_CLIPS,
@@ -68,7 +68,7 @@ def open_dataset(config: DataConfig) -> Dataset:
     """
     store = imported_store(config.features)
     dataset = _open_layout(config, store)
-    copies = find_copies(dataset.clips, store)
+    copies = find_copies(dataset, store)
     split = chosen_split(dataset, config)
     tested_side = _tested_side(dataset) if split == GIVEN else None
     if tested_side is not None and not config.allow_group_leak:
@@ -99,12 +99,19 @@ def _open_layout(config: DataConfig, store: FeatureStore | None) -> Dataset:
         return open_stored(store.root, store.keys(), config.group_pattern, config.label_level)
     if config.root is None:
         raise DatasetError("data.root is not set; add data.root=FOLDER")
-    if config.layout == "manifest":
-        listed = open_manifest(config.root, config.group_pattern)
+    if config.layout in ("manifest", "annotations"):
+        listed = _open_table(config.root, config)
         return listed if store is not None else note_missing_videos(listed)
     if config.layout == "folder":
         return open_folder(config.root, config.group_pattern, config.label_level)
     return open_ucf101(config.root)
+
+
+def _open_table(file: str, config: DataConfig) -> Dataset:
+    if config.layout == "manifest":
+        return open_manifest(file, config.group_pattern)
+    background = config.unlabelled == "background"
+    return open_annotations(file, config.group_pattern, background=background)
 
 
 def _given_split_notes(dataset: Dataset, config: DataConfig) -> Iterator[str]:
@@ -311,10 +318,12 @@ def _require_groups(dataset: Dataset) -> None:
     for label in dataset.labels:
         groups = {clip.group for clip in dataset.clips if clip.label == label}
         if len(groups) < 2:
+            other = "data.split=none"
+            if dataset.continuous and label == BACKGROUND:
+                other = "data.unlabelled=ignore"
             raise DatasetError(
                 f"{dataset.root}: class {label!r} has one group only ({groups.pop()}), so it "
-                "cannot be in training and test; add clips of another group, or use "
-                "data.split=none"
+                f"cannot be in training and test; add clips of another group, or use {other}"
             )
 
 

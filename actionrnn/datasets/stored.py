@@ -14,12 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from actionrnn.config import BackboneConfig, Config
-from actionrnn.datasets.recordings import Dataset
+from actionrnn.datasets.parts import load_parts
+from actionrnn.datasets.recordings import BACKGROUND, Dataset
 from actionrnn.datasets.sequences import Sequences, load_sequences
-from actionrnn.errors import DatasetError, FeatureError
+from actionrnn.errors import ConfigError, DatasetError, FeatureError
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import extract_missing, known_outcome, plan
 from actionrnn.features.imported import imported_store
+from actionrnn.features.networks import is_imported
 from actionrnn.features.provenance import Failure, Provenance
 from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.features.video_parts import VideoPart
@@ -47,15 +49,15 @@ def load_features(
             None: `output`.
 
     Raises:
-        DatasetError: no video can be used.
+        ConfigError: recordings are to be read whole, and the sampling has no rate.
+        DatasetError: no video can be used, or no step of the recordings is labelled.
         FeatureError: the store is of another origin, damaged, or cannot be written.
     """
+    if dataset.continuous:
+        _require_rate(config)
     if (imported := imported_store(config.data.features)) is not None:
         return _load_imported(dataset, imported)
-    sources = [
-        VideoPart(clip.key, clip.path, clip.start_seconds, clip.end_seconds)
-        for clip in dataset.clips
-    ]
+    sources = _sources(dataset)
     provenance = Provenance.of(backbone, config.sampling)
     if config.data.features is not None:
         own, readable = Path(config.data.features), []
@@ -75,13 +77,10 @@ def load_features(
         inside = own.resolve().is_relative_to(output.resolve())
         todo = plan(sources, store, overwrite=inside)
         failures = extract_missing(todo, backbone, config.sampling).failures
-    failed = {failure.key for failure in failures}
-    usable = tuple(clip for clip in dataset.clips if clip.key not in failed)
-    if not usable:
+    if len(failures) == len(sources):
         reason = failures[0].reason
         raise DatasetError(f"{dataset.root}: no video can be used (the first: {reason})")
-    dataset = dataset.keep(usable)
-    return dataset, load_sequences(store, dataset.clips, dataset.labels), failures
+    return *_read(dataset, store, failures), failures
 
 
 def for_imported_features(config: Config) -> Config:
@@ -96,24 +95,59 @@ def for_imported_features(config: Config) -> Config:
 def _load_imported(
     dataset: Dataset, store: FeatureStore
 ) -> tuple[Dataset, Sequences, list[Failure]]:
-    there = set(store.keys())
-    usable = tuple(clip for clip in dataset.clips if clip.key in there)
+    there, sources = set(store.keys()), _sources(dataset)
+    usable = [source.key for source in sources if source.key in there]
     with progress_bar("checking the store", len(usable)) as advance:
-        for clip in usable:
-            store.read(clip.key)  # nothing else looks at every byte of imported features
+        for key in usable:
+            store.read(key)  # nothing else looks at every byte of imported features
             advance()
     absent = [
-        Failure(clip.key, str(clip.path), f"{clip.key}: has no entry")
-        for clip in dataset.clips
-        if clip.key not in there
+        Failure(source.key, str(source.path), f"{source.key}: has no entry")
+        for source in sources
+        if source.key not in there
     ]
     if not usable:
         raise DatasetError(
             f"{store.root}: no clip has features (the first: {absent[0].reason}; the store's "
             f"first: {min(there, default='none')})"
         )
+    return *_read(dataset, store, absent), absent
+
+
+def _sources(dataset: Dataset) -> list[VideoPart]:
+    """What is encoded: whole recordings, or each clip for itself."""
+    if dataset.continuous:
+        return [VideoPart(recording.key, recording.path) for recording in dataset.recordings]
+    return [
+        VideoPart(clip.key, clip.path, clip.start_seconds, clip.end_seconds)
+        for clip in dataset.clips
+    ]
+
+
+def _read(
+    dataset: Dataset, store: FeatureStore, failures: Sequence[Failure]
+) -> tuple[Dataset, Sequences]:
+    """The clips that did not fail, and their features."""
+    failed = {failure.key for failure in failures}
+    usable = [clip for clip in dataset.clips if dataset.entry_key(clip) not in failed]
     dataset = dataset.keep(usable)
-    return dataset, load_sequences(store, dataset.clips, dataset.labels), absent
+    if dataset.continuous:
+        return load_parts(store, dataset)
+    return dataset, load_sequences(store, dataset.clips, dataset.labels)
+
+
+def _require_rate(config: Config) -> None:
+    """Refuse a sampling of recordings whose steps are not equally far apart."""
+    sampling = config.sampling
+    if sampling.rate_fps is not None and not sampling.keyframes:
+        return
+    remedy = "set sampling.rate_fps=4 sampling.num_frames=null sampling.keyframes=false"
+    if is_imported(config.backbone.name):
+        remedy = "import the features again with --rate-fps"
+    raise ConfigError(
+        "data.layout=annotations: needs so many frames a second, and sampling is "
+        f"{sampling}; {remedy}"
+    )
 
 
 def _store_names(config: Config, provenance: Provenance) -> list[str]:
@@ -172,9 +206,16 @@ def require_no_class_lost(found: Dataset, usable: Dataset, failures: Sequence[Fa
     Raises:
         DatasetError: the class is named, and why.
     """
-    lost = sorted(set(found.labels) - set(usable.labels))
+    lost = set(found.labels) - set(usable.labels)
+    if found.continuous:
+        lost.discard(BACKGROUND)  # recordings may be labelled from their first step to their last
+    if lost and not failures:
+        raise DatasetError(
+            f"{found.root}: no step falls into an annotation of class {min(lost)!r}; compare its "
+            "start and end with the clock of the videos, or raise sampling.rate_fps"
+        )
     if lost:
         raise DatasetError(
-            f"{found.root}: class {lost[0]!r} has no video that can be used "
+            f"{found.root}: class {min(lost)!r} has no video that can be used "
             f"(the first failure: {failures[0].reason}); replace its videos, or take it out"
         )

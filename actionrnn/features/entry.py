@@ -128,16 +128,8 @@ def layout_of(file: Path) -> Layout:
     Raises:
         OSError, ValueError, KeyError, TypeError: it is missing, or not an entry.
     """
-    with file.open("rb", buffering=0) as opened:
-        content = opened.read(4096)  # enough for most
-        end = _HEADER_LENGTH_BYTES + int.from_bytes(content[:_HEADER_LENGTH_BYTES], "little")
-        if end > MOST_HEAD_BYTES:
-            raise ValueError(f"its head should have {end} bytes")
-        if end > len(content):
-            opened.seek(0)
-            content = opened.read(end)
     try:
-        header, start = _header(content)
+        header, start = _header(_read_head(file))
         described = json.loads(header["__metadata__"]["actionrnn"])
         features = header["features"]
         if features["dtype"] != "F16":
@@ -152,6 +144,35 @@ def layout_of(file: Path) -> Layout:
         )
     except (AttributeError, RecursionError) as error:
         raise ValueError(str(error)) from None
+
+
+def times_of(file: Path) -> NDArray[np.float64]:
+    """The times of an entry's steps, (T,); the values beside them are not looked at.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError: it is missing, or not an entry.
+    """
+    header, start = _header(_read_head(file))
+    said = header["pts_seconds"]
+    if said["dtype"] != "F64" or said["shape"] != header["features"]["shape"][:1]:
+        raise ValueError(f"its times are {said['dtype']} of shape {said['shape']}")
+    (count,) = said["shape"]
+    times = np.fromfile(file, np.float64, count, offset=start + int(said["data_offsets"][0]))
+    if len(times) < count:
+        raise ValueError(f"it has {len(times)} of its {count} times")
+    return times
+
+
+def _read_head(file: Path) -> bytes:
+    with file.open("rb", buffering=0) as opened:
+        content = opened.read(4096)  # enough for most
+        end = _HEADER_LENGTH_BYTES + int.from_bytes(content[:_HEADER_LENGTH_BYTES], "little")
+        if end > MOST_HEAD_BYTES:
+            raise ValueError(f"its head should have {end} bytes")
+        if end > len(content):
+            opened.seek(0)
+            content = opened.read(end)
+    return content
 
 
 def _header(content: bytes) -> tuple[dict[str, Any], int]:

@@ -18,12 +18,13 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from actionrnn import __version__
@@ -37,6 +38,7 @@ from actionrnn.features.entry import (
     layout_of,
     pack,
     path_in_store,
+    times_of,
     unpack,
 )
 from actionrnn.features.provenance import Failure, Features, Provenance
@@ -65,6 +67,7 @@ Presence = Literal["absent", "whole", "changed"]
 
 _OF_THE_WHOLE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE)
 _Item = TypeVar("_Item")
+_Read = TypeVar("_Read")
 
 
 class EntryError(FeatureError):
@@ -252,6 +255,14 @@ class FeatureStore:
         """
         return _layout(self.path_of(key), key)
 
+    def times(self, key: str) -> NDArray[np.float64]:
+        """The times of an entry's steps in seconds, (T,); the values are not looked at.
+
+        Raises:
+            FeatureError: the entry is missing or damaged.
+        """
+        return _of_head(self.path_of(key), times_of)
+
     def map(self, keys: Sequence[str]) -> tuple[list[Layout], MappedValues]:
         """The heads of some entries, and their values, which are read when they are used.
 
@@ -370,11 +381,18 @@ class FeatureStore:
 
 
 def _layout(file: Path, key: str) -> Layout:
-    try:
+    def read(file: Path) -> Layout:
         layout = layout_of(file)
         if layout.key != key:
             raise ValueError(f"it is the entry {layout.key!r}")
         return layout
+
+    return _of_head(file, read)
+
+
+def _of_head(file: Path, read: Callable[[Path], _Read]) -> _Read:
+    try:
+        return read(file)
     except FileNotFoundError:
         raise FeatureError(f"{file}: no such entry; run the extraction again") from None
     except (OSError, TypeError, ValueError, KeyError) as error:

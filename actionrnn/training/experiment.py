@@ -236,12 +236,14 @@ class Experiment:
         if not validation:
             train, validation = train_val_split(train, config.validation_fraction, spec.seed)
         seen = self.sequences.first_features(spec.num_features)
+        # recordings are seen as a whole, with what lies between their labelled parts
+        take = seen.recordings_of if seen.continuous else seen.subset
         return FitTask(
-            seen.subset(train),
+            take(train),
             len(self.dataset.labels),
             spec.head,
             config,
-            seen.subset(validation) if validation else None,
+            take(validation) if validation else None,
             spec.name,
         )
 
@@ -296,7 +298,7 @@ class Experiment:
                 self.sequences.subset(fold.train), config.sampling.rate_fps
             ),
             "groups": sorted({clip.group for clip in fold.known}),
-            "fingerprints": sorted(self.sequences.subset(fold.known).fingerprints),
+            "fingerprints": sorted({*self.sequences.subset(fold.known).fingerprints}),
             "scores": {
                 "tested_on": [result.group for result in report.folds],
                 "seen_in_training": report.seen_in_training,
@@ -316,7 +318,7 @@ def _median_seconds(sequences: Sequences, rate_fps: float | None) -> float | Non
     """The median length of the clips; None where the sampling has no rate."""
     if rate_fps is None:
         return None
-    return round(float(np.median([len(values) for values in sequences.values])) / rate_fps, 3)
+    return round(float(np.median(sequences.lengths)) / rate_fps, 3)
 
 
 def _describe_epoch(epoch: Epoch) -> str:

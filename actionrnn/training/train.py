@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -89,6 +89,7 @@ def train(
                 backbone = load_backbone(config.backbone)
                 dataset, sequences, skipped = load_features(found, backbone, config, output)
                 require_no_class_lost(found, dataset, skipped)
+                _print_notes(dataset.notes[len(found.notes) :])
             folds = make_folds(dataset, config.data)  # again: videos may have been left out
             experiment = Experiment(
                 config, dataset, folds, sequences, backbone.device, output, resume, log
@@ -119,15 +120,19 @@ def _find_clips(config: Config) -> Dataset:
     if config.data.layout == "rendered" and config.data.root is not None:
         render_dataset(config.data.root)
     dataset = open_dataset(config.data)
-    if parallel.is_first():
-        for note in dataset.notes:
-            print(f"note: {printable(note)}", file=sys.stderr)
+    _print_notes(dataset.notes)
     folds = make_folds(dataset, config.data)
     if config.data.split != "none" and any(fold.name == EVERY_CLIP for fold in folds):
         raise DatasetError(
             f"group {EVERY_CLIP!r}: is what the model of all clips is called; rename the group"
         )
     return dataset
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    if parallel.is_first():
+        for note in notes:
+            print(f"note: {printable(note)}", file=sys.stderr)
 
 
 def _save(run: TrainingRun, config: Config) -> None:
