@@ -54,6 +54,7 @@ Modality = Literal["rgb", "rgb_diff", "both"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Runtime = Literal["auto", "torch", "openvino", "onnx"]
 ClassWeights = Literal["none", "balanced"]
+InputScaling = Literal["sqrt", "l2", "none"]
 HeadKind = Literal["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
 TemporalPooling = Literal["last", "running_mean", "exponential_mean"]
 StateKind = Literal["keep", "restart", "forget"]
@@ -68,7 +69,11 @@ OLD_PREPROCESSING = {
 """What version 0.1 called fields and values, in configurations, models and stored features."""
 _OLD_FORMS: dict[str, dict[str, tuple[str, dict[str, str]]]] = {
     "backbone": {**OLD_PREPROCESSING, "runtime": ("runtime", {"compile": "torch"})},
-    "head": {"summary": ("temporal_pooling", {}), "summary_decay": ("pooling_decay", {})},
+    "head": {
+        "summary": ("temporal_pooling", {}),
+        "summary_decay": ("pooling_decay", {}),
+        "l2_normalise": ("input_scaling", {"true": "l2", "false": "none"}),
+    },
 }
 MOST_RECURRENT_WEIGHTS = 2**27
 """Of one gate of a head, so that loading a downloaded model cannot exhaust the memory; usual heads
@@ -247,9 +252,10 @@ class HeadConfig:
     their mean. last and exponential_mean are what heads of version 0.1 could be."""
     pooling_decay: Probability = 0.9
     """exponential_mean: the weight of the past at each step."""
-    l2_normalise: Annotated[bool, Field(strict=True)] = False
-    """Scale each frame's feature vector to length 1 before it is standardised. It helps if frames
-    differ in contrast, or features are large and sparse (VGG)."""
+    input_scaling: InputScaling = "sqrt"
+    """What is done to features before they are standardised. sqrt: the root of each, with its
+    sign, so that a few large values do not drown the rest, as in large and sparse features (VGG);
+    l2: each frame's feature vector is scaled to length 1, which takes out contrast; none."""
     temporal_differences: Annotated[bool, Field(strict=True)] = False
     """Give the head x_t - x_(t-1) as well as x_t. It helps if motion decides."""
 
@@ -470,7 +476,7 @@ def _with_new_names(
 def _renamed(section: str, key: Any, value: Any, renamed: list[str]) -> tuple[Any, Any]:
     """Today's key and value for those of version 0.1; `renamed` gets a line for each change."""
     new, values = _OLD_FORMS.get(section, {}).get(key, (key, {}))
-    found = values.get(value, value) if isinstance(value, str) else value
+    found = values.get(str(meaning(value)).lower(), value)
     if (new, found) != (key, value):
         before, after = plain(str(meaning(value))), plain(str(meaning(found)))
         renamed.append(f"{section}.{key}={before} is now {section}.{new}={after}")

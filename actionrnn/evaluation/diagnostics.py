@@ -103,17 +103,17 @@ def influence(head: Head, sequences: Sequence[Values]) -> list[NDArray[np.float6
 
     Returns:
         per clip (T,): |d y_T / d x_(T-k)| at lag k = 0 ... T - 1, with each feature in units of
-        its standard deviation over all these frames.
+        its standard deviation in the training set.
     """
     head.eval()
-    scale = torch.from_numpy(np.concatenate(sequences).std(axis=0)).to(head.mean.device)
     norms: list[NDArray[np.float64]] = []
     with torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradient in eval mode
         for values, lengths in _batches(head, sequences):
-            values.requires_grad_()
-            winners = head.clip_logits(head(values, lengths), lengths).amax(dim=1)
-            (gradient,) = torch.autograd.grad(winners.sum(), values)  # each row of its own winner
-            by_step = (gradient * scale).norm(dim=2).double().cpu().numpy()
+            # of what the head standardises: the root of a feature has no gradient at 0
+            inputs = head.standardise(values).requires_grad_()
+            winners = head.clip_logits(head.run(inputs, lengths), lengths).amax(dim=1)
+            (gradient,) = torch.autograd.grad(winners.sum(), inputs)  # each row of its own winner
+            by_step = gradient.norm(dim=2).double().cpu().numpy()
             norms += [row[:length][::-1] for row, length in zip(by_step, lengths, strict=True)]
     return norms
 
@@ -144,8 +144,8 @@ def spread_evenly(sequences: Sequence[Values], most: int = MOST_GRADIENT_CLIPS) 
 
 def fresh_heads(head: Head, sequences: Sequence[Values]) -> dict[str, Head]:
     """An untrained RNN, LSTM and GRU of the same sizes, whose answer is their last state."""
-    frames = np.concatenate(sequences)
-    mean, std = (torch.from_numpy(part) for part in (frames.mean(axis=0), frames.std(axis=0)))
+    frames = head.rescale(torch.from_numpy(np.concatenate(sequences)))
+    mean, std = frames.mean(dim=0), frames.std(dim=0, correction=0)
     heads: dict[str, Head] = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

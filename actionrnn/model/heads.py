@@ -87,8 +87,13 @@ class Head(nn.Module):
         Returns:
             (B, T, K); zero behind a row's length.
         """
-        valid = _valid_steps(features, lengths)  # (B, T, 1)
-        inputs = self._dropout(self._inputs(features.masked_fill(~valid, 0)))  # (B, T, I)
+        return self.run(self.standardise(features), lengths)
+
+    def run(self, standardised: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """`forward` of features that `standardise` has made, (B, T, D)."""
+        valid = _valid_steps(standardised, lengths)  # (B, T, 1)
+        # whatever stands behind a row's length, NaN included, must not reach a gradient
+        inputs = self._dropout(self._inputs(standardised.masked_fill(~valid, 0)))  # (B, T, I)
         hidden = inputs if self.core is None else self.core(inputs)[0]  # (B, T, H)
         return self._classify(self._dropout(hidden), inputs).masked_fill(~valid, 0)
 
@@ -159,14 +164,18 @@ class Head(nn.Module):
         return state
 
     def rescale(self, features: Tensor) -> Tensor:
-        """What is standardised: the features (..., D), or each scaled to length 1."""
-        return F.normalize(features, dim=-1) if self.config.l2_normalise else features
+        """What is standardised: features (..., D) after `head.input_scaling`."""
+        if self.config.input_scaling == "l2":
+            return F.normalize(features, dim=-1)
+        if self.config.input_scaling == "sqrt":
+            return features.sign() * features.abs().sqrt()
+        return features
 
-    def _standardise(self, features: Tensor) -> Tensor:
+    def standardise(self, features: Tensor) -> Tensor:
+        """Features (..., D), rescaled, with mean 0 and standard deviation 1 in the training set."""
         return (self.rescale(features) - self.mean) / self.std
 
-    def _inputs(self, features: Tensor) -> Tensor:
-        normal = self._standardise(features)
+    def _inputs(self, normal: Tensor) -> Tensor:
         if not self.config.temporal_differences:
             return normal
         difference = torch.zeros_like(normal)
@@ -174,10 +183,10 @@ class Head(nn.Module):
         return torch.cat([normal, difference], dim=-1)
 
     def _step_inputs(self, features: Tensor, state: State) -> Tensor:
-        normal = self._standardise(features)
+        normal = self.standardise(features)
         if not self.config.temporal_differences:
             return normal
-        difference = normal - self._standardise(state["previous"])
+        difference = normal - self.standardise(state["previous"])
         return torch.cat([normal, difference * (state["steps"] > 0)], dim=-1)
 
     def _step_core(self, inputs: Tensor, state: State, new: State) -> Tensor:

@@ -190,7 +190,8 @@ class Experiment:
             # the model is of the first seed: further ones are for the folds' scores alone
             folds = self.trained_folds if seed == self.config.train.seed else self.folds
             specs += [FitSpec(f, chosen.get(f.name, self.config.head), seed) for f in folds]
-        mean = HeadConfig(kind="mean", dropout=self.config.head.dropout)
+        given = self.config.head
+        mean = HeadConfig(kind="mean", dropout=given.dropout, input_scaling=given.input_scaling)
         # A baseline that cannot see order must not see which frame came before: of features that
         # hold each frame and its change, the frame is the first half.
         has_motion = self.config.backbone.modality == "both"
@@ -236,14 +237,12 @@ class Experiment:
         if not validation:
             train, validation = train_val_split(train, config.validation_fraction, spec.seed)
         seen = self.sequences.first_features(spec.num_features)
-        # recordings are seen as a whole, with what lies between their labelled parts
-        take = seen.recordings_of if seen.continuous else seen.subset
         return FitTask(
-            take(train),
+            seen.side(train),
             len(self.dataset.labels),
             spec.head,
             config,
-            take(validation) if validation else None,
+            seen.side(validation) if validation else None,
             spec.name,
         )
 

@@ -210,7 +210,7 @@ def test_parts_hold_each_step_once_with_the_label_that_covers_it(
         labelled = {clip.key for clip in sequences.clips if clip.label}
         assert {clip.key for clip in dataset.clips} == labelled
         assert [clip.key for clip in sequences.subset(dataset.clips).clips] == sorted(labelled)
-        assert len(sequences.recordings_of(dataset.clips)) == len(sequences)
+        assert len(sequences.side(dataset.clips)) == len(sequences)
 
 
 def test_parts_of_a_recording_without_annotations_are_one() -> None:

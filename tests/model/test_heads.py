@@ -402,16 +402,24 @@ def test_a_gpu_gives_what_the_cpu_gives(kind: str, features: Tensor) -> None:
 
 @torch.no_grad()
 def test_l2_normalised_heads_do_not_see_how_long_a_feature_vector_is(features: Tensor) -> None:
-    head = make_head(small("gru", l2_normalise=True))
+    head = make_head(small("gru", input_scaling="l2"))
     brighter = features * torch.rand(BATCH, STEPS, 1).add(0.5)
     assert_same(head(brighter), head(features))
     length = features.square().sum(-1, keepdim=True).sqrt()
-    plain = make_head(small("gru"))
+    plain = make_head(small("gru", input_scaling="none"))
     assert_same(head(features), plain(features / length))
 
 
+@torch.no_grad()
+def test_the_root_of_features_keeps_their_sign(features: Tensor) -> None:
+    head = make_head(small("gru", input_scaling="sqrt"))
+    roots = features.abs() ** 0.5 * features.sign()
+    assert_same(head(features), make_head(small("gru", input_scaling="none"))(roots))
+
+
+@pytest.mark.parametrize("scaling", ["l2", "sqrt"])
 @pytest.mark.parametrize("differences", [False, True])
 @torch.no_grad()
-def test_l2_normalised_heads_step_as_they_run(differences: bool, features: Tensor) -> None:
-    head = make_head(small("lstm", l2_normalise=True, temporal_differences=differences))
+def test_scaled_heads_step_as_they_run(scaling: str, differences: bool, features: Tensor) -> None:
+    head = make_head(small("lstm", input_scaling=scaling, temporal_differences=differences))
     assert_same(run_steps(head, features)[0], head(features))
