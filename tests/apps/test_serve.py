@@ -450,7 +450,7 @@ def test_an_answer_that_fails_is_json_without_our_folders(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("out of memory in /srv/secret")
 
-    monkeypatch.setattr(Recognizer, "timelines", fail)
+    monkeypatch.setattr(Recognizer, "timeline", fail)
     answer = server.post("/classify", clip)
     assert answer.status_code == 500
     assert "the server failed" in answer.json()["error"] and "secret" not in answer.text
