@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from actionrnn.config import Config, Sampling, SegmentRule, StatePolicy, load_config
+    from actionrnn.config import Config, Sampling, SegmentRule, load_config
     from actionrnn.errors import (
         ActionrnnError,
         BackboneError,
@@ -56,7 +56,6 @@ _HOME_OF = {
     "Sampling": "config",
     "Segment": "model.segments",
     "SegmentRule": "config",
-    "StatePolicy": "config",
     "Stream": "model.stream",
     "StreamBatch": "model.stream",
     "Timeline": "model.recognizer",
@@ -92,7 +91,6 @@ __all__ = [
     "Sampling",
     "Segment",
     "SegmentRule",
-    "StatePolicy",
     "Stream",
     "StreamBatch",
     "Timeline",

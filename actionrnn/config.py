@@ -57,7 +57,6 @@ ClassWeights = Literal["none", "balanced"]
 InputScaling = Literal["sqrt", "l2", "none"]
 HeadKind = Literal["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
 TemporalPooling = Literal["last", "running_mean", "exponential_mean"]
-StateKind = Literal["keep", "restart", "forget"]
 Section = TypeVar("Section")
 
 ONLY_OF_VERSION_0_1 = ("temporal_pooling", "pooling_decay")
@@ -347,25 +346,6 @@ class Config:
 
 
 @dataclass(frozen=True, config=STRICT_KEYS)
-class StatePolicy:
-    """What becomes of the recurrent state in a recording much longer than the training's clips.
-
-    The defaults are the best of docs/streaming.md's table.
-    """
-
-    kind: StateKind = "restart"
-    """keep: one state from the first frame on, soon older than any in training; restart: a new
-    state every half period next to the one before, and the more confident of the two answers;
-    forget: what was seen fades with a half-life."""
-    period_seconds: PositiveFloat | None = None
-    """restart: the age at which a state ends; the very first one ends after two and a half
-    periods, and is alone for two. None: half the median length of the clips that the head was
-    trained on, so that a recording no longer than such a clip is answered as by `classify`."""
-    half_life_steps: PositiveFloat = 3.0
-    """forget: the number of steps after which what was seen counts half as much."""
-
-
-@dataclass(frozen=True, config=STRICT_KEYS)
 class SegmentRule:
     """How the scores of a timeline become segments with one label each."""
 
@@ -489,7 +469,7 @@ def override_config(config: Config, overrides: Sequence[str]) -> Config:
 
 
 def parse_section(kind: type[Section], values: Mapping[str, Any]) -> Section:
-    """Build `StatePolicy`, `SegmentRule` or `LiveOptions` from some fields; None is the default.
+    """Build a `SegmentRule` or `LiveOptions` from some fields; None is the default.
 
     Raises:
         ConfigError: a value is wrong; the message names it.

@@ -34,7 +34,7 @@ from actionrnn.model.recognizer import Recognizer, load
 
 ENCODER, STEP, DESCRIPTION, RUNNER = "encoder.onnx", "step.onnx", "model.json", "run.py"
 FORMAT = "actionrnn export"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 LARGEST_SIDE = 16384
 """Pixels of a frame's side that the encoder takes."""
@@ -119,7 +119,13 @@ def _write_description(model: Recognizer, folder: Path, int8: Int8Report | None)
             "outputs": ["scores", *(f"new_{name}" for name in state)],
             "output_shape": ["N", len(model.labels)],
             # zeros before the first frame; the results go in again, in this order
-            "state": {name: list(value.shape[1:]) for name, value in state.items()},
+            "state": {
+                name: {
+                    "shape": list(value.shape[1:]),
+                    "type": str(value.dtype).removeprefix("torch."),
+                }
+                for name, value in state.items()
+            },
         },
         "head": dataclasses.asdict(model.head.config),
         "backbone": model.provenance.to_json(),

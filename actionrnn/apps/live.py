@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.apps.render import ScoreOverlay, container_format
-from actionrnn.config import LiveOptions, StatePolicy
+from actionrnn.config import LiveOptions
 from actionrnn.errors import ActionrnnError, VideoError
 from actionrnn.files import atomic_path
 from actionrnn.model.recognizer import Recognizer
@@ -46,13 +46,7 @@ class LiveSession:
     top: int = 3
 
 
-def run_live(
-    model: Recognizer,
-    address: str,
-    policy: StatePolicy,
-    options: LiveOptions,
-    session: LiveSession,
-) -> None:
+def run_live(model: Recognizer, address: str, options: LiveOptions, session: LiveSession) -> None:
     """Score a source until it ends, is given up, or a signal stops the run.
 
     Raises:
@@ -62,7 +56,7 @@ def run_live(
     """
     if session.show_window:
         _require_screen()
-    stream, overlay = model.stream(policy), ScoreOverlay(model.labels)
+    stream, overlay = model.stream(), ScoreOverlay(model.labels)
     blank = Frame.from_array(np.zeros((64, 64, 3), np.uint8), 0.0)
     model.stream().push(blank)  # the first call of all is slow
     printer = _Printer(model.labels, session)

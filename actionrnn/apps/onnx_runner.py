@@ -23,8 +23,10 @@ class Stream:
     head = onnxruntime.InferenceSession(HERE / MODEL["step"]["file"])
 
     def __init__(self):
-        shapes = MODEL["step"]["state"].items()
-        self.state = {name: np.zeros((1, *shape), np.float32) for name, shape in shapes}
+        self.state = {
+            name: np.zeros((1, *value["shape"]), value["type"])
+            for name, value in MODEL["step"]["state"].items()
+        }
         self.previous = None
 
     def push(self, frame):

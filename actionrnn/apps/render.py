@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from actionrnn.apps.drawing import Panel, draw_panel, make_panel
-from actionrnn.config import Sampling, StatePolicy, VideoLimits
+from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.files import atomic_path
 from actionrnn.model.recognizer import Recognizer
@@ -54,9 +54,7 @@ class ScoreOverlay:
         return draw_panel(frame, self._panel)
 
 
-def render(
-    model: Recognizer, path: Path, output: Path, policy: StatePolicy, *, sound: bool = True
-) -> int:
+def render(model: Recognizer, path: Path, output: Path, *, sound: bool = True) -> int:
     """Write `path` with the scores of each moment drawn on it; returns the number of frames.
 
     Args:
@@ -66,7 +64,7 @@ def render(
         VideoError: the video cannot be used, or the output cannot hold it.
     """
     container_format(output)  # before the work that it takes
-    timeline, overlay = model.timeline(path, policy), ScoreOverlay(model.labels)
+    timeline, overlay = model.timeline(path), ScoreOverlay(model.labels)
     steps = timeline.pts_seconds
     drawn = 0
 

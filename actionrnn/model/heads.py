@@ -135,7 +135,8 @@ class Head(nn.Module):
             state: of the step before; None at the start.
 
         Returns:
-            logits (B, K) and the new state, whose `so_far` (B, K) are the logits of so far.
+            logits (B, K) and the new state, whose `so_far` (B, K) are the logits of so far,
+            in float64.
         """
         state = state if state is not None else self.initial_state(len(features), features.device)
         inputs = self._step_inputs(features, state)
@@ -146,16 +147,21 @@ class Head(nn.Module):
         return logits, new
 
     def initial_state(self, batch_size: int, device: torch.device | None = None) -> State:
-        """The state before the first frame: zeros."""
+        """The state before the first frame: zeros.
 
-        def zeros(*shape: int) -> Tensor:
-            return torch.zeros(batch_size, *shape, device=device)
+        The count of steps and the mean over them are in float64: in float32 both would stand still
+        after 2^24 steps, a week at 25 a second. (Apple's GPUs have float32 alone.)
+        """
+        exact = torch.float32 if device is not None and device.type == "mps" else torch.float64
+
+        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros(batch_size, *shape, dtype=dtype, device=device)
 
         layers, size = self.config.num_layers, self.config.hidden_size
         state = {
-            "steps": zeros(1),
+            "steps": zeros(1, dtype=exact),
             "previous": zeros(self.feature_size),
-            "so_far": zeros(self.num_classes),
+            "so_far": zeros(self.num_classes, dtype=exact),
         }
         if self.core is not None:
             state["hidden"] = zeros(layers, size)
@@ -226,7 +232,7 @@ class Head(nn.Module):
     def _so_far_step(self, logits: Tensor, so_far: Tensor, steps: Tensor) -> Tensor:
         """The logits of so far after one more step; `steps` (B, 1) counts it already."""
         if self._pooling == "last":
-            return logits
+            return logits.to(so_far.dtype)
         if self._pooling == "running_mean":
             return so_far + (logits - so_far) / steps
         # weights decay^age, normalised to 1: no bias towards the zeros of the start

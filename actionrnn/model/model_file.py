@@ -16,7 +16,7 @@ import torch
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 
 from actionrnn.config import Config, load_config, parse_config
-from actionrnn.config_parsing import FiniteFloat, NonNegativeFloat, first_problem
+from actionrnn.config_parsing import FiniteFloat, first_problem
 from actionrnn.errors import ConfigError, ModelError, first_line
 from actionrnn.features.provenance import Provenance
 from actionrnn.files import CONFIG_FILE, MODEL_FILE, as_path
@@ -243,7 +243,6 @@ class _Training:
     """The part of `training` that is used; every field may be missing."""
 
     num_clips: int = 0
-    clip_seconds: NonNegativeFloat | None = None
     groups: list[_Text] = dataclasses.field(default_factory=list)
     fingerprints: list[_Text] = dataclasses.field(default_factory=list)
     scores: _Scores = _Scores()

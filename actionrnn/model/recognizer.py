@@ -8,7 +8,6 @@ Every answer for a file takes this road: `classify`, `timeline`, the commands an
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from actionrnn import __version__
-from actionrnn.config import Config, Precision, Runtime, SegmentRule, StatePolicy
+from actionrnn.config import Config, Precision, Runtime, SegmentRule
 from actionrnn.errors import FeatureError, ModelError
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.provenance import TRAINED_ON, Features, Provenance
@@ -34,13 +33,10 @@ from actionrnn.model.model_file import (
     write_model,
 )
 from actionrnn.model.reading import read_blocks
+from actionrnn.model.scoring import Readouts, Scorer
 from actionrnn.model.segments import Segment, find_segments
-from actionrnn.model.state_policy import KEEP, Readouts, Scorer, with_period
 from actionrnn.model.stream import Stream, StreamBatch
 from actionrnn.text import printable
-
-UNKNOWN_CLIP_SECONDS = 4.0
-"""Where a training does not say how long its clips are: it took every frame, of any rate."""
 
 
 @dataclass(frozen=True)
@@ -132,11 +128,6 @@ class Recognizer:
         """Of the features that the head takes: it was trained on such, and scores no others."""
         return Provenance.of(self.backbone, self.config.sampling).for_head()
 
-    @property
-    def clip_seconds(self) -> float:
-        """The median length of the clips that the head was trained on."""
-        return float(self.training.get("clip_seconds") or UNKNOWN_CLIP_SECONDS)
-
     def classify(self, path: str | Path, *, stop_at_confidence: float | None = None) -> Prediction:
         """The action of one video file, or of a folder of pictures.
 
@@ -147,35 +138,20 @@ class Recognizer:
         Raises:
             VideoError: the video cannot be used.
         """
-        [timeline] = self.timelines(path, [KEEP], stop_at_confidence=stop_at_confidence)
-        return timeline.prediction()
+        return self.timeline(path, stop_at_confidence=stop_at_confidence).prediction()
 
-    def timeline(self, path: str | Path, policy: StatePolicy | None = None) -> Timeline:
-        """The scores at every sampled frame of one video file, or of a folder of pictures.
-
-        Args:
-            policy: of the state in a recording much longer than the training's clips:
-                `StatePolicy()`; None: one state for the whole clip, as in training.
-
-        Raises:
-            VideoError: the video cannot be used.
-        """
-        [timeline] = self.timelines(path, [policy or KEEP])
-        return timeline
-
-    def timelines(
+    def timeline(
         self,
         path: str | Path,
-        policies: Sequence[StatePolicy],
         *,
         stop_at_confidence: float | None = None,
         decode: Decode = decode_video,
-    ) -> list[Timeline]:
-        """A timeline for each of several state policies, of one reading of the file.
+    ) -> Timeline:
+        """The scores at every sampled frame of one video file, or of a folder of pictures.
 
         Args:
-            stop_at_confidence: end after the first step at which the best score so far, of the
-                first policy, is at least this.
+            stop_at_confidence: end after the first step at which the best score so far is at
+                least this.
             decode: in this process, or within the bounds of an `Isolation`.
 
         Raises:
@@ -193,38 +169,24 @@ class Recognizer:
             for block in blocks:
                 if block.first_step == 0:
                     times: list[NDArray[np.float64]] = []
-                    scorers = [
-                        Scorer(self.head, with_period(policy, self.clip_seconds))
-                        for policy in policies
-                    ]
-                    answers: list[list[Readouts]] = [[] for _ in policies]
+                    scorer, answers = Scorer(self.head), list[Readouts]()
                 times.append(block.pts_seconds)
-                for scorer, found in zip(scorers, answers, strict=True):
-                    found.append(scorer.push(block.values, block.pts_seconds))
+                answers.append(scorer.push(block.values))
                 if stop_at_confidence is not None:
-                    is_sure = answers[0][-1].so_far.max(axis=1) >= stop_at_confidence  # (n,)
+                    is_sure = answers[-1].so_far.max(axis=1) >= stop_at_confidence  # (n,)
                     if is_sure.any():
                         num_steps = block.first_step + int(is_sure.argmax()) + 1
                         break
-        pts_seconds = np.concatenate(times)[:num_steps]
-        return [
-            Timeline(
-                self.labels,
-                np.concatenate([block.now for block in found])[:num_steps],
-                np.concatenate([block.so_far for block in found])[:num_steps],
-                pts_seconds,
-                str(path),
-            )
-            for found in answers
-        ]
+        return Timeline(
+            self.labels,
+            np.concatenate([found.now for found in answers])[:num_steps],
+            np.concatenate([found.so_far for found in answers])[:num_steps],
+            np.concatenate(times)[:num_steps],
+            str(path),
+        )
 
-    def score(
-        self, features: Features, path: str = "", policy: StatePolicy | None = None
-    ) -> Timeline:
+    def score(self, features: Features, path: str = "") -> Timeline:
         """The scores at every step of features that have been extracted.
-
-        Args:
-            policy: of the state in a recording much longer than the training's clips.
 
         Raises:
             FeatureError: the features are not of the kind that the head was trained on.
@@ -232,11 +194,7 @@ class Recognizer:
         if features.provenance is not None:
             features.provenance.require_same(self.provenance, path or "the features", TRAINED_ON)
         self.require_feature_size(features.values.shape[1], path or "the features")
-        if policy is None:
-            found = read_out(self.head, features.values)
-        else:
-            scorer = Scorer(self.head, with_period(policy, self.clip_seconds))
-            found = scorer.push(features.values, features.pts_seconds)
+        found = read_out(self.head, features.values)
         return Timeline(self.labels, found.now, found.so_far, features.pts_seconds, path)
 
     def require_feature_size(self, size: int, where: str) -> None:
@@ -251,21 +209,15 @@ class Recognizer:
                 f"{self.head.feature_size}; give it features of the kind that it was trained on"
             )
 
-    def stream(self, policy: StatePolicy = KEEP) -> Stream:
-        """A running recording: `push` frames, get scores, in constant memory.
-
-        Args:
-            policy: of the state in long recordings; by default the state is kept for ever,
-                and the scores are those of `timeline`. `StatePolicy()` is best for recordings
-                much longer than the training's clips.
+    def stream(self) -> Stream:
+        """A running recording: `push` frames, get the scores of `timeline`, in constant memory.
 
         Raises:
             ConfigError: the model's sampling needs the whole clip.
         """
-        policy = with_period(policy, self.clip_seconds)
-        return Stream(self.backbone, self.head, self.config.sampling, policy)
+        return Stream(self.backbone, self.head, self.config.sampling)
 
-    def stream_batch(self, num_streams: int, policy: StatePolicy = KEEP) -> StreamBatch:
+    def stream_batch(self, num_streams: int) -> StreamBatch:
         """Several running recordings that advance together; see `stream`.
 
         Args:
@@ -274,7 +226,7 @@ class Recognizer:
         Raises:
             ConfigError: the model's sampling needs the whole clip.
         """
-        return StreamBatch([self.stream(policy) for _ in range(num_streams)])
+        return StreamBatch([self.stream() for _ in range(num_streams)])
 
     def save(self, path: str | Path) -> None:
         """Write one .safetensors file that `actionrnn.load` reads; it needs nothing else.

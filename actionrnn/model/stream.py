@@ -1,6 +1,7 @@
 """Streams: frames are pushed one by one, scores are returned, and the memory never grows.
 
-Each frame that the model's sampling wants is encoded once; the recurrent state carries the rest.
+Each frame that the model's sampling wants is encoded once; the recurrent state, kept from the first
+step on, carries the rest.
 """
 
 from __future__ import annotations
@@ -15,20 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from actionrnn.config import Sampling, StatePolicy
+from actionrnn.config import Sampling
 from actionrnn.errors import ModelError
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.provenance import Provenance
 from actionrnn.files import as_path
-from actionrnn.model.heads import Head
-from actionrnn.model.state_policy import (
-    KEEP,
-    LongState,
-    Readouts,
-    advance_states,
-    one_thread,
-)
+from actionrnn.model.heads import Head, State
+from actionrnn.model.scoring import Readouts, one_thread, step_together
 from actionrnn.tensor_file import read_description, read_tensors, write_tensors
 from actionrnn.video.frame import Frame
 from actionrnn.video.sampling import FrameSampler, SamplerState
@@ -50,26 +45,19 @@ class Stream:
         backbone: encodes the frames; many streams may share it, and so the head.
         head: for the backbone's features.
         sampling: which of the frames make steps.
-        policy: how the state is carried through a long recording; one that restarts has its
-            `period_seconds` (`Recognizer.stream` takes it from the training's clips).
 
     Raises:
         ConfigError: the sampling needs the whole clip.
-        ValueError: the policy restarts and has no period.
     """
 
-    def __init__(
-        self, backbone: Backbone, head: Head, sampling: Sampling, policy: StatePolicy = KEEP
-    ) -> None:
-        if policy.kind == "restart" and policy.period_seconds is None:
-            raise ValueError("a policy that restarts needs its period_seconds")
-        self.backbone, self.head = backbone, head
-        self.sampling, self.policy = sampling, policy
+    def __init__(self, backbone: Backbone, head: Head, sampling: Sampling) -> None:
+        self.backbone, self.head, self.sampling = backbone, head, sampling
         self.reset()
 
     def reset(self) -> None:
         """Forget everything, as if no frame had been pushed."""
-        self._memory = StreamMemory(FrameSampler(self.sampling), LongState(self.policy))
+        start = self.head.initial_state(1, self.head.mean.device)
+        self._memory = StreamMemory(FrameSampler(self.sampling), start)
         self.pts_seconds: NDArray[np.float64] = np.empty(0)
         """(m,), the times of the frames behind the last push's scores."""
         self.so_far: Scores = np.empty((0, self.head.num_classes), np.float32)
@@ -111,7 +99,7 @@ class Stream:
             raise ModelError(f"{path}: cannot be written ({error.strerror})") from None
 
     def restore(self, path: str | Path) -> Stream:
-        """Continue where a stream of the same model and policy was saved.
+        """Continue where a stream of the same model was saved.
 
         Raises:
             ModelError: the file does not exist, is not a stream, or is that of another model.
@@ -142,16 +130,14 @@ class Stream:
             "picture.last": None if last is None else last.cut(preprocessing),
             "features.last": memory.last_features,
         }
-        rows = memory.state.rows or {}
         return {
             **{name: torch.from_numpy(v) for name, v in arrays.items() if v is not None},
-            **{f"state.{name}": value for name, value in rows.items()},
+            **{f"state.{name}": value for name, value in memory.state.items()},
             "identity": self._identity(),
             "clock": {  # JSON has no infinity
                 name: None if value in (np.inf, -np.inf) else value
                 for name, value in asdict(memory.sampler.state).items()
             },
-            "births": memory.state.births,
             "held_is_last": held is last,
             "last_repeats": memory.last_repeats,
         }
@@ -160,21 +146,20 @@ class Stream:
         """Continue where the stream of `state_dict` was; if it is refused, nothing has changed.
 
         Raises:
-            ModelError: it is that of another backbone, head, sampling or policy.
+            ModelError: it is that of another backbone, head or sampling, or of a version whose
+                streams restarted their state or let it fade.
             KeyError, TypeError, ValueError: it is damaged.
         """
         saved, own = dict(state["identity"]), self._identity()
-        head, policy = saved.pop("head_sha256"), _without_cuts(saved.pop("policy"))
+        head, policy = saved.pop("head_sha256"), saved.pop("policy", None)
         difference = Provenance.from_json(saved).difference(self.provenance)
         if not difference and head != own["head_sha256"]:
             difference = f"head_sha256 {head}, wanted is {own['head_sha256']}"
-        if not difference and policy != own["policy"]:
-            difference = f"policy {policy}, wanted is {own['policy']}"
         if difference:
             raise ModelError(
-                f"was saved with {difference}; restore it into a stream of the same model and "
-                "policy"
+                f"was saved with {difference}; restore it into a stream of the same model"
             )
+        _require_kept(policy)
         memory = _rebuilt(state, self)
         self.reset()
         self._memory = memory
@@ -190,8 +175,7 @@ class Stream:
         for name, tensor in sorted(self.head.state_dict().items()):
             digest.update(f"{name} {tuple(tensor.shape)};".encode())
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        own = {"head_sha256": digest.hexdigest(), "policy": asdict(self.policy)}
-        return self.provenance.to_json() | own
+        return self.provenance.to_json() | {"head_sha256": digest.hexdigest()}
 
 
 class StreamBatch:
@@ -265,7 +249,7 @@ class StreamMemory:
     """All that a stream remembers."""
 
     sampler: FrameSampler[Square]
-    state: LongState
+    state: State
     last: Square | None = None
     """Of the last step."""
     last_repeats: bool = False
@@ -275,7 +259,7 @@ class StreamMemory:
 
     def copy(self) -> StreamMemory:
         """One that moves on while this one stays; what both hold is replaced, never changed."""
-        return replace(self, sampler=self.sampler.copy(), state=replace(self.state))
+        return replace(self, sampler=self.sampler.copy())
 
     def views(self, square: Square, preprocessing: Preprocessing) -> Pixels | None:
         """What is encoded for the next step, (num_views, crop, crop, 3).
@@ -316,14 +300,14 @@ def advance(streams: Sequence[Stream], given: Sequence[list[Step]]) -> list[Scor
             # streams differ in their number of new steps: those with an n-th make it together
             for step in range(max(map(len, steps))):
                 active = [row for row, mine in enumerate(steps) if step < len(mine)]
-                answers = advance_states(
+                answers = step_together(
                     head,
                     [memories[row].state for row in active],
                     np.stack([features[row][step] for row in active]),
-                    [steps[row][step][1] for row in active],
                 )
-                for row, answer in zip(active, answers, strict=True):
-                    logits[row].append(answer)
+                for row, (now, state) in zip(active, answers, strict=True):
+                    memories[row].state = state
+                    logits[row].append((now, state["so_far"][0]))
     found = [Readouts.of(rows, head.num_classes) for rows in logits]
     for stream, memory, mine, readouts in zip(streams, memories, steps, found, strict=True):
         stream._memory = memory
@@ -400,28 +384,48 @@ def _rebuilt(state: dict[str, Any], stream: Stream) -> StreamMemory:
     )
     last, features = _square(state.get("picture.last")), state.get("features.last")
     sampler.held = last if state["held_is_last"] else _square(state.get("picture.held"))
-    rows = {
-        name.removeprefix("state."): value.to(stream.head.mean.device)
-        for name, value in state.items()
-        if name.startswith("state.")
-    }
-    if "summary" in rows:  # of version 0.1, which pooled the states, not their logits
-        rows["so_far"] = stream.head.classifier(rows.pop("summary")).detach()
     return StreamMemory(
         sampler,
-        LongState(stream.policy, rows or None, [_seconds(birth) for birth in state["births"]]),
+        _head_state(state, stream.head),
         last=last,
         last_repeats=bool(state["last_repeats"]),
         last_features=None if features is None else features.numpy(),
     )
 
 
-def _without_cuts(policy: dict[str, Any]) -> dict[str, Any]:
-    """Version 0.1 could also restart at cuts; without that, its state is today's."""
-    policy = dict(policy)
-    if policy.get("reset_at_cuts") is False:
-        del policy["reset_at_cuts"], policy["cut_threshold"]
-    return policy
+def _head_state(state: dict[str, Any], head: Head) -> State:
+    """The head's part of `Stream.state_dict`, for the head's device.
+
+    Raises:
+        KeyError, ValueError: a tensor of it is missing, or is not one of this head.
+    """
+    start = head.initial_state(1, head.mean.device)
+    saved = {n.removeprefix("state."): v for n, v in state.items() if n.startswith("state.")}
+    if not saved and state["births"] == []:  # of version 0.1, before the first step
+        return start
+    if "summary" in saved:  # of version 0.1, which pooled the states, not their logits
+        saved["so_far"] = head.classifier(saved["summary"].to(head.mean)).detach()
+    if wrong := [name for name in start if saved[name].shape != start[name].shape]:
+        raise ValueError(f"the shape of {', '.join(wrong)}")
+    return {name: saved[name].to(value) for name, value in start.items()}
+
+
+def _require_kept(policy: dict[str, Any] | None) -> None:
+    """Refuse the state of an older stream that restarted it, or let it fade.
+
+    Args:
+        policy: of the saved stream; None: it was saved since all streams keep their state.
+
+    Raises:
+        ModelError: the state is not what has been kept since the first step.
+    """
+    if policy is None or (policy["kind"] == "keep" and not policy.get("reset_at_cuts")):
+        return
+    how = "restart at cuts" if policy["kind"] == "keep" else policy["kind"]
+    raise ModelError(
+        f"was saved with the state policy {how!r}, which is gone; begin a new stream: it keeps one "
+        "state for the whole recording"
+    )
 
 
 def _square(pixels: torch.Tensor | None) -> Square | None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from actionrnn.config import Config, HeadConfig
@@ -293,9 +292,6 @@ class Experiment:
             "split": chosen_split(self.dataset, config.data),
             "fold": fold.name,
             "num_clips": len(fold.known),
-            "clip_seconds": _median_seconds(
-                self.sequences.subset(fold.train), config.sampling.rate_fps
-            ),
             "groups": sorted({clip.group for clip in fold.known}),
             "fingerprints": sorted({*self.sequences.subset(fold.known).fingerprints}),
             "scores": {
@@ -311,13 +307,6 @@ class Experiment:
                 "intervals_over": f"{report.num_units} {report.resampled}",
             },
         }
-
-
-def _median_seconds(sequences: Sequences, rate_fps: float | None) -> float | None:
-    """The median length of the clips; None where the sampling has no rate."""
-    if rate_fps is None:
-        return None
-    return round(float(np.median(sequences.lengths)) / rate_fps, 3)
 
 
 def _describe_epoch(epoch: Epoch) -> str:

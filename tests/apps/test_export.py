@@ -33,6 +33,7 @@ from actionrnn.video.decode import read_frames
 pytest.importorskip("onnxruntime")
 
 CLOSE = 1e-3
+TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 KINDS: list[HeadKind] = ["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
 
 
@@ -130,10 +131,11 @@ def test_steps_of_several_streams_are_those_of_the_whole_sequence(kind: HeadKind
     session = open_session(step_to_onnx(head))
     values = np.random.default_rng(0).normal(size=(3, 9, 12)).astype(np.float32)
     state: dict[str, Any] = {
-        given.name: np.zeros((3, *given.shape[1:]), np.float32)
+        given.name: np.zeros((3, *given.shape[1:]), TYPES[given.type])
         for given in session.get_inputs()
         if given.name != "features"
     }
+    state["steps"] += 2**24  # where single precision stops to count
     found = []
     for step in range(9):
         scores, *new = session.run(None, {"features": values[:, step], **state})
@@ -141,6 +143,7 @@ def test_steps_of_several_streams_are_those_of_the_whole_sequence(kind: HeadKind
         found.append(scores)
     wanted = np.stack([read_out(head, sequence).now for sequence in values], axis=1)
     np.testing.assert_allclose(np.stack(found), wanted, atol=1e-5)
+    assert (state["steps"] == 2**24 + 9).all()
 
 
 def test_the_runner_names_the_action(exported: Path, clips: Path, model: Recognizer) -> None:
@@ -169,6 +172,12 @@ def test_the_description_tells_the_files_and_what_goes_in(exported: Path) -> Non
         session = open_session(exported / described[part]["file"])
         assert [given.name for given in session.get_inputs()] == described[part]["inputs"]
         assert [given.name for given in session.get_outputs()] == described[part]["outputs"]
+    state = described["step"]["state"]
+    for tensors in (session.get_inputs()[1:], session.get_outputs()[1:]):
+        for (name, said), given in zip(state.items(), tensors, strict=True):
+            assert given.name.removeprefix("new_") == name
+            assert given.shape[1:] == said["shape"]
+            assert np.dtype(TYPES[given.type]).name == said["type"]
 
 
 def test_no_file_tells_where_it_was_made(exported: Path, run: TrainingRun) -> None:

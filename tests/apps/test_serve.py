@@ -27,7 +27,6 @@ import actionrnn
 from actionrnn.apps.serving.analysis import Upload, make_playable
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.serving.server import load_model
-from actionrnn.config import StatePolicy
 from actionrnn.errors import VideoError
 from actionrnn.features.worker import Isolation
 from actionrnn.model.recognizer import Recognizer
@@ -83,7 +82,7 @@ def test_timeline_gives_the_numbers_of_python(
     server: Running, model: Recognizer, clip: Path
 ) -> None:
     answer = server.post("/timeline", clip).json()
-    expected = model.timeline(clip, StatePolicy())
+    expected = model.timeline(clip)
     assert answer["labels"] == list(expected.labels)
     assert [step["pts_seconds"] for step in answer["steps"]] == pytest.approx(expected.pts_seconds)
     scores = [step["scores"] for step in answer["steps"]]
@@ -381,7 +380,7 @@ def silent_line() -> Iterator[socket.socket]:
 def test_the_webcam_gives_the_numbers_of_a_stream(
     server: Running, model: Recognizer, clip: Path
 ) -> None:
-    stream, found, expected = model.stream(StatePolicy()), [], []
+    stream, found, expected = model.stream(), [], []
     with connect(stream_of(server)) as live, connect(stream_of(server)) as other:
         for frame in iter_frames(clip):
             sent = message(frame.pts_seconds, frame.data)
@@ -451,7 +450,7 @@ def test_an_answer_that_fails_is_json_without_our_folders(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("out of memory in /srv/secret")
 
-    monkeypatch.setattr(Recognizer, "timelines", fail)
+    monkeypatch.setattr(Recognizer, "timeline", fail)
     answer = server.post("/classify", clip)
     assert answer.status_code == 500
     assert "the server failed" in answer.json()["error"] and "secret" not in answer.text

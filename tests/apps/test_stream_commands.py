@@ -23,7 +23,6 @@ from PIL import Image
 import actionrnn
 from actionrnn.apps import cli
 from actionrnn.apps.render import rewrite
-from actionrnn.config import StatePolicy
 from actionrnn.training.train import TrainingRun
 from actionrnn.video.decode import iter_frames
 
@@ -86,7 +85,7 @@ def test_timeline_writes_what_the_endings_say(
     assert all(file.stat().st_size > 0 for file in files)
     found = json.loads(files[1].read_text())
     model = actionrnn.load(streaming_model)
-    expected = model.timeline(clip, StatePolicy())
+    expected = model.timeline(clip)
     np.testing.assert_allclose(
         [step["scores"] for step in found["steps"]], expected.scores, atol=1e-5
     )
@@ -120,15 +119,6 @@ def test_a_timeline_of_another_ending_is_a_usage_error(
     result = run_command("timeline", clip, "-m", streaming_model, "-o", tmp_path / "t.pdf")
     assert result.exit_code == 2
     assert "must end in one of .csv .json .srt .vtt .html" in result.output
-
-
-def test_a_policy_given_in_long_is_the_same_as_offline_on_a_short_clip(
-    streaming_model: Path, clip: Path
-) -> None:
-    model = actionrnn.load(streaming_model)
-    kept = model.timeline(clip, StatePolicy(kind="keep"))
-    np.testing.assert_allclose(kept.scores, model.timeline(clip).scores, atol=2e-2)  # bfloat16
-    np.testing.assert_array_equal(kept.pts_seconds, model.timeline(clip).pts_seconds)
 
 
 def test_a_model_that_needs_the_whole_clip_reads_files_but_no_stream(
@@ -165,14 +155,14 @@ def test_a_folder_of_pictures_is_read_as_a_video(
 
 
 def test_an_impossible_option_is_one_line(streaming_model: Path, clip: Path) -> None:
-    result = run_command("timeline", clip, "-m", streaming_model, "--period-seconds", -1)
+    result = run_command("timeline", clip, "-m", streaming_model, "--min-seconds", -1)
     assert result.exit_code == 1
-    assert result.output.startswith("error: period_seconds (-1.0): ")
+    assert result.output.startswith("error: min_seconds (-1.0): ")
 
 
 def test_an_early_answer_stops_early(streaming_model: Path, clip: Path) -> None:
     whole = json.loads(run_command("classify", clip, "-m", streaming_model, "--json").stdout)
-    first = actionrnn.load(streaming_model).timeline(clip, StatePolicy()).scores[0].max()
+    first = actionrnn.load(streaming_model).timeline(clip).scores[0].max()
     sure = f"{0.9 * first:.3f}"
     early = run_command(
         "classify", clip, "-m", streaming_model, "--json", "--stop-at-confidence", sure

@@ -72,7 +72,7 @@ def run_steps(head: Head, features: Tensor) -> tuple[Tensor, Tensor]:
     for frame in features.unbind(dim=1):
         now, state = head.step(frame, state)
         logits.append(now)
-        so_far.append(state["so_far"])
+        so_far.append(state["so_far"].float())
     return torch.stack(logits, dim=1), torch.stack(so_far, dim=1)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actionrnn.config import StatePolicy
 from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.extract import extract_features
 from actionrnn.features.provenance import Features
@@ -126,9 +125,8 @@ def test_features_of_another_kind_are_refused(tiny_model: Recognizer, video: Pat
     with pytest.raises(FeatureError, match=r"have sampling\.num_frames 5, wanted is 4; give"):
         tiny_model.score(more)
     wide = Features(np.zeros((3, tiny_model.head.feature_size + 1), np.float32), np.arange(3.0))
-    for policy in (None, StatePolicy()):
-        with pytest.raises(FeatureError, match="features a step, the model was trained with"):
-            tiny_model.score(wide, policy=policy)
+    with pytest.raises(FeatureError, match="features a step, the model was trained with"):
+        tiny_model.score(wide)
 
 
 def test_the_model_samples_as_its_configuration_says(tiny_model: Recognizer, video: Path) -> None:

@@ -19,7 +19,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from actionrnn.config import Config, HeadConfig, Sampling, StatePolicy
+from actionrnn.config import Config, HeadConfig, Sampling
 from actionrnn.errors import ConfigError, ModelError, VideoError
 from actionrnn.features.backbone import Backbone
 from actionrnn.model.heads import Head
@@ -157,14 +157,13 @@ def test_saved_and_restored_anywhere_it_goes_on_the_same(
         kind=("gru", "lstm", "mean")[seed % 3], hidden_size=5, num_layers=1 + seed % 2
     )
     model = make_model(head, VIEWS[seed % 3], (None, 8.0, 40.0)[seed % 2 + seed % 3 // 2])
-    policy = (StatePolicy(kind="keep"), StatePolicy(period_seconds=0.5))[seed % 2]
     frames, times = recording(seed)
-    expected = push_all(model.stream(policy), frames, times)
+    expected = push_all(model.stream(), frames, times)
     cut = seed * 5
-    first = model.stream(policy)
+    first = model.stream()
     before = push_all(first, frames[:cut], times[:cut]) if cut else np.empty((0, 3), np.float32)
     first.save(tmp_path / "now.stream")
-    second = model.stream(policy).restore(tmp_path / "now.stream")
+    second = model.stream().restore(tmp_path / "now.stream")
     after = push_all(second, frames[cut:], times[cut:])
     np.testing.assert_allclose(np.concatenate([before, after]), expected, atol=1e-5)
 
@@ -194,13 +193,11 @@ def test_two_streams_never_touch_each_other(make_model: MakeModel, seed: int) ->
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("kind", ["keep", "restart"])
-def test_streams_in_a_batch_score_as_alone(make_model: MakeModel, seed: int, kind: Any) -> None:
+def test_streams_in_a_batch_score_as_alone(make_model: MakeModel, seed: int) -> None:
     """Three places, five recordings: they join late, pause, leave, and others take their places."""
-    policy = StatePolicy(kind=kind, period_seconds=0.7)
     model, rng = make_model(views=VIEWS[seed % 3]), np.random.default_rng(seed)
     recordings = [recording(10 * seed + number, int(rng.integers(5, 40))) for number in range(5)]
-    batch, waiting = model.stream_batch(3, policy), list(range(5))
+    batch, waiting = model.stream_batch(3), list(range(5))
     seats: list[list[int] | None] = [None] * 3  # recording, next frame
     found: list[list[np.ndarray]] = [[] for _ in recordings]
     while waiting or any(seats):
@@ -221,7 +218,7 @@ def test_streams_in_a_batch_score_as_alone(make_model: MakeModel, seed: int, kin
                 if seat[1] >= len(recordings[seat[0]][0]):
                     seats[place] = None
     for (frames, times), parts in zip(recordings, found, strict=True):
-        alone = push_all(model.stream(policy), frames, times)
+        alone = push_all(model.stream(), frames, times)
         np.testing.assert_allclose(np.concatenate(parts), alone, atol=1e-5)
 
 
@@ -338,9 +335,8 @@ def test_a_frame_that_cannot_be_made_moves_no_stream_of_its_batch(
     make_model: MakeModel, views: str, kind: str
 ) -> None:
     model, rng = make_model(HeadConfig(kind="lstm", hidden_size=6), views), range(3)
-    policy = StatePolicy(period_seconds=0.7)
     inputs = [recording(seed) for seed in rng]
-    batch, alone = model.stream_batch(3, policy), [model.stream(policy) for _ in rng]
+    batch, alone = model.stream_batch(3), [model.stream() for _ in rng]
     for begin in (0, 20, 40):
         pushed = [lazily(*inputs[place], slice(begin, begin + 20)) for place in rng]
         bad = [list(frames) for frames in pushed]
@@ -457,15 +453,12 @@ def test_a_file_that_is_no_stream(
         make_model().stream().restore(path)
 
 
-def test_a_stream_of_another_model_or_policy_is_refused(
-    make_model: MakeModel, tmp_path: Path
-) -> None:
+def test_a_stream_of_another_model_is_refused(make_model: MakeModel, tmp_path: Path) -> None:
     path = tmp_path / "a.stream"
     make_model().stream().save(path)
     for other, part in (
         (make_model(HeadConfig(hidden_size=7)).stream(), "head_sha256"),
         (make_model(rate_fps=3).stream(), "sampling"),
-        (make_model().stream(StatePolicy(kind="forget")), "policy"),
     ):
         with pytest.raises(ModelError, match=f"was saved with {part}"):
             other.restore(path)
@@ -474,18 +467,13 @@ def test_a_stream_of_another_model_or_policy_is_refused(
 def test_a_stream_is_made_of_parts_and_goes_on_from_its_state(make_model: MakeModel) -> None:
     model, (frames, times) = make_model(views="both"), recording(0)
     parts = model.backbone, model.head, model.config.sampling
-    policy = StatePolicy(period_seconds=1.0)
-    first, second = Stream(*parts, policy), Stream(*parts, policy)
-    whole = push_all(Stream(*parts, policy), frames, times)
+    first, second = Stream(*parts), Stream(*parts)
+    whole = push_all(Stream(*parts), frames, times)
     before = push_all(first, frames[:30], times[:30])
     second.load_state_dict(first.state_dict())
     for stream in (first, second):  # neither disturbs the other
         after = push_all(stream, frames[30:], times[30:])
         np.testing.assert_allclose(np.concatenate([before, after]), whole, atol=1e-6)
-    with pytest.raises(ModelError, match="was saved with policy"):
-        Stream(*parts).load_state_dict(first.state_dict())
-    with pytest.raises(ValueError, match="period_seconds"):
-        Stream(*parts, StatePolicy(kind="restart"))
 
 
 def test_a_batch_has_a_stream(make_model: MakeModel) -> None:
@@ -493,36 +481,142 @@ def test_a_batch_has_a_stream(make_model: MakeModel) -> None:
         make_model().stream_batch(0)
 
 
-@pytest.mark.parametrize("with_cuts", [False, True])
-def test_a_stream_of_0_1_is_restored_unless_it_began_anew_at_cuts(
-    make_model: MakeModel, tmp_path: Path, with_cuts: bool
-) -> None:
-    head = HeadConfig(hidden_size=6, residual=False, temporal_pooling="last")
-    model, (frames, times) = make_model(head), recording(0)
-    first = model.stream()
-    push_all(first, frames[:30], times[:30])
-    first.save(tmp_path / "a.stream")
-    with safe_open(tmp_path / "a.stream", framework="pt") as file:
-        described = json.loads(file.metadata()["stream"])
+KEEP = {"kind": "keep", "period_seconds": 2.0, "half_life_steps": 3.0}
+NO_CUTS = {"reset_at_cuts": False, "cut_threshold": 0.5}
+
+
+def parts_of(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The description and the tensors of a stream's file."""
+    with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    described["identity"] = in_old_form(described["identity"])
-    described["identity"]["policy"] |= {"reset_at_cuts": with_cuts, "cut_threshold": 0.5}
+        return json.loads(file.metadata()["stream"]), tensors
+
+
+def write_parts(path: Path, described: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    save_file(tensors, path, metadata={"stream": json.dumps(described)})
+
+
+def save_with_policy(stream: Stream, path: Path, policy: dict[str, Any], births: Any) -> None:
+    """As it was saved while a stream had a policy of its state: in float32, a row a birth."""
+    stream.save(path)
+    described, tensors = parts_of(path)
+    described["identity"]["policy"], described["births"] = policy, births
+    for name in [name for name in tensors if name.startswith("state.")]:
+        value = tensors.pop(name)
+        if births:
+            tensors[name] = torch.cat([value.float()] * len(births))
+    if "reset_at_cuts" in policy:
+        described["identity"] = in_old_form(described["identity"])
+        tensors["colours.last"] = torch.zeros(16, 24)
+    write_parts(path, described, tensors)
+
+
+@pytest.mark.parametrize("policy", [KEEP, KEEP | NO_CUTS], ids=["later", "0.1"])
+@pytest.mark.parametrize("cut", [0, 30])
+def test_an_older_stream_that_kept_its_state_goes_on(
+    make_model: MakeModel, tmp_path: Path, policy: dict[str, Any], cut: int
+) -> None:
+    model, (frames, times) = make_model(), recording(0)
+    first, second = model.stream(), model.stream()
+    for frame, seconds in zip(frames[:cut], times, strict=False):
+        first.push(at(frame, seconds))
+    save_with_policy(first, tmp_path / "old.stream", policy, [float(times[0])] if cut else [])
+    second.restore(tmp_path / "old.stream")
+    expected, found = (push_all(one, frames[cut:], times[cut:]) for one in (first, second))
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(second.so_far, first.so_far, atol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["last", "running_mean"])
+def test_a_stream_of_0_1_pooled_states_instead_of_logits(
+    make_model: MakeModel, tmp_path: Path, pooling: Any
+) -> None:
+    head = HeadConfig(hidden_size=6, residual=False, temporal_pooling=pooling)
+    model, (frames, times) = make_model(head), recording(0)
+    first, second, hidden = model.stream(), model.stream(), []
+    for frame, seconds in zip(frames[:30], times[:30], strict=True):
+        if len(first.push(at(frame, seconds))):
+            hidden.append(first.state_dict()["state.hidden"][:, -1])
+    save_with_policy(first, tmp_path / "old.stream", KEEP | NO_CUTS, [float(times[0])])
+    described, tensors = parts_of(tmp_path / "old.stream")
     del tensors["state.so_far"]
-    tensors["state.summary"] = tensors["state.hidden"][:, -1].clone()
-    tensors["colours.last"] = torch.zeros(16, 24)
-    save_file(tensors, tmp_path / "old.stream", metadata={"stream": json.dumps(described)})
-    second = model.stream()
-    if with_cuts:
-        with pytest.raises(ModelError, match="was saved with policy"):
-            second.restore(tmp_path / "old.stream")
+    mean = torch.stack(hidden).mean(dim=0)
+    tensors["state.summary"] = mean if pooling == "running_mean" else hidden[-1].clone()
+    write_parts(tmp_path / "old.stream", described, tensors)
+    second.restore(tmp_path / "old.stream")
+    torch.testing.assert_close(
+        second.state_dict()["state.so_far"],
+        first.state_dict()["state.so_far"],
+        rtol=1e-5,
+        atol=1e-5,
+    )
+    expected, found = (push_all(one, frames[30:], times[30:]) for one in (first, second))
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("policy", "rows", "named"),
+    [
+        (KEEP | {"kind": "restart"}, 2, "'restart'"),
+        (KEEP | {"kind": "restart"}, 1, "'restart'"),
+        (KEEP | {"kind": "forget"}, 1, "'forget'"),
+        (KEEP | NO_CUTS | {"reset_at_cuts": True}, 1, "'restart at cuts'"),
+    ],
+)
+def test_an_older_stream_that_did_not_keep_its_state_is_refused(
+    make_model: MakeModel, tmp_path: Path, policy: dict[str, Any], rows: int, named: str
+) -> None:
+    model, (frames, times) = make_model(), recording(0)
+    stream = model.stream()
+    before = push_all(stream, frames[:30], times[:30])
+    save_with_policy(stream, tmp_path / "old.stream", policy, [float(times[0])] * rows)
+    with pytest.raises(ModelError, match=f"old.stream: .* policy {named}.*begin a new stream"):
+        stream.restore(tmp_path / "old.stream")
+    after = push_all(stream, frames[30:], times[30:])
+    whole = push_all(model.stream(), frames, times)
+    np.testing.assert_array_equal(np.concatenate([before, after]), whole)
+
+
+@pytest.mark.parametrize("damage", ["missing", "two rows", "policy"])
+def test_a_state_that_is_not_whole_is_refused(
+    make_model: MakeModel, tmp_path: Path, damage: str
+) -> None:
+    model, path = make_model(), tmp_path / "a.stream"
+    model.stream().save(path)
+    described, tensors = parts_of(path)
+    if damage == "missing":
+        del tensors["state.hidden"]
+    elif damage == "two rows":
+        tensors["state.hidden"] = tensors["state.hidden"].repeat(2, 1, 1)
     else:
-        second.restore(tmp_path / "old.stream")
-        torch.testing.assert_close(
-            second.state_dict()["state.so_far"], first.state_dict()["state.so_far"]
-        )
-        np.testing.assert_array_equal(
-            push_all(second, frames[30:], times[30:]), push_all(first, frames[30:], times[30:])
-        )
+        described["identity"]["policy"] = "keep"
+    write_parts(path, described, tensors)
+    with pytest.raises(ModelError, match=r"a\.stream: is not a whole stream file"):
+        model.stream().restore(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_after_a_week_of_steps_so_far_goes_on_to_move(
+    make_model: MakeModel, dtype: torch.dtype
+) -> None:
+    """In float32, in which older streams were saved, a count ends at 2^24."""
+    model, (frames, times), week = make_model(rate_fps=None), recording(0), 2**24
+    stream = model.stream()
+    stream.push(at(frames[0], times[0]))
+    state = stream.state_dict()
+    state["state.steps"] = torch.full((1, 1), float(week), dtype=dtype)
+    state["state.so_far"] = start = torch.tensor([[9.0, 0.0, -9.0]], dtype=dtype)
+    stream.load_state_dict(state)
+    scores = np.concatenate([stream.push(at(frames[n], times[n])) for n in range(1, 41)])
+    state = stream.state_dict()
+    assert state["state.steps"].item() == week + 40
+    # the logits but for a constant of each step, which the differences of classes do not have
+    now = np.log(scores.astype(np.float64))
+    expected = (week * start.numpy().astype(np.float64) + now.sum(axis=0)) / (week + 40)
+    moved, wanted = (
+        np.diff(so_far - start.numpy()) for so_far in (state["state.so_far"].numpy(), expected)
+    )
+    np.testing.assert_allclose(moved, wanted, rtol=1e-3)
 
 
 def test_a_damaged_stream_file_leaves_the_stream_as_it_was(
@@ -530,10 +624,9 @@ def test_a_damaged_stream_file_leaves_the_stream_as_it_was(
 ) -> None:
     model, (frames, times) = make_model(), recording(0)
     model.stream().save(tmp_path / "a.stream")
-    with safe_open(tmp_path / "a.stream", framework="pt") as file:
-        described = json.loads(file.metadata()["stream"])
-    del described["births"]
-    save_file({}, tmp_path / "bad.stream", metadata={"stream": json.dumps(described)})
+    described, _ = parts_of(tmp_path / "a.stream")
+    del described["clock"]
+    write_parts(tmp_path / "bad.stream", described, {})
     stream = model.stream()
     before = push_all(stream, frames[:30], times[:30])
     with pytest.raises(ModelError, match="not a whole stream file"):
@@ -561,11 +654,9 @@ def test_a_clock_that_cannot_be_is_refused(
     stream = model.stream()
     push_all(stream, frames, times)
     stream.save(tmp_path / "a.stream")
-    with safe_open(tmp_path / "a.stream", framework="pt") as file:
-        described = json.loads(file.metadata()["stream"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    described, tensors = parts_of(tmp_path / "a.stream")
     described["clock"] |= clock
-    save_file(tensors, tmp_path / "bad.stream", metadata={"stream": json.dumps(described)})
+    write_parts(tmp_path / "bad.stream", described, tensors)
     with pytest.raises(ModelError, match=r"bad\.stream: is not a whole stream file"):
         model.stream().restore(tmp_path / "bad.stream")
 
@@ -591,11 +682,11 @@ def test_in_bfloat16_a_stream_scores_as_the_whole(real_data: Path) -> None:
     np.testing.assert_allclose(streamed, whole, atol=2e-2)  # 8 bits, batches of another size
 
 
-def push_for_long(model: Recognizer, policy: StatePolicy, count: int) -> tuple[float, float]:
+def push_for_long(model: Recognizer, count: int) -> tuple[float, float]:
     """The resident memory's growth in the second half, in MB, by when the allocator has settled;
     and the last tenth's time over the second tenth's."""
     frames, _ = recording(0)
-    stream = model.stream(policy)
+    stream = model.stream()
     parts, sizes = [], []
     begin = time.perf_counter()
     for number in range(count):
@@ -608,16 +699,14 @@ def push_for_long(model: Recognizer, policy: StatePolicy, count: int) -> tuple[f
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
-@pytest.mark.parametrize("policy", [StatePolicy(kind="keep"), StatePolicy(kind="restart")])
-def test_memory_stays_flat(make_model: MakeModel, policy: StatePolicy) -> None:
-    growth_mb, _ = push_for_long(make_model(views="both"), policy, 5_000)
+def test_memory_stays_flat(make_model: MakeModel) -> None:
+    growth_mb, _ = push_for_long(make_model(views="both"), 5_000)
     assert growth_mb < 5
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
-@pytest.mark.parametrize("kind", ["keep", "restart", "forget"])
-def test_two_hundred_thousand_frames(make_model: MakeModel, kind: Any) -> None:
-    growth_mb, slowdown = push_for_long(make_model(rate_fps=25), StatePolicy(kind=kind), 200_000)
+def test_two_hundred_thousand_frames(make_model: MakeModel) -> None:
+    growth_mb, slowdown = push_for_long(make_model(rate_fps=25), 200_000)
     assert growth_mb < 5
     assert slowdown < 1.5

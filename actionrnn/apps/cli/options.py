@@ -1,10 +1,9 @@
-"""What several commands share: paths, choices, and the options of a model and its state."""
+"""What several commands share: paths, choices, and the options of a model."""
 
 from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -13,8 +12,6 @@ import click
 from actionrnn.files import at_home
 
 if TYPE_CHECKING:
-    from actionrnn.config import StatePolicy
-
     Choice = click.Choice[str]
 else:
     Choice = click.Choice  # which takes a type from click 8.2 on alone
@@ -31,8 +28,8 @@ class UserPath(click.Path):
 class LiteralChoice(Choice):
     """One of the values of a Literal, whose module is imported only when they are asked for.
 
-    >>> LiteralChoice("actionrnn.config", "StateKind").choices
-    ('keep', 'restart', 'forget')
+    >>> LiteralChoice("actionrnn.config", "Precision").choices
+    ('auto', 'float32', 'bfloat16', 'float16')
     """
 
     def __init__(self, module: str, name: str) -> None:
@@ -45,7 +42,7 @@ class LiteralChoice(Choice):
 
 
 def config_choice(name: str) -> LiteralChoice:
-    """One of the values that `config.py` allows: `Runtime`, `StateKind`, ..."""
+    """One of the values that `config.py` allows: `Runtime`, `Precision`, ..."""
     return LiteralChoice("actionrnn.config", name)
 
 
@@ -75,32 +72,3 @@ weights_option = click.option(
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace existing files of these names."
 )
-
-
-def policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options for the state in long recordings; see `StatePolicy`."""
-    options = [
-        click.option(
-            "--state",
-            type=config_choice("StateKind"),
-            help="How the state is carried through a long recording.",
-        ),
-        click.option("--period-seconds", type=float, help="restart: how old a state gets."),
-        click.option("--half-life-steps", type=float, help="forget: the past's half-life."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def chosen_policy(options: dict[str, Any]) -> StatePolicy:
-    """Take the options of `policy_options` out of the others.
-
-    Raises:
-        ConfigError: one of them is impossible.
-    """
-    from actionrnn.config import StatePolicy, parse_section
-
-    names = ("period_seconds", "half_life_steps")
-    given = {"kind": options.pop("state")} | {name: options.pop(name) for name in names}
-    return parse_section(StatePolicy, given)

@@ -12,11 +12,9 @@ import click
 
 from actionrnn.apps.cli.options import (
     UserPath,
-    chosen_policy,
     config_choice,
     model_option,
     overwrite_option,
-    policy_options,
     weights_option,
 )
 from actionrnn.errors import VideoError
@@ -177,7 +175,6 @@ def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Pre
 @click.option("--min-seconds", type=float, help="The shortest segment.")
 @click.option("--threshold", type=float, help="Leave out stretches whose best score is below this.")
 @overwrite_option
-@policy_options
 @weights_option
 def timeline(
     video: Path,
@@ -196,11 +193,10 @@ def timeline(
     for file in files:
         _require_known_ending(file)
         require_new(file, overwrite=overwrite, source=video)
-    policy = chosen_policy(options)
     names = ("smooth_seconds", "min_seconds", "threshold")
     rule = parse_section(SegmentRule, {name: options.pop(name) for name in names})
     recognizer = load(model, weights=options["weights"])
-    found = recognizer.timeline(video, policy)
+    found = recognizer.timeline(video)
     # pages take long: interrupted there, nothing has been written that the next try would meet
     for file in sorted(files, key=lambda file: file.suffix.lower() not in PAGE_ENDINGS):
         _write(found, video, file, rule)
@@ -212,18 +208,16 @@ def timeline(
 @model_option
 @click.option("--output", "-o", required=True, type=UserPath(path_type=Path, dir_okay=False))
 @overwrite_option
-@policy_options
 @weights_option
-def render(video: Path, model: str, output: Path, overwrite: bool, **options: Any) -> None:
+def render(video: Path, model: str, output: Path, overwrite: bool, weights: str | None) -> None:
     """VIDEO with the scores drawn on it, its sound and its times kept (.mp4, .mkv, .mov)."""
     from actionrnn.apps.render import render as render_video
     from actionrnn.model.recognizer import load
     from actionrnn.results import require_new
 
     require_new(output, overwrite=overwrite, source=video)
-    policy = chosen_policy(options)
-    recognizer = load(model, weights=options["weights"])
-    num_frames = render_video(recognizer, video, output, policy)
+    recognizer = load(model, weights=weights)
+    num_frames = render_video(recognizer, video, output)
     click.echo(f"{output}: {num_frames} frames")
 
 
@@ -248,7 +242,6 @@ def render(video: Path, model: str, output: Path, overwrite: bool, **options: An
     help="Start over when reconnected.",
 )
 @overwrite_option
-@policy_options
 @weights_option
 def stream(
     source: str,
@@ -272,12 +265,11 @@ def stream(
 
     if record is not None:
         require_new(record, overwrite=overwrite, source=Path(source))
-    policy = chosen_policy(options)
     weights = options.pop("weights")
     live = parse_section(LiveOptions, options)
     recognizer = load(model, weights=weights)
     session = LiveSession(as_json=as_json, show_window=window, record=record, top=top)
-    run_live(recognizer, source, policy, live, session)
+    run_live(recognizer, source, live, session)
 
 
 def _page_file(video: Path, outputs: tuple[Path, ...], page: str | None) -> list[Path]:

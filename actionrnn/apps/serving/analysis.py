@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from actionrnn.apps.render import rewrite
 from actionrnn.apps.serving.limits import ServeLimits
-from actionrnn.config import StatePolicy, VideoLimits
+from actionrnn.config import VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.features.worker import Isolation
-from actionrnn.model.recognizer import Prediction, Recognizer, Timeline
-from actionrnn.model.state_policy import KEEP
+from actionrnn.model.recognizer import Recognizer, Timeline
 from actionrnn.video.decode import declared_span
 from actionrnn.video.frame import Frame
 from actionrnn.video.source import locate
@@ -29,16 +28,13 @@ from actionrnn.video.source import locate
 class Answer:
     """What is known of one video."""
 
-    prediction: Prediction
-    """As `classify` gives it."""
     timeline: Timeline
-    """Under the state policy of `timeline`."""
     took_seconds: float
 
     def summary(self, top: int) -> dict[str, Any]:
         """Plain JSON types, as of `classify --json`, and the time that it took."""
         took = {"took_seconds": round(self.took_seconds, 3)}
-        return self.prediction.top(top).to_dict() | took
+        return self.timeline.prediction().top(top).to_dict() | took
 
 
 @dataclass(frozen=True)
@@ -75,14 +71,11 @@ def analyse(upload: Upload, model: Recognizer) -> Answer:
     """
     start = time.perf_counter()
     try:
-        whole, long = model.timelines(
-            upload.path, [KEEP, StatePolicy()], decode=upload.isolation().decode
-        )
+        timeline = model.timeline(upload.path, decode=upload.isolation().decode)
     except VideoError as error:
         raise upload.problem(error) from None
     took_seconds = time.perf_counter() - start
-    prediction = replace(whole.prediction(), path=upload.name)
-    return Answer(prediction, replace(long, path=upload.name), took_seconds)
+    return Answer(replace(timeline, path=upload.name), took_seconds)
 
 
 def make_playable(upload: Upload) -> bytes:

@@ -14,7 +14,6 @@ from fastapi import WebSocket, WebSocketDisconnect
 from PIL import Image, UnidentifiedImageError
 
 from actionrnn.apps.serving.limits import ServeLimits
-from actionrnn.config import StatePolicy
 from actionrnn.errors import ActionrnnError, VideoError
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.stream import Stream
@@ -37,7 +36,7 @@ async def serve_webcam(websocket: WebSocket, model: Recognizer, limits: ServeLim
     """
     await websocket.accept()
     try:
-        live = _LiveStream(model.stream(StatePolicy()), limits)
+        live = _LiveStream(model.stream(), limits)
         while True:
             wait = limits.webcam_idle_seconds
             message = await asyncio.wait_for(websocket.receive_bytes(), wait)
