@@ -67,6 +67,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from actionrnn.config import Config, HeadConfig, load_config
+from actionrnn.datasets import passages as passages_module
 from actionrnn.datasets import rendered as rendered_module
 from actionrnn.datasets import sequences as sequences_module
 from actionrnn.datasets.recordings import Clip, Dataset, Recording
@@ -81,7 +82,6 @@ from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import read_out
 from actionrnn.progress import progress_bar
 from actionrnn.training import fit as fit_module
-from actionrnn.training import passages as passages_module
 from actionrnn.training.fit import fit_head, validate
 from actionrnn.training.fit_state import Epoch, FitTask
 
