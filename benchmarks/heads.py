@@ -11,8 +11,8 @@ The worlds:
 
 - Weizmann (`weizmann_gru`), frames and changes, or frames alone; one person is left out at a time.
   The same heads run over the joined clips of the person left out, see `long_recordings.py`: steps
-  right, and F1@50 of the segments. There mean-pool has a sliding window, of a training clip's
-  median length.
+  right, and F1@50 of the segments. There mean-pool has a sliding window, half as
+  long as the median training clip.
 - Rendered worlds (`folder_example`), of the built-in data set's 8 classes (4 movements, each
   forwards and backwards), rendered twice with different figures and places: 48 groups of 2 clips,
   12 of them for testing. A clip is 16 to 22 pictures. Three views of them differ in what tells the
@@ -55,12 +55,9 @@ import torch
 from long_recordings import (
     Experiment,
     Joined,
-    Tally,
     in_processes,
     median_steps,
     prepare,
-    sliding_mean,
-    tally,
     task_of,
 )
 from numpy.typing import NDArray
@@ -76,6 +73,9 @@ from actionrnn.datasets.rendered import render_dataset
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold, open_dataset
 from actionrnn.datasets.stored import load_features
+from actionrnn.evaluation import step_scores as step_scores_module
+from actionrnn.evaluation.step_scores import step_report
+from actionrnn.evaluation.window_baselines import sliding_mean_pool
 from actionrnn.features.backbone import load_backbone
 from actionrnn.model import heads as heads_module
 from actionrnn.model.heads import Head
@@ -96,6 +96,8 @@ FULL_SIZE, SMALL_SIZE, SPARSE_SIZE = 1280, 64, 4096
 KEPT_PART = 0.1
 """Of the values of a sparse feature; the others are 0."""
 JOINED_MINUTES = 30
+WINDOW_PART = 0.5
+"""Of a median training clip: mean-pool's window in joined recordings."""
 QUICK = ("appearance, 4 clips a class", "order, 15 clips a class", "both, 4 clips a class")
 LAST_PART = 0.25
 """Of the epochs, over which weights are averaged."""
@@ -393,6 +395,9 @@ def fit_variant(task: FitTask, variant: Variant) -> Head:
     return head
 
 
+read_config = functools.cache(load_config)
+
+
 @dataclass(frozen=True)
 class Job:
     """A variant in a world, with one seed."""
@@ -405,7 +410,7 @@ class Job:
     def config(self) -> Config:
         """The settings that are shipped for such data, with the variant's change."""
         shipped = "weizmann_gru" if self.world.startswith(WEIZMANN) else "folder_example"
-        config = load_config(shipped)
+        config = read_config(shipped)
         return replace(
             config,
             head=replace(config.head, **self.variant.head),
@@ -431,7 +436,7 @@ def score(sources: Sources, job: Job) -> dict[str, float]:
     """Train a variant on each fold of a world, and test it."""
     world, config = make_world(sources, job.world), job.config
     right = total = 0
-    joined = Tally()
+    joined = []
     for fold in world.folds(job.seed):
         task = task_of(world.sequences, fold, len(world.labels), config, job.seed)
         head = fit_variant(task, job.variant)
@@ -439,22 +444,25 @@ def score(sources: Sources, job: Job) -> dict[str, float]:
         right += round(validate(head, test, config.train)[1] * len(test))
         total += len(test)
         if recording := world.recordings.get(fold.name):
-            window = median_steps(world.sequences, fold)
+            window = round(WINDOW_PART * median_steps(world.sequences, fold))
             answers = (
-                sliding_mean(head, recording.values, window)
+                sliding_mean_pool(head, recording.values, window)
                 if config.head.kind == "mean"
                 else read_out(head, recording.values).now
             )
-            joined.add(tally(answers, recording, world.labels))
+            joined.append(recording.predictions(fold.name, {"head": answers}))
     scores = {TOP1: right / total}
-    return scores | ({STEPS: joined.accuracy, F1: joined.f1} if joined.steps else {})
+    if not joined:
+        return scores
+    steps = step_report(world.labels, joined).models["head"]
+    return scores | {STEPS: steps.accuracy, F1: steps.f1_at_50 or 0.0}
 
 
 CODE = (
     *(heads_module, fit_module, passages_module, sequences_module, rendered_module),
     *(MinGru, Projected, MinGruHead, ProjectedHead, SquareRootHead),
     *(weizmann_world, rendered_world, one_of_each_group, see, join_groups, resized.__wrapped__),
-    *(fit_variant, score, tally, sliding_mean),
+    *(fit_variant, score, step_scores_module, sliding_mean_pool),
 )
 """What decides a result beside the settings."""
 

@@ -8,14 +8,11 @@ sampled and encoded as a stream is: the ticks run on over the seams, and the cha
 first frame is that from the last frame of the clip before. The rivals see the same features:
 
 - mean-pool over a sliding window: the mean of the logits of a head without a state;
-- the head started anew for each window: what it says of the window, at each step computed from
-  the window's begin;
-- two states that are restarted by the clock, the more confident of which answers.
+- the head started anew for each window: what it says of the last steps alone, which costs as many
+  times more as a window has steps.
 
-A window is as long as the median training clip. Accuracy is that of the answer at each step, at
-that moment; F1@50 is that of the segments, of which one is right if it covers a true one of its
-label with an intersection over union of at least one half (Lea et al., CVPR 2017). The ratio is
-the accuracy over that of the state that is kept.
+A window is as long as the median training clip, or half as long. What the columns mean is said in
+`actionrnn/evaluation/step_scores.py`. The ratio is the accuracy over that of the kept state.
 """
 
 from __future__ import annotations
@@ -36,20 +33,23 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from actionrnn.config import Config, HeadConfig, Sampling, SegmentRule, StatePolicy, load_config
+from actionrnn.config import Config, HeadConfig, Sampling, load_config
 from actionrnn.datasets.recordings import Dataset
-from actionrnn.datasets.sequences import Sequences, pad
+from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold, make_folds, open_dataset, train_val_split
 from actionrnn.datasets.stored import load_features
+from actionrnn.evaluation.step_scores import (
+    StepPredictions,
+    StepResults,
+    StepScores,
+    step_report,
+)
+from actionrnn.evaluation.window_baselines import restarted_per_window, sliding_mean_pool
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.provenance import Provenance
 from actionrnn.files import atomic_path
-from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import read_out
-from actionrnn.model.segments import Segment, find_segments, step_ends
-from actionrnn.model.state_policy import Scorer, with_period
 from actionrnn.progress import progress_bar
 from actionrnn.training.fit import fit_head
 from actionrnn.training.fit_state import FitTask
@@ -59,8 +59,19 @@ from actionrnn.video.sampling import FrameSampler
 RATE_FPS = 25
 """Of Weizmann's clips."""
 KEPT = "keep for ever"
+WINDOWS = {"window of half a clip": 0.5, "window of a clip": 1.0}
+"""Their lengths, in median training clips."""
 PAIRS_AT_ONCE = 128
-WINDOWS_AT_ONCE = 256
+
+COLUMNS = {
+    "accuracy": "steps right",
+    "f1_at_10": "F1@10",
+    "f1_at_25": "F1@25",
+    "f1_at_50": "F1@50",
+    "edit": "edit score",
+    "delay_seconds": "delay in s",
+}
+"""Fields of `StepScores`; all but the delay in percent."""
 
 Picture = tuple[int, int]
 """Which clip, which of its frames."""
@@ -78,37 +89,9 @@ class Joined:
     pts_seconds: NDArray[np.float64]
     """(T,)."""
 
-    def truth(self, labels: Sequence[str]) -> list[Segment]:
-        """Clips of one label that follow one another are one segment."""
-        edges = np.flatnonzero(np.diff(self.targets)) + 1
-        ends = step_ends(self.pts_seconds)
-        return [
-            Segment(labels[self.targets[first]], self.pts_seconds[first], ends[stop - 1], 1.0)
-            for first, stop in zip([0, *edges], [*edges, len(self.targets)], strict=True)
-        ]
-
-
-@dataclass
-class Tally:
-    """Of one way to answer, over all recordings."""
-
-    right: int = 0
-    steps: int = 0
-    hits: int = 0
-    found: int = 0
-    true: int = 0
-
-    @property
-    def accuracy(self) -> float:
-        return self.right / self.steps
-
-    @property
-    def f1(self) -> float:
-        return 2 * self.hits / (self.found + self.true)
-
-    def add(self, other: Tally) -> None:
-        for name, value in vars(other).items():
-            setattr(self, name, getattr(self, name) + value)
+    def predictions(self, name: str, scores: Mapping[str, Scores]) -> StepPredictions:
+        """With what models answer at its steps."""
+        return StepPredictions(name, name, self.pts_seconds, self.targets, scores)
 
 
 @dataclass(frozen=True)
@@ -248,85 +231,20 @@ def median_steps(sequences: Sequences, fold: Fold) -> int:
     return round(float(np.median([len(v) for v in sequences.subset(fold.train).values])))
 
 
-@torch.inference_mode()
-def sliding_mean(head: Head, values: NDArray[np.float32], window: int) -> Scores:
-    """The softmax of the mean of the logits of the last `window` steps, (T, K)."""
-    logits = head(torch.from_numpy(values)[None])[0].double()
-    sums = torch.cat([torch.zeros(1, logits.shape[1]), logits.cumsum(dim=0)])
-    stops = torch.arange(1, len(sums))
-    starts = (stops - window).clamp(min=0)
-    means = (sums[stops] - sums[starts]) / (stops - starts)[:, None]
-    return _probabilities(means)
-
-
-@torch.inference_mode()
-def started_anew(head: Head, values: NDArray[np.float32], window: int) -> Scores:
-    """What the head says of the last `window` steps alone, at each step, (T, K)."""
-    answers = []
-    for start in range(0, len(values), WINDOWS_AT_ONCE):
-        stops = range(start + 1, min(start + WINDOWS_AT_ONCE, len(values)) + 1)
-        windows, lengths = pad([values[max(0, stop - window) : stop] for stop in stops])
-        answers.append(head.clip_logits(head(windows, lengths), lengths))
-    return _probabilities(torch.cat(answers))
-
-
-def _probabilities(logits: Tensor) -> Scores:
-    probabilities: Scores = logits.softmax(dim=-1).float().numpy()
-    return probabilities
-
-
-def count_hits(found: list[Segment], truth: list[Segment]) -> int:
-    """Segments that cover a true one of their label by half or more; each counts once."""
-    hits, free = 0, list(truth)
-    for segment in found:
-        for true in free:
-            both = min(segment.end_seconds, true.end_seconds) - max(
-                segment.start_seconds, true.start_seconds
-            )
-            either = max(segment.end_seconds, true.end_seconds) - min(
-                segment.start_seconds, true.start_seconds
-            )
-            if segment.label == true.label and both >= 0.5 * either:
-                hits += 1
-                free.remove(true)
-                break
-    return hits
-
-
-def tally(scores: Scores, recording: Joined, labels: tuple[str, ...]) -> Tally:
-    """How good the answers at the steps of a recording are."""
-    truth = recording.truth(labels)
-    found = find_segments(labels, scores, recording.pts_seconds, SegmentRule())
-    return Tally(
-        right=int((scores.argmax(axis=1) == recording.targets).sum()),
-        steps=len(scores),
-        hits=count_hits(found, truth),
-        found=len(found),
-        true=len(truth),
-    )
-
-
-def run_fold(experiment: Experiment, fold: Fold, seed: int) -> dict[str, Tally]:
+def run_fold(experiment: Experiment, fold: Fold, seed: int) -> StepPredictions:
     """Train a head and a baseline, and let each rival answer at each step of the recording."""
     sequences, labels = experiment.sequences, experiment.dataset.labels
-    config, recording = experiment.config, experiment.recordings[fold.name]
+    recording = experiment.recordings[fold.name]
     head, baseline = (
-        fit_head(task_of(sequences, fold, len(labels), of, seed)).head
-        for of in (config, mean_pool(config))
+        fit_head(task_of(sequences, fold, len(labels), config, seed)).head
+        for config in (experiment.config, mean_pool(experiment.config))
     )
-    window = median_steps(sequences, fold)
-    rate_fps = config.sampling.rate_fps
-    assert rate_fps is not None
-    restarted = Scorer(head, with_period(StatePolicy(kind="restart"), window / rate_fps))
-    scores = {
-        KEPT: read_out(head, recording.values).now,
-        "mean-pool, sliding window": sliding_mean(baseline, recording.values, window),
-        "started anew for each window": started_anew(head, recording.values, window),
-        "restart, half a training clip": restarted.push(
-            recording.values, recording.pts_seconds
-        ).now,
-    }
-    return {rival: tally(each, recording, labels) for rival, each in scores.items()}
+    scores = {KEPT: read_out(head, recording.values).now}
+    for name, part in WINDOWS.items():
+        window = round(part * median_steps(sequences, fold))
+        scores[f"mean-pool, {name}"] = sliding_mean_pool(baseline, recording.values, window)
+        scores[f"started anew, {name}"] = restarted_per_window(head, recording.values, window)
+    return recording.predictions(fold.name, scores)
 
 
 def in_processes(
@@ -353,32 +271,41 @@ def _work(job: tuple[Any, ...]) -> Any:
     return _WORK(_SHARED, *job)
 
 
-def summarise(tallies: Mapping[str, Mapping[int, Tally]]) -> list[dict[str, Any]]:
-    """Rows for the table and the file, from the tallies of each rival's seeds."""
-    kept = np.mean([mine.accuracy for mine in tallies[KEPT].values()])
+def summarise(results: Sequence[StepResults]) -> list[dict[str, Any]]:
+    """A row for each rival, from the results of each seed."""
     rows = []
-    for rival, by_seed in tallies.items():
-        accuracy, f1 = (
-            [getattr(mine, name) for mine in by_seed.values()] for name in ("accuracy", "f1")
-        )
+    for rival in results[0].models:
+        scores = [of_seed.models[rival] for of_seed in results]
+        kept = [of_seed.models[KEPT] for of_seed in results]
         rows.append(
             {
                 "case": "an hour of Weizmann's clips",
                 "rival": rival,
-                "ratio": np.mean(accuracy) / kept,
-                "accuracy": np.mean(accuracy),
-                "f1_at_50": np.mean(f1),
-                "accuracy_of_seeds": accuracy,
-                "f1_at_50_of_seeds": f1,
+                "ratio": mean_of(scores, "accuracy") / mean_of(kept, "accuracy"),
+                **{name: mean_of(scores, name) for name in COLUMNS},
+                "seeds": [{name: getattr(each, name) for name in COLUMNS} for each in scores],
             }
         )
     return rows
 
 
-def with_spread(values: Sequence[float]) -> str:
-    """`91.2 %`, or `91.2 ± 0.4 %` (the standard deviation) of several seeds."""
-    spread = f" ± {100 * np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{100 * np.mean(values):.1f}{spread} %"
+def mean_of(scores: Sequence[StepScores], name: str) -> float:
+    return float(np.mean([getattr(each, name) for each in scores]))
+
+
+def as_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Means over seeds, with the standard deviation where there are several."""
+    lines = ["| state | " + " | ".join(COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    for row in rows:
+        cells = []
+        for name in COLUMNS:
+            unit = 1 if name == "delay_seconds" else 100
+            values = [unit * seed[name] for seed in row["seeds"]]
+            digits = 2 if unit == 1 else 1
+            spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+            cells.append(f"{np.mean(values):.{digits}f}{spread}")
+        lines.append(f"| {row['rival']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -397,21 +324,16 @@ def main() -> None:
     experiment = prepare(config, arguments.runs, arguments.minutes)
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)
     jobs = [(fold, seed) for seed in seeds for fold in experiment.folds]
-    tallies: dict[str, dict[int, Tally]] = {}
+    found: dict[int, dict[str, StepPredictions]] = {seed: {} for seed in seeds}
     with progress_bar("training and testing", len(jobs)) as advance:
-        for (fold, seed), of_fold in in_processes(jobs, run_fold, experiment):
-            for rival, mine in of_fold.items():
-                tallies.setdefault(rival, {}).setdefault(seed, Tally()).add(mine)
+        for (fold, seed), predictions in in_processes(jobs, run_fold, experiment):
+            found[seed][fold.name] = predictions
             advance(note=fold.name)
-    rows = summarise(tallies)
-    print(f"| state | steps right | F1@50 | segments (true {tallies[KEPT][arguments.seed].true}) |")
-    print("|---|---|---|---|")
-    for row in rows:
-        found = np.mean([mine.found for mine in tallies[row["rival"]].values()])
-        print(
-            f"| {row['rival']} | {with_spread(row['accuracy_of_seeds'])} "
-            f"| {with_spread(row['f1_at_50_of_seeds'])} | {found:.0f} |"
-        )
+    labels, names = experiment.dataset.labels, [fold.name for fold in experiment.folds]
+    rows = summarise(
+        [step_report(labels, [of_seed[name] for name in names]) for of_seed in found.values()]
+    )
+    print(as_markdown(rows))
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
 
