@@ -86,6 +86,8 @@ from actionrnn.training.fit import fit_head, validate
 from actionrnn.training.fit_state import Epoch, FitTask
 
 WEIZMANN = "Weizmann"
+FEWER_FOLDS = 3
+FEWER = f"{WEIZMANN}, {FEWER_FOLDS} people left out"
 RENDER_SEEDS = (0, 1)
 NUM_TEST_GROUPS = 12
 HELD_OUT = "held-out groups"
@@ -208,13 +210,12 @@ VARIANTS = {
 class World:
     """Labelled clips of groups, how they are divided, and recordings to test on."""
 
-    config: Config
     labels: tuple[str, ...]
     sequences: Sequences
     folds: Callable[[int], Sequence[Fold]]
     """By seed: where clips are few, each seed trains on others."""
-    recordings: Mapping[str, Joined] = field(default_factory=dict)
-    """By fold; there may be none."""
+    recordings: Mapping[str, Sequence[tuple[str, Joined]]]
+    """By fold, with their names; there may be none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,19 +258,26 @@ def prepare_sources(cache: Path, weizmann: Path | None) -> Sources:
     )
 
 
-def weizmann_world(sources: Sources, frames_alone: bool) -> World:
+def weizmann_world(sources: Sources, frames_alone: bool, people_out: int) -> World:
     experiment = sources.weizmann
     assert experiment is not None
     size = experiment.sequences.feature_size // (2 if frames_alone else 1)
+    joined = {
+        name: (name, replace(recording, values=recording.values[:, :size]))
+        for name, recording in experiment.recordings.items()
+    }
+    folds, recordings = [], {}
+    for start in range(0, len(experiment.folds), people_out):
+        parts = experiment.folds[start : start + people_out]
+        test = tuple(clip for part in parts for clip in part.test)
+        train = tuple(clip for clip in experiment.sequences.clips if clip not in test)
+        folds.append(Fold(", ".join(part.name for part in parts), train, test))
+        recordings[folds[-1].name] = [joined[part.name] for part in parts]
     return World(
-        experiment.config,
         experiment.dataset.labels,
         experiment.sequences.first_features(size),
-        lambda seed: experiment.folds,
-        {
-            name: replace(recording, values=recording.values[:, :size])
-            for name, recording in experiment.recordings.items()
-        },
+        lambda seed: folds,
+        recordings,
     )
 
 
@@ -296,8 +304,8 @@ def rendered_world(sources: Sources, view: str, num_clips: int, size: int = FULL
         ]
         return [Fold(HELD_OUT, tuple(train), test)]
 
-    recordings = {HELD_OUT: join_groups(sequences.subset(test))} if view == "order" else {}
-    return World(load_config("folder_example"), dataset.labels, sequences, folds, recordings)
+    joined = [(HELD_OUT, join_groups(sequences.subset(test)))] if view == "order" else []
+    return World(dataset.labels, sequences, folds, {HELD_OUT: joined})
 
 
 def one_of_each_group(dataset: Dataset, label: str, groups: Sequence[str]) -> list[Clip]:
@@ -351,10 +359,12 @@ def resized(sources: Sources, size: int) -> tuple[NDArray[np.float32], ...]:
 
 def worlds() -> dict[str, Callable[[Sources], World]]:
     """By name."""
-    found: dict[str, Callable[[Sources], World]] = {
-        "Weizmann": functools.partial(weizmann_world, frames_alone=False),
-        "Weizmann, frames alone": functools.partial(weizmann_world, frames_alone=True),
-    }
+    found: dict[str, Callable[[Sources], World]] = {}
+    for count, name in ((1, WEIZMANN), (FEWER_FOLDS, FEWER)):
+        found[name] = functools.partial(weizmann_world, frames_alone=False, people_out=count)
+        found[f"{name}, frames alone"] = functools.partial(
+            weizmann_world, frames_alone=True, people_out=count
+        )
     for view in VIEWS:
         for count in CLIP_COUNTS:
             found[f"{view}, {count} clips a class"] = functools.partial(
@@ -443,14 +453,14 @@ def score(sources: Sources, job: Job) -> dict[str, float]:
         test = world.sequences.subset(fold.test)
         right += round(validate(head, test, config.train)[1] * len(test))
         total += len(test)
-        if recording := world.recordings.get(fold.name):
-            window = round(WINDOW_PART * median_steps(world.sequences, fold))
+        window = round(WINDOW_PART * median_steps(world.sequences, fold))
+        for name, recording in world.recordings[fold.name]:
             answers = (
                 sliding_mean_pool(head, recording.values, window)
                 if config.head.kind == "mean"
                 else read_out(head, recording.values).now
             )
-            joined.append(recording.predictions(fold.name, {"head": answers}))
+            joined.append(recording.predictions(name, {"head": answers}))
     scores = {TOP1: right / total}
     if not joined:
         return scores
@@ -555,15 +565,26 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", metavar="WORLD", help="those whose name contains this")
+    parser.add_argument(
+        "--fewer-folds",
+        action="store_true",
+        help=f"leave {FEWER_FOLDS} people out at a time, for a third of the time",
+    )
     parser.add_argument("--quick", action="store_true", help="1 seed, and few worlds")
     parser.add_argument("--markdown", type=Path, help="write the table to this file")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     arguments = parser.parse_args()
     seeds = range(1 if arguments.quick else arguments.seeds)
+    left_out = {
+        name
+        for name in worlds()
+        if WEIZMANN in name
+        and (arguments.weizmann is None or (FEWER in name) != arguments.fewer_folds)
+    }
     names = [
         name
         for name in (QUICK if arguments.quick else worlds())
-        if (arguments.only or "") in name and (arguments.weizmann or WEIZMANN not in name)
+        if (arguments.only or "") in name and name not in left_out
     ]
     if not names:
         parser.error(f"--only {arguments.only}: no such world; there are {', '.join(worlds())}")
