@@ -310,9 +310,10 @@ class TrainConfig:
     ema_decay: Probability = 0.0
     """Decay of the exponential moving average of the weights over steps, which is what is
     validated and saved; 0: the weights themselves."""
-    validation_fraction: Probability = 0.15
+    validation_fraction: Probability = 0.0
     """The part of the training groups that is held back to choose the best epoch; never of the
-    test groups. 0: all groups are trained on, and the last epoch is taken."""
+    test groups. 0: all groups are trained on, and the last epoch is taken, which is better where
+    groups are few (docs/heads.md)."""
     patience_epochs: PositiveInt | None = None
     """Stop if the validation loss has not fallen for this many epochs; null: never."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

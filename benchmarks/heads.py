@@ -161,11 +161,6 @@ class ProjectedHead(Head):
         self.core = Projected(self.core.input_size, config.hidden_size)
 
 
-class SquareRootHead(Head):
-    def rescale(self, features: Tensor) -> Tensor:
-        return super().rescale(features.sign() * features.abs().sqrt())
-
-
 @dataclass(frozen=True)
 class Variant:
     """One change of the shipped settings."""
@@ -200,8 +195,8 @@ VARIANTS = {
     "15 % held back": Variant(train={"validation_fraction": 0.15}),
     "none held back": Variant(train=ALL_CLIPS),
     "averaged": Variant(train=ALL_CLIPS, average=True),
-    "L2": Variant({"l2_normalise": True}),
-    "square root": Variant(make=SquareRootHead),
+    "inputs as they are": Variant({"input_scaling": "none"}),
+    "inputs: L2": Variant({"input_scaling": "l2"}),
 }
 """By name; the package cannot do those with a class of their own, or averaged."""
 
@@ -470,7 +465,7 @@ def score(sources: Sources, job: Job) -> dict[str, float]:
 
 CODE = (
     *(heads_module, fit_module, passages_module, sequences_module, rendered_module),
-    *(MinGru, Projected, MinGruHead, ProjectedHead, SquareRootHead),
+    *(MinGru, Projected, MinGruHead, ProjectedHead),
     *(weizmann_world, rendered_world, one_of_each_group, see, join_groups, resized.__wrapped__),
     *(fit_variant, score, step_scores_module, sliding_mean_pool),
 )
