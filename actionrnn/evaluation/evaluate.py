@@ -12,18 +12,26 @@ import numpy as np
 
 from actionrnn.config import Config, DataConfig, override_config
 from actionrnn.datasets.recordings import Dataset
-from actionrnn.datasets.sequences import Sequences
+from actionrnn.datasets.sequences import IGNORE, Sequences
 from actionrnn.datasets.splits import Fold, describe_split, make_folds, open_dataset
 from actionrnn.datasets.stored import FEATURES_FOLDER, load_features
 from actionrnn.errors import ActionrnnError, ConfigError, DatasetError
-from actionrnn.evaluation.predict import FoldPredictions, TrainedOn, predict_fold, versions
+from actionrnn.evaluation.predict import (
+    FoldPredictions,
+    TrainedOn,
+    predict_fold,
+    predict_steps,
+    versions,
+)
 from actionrnn.evaluation.report import CURVE_FILE, REPORT_FILE, Report, read_curves
 from actionrnn.evaluation.report_page import PAGE_FILE, write_report
+from actionrnn.evaluation.step_scores import StepResults, step_report
 from actionrnn.evaluation.summary import make_report
 from actionrnn.features.imported import imported_store
 from actionrnn.features.networks import is_imported
 from actionrnn.features.provenance import TRAINED_ON
 from actionrnn.files import MODEL_FILE, as_path
+from actionrnn.model.heads import Head
 from actionrnn.model.hub import is_address
 from actionrnn.model.model_file import model_file
 from actionrnn.model.privacy import EVERY_CLIP, last_part
@@ -115,6 +123,7 @@ def evaluate(
             config=config.to_dict(),
             versions=versions(recognizer.backbone),
             curves=read_curves(model.parent / CURVE_FILE),
+            steps=_step_results(recognizer, sequences, folds),
         )
         if output is not None:
             write_report(report, folder)
@@ -130,21 +139,46 @@ def _predict(
         same_data: the clips are of the model's own data set, so that groups of the same name
             are the same people.
     """
-    index_of = {label: index for index, label in enumerate(recognizer.labels)}
     training = recognizer.training
     trained_on = TrainedOn(
         recognizer.provenance,
         videos=training.get("fingerprints", ()),
         groups=training.get("groups", ()) if same_data else (),
     )
-    heads = {str(recognizer.head.config.kind): recognizer.head}
-    found = []
+    return [
+        predict_fold(
+            fold.name,
+            _with_targets_of(recognizer, sequences.subset(fold.test)),
+            _heads(recognizer),
+            trained_on,
+        )
+        for fold in folds
+    ]
+
+
+def _step_results(
+    recognizer: Recognizer, sequences: Sequences, folds: Sequence[Fold]
+) -> StepResults | None:
+    """The answers at the steps of the test recordings, scored; None if nothing has a rate."""
+    recordings = []
     for fold in folds:
-        test = sequences.subset(fold.test)
-        # the data set may lack some of the model's classes, so its indices may differ
-        targets = np.array([index_of[clip.label] for clip in test.clips], np.int64)
-        found.append(predict_fold(fold.name, replace(test, targets=targets), heads, trained_on))
-    return found
+        window = int(np.median(sequences.subset(fold.test).lengths))
+        test = _with_targets_of(recognizer, sequences.side(fold.test))
+        recordings += predict_steps(test, _heads(recognizer), window)
+    if not recordings:
+        return None
+    return step_report(recognizer.labels, recordings)
+
+
+def _heads(recognizer: Recognizer) -> dict[str, Head]:
+    return {str(recognizer.head.config.kind): recognizer.head}
+
+
+def _with_targets_of(recognizer: Recognizer, test: Sequences) -> Sequences:
+    """With the model's class indices: the data set may lack some of its classes."""
+    index_of = {label: index for index, label in enumerate(recognizer.labels)}
+    targets = [index_of.get(clip.label, IGNORE) for clip in test.clips]
+    return replace(test, targets=np.array(targets, np.int64))
 
 
 def _require_elsewhere(written: str | Path | None, root: str | None) -> None:

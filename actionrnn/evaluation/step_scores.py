@@ -17,6 +17,7 @@ from pydantic import FiniteFloat
 from rich.table import Table
 from rich.text import Text
 
+from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.datasets.sequences import IGNORE
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.bootstrap import (
@@ -134,14 +135,14 @@ class _Counts:
 
 
 def step_report(
-    labels: Sequence[str], recordings: Sequence[StepPredictions], background: str | None = None
+    labels: Sequence[str], recordings: Sequence[StepPredictions], background: str = BACKGROUND
 ) -> StepResults:
     """Score each model over all recordings.
 
     Args:
         labels: of the scores' K columns.
         recordings: with the same models in the same order.
-        background: the label that is no action, which makes no segment; None: each is one.
+        background: a label that makes no segment, if there is such a class.
 
     Raises:
         ActionrnnError: no step is labelled.
@@ -154,7 +155,7 @@ def step_report(
         raise ActionrnnError(
             f"none of the {len(recordings)} test recordings has a labelled step; label some"
         )
-    nothing = None if background is None else list(labels).index(background)
+    nothing = list(labels).index(background) if background in labels else None
     models = list(recordings[0].scores)
     units = [one.group for one in recordings]
     counts = {name: [_count(one, name, nothing) for one in recordings] for name in models}
@@ -165,7 +166,7 @@ def step_report(
         num_unlabelled_steps=sum(len(one.targets) for one in recordings) - known,
         num_segments=sum(len(one.delays) for one in counts[models[0]]),
         num_groups=len(set(units)),
-        background=background,
+        background=None if nothing is None else background,
         models={name: _scores(ours, units) for name, ours in counts.items()},
         recordings=tuple(_bars(recordings[place]) for place in chosen.round().astype(int)),
     )

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from actionrnn.config import Config, HeadConfig
-from actionrnn.datasets.recordings import BACKGROUND, Dataset
+from actionrnn.datasets.recordings import Dataset
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold, chosen_split, describe_split, train_val_split
 from actionrnn.evaluation.predict import (
@@ -272,9 +272,7 @@ class Experiment:
         ]
         if not recordings:
             return None
-        labels = self.dataset.labels
-        is_background = self.dataset.continuous and BACKGROUND in labels
-        return step_report(labels, recordings, BACKGROUND if is_background else None)
+        return step_report(self.dataset.labels, recordings)
 
     def _tested(self, heads: Heads, fold: Fold, seed: int) -> dict[str, Head]:
         """The fold's heads by their names in the report, the tested one first."""
