@@ -286,9 +286,10 @@ class TrainConfig:
     """The weight in the loss of the answers at the single steps; the rest is that of the clip's
     answer. 0: only the clip's answer is trained, and a timeline reacts late; 1: only the steps.
     The mean-pool baselines beside the head are trained for the clip's answer alone."""
-    join_clips: PositiveInt = 1
-    """Up to this many clips of one group are trained on one after another, with one state, so
-    that the head learns to leave an action behind when the next begins. 1: each clip alone."""
+    join_clips: PositiveInt = 4
+    """Up to this many clips of one group (of any, where each clip is its own group) are trained on
+    one after another, with one state, so that the head learns to leave an action behind when the
+    next begins. 1: each clip alone, and a timeline of a long recording reacts late."""
     window_steps: PositiveInt = 128
     """layout annotations: recordings are trained on in windows of this many steps. Longer ones
     train the state over more time, and need more memory."""

@@ -46,7 +46,10 @@ def whole_clip(sequences: Sequences, index: int) -> Piece:
 
 
 def joined_in_groups(sequences: Sequences, seed: int = 0) -> dict[str, Passage]:
-    """By group: all its clips, in a random order, one after another as in one long recording."""
+    """By group: all its clips, in a random order, one after another as in one long recording.
+
+    Where each clip is its own group, all are joined.
+    """
     rng = np.random.default_rng(seed)
     return {
         group: _one_after_another(sequences, [whole_clip(sequences, i) for i in order])
@@ -103,9 +106,12 @@ def _joined(sequences: Sequences, config: TrainConfig, rng: np.random.Generator)
 
 
 def _by_group(sequences: Sequences) -> dict[str, list[int]]:
+    """The clips that may be joined; all of them where each is its own group."""
     members: dict[str, list[int]] = {}
     for index, clip in enumerate(sequences.clips):
         members.setdefault(clip.group, []).append(index)
+    if len(members) == len(sequences):
+        return {"all clips": list(range(len(sequences)))} if members else {}
     return members
 
 

@@ -102,8 +102,9 @@ def test_joined_clips_are_each_seen_once_beside_their_own_group(
     whole = [(i, step) for i, (n, _) in enumerate(drawn) for step in range(n)]
     assert seen(sequences, passages) == whole
     assert max(map(len, passages)) <= join
-    for passage in passages:
-        assert len({sequences.clips[piece.index].group for piece in passage}) == 1
+    if len({group for _, group in drawn}) < len(drawn):
+        for passage in passages:
+            assert len({sequences.clips[piece.index].group for piece in passage}) == 1
     assert 1 <= num_batches(sequences, passages, 4) == -(-len(drawn) // 4)
 
 
@@ -169,6 +170,14 @@ def test_all_clips_of_a_group_become_one_recording() -> None:
         "b": [1, 3],
     }
     assert {key: num_steps_of(one) for key, one in joined.items()} == {"a": 10, "b": 12}
+
+
+def test_clips_that_are_their_own_groups_are_joined_with_each_other() -> None:
+    sequences = clips_of([4, 5, 6, 7], "abcd")
+    assert [num_steps_of(one) for one in joined_in_groups(sequences).values()] == [22]
+    config = TrainConfig(join_clips=4)
+    passages = draw_passages(sequences, config, np.random.default_rng(0))
+    assert len(passages) < 4
 
 
 @pytest.mark.parametrize("join", [1, 3])
