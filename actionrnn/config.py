@@ -237,7 +237,7 @@ class HeadConfig:
 
     kind: HeadKind = "gru"
     """rnn_tanh, rnn_relu, lstm, gru, or mean (the order-blind baseline)."""
-    hidden_size: PositiveInt = 128
+    hidden_size: PositiveInt = 256
     """The size of the recurrent state. Larger fits more, and needs more clips."""
     num_layers: PositiveInt = 1
     """Stacked recurrent layers."""
