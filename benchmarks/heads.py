@@ -11,8 +11,7 @@ The worlds:
 
 - Weizmann (`weizmann_gru`), frames and changes, or frames alone; one person is left out at a time.
   The same heads run over the joined clips of the person left out, see `long_recordings.py`: steps
-  right, and F1@50 of the segments. There mean-pool has a sliding window, half as
-  long as the median training clip.
+  right, and F1@50 of the segments. There mean-pool has a sliding window.
 - Rendered worlds (`folder_example`), of the built-in data set's 8 classes (4 movements, each
   forwards and backwards), rendered twice with different figures and places: 48 groups of 2 clips,
   12 of them for testing. A clip is 16 to 22 pictures. Three views of them differ in what tells the
@@ -56,9 +55,9 @@ from long_recordings import (
     Experiment,
     Joined,
     in_processes,
-    median_steps,
     prepare,
     task_of,
+    window_steps,
 )
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -98,8 +97,6 @@ FULL_SIZE, SMALL_SIZE, SPARSE_SIZE = 1280, 64, 4096
 KEPT_PART = 0.1
 """Of the values of a sparse feature; the others are 0."""
 JOINED_MINUTES = 30
-WINDOW_PART = 0.5
-"""Of a median training clip: mean-pool's window in joined recordings."""
 QUICK = ("appearance, 4 clips a class", "order, 15 clips a class", "both, 4 clips a class")
 LAST_PART = 0.25
 """Of the epochs, over which weights are averaged."""
@@ -450,7 +447,7 @@ def score(sources: Sources, job: Job) -> dict[str, float]:
         test = world.sequences.subset(fold.test)
         right += round(validate(head, test, config.train)[1] * len(test))
         total += len(test)
-        window = round(WINDOW_PART * median_steps(world.sequences, fold))
+        window = window_steps(world.sequences, fold)
         for name, recording in world.recordings[fold.name]:
             answers = (
                 sliding_mean_pool(head, recording.values, window)
