@@ -11,8 +11,7 @@ The worlds:
 
 - Weizmann (`weizmann_gru`), frames and changes, or frames alone; one person is left out at a time.
   The same heads run over the joined clips of the person left out, see `long_recordings.py`: steps
-  right, and F1@50 of the segments. There mean-pool has a sliding window, half as
-  long as the median training clip.
+  right, and F1@50 of the segments. There mean-pool has a sliding window.
 - Rendered worlds (`folder_example`), of the built-in data set's 8 classes (4 movements, each
   forwards and backwards), rendered twice with different figures and places: 48 groups of 2 clips,
   12 of them for testing. A clip is 16 to 22 pictures. Three views of them differ in what tells the
@@ -56,9 +55,9 @@ from long_recordings import (
     Experiment,
     Joined,
     in_processes,
-    median_steps,
     prepare,
     task_of,
+    window_steps,
 )
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -98,8 +97,6 @@ FULL_SIZE, SMALL_SIZE, SPARSE_SIZE = 1280, 64, 4096
 KEPT_PART = 0.1
 """Of the values of a sparse feature; the others are 0."""
 JOINED_MINUTES = 30
-WINDOW_PART = 0.5
-"""Of a median training clip: mean-pool's window in joined recordings."""
 QUICK = ("appearance, 4 clips a class", "order, 15 clips a class", "both, 4 clips a class")
 LAST_PART = 0.25
 """Of the epochs, over which weights are averaged."""
@@ -181,26 +178,24 @@ VARIANTS = {
     DEFAULT: Variant(),
     BASELINE: Variant(MEAN, BASELINE_TRAINING),
     "mean-pool, none held back": Variant(MEAN, BASELINE_TRAINING | ALL_CLIPS),
+    "mean-pool, inputs as they are": Variant(MEAN | {"input_scaling": "none"}, BASELINE_TRAINING),
     "RNN (tanh)": Variant({"kind": "rnn_tanh"}),
     "LSTM": Variant({"kind": "lstm"}),
     "GRU": Variant({"kind": "gru"}),
     "minGRU": Variant({"kind": "gru"}, make=MinGruHead),
-    "residual": Variant({"residual": True}),
     "no residual": Variant({"residual": False}),
-    "hidden size 128": Variant({"hidden_size": 128}),
-    "hidden size 256": Variant({"hidden_size": 256}),
     "projection": Variant({"kind": "gru"}, make=ProjectedHead),
     "loss: clip": Variant(train=CLIP_LOSS),
     "loss: both": Variant(train={"now_weight": 0.5}),
     "loss: steps": Variant(train={"now_weight": 1.0}),
     "clips not joined": Variant(train={"join_clips": 1}),
-    "4 clips joined": Variant(train={"join_clips": 4}),
-    "8 clips joined": Variant(train={"join_clips": 8}),
+    "clips joined": Variant(train={"join_clips": 6}),
     "15 % held back": Variant(train={"validation_fraction": 0.15}),
     "none held back": Variant(train=ALL_CLIPS),
     "averaged": Variant(train=ALL_CLIPS, average=True),
-    "inputs as they are": Variant({"input_scaling": "none"}),
+    "inputs: root": Variant({"input_scaling": "sqrt"}),
     "inputs: L2": Variant({"input_scaling": "l2"}),
+    "inputs: as they are": Variant({"input_scaling": "none"}),
 }
 """By name; the package cannot do those with a class of their own, or averaged."""
 
@@ -452,7 +447,7 @@ def score(sources: Sources, job: Job) -> dict[str, float]:
         test = world.sequences.subset(fold.test)
         right += round(validate(head, test, config.train)[1] * len(test))
         total += len(test)
-        window = round(WINDOW_PART * median_steps(world.sequences, fold))
+        window = window_steps(world.sequences, fold)
         for name, recording in world.recordings[fold.name]:
             answers = (
                 sliding_mean_pool(head, recording.values, window)
@@ -505,16 +500,26 @@ def timed_score(sources: Sources, job: Job, _: str) -> tuple[dict[str, float], f
     return score(sources, job), round(time.process_time() - start, 1)
 
 
+def distinct(names: Sequence[str], code: str) -> list[str]:
+    """The variants without those that are the same as an earlier one in all these worlds."""
+    found: dict[tuple[str, ...], str] = {}
+    for name, variant in VARIANTS.items():
+        found.setdefault(tuple(Job(world, variant, 0).key(code) for world in names), name)
+    return list(found.values())
+
+
 ScoresOf = Callable[[str, str, int], Mapping[str, float]]
 """By world, variant and seed."""
 BySeed = dict[str, dict[str, list[float]]]
 """The scores of all seeds, by row of the table and variant."""
 
 
-def collect(names: Sequence[str], seeds: Sequence[int], scores_of: ScoresOf) -> BySeed:
+def collect(
+    names: Sequence[str], variants: Sequence[str], seeds: Sequence[int], scores_of: ScoresOf
+) -> BySeed:
     found: BySeed = {}
     for world in names:
-        for variant in VARIANTS:
+        for variant in variants:
             for seed in seeds:
                 for kind, value in scores_of(world, variant, seed).items():
                     row = found.setdefault(f"{world}: {kind}", {})
@@ -524,7 +529,8 @@ def collect(names: Sequence[str], seeds: Sequence[int], scores_of: ScoresOf) -> 
 
 def as_markdown(found: BySeed) -> str:
     """A table of percents, and the differences to the baseline in points; the best are bold."""
-    lines = ["| | " + " | ".join(VARIANTS) + " |", "|---" * (len(VARIANTS) + 1) + "|"]
+    variants = next(iter(found.values()))
+    lines = ["| | " + " | ".join(variants) + " |", "|---" * (len(variants) + 1) + "|"]
     differences: dict[str, list[float]] = {}
     for case, row in found.items():
         means = {variant: 100 * np.mean(values) for variant, values in row.items()}
@@ -592,11 +598,14 @@ def main() -> None:
     sources = prepare_sources(arguments.cache, needed)
     code = code_key()
     # the first seed of all comes first: an interrupted run has whole rows
-    jobs = [Job(w, v, seed) for seed in seeds for w in names for v in VARIANTS.values()]
+    variants = distinct(names, code)
+    jobs = [Job(w, VARIANTS[v], seed) for seed in seeds for w in names for v in variants]
     results = run_jobs(
         {job.key(code): job for job in jobs}, sources, arguments.cache / "results.jsonl"
     )
-    found = collect(names, seeds, lambda w, v, seed: results[Job(w, VARIANTS[v], seed).key(code)])
+    found = collect(
+        names, variants, seeds, lambda w, v, seed: results[Job(w, VARIANTS[v], seed).key(code)]
+    )
     table = as_markdown(found)
     print(table, end="")
     if arguments.markdown:
