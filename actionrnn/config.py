@@ -272,6 +272,11 @@ class HeadConfig:
             )
         return self
 
+    def __str__(self) -> str:
+        text = f"{self.kind}, {self.num_layers} x {self.hidden_size}, {self.temporal_pooling}"
+        is_late = self.delay_steps > 0 and self.kind != "mean"
+        return f"{text}, answers {self.delay_steps} steps later" if is_late else text
+
 
 @dataclass(frozen=True, config=STRICT_KEYS)
 class TrainConfig:
