@@ -257,6 +257,11 @@ class HeadConfig:
     l2: each frame's feature vector is scaled to length 1, which takes out contrast; none."""
     temporal_differences: Annotated[bool, Field(strict=True)] = False
     """Give the head x_t - x_(t-1) as well as x_t. It helps if motion decides."""
+    delay_steps: Annotated[int, Field(ge=0, le=1000, strict=True)] = 0
+    """Answer for a step when this many further steps have been seen; at a recording's end its last
+    frame stands in for them. What an action is, is often clearer a moment after it began; but a
+    live answer comes later by delay_steps / sampling.rate_fps seconds. 0: at once. `mean`, which
+    has no state, always answers at once."""
 
     @model_validator(mode="after")
     def _fits_a_machine(self) -> HeadConfig:
@@ -266,6 +271,11 @@ class HeadConfig:
                 f"({self.num_layers}) must be at most {MOST_RECURRENT_WEIGHTS}"
             )
         return self
+
+    def __str__(self) -> str:
+        text = f"{self.kind}, {self.num_layers} x {self.hidden_size}, {self.temporal_pooling}"
+        is_late = self.delay_steps > 0 and self.kind != "mean"
+        return f"{text}, answers {self.delay_steps} steps later" if is_late else text
 
 
 @dataclass(frozen=True, config=STRICT_KEYS)

@@ -118,6 +118,8 @@ def _write_description(model: Recognizer, folder: Path, int8: Int8Report | None)
             "inputs": ["features", *state],
             "outputs": ["scores", *(f"new_{name}" for name in state)],
             "output_shape": ["N", len(model.labels)],
+            # the scores are those of so many steps before, and mean nothing until there are such
+            "delay_steps": model.head.delay_steps,
             # zeros before the first frame; the results go in again, in this order
             "state": {
                 name: {
@@ -156,7 +158,8 @@ def encoder_to_onnx(backbone: Backbone) -> bytes:
 def step_to_onnx(head: Head) -> bytes:
     """An ONNX graph of one step: features (N, D) and state to scores (N, K) and new state.
 
-    The scores are those of now; the state's `so_far` (N, K) are the logits of the whole video.
+    The scores are those of now, with a delay those of `delay_steps` steps before; the state's
+    `so_far` (N, K) are the logits of the whole video up to that step.
     """
     state = _initial_state(head)
     inputs = {"features": torch.zeros(2, head.feature_size), "state": state}

@@ -133,7 +133,7 @@ def _describe_model(path: Path) -> Rows:
     rows = {
         "model": str(path),
         "labels": f"{len(model.labels)}: {', '.join(model.labels)}",
-        "head": f"{head.kind}, {head.num_layers} x {head.hidden_size}, {head.temporal_pooling}",
+        "head": str(head),
         "backbone": f"{model.provenance.backbone} ({model.feature_size} features)",
         "weights": f"sha256 {model.provenance.weights_sha256}",
         "preprocessing": str(model.provenance.to_json()["preprocessing"]),

@@ -102,6 +102,7 @@ def follow(model: Recognizer, recording: JoinedRecording, window: int) -> StepPr
             KEPT: timeline.scores,
             window_name(window): restarted_per_window(model.head, features.values, window),
         },
+        delay_steps={KEPT: model.head.delay_steps},
     )
 
 

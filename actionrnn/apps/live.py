@@ -24,9 +24,10 @@ from actionrnn.config import LiveOptions
 from actionrnn.errors import ActionrnnError, VideoError
 from actionrnn.files import atomic_path
 from actionrnn.model.recognizer import Recognizer
+from actionrnn.model.stream import Scores
 from actionrnn.text import plain
 from actionrnn.video.frame import Frame
-from actionrnn.video.live import LiveSource
+from actionrnn.video.live import Arrival, LiveSource
 from actionrnn.video.writer import VideoWriter
 
 _RATE_WINDOW_SECONDS = 2.0
@@ -59,29 +60,34 @@ def run_live(model: Recognizer, address: str, options: LiveOptions, session: Liv
     stream, overlay = model.stream(), ScoreOverlay(model.labels)
     blank = Frame.from_array(np.zeros((64, 64, 3), np.uint8), 0.0)
     model.stream().push(blank)  # the first call of all is slow
-    printer = _Printer(model.labels, session)
+    printer = _Printer(model.labels, session, is_late=model.head.delay_steps > 0)
     source = LiveSource(address, options, report=printer.interrupted)
-    connection = 1
+    newest: Arrival | None = None
+
+    def answer(scores: Scores) -> None:
+        overlay.update(scores)
+        for seconds, row in zip(stream.pts_seconds.tolist(), scores, strict=True):
+            assert newest is not None  # there is no answer without a frame
+            printer.answer(seconds, row, newest, source)
+
     with contextlib.ExitStack() as stack:
         stack.enter_context(_stopped_by_signals(source.stop))
         stack.callback(printer.end, source)
         stack.callback(source.close)
+        stack.callback(lambda: answer(stream.finish()))
         recorder = stack.enter_context(_recorder(session.record))
         for arrival in source.frames():
             if arrival is None:
                 printer.waiting()
                 continue
             frame = arrival.frame
-            if arrival.connection != connection:
-                connection = arrival.connection
-                if options.reset_on_reconnect:
-                    stream.reset()
-            scores = stream.push(frame)
-            overlay.update(scores)
-            for seconds, row in zip(stream.pts_seconds.tolist(), scores, strict=True):
-                printer.answer(seconds, row, arrival.arrived, source)
+            is_new = newest is not None and arrival.connection != newest.connection
+            if is_new and options.reset_on_reconnect:
+                answer(stream.finish())
+            newest = arrival
+            answer(stream.push(frame))
             if session.show_window or session.record:
-                drawn = overlay.draw(frame.rgb)
+                drawn = overlay.draw(frame.rgb, printer.age_note(frame))
                 recorder(drawn, frame.pts_seconds)
                 if session.show_window and _show(drawn, source.name):
                     source.stop()
@@ -90,8 +96,9 @@ def run_live(model: Recognizer, address: str, options: LiveOptions, session: Liv
 class _Printer:
     """Prints the answers: JSON lines, or on a terminal one line that is updated."""
 
-    def __init__(self, labels: tuple[str, ...], session: LiveSession) -> None:
-        self._labels, self._session = labels, session
+    def __init__(self, labels: tuple[str, ...], session: LiveSession, is_late: bool) -> None:
+        self._labels, self._session, self._is_late = labels, session, is_late
+        self._answered_seconds: float | None = None
         self._began = time.monotonic()
         self._answers = 0
         self._recent: deque[tuple[float, int]] = deque()
@@ -102,12 +109,19 @@ class _Printer:
         self._line = ""
 
     def answer(
-        self, seconds: float, scores: NDArray[np.float32], arrived: float, source: LiveSource
+        self, seconds: float, scores: NDArray[np.float32], newest: Arrival, source: LiveSource
     ) -> None:
-        """Print the scores (K,) of one step."""
+        """Print the scores (K,) of one step.
+
+        Args:
+            seconds: when the step was.
+            newest: the frame that made the answer known.
+        """
         now = self._last_frame = time.monotonic()
-        self._answers += 1
-        self._worst_delay = max(self._worst_delay, now - arrived)
+        self._answers, self._answered_seconds = self._answers + 1, seconds
+        age_seconds = newest.frame.pts_seconds - seconds if self._is_late else 0.0
+        delay_seconds = now - newest.arrived + age_seconds
+        self._worst_delay = max(self._worst_delay, delay_seconds)
         self._recent.append((now, source.counts.frames))
         while now - self._recent[0][0] > _RATE_WINDOW_SECONDS:
             self._recent.popleft()
@@ -120,12 +134,14 @@ class _Printer:
                     "label": self._labels[best[0]],
                     "labels": [self._labels[index] for index in best],
                     "scores": [round(float(scores[index]), 6) for index in best],
-                    "delay_seconds": round(now - arrived, 4),
+                    "delay_seconds": round(delay_seconds, 4),
                     "dropped": source.counts.dropped,
                 }
             )
             return
         top = "  ".join(f"{plain(self._labels[i])} {scores[i]:.0%}" for i in best)
+        if age := self.age_note(newest.frame):
+            top += f"  ({age})"
         rates = ""
         if len(self._recent) > 1:
             (first, frames), (last, latest) = self._recent[0], self._recent[-1]
@@ -134,6 +150,12 @@ class _Printer:
             rates += f"{(len(self._recent) - 1) / passed:.1f} answers/s, "
         dropped = f"{source.counts.dropped} dropped"
         self._print_line(f"{_clock(now - self._began)}  {top}  | {rates}{dropped}")
+
+    def age_note(self, frame: Frame) -> str:
+        """How long before this frame the step was that was answered last; empty: at once."""
+        if not self._is_late or self._answered_seconds is None:
+            return ""
+        return f"{frame.pts_seconds - self._answered_seconds:.1f} s ago"
 
     def waiting(self) -> None:
         """Report that no frame comes."""

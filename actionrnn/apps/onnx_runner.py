@@ -13,6 +13,7 @@ import onnxruntime
 
 HERE = Path(__file__).parent
 MODEL = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
+DELAY_STEPS = MODEL["step"]["delay_steps"]  # a step is answered when so many more were seen
 CLOSE_SECONDS = 1e-4  # a frame this close to a tick is on it
 
 
@@ -27,21 +28,43 @@ class Stream:
             name: np.zeros((1, *value["shape"]), value["type"])
             for name, value in MODEL["step"]["state"].items()
         }
-        self.previous = None
+        self.previous = self.features = None
+        self.unanswered = 0
 
     def push(self, frame):
-        """RGB uint8 (H, W, 3) of any size -> the scores (K,) of this moment."""
+        """RGB uint8 (H, W, 3) of any size -> the scores (K,) of this moment.
+
+        With a delay: of the step DELAY_STEPS before; None: there is no such step yet.
+        """
         previous = frame if self.previous is None else self.previous
         views = {"frames": frame[None], "previous": previous[None]}
         views = {name: views[name] for name in MODEL["encoder"]["inputs"]}
-        [features] = self.encoder.run(None, views)
-        scores, *state = self.head.run(None, {"features": features, **self.state})
-        self.state, self.previous = dict(zip(self.state, state, strict=True)), frame
+        [self.features] = self.encoder.run(None, views)
+        self.previous = frame
+        self.unanswered = min(self.unanswered + 1, DELAY_STEPS + 1)
+        scores = self.step()
+        if self.unanswered <= DELAY_STEPS:
+            return None
+        self.unanswered -= 1
+        return scores
+
+    def finish(self):
+        """After the last frame, yields the scores (K,) of each step that waits for its answer."""
+        for step in range(DELAY_STEPS if self.unanswered else 0):
+            scores = self.step()
+            if step >= DELAY_STEPS - self.unanswered:
+                yield scores
+        self.unanswered = 0
+
+    def step(self):
+        """The head's step with the last features."""
+        scores, *state = self.head.run(None, {"features": self.features, **self.state})
+        self.state = dict(zip(self.state, state, strict=True))
         return scores[0]
 
     @property
     def so_far(self):
-        """The scores (K,) of the whole video up to the last frame."""
+        """The scores (K,) of the whole video up to the last step that is answered."""
         weights = np.exp(self.state["so_far"][0] - self.state["so_far"].max())
         return weights / weights.sum()
 
@@ -73,8 +96,13 @@ def timeline(path):
     for index, frame in enumerate(decoded(path)):
         for _ in range(np.count_nonzero(indices == index)):
             rgb = frame.to_ndarray(format="rgb24", interpolation="BICUBIC")
-            scores.append(stream.push(np.ascontiguousarray(np.rot90(rgb, frame.rotation // 90))))
-            so_far.append(stream.so_far)
+            answer = stream.push(np.ascontiguousarray(np.rot90(rgb, frame.rotation // 90)))
+            if answer is not None:
+                scores.append(answer)
+                so_far.append(stream.so_far)
+    for answer in stream.finish():
+        scores.append(answer)
+        so_far.append(stream.so_far)
     return times[indices], np.array(scores), np.array(so_far)
 
 

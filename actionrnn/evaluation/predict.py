@@ -24,6 +24,7 @@ from actionrnn.features.provenance import TRAINED_ON, Provenance
 from actionrnn.model.heads import Head
 from actionrnn.model.privacy import hashed_group
 from actionrnn.model.recognizer import read_out
+from actionrnn.model.scoring import Readouts
 from actionrnn.progress import progress_bar
 
 MEAN_POOL: Final = "mean-pool"
@@ -107,10 +108,10 @@ def predict_fold(
             for kind, one in heads.items():
                 # a baseline may see only the first features; the tested head sees all
                 known = values if one is head else values[:, : one.feature_size]
-                answers, steps = read_out(one, known), steps_observed(len(values))
+                answers = _observed(one, known)
                 scores[kind][index] = answers.so_far[-1]
-                so_far[kind][index] = answers.so_far[steps].argmax(axis=1)
-                now[kind][index] = answers.now[steps].argmax(axis=1)
+                so_far[kind][index] = answers.so_far.argmax(axis=1)
+                now[kind][index] = answers.now.argmax(axis=1)
             advance()
     seen = tuple(fingerprint in videos for fingerprint in test.fingerprints)
     return FoldPredictions(
@@ -127,6 +128,17 @@ def predict_fold(
         ),
         diagnostics=diagnose(heads, test.values, so_far, now) if diagnostics else None,
     )
+
+
+def _observed(head: Head, values: NDArray[np.float32]) -> Readouts:
+    """The answers after the first 10, 20, ... 100 % of a clip (T, D), of nothing behind them."""
+    steps = steps_observed(len(values))
+    if head.delay_steps == 0:
+        whole = read_out(head, values)
+        return Readouts(whole.now[steps], whole.so_far[steps])
+    # what is answered for a step of the whole clip has seen later ones
+    parts = [read_out(head, values[: step + 1]) for step in steps]
+    return Readouts.joined([Readouts(part.now[-1:], part.so_far[-1:]) for part in parts])
 
 
 def predict_steps(test: Sequences, heads: Mapping[str, Head], window: int) -> list[StepPredictions]:
@@ -164,6 +176,7 @@ def predict_steps(test: Sequences, heads: Mapping[str, Head], window: int) -> li
                     pts_seconds=_times(test, indices, len(values)),
                     targets=np.repeat(test.targets[indices], lengths),
                     scores=_step_scores(heads, values, window),
+                    delay_steps={name: head.delay_steps for name, head in heads.items()},
                 )
             )
             advance()

@@ -132,6 +132,7 @@ def delays(
     targets: Labels,
     pts_seconds: NDArray[np.float64],
     background: int | None = None,
+    delay_steps: int = 0,
 ) -> NDArray[np.float64]:
     """The seconds from each true segment's begin to its first step with the right answer, (S,).
 
@@ -144,10 +145,14 @@ def delays(
         targets: (T,), with IGNORE.
         pts_seconds: (T,).
         background: a class whose segments do not count.
+        delay_steps: how many further steps are seen before a step is answered: they count too.
     """
     found = []
     for first, stop, label in segments_of(targets, targets, background):
         right = np.flatnonzero(answers[first:stop] == label)
-        late = pts_seconds[first + right[0]] - pts_seconds[first] if len(right) else np.nan
-        found.append(late)
+        if len(right) == 0:
+            found.append(np.nan)
+            continue
+        known = min(first + right[0] + delay_steps, len(pts_seconds) - 1)  # all are, at the end
+        found.append(pts_seconds[known] - pts_seconds[first])
     return np.array(found, np.float64)

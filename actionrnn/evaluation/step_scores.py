@@ -8,7 +8,7 @@ these are what a user gets. `segment_metrics` has the definitions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,8 @@ class StepPredictions:
     """(T,): class indices, or IGNORE where nobody labelled the step."""
     scores: Mapping[str, NDArray[np.float32]]
     """By model, the probabilities of now, (T, K): first the tested head, then its baselines."""
+    delay_steps: Mapping[str, int] = field(default_factory=dict)
+    """By model, how many further steps are seen before a step is answered; default: none."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,9 @@ def _count(one: StepPredictions, name: str, background: int | None) -> _Counts:
         matched=matched_segments(found, true),
         num_found=len(found),
         edit=edit_score(found, true),
-        delays=delays(answers, one.targets, one.pts_seconds, background),
+        delays=delays(
+            answers, one.targets, one.pts_seconds, background, one.delay_steps.get(name, 0)
+        ),
     )
 
 

@@ -69,24 +69,25 @@ def restarted_per_window(head: Head, values: Values, window: int) -> Values:
     """
     _require_steps(window)
     head.eval()
-    # so far at each step of the first window is the answer of the shorter windows before it
-    first = torch.from_numpy(np.ascontiguousarray(values[:window]))[None].to(head.mean.device)
-    answers = [head.so_far(head(first))[0]]
-    for batch in _windows(values[1:], window):
-        whole = torch.from_numpy(batch).to(head.mean.device)
-        lengths = torch.full((len(whole),), window, device=whole.device)
-        answers.append(head.clip_logits(head(whole), lengths))
+    answers = []
+    for batch, lengths in _windows(values, window):
+        whole, known = (torch.from_numpy(part).to(head.mean.device) for part in (batch, lengths))
+        answers.append(head.clip_logits(head(whole, known), known))
     scores: Values = torch.cat(answers).softmax(dim=1).cpu().numpy()
     return scores
 
 
-def _windows(values: Values, window: int) -> Iterator[Values]:
-    """All windows of that many steps, as batches (B, window, D) in the order of time."""
-    num_windows = max(0, len(values) - window + 1)
+def _windows(values: Values, window: int) -> Iterator[tuple[Values, NDArray[np.int64]]]:
+    """The window that ends with each step, as batches (B, window, D) in the order of time.
+
+    With their lengths (B,): the first windows are shorter.
+    """
+    window = min(window, len(values))
     rows = max(1, MOST_STEPS // window)
-    for begin in range(0, num_windows, rows):
-        stops = range(begin, min(begin + rows, num_windows))
-        yield np.stack([values[first : first + window] for first in stops])
+    for begin in range(0, len(values), rows):
+        stops = np.arange(begin, min(begin + rows, len(values))) + 1
+        firsts = np.maximum(stops - window, 0)
+        yield np.stack([values[first : first + window] for first in firsts]), stops - firsts
 
 
 def _require_steps(window: int) -> None:

@@ -3,12 +3,14 @@
 One step, with x_t the (normalised) feature of frame t:
 
     h_t = f(h_(t-1) W_hh + x_t W_xh + b)      the recurrent layer: RNN, LSTM or GRU
-    z_t = W h_t + V x_t + b                   the logits of now; V: the residual path
+    z_t = W h_(t+d) + V x_t + b               the logits of now; V: the residual path
 
 Two answers are read from them. *Now*, softmax(z_t), is what a timeline, a stream and segments show.
 *So far*, the softmax of the running mean of z_1 ... z_t, is what is said about the whole clip; a
-clip's answer is its last value. Every z_t uses the frames up to t alone, so `forward` over a
-sequence and `step` after `step` give the same numbers.
+clip's answer is its last value. Every z_t uses the frames up to t + d alone, so `forward` over a
+sequence and `step` after `step` give the same numbers. d is `head.delay_steps`, 0 by default: the
+state sees d more frames before step t is answered. At a recording's end its last frame is repeated
+d times, so that every step has an answer.
 (Elman 1990; LSTM: Hochreiter and Schmidhuber 1997; GRU: Cho et al. 2014.)
 """
 
@@ -42,7 +44,7 @@ class Head(nn.Module):
     """A recurrent layer (or none: `mean`) and a linear classifier of each step.
 
     Args:
-        config: kind, sizes, dropout, and whether there is a residual path.
+        config: kind, sizes, dropout, whether there is a residual path, and the delay.
         feature_size: D.
         num_classes: K.
     """
@@ -58,6 +60,8 @@ class Head(nn.Module):
         self.register_buffer("std", torch.ones(feature_size))
         input_size = feature_size * (2 if config.temporal_differences else 1)
         self.core = _make_core(config, input_size)
+        self.delay_steps = 0 if self.core is None else config.delay_steps
+        """How many further steps are seen before a step is answered; without a state: none."""
         hidden_size = input_size if self.core is None else config.hidden_size
         self.classifier = nn.Linear(hidden_size, num_classes)
         self.residual: nn.Linear | None = None
@@ -93,9 +97,16 @@ class Head(nn.Module):
         """`forward` of features that `standardise` has made, (B, T, D)."""
         valid = _valid_steps(standardised, lengths)  # (B, T, 1)
         # whatever stands behind a row's length, NaN included, must not reach a gradient
-        inputs = self._dropout(self._inputs(standardised.masked_fill(~valid, 0)))  # (B, T, I)
-        hidden = inputs if self.core is None else self.core(inputs)[0]  # (B, T, H)
-        return self._classify(self._dropout(hidden), inputs).masked_fill(~valid, 0)
+        known = standardised.masked_fill(~valid, 0)
+        if self.delay_steps:
+            known = _with_last_repeated(known, valid, self.delay_steps)
+        inputs = self._dropout(self._inputs(known))  # (B, T + d, I)
+        hidden = inputs if self.core is None else self.core(inputs)[0]  # (B, T + d, H)
+        hidden = self._dropout(hidden[:, self.delay_steps :])
+        logits: Tensor = self.classifier(hidden)
+        if self.residual is not None:
+            logits = logits + self.residual(inputs[:, : logits.shape[1]])
+        return logits.masked_fill(~valid, 0)
 
     def so_far(self, logits: Tensor) -> Tensor:
         """The logits of so far at every step, from those of now: (B, T, K) -> (B, T, K)."""
@@ -130,20 +141,26 @@ class Head(nn.Module):
     def step(self, features: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """The logits of now after one more frame; for inference, without dropout.
 
+        With `delay_steps` they are those of that many steps before, and mean nothing until more
+        steps than that were seen. At a recording's end further steps with the state's `previous`
+        give what is still missing.
+
         Args:
             features: (B, D), one frame of each row.
             state: of the step before; None at the start.
 
         Returns:
             logits (B, K) and the new state, whose `so_far` (B, K) are the logits of so far,
-            in float64.
+            in float64: the mean over the steps that are answered.
         """
         state = state if state is not None else self.initial_state(len(features), features.device)
         inputs = self._step_inputs(features, state)
         new: State = {"steps": state["steps"] + 1, "previous": features}
         hidden = inputs if self.core is None else self._step_core(inputs, state, new)
-        logits = self._classify(hidden, inputs)
-        new["so_far"] = self._so_far_step(logits, state["so_far"], new["steps"])
+        logits: Tensor = self.classifier(hidden)
+        if self.residual is not None:
+            logits = logits + self._step_residual(inputs, state, new)
+        new["so_far"] = self._step_so_far(logits, state, new)
         return logits, new
 
     def initial_state(self, batch_size: int, device: torch.device | None = None) -> State:
@@ -167,6 +184,8 @@ class Head(nn.Module):
             state["hidden"] = zeros(layers, size)
         if isinstance(self.core, nn.LSTM):
             state["cell"] = zeros(layers, size)
+        if self.residual is not None and self.delay_steps:
+            state["residual"] = zeros(self.delay_steps, self.num_classes)
         return state
 
     def rescale(self, features: Tensor) -> Tensor:
@@ -213,6 +232,27 @@ class Head(nn.Module):
             new["cell"] = torch.stack(cells, dim=1)
         return below
 
+    def _step_residual(self, inputs: Tensor, state: State, new: State) -> Tensor:
+        """What the residual path says of the frame that is answered, (B, K).
+
+        What it said of the frames since then waits in the state, oldest first: V x_t, K numbers a
+        step, not x_t itself.
+        """
+        assert self.residual is not None
+        direct: Tensor = self.residual(inputs)
+        if not self.delay_steps:
+            return direct
+        waiting = torch.cat([state["residual"], direct[:, None]], dim=1)  # (B, d + 1, K)
+        new["residual"] = waiting[:, 1:]
+        return waiting[:, 0]
+
+    def _step_so_far(self, logits: Tensor, state: State, new: State) -> Tensor:
+        if not self.delay_steps:
+            return self._so_far_step(logits, state["so_far"], new["steps"])
+        answered = new["steps"] - self.delay_steps  # (B, 1), below 1 before the first answer
+        pooled = self._so_far_step(logits, state["so_far"], answered.clamp(min=1))
+        return torch.where(answered > 0, pooled, state["so_far"])
+
     def _dropout(self, sequence: Tensor) -> Tensor:
         """One mask per clip for all its steps (Gal and Ghahramani, NIPS 2016)."""
         if not self.training or self.config.dropout == 0:
@@ -225,12 +265,8 @@ class Head(nn.Module):
     def _pooling(self) -> str:
         return "running_mean" if self.core is None else self.config.temporal_pooling
 
-    def _classify(self, hidden: Tensor, inputs: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(hidden)
-        return logits if self.residual is None else logits + self.residual(inputs)
-
     def _so_far_step(self, logits: Tensor, so_far: Tensor, steps: Tensor) -> Tensor:
-        """The logits of so far after one more step; `steps` (B, 1) counts it already."""
+        """The logits of so far after one more answer; `steps` (B, 1) counts it already."""
         if self._pooling == "last":
             return logits.to(so_far.dtype)
         if self._pooling == "running_mean":
@@ -262,6 +298,12 @@ def _make_core(config: HeadConfig, input_size: int) -> nn.RNNBase | None:
         **options,
     )
     return core
+
+
+def _with_last_repeated(sequences: Tensor, valid: Tensor, count: int) -> Tensor:
+    """(B, T, D) -> (B, T + count, D): each row goes on with its last valid step to its end."""
+    last = last_step(sequences, valid.sum(dim=1)[:, 0])[:, None]  # (B, 1, D)
+    return torch.cat([sequences.where(valid, last), last.expand(-1, count, -1)], dim=1)
 
 
 def _valid_steps(features: Tensor, lengths: Tensor | None) -> Tensor:

@@ -92,6 +92,9 @@ class Timeline:
     pts_seconds: NDArray[np.float64]
     """(T,)."""
     path: str = ""
+    seen_seconds: float | None = None
+    """The time of the last frame that the last answer rests on; None: that of the last step. It
+    is later where the video was not read to its end, and the head has a delay."""
 
     def segments(self, rule: SegmentRule | None = None) -> list[Segment]:
         """From when to when which action; see `SegmentRule`."""
@@ -101,10 +104,11 @@ class Timeline:
         """The answer for the whole video."""
         answer = self.so_far[-1]
         order = np.argsort(-answer, kind="stable")
+        seen_seconds = self.pts_seconds[-1] if self.seen_seconds is None else self.seen_seconds
         return Prediction(
             labels=tuple(self.labels[index] for index in order),
             scores=tuple(float(answer[index]) for index in order),
-            pts_seconds=float(self.pts_seconds[-1]),
+            pts_seconds=float(seen_seconds),
             path=self.path,
         )
 
@@ -134,6 +138,7 @@ class Recognizer:
         Args:
             stop_at_confidence: decode hardly further than to the first frame after which the
                 best score so far is at least this; the answer's `pts_seconds` says where that was.
+                With `head.delay_steps` that frame is so many steps after the one answered for.
 
         Raises:
             VideoError: the video cannot be used.
@@ -150,7 +155,7 @@ class Recognizer:
         """The scores at every sampled frame of one video file, or of a folder of pictures.
 
         Args:
-            stop_at_confidence: end after the first step at which the best score so far is at
+            stop_at_confidence: end with the first step for which the best score so far is at
                 least this.
             decode: in this process, or within the bounds of an `Isolation`.
 
@@ -164,7 +169,6 @@ class Recognizer:
             decode=decode,
             one_by_one=stop_at_confidence is not None,
         )
-        num_steps = None  # all of them
         with contextlib.closing(reading) as blocks:
             for block in blocks:
                 if block.first_step == 0:
@@ -172,17 +176,21 @@ class Recognizer:
                     scorer, answers = Scorer(self.head), list[Readouts]()
                 times.append(block.pts_seconds)
                 answers.append(scorer.push(block.values))
-                if stop_at_confidence is not None:
-                    is_sure = answers[-1].so_far.max(axis=1) >= stop_at_confidence  # (n,)
-                    if is_sure.any():
-                        num_steps = block.first_step + int(is_sure.argmax()) + 1
-                        break
+                if first_sure(answers[-1], stop_at_confidence) is not None:
+                    break
+            else:
+                answers.append(scorer.finish())
+        found, pts_seconds = Readouts.joined(answers), np.concatenate(times)
+        sure = first_sure(found, stop_at_confidence)
+        num_steps = len(pts_seconds) if sure is None else sure + 1
+        last_seen = min(num_steps + self.head.delay_steps, len(pts_seconds)) - 1
         return Timeline(
             self.labels,
-            np.concatenate([found.now for found in answers])[:num_steps],
-            np.concatenate([found.so_far for found in answers])[:num_steps],
-            np.concatenate(times)[:num_steps],
+            found.now[:num_steps],
+            found.so_far[:num_steps],
+            pts_seconds[:num_steps],
             str(path),
+            seen_seconds=float(pts_seconds[last_seen]),
         )
 
     def score(self, features: Features, path: str = "") -> Timeline:
@@ -288,9 +296,21 @@ def load(
     return Recognizer(backbone, head, info.labels, whole, info.training)
 
 
+def first_sure(found: Readouts, confidence: float | None) -> int | None:
+    """The first of n steps for which the best score so far is at least this; None: there is none.
+
+    Args:
+        confidence: None: nothing is sure enough.
+    """
+    if confidence is None:
+        return None
+    is_sure = (found.so_far >= confidence).any(axis=1)  # (n,)
+    return int(is_sure.argmax()) if is_sure.any() else None
+
+
 @torch.inference_mode()
 def read_out(head: Head, values: NDArray[np.float32]) -> Readouts:
-    """The answers at every step of one sequence of features (T, D)."""
+    """The answers for every step of one sequence of features (T, D)."""
     head.eval()
     logits = head(torch.from_numpy(np.ascontiguousarray(values))[None].to(head.mean.device))
     now, so_far = (part.softmax(dim=-1)[0].cpu().numpy() for part in (logits, head.so_far(logits)))

@@ -16,7 +16,7 @@ from actionrnn.model.heads import Head, State
 
 @dataclass(frozen=True)
 class Readouts:
-    """What a head says after each of n steps: probabilities, in the order of its labels."""
+    """What a head says of each of n steps: probabilities, in the order of its labels."""
 
     now: NDArray[np.float32]
     """(n, K)."""
@@ -34,23 +34,79 @@ class Readouts:
         )
         return cls(now, so_far)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Readouts]) -> Readouts:
+        """Those of consecutive steps, one after the other."""
+        return cls(
+            np.concatenate([part.now for part in parts]),
+            np.concatenate([part.so_far for part in parts]),
+        )
+
 
 class Scorer:
-    """The answers at every step of one recording, block after block, in constant memory."""
+    """The answers for every step of one recording, block after block, in constant memory."""
 
     def __init__(self, head: Head) -> None:
         self._head = head
         self._state = head.initial_state(1, head.mean.device)
+        self._unanswered = 0
 
     @torch.inference_mode()
     def push(self, values: NDArray[np.float32]) -> Readouts:
-        """The answers after each of the next n steps, of features (n, D)."""
-        logits: list[tuple[torch.Tensor, torch.Tensor]] = []
+        """The answers that the next n steps make known, of features (n, D).
+
+        They are those for the next steps that have none: for each step once, in order. With
+        `head.delay_steps` the first answers come that much later, the last ones with `finish`.
+        """
         with one_thread():
-            for value in values:
-                [(now, self._state)] = step_together(self._head, [self._state], value[None])
-                logits.append((now, self._state["so_far"][0]))
+            logits, self._state = steps_alone(self._head, self._state, values)
+        known = num_known(self._head, self._unanswered, len(values))
+        self._unanswered += len(values) - known
+        return Readouts.of(logits[len(logits) - known :], self._head.num_classes)
+
+    @torch.inference_mode()
+    def finish(self) -> Readouts:
+        """The answers for the last `delay_steps` steps, of a recording that has ended."""
+        with one_thread():
+            logits = last_answers(self._head, self._state, self._unanswered)
+        self._unanswered = 0
         return Readouts.of(logits, self._head.num_classes)
+
+
+def num_known(head: Head, unanswered: int, new: int) -> int:
+    """How many answers become known with `new` steps, `unanswered` ones being before them."""
+    return max(0, unanswered + new - head.delay_steps)
+
+
+def last_answers(
+    head: Head, state: State, unanswered: int
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The logits, as of `Readouts.of`, for the last steps of a recording that has ended here.
+
+    Args:
+        state: of one row; it stays as it is.
+        unanswered: the number of those steps.
+    """
+    if not unanswered:
+        return []
+    repeated = state["previous"].expand(head.delay_steps, -1).cpu().numpy()
+    return steps_alone(head, state, repeated)[0][-unanswered:]
+
+
+def steps_alone(
+    head: Head, state: State, values: NDArray[np.float32]
+) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], State]:
+    """The logits of now and of so far after each step of one recording, and its new state.
+
+    Args:
+        state: of one row.
+        values: features, (n, D).
+    """
+    logits = []
+    for value in values:
+        [(now, state)] = step_together(head, [state], value[None])
+        logits.append((now, state["so_far"][0]))
+    return logits, state
 
 
 def step_together(

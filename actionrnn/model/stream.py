@@ -23,7 +23,13 @@ from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.provenance import Provenance
 from actionrnn.files import as_path
 from actionrnn.model.heads import Head, State
-from actionrnn.model.scoring import Readouts, one_thread, step_together
+from actionrnn.model.scoring import (
+    Readouts,
+    last_answers,
+    num_known,
+    one_thread,
+    step_together,
+)
 from actionrnn.tensor_file import read_description, read_tensors, write_tensors
 from actionrnn.video.frame import Frame
 from actionrnn.video.sampling import FrameSampler, SamplerState
@@ -59,7 +65,7 @@ class Stream:
         start = self.head.initial_state(1, self.head.mean.device)
         self._memory = StreamMemory(FrameSampler(self.sampling), start)
         self.pts_seconds: NDArray[np.float64] = np.empty(0)
-        """(m,), the times of the frames behind the last push's scores."""
+        """(m,), the times of the frames that the last push's scores are for."""
         self.so_far: Scores = np.empty((0, self.head.num_classes), np.float32)
         """(m, K), beside the last push's scores: the probabilities of the recording so far."""
 
@@ -71,9 +77,10 @@ class Stream:
                 array. The pixels are made only of frames that are wanted.
 
         Returns:
-            The probabilities (m, K) of what happens at each step that is now known; m is often
-            0. The times of the steps are in `pts_seconds`, and what is said of the whole
-            recording up to each of them in `so_far`.
+            The probabilities (m, K) of what happens at each step whose answer is now known; m
+            is often 0. The times of these steps are in `pts_seconds`, and what is said of the
+            whole recording up to each of them in `so_far`. With `head.delay_steps` they are that
+            many steps before the newest; `finish` gives the rest.
 
         Raises:
             VideoError: a frame that is wanted cannot be made, or the times fall. The stream is
@@ -83,6 +90,23 @@ class Stream:
         """
         [scores] = advance([self], [_listed(frames)])
         return scores
+
+    @torch.inference_mode()
+    def finish(self) -> Scores:
+        """The recording has ended: answer for the steps that wait; then begin anew, as `reset`.
+
+        Returns:
+            The probabilities (m, K) for the last `head.delay_steps` steps, or for all if there
+            were fewer: none without a delay. `pts_seconds` and `so_far` are those beside them.
+        """
+        memory = self._memory
+        with one_thread():
+            logits = last_answers(self.head, memory.state, len(memory.unanswered))
+        found = Readouts.of(logits, self.head.num_classes)
+        self.reset()
+        self.pts_seconds = np.array(memory.unanswered, np.float64)
+        self.so_far = found.so_far
+        return found.now
 
     def save(self, path: str | Path) -> None:
         """Write `state_dict` as one safetensors file, whole or not at all.
@@ -140,6 +164,7 @@ class Stream:
             },
             "held_is_last": held is last,
             "last_repeats": memory.last_repeats,
+            "unanswered_seconds": list(memory.unanswered),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -175,6 +200,8 @@ class Stream:
         for name, tensor in sorted(self.head.state_dict().items()):
             digest.update(f"{name} {tuple(tensor.shape)};".encode())
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        if self.head.delay_steps:  # it has no tensor of its own
+            digest.update(f"delay_steps {self.head.delay_steps};".encode())
         return self.provenance.to_json() | {"head_sha256": digest.hexdigest()}
 
 
@@ -214,7 +241,11 @@ class StreamBatch:
         return advance(self.streams, [_listed(() if item is None else item) for item in frames])
 
     def reset(self, index: int) -> None:
-        """The next frame pushed to this stream begins a new recording."""
+        """The next frame pushed to this stream begins a new recording.
+
+        With `head.delay_steps`, `streams[index].finish()` does so too, and gives the answers that
+        wait.
+        """
         self.streams[index].reset()
 
 
@@ -256,6 +287,8 @@ class StreamMemory:
     """Whether the step before showed the same frame."""
     last_features: NDArray[np.float32] | None = None
     """(D,)."""
+    unanswered: tuple[float, ...] = ()
+    """The times of the last steps, at most `head.delay_steps`, whose answers are not known yet."""
 
     def copy(self) -> StreamMemory:
         """One that moves on while this one stays; what both hold is replaced, never changed."""
@@ -308,11 +341,20 @@ def advance(streams: Sequence[Stream], given: Sequence[list[Step]]) -> list[Scor
                 for row, (now, state) in zip(active, answers, strict=True):
                     memories[row].state = state
                     logits[row].append((now, state["so_far"][0]))
-    found = [Readouts.of(rows, head.num_classes) for rows in logits]
-    for stream, memory, mine, readouts in zip(streams, memories, steps, found, strict=True):
+    known = [
+        num_known(head, len(memory.unanswered), len(mine))
+        for memory, mine in zip(memories, steps, strict=True)
+    ]
+    found = [
+        Readouts.of(rows[len(rows) - count :], head.num_classes)
+        for rows, count in zip(logits, known, strict=True)
+    ]
+    for row, (stream, memory) in enumerate(zip(streams, memories, strict=True)):
+        times = *memory.unanswered, *(seconds for _, seconds in steps[row])
+        memory.unanswered = times[known[row] :]
         stream._memory = memory
-        stream.pts_seconds = np.array([seconds for _, seconds in mine], np.float64)
-        stream.so_far = readouts.so_far
+        stream.pts_seconds = np.array(times[: known[row]], np.float64)
+        stream.so_far = found[row].so_far
     return [readouts.now for readouts in found]
 
 
@@ -384,13 +426,29 @@ def _rebuilt(state: dict[str, Any], stream: Stream) -> StreamMemory:
     )
     last, features = _square(state.get("picture.last")), state.get("features.last")
     sampler.held = last if state["held_is_last"] else _square(state.get("picture.held"))
+    head_state = _head_state(state, stream.head)
     return StreamMemory(
         sampler,
-        _head_state(state, stream.head),
+        head_state,
         last=last,
         last_repeats=bool(state["last_repeats"]),
         last_features=None if features is None else features.numpy(),
+        unanswered=_unanswered(state, head_state, stream.head.delay_steps),
     )
+
+
+def _unanswered(state: dict[str, Any], head_state: State, delay_steps: int) -> tuple[float, ...]:
+    """The times of the steps that wait for their answers, from `Stream.state_dict`.
+
+    Raises:
+        ValueError: they are not as many as the delay leaves, or their times fall.
+    """
+    saved = state.get("unanswered_seconds", ())  # older streams had no delay
+    times = tuple(map(_seconds, saved))
+    expected = int(min(head_state["steps"].item(), delay_steps))
+    if len(times) != expected or sorted(times) != list(times):
+        raise ValueError(f"{list(times)} should be the times of {expected} steps")
+    return times
 
 
 def _head_state(state: dict[str, Any], head: Head) -> State:

@@ -29,6 +29,7 @@ from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer, read_out
 from actionrnn.training.train import TrainingRun
 from actionrnn.video.decode import read_frames
+from tests.tiny import write_video
 
 pytest.importorskip("onnxruntime")
 
@@ -125,9 +126,15 @@ def cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32
 @pytest.mark.parametrize(
     "kind", ["gru", *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k != "gru")]
 )
-def test_steps_of_several_streams_are_those_of_the_whole_sequence(kind: HeadKind) -> None:
+@pytest.mark.parametrize("delay", [0, pytest.param(3, marks=pytest.mark.slow)])
+def test_steps_of_several_streams_are_those_of_the_whole_sequence(
+    kind: HeadKind, delay: int
+) -> None:
     torch.manual_seed(0)
-    head = Head(HeadConfig(kind=kind, hidden_size=8, num_layers=2), 12, 3).eval()
+    config = HeadConfig(kind=kind, hidden_size=8, num_layers=2, delay_steps=delay)
+    head = Head(config, 12, 3).eval()
+    if head.residual is not None:  # it starts as zeros
+        torch.nn.init.normal_(head.residual.weight)
     session = open_session(step_to_onnx(head))
     values = np.random.default_rng(0).normal(size=(3, 9, 12)).astype(np.float32)
     state: dict[str, Any] = {
@@ -137,13 +144,41 @@ def test_steps_of_several_streams_are_those_of_the_whole_sequence(kind: HeadKind
     }
     state["steps"] += 2**24  # where single precision stops to count
     found = []
-    for step in range(9):
+    steps = [*range(9), *[8] * head.delay_steps]
+    for step in steps:
         scores, *new = session.run(None, {"features": values[:, step], **state})
         state = dict(zip(state, new, strict=True))
         found.append(scores)
     wanted = np.stack([read_out(head, sequence).now for sequence in values], axis=1)
-    np.testing.assert_allclose(np.stack(found), wanted, atol=1e-5)
-    assert (state["steps"] == 2**24 + 9).all()
+    np.testing.assert_allclose(np.stack(found[head.delay_steps :]), wanted, atol=1e-5)
+    assert (state["steps"] == 2**24 + len(steps)).all()
+
+
+def test_the_runner_answers_as_late_as_the_model(
+    model: Recognizer, clips: Path, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(
+        model.config.head, hidden_size=8, temporal_differences=True, delay_steps=2
+    )
+    torch.manual_seed(0)
+    head = Head(config, model.head.feature_size, len(model.labels)).eval()
+    assert head.residual is not None
+    torch.nn.init.normal_(head.residual.weight, std=0.01)
+    sampling = Sampling(rate_fps=6.0)
+    late = dataclasses.replace(
+        model, head=head, config=dataclasses.replace(model.config, head=config, sampling=sampling)
+    )
+    late.save(tmp_path / "late.safetensors")
+    folder = export(tmp_path / "late.safetensors", tmp_path / "export").folder
+    described = json.loads((folder / "model.json").read_text(encoding="utf-8"))["step"]
+    assert described["delay_steps"] == 2
+    assert described["state"]["residual"]["shape"] == [2, len(model.labels)]
+    runner = import_runner(folder)
+    numbers = []
+    for clip in (clips / "red" / "ann_red.avi", write_video(tmp_path / "short.avi", count=3)):
+        require_same_timeline(runner, late, clip)
+        numbers.append(len(late.timeline(clip).pts_seconds))
+    assert numbers[0] > 2 > numbers[1] > 0
 
 
 def test_the_runner_names_the_action(exported: Path, clips: Path, model: Recognizer) -> None:

@@ -42,8 +42,10 @@ def test_only_features_of_the_trained_kind_are_scored(sequences: Sequences) -> N
         predict_fold("all", sequences, heads, other, diagnostics=False)
 
 
-def test_after_each_tenth_both_answers_are_known(sequences: Sequences) -> None:
-    head = Head(HeadConfig(hidden_size=3), 4, 2)
+@pytest.mark.parametrize("delay", [0, 3])
+def test_after_each_tenth_both_answers_are_known(sequences: Sequences, delay: int) -> None:
+    """What has been seen by then is asked, also where the answers for single steps come later."""
+    head = Head(HeadConfig(hidden_size=3, delay_steps=delay), 4, 2)
     varied = tuple(
         np.random.default_rng(index).normal(size=(20, 4)).astype(np.float32) for index in range(2)
     )
@@ -51,11 +53,11 @@ def test_after_each_tenth_both_answers_are_known(sequences: Sequences) -> None:
     found = predict_fold("all", test, {"gru": head}, TrainedOn(MADE)).diagnostics
     assert found is not None
     for index, values in enumerate(varied):
-        answers = read_out(head, values)
-        every_tenth = slice(1, None, 2)
-        for name, expected in (("observed", answers.so_far), ("observed_now", answers.now)):
+        answers = [read_out(head, values[:count]) for count in range(2, 21, 2)]
+        for name, part in (("observed", "so_far"), ("observed_now", "now")):
             given = getattr(found, name)["gru"][index]
-            np.testing.assert_array_equal(given, expected[every_tenth].argmax(axis=1))
+            expected = [getattr(answer, part)[-1].argmax() for answer in answers]
+            np.testing.assert_array_equal(given, expected)
 
 
 def test_the_clips_that_choose_an_epoch_are_of_the_trained_kind(sequences: Sequences) -> None:

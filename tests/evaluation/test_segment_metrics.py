@@ -117,6 +117,15 @@ def test_a_delay_is_on_the_videos_own_clock() -> None:
     assert delays(steps("bbba"), steps("baaa"), pts_seconds).tolist() == [0.0, 2.75]
 
 
+def test_the_steps_that_an_answer_waits_for_are_a_part_of_its_delay() -> None:
+    """At the end the last answers do not wait: they are known with the last step."""
+    pts_seconds = np.array([1.0, 1.5, 4.0, 4.25, 6.0])
+    answers, truth = steps("bbaaa"), steps("bbaaa")
+    for delay_steps, expected in ((0, [0, 0]), (1, [0.5, 0.25]), (3, [3.25, 2.0])):
+        found = delays(answers, truth, pts_seconds, None, delay_steps)
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("one", "other", "distance"), [("kitten", "sitting", 3), ("", "abc", 3), ("ab", "ba", 2)]
 )

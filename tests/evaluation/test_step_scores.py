@@ -66,6 +66,13 @@ def test_a_case_worked_out_by_hand() -> None:
     assert set(gru.intervals.values()) == {None}  # one group
 
 
+def test_a_head_that_answers_later_is_as_right_and_as_much_later() -> None:
+    one = recording("w" * 30 + "r" * 30, gru="w" * 30 + "r" * 30, mean="w" * 30 + "r" * 30)
+    gru, mean = step_report(LABELS, [replace(one, delay_steps={"gru": 4})]).models.values()
+    assert (gru.delay_seconds, mean.delay_seconds) == (pytest.approx(0.4), 0)
+    assert (gru.accuracy, gru.edit, gru.missed) == (mean.accuracy, mean.edit, mean.missed)
+
+
 def test_numbers_are_pooled_and_the_edit_score_is_a_mean_over_recordings() -> None:
     found = step_report(
         LABELS,

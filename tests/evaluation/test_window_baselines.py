@@ -52,6 +52,7 @@ def test_the_mean_pool_slides(values: NDArray[np.float32], window: int, changes:
         {"kind": "gru", "residual": True, "temporal_differences": True},
         {"kind": "lstm", "num_layers": 2},
         {"kind": "rnn_tanh", "temporal_pooling": "last"},
+        {"kind": "gru", "temporal_differences": True, "delay_steps": 3},
         {"kind": "mean"},
     ],
 )

@@ -45,6 +45,13 @@ HEADS = [
         itertools.cycle([False, True, False, True, True]),
     )
 ]  # fmt: skip
+HEADS += [
+    pytest.param(
+        HeadConfig(kind=kind, hidden_size=6, temporal_differences=diff, delay_steps=delay),
+        id=f"{kind}-{delay} later",
+    )
+    for kind, diff, delay in (("gru", True, 1), ("lstm", False, 3), ("mean", True, 3))
+]
 VIEWS = ("rgb", "rgb_diff", "both")
 
 MakeModel = Callable[..., Recognizer]
@@ -112,13 +119,19 @@ def push_all(stream: Stream, frames: np.ndarray, times: np.ndarray, seed: int = 
     return np.concatenate(parts)
 
 
+def push_to_the_end(
+    stream: Stream, frames: np.ndarray, times: np.ndarray, seed: int = 0
+) -> np.ndarray:
+    return np.concatenate([push_all(stream, frames, times, seed), stream.finish()])
+
+
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("seed", range(8))
 def test_any_chunking_gives_the_numbers_of_the_whole(
     make_model: MakeModel, head: HeadConfig, seed: int
 ) -> None:
     model, (frames, times) = make_model(head, VIEWS[seed % 3]), recording(seed)
-    streamed = push_all(model.stream(), frames, times, seed)
+    streamed = push_to_the_end(model.stream(), frames, times, seed)
     np.testing.assert_allclose(streamed, offline(model, frames, times), atol=1e-4)
 
 
@@ -130,14 +143,19 @@ def test_at_every_rate(make_model: MakeModel, rate_fps: float | None, views: str
     np.testing.assert_allclose(streamed, offline(model, frames, times), atol=1e-4)
 
 
-def test_the_steps_have_the_times_of_their_frames(make_model: MakeModel) -> None:
-    model, (frames, times) = make_model(), recording(2)
+@pytest.mark.parametrize("delay", [0, 1, 3, 1000])
+def test_the_steps_have_the_times_of_their_frames(make_model: MakeModel, delay: int) -> None:
+    model, (frames, times) = make_model(HeadConfig(hidden_size=6, delay_steps=delay)), recording(2)
+    wanted = times[choose_frames(times, model.config.sampling)].tolist()
     stream, found = model.stream(), []
     for frame, seconds in zip(frames, times, strict=True):
         scores = stream.push(at(frame, seconds))
-        assert len(scores) == len(stream.pts_seconds)
+        assert len(scores) == len(stream.pts_seconds) == len(stream.so_far)
         found += stream.pts_seconds.tolist()
-    assert found == times[choose_frames(times, model.config.sampling)].tolist()
+    assert found == wanted[: max(0, len(wanted) - delay)]
+    scores = stream.finish()
+    assert len(scores) == len(stream.pts_seconds) == len(stream.so_far) == min(delay, len(wanted))
+    assert found + stream.pts_seconds.tolist() == wanted
 
 
 def test_a_file_scores_as_its_frames_pushed(make_model: MakeModel, clips: Path) -> None:
@@ -154,25 +172,35 @@ def test_saved_and_restored_anywhere_it_goes_on_the_same(
     make_model: MakeModel, tmp_path: Path, seed: int
 ) -> None:
     head = HeadConfig(
-        kind=("gru", "lstm", "mean")[seed % 3], hidden_size=5, num_layers=1 + seed % 2
+        kind=("gru", "lstm", "mean")[seed % 3],
+        hidden_size=5,
+        num_layers=1 + seed % 2,
+        delay_steps=seed // 3,
     )
     model = make_model(head, VIEWS[seed % 3], (None, 8.0, 40.0)[seed % 2 + seed % 3 // 2])
     frames, times = recording(seed)
-    expected = push_all(model.stream(), frames, times)
+    expected = push_to_the_end(model.stream(), frames, times)
     cut = seed * 5
     first = model.stream()
     before = push_all(first, frames[:cut], times[:cut]) if cut else np.empty((0, 3), np.float32)
     first.save(tmp_path / "now.stream")
     second = model.stream().restore(tmp_path / "now.stream")
-    after = push_all(second, frames[cut:], times[cut:])
+    first.finish()  # of the one that was saved alone
+    after = push_to_the_end(second, frames[cut:], times[cut:])
     np.testing.assert_allclose(np.concatenate([before, after]), expected, atol=1e-5)
 
 
-def test_reset_is_a_new_stream(make_model: MakeModel) -> None:
-    model, (frames, times) = make_model(views="both"), recording(4)
+@pytest.mark.parametrize("end", [Stream.reset, Stream.finish])
+@pytest.mark.parametrize("delay", [0, 2])
+def test_reset_is_a_new_stream(
+    make_model: MakeModel, end: Callable[[Stream], object], delay: int
+) -> None:
+    model = make_model(HeadConfig(hidden_size=6, delay_steps=delay), views="both")
+    frames, times = recording(4)
     stream = model.stream()
     push_all(stream, frames, times)
-    stream.reset()
+    end(stream)
+    assert len(stream.finish()) == len(stream.pts_seconds) == len(stream.so_far) == 0
     np.testing.assert_array_equal(
         push_all(stream, frames, times - 9), push_all(model.stream(), frames, times - 9)
     )
@@ -195,7 +223,8 @@ def test_two_streams_never_touch_each_other(make_model: MakeModel, seed: int) ->
 @pytest.mark.parametrize("seed", range(6))
 def test_streams_in_a_batch_score_as_alone(make_model: MakeModel, seed: int) -> None:
     """Three places, five recordings: they join late, pause, leave, and others take their places."""
-    model, rng = make_model(views=VIEWS[seed % 3]), np.random.default_rng(seed)
+    head = HeadConfig(hidden_size=6, delay_steps=seed % 3)
+    model, rng = make_model(head, views=VIEWS[seed % 3]), np.random.default_rng(seed)
     recordings = [recording(10 * seed + number, int(rng.integers(5, 40))) for number in range(5)]
     batch, waiting = model.stream_batch(3), list(range(5))
     seats: list[list[int] | None] = [None] * 3  # recording, next frame
@@ -216,9 +245,10 @@ def test_streams_in_a_batch_score_as_alone(make_model: MakeModel, seed: int) -> 
             if seat is not None:
                 found[seat[0]].append(scores[place])
                 if seat[1] >= len(recordings[seat[0]][0]):
+                    found[seat[0]].append(batch.streams[place].finish())
                     seats[place] = None
     for (frames, times), parts in zip(recordings, found, strict=True):
-        alone = push_all(model.stream(), frames, times)
+        alone = push_to_the_end(model.stream(), frames, times)
         np.testing.assert_allclose(np.concatenate(parts), alone, atol=1e-5)
 
 
@@ -458,6 +488,7 @@ def test_a_stream_of_another_model_is_refused(make_model: MakeModel, tmp_path: P
     make_model().stream().save(path)
     for other, part in (
         (make_model(HeadConfig(hidden_size=7)).stream(), "head_sha256"),
+        (make_model(HeadConfig(hidden_size=6, delay_steps=1)).stream(), "head_sha256"),
         (make_model(rate_fps=3).stream(), "sampling"),
     ):
         with pytest.raises(ModelError, match=f"was saved with {part}"):
@@ -593,6 +624,40 @@ def test_a_state_that_is_not_whole_is_refused(
     write_parts(path, described, tensors)
     with pytest.raises(ModelError, match=r"a\.stream: is not a whole stream file"):
         model.stream().restore(path)
+
+
+@pytest.mark.parametrize(
+    "unanswered",
+    [[], [1.0], [1.0, 2.0, 3.0], [2.0, 1.0], [1.0, float("nan")], [1.0, None], 5],
+)
+def test_steps_that_cannot_wait_for_their_answers_are_refused(
+    make_model: MakeModel, tmp_path: Path, unanswered: object
+) -> None:
+    model = make_model(HeadConfig(hidden_size=6, residual=False, delay_steps=2))
+    stream, path, (frames, times) = model.stream(), tmp_path / "a.stream", recording(0)
+    push_all(stream, frames, times)
+    stream.save(path)
+    described, tensors = parts_of(path)
+    assert len(described["unanswered_seconds"]) == 2
+    write_parts(path, described | {"unanswered_seconds": unanswered}, tensors)
+    with pytest.raises(ModelError, match=r"a\.stream: is not a whole stream file"):
+        model.stream().restore(path)
+
+
+def test_a_stream_saved_before_there_was_a_delay_goes_on(
+    make_model: MakeModel, tmp_path: Path
+) -> None:
+    model, path, (frames, times) = make_model(), tmp_path / "a.stream", recording(0)
+    stream = model.stream()
+    push_all(stream, frames[:30], times[:30])
+    stream.save(path)
+    described, tensors = parts_of(path)
+    assert described.pop("unanswered_seconds") == []
+    assert "state.residual" not in tensors
+    write_parts(path, described, tensors)
+    restored = model.stream().restore(path)
+    expected, found = (push_all(one, frames[30:], times[30:]) for one in (stream, restored))
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -5,11 +5,12 @@ import { byId, colourOf, drawCurves, maxCurves, percent, showLegend } from "./ti
 
 const camera = byId("camera"), canvas = byId("live-curves");
 const shortSide = 288, windowSeconds = 60, fallbackFps = 12;
-let socket = null, media = null, labels = [], steps = [], shown = [], answered = 0, begun = 0;
+let socket = null, media = null, labels = [], isLate = false, steps = [], shown = [], answered = 0, begun = 0;
 
 export async function start(model) {
   showProblem("");
   labels = model.labels;
+  isLate = model.delay_steps > 0;
   steps = []; shown = []; answered = 0;
   try {
     media = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 } }, audio: false });
@@ -68,6 +69,7 @@ function next(mine) {
     const time = new DataView(new ArrayBuffer(8));
     time.setFloat64(0, seconds, true);
     mine.sentAt = performance.now();
+    mine.sentSeconds = seconds;
     mine.send(new Blob([time.buffer, blob]));
   }, "image/jpeg", 0.85);
 }
@@ -81,7 +83,8 @@ function show(newSteps) {
   const order = now.scores.map((_, index) => index).sort((a, b) => now.scores[b] - now.scores[a]);
   for (const index of order.slice(0, 3)) if (!shown.includes(index) && shown.length < maxCurves) shown.push(index);
   showLegend(byId("live-legend"), shown.map((index) => labels[index]));
-  byId("live-label").textContent = `${labels[order[0]]} ${percent(now.scores[order[0]])}`;
+  const age = isLate ? `, ${(socket.sentSeconds - now.pts_seconds).toFixed(1)} s ago` : "";
+  byId("live-label").textContent = `${labels[order[0]]} ${percent(now.scores[order[0]])}${age}`;
   const bars = order.slice(0, 5).map((index) => [labels[index], now.scores[index], colourOf(shown.indexOf(index))]);
   showBars(byId("live-best"), bars);
   const rate = answered / Math.max((performance.now() - begun) / 1000, 0.1);

@@ -179,13 +179,15 @@ def _add_routes(app: FastAPI, model: Recognizer, pool: UploadPool) -> None:
         """The labels in the order of the scores, the model's frame rate, and the upload limits.
 
         `rate_fps` is null if the model uses every frame; `can_stream` is false if it needs the
-        whole clip and so cannot follow a webcam.
+        whole clip and so cannot follow a webcam; a webcam's step is answered when `delay_steps`
+        further ones were seen.
         """
         sampling = model.config.sampling
         return {
             "labels": model.labels,
             "rate_fps": sampling.rate_fps,
             "can_stream": sampling.num_frames is None,
+            "delay_steps": model.head.delay_steps,
             "limits": {"upload_mb": limits.upload_mb, "video_seconds": limits.video_seconds},
         }
 

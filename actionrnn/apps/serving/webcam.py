@@ -27,7 +27,8 @@ async def serve_webcam(websocket: WebSocket, model: Recognizer, limits: ServeLim
 
     A message is the picture's time in seconds as a little-endian float64, then a JPEG file. The
     answer is JSON: `steps`, each with `pts_seconds` and `scores` in the order of `/labels`, or
-    `error`, after which the connection is closed.
+    `error`, after which the connection is closed. The steps are those whose answers became known:
+    with `head.delay_steps` earlier ones than the picture's.
 
     Args:
         websocket: the connection, not yet accepted.
