@@ -100,8 +100,8 @@ class Head(nn.Module):
         known = standardised.masked_fill(~valid, 0)
         if self.delay_steps:
             known = _with_last_repeated(known, valid, self.delay_steps)
-        inputs = self._dropout(self._inputs(known))  # (B, T + d, I)
-        hidden = inputs if self.core is None else self.core(inputs)[0]  # (B, T + d, H)
+        inputs = self._dropout(self._inputs(known))  # (B, T, I), with a delay T + d steps
+        hidden = inputs if self.core is None else self.core(inputs)[0]  # (B, T, H)
         hidden = self._dropout(hidden[:, self.delay_steps :])
         logits: Tensor = self.classifier(hidden)
         if self.residual is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from actionrnn.config import Config, HeadConfig, HeadKind, Sampling, parse_confi
 from actionrnn.errors import ConfigError
 from actionrnn.features.backbone import Backbone
 from actionrnn.model.heads import Head, State
-from actionrnn.model.recognizer import Recognizer, read_out
+from actionrnn.model.recognizer import Recognizer, load, read_out
 from actionrnn.model.scoring import Readouts, Scorer
 from actionrnn.video.decode import iter_frames
 
@@ -267,6 +268,20 @@ def test_the_delay_is_a_setting_within_bounds() -> None:
             parse_config({"head": {"delay_steps": wrong}})
 
 
+@pytest.mark.parametrize("kind", ["lstm", "mean"])
+def test_a_model_file_holds_the_delay(
+    bundled_model: Recognizer, tmp_path: Path, kind: HeadKind
+) -> None:
+    head = make_head(kind, 4, bundled_model.head.feature_size)
+    config = dataclasses.replace(bundled_model.config, head=head.config)
+    dataclasses.replace(bundled_model, head=head, config=config).save(tmp_path / "m.safetensors")
+    found = load(tmp_path / "m.safetensors", device="cpu")
+    assert found.config.head.delay_steps == 4
+    assert found.head.delay_steps == head.delay_steps == (0 if kind == "mean" else 4)
+    values = np.random.default_rng(0).normal(size=(9, head.feature_size)).astype(np.float32)
+    np.testing.assert_array_equal(read_out(found.head, values).now, read_out(head, values).now)
+
+
 def test_a_late_head_says_so() -> None:
     assert str(HeadConfig(delay_steps=5)).endswith(", answers 5 steps later")
     for at_once in (HeadConfig(), HeadConfig(kind="mean", delay_steps=5)):
@@ -291,3 +306,25 @@ def test_rows_of_a_batch_may_be_at_different_steps(features: Tensor) -> None:
         for step in range(4):
             _, alone = head.step(features[row : row + 1, step], alone)
         assert_same(state["so_far"][row].float(), alone["so_far"][0].float())
+
+
+def part_right(delay: int) -> float:
+    """How often a head learns to say, of each step, which frame comes two steps after it."""
+    torch.manual_seed(0)
+    config = HeadConfig(kind="gru", hidden_size=12, dropout=0.0, delay_steps=delay)
+    head = Head(config, 2, 2)
+    optimiser = torch.optim.Adam(head.parameters(), lr=0.03)
+    for _ in range(80):
+        frames = torch.randint(0, 2, (32, 20))  # always others: nothing is learned by heart
+        logits = head(nn.functional.one_hot(frames, 2).float())[:, :-2].flatten(0, 1)
+        wanted = frames[:, 2:].flatten()
+        right = (logits.argmax(dim=1) == wanted).float().mean()
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(logits, wanted).backward()
+        optimiser.step()
+    return float(right)
+
+
+def test_what_later_frames_tell_is_learned_with_a_delay_alone() -> None:
+    assert part_right(2) > 0.95
+    assert part_right(0) < 0.65  # chance

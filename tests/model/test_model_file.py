@@ -71,7 +71,7 @@ def test_a_model_of_0_1_is_read(bundled_model: Recognizer, tmp_path: Path) -> No
     config["backbone"]["fit"] = {"shortest": "crop"}[config["backbone"].pop("resize_mode")]
     config["backbone"]["streams"] = {"rgb": "appearance"}[config["backbone"].pop("modality")]
     config["head"]["summary"] = config["head"].pop("temporal_pooling")
-    del config["head"]["residual"]
+    del config["head"]["residual"], config["head"]["delay_steps"]
     described = {**described, "format_version": 1, "backbone": backbone}
     rewrite_metadata(saved, "actionrnn", described)
     with pytest.warns(FutureWarning, match="is now"):
