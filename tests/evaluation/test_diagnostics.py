@@ -30,7 +30,8 @@ def test_a_mean_depends_on_all_frames_alike() -> None:
 
 
 def test_the_influence_is_the_slope_that_differences_give() -> None:
-    head, (clip,) = make_head(temporal_pooling="last"), make_clips(4)
+    head, (clip,) = make_head(temporal_pooling="last", input_scaling="none"), make_clips(4)
+    head.set_normalisation(torch.zeros(6), torch.arange(1.0, 7.0))
     (norms,) = influence(head, [clip])
     with torch.no_grad():
         winner = int(head(torch.from_numpy(clip)[None])[0, -1].argmax())
@@ -40,7 +41,7 @@ def test_the_influence_is_the_slope_that_differences_give() -> None:
         with torch.no_grad():
             return float(double(torch.from_numpy(values)[None])[0, -1, winner])
 
-    step, scale = 1e-5, clip.std(axis=0)
+    step, scale = 1e-5, head.std.numpy()
     for lag in range(4):
         slopes = []
         for feature in range(6):
@@ -51,9 +52,16 @@ def test_the_influence_is_the_slope_that_differences_give() -> None:
         assert norms[lag] == pytest.approx(np.linalg.norm(slopes), rel=1e-3)
 
 
+def test_a_feature_that_is_zero_has_a_finite_influence() -> None:
+    """The root, which heads take by default, has an infinite slope there."""
+    clip = np.zeros((4, 6), np.float32)
+    assert all(np.isfinite(norms).all() for norms in influence(make_head(), [clip]))
+
+
 def test_an_untrained_rnn_forgets_faster_than_an_lstm_or_gru() -> None:
     clips = make_clips(*[20] * 10)
-    heads = fresh_heads(make_head(temporal_pooling="running_mean"), clips)
+    head = make_head(temporal_pooling="running_mean", input_scaling="none")
+    heads = fresh_heads(head, clips)
     curves = {kind: mean_influence(influence(head, clips)) for kind, head in heads.items()}
     assert set(curves) == {"rnn_tanh", "lstm", "gru"}
     assert curves["rnn_tanh"][10] < 0.2 * min(curves["lstm"][10], curves["gru"][10])

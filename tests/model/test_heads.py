@@ -48,7 +48,8 @@ def make_head(config: HeadConfig, *, num_classes: int = CLASSES) -> Head:
 
 
 def small(kind: str, **options: Any) -> HeadConfig:
-    return HeadConfig(kind=kind, hidden_size=HIDDEN, **options)
+    """As they are, inputs need not be scaled in the formulas."""
+    return HeadConfig(**{"kind": kind, "hidden_size": HIDDEN, "input_scaling": "none", **options})
 
 
 def show_inputs(**options: Any) -> Head:

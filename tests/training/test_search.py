@@ -81,7 +81,7 @@ def test_a_trial_that_diverges_never_wins(make_sequences: MakeSequences, tmp_pat
     sequences = make_sequences(values, [index % 2 for index in range(24)])
     held_back = train_val_split(sequences.clips[:16], LEAST_VALIDATION_FRACTION, 0)[1]
     values[int(held_back[0].key)][:] = 3e38
-    given = HeadConfig(kind="mean", hidden_size=4)
+    given = HeadConfig(kind="mean", hidden_size=4, input_scaling="none")
     diverged, *others = search(sequences, given, tmp_path, count=4)[:4]
     assert (diverged.head, diverged.validation_loss, diverged.chosen) == (given, None, False)
     assert all(np.isfinite(trial.validation_loss or np.nan) for trial in others)
