@@ -18,11 +18,16 @@ from actionrnn.datasets.sequences import IGNORE, Passage, Piece, Sequences
 
 
 def draw_passages(
-    sequences: Sequences, config: TrainConfig, rng: np.random.Generator
+    sequences: Sequences, config: TrainConfig, rng: np.random.Generator, delay_steps: int = 0
 ) -> list[Passage]:
-    """The passages of one epoch: each clip once, or each labelled step of the recordings once."""
+    """The passages of one epoch: each clip once, or each labelled step of the recordings once.
+
+    Args:
+        delay_steps: of the head: a window goes on for as long, so that its last steps are answered
+            from the frames that follow them in the recording.
+    """
     if sequences.continuous:
-        return _windows(sequences, config, rng)
+        return _windows(sequences, config, rng, delay_steps)
     if config.join_clips == 1:
         return [
             [Piece(index, choose_steps(int(length), config, rng))]
@@ -131,7 +136,9 @@ def _one_after_another(sequences: Sequences, pieces: Sequence[Piece]) -> Passage
     ]
 
 
-def _windows(sequences: Sequences, config: TrainConfig, rng: np.random.Generator) -> list[Passage]:
+def _windows(
+    sequences: Sequences, config: TrainConfig, rng: np.random.Generator, delay_steps: int
+) -> list[Passage]:
     """Windows that cover each recording once, from a random first step; none without a label."""
     passages: list[Passage] = []
     size = config.window_steps
@@ -145,6 +152,7 @@ def _windows(sequences: Sequences, config: TrainConfig, rng: np.random.Generator
             passage = [
                 *_cut(sequences, parts, lead, begin, counted=False),
                 *_cut(sequences, parts, begin, stop, counted=True),
+                *_cut(sequences, parts, stop, stop + delay_steps, counted=False),
             ]
             if any(_is_labelled(piece, sequences) for piece in passage):
                 passages.append(passage)

@@ -127,7 +127,7 @@ class _Loop:
         torch.manual_seed(int(rng.integers(2**62)) + parallel.rank())
         head.train()
         sequences = self.task.sequences
-        passages = draw_passages(sequences, config, rng)
+        passages = draw_passages(sequences, config, rng, head.delay_steps)
         # The last batch is not dropped: the passages are divided into batches of nearly equal
         # size, so that none is left out and none counts for much more than another.
         lengths = np.array([num_steps_of(passage) for passage in passages])

@@ -127,14 +127,15 @@ PARTS = st.lists(st.tuples(st.sampled_from([IGNORE, 0, 1]), st.integers(1, 12)),
     st.lists(PARTS, min_size=1, max_size=4),
     st.integers(1, 20),
     st.integers(0, 9),
+    st.integers(0, 3),
     st.integers(0, 9),
 )
 def test_windows_cover_each_labelled_step_once_and_go_on_in_time(
-    parts: list[list[tuple[int, int]]], window: int, warmup: int, seed: int
+    parts: list[list[tuple[int, int]]], window: int, warmup: int, delay: int, seed: int
 ) -> None:
     sequences = recordings(parts)
     config = TrainConfig(window_steps=window, state_warmup_steps=warmup)
-    passages = draw_passages(sequences, config, np.random.default_rng(seed))
+    passages = draw_passages(sequences, config, np.random.default_rng(seed), delay)
     labelled = [
         (i, step)
         for i, (target, n) in enumerate(zip(sequences.targets, sequences.lengths, strict=True))
@@ -149,8 +150,13 @@ def test_windows_cover_each_labelled_step_once_and_go_on_in_time(
         counted = sum(len(piece.steps) for piece in passage if piece.counted)
         assert counted <= window
         # the state is led there by as many steps as there are, at most `state_warmup_steps`
-        first_counted = values[num_steps_of(passage) - counted, 1]
-        assert num_steps_of(passage) - counted == min(warmup, first_counted)
+        lead = next(i for i, piece in enumerate(passage) if piece.counted)
+        num_lead = num_steps_of(passage[:lead])
+        assert num_lead == min(warmup, values[num_lead, 1])
+        # and a late answer sees as many steps behind the window, as far as the recording goes
+        length = sum(n for _, n in parts[int(values[0, 0])])
+        behind = length - 1 - values[num_lead + counted - 1, 1]
+        assert num_steps_of(passage) - num_lead - counted == min(delay, behind)
 
 
 def test_whole_passages_are_the_recordings() -> None:
