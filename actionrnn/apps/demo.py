@@ -97,6 +97,7 @@ def _follow_recording(run: TrainingRun, console: Console) -> None:
         f"{recording.seconds:.0f} s, {video}. The model answers at each step what happens now, "
         "with one state, kept from the first frame to the last; a sliding window encodes and runs "
         "all of its frames anew for each answer.",
+        markup=False,
         highlight=False,
     )
     rate_fps = run.model.config.sampling.rate_fps
@@ -107,7 +108,7 @@ def _follow_recording(run: TrainingRun, console: Console) -> None:
         results = write_bars(run.output / BARS_FILE, run.model.labels, answers)
     table = Table()
     table.add_column("")
-    for heading in ("steps right", "F1@50", "frames encoded for an answer"):
+    for heading in ("steps right", "F1@50", "frames per answer"):
         table.add_column(heading, justify="right")
     for (name, scores), cost in zip(results.models.items(), (1, window), strict=True):
         table.add_row(name, percent(scores.accuracy), percent(scores.f1_at_50), str(cost))

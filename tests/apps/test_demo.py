@@ -18,6 +18,7 @@ from actionrnn.config import Config, load_config
 from actionrnn.datasets import rendered
 from actionrnn.results import CHECKSUMS_FILE
 from actionrnn.training.train import TrainingRun
+from actionrnn.video.decode import read_frames
 
 KEYS = {
     "top1",
@@ -95,7 +96,13 @@ def test_the_classified_clip_is_a_held_out_one(told: tuple[TrainingRun, str]) ->
 
 def test_everything_lies_below_the_output_and_is_named(told: tuple[TrainingRun, str]) -> None:
     run, story = told
-    files = ["model.safetensors", "report.html", "contact_sheet.png"]
+    files = [
+        "model.safetensors",
+        "report.html",
+        "contact_sheet.png",
+        "recording.mp4",
+        "recording.png",
+    ]
     found = {path.name for path in run.output.iterdir()}
     others = {"report.json", "config.yaml", "curve.csv", "data", "features", CHECKSUMS_FILE}
     assert found == {*files, *others}
@@ -106,6 +113,20 @@ def test_everything_lies_below_the_output_and_is_named(told: tuple[TrainingRun, 
         assert (sheet.format, sheet.width) == ("PNG", 1200)
     assert len(list((run.output / "data").rglob("*.avi"))) == 16
     assert len(list((run.output / "features").rglob("*.safetensors"))) == 16
+
+
+def test_the_recording_is_that_of_held_out_clips_and_its_scores_are_told(
+    told: tuple[TrainingRun, str],
+) -> None:
+    run, story = told
+    (fold,) = run.folds
+    assert f"4. {len(fold.test)} held-out clips joined to one recording of" in story
+    timeline = run.model.timeline(run.output / "recording.mp4")
+    seconds = sum(len(read_frames(clip.path).data) for clip in fold.test) / rendered.RATE_FPS
+    assert abs(timeline.pts_seconds[-1] + 1 - seconds) <= 1  # one step a second
+    assert table_row(story, "one state, kept")[1].endswith("%")
+    with Image.open(run.output / "recording.png") as bars:
+        assert (bars.format, bars.width) == ("PNG", 1200)
 
 
 def test_the_output_may_have_any_name(tmp_path: Path) -> None:
@@ -130,8 +151,11 @@ def test_order_decides_and_only_the_recurrent_head_sees_it(
     assert report["num_clips"] == sum(map(sum, report["confusion"]))
     assert table_row(story, "lstm")[1] == f"{report['top1']:.1%}"
     assert table_row(story, "mean-pool")[1] == f"{report['baseline_mean_pool_top1']:.1%}"
-    with Image.open(tmp_path / "contact_sheet.png") as sheet:
-        assert sheet.format == "PNG"
+    kept, slid = (
+        float(table_row(story, name)[1].rstrip("%"))
+        for name in ("one state, kept", "a window of 6 steps, slid")
+    )
+    assert kept >= 90 > slid
     model = actionrnn.load(tmp_path / "model.safetensors")
     tested = run.folds[0].test
     right = sum(model.classify(clip.path).label == clip.label for clip in tested[::8])

@@ -101,7 +101,9 @@ def test_whole_recordings_are_trained_on(
     ignoring: TrainingRun,
     tasks: list[FitTask],
 ) -> None:
-    config = configure_recordings("data.fold=bob", "train.epochs=1", "train.join_clips=3")
+    config = configure_recordings(
+        "data.fold=bob", "train.epochs=1", "train.validation_fraction=0.15"
+    )
     train(config, ignoring.output.parent / "whole")
     head, baseline = tasks
     for task in (head, baseline):
