@@ -167,7 +167,7 @@ def _step_results(
         recordings += predict_steps(test, _heads(recognizer), window)
     if not recordings:
         return None
-    return step_report(recognizer.labels, recordings)
+    return step_report(recognizer.labels, recordings, joined=not sequences.continuous)
 
 
 def _heads(recognizer: Recognizer) -> dict[str, Head]:

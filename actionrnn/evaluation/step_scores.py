@@ -118,6 +118,8 @@ class StepResults:
     """By name: first the tested head, then its baselines."""
     recordings: tuple[RecordingBars, ...]
     """Some, spread evenly over all."""
+    joined: bool = False
+    """They are clips, joined one after another."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,11 @@ class _Counts:
 
 
 def step_report(
-    labels: Sequence[str], recordings: Sequence[StepPredictions], background: str = BACKGROUND
+    labels: Sequence[str],
+    recordings: Sequence[StepPredictions],
+    background: str = BACKGROUND,
+    *,
+    joined: bool = False,
 ) -> StepResults:
     """Score each model over all recordings.
 
@@ -145,6 +151,7 @@ def step_report(
         labels: of the scores' K columns.
         recordings: with the same models in the same order.
         background: a label that makes no segment, if there is such a class.
+        joined: the recordings are clips, one after another; the report says so.
 
     Raises:
         ActionrnnError: no step is labelled.
@@ -171,6 +178,7 @@ def step_report(
         background=None if nothing is None else background,
         models={name: _scores(ours, units) for name, ours in counts.items()},
         recordings=tuple(_bars(recordings[place]) for place in chosen.round().astype(int)),
+        joined=joined,
     )
 
 
@@ -351,7 +359,8 @@ def step_sizes(results: StepResults) -> str:
     unlabelled = results.num_unlabelled_steps
     left_out = f" ({unlabelled} unlabelled ones do not count)" if unlabelled else ""
     background = "" if results.background is None else f" without {results.background}"
+    of_clips = " of joined test clips" if results.joined else ""
     return (
-        f"{results.num_recordings} recording{plural}, {results.num_steps} labelled steps"
+        f"{results.num_recordings} recording{plural}{of_clips}, {results.num_steps} labelled steps"
         f"{left_out}, {results.num_segments} true segments{background}"
     )

@@ -272,7 +272,8 @@ class Experiment:
         ]
         if not recordings:
             return None
-        return step_report(self.dataset.labels, recordings)
+        joined = not self.sequences.continuous
+        return step_report(self.dataset.labels, recordings, joined=joined)
 
     def _tested(self, heads: Heads, fold: Fold, seed: int) -> dict[str, Head]:
         """The fold's heads by their names in the report, the tested one first."""

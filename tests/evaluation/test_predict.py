@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from actionrnn.config import HeadConfig, Sampling, TrainConfig
 from actionrnn.datasets.recordings import Recording
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import FeatureError
-from actionrnn.evaluation.predict import TrainedOn, predict_fold
+from actionrnn.evaluation.predict import TrainedOn, predict_fold, predict_steps
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import read_out
 from actionrnn.training.fit_state import FitTask
@@ -72,3 +73,24 @@ def test_a_part_of_the_clips_and_of_their_features_is_of_the_same_kind(
 ) -> None:
     assert sequences.subset(sequences.clips[:1]).provenance == MADE
     assert sequences.first_features(2).provenance == MADE
+
+
+def test_the_clips_of_a_group_are_joined_and_answered_with_one_state(sequences: Sequences) -> None:
+    torch.manual_seed(0)
+    head = Head(HeadConfig(hidden_size=4), sequences.feature_size, 2).eval()
+    (recording,) = predict_steps(sequences, {"gru": head}, window=2)
+    order = [0, 1] if recording.targets[0] == 0 else [1, 0]
+    joined = np.concatenate([sequences.values[index] for index in order])
+    expected = read_out(head, joined).now
+    np.testing.assert_array_equal(recording.scores["gru"], expected)
+    lengths = [len(sequences.values[index]) for index in order]
+    assert recording.targets.tolist() == np.repeat(order, lengths).tolist()
+    np.testing.assert_allclose(recording.pts_seconds, np.arange(len(joined)) / 4)
+    alone = read_out(head, joined[-2:]).so_far[-1]
+    np.testing.assert_allclose(recording.scores["gru, 2-step window"][-1], alone, atol=1e-6)
+
+
+def test_clips_without_a_rate_are_not_joined(sequences: Sequences) -> None:
+    uniform = replace(MADE, sampling=Sampling(num_frames=3))
+    head = Head(HeadConfig(hidden_size=4), sequences.feature_size, 2)
+    assert predict_steps(replace(sequences, provenance=uniform), {"gru": head}, 2) == []

@@ -96,6 +96,19 @@ def test_time_without_a_label_is_not_tested(ignoring: TrainingRun) -> None:
     assert [fold.name for fold in ignoring.folds] == list(GROUPS)
 
 
+def test_each_labelled_step_of_the_test_recordings_is_scored(ignoring: TrainingRun) -> None:
+    steps = ignoring.report.steps
+    assert steps is not None
+    assert not steps.joined
+    assert (steps.num_recordings, steps.num_groups) == (len(GROUPS), len(GROUPS))
+    assert (steps.num_steps, steps.num_unlabelled_steps) == (10 * len(GROUPS), 8 * len(GROUPS))
+    assert steps.background is None
+    head, window, mean_pool = steps.models
+    assert (head, window.split(",")[0], mean_pool.split(",")[0]) == ("gru", "gru", "mean-pool")
+    names = [recording.name for recording in steps.recordings]
+    assert names == [f"{group}_1" for group in GROUPS]
+
+
 def test_whole_recordings_are_trained_on(
     configure_recordings: ConfigureRecordings,
     ignoring: TrainingRun,
@@ -133,6 +146,9 @@ def test_background_is_a_class(
     for task in tasks:
         assert task.sequences.continuous
         assert IGNORE not in task.sequences.targets
+    assert run.report.steps is not None
+    assert run.report.steps.background == BACKGROUND
+    assert run.report.steps.num_unlabelled_steps == 0
     assert evaluate(run.output).top1 == 1
 
 
