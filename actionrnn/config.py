@@ -297,8 +297,8 @@ class TrainConfig:
     answer. 0: only the clip's answer is trained, and a timeline reacts late; 1: only the steps.
     The mean-pool baselines beside the head are trained for the clip's answer alone."""
     join_clips: PositiveInt = 4
-    """Up to this many clips of one group (of any, where each clip is its own group) are trained on
-    one after another, with one state, so that the head learns to leave an action behind when the
+    """Up to this many clips of one group (those alone in their group: with one another) are trained
+    on one after another, with one state, so that the head learns to leave an action behind when the
     next begins. 1: each clip alone, and a timeline of a long recording reacts late."""
     window_steps: PositiveInt = 128
     """layout annotations: recordings are trained on in windows of this many steps. Longer ones
@@ -326,7 +326,8 @@ class TrainConfig:
     test groups. 0: all groups are trained on, and the last epoch is taken, which is better where
     groups are few (docs/heads.md)."""
     patience_epochs: PositiveInt | None = None
-    """Stop if the validation loss has not fallen for this many epochs; null: never."""
+    """Stop if the validation loss has not fallen for this many epochs; null: never. Without
+    validation clips (`validation_fraction`) it has no effect."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 on a GPU that supports it, else float32."""
     search: Count = 0

@@ -458,7 +458,9 @@ def score(sources: Sources, job: Job) -> dict[str, float]:
                 if config.head.kind == "mean"
                 else read_out(head, recording.values).now
             )
-            joined.append(recording.predictions(name, {"head": answers}))
+            joined.append(
+                recording.predictions(name, {"head": answers}, {"head": head.delay_steps})
+            )
     scores = {TOP1: right / total}
     if not joined:
         return scores

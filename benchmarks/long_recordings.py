@@ -90,9 +90,11 @@ class Joined:
     pts_seconds: NDArray[np.float64]
     """(T,)."""
 
-    def predictions(self, name: str, scores: Mapping[str, Scores]) -> StepPredictions:
-        """With what models answer at its steps."""
-        return StepPredictions(name, name, self.pts_seconds, self.targets, scores)
+    def predictions(
+        self, name: str, scores: Mapping[str, Scores], delay_steps: Mapping[str, int]
+    ) -> StepPredictions:
+        """With what models answer at its steps, and how much later."""
+        return StepPredictions(name, name, self.pts_seconds, self.targets, scores, delay_steps)
 
 
 @dataclass(frozen=True)
@@ -248,7 +250,7 @@ def run_fold(experiment: Experiment, fold: Fold, seed: int) -> StepPredictions:
         "mean-pool, sliding window": sliding_mean_pool(baseline, recording.values, window),
         "started anew for each window": restarted_per_window(head, recording.values, window),
     }
-    return recording.predictions(fold.name, scores)
+    return recording.predictions(fold.name, scores, {KEPT: head.delay_steps})
 
 
 def in_processes(

@@ -69,12 +69,18 @@ def join_clips(
         for index in order:
             begin = num_frames
             for rgb in read_frames(clips[index].path).data:
-                writer.write(rgb, round(1000 * num_frames / rate_fps))
+                writer.write(rgb, _tick(num_frames, rate_fps))
                 num_frames += 1
-            truth.append((clips[index].label, begin / rate_fps, num_frames / rate_fps))
+            bounds = (_tick(count, rate_fps) / 1000 for count in (begin, num_frames))
+            truth.append((clips[index].label, *bounds))
             if num_frames >= seconds * rate_fps:
                 break
     return JoinedRecording(path, truth)
+
+
+def _tick(num_frames: int, rate_fps: int) -> int:
+    """When a frame is shown, in whole milliseconds."""
+    return round(1000 * num_frames / rate_fps)
 
 
 def follow(model: Recognizer, recording: JoinedRecording, window: int) -> StepPredictions:

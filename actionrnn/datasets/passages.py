@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from actionrnn.config import TrainConfig
 from actionrnn.datasets.sequences import IGNORE, Passage, Piece, Sequences
 
+ALONE = "single clips"
+"""The name of a recording of clips that are alone in their group."""
+
 
 def draw_passages(
     sequences: Sequences, config: TrainConfig, rng: np.random.Generator, delay_steps: int = 0
@@ -53,7 +56,7 @@ def whole_clip(sequences: Sequences, index: int) -> Piece:
 def joined_in_groups(sequences: Sequences, seed: int = 0) -> dict[str, Passage]:
     """By group: all its clips, in a random order, one after another as in one long recording.
 
-    Where each clip is its own group, all are joined.
+    Clips that are alone in their group are joined with one another, under `ALONE`.
     """
     rng = np.random.default_rng(seed)
     return {
@@ -111,13 +114,15 @@ def _joined(sequences: Sequences, config: TrainConfig, rng: np.random.Generator)
 
 
 def _by_group(sequences: Sequences) -> dict[str, list[int]]:
-    """The clips that may be joined; all of them where each is its own group."""
+    """The clips that may be joined; those that are alone in their group with one another."""
     members: dict[str, list[int]] = {}
     for index, clip in enumerate(sequences.clips):
         members.setdefault(clip.group, []).append(index)
-    if len(members) == len(sequences):
-        return {"all clips": list(range(len(sequences)))} if members else {}
-    return members
+    joined = {group: indices for group, indices in members.items() if len(indices) > 1}
+    for indices in members.values():
+        if len(indices) == 1:
+            joined.setdefault(ALONE, []).extend(indices)
+    return joined
 
 
 def _one_after_another(sequences: Sequences, pieces: Sequence[Piece]) -> Passage:

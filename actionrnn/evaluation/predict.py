@@ -172,7 +172,7 @@ def predict_steps(test: Sequences, heads: Mapping[str, Head], window: int) -> li
             found.append(
                 StepPredictions(
                     name=name,
-                    group=test.clips[indices[0]].group,
+                    group=test.clips[indices[0]].group if test.continuous else name,
                     pts_seconds=_times(test, indices, len(values)),
                     targets=np.repeat(test.targets[indices], lengths),
                     scores=_step_scores(heads, values, window),

@@ -156,6 +156,9 @@ def read_model_info(path: str | Path) -> ModelInfo:
     try:
         if version == 1:  # its heads had no residual path
             described["config"]["head"]["residual"] = False
+        head = described["config"]["head"]
+        if not {"input_scaling", "l2_normalise"} & head.keys():  # older than both
+            head["input_scaling"] = "none"
         config = parse_config(described["config"], source=str(path))
         return ModelInfo(
             path=path,

@@ -133,17 +133,20 @@ class _Loop:
         lengths = np.array([num_steps_of(passage) for passage in passages])
         count = num_batches(sequences, passages, config.batch_size)
         batches = shuffled_batches(lengths, count, rng)
+        # of the epoch, not of each batch: batches hold as many passages, but not as many clips or
+        # labelled steps, and each of those counts alike
+        per_batch = num_counted(sequences, passages) / len(batches)
         first_step = (epoch - 1) * len(batches)
         # The average counts its steps to warm up; a resumed fit must not begin again at 0.
         state.average.n_averaged.fill_(first_step)
         total = rate = 0.0
         for step, indices in enumerate(batches, start=first_step):
             chosen = [passages[index] for index in indices]
-            loss = self.loss(parallel.share(chosen), num_counted(sequences, chosen))
+            loss = self.loss(parallel.share(chosen), per_batch)
             head.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            # Each share's loss is divided by the size of the whole batch, so the gradients add
-            # up to the batch's. Clipping needs that sum, and has to come before the step: a
+            # Each share's loss is divided by the same number, so the gradients add up to the
+            # batch's. Clipping needs that sum, and has to come before the step: a
             # recurrence over hundreds of steps now and then gives a gradient so large that one
             # step would undo the training.
             parallel.add_gradients(head)
@@ -166,12 +169,12 @@ class _Loop:
         num_steps = config.epochs * steps_per_epoch
         return config.learning_rate * warmup_cosine(step, num_steps, config.warmup_fraction)
 
-    def loss(self, chosen: list[Passage], count: int) -> Tensor:
-        """What this process's passages add to the mean loss over a batch, a scalar.
+    def loss(self, chosen: list[Passage], count: float) -> Tensor:
+        """What this process's passages add to the loss of a batch, a scalar.
 
         Args:
             chosen: a share of the batch.
-            count: what counts in the whole batch, see `num_counted`.
+            count: what counts in a batch on average, see `num_counted`.
         """
         head, config = self.state.head, self.task.config
         if not chosen:  # more processes than passages: a gradient of zeros
@@ -259,7 +262,7 @@ def piece_losses(head: Head, logits: Tensor, batch: Batch, config: TrainConfig) 
 
 
 def num_counted(sequences: Sequences, passages: Sequence[Passage]) -> int:
-    """The sum of the weights in a batch: its clips count alike, and so do steps of recordings."""
+    """What counts in some passages: their clips, alike; of recordings their labelled steps."""
     pieces = [
         piece
         for passage in passages

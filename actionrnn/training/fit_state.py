@@ -69,7 +69,11 @@ class FitTask:
             plain JSON values by the name that an error message calls them.
         """
         sides = [side for side in (self.sequences, self.validation) if side is not None]
-        clips = [[[clip.key for clip in side.clips], side.targets.tolist()] for side in sides]
+        # groups decide which clips are joined
+        clips = [
+            [[[clip.key, clip.group] for clip in side.clips], side.targets.tolist()]
+            for side in sides
+        ]
         features = [
             side.digests or [hashlib.sha256(values.tobytes()).hexdigest() for values in side.values]
             for side in sides

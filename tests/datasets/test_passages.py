@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,9 +103,10 @@ def test_joined_clips_are_each_seen_once_beside_their_own_group(
     whole = [(i, step) for i, (n, _) in enumerate(drawn) for step in range(n)]
     assert seen(sequences, passages) == whole
     assert max(map(len, passages)) <= join
-    if len({group for _, group in drawn}) < len(drawn):
-        for passage in passages:
-            assert len({sequences.clips[piece.index].group for piece in passage}) == 1
+    sizes = Counter(group for _, group in drawn)
+    for passage in passages:
+        groups = {sequences.clips[piece.index].group for piece in passage}
+        assert len(groups) == 1 or all(sizes[group] == 1 for group in groups)
     assert 1 <= num_batches(sequences, passages, 4) == -(-len(drawn) // 4)
 
 
@@ -184,6 +186,8 @@ def test_clips_that_are_their_own_groups_are_joined_with_each_other() -> None:
     config = TrainConfig(join_clips=4)
     passages = draw_passages(sequences, config, np.random.default_rng(0))
     assert len(passages) < 4
+    one_copy = clips_of([4, 5, 6, 7, 4], "abcda")
+    assert sorted(map(num_steps_of, joined_in_groups(one_copy).values())) == [8, 18]
 
 
 @pytest.mark.parametrize("join", [1, 3])

