@@ -160,11 +160,18 @@ def _step_results(
     recognizer: Recognizer, sequences: Sequences, folds: Sequence[Fold]
 ) -> StepResults | None:
     """The answers at the steps of the test recordings, scored; None if nothing has a rate."""
-    recordings = []
-    for fold in folds:
-        window = int(np.median(sequences.subset(fold.test).lengths))
-        test = _with_targets_of(recognizer, sequences.side(fold.test))
-        recordings += predict_steps(test, _heads(recognizer), window)
+    # as in the training: the tested clips must not choose the rivals' window
+    window = recognizer.training.get("window_steps")
+    if window is None:  # a model of version 0.1
+        sides = [sequences.subset(fold.test).lengths for fold in folds]
+        window = int(np.median(np.concatenate(sides)))
+    recordings = [
+        one
+        for fold in folds
+        for one in predict_steps(
+            _with_targets_of(recognizer, sequences.side(fold.test)), _heads(recognizer), window
+        )
+    ]
     if not recordings:
         return None
     return step_report(recognizer.labels, recordings, joined=not sequences.continuous)
@@ -255,7 +262,13 @@ def _own_clips(recognizer: Recognizer, overrides: Sequence[str]) -> DataConfig:
 
 def _describe(data: DataConfig) -> str:
     """What is assumed of other clips, in one line."""
-    groups = "each clip its own group" if data.group_pattern is None else data.group_pattern
+    of_list = data.layout in ("manifest", "annotations")
+    own = (
+        "each video its own group unless the list has groups"
+        if of_list
+        else "each clip its own group"
+    )
+    groups = own if data.group_pattern is None else data.group_pattern
     tested = "every clip" if data.split == "none" else f"split {data.split}, fold {data.fold}"
     return (
         f"{data.root or data.features}: data.layout={data.layout}, {tested}, {groups}; nothing of "
@@ -274,5 +287,5 @@ def _require_known_labels(dataset: Dataset, recognizer: Recognizer) -> None:
     if unknown:
         raise DatasetError(
             f"{dataset.root}: has labels that the model does not know ({', '.join(unknown[:5])}); "
-            f"it knows {', '.join(recognizer.labels[:8])}"
+            f"it knows {', '.join(recognizer.labels[:8])}; leave those clips out"
         )

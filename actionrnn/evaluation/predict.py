@@ -198,11 +198,11 @@ def _step_scores(
     (name, head), *baselines = heads.items()
     scores = {
         name: read_out(head, values).now,
-        f"{name}, {window}-step window": restarted_per_window(head, values, window),
+        f"{name}, window {window}": restarted_per_window(head, values, window),
     }
     for name, one in baselines:
         known = values[:, : one.feature_size]
-        scores[f"{name}, {window} steps"] = sliding_mean_pool(one, known, window)
+        scores[f"{name}, window {window}"] = sliding_mean_pool(one, known, window)
     return scores
 
 

