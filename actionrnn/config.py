@@ -259,8 +259,8 @@ class HeadConfig:
     """Give the head x_t - x_(t-1) as well as x_t. It helps if motion decides."""
     delay_steps: Annotated[int, Field(ge=0, le=1000, strict=True)] = 0
     """Answer for a step when this many further steps have been seen; at a recording's end its last
-    frame stands in for them. What an action is, is often clearer a moment after it began; but a
-    live answer comes later by delay_steps / sampling.rate_fps seconds. 0: at once. `mean`, which
+    frame stands in for them. An action is often clearer a moment after it began, but a live
+    answer comes later by delay_steps / sampling.rate_fps seconds. 0: at once. `mean`, which
     has no state, always answers at once."""
 
     @model_validator(mode="after")
