@@ -41,7 +41,7 @@ def model(**changes: Any) -> actionrnn.Recognizer:
     sections = {
         "sampling": {"rate_fps": 4.0, "num_frames": None},
         "backbone": {"runtime": "torch", "precision": "float32", "device": "cpu"},
-        "head": {"kind": "gru", "hidden_size": 8},
+        "head": {"kind": "gru", "hidden_size": 8, "input_scaling": "none"},
     }
     for name, value in changes.items():
         section, _, key = name.partition("__")
@@ -122,13 +122,25 @@ def reported(folder: Path) -> dict[str, Any]:
                 "group_pattern": "^(g[0-9]+)_",
                 "split": "leave_one_group_out",
             },
-            "head": {"hidden_size": 8, "dropout": 0.0, "residual": False},
-            "train": {"epochs": 25, "batch_size": 8, "learning_rate": 0.02, "now_weight": 0.0},
+            "head": {
+                "hidden_size": 8,
+                "dropout": 0.0,
+                "residual": False,
+                "input_scaling": "none",
+            },
+            "train": {
+                "epochs": 25,
+                "batch_size": 8,
+                "learning_rate": 0.02,
+                "now_weight": 0.0,
+                "join_clips": 1,
+                "validation_fraction": 0.15,
+            },
         }
     )
     run = actionrnn.train(config, folder / "run")
     report = json.loads((folder / "run" / "report.json").read_text(encoding="utf-8"))
-    for key in ("seconds", "versions", "config", "curves"):
+    for key in ("seconds", "versions", "config", "curves", "steps", "observed_now"):
         report.pop(key)
     assert run.model.labels == LABELS
     return {"keys": sorted(report), "report": _without_paths(report)}
