@@ -41,11 +41,9 @@ def draw_passages(
 
 def whole_passages(sequences: Sequences) -> list[Passage]:
     """Each clip, or each whole recording, for validation."""
-    if not sequences.continuous:
-        return [[whole_clip(sequences, index)] for index in range(len(sequences))]
-    return [
-        [whole_clip(sequences, index) for index in parts] for parts in sequences.recordings.values()
-    ]
+    if sequences.continuous:
+        return list(whole_recordings(sequences).values())
+    return [[whole_clip(sequences, index)] for index in range(len(sequences))]
 
 
 def whole_clip(sequences: Sequences, index: int) -> Piece:
@@ -53,11 +51,16 @@ def whole_clip(sequences: Sequences, index: int) -> Piece:
     return Piece(index, np.arange(sequences.lengths[index]))
 
 
-def joined_in_groups(sequences: Sequences, seed: int = 0) -> dict[str, Passage]:
-    """By group: all its clips, in a random order, one after another as in one long recording.
+def whole_recordings(sequences: Sequences, seed: int = 0) -> dict[str, Passage]:
+    """Each recording by its key; or by group all its clips, in a random order, one after another.
 
     Clips that are alone in their group are joined with one another, under `ALONE`.
     """
+    if sequences.continuous:
+        return {
+            key: [whole_clip(sequences, index) for index in parts]
+            for key, parts in sequences.recordings.items()
+        }
     rng = np.random.default_rng(seed)
     return {
         group: _one_after_another(sequences, [whole_clip(sequences, i) for i in order])

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from actionrnn import __version__
-from actionrnn.datasets.passages import joined_in_groups, whole_clip
+from actionrnn.datasets.passages import whole_recordings
 from actionrnn.datasets.recordings import Clip
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.evaluation.diagnostics import Diagnostics, diagnose
@@ -157,12 +157,7 @@ def predict_steps(test: Sequences, heads: Mapping[str, Head], window: int) -> li
     """
     if not test.continuous and test.provenance.sampling.rate_fps is None:
         return []
-    passages = joined_in_groups(test)
-    if test.continuous:
-        passages = {
-            key: [whole_clip(test, index) for index in parts]
-            for key, parts in test.recordings.items()
-        }
+    passages = whole_recordings(test)
     found = []
     with progress_bar("testing steps", len(passages)) as advance:
         for name, passage in passages.items():

@@ -15,11 +15,11 @@ from actionrnn.config import TrainConfig
 from actionrnn.datasets.passages import (
     choose_steps,
     draw_passages,
-    joined_in_groups,
     num_batches,
     num_steps_of,
     shuffled_batches,
     whole_passages,
+    whole_recordings,
 )
 from actionrnn.datasets.recordings import Annotation, Clip, Recording
 from actionrnn.datasets.sequences import IGNORE, Passage, Sequences
@@ -172,7 +172,7 @@ def test_whole_passages_are_the_recordings() -> None:
 
 def test_all_clips_of_a_group_become_one_recording() -> None:
     sequences = clips_of([4, 5, 6, 7], "abab")
-    joined = joined_in_groups(sequences)
+    joined = whole_recordings(sequences)
     assert {key: sorted(piece.index for piece in one) for key, one in joined.items()} == {
         "a": [0, 2],
         "b": [1, 3],
@@ -182,12 +182,12 @@ def test_all_clips_of_a_group_become_one_recording() -> None:
 
 def test_clips_that_are_their_own_groups_are_joined_with_each_other() -> None:
     sequences = clips_of([4, 5, 6, 7], "abcd")
-    assert [num_steps_of(one) for one in joined_in_groups(sequences).values()] == [22]
+    assert [num_steps_of(one) for one in whole_recordings(sequences).values()] == [22]
     config = TrainConfig(join_clips=4)
     passages = draw_passages(sequences, config, np.random.default_rng(0))
     assert len(passages) < 4
     one_copy = clips_of([4, 5, 6, 7, 4], "abcda")
-    assert sorted(map(num_steps_of, joined_in_groups(one_copy).values())) == [8, 18]
+    assert sorted(map(num_steps_of, whole_recordings(one_copy).values())) == [8, 18]
 
 
 @pytest.mark.parametrize("join", [1, 3])
