@@ -36,11 +36,12 @@ from actionrnn.config_parsing import (
     meaning,
     nearest,
     of_kind,
+    renamed_field,
+    with_new_names,
     with_own_errors,
 )
 from actionrnn.errors import ConfigError
 from actionrnn.files import as_path
-from actionrnn.text import plain
 
 Layout = Literal["folder", "ucf101", "manifest", "annotations", "rendered"]
 Unlabelled = Literal["background", "ignore"]
@@ -61,19 +62,6 @@ Section = TypeVar("Section")
 
 ONLY_OF_VERSION_0_1 = ("temporal_pooling", "pooling_decay")
 """Fields of `HeadConfig` that are read from its models and configurations, and not offered."""
-OLD_PREPROCESSING = {
-    "fit": ("resize_mode", {"crop": "shortest"}),
-    "streams": ("modality", {"appearance": "rgb", "motion": "rgb_diff"}),
-}
-"""What version 0.1 called fields and values, in configurations, models and stored features."""
-_OLD_FORMS: dict[str, dict[str, tuple[str, dict[str, str]]]] = {
-    "backbone": {**OLD_PREPROCESSING, "runtime": ("runtime", {"compile": "torch"})},
-    "head": {
-        "summary": ("temporal_pooling", {}),
-        "summary_decay": ("pooling_decay", {}),
-        "l2_normalise": ("input_scaling", {"true": "l2", "false": "none"}),
-    },
-}
 MOST_RECURRENT_WEIGHTS = 2**27
 """Of one gate of a head, so that loading a downloaded model cannot exhaust the memory; usual heads
 have 0.1 % of it."""
@@ -425,7 +413,7 @@ def parse_config(
         )
     renamed: list[str] = []
     merged: dict[str, Any] = {
-        section: _with_new_names(str(section), values, source, renamed)
+        section: with_new_names(str(section), values, source, renamed)
         if isinstance(values, Mapping)
         else values
         for section, values in sections.items()
@@ -435,7 +423,7 @@ def parse_config(
         values = merged.setdefault(section, {})
         if not isinstance(values, dict):
             raise ConfigError(f"{section} must be a section, not {meaning(values)!r}")
-        key, value = _renamed(section, key, value, renamed)
+        key, value = renamed_field(section, key, value, renamed)
         values[key] = value
     if renamed:
         warnings.warn(f"{source}: {'; '.join(renamed)}", FutureWarning, stacklevel=2)
@@ -448,32 +436,6 @@ def parse_config(
         return _adapter().validate_python(merged)
     except ValidationError as error:
         raise ConfigError(f"{source}: {first_problem(error)}") from None
-
-
-def _with_new_names(
-    section: str, values: Mapping[Any, Any], source: str, renamed: list[str]
-) -> dict[Any, Any]:
-    """A section under today's names; refused if it gives one setting under both of its names."""
-    found: dict[Any, Any] = {}
-    for key, value in values.items():
-        new, new_value = _renamed(section, key, value, renamed)
-        if new in found:
-            raise ConfigError(
-                f"{source}: {section}.{new} is given twice, once by a name of version 0.1; "
-                "keep one of them"
-            )
-        found[new] = new_value
-    return found
-
-
-def _renamed(section: str, key: Any, value: Any, renamed: list[str]) -> tuple[Any, Any]:
-    """Today's key and value for those of version 0.1; `renamed` gets a line for each change."""
-    new, values = _OLD_FORMS.get(section, {}).get(key, (key, {}))
-    found = values.get(str(meaning(value)).lower(), value)
-    if (new, found) != (key, value):
-        before, after = plain(str(meaning(value))), plain(str(meaning(found)))
-        renamed.append(f"{section}.{key}={before} is now {section}.{new}={after}")
-    return new, found
 
 
 def override_config(config: Config, overrides: Sequence[str]) -> Config:

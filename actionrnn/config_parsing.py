@@ -2,7 +2,7 @@
 
 YAML is read without tags, without aliases (which can expand without limit) and without deep
 nesting. The field decides what a value is: `017`, `on`, `12:30` and `2024-01-01` are text in a
-text field, although YAML 1.1 reads them otherwise.
+text field, although YAML 1.1 reads them otherwise. Names of version 0.1 are turned into today's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Validat
 
 from actionrnn.errors import ConfigError
 from actionrnn.files import at_home
-from actionrnn.text import readable
+from actionrnn.text import plain, readable
 
 _T = TypeVar("_T")
 
@@ -87,6 +87,47 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     if close:
         return f"did you mean '{prefix}{close[0]}'?"
     return f"known are {', '.join(prefix + key for key in sorted(known))}"
+
+
+OLD_PREPROCESSING = {
+    "fit": ("resize_mode", {"crop": "shortest"}),
+    "streams": ("modality", {"appearance": "rgb", "motion": "rgb_diff"}),
+}
+"""What version 0.1 called fields and values, in configurations, models and stored features."""
+_OLD_FORMS: dict[str, dict[str, tuple[str, dict[str, str]]]] = {
+    "backbone": {**OLD_PREPROCESSING, "runtime": ("runtime", {"compile": "torch"})},
+    "head": {
+        "summary": ("temporal_pooling", {}),
+        "summary_decay": ("pooling_decay", {}),
+        "l2_normalise": ("input_scaling", {"true": "l2", "false": "none"}),
+    },
+}
+
+
+def with_new_names(
+    section: str, values: Mapping[Any, Any], source: str, renamed: list[str]
+) -> dict[Any, Any]:
+    """A section under today's names; refused if it gives one setting under both of its names."""
+    found: dict[Any, Any] = {}
+    for key, value in values.items():
+        new, new_value = renamed_field(section, key, value, renamed)
+        if new in found:
+            raise ConfigError(
+                f"{source}: {section}.{new} is given twice, once by a name of version 0.1; "
+                "keep one of them"
+            )
+        found[new] = new_value
+    return found
+
+
+def renamed_field(section: str, key: Any, value: Any, renamed: list[str]) -> tuple[Any, Any]:
+    """Today's key and value for those of version 0.1; `renamed` gets a line for each change."""
+    new, values = _OLD_FORMS.get(section, {}).get(key, (key, {}))
+    found = values.get(str(meaning(value)).lower(), value)
+    if (new, found) != (key, value):
+        before, after = plain(str(meaning(value))), plain(str(meaning(found)))
+        renamed.append(f"{section}.{key}={before} is now {section}.{new}={after}")
+    return new, found
 
 
 DEEPEST = 20

@@ -145,7 +145,7 @@ def _require_rate(config: Config) -> None:
     if is_imported(config.backbone.name):
         remedy = "import the features again with --rate-fps"
     raise ConfigError(
-        "data.layout=annotations: needs so many frames a second, and sampling is "
+        "data.layout=annotations: needs a fixed number of frames a second, and sampling is "
         f"{sampling}; {remedy}"
     )
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
-from actionrnn.config import OLD_PREPROCESSING, Sampling
-from actionrnn.config_parsing import first_problem
+from actionrnn.config import Sampling
+from actionrnn.config_parsing import OLD_PREPROCESSING, first_problem
 from actionrnn.errors import FeatureError
 from actionrnn.features.preprocess import Preprocessing
 
