@@ -114,7 +114,7 @@ def follow(model: Recognizer, recording: JoinedRecording, window: int) -> StepPr
 
 def window_name(window: int) -> str:
     """What a table calls the rival."""
-    return f"a window of {window} steps, slid"
+    return f"sliding window of {window} steps"
 
 
 def write_bars(path: Path, labels: Sequence[str], predictions: StepPredictions) -> StepResults:

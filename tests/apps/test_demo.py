@@ -153,7 +153,7 @@ def test_order_decides_and_only_the_recurrent_head_sees_it(
     assert table_row(story, "mean-pool")[1] == f"{report['baseline_mean_pool_top1']:.1%}"
     kept, slid = (
         float(table_row(story, name)[1].rstrip("%"))
-        for name in ("one state, kept", "a window of 6 steps, slid")
+        for name in ("one state, kept", "sliding window of 6 steps")
     )
     assert kept >= 90 > slid
     model = actionrnn.load(tmp_path / "model.safetensors")
