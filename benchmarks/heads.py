@@ -9,9 +9,9 @@ clips that are classified rightly; behind it is the paired difference to mean-po
 
 The worlds:
 
-- Weizmann (`weizmann_gru`), frames and changes, or frames alone; one person is left out at a time.
-  The same heads run over the joined clips of the person left out, see `long_recordings.py`: steps
-  right, and F1@50 of the segments. There mean-pool has a sliding window.
+- Weizmann (`weizmann_gru`); one person is left out at a time. The same heads run over the joined
+  clips of the person left out, see `long_recordings.py`: steps right, and F1@50 of the segments.
+  There mean-pool has a sliding window.
 - Rendered worlds (`folder_example`), of the built-in data set's 8 classes (4 movements, each
   forwards and backwards), rendered twice with different figures and places: 48 groups of 2 clips,
   12 of them for testing. A clip is 16 to 22 pictures. Three views of them differ in what tells the
@@ -256,27 +256,18 @@ def prepare_sources(cache: Path, weizmann: Path | None) -> Sources:
     )
 
 
-def weizmann_world(sources: Sources, frames_alone: bool, people_out: int) -> World:
+def weizmann_world(sources: Sources, people_out: int) -> World:
     experiment = sources.weizmann
     assert experiment is not None
-    size = experiment.sequences.feature_size // (2 if frames_alone else 1)
-    joined = {
-        name: (name, replace(recording, values=recording.values[:, :size]))
-        for name, recording in experiment.recordings.items()
-    }
+    joined = experiment.recordings
     folds, recordings = [], {}
     for start in range(0, len(experiment.folds), people_out):
         parts = experiment.folds[start : start + people_out]
         test = tuple(clip for part in parts for clip in part.test)
         train = tuple(clip for clip in experiment.sequences.clips if clip not in test)
         folds.append(Fold(", ".join(part.name for part in parts), train, test))
-        recordings[folds[-1].name] = [joined[part.name] for part in parts]
-    return World(
-        experiment.dataset.labels,
-        experiment.sequences.first_features(size),
-        lambda seed: folds,
-        recordings,
-    )
+        recordings[folds[-1].name] = [(part.name, joined[part.name]) for part in parts]
+    return World(experiment.dataset.labels, experiment.sequences, lambda seed: folds, recordings)
 
 
 def rendered_world(sources: Sources, view: str, num_clips: int, size: int = FULL_SIZE) -> World:
@@ -359,10 +350,7 @@ def worlds() -> dict[str, Callable[[Sources], World]]:
     """By name."""
     found: dict[str, Callable[[Sources], World]] = {}
     for count, name in ((1, WEIZMANN), (FEWER_FOLDS, FEWER)):
-        found[name] = functools.partial(weizmann_world, frames_alone=False, people_out=count)
-        found[f"{name}, frames alone"] = functools.partial(
-            weizmann_world, frames_alone=True, people_out=count
-        )
+        found[name] = functools.partial(weizmann_world, people_out=count)
     for view in VIEWS:
         for count in CLIP_COUNTS:
             found[f"{view}, {count} clips a class"] = functools.partial(

@@ -47,7 +47,7 @@ from actionrnn.evaluation.step_scores import (
     step_report,
 )
 from actionrnn.evaluation.window_baselines import restarted_per_window, sliding_mean_pool
-from actionrnn.features.backbone import Backbone, load_backbone
+from actionrnn.features.backbone import Backbone, load_backbone, num_cores
 from actionrnn.features.provenance import Provenance
 from actionrnn.files import atomic_path
 from actionrnn.model.recognizer import read_out
@@ -256,9 +256,9 @@ def run_fold(experiment: Experiment, fold: Fold, seed: int) -> StepPredictions:
 def in_processes(
     jobs: Iterable[tuple[Any, ...]], work: Callable[..., Any], shared: Any
 ) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """`work(shared, *job)` of each job, as they are done: two processes of one thread each."""
+    """`work(shared, *job)` of each job, as they are done: on each core a process of one thread."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, context, _start_process, (work, shared)) as pool:
+    with ProcessPoolExecutor(num_cores(), context, _start_process, (work, shared)) as pool:
         futures = {pool.submit(_work, job): job for job in jobs}
         try:
             for future in as_completed(futures):
