@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
+import numpy as np
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
@@ -91,6 +93,26 @@ def probe_video(path: VideoSource, *, limits: VideoLimits | None = None) -> Vide
             num_frames=num_frames,
             size_bytes=source.size_bytes,
         )
+
+
+def read_frame_times(path: VideoSource) -> NDArray[np.float64]:
+    """When each of the T frames of a video is shown, (T,), in seconds on the video's clock.
+
+    Read from the packets; a video is decoded for it only where they do not tell.
+
+    Raises:
+        VideoError: the source is missing, empty, not a video, has sound only, or no frame.
+    """
+    source = locate(path)
+    with open_stream(source) as stream:
+        index = read_frame_index(stream)
+        if _Declared.of(stream).enough(index):
+            return index.pts_seconds
+    with open_stream(source) as stream:
+        index = decode_frame_index(source, stream)
+    if not len(index):
+        raise _nothing_decodable(source)
+    return index.pts_seconds
 
 
 def declared_span(path: VideoSource | Source) -> tuple[float, float | None]:

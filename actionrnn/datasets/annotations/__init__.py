@@ -1,0 +1,1 @@
+"""What people marked in videos, in the formats of the tools that they use."""

@@ -1,0 +1,118 @@
+"""What a file of annotations says, whatever tool wrote it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from actionrnn.errors import DatasetError
+from actionrnn.text import plain
+
+Span = tuple[float, float]
+"""From and until, in seconds on the video's clock; half open."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A label from start to end, half open, in seconds on the video's own clock.
+
+    A bound of None is the video's own: from its first frame, or to its last.
+    """
+
+    label: str
+    start_seconds: float | None
+    end_seconds: float | None
+    video: str = ""
+    """Its path or name as the file gives it; empty: the file names none."""
+    subject: str = ""
+    """Who does it; empty: nobody is named."""
+    tier: str = ""
+    """The lane that holds the mark: ELAN's tier, BORIS's category, the name of an attribute."""
+    extra: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What else the file says of it, by the file's own names: comments, modifiers, columns."""
+
+    @property
+    def is_point(self) -> bool:
+        """Whether it is an event without a length; not an empty interval that was a mistake."""
+        return self.start_seconds is not None and self.start_seconds == self.end_seconds
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a reader is told beside the file; the default takes what is unambiguous."""
+
+    rate_fps: float | None = None
+    """Frames a second, for formats that count frames; None: true frame times of the video, which
+    must be found."""
+    videos: Path | None = None
+    """The folder of the videos; None: that of the file."""
+    tiers: tuple[str, ...] = ()
+    """Take these tiers alone; empty: those that the format's reader takes by itself."""
+    subjects: tuple[str, ...] = ()
+    """Take these subjects alone; empty: all."""
+    labels: tuple[str, ...] = ()
+    """Take these labels (BORIS: behaviours) alone; empty: all."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """All marks of a file, and what its reader left out."""
+
+    file: Path
+    format: str
+    """The tool and the layout, for people: "BORIS, aggregated events"."""
+    marks: tuple[Mark, ...]
+    """In the order of the file; they may overlap."""
+    looked_at: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)
+    """By video: where somebody looked, so that what is unmarked there is none of the labels. A
+    video that is missing here: nobody said."""
+    duration_seconds: Mapping[str, float] = field(default_factory=dict)
+    """By video, where the file tells it."""
+    notes: tuple[str, ...] = ()
+    """What was dropped, closed or assumed, one line each with its number."""
+
+    @property
+    def videos(self) -> tuple[str, ...]:
+        """The names of all videos, in the order of the file."""
+        return tuple(dict.fromkeys([*(mark.video for mark in self.marks), *self.looked_at]))
+
+    def chosen(self, options: ReadOptions) -> Marks:
+        """The marks of the tiers, subjects and labels that were asked for.
+
+        Raises:
+            DatasetError: the file has no mark of a name that was asked for.
+        """
+        kept = self.marks
+        for what in ("tier", "subject", "label"):
+            wanted = getattr(options, f"{what}s")
+            if not wanted:
+                continue
+            known = Counter(getattr(mark, what) for mark in self.marks)
+            unknown = next((name for name in wanted if name not in known), None)
+            if unknown is not None:
+                shown = ", ".join(plain(name) or "(none)" for name in known)
+                raise DatasetError(f"{self.file}: has no {what} {unknown!r}; there are {shown}")
+            kept = tuple(mark for mark in kept if getattr(mark, what) in wanted)
+        return replace(self, marks=kept)
+
+
+def without_reversed(marks: Sequence[Mark]) -> tuple[tuple[Mark, ...], tuple[str, ...]]:
+    """The marks without those that end before they begin, and a note that counts these.
+
+    Points stay: they are events.
+    """
+    kept = tuple(mark for mark in marks if not _is_reversed(mark))
+    number = len(marks) - len(kept)
+    if not number:
+        return kept, ()
+    first = next(mark for mark in marks if _is_reversed(mark))
+    where = f"{plain(first.label)} {first.start_seconds:g}-{first.end_seconds:g} s"
+    return kept, (f"{number} marks end before they begin and are dropped (the first: {where})",)
+
+
+def _is_reversed(mark: Mark) -> bool:
+    if mark.start_seconds is None or mark.end_seconds is None:
+        return False
+    return mark.end_seconds < mark.start_seconds

@@ -1,0 +1,76 @@
+"""Frame numbers become seconds by a given rate or by the video's own times, never by a guess."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from actionrnn.datasets.annotations.clock import FrameClock, find_video
+from actionrnn.datasets.annotations.marks import ReadOptions
+from actionrnn.errors import DatasetError
+from actionrnn.video.decode import read_frames
+from actionrnn.video.writer import VideoWriter
+
+
+def write_clip(path: Path, times: list[float]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with VideoWriter(path, time_base=Fraction(1, 1000)) as writer:
+        for seconds in times:
+            writer.write(np.zeros((32, 48, 3), np.uint8), round(1000 * seconds))
+    return path
+
+
+def test_a_given_rate_tells_when_a_frame_is_shown(tmp_path: Path) -> None:
+    clock = FrameClock(tmp_path / "labels.txt", ReadOptions(rate_fps=12.5))
+    assert [clock.seconds("anything", frame) for frame in (0, 1, 25)] == [0.0, 0.08, 2.0]
+
+
+def test_without_a_rate_the_video_tells_it_even_if_its_rate_varies(tmp_path: Path) -> None:
+    times = [0.0, 0.1, 0.15, 0.4, 0.8]
+    video = write_clip(tmp_path / "clip.mp4", times)
+    clock = FrameClock(tmp_path / "labels.txt", ReadOptions())
+    shown = read_frames(video).pts_seconds
+    assert [clock.seconds("clip", frame) for frame in range(5)] == pytest.approx(list(shown))
+    assert clock.seconds("clip", 5) == pytest.approx(1.2)  # the last frame is as long as its gap
+
+
+def test_more_frames_than_the_video_has_are_refused(tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip.mp4", [0.0, 0.1, 0.2])
+    clock = FrameClock(tmp_path / "labels.txt", ReadOptions())
+    with pytest.raises(DatasetError, match=r"marks frame 4 of clip, which has 3 frames.*rate_fps"):
+        clock.seconds("clip", 4)
+
+
+def test_neither_a_rate_nor_a_video_is_refused(tmp_path: Path) -> None:
+    clock = FrameClock(tmp_path / "labels.txt", ReadOptions())
+    with pytest.raises(DatasetError, match="counts frames, and there is no clip in"):
+        clock.seconds("clip", 0)
+
+
+@pytest.mark.parametrize("rate_fps", [0.0, -1.0, float("nan")])
+def test_a_rate_that_is_none_is_refused(tmp_path: Path, rate_fps: float) -> None:
+    with pytest.raises(DatasetError, match="rate_fps is"):
+        FrameClock(tmp_path / "labels.txt", ReadOptions(rate_fps=rate_fps))
+
+
+@pytest.mark.parametrize(
+    "name", ["a/b.mp4", "b.mp4", "b", "a/b", "C:\\home\\a\\b.mp4", "/elsewhere/a/b.avi", "b.wmv"]
+)
+def test_a_video_is_found_wherever_it_was_annotated(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a").mkdir()
+    for folder in (tmp_path, tmp_path / "a"):
+        (folder / "b.mp4").touch()
+    expected = tmp_path / "a" / "b.mp4" if "a" in name.replace("\\", "/").split("/") else None
+    assert find_video(name, tmp_path) == (expected or tmp_path / "b.mp4")
+
+
+def test_a_name_that_two_videos_have_is_refused(tmp_path: Path) -> None:
+    for ending in ("mp4", "avi"):
+        (tmp_path / f"b.{ending}").touch()
+    assert find_video("b.avi", tmp_path) == tmp_path / "b.avi"
+    with pytest.raises(DatasetError, match=r"'b' may be b\.avi or b\.mp4"):
+        find_video("b", tmp_path)
+    assert find_video("c", tmp_path) is None
