@@ -1,22 +1,16 @@
 """Labelled videos in a table of text: a CSV manifest, a list of `path label`, annotations.
 
-The table may come from any spreadsheet or script. Its form is decided by rules that fit in a
-sentence, never guessed: see `_read_table` and `_columns_of`.
+What its form may be, `tables.py` says.
 """
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
 import itertools
-import math
 import os
 import posixpath
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from actionrnn.datasets.grouping import group_of
@@ -30,49 +24,21 @@ from actionrnn.datasets.recordings import (
     begin_of,
     end_of,
 )
+from actionrnn.datasets.tables import (
+    READ,
+    Table,
+    cells_by_column,
+    read_table,
+    read_text,
+    seconds_in,
+)
 from actionrnn.errors import DatasetError
 from actionrnn.files import as_path, at_home
 from actionrnn.text import plain
 from actionrnn.video.finding import VIDEO_SUFFIXES, clip_key
 
-COLUMNS = ("path", "label", "group", "split", "start", "end")
-_READ = "path, label, group, split, start and end"
-_OTHER_NAMES = {
-    "path": ("video", "videoname", "videopath", "file", "filename", "filepath", "name"),
-    "label": ("class", "classname", "category"),
-    "split": ("subset",),
-    "start": ("starttime", "timestart", "startseconds"),
-    "end": ("endtime", "timeend", "endseconds"),
-}
-"""Other names of these columns, without capitals, blanks, `_` and `-`."""
-_ROW_NUMBERS = re.compile(r"|unnamed:\d+|id|index")
-_MAYBE_A_PART = re.compile(
-    r"begin|start|stop|onset|offset|^end|(frame|clip|seg|segment|time|s|seconds)end$"
-)
-
-DELIMITERS = (",", ";", "\t", " ")
-_ENCODINGS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
-
-_Row = tuple[int, list[str]]
-"""The line number, as an editor counts, and the cells."""
 _Read = tuple[int, Clip]
 """The line number, and what the row says."""
-
-
-@dataclass(frozen=True)
-class _Table:
-    """The rows of a file, and which column is what."""
-
-    rows: list[_Row]
-    columns: dict[str, int]
-    """The index of each of `COLUMNS` that the file has."""
-    width: int
-    ignored: tuple[str, ...] = ()
-    """The headings of columns that are not used."""
 
 
 def open_manifest(file: str | Path, group_pattern: str | None = None) -> Dataset:
@@ -124,12 +90,12 @@ def open_annotations(
 def _read_clips(file: Path, group_pattern: str | None) -> tuple[list[_Read], tuple[str, ...]]:
     """The rows that are not repetitions of others, and notes."""
     videos = _Videos(file.parent)
-    table = _read_table(file, _read_text(file), videos)
+    table = read_table(file, read_text(file), videos.has)
     first_of: dict[tuple[Path, float | None, float | None], _Read] = {}
     repeated: list[str] = []
     for line, cells in table.rows:
         try:
-            clip = _read_row(_cells_by_column(cells, table), videos, group_pattern)
+            clip = _read_row(cells_by_column(cells, table), videos, group_pattern)
         except DatasetError as error:
             raise DatasetError(f"{file}, line {line}: {error}") from None
         part = clip.path, clip.start_seconds, clip.end_seconds
@@ -208,161 +174,18 @@ def _group_notes(recordings: Sequence[Recording]) -> Iterator[str]:
         )
 
 
-def _row_notes(table: _Table, repeated: Sequence[str], group_pattern: str | None) -> Iterator[str]:
+def _row_notes(table: Table, repeated: Sequence[str], group_pattern: str | None) -> Iterator[str]:
     if "group" in table.columns and group_pattern is None:
         number = len(table.rows)
-        empty = sum(not _cells_by_column(cells, table)["group"] for _, cells in table.rows)
+        empty = sum(not cells_by_column(cells, table)["group"] for _, cells in table.rows)
         if 0 < empty < number:
             yield f"{empty} of {number} rows have no group: each is its own group"
-    if table.ignored:
-        names = ", ".join(map(plain, table.ignored))
-        yield f"the manifest's columns {names} are not used; read are {_READ}"
+    if table.others:
+        names = ", ".join(plain(name) for name, _ in table.others)
+        yield f"the manifest's columns {names} are not used; read are {READ}"
     if repeated:
         number = len(repeated)
         yield f"{number} rows list a clip again, which counts once (the first: {repeated[0]})"
-
-
-def _read_text(file: Path) -> str:
-    try:
-        content = file.read_bytes()
-        marks = (name for mark, name in _ENCODINGS.items() if content.startswith(mark))
-        text = content.decode(next(marks, "utf-8"))
-    except (OSError, UnicodeError) as error:
-        reason = f"{error}; save it as UTF-8" if isinstance(error, UnicodeError) else error.strerror
-        raise DatasetError(f"{file}: cannot be read as a CSV manifest ({reason})") from None
-    if "\0" in text:
-        raise DatasetError(f"{file}: cannot be read as a CSV manifest (not text; save it as UTF-8)")
-    return text
-
-
-def _read_table(file: Path, text: str, videos: _Videos) -> _Table:
-    """Split the text into rows, and find out which column is what.
-
-    The delimiter that finds most known headings in the first line is taken. Without a heading,
-    the first of `DELIMITERS` in that line divides each row into path and label.
-    """
-    lines = io.StringIO(text, newline="")
-    first = next((line.strip("\r\n") for line in lines if line.strip()), "")
-    headers = {delimiter: _headings(first, delimiter) for delimiter in DELIMITERS}
-    best = max(headers, key=lambda delimiter: sum(map(_is_known, headers[delimiter])))
-    if any(map(_is_known, headers[best])):
-        rows = _rows_of(file, text, best)
-        header = [cell.strip() for cell in rows[0][1]]
-        columns, ignored = _columns_of(header, file)
-        return _Table(rows[1:], columns, len(header), ignored)
-    delimiter = next((one for one in DELIMITERS if one in first.strip()), ",")
-    rows = _rows_of(file, text, delimiter)
-    if not rows or not _are_paths_and_labels(rows, videos):
-        shown = ", ".join(plain(cell) for cell in headers[delimiter]) or "none"
-        raise DatasetError(
-            f"{file}: has the columns {shown}; needed are path and label, possible are group, "
-            "split, start and end: write them as the first line"
-        )
-    return _Table(rows, {"path": 0, "label": 1}, 2)
-
-
-def _rows_of(file: Path, text: str, delimiter: str) -> list[_Row]:
-    lines = io.StringIO(text, newline="")
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
-    rows = []
-    try:
-        for cells in reader:
-            if delimiter == " " and cells and not cells[-1]:  # a blank at the line's end
-                del cells[-1]
-            if any(cell.strip() for cell in cells):
-                rows.append((reader.line_num, cells))
-    except csv.Error as error:
-        raise DatasetError(
-            f"{file}, line {reader.line_num}: cannot be read as a CSV manifest ({error})"
-        ) from None
-    return rows
-
-
-def _headings(line: str, delimiter: str) -> list[str]:
-    try:
-        (cells,) = csv.reader([line], delimiter=delimiter, skipinitialspace=True)
-    except (csv.Error, ValueError):
-        return []
-    return [cell.strip() for cell in cells]
-
-
-def _folded(heading: str) -> str:
-    """`Video_Path` is `videopath`."""
-    return re.sub(r"[\s_-]", "", heading).casefold()
-
-
-def _meaning(heading: str) -> str | None:
-    """The column that a heading names, if any."""
-    folded = _folded(heading)
-    if folded in COLUMNS:
-        return folded
-    return next((column for column, names in _OTHER_NAMES.items() if folded in names), None)
-
-
-def _is_known(heading: str) -> bool:
-    return _meaning(heading) is not None
-
-
-def _columns_of(header: Sequence[str], file: Path) -> tuple[dict[str, int], tuple[str, ...]]:
-    """The index of each known column, and the headings that are not used.
-
-    A column's own name goes before its other names, of which only one may be present.
-    """
-    shown = f"{file}: has the columns {', '.join(map(plain, header))}"
-    columns: dict[str, int] = {}
-    for column in COLUMNS:
-        meant = [index for index, name in enumerate(header) if _meaning(name) == column]
-        own = [index for index in meant if _folded(header[index]) == column]
-        if len(own or meant) > 1:
-            first, second = (header[index] for index in (own or meant)[:2])
-            raise DatasetError(
-                f"{shown}; {first!r} and {second!r} may both be the {column}: "
-                f"write {column} over one column only"
-            )
-        if meant:
-            columns[column] = (own or meant)[0]
-    if not {"path", "label"} <= columns.keys():
-        raise DatasetError(
-            f"{shown}; needed are path and label, possible are group, split, start and end"
-        )
-    unused = [
-        name
-        for index, name in enumerate(header)
-        if index not in columns.values() and not _ROW_NUMBERS.fullmatch(_folded(name))
-    ]
-    twice = next((name for name in unused if unused.count(name) > 1), None)
-    if twice is not None:
-        raise DatasetError(f"{shown}; {twice!r} occurs twice: give each column its own name")
-    part = next((name for name in unused if _MAYBE_A_PART.search(_folded(name))), None)
-    if part is not None:
-        raise DatasetError(
-            f"{shown}; {part!r} may say which part of a video is the clip: write start and end "
-            "over seconds, or take the column out"
-        )
-    return columns, tuple(unused)
-
-
-def _are_paths_and_labels(rows: Sequence[_Row], videos: _Videos) -> bool:
-    """Whether each row has two cells, the first of which names a video."""
-    if any(len(cells) != 2 for _, cells in rows):
-        return False
-    path, label = (cell.strip() for cell in rows[0][1])
-    return _looks_like_a_path(path, videos) and not _looks_like_a_path(label, videos)
-
-
-def _looks_like_a_path(cell: str, videos: _Videos) -> bool:
-    has_ending = posixpath.splitext(cell)[1].lower() in VIDEO_SUFFIXES
-    return has_ending or "/" in cell or "\\" in cell or videos.has(cell)
-
-
-def _cells_by_column(cells: Sequence[str], table: _Table) -> dict[str, str]:
-    """Cells that a short row lacks are empty."""
-    if any(cell.strip() for cell in cells[table.width :]):
-        raise DatasetError("has more cells than the header; put quotes around a cell with a comma")
-    return {
-        column: cells[index].strip() if index < len(cells) else ""
-        for column, index in table.columns.items()
-    }
 
 
 def _read_row(row: dict[str, str], videos: _Videos, group_pattern: str | None) -> Clip:
@@ -373,7 +196,7 @@ def _read_row(row: dict[str, str], videos: _Videos, group_pattern: str | None) -
     if not _names_a_file(name):
         raise DatasetError(f"path {name!r} does not name a file")
     path, key = videos.find(name)
-    start, end = (_seconds(row.get(column, ""), column) for column in ("start", "end"))
+    start, end = (seconds_in(row.get(column, ""), column) for column in ("start", "end"))
     if start is not None and end is not None and start >= end:
         raise DatasetError(f"start ({start:g}) must be less than end ({end:g})")
     group = row.get("group") or group_of(path.name, key, group_pattern)
@@ -462,15 +285,3 @@ def _side(cell: str) -> Side | None:
     if side is None:
         raise DatasetError(f"split {cell!r} must be train, validation or test")
     return side
-
-
-def _seconds(cell: str, column: str) -> float | None:
-    if not cell:
-        return None
-    try:
-        seconds = float(cell)
-    except ValueError:
-        seconds = math.nan
-    if not math.isfinite(seconds):
-        raise DatasetError(f"{column} {cell!r} must be a number of seconds")
-    return seconds

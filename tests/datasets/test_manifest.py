@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionrnn.config import DataConfig
-from actionrnn.datasets.manifest import DELIMITERS, open_manifest
+from actionrnn.datasets.manifest import open_manifest
 from actionrnn.datasets.splits import open_dataset
+from actionrnn.datasets.tables import DELIMITERS
 from actionrnn.errors import DatasetError
 
 

@@ -1,0 +1,73 @@
+"""This toolkit's own annotations: CSV with the columns path, start, end, label.
+
+start <= t < end in seconds, on the video's own clock; an empty bound is the video's own. Further
+columns stay what they are: `subject` and `tier` are a mark's, all others are kept by their name.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions, without_reversed
+from actionrnn.datasets.tables import cells_by_column, read_table, read_text, seconds_in
+from actionrnn.errors import DatasetError
+from actionrnn.files import write_text
+
+COLUMNS = ("path", "start", "end", "label")
+_OWN = ("subject", "tier")
+"""Further columns that a mark has a place for."""
+
+
+def read_intervals_csv(file: Path, options: ReadOptions = ReadOptions()) -> Marks:
+    """Read CSV with the columns path and label, and start and end where parts are meant.
+
+    The delimiter, the encoding and other names of the columns are found as for a manifest.
+
+    Raises:
+        DatasetError: the file cannot be read, its columns are not known, or a cell is not valid.
+    """
+    table = read_table(file, read_text(file), lambda name: False)
+    marks = []
+    for line, cells in table.rows:
+        try:
+            row = cells_by_column(cells, table)
+            bounds = [seconds_in(row.get(column, ""), column) for column in ("start", "end")]
+            if not row["path"] or not row["label"]:
+                raise DatasetError("path and label must not be empty")
+        except DatasetError as error:
+            raise DatasetError(f"{file}, line {line}: {error}") from None
+        others = {name: cells[index] for name, index in table.others if index < len(cells)}
+        others |= {name: row[name] for name in ("group", "split") if row.get(name)}
+        own = {name: others.pop(name, "").strip() for name in _OWN}
+        extra = {name: value for name, value in others.items() if value}
+        marks.append(Mark(row["label"], *bounds, row["path"], **own, extra=extra))
+    kept, notes = without_reversed(marks)
+    return Marks(file, "CSV of intervals", kept, notes=notes).chosen(options)
+
+
+def write_intervals_csv(marks: Marks, file: Path) -> tuple[str, ...]:
+    """Write what `read_intervals_csv` reads back; nothing of a mark is lost, times are exact.
+
+    Where somebody looked (`Marks.looked_at`) has no place in the rows.
+
+    Returns:
+        what could not be written, one line each.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    own = [name for name in _OWN if any(getattr(mark, name) for mark in marks.marks)]
+    extra = list(dict.fromkeys(name for mark in marks.marks for name in mark.extra))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*COLUMNS, *own, *extra])
+    for mark in marks.marks:
+        bounds = ["" if b is None else repr(b) for b in (mark.start_seconds, mark.end_seconds)]
+        others = [*(getattr(mark, name) for name in own), *(mark.extra.get(n, "") for n in extra)]
+        writer.writerow([mark.video, *bounds, mark.label, *others])
+    write_text(file, out.getvalue())
+    if not marks.looked_at:
+        return ()
+    return ("where somebody looked is not written; say data.unlabelled when you train on it",)
