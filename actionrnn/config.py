@@ -24,6 +24,7 @@ from actionrnn.config_parsing import (
     FiniteFloat,
     HomePath,
     Name,
+    Names,
     NonNegativeFloat,
     Number,
     Part,
@@ -143,6 +144,18 @@ class DataConfig:
     is a video."""
     root: HomePath | None = None
     """The folder of the videos; for a manifest and for annotations, the CSV file."""
+    videos: HomePath | None = None
+    """annotations: the folder of the videos; null: that of the file of annotations."""
+    annotation_rate_fps: PositiveFloat | None = None
+    """annotations: frames a second, for formats that count frames. null: the times of the video's
+    own frames, where these are what was counted; a format with a clock of its own asks for it."""
+    tiers: Names = ()
+    """annotations: take these tiers (ELAN), categories (BORIS) or attributes (CVAT) alone; empty:
+    what is unambiguous, and a note names the rest."""
+    subjects: Names = ()
+    """annotations: take these subjects alone; empty: all."""
+    labels: Names = ()
+    """annotations: take these labels (BORIS: behaviours) alone; empty: all."""
     unlabelled: Unlabelled = "ignore"
     """annotations: what the time of a recording is that no row covers. ignore: not known; its steps
     carry the state on, and take no part in the loss and the scores, for recordings where nobody
@@ -340,7 +353,12 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """The plain dictionary that `parse_config` reads back."""
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(self, dict_factory=_with_lists)
+
+
+def _with_lists(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """As JSON and YAML read them back."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in items}
 
 
 # The sections below are chosen when a recording is read; a model does not contain them.

@@ -47,6 +47,14 @@ HomePath = Annotated[str, AfterValidator(at_home)]
 """A path as text; `~` is the home folder."""
 Name = Annotated[str, AfterValidator(readable)]
 """Of a group, spelled as the data set's are."""
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[Name, ...], BeforeValidator(_as_list)]
+"""One name, or a list of names."""
 Probability = Annotated[Number, Field(ge=0, lt=1)]
 Part = Annotated[Number, Field(gt=0, le=1)]
 

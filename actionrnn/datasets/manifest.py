@@ -5,9 +5,6 @@ What its form may be, `tables.py` says.
 
 from __future__ import annotations
 
-import itertools
-import os
-import posixpath
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,14 +12,10 @@ from pathlib import Path
 
 from actionrnn.datasets.grouping import group_of
 from actionrnn.datasets.recordings import (
-    SIDE_NAMES,
     Annotation,
     Clip,
     Dataset,
     Recording,
-    Side,
-    begin_of,
-    end_of,
 )
 from actionrnn.datasets.tables import (
     READ,
@@ -31,11 +24,12 @@ from actionrnn.datasets.tables import (
     read_table,
     read_text,
     seconds_in,
+    side_in,
 )
+from actionrnn.datasets.video_names import VideoNames, exists, names_a_file
 from actionrnn.errors import DatasetError
-from actionrnn.files import as_path, at_home
+from actionrnn.files import as_path
 from actionrnn.text import plain
-from actionrnn.video.finding import VIDEO_SUFFIXES, clip_key
 
 _Read = tuple[int, Clip]
 """The line number, and what the row says."""
@@ -61,35 +55,9 @@ def open_manifest(file: str | Path, group_pattern: str | None = None) -> Dataset
     return Dataset(file, recordings, (*notes, *_group_notes(recordings)))
 
 
-def open_annotations(
-    file: str | Path, group_pattern: str | None = None, *, background: bool = False
-) -> Dataset:
-    """The rows of a table as `open_manifest` reads them: what happens when in whole recordings.
-
-    Args:
-        background: what no row covers is the class `BACKGROUND`; else it is unlabelled.
-
-    Raises:
-        DatasetError: as `open_manifest`; or rows of one video overlap, or give it several groups
-            or splits.
-    """
-    file = as_path(file)
-    rows, notes = _read_clips(file, group_pattern)
-    by_video: dict[Path, list[_Read]] = defaultdict(list)
-    for row in rows:
-        by_video[row[1].path].append(row)
-    for of_video in by_video.values():
-        _require_one_side(of_video, file)
-        _require_no_overlap(of_video, file)
-    recordings = _merge([clip for _, clip in rows])
-    if background:
-        recordings = tuple(recording.with_background() for recording in recordings)
-    return Dataset(file, recordings, notes, continuous=True)
-
-
 def _read_clips(file: Path, group_pattern: str | None) -> tuple[list[_Read], tuple[str, ...]]:
     """The rows that are not repetitions of others, and notes."""
-    videos = _Videos(file.parent)
+    videos = VideoNames(file.parent)
     table = read_table(file, read_text(file), videos.has)
     first_of: dict[tuple[Path, float | None, float | None], _Read] = {}
     repeated: list[str] = []
@@ -104,31 +72,6 @@ def _read_clips(file: Path, group_pattern: str | None) -> tuple[list[_Read], tup
             _require_same(first, clip, f"{file}, lines {first_line} and {line}")
             repeated.append(f"line {line}: {plain(first.key)}")
     return list(first_of.values()), tuple(_row_notes(table, repeated, group_pattern))
-
-
-def _require_one_side(rows: Sequence[_Read], file: Path) -> None:
-    """Refuse rows of one video that do not agree on its group and split."""
-    first_line, first = rows[0]
-    for line, clip in rows[1:]:
-        for what in ("group", "split"):
-            one, other = getattr(first, what), getattr(clip, what)
-            if one != other:
-                raise DatasetError(
-                    f"{file}, lines {first_line} and {line}: {clip.video_key} has two {what}s, "
-                    f"{one!r} and {other!r}; a recording is used as a whole: give it one"
-                )
-
-
-def _require_no_overlap(rows: Sequence[_Read], file: Path) -> None:
-    """Refuse rows of one video that label the same time."""
-    ordered = sorted(rows, key=lambda row: begin_of(row[1].annotation))
-    for (line, one), (other_line, other) in itertools.pairwise(ordered):
-        if end_of(one.annotation) > begin_of(other.annotation):
-            raise DatasetError(
-                f"{file}, lines {line} and {other_line}: {one.key} ({one.label!r}) and {other.key} "
-                f"({other.label!r}) overlap; a moment has one label: end one where the other "
-                "begins, or take one out"
-            )
 
 
 def _merge(clips: Sequence[Clip]) -> tuple[Recording, ...]:
@@ -149,7 +92,7 @@ def note_missing_videos(dataset: Dataset) -> Dataset:
     """
     used = dataset.recordings if dataset.continuous else dataset.clips
     noun = "recordings" if dataset.continuous else "clips"
-    missing = [one for one in used if not _exists(one.path)]
+    missing = [one for one in used if not exists(one.path)]
     if not missing:
         return dataset
     first, number = missing[0], len(used)
@@ -188,85 +131,20 @@ def _row_notes(table: Table, repeated: Sequence[str], group_pattern: str | None)
         yield f"{number} rows list a clip again, which counts once (the first: {repeated[0]})"
 
 
-def _read_row(row: dict[str, str], videos: _Videos, group_pattern: str | None) -> Clip:
+def _read_row(row: dict[str, str], videos: VideoNames, group_pattern: str | None) -> Clip:
     """The annotation of a row, in a recording without annotations."""
     name, label = row["path"], row["label"]
     if not name or not label:
         raise DatasetError("path and label must not be empty")
-    if not _names_a_file(name):
+    if not names_a_file(name):
         raise DatasetError(f"path {name!r} does not name a file")
     path, key = videos.find(name)
     start, end = (seconds_in(row.get(column, ""), column) for column in ("start", "end"))
     if start is not None and end is not None and start >= end:
         raise DatasetError(f"start ({start:g}) must be less than end ({end:g})")
     group = row.get("group") or group_of(path.name, key, group_pattern)
-    recording = Recording(path, key, group, _side(row.get("split", "")))
+    recording = Recording(path, key, group, side_in(row.get("split", "")))
     return Clip(recording, Annotation(label, start, end))
-
-
-class _Videos:
-    """Finds the videos that a manifest names."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._by_stem: dict[Path, dict[str, list[str]]] = {}
-        self._found: dict[Path, tuple[Path, str]] = {}
-
-    def find(self, name: str) -> tuple[Path, str]:
-        """The video's path and key, whether or not it exists; the same for every spelling of it.
-
-        Raises:
-            DatasetError: the name has no ending, and several files begin with it.
-        """
-        name = at_home(name)
-        path = self._folder / name
-        if "\\" in name and not _exists(path):  # written on Windows
-            path = self._folder / name.replace("\\", "/")
-            name = name.replace("\\", "/")
-        key = posixpath.normpath(Path(name).as_posix()).lstrip("/").replace("../", "")
-        complete = None if _exists(path) else self._complete(path)
-        if complete is not None:
-            path = complete
-        else:
-            key = clip_key(Path(key), Path())
-        real = Path(os.path.realpath(path.parent), path.name)
-        return self._found.setdefault(real, (path, key))
-
-    def has(self, name: str) -> bool:
-        """Whether the name is that of a video that exists."""
-        return _names_a_file(name) and _exists(self.find(name)[0])
-
-    def _complete(self, path: Path) -> Path | None:
-        """The one video with this name and an ending."""
-        if path.parent not in self._by_stem:
-            self._by_stem[path.parent] = _videos_by_stem(path.parent)
-        found = self._by_stem[path.parent].get(path.name, [])
-        if len(found) > 1:
-            raise DatasetError(f"{path.name!r} may be {' or '.join(found)}; write the ending")
-        return path.with_name(found[0]) if found else None
-
-
-def _videos_by_stem(folder: Path) -> dict[str, list[str]]:
-    try:
-        paths = sorted(folder.iterdir())
-    except OSError:
-        return {}
-    by_stem: dict[str, list[str]] = {}
-    for path in paths:
-        if path.suffix.lower() in VIDEO_SUFFIXES:
-            by_stem.setdefault(path.stem, []).append(path.name)
-    return by_stem
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name that is too long for a file
-        return False
-
-
-def _names_a_file(name: str) -> bool:
-    return posixpath.basename(posixpath.normpath(name.replace("\\", "/"))) not in ("", ".", "..")
 
 
 def _require_same(first: Clip, second: Clip, where: str) -> None:
@@ -276,12 +154,3 @@ def _require_same(first: Clip, second: Clip, where: str) -> None:
             raise DatasetError(
                 f"{where}: {first.key} has two {what}s, {one!r} and {other!r}; keep one of the rows"
             )
-
-
-def _side(cell: str) -> Side | None:
-    if not cell:
-        return None
-    side = SIDE_NAMES.get(cell.casefold())
-    if side is None:
-        raise DatasetError(f"split {cell!r} must be train, validation or test")
-    return side

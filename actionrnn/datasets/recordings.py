@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -110,10 +110,22 @@ class Recording:
             found.append(Annotation(UNLABELLED, reached))
         return tuple(found)
 
-    def with_background(self) -> Recording:
-        """The same recording, annotated completely: what nobody labelled is `BACKGROUND`."""
-        labelled = (replace(part, label=part.label or BACKGROUND) for part in self.parts)
-        return replace(self, annotations=tuple(labelled))
+    def with_background(self, looked_at: Sequence[tuple[float, float]] | None = None) -> Recording:
+        """The same recording, where what nobody labelled is `BACKGROUND`.
+
+        Args:
+            looked_at: only there, from and until, in seconds; None: everywhere.
+        """
+        spans = [(-math.inf, math.inf)] if looked_at is None else looked_at
+        found = list(self.annotations)
+        for part in self.parts:
+            if part.label != UNLABELLED:
+                continue
+            for begin, end in spans:
+                start, stop = max(begin, begin_of(part)), min(end, end_of(part))
+                if start < stop:
+                    found.append(Annotation(BACKGROUND, _bound(start), _bound(stop)))
+        return replace(self, annotations=tuple(sorted(found, key=begin_of)))
 
 
 def begin_of(annotation: Annotation) -> float:
@@ -124,6 +136,10 @@ def begin_of(annotation: Annotation) -> float:
 def end_of(annotation: Annotation) -> float:
     """Its end in seconds, as a number to compare."""
     return math.inf if annotation.end_seconds is None else annotation.end_seconds
+
+
+def _bound(seconds: float) -> float | None:
+    return seconds if math.isfinite(seconds) else None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from actionrnn.config import DataConfig, Split
+from actionrnn.datasets.annotations.dataset import make_dataset
+from actionrnn.datasets.annotations.intervals_csv import INTERVALS_CSV
+from actionrnn.datasets.annotations.marks import ReadOptions
+from actionrnn.datasets.annotations.reading import read_annotations
 from actionrnn.datasets.folders import open_folder, open_stored
 from actionrnn.datasets.grouping import (
     Copies,
@@ -18,7 +22,7 @@ from actionrnn.datasets.grouping import (
     find_copies,
     join_groups,
 )
-from actionrnn.datasets.manifest import note_missing_videos, open_annotations, open_manifest
+from actionrnn.datasets.manifest import note_missing_videos, open_manifest
 from actionrnn.datasets.recordings import BACKGROUND, SIDES, Clip, Dataset, Side
 from actionrnn.datasets.ucf101 import (
     NUM_CLASSES,
@@ -27,9 +31,11 @@ from actionrnn.datasets.ucf101 import (
     official_test_groups,
     open_ucf101,
 )
+from actionrnn.datasets.video_names import VideoNames
 from actionrnn.errors import DatasetError
 from actionrnn.features.imported import imported_store
 from actionrnn.features.store import FeatureStore
+from actionrnn.files import as_path
 from actionrnn.model.privacy import hashed_group
 from actionrnn.text import plain, readable
 
@@ -100,18 +106,28 @@ def _open_layout(config: DataConfig, store: FeatureStore | None) -> Dataset:
     if config.root is None:
         raise DatasetError("data.root is not set; add data.root=FOLDER")
     if config.layout in ("manifest", "annotations"):
-        listed = _open_table(config.root, config)
+        is_manifest = config.layout == "manifest"
+        listed = (
+            open_manifest(config.root, config.group_pattern)
+            if is_manifest
+            else _open_annotated(config.root, config)
+        )
         return listed if store is not None else note_missing_videos(listed)
     if config.layout == "folder":
         return open_folder(config.root, config.group_pattern, config.label_level)
     return open_ucf101(config.root)
 
 
-def _open_table(file: str, config: DataConfig) -> Dataset:
-    if config.layout == "manifest":
-        return open_manifest(file, config.group_pattern)
+def _open_annotated(root: str, config: DataConfig) -> Dataset:
+    path, videos = as_path(root), as_path(config.videos) if config.videos else None
+    options = ReadOptions(
+        config.annotation_rate_fps, videos, config.tiers, config.subjects, config.labels
+    )
+    marks = read_annotations(path, options)
+    folder = videos or (path if path.is_dir() else path.parent)
+    names = VideoNames(folder, elsewhere=marks.format != INTERVALS_CSV)
     background = config.unlabelled == "background"
-    return open_annotations(file, config.group_pattern, background=background)
+    return make_dataset(marks, names, config.group_pattern, background=background)
 
 
 def _given_split_notes(dataset: Dataset, config: DataConfig) -> Iterator[str]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from actionrnn.datasets.recordings import SIDE_NAMES, Side
 from actionrnn.errors import DatasetError
 from actionrnn.text import plain
 from actionrnn.video.finding import VIDEO_SUFFIXES
@@ -226,3 +227,13 @@ def seconds_in(cell: str, column: str) -> float | None:
     if not math.isfinite(seconds):
         raise DatasetError(f"{column} {cell!r} must be a number of seconds")
     return seconds
+
+
+def side_in(cell: str) -> Side | None:
+    """The side of the split that a cell names; None if it is empty."""
+    if not cell:
+        return None
+    side = SIDE_NAMES.get(cell.casefold())
+    if side is None:
+        raise DatasetError(f"split {cell!r} must be train, validation or test")
+    return side

@@ -91,7 +91,16 @@ def _public_data(data: DataConfig) -> DataConfig:
     fold = data.fold
     if data.split == "leave_one_group_out" and isinstance(fold, str) and fold != "all":
         fold = hashed_group(fold)
-    return dataclasses.replace(data, root=None, features=None, group_pattern=None, fold=fold)
+    return dataclasses.replace(
+        data,
+        root=None,
+        videos=None,
+        tiers=(),
+        subjects=(),
+        features=None,
+        group_pattern=None,
+        fold=fold,
+    )
 
 
 def _public_backbone(backbone: BackboneConfig) -> BackboneConfig:

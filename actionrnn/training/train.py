@@ -147,12 +147,14 @@ def _save(run: TrainingRun, config: Config) -> None:
 def _with_whole_paths(config: Config) -> Config:
     """With absolute paths, so that the run can be evaluated from any folder."""
     data, weights = config.data, config.backbone.weights
-    root, features = (path and str(Path(path).absolute()) for path in (data.root, data.features))
+    root, videos, features = (
+        path and str(Path(path).absolute()) for path in (data.root, data.videos, data.features)
+    )
     if Path(weights).is_file():
         weights = str(Path(weights).absolute())
     return replace(
         config,
-        data=replace(data, root=root, features=features),
+        data=replace(data, root=root, videos=videos, features=features),
         backbone=replace(config.backbone, weights=weights),
     )
 

@@ -16,12 +16,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from actionrnn.config import BackboneConfig, Config, parse_config
-from actionrnn.datasets.manifest import open_annotations
+from actionrnn.datasets.annotations.dataset import make_dataset
+from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions
+from actionrnn.datasets.annotations.reading import read_annotations
 from actionrnn.datasets.parts import load_parts
 from actionrnn.datasets.recordings import BACKGROUND, UNLABELLED, Annotation, Dataset, Recording
 from actionrnn.datasets.sequences import IGNORE, Sequences
 from actionrnn.datasets.splits import describe_split, make_folds, open_dataset
 from actionrnn.datasets.stored import load_features, require_no_class_lost
+from actionrnn.datasets.video_names import VideoNames
 from actionrnn.errors import ConfigError, DatasetError, FeatureError
 from actionrnn.features.imported import import_features
 from actionrnn.features.provenance import Failure, Features
@@ -49,6 +52,15 @@ def write_entries(folder: Path, **times: Sequence[float]) -> FeatureStore:
 def config_of(file: Path, **data: Any) -> Config:
     sections = {"data": {"layout": "annotations", "root": str(file), **data}}
     return replace(parse_config(sections), backbone=BackboneConfig(name="tiny"))
+
+
+def open_annotations(
+    file: Path, group_pattern: str | None = None, *, background: bool = False
+) -> Dataset:
+    """The recordings, of which none has to exist."""
+    marks = read_annotations(file, ReadOptions())
+    videos = VideoNames(file.parent)
+    return make_dataset(marks, videos, group_pattern, background=background)
 
 
 def load(config: Config, folder: Path) -> tuple[Dataset, Sequences, list[Failure]]:
@@ -80,8 +92,7 @@ def test_rows_of_a_video_are_the_parts_of_one_recording(tmp_path: Path) -> None:
         [(UNLABELLED, "@-1"), ("walk", "@1-3"), ("run", "@3-5.5"), (UNLABELLED, "@5.5-")],
         [("run", "@-2"), (UNLABELLED, "@2-8"), ("run", "@8-")],
     ]
-    (note,) = dataset.notes
-    assert note.startswith("the manifest's columns who are not used")
+    assert dataset.notes == ()
 
 
 def test_group_and_split_are_the_recording_s(tmp_path: Path) -> None:
@@ -99,7 +110,7 @@ def test_the_pattern_finds_the_group_of_a_recording(tmp_path: Path) -> None:
 def test_a_row_that_is_there_again_counts_once(tmp_path: Path) -> None:
     dataset = open_annotations(write_rows(tmp_path, "a.mp4,0,1,run", "a.mp4,0,1.0,run"))
     assert len(dataset.clips) == 1
-    assert "1 rows list a clip again" in dataset.notes[0]
+    assert "1 marks are there again" in dataset.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -107,15 +118,18 @@ def test_a_row_that_is_there_again_counts_once(tmp_path: Path) -> None:
     [
         (
             ["a.mp4,0,5,run", "b.mp4,4,6,run", "a.mp4,4.5,9,walk"],
-            r"lines 2 and 4: a@0-5 \('run'\) and a@4\.5-9 \('walk'\) overlap; a moment has one",
+            r"line 2 and line 4: a@0-5 \('run'\) and a@4\.5-9 \('walk'\) overlap; a moment has one",
         ),
-        (["a.mp4,6,9,run", "a.mp4,0,7,run"], r"lines 3 and 2: a@0-7 .*'run'.* overlap"),
+        (["a.mp4,6,9,run", "a.mp4,0,7,run"], r"line 3 and line 2: a@0-7 .*'run'.* overlap"),
         (["a.mp4,,9,run", "a.mp4,,7,walk"], r"a@-9 .* and a@-7 .* overlap"),
         (["a.mp4,2,,run", "a.mp4,7,8,walk"], r"a@2- .* and a@7-8 .* overlap"),
         (["a.mp4,,,run", "a.mp4,7,8,walk"], r"a \('run'\) and a@7-8 \('walk'\) overlap"),
-        (["a.mp4,0,9,run", "a.mp4,2,3,run", "a.mp4,9,10,run"], "lines 2 and 3"),
-        (["a.mp4,0,1,run", "a.mp4,0,1,walk"], "lines 2 and 3: a@0-1 has two labels"),
-        (["a.mp4,3,3,run"], r"line 2: start \(3\) must be less than end \(3\)"),
+        (["a.mp4,0,9,run", "a.mp4,2,3,run", "a.mp4,9,10,run"], "line 2 and line 3"),
+        (
+            ["a.mp4,0,1,run", "a.mp4,0,1,walk"],
+            r"line 2 and line 3: a@0-1 \('run'\) and a@0-1 \('walk'\) overlap",
+        ),
+        (["a.mp4,4,3,run"], r"line 2: start \(4\) must not be after end \(3\)"),
         (["a.mp4,0:03,9,run"], "line 2: start '0:03' must be a number of seconds"),
         (["a.mp4,0,1,"], "line 2: path and label must not be empty"),
     ],
@@ -139,7 +153,7 @@ def test_a_recording_stands_on_one_side(
 ) -> None:
     rows = [f"a.mp4,{i},{i + 1},run,{cell}" for i, cell in enumerate(cells)]
     file = write_rows(tmp_path, *rows, headings=HEADINGS + ",group,split")
-    with pytest.raises(DatasetError, match=f"lines 2 and 3: {reason}"):
+    with pytest.raises(DatasetError, match=f"line 2 and line 3: {reason}"):
         open_annotations(file)
 
 
@@ -444,3 +458,55 @@ def test_missing_recordings_are_named(tmp_path: Path) -> None:
     assert any(
         "1 of 2 recordings are left out, as their files do not exist" in note for note in notes
     )
+
+
+# Marks of other tools.
+
+
+def marks_of(*marks: Mark, **looked_at: tuple[tuple[float, float], ...]) -> Marks:
+    return Marks(Path("marks"), "any", marks, {f"{k}.mp4": v for k, v in looked_at.items()})
+
+
+def dataset_of(marks: Marks, *, background: bool = False) -> Dataset:
+    return make_dataset(marks, VideoNames(Path()), background=background)
+
+
+def test_background_is_only_where_somebody_looked() -> None:
+    marks = marks_of(
+        Mark("run", 2, 3, "a.mp4"), Mark("run", 1, 2, "b.mp4"), a=((0, 2.5), (4, 6)), c=((1, 2),)
+    )
+    found = {
+        one.key: [(part.label, part.suffix) for part in one.parts]
+        for one in dataset_of(marks, background=True).recordings
+    }
+    assert found == {
+        "a": [
+            (UNLABELLED, "@-0"),
+            (BACKGROUND, "@0-2"),
+            ("run", "@2-3"),
+            (UNLABELLED, "@3-4"),
+            (BACKGROUND, "@4-6"),
+            (UNLABELLED, "@6-"),
+        ],
+        "b": [(BACKGROUND, "@-1"), ("run", "@1-2"), (BACKGROUND, "@2-")],
+        "c": [(UNLABELLED, "@-1"), (BACKGROUND, "@1-2"), (UNLABELLED, "@2-")],
+    }
+
+
+def test_points_take_no_part_and_are_counted() -> None:
+    dataset = dataset_of(marks_of(Mark("run", 0, 1, "a.mp4"), Mark("hop", 4, 4, "a.mp4")))
+    assert dataset.labels == ("run",)
+    assert dataset.notes == (
+        "1 marks are points without a length, and take no part (the first: hop at 4 s)",
+    )
+
+
+def test_subjects_that_act_at_once_are_to_be_chosen() -> None:
+    marks = marks_of(Mark("run", 0, 2, "a.mp4", "ann"), Mark("sit", 1, 3, "a.mp4", "bob"))
+    with pytest.raises(DatasetError, match=r"'run', subject ann\).*'sit', subject bob\) overlap"):
+        dataset_of(marks)
+
+
+def test_only_points_are_no_data_set() -> None:
+    with pytest.raises(DatasetError, match="holds no interval with a label"):
+        dataset_of(marks_of(Mark("hop", 4, 4, "a.mp4")))

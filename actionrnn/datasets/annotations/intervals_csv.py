@@ -1,4 +1,4 @@
-"""This toolkit's own annotations: CSV with the columns path, start, end, label.
+"""CSV with the columns path, start, end, label: the toolkit's own form of annotations.
 
 start <= t < end in seconds, on the video's own clock; an empty bound is the video's own. Further
 columns stay what they are: `subject` and `tier` are a mark's, all others are kept by their name.
@@ -10,17 +10,19 @@ import csv
 import io
 from pathlib import Path
 
-from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions, without_reversed
-from actionrnn.datasets.tables import cells_by_column, read_table, read_text, seconds_in
+from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions
+from actionrnn.datasets.tables import cells_by_column, read_table, read_text, seconds_in, side_in
 from actionrnn.errors import DatasetError
 from actionrnn.files import write_text
 
 COLUMNS = ("path", "start", "end", "label")
+INTERVALS_CSV = "CSV of intervals"
+"""The name of the format."""
 _OWN = ("subject", "tier")
 """Further columns that a mark has a place for."""
 
 
-def read_intervals_csv(file: Path, options: ReadOptions = ReadOptions()) -> Marks:
+def read_intervals_csv(file: Path, options: ReadOptions) -> Marks:
     """Read CSV with the columns path and label, and start and end where parts are meant.
 
     The delimiter, the encoding and other names of the columns are found as for a manifest.
@@ -33,18 +35,21 @@ def read_intervals_csv(file: Path, options: ReadOptions = ReadOptions()) -> Mark
     for line, cells in table.rows:
         try:
             row = cells_by_column(cells, table)
-            bounds = [seconds_in(row.get(column, ""), column) for column in ("start", "end")]
+            start, end = (seconds_in(row.get(column, ""), column) for column in ("start", "end"))
             if not row["path"] or not row["label"]:
                 raise DatasetError("path and label must not be empty")
+            if start is not None and end is not None and start > end:
+                raise DatasetError(f"start ({start:g}) must not be after end ({end:g})")
+            side_in(row.get("split", ""))
         except DatasetError as error:
             raise DatasetError(f"{file}, line {line}: {error}") from None
-        others = {name: cells[index] for name, index in table.others if index < len(cells)}
-        others |= {name: row[name] for name in ("group", "split") if row.get(name)}
-        own = {name: others.pop(name, "").strip() for name in _OWN}
-        extra = {name: value for name, value in others.items() if value}
-        marks.append(Mark(row["label"], *bounds, row["path"], **own, extra=extra))
-    kept, notes = without_reversed(marks)
-    return Marks(file, "CSV of intervals", kept, notes=notes).chosen(options)
+        extra = {name: row[name] for name in ("group", "split") if row.get(name)}
+        extra |= {name: cells[index] for name, index in table.others if index < len(cells)}
+        subject, tier = (extra.pop(name, "").strip() for name in _OWN)
+        extra = {name: value for name, value in extra.items() if value}
+        mark = Mark(row["label"], start, end, row["path"], subject, tier, extra, f"line {line}")
+        marks.append(mark)
+    return Marks(file, INTERVALS_CSV, tuple(marks)).chosen(options)
 
 
 def write_intervals_csv(marks: Marks, file: Path) -> tuple[str, ...]:

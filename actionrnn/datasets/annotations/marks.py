@@ -32,6 +32,8 @@ class Mark:
     """The lane that holds the mark: ELAN's tier, BORIS's category, the name of an attribute."""
     extra: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What else the file says of it, by the file's own names: comments, modifiers, columns."""
+    where: str = field(default="", compare=False)
+    """Its place in the file, for messages: "line 4"."""
 
     @property
     def is_point(self) -> bool:

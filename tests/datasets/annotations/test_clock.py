@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actionrnn.datasets.annotations.clock import FrameClock, find_video
+from actionrnn.datasets.annotations.clock import FrameClock
 from actionrnn.datasets.annotations.marks import ReadOptions
 from actionrnn.errors import DatasetError
 from actionrnn.video.decode import read_frames
@@ -54,23 +54,3 @@ def test_neither_a_rate_nor_a_video_is_refused(tmp_path: Path) -> None:
 def test_a_rate_that_is_none_is_refused(tmp_path: Path, rate_fps: float) -> None:
     with pytest.raises(DatasetError, match="rate_fps is"):
         FrameClock(tmp_path / "labels.txt", ReadOptions(rate_fps=rate_fps))
-
-
-@pytest.mark.parametrize(
-    "name", ["a/b.mp4", "b.mp4", "b", "a/b", "C:\\home\\a\\b.mp4", "/elsewhere/a/b.avi", "b.wmv"]
-)
-def test_a_video_is_found_wherever_it_was_annotated(tmp_path: Path, name: str) -> None:
-    (tmp_path / "a").mkdir()
-    for folder in (tmp_path, tmp_path / "a"):
-        (folder / "b.mp4").touch()
-    expected = tmp_path / "a" / "b.mp4" if "a" in name.replace("\\", "/").split("/") else None
-    assert find_video(name, tmp_path) == (expected or tmp_path / "b.mp4")
-
-
-def test_a_name_that_two_videos_have_is_refused(tmp_path: Path) -> None:
-    for ending in ("mp4", "avi"):
-        (tmp_path / f"b.{ending}").touch()
-    assert find_video("b.avi", tmp_path) == tmp_path / "b.avi"
-    with pytest.raises(DatasetError, match=r"'b' may be b\.avi or b\.mp4"):
-        find_video("b", tmp_path)
-    assert find_video("c", tmp_path) is None

@@ -1,0 +1,148 @@
+"""From the marks of a file to a data set of recordings that are annotated as a whole."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from actionrnn.datasets.annotations.marks import Mark, Marks
+from actionrnn.datasets.grouping import group_of
+from actionrnn.datasets.recordings import Annotation, Dataset, Recording, begin_of, end_of
+from actionrnn.datasets.tables import side_in
+from actionrnn.datasets.video_names import VideoNames, names_a_file
+from actionrnn.errors import DatasetError
+from actionrnn.text import plain
+
+
+@dataclass
+class _Video:
+    """A video, and the marks that make its annotations."""
+
+    path: Path
+    key: str
+    name: str
+    """As the file of annotations writes it."""
+    marks: list[Mark] = field(default_factory=list)
+
+    @property
+    def marked(self) -> dict[Annotation, Mark]:
+        """Its annotations, each with the first mark that says so."""
+        found: dict[Annotation, Mark] = {}
+        for mark in self.marks:
+            annotation = Annotation(mark.label, mark.start_seconds, mark.end_seconds)
+            found.setdefault(annotation, mark)
+        return found
+
+
+def make_dataset(
+    marks: Marks,
+    videos: VideoNames,
+    group_pattern: str | None = None,
+    *,
+    background: bool = False,
+) -> Dataset:
+    """The recordings that the marks are of, with their annotations.
+
+    Points have no length and are no annotations; a mark that is there twice counts once. What a
+    mark has under the names `group` and `split` is its recording's.
+
+    Args:
+        videos: where the videos lie.
+        group_pattern: finds the group of a recording that has none, in the video's name.
+        background: what no mark covers is the class `BACKGROUND`, where somebody looked
+            (`Marks.looked_at`) or, if nobody said where, everywhere; else it is unlabelled.
+
+    Raises:
+        DatasetError: marks of one video overlap, or give it several groups or splits; a mark
+            names no video; or nothing is marked.
+    """
+    found = _by_video(marks, videos)
+    recordings = []
+    for video in found:
+        _require_one_side(video, marks.file)
+        _require_no_overlap(video, marks.file)
+        extra = video.marks[0].extra if video.marks else {}
+        recording = Recording(
+            video.path,
+            video.key,
+            extra.get("group") or group_of(video.path.name, video.key, group_pattern),
+            side_in(extra.get("split", "")),
+            tuple(video.marked),
+        )
+        if background:
+            recording = recording.with_background(marks.looked_at.get(video.name))
+        recordings.append(recording)
+    if not recordings:
+        raise DatasetError(f"{marks.file}: holds no interval with a label ({marks.format})")
+    notes = (*marks.notes, *_notes(marks, found))
+    return Dataset(marks.file, tuple(recordings), notes, continuous=True)
+
+
+def _by_video(marks: Marks, videos: VideoNames) -> Sequence[_Video]:
+    found: dict[Path, _Video] = {}
+    for mark in marks.marks:
+        if mark.is_point:
+            continue
+        if not names_a_file(mark.video):
+            raise DatasetError(f"{_at(marks.file, mark)}: {mark.video!r} does not name a video")
+        try:
+            path, key = videos.find(mark.video)
+        except DatasetError as error:
+            raise DatasetError(f"{_at(marks.file, mark)}: {error}") from None
+        found.setdefault(path, _Video(path, key, mark.video)).marks.append(mark)
+    for name in marks.looked_at:  # and nobody found anything
+        path, key = videos.find(name)
+        found.setdefault(path, _Video(path, key, name))
+    return list(found.values())
+
+
+def _at(file: Path, *marks: Mark) -> str:
+    """Where marks stand in a file, as far as it is known: `a.csv, line 2 and line 4`."""
+    places = " and ".join(mark.where for mark in marks if mark.where)
+    return f"{file}, {places}" if places else str(file)
+
+
+def _require_one_side(video: _Video, file: Path) -> None:
+    """Refuse marks of one video that do not agree on its group and split."""
+    for first, mark in itertools.pairwise(video.marks):
+        for what in ("group", "split"):
+            one, other = first.extra.get(what, ""), mark.extra.get(what, "")
+            if one != other:
+                raise DatasetError(
+                    f"{_at(file, first, mark)}: {video.key} has two {what}s, {one!r} and "
+                    f"{other!r}; a recording is used as a whole: give it one"
+                )
+
+
+def _require_no_overlap(video: _Video, file: Path) -> None:
+    """Refuse marks of one video that label the same time."""
+    ordered = sorted(video.marked.items(), key=lambda item: begin_of(item[0]))
+    for (one, mark), (other, other_mark) in itertools.pairwise(ordered):
+        if end_of(one) > begin_of(other):
+            raise DatasetError(
+                f"{_at(file, mark, other_mark)}: {video.key}{one.suffix} ({_described(mark)}) and "
+                f"{video.key}{other.suffix} ({_described(other_mark)}) overlap; a moment has one "
+                "label: choose by data.subjects, data.tiers or data.labels, end one where the "
+                "other begins, or take one out"
+            )
+
+
+def _described(mark: Mark) -> str:
+    """Its label, and whose and where it is, to tell what can be chosen."""
+    whose = {"subject": mark.subject, "tier": mark.tier}
+    return ", ".join([repr(mark.label), *(f"{k} {plain(v)}" for k, v in whose.items() if v)])
+
+
+def _notes(marks: Marks, videos: Sequence[_Video]) -> Iterator[str]:
+    points = [mark for mark in marks.marks if mark.is_point]
+    if points:
+        first = points[0]
+        yield (
+            f"{len(points)} marks are points without a length, and take no part (the first: "
+            f"{plain(first.label)} at {first.start_seconds:g} s)"
+        )
+    number = sum(len(video.marks) - len(video.marked) for video in videos)
+    if number:
+        yield f"{number} marks are there again, which counts once"
