@@ -5,7 +5,7 @@
 Each variant is one change of the settings that are shipped, trained and tested by the package on
 the same features, clips and seeds as all others. `mean-pool` is the baseline: a classifier of each
 frame, whose logits are averaged. Where nothing else is said, a number is the part of the held-out
-clips that are classified rightly; behind it is the paired difference to mean-pool, in points.
+clips that are classified rightly.
 
 The worlds:
 
@@ -39,6 +39,7 @@ import functools
 import hashlib
 import inspect
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -202,6 +203,21 @@ VARIANTS = {
     "inputs: as they are": Variant({"input_scaling": "none"}),
 }
 """By name; the package cannot do those with a class of their own, or averaged."""
+
+HEADS = "heads"
+TABLES = {
+    HEADS: ("mean-pool", "RNN (tanh)", "LSTM", "GRU", "minGRU", "projection"),
+    "size and inputs": (
+        *("residual", "no residual", "hidden size 128", "hidden size 256"),
+        *("inputs: L2", "inputs: as they are", "mean-pool, inputs as they are"),
+    ),
+    "training": (
+        *("clips not joined", "8 clips joined", "loss: clip", "loss: both", "loss: steps"),
+        *("15 % held back", "averaged"),
+    ),
+}
+"""Which variants stand beside the shipped default in which table."""
+BASELINES = ("mean-pool", "mean-pool, none held back", "mean-pool, inputs as they are")
 
 
 @dataclass(frozen=True)
@@ -522,23 +538,42 @@ def collect(
 
 
 def as_markdown(found: BySeed) -> str:
-    """A table of percents, and the differences to the baseline in points; the best are bold."""
-    variants = next(iter(found.values()))
-    lines = ["| | " + " | ".join(variants) + " |", "|---" * (len(variants) + 1) + "|"]
-    differences: dict[str, list[float]] = {}
-    for case, row in found.items():
-        means = {variant: 100 * np.mean(values) for variant, values in row.items()}
-        cells = []
-        for variant, mean in means.items():
-            difference = mean - means[BASELINE]
-            differences.setdefault(variant, []).append(difference)
-            text = f"{mean:.1f}" if variant == BASELINE else f"{mean:.1f} ({difference:+.1f})"
-            cells.append(f"**{text}**" if mean == max(means.values()) else text)
-        lines.append(f"| {case} | " + " | ".join(cells) + " |")
-    for name, summary in (("mean difference", np.mean), ("worst difference", np.min)):
-        cells = [f"{summary(values):+.1f}" for values in differences.values()]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    """Tables of percents, means over seeds; the best of a row is bold.
+
+    In the first, how much better the shipped default is than the better baseline, in points: the
+    mean of the paired differences and their standard error.
+    """
+    texts = []
+    for title, variants in TABLES.items():
+        shown = [
+            DEFAULT,
+            *(name for name in variants if any(name in row for row in found.values())),
+        ]
+        beside = title == HEADS
+        headings = [title, "seeds", *shown, *(["default - best baseline"] if beside else [])]
+        lines = ["| " + " | ".join(headings) + " |", "|---" * len(headings) + "|"]
+        for case, row in found.items():
+            means = {name: 100 * float(np.mean(row[name])) for name in shown}
+            best = f"{max(means.values()):.1f}"
+            cells = [f"{mean:.1f}" for mean in means.values()]
+            cells = [f"**{cell}**" if cell == best else cell for cell in cells]
+            last = [_paired(row)] if beside else []
+            lines.append("| " + " | ".join([case, str(len(row[DEFAULT])), *cells, *last]) + " |")
+        overall = [np.mean([100 * np.mean(row[name]) for row in found.values()]) for name in shown]
+        means_of_all = [f"{mean:.1f}" for mean in overall]
+        lines.append("| " + " | ".join(["mean", "", *means_of_all, *([""] * beside)]) + " |")
+        texts.append("\n".join(lines) + "\n")
+    return "\n".join(texts)
+
+
+def _paired(row: Mapping[str, Sequence[float]]) -> str:
+    """The shipped default less the better of the baselines, seed by seed."""
+    baseline = max(
+        (row[name] for name in BASELINES if name in row), key=lambda v: float(np.mean(v))
+    )
+    differences = 100 * (np.array(row[DEFAULT]) - np.array(baseline))
+    error = differences.std(ddof=1) / len(differences) ** 0.5 if len(differences) > 1 else math.nan
+    return f"{differences.mean():+.1f} ± {error:.1f}"
 
 
 def as_rows(found: BySeed) -> list[dict[str, Any]]:

@@ -11,9 +11,9 @@ import numpy as np
 
 from actionrnn.config import DataConfig, Split
 from actionrnn.datasets.annotations.dataset import make_dataset
+from actionrnn.datasets.annotations.formats import read_annotations
 from actionrnn.datasets.annotations.intervals_csv import INTERVALS_CSV
 from actionrnn.datasets.annotations.marks import ReadOptions
-from actionrnn.datasets.annotations.reading import read_annotations
 from actionrnn.datasets.folders import open_folder, open_stored
 from actionrnn.datasets.grouping import (
     Copies,

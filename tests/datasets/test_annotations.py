@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from actionrnn.config import BackboneConfig, Config, parse_config
 from actionrnn.datasets.annotations.dataset import make_dataset
+from actionrnn.datasets.annotations.formats import read_annotations
 from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions
-from actionrnn.datasets.annotations.reading import read_annotations
 from actionrnn.datasets.parts import load_parts
 from actionrnn.datasets.recordings import BACKGROUND, UNLABELLED, Annotation, Dataset, Recording
 from actionrnn.datasets.sequences import IGNORE, Sequences
