@@ -85,9 +85,9 @@ def run_live(model: Recognizer, address: str, options: LiveOptions, session: Liv
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(_stopped_by_signals(source.stop))
-        stack.callback(printer.end, source)
         if session.webhook is not None:
             stack.callback(session.webhook.close)
+        stack.callback(printer.end, source)
         stack.callback(source.close)
         stack.callback(finish)
         recorder = stack.enter_context(_recorder(session.record))
