@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from actionrnn.config import Config, Sampling, SegmentRule, load_config
+    from actionrnn.config import Config, EventRule, Sampling, SegmentRule, load_config
     from actionrnn.errors import (
         ActionrnnError,
         BackboneError,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from actionrnn.features.extract import extract_features, extract_to_store
     from actionrnn.features.provenance import Features
     from actionrnn.features.store import FeatureStore
+    from actionrnn.model.events import Event, EventDetector
     from actionrnn.model.heads import Head
     from actionrnn.model.recognizer import Prediction, Recognizer, Timeline, load
     from actionrnn.model.segments import Segment
@@ -43,6 +44,9 @@ _HOME_OF = {
     "Config": "config",
     "ConfigError": "errors",
     "DatasetError": "errors",
+    "Event": "model.events",
+    "EventDetector": "model.events",
+    "EventRule": "config",
     "FeatureError": "errors",
     "FeatureStore": "features.store",
     "Features": "features.provenance",
@@ -78,6 +82,9 @@ __all__ = [
     "Config",
     "ConfigError",
     "DatasetError",
+    "Event",
+    "EventDetector",
+    "EventRule",
     "FeatureError",
     "FeatureStore",
     "Features",

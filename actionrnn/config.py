@@ -376,6 +376,35 @@ class SegmentRule:
     """Steps whose best score is below this get no label."""
 
 
+@with_own_errors
+@dataclass(frozen=True, config=STRICT_KEYS)
+class EventRule:
+    """When an action begins and when it ends, for each label by its own scores.
+
+    Two thresholds, so that scores which waver around one do not begin an action again and again
+    (hysteresis; Schmitt 1938, "A thermionic trigger").
+    """
+
+    begin_threshold: Part = 0.6
+    """An action begins with the first step whose score reaches this. Lower: events come earlier,
+    and there are more false ones."""
+    end_threshold: Part = 0.4
+    """It ends with the next step whose score is below this; at most `begin_threshold`. Lower: an
+    action that is doubtful for a moment stays one."""
+    min_seconds: NonNegativeFloat = 0.0
+    """Actions that end sooner are no events. The begin is reported as soon as it has lasted this
+    long, and so this much later; the time in it is that at which it began."""
+
+    @model_validator(mode="after")
+    def _end_below_begin(self) -> EventRule:
+        if self.end_threshold > self.begin_threshold:
+            raise ValueError(
+                f"end_threshold ({self.end_threshold:g}) must be at most begin_threshold "
+                f"({self.begin_threshold:g}); give both"
+            )
+        return self
+
+
 @dataclass(frozen=True, config=STRICT_KEYS)
 class LiveOptions:
     """How a live source is followed."""
@@ -392,6 +421,22 @@ class LiveOptions:
     """The longest of these waits."""
     reset_on_reconnect: bool = False
     """Start with a new state after an interruption, instead of continuing with the old one."""
+
+
+@dataclass(frozen=True, config=STRICT_KEYS)
+class WebhookOptions:
+    """How events are posted; none of it makes the stream wait."""
+
+    timeout_seconds: PositiveFloat = 5.0
+    """The longest wait for the connection, and for each part of the answer."""
+    max_attempts: PositiveInt = 4
+    """An event is given up after so many posts that failed."""
+    first_wait_seconds: PositiveFloat = 0.5
+    """The wait before an event is posted again; doubled each time."""
+    queue_size: PositiveInt = 1000
+    """Events that may wait; of more, the oldest are dropped and counted."""
+    flush_seconds: NonNegativeFloat = 5.0
+    """At the end of the stream, the longest wait for the events that are left."""
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -462,7 +507,7 @@ def override_config(config: Config, overrides: Sequence[str]) -> Config:
 
 
 def parse_section(kind: type[Section], values: Mapping[str, Any]) -> Section:
-    """Build a `SegmentRule` or `LiveOptions` from some fields; None is the default.
+    """Build a `SegmentRule`, `EventRule` or `LiveOptions` from some fields; None is the default.
 
     Raises:
         ConfigError: a value is wrong; the message names it.
@@ -471,7 +516,7 @@ def parse_section(kind: type[Section], values: Mapping[str, Any]) -> Section:
     try:
         return TypeAdapter(kind).validate_python(given)
     except ValidationError as error:
-        raise ConfigError(first_problem(error)) from None
+        raise ConfigError(first_problem(error).removeprefix(": ")) from None
 
 
 def shipped_configs() -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""Scores of a live source: one line that updates or JSON lines, a window, a recording."""
+"""Scores or events of a live source: a line that updates, JSON lines, a window, a recording."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.apps.render import ScoreOverlay, container_format
-from actionrnn.config import LiveOptions
+from actionrnn.apps.webhook import Webhook
+from actionrnn.config import EventRule, LiveOptions
+from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.errors import ActionrnnError, VideoError
 from actionrnn.files import atomic_path
+from actionrnn.model.events import Event, EventDetector
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.stream import Scores
 from actionrnn.text import plain
@@ -42,6 +45,10 @@ class LiveSession:
     """What a live run shows and records."""
 
     as_json: bool = False
+    events: EventRule | None = None
+    """Print what begins and what ends, by this rule, in place of the scores."""
+    webhook: Webhook | None = None
+    """Post these events, too; it is closed with the run."""
     show_window: bool = False
     record: Path | None = None
     top: int = 3
@@ -58,6 +65,7 @@ def run_live(model: Recognizer, address: str, options: LiveOptions, session: Liv
     if session.show_window:
         _require_screen()
     stream, overlay = model.stream(), ScoreOverlay(model.labels)
+    detector = EventDetector(model.labels, session.events, {BACKGROUND})
     blank = Frame.from_array(np.zeros((64, 64, 3), np.uint8), 0.0)
     model.stream().push(blank)  # the first call of all is slow
     printer = _Printer(model.labels, session, is_late=model.head.delay_steps > 0)
@@ -69,12 +77,19 @@ def run_live(model: Recognizer, address: str, options: LiveOptions, session: Liv
         for seconds, row in zip(stream.pts_seconds.tolist(), scores, strict=True):
             assert newest is not None  # there is no answer without a frame
             printer.answer(seconds, row, newest, source)
+        printer.events(detector.push(scores, stream.pts_seconds))
+
+    def finish() -> None:
+        answer(stream.finish())
+        printer.events(detector.close())
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(_stopped_by_signals(source.stop))
+        if session.webhook is not None:
+            stack.callback(session.webhook.close)
         stack.callback(printer.end, source)
         stack.callback(source.close)
-        stack.callback(lambda: answer(stream.finish()))
+        stack.callback(finish)
         recorder = stack.enter_context(_recorder(session.record))
         for arrival in source.frames():
             if arrival is None:
@@ -83,7 +98,7 @@ def run_live(model: Recognizer, address: str, options: LiveOptions, session: Liv
             frame = arrival.frame
             is_new = newest is not None and arrival.connection != newest.connection
             if is_new and options.reset_on_reconnect:
-                answer(stream.finish())
+                finish()
             newest = arrival
             answer(stream.push(frame))
             if session.show_window or session.record:
@@ -94,7 +109,7 @@ def run_live(model: Recognizer, address: str, options: LiveOptions, session: Liv
 
 
 class _Printer:
-    """Prints the answers: JSON lines, or on a terminal one line that is updated."""
+    """Prints the answers or the events: JSON lines, or on a terminal one line that is updated."""
 
     def __init__(self, labels: tuple[str, ...], session: LiveSession, is_late: bool) -> None:
         self._labels, self._session, self._is_late = labels, session, is_late
@@ -125,6 +140,8 @@ class _Printer:
         self._recent.append((now, source.counts.frames))
         while now - self._recent[0][0] > _RATE_WINDOW_SECONDS:
             self._recent.popleft()
+        if self._session.events is not None:
+            return
         best = np.argsort(-scores, kind="stable")[: self._session.top]
         if self._session.as_json:
             self._print_json(
@@ -151,6 +168,16 @@ class _Printer:
         dropped = f"{source.counts.dropped} dropped"
         self._print_line(f"{_clock(now - self._began)}  {top}  | {rates}{dropped}")
 
+    def events(self, events: list[Event]) -> None:
+        """Print events, and post them; nothing where the scores are printed."""
+        if self._session.events is None:
+            return
+        for event in events:
+            values = event.to_dict() | {"unix_seconds": round(time.time(), 3)}
+            if self._session.webhook is not None:
+                self._session.webhook.post(values)
+            self._print_json(values)
+
     def age_note(self, frame: Frame) -> str:
         """How long before this frame the step was that was answered last; empty: at once."""
         if not self._is_late or self._answered_seconds is None:
@@ -161,7 +188,8 @@ class _Printer:
         """Report that no frame comes."""
         now = time.monotonic()
         silent = now - self._last_frame
-        if not self._session.as_json and silent > 1:
+        is_line = not self._session.as_json and self._session.events is None
+        if is_line and silent > 1:
             self._print_line(f"{_clock(now - self._began)}  no frame for {silent:.0f} s")
 
     def interrupted(self, reason: str) -> None:

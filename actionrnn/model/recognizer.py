@@ -8,6 +8,7 @@ Every answer for a file takes this road: `classify`, `timeline`, the commands an
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ import torch
 from numpy.typing import NDArray
 
 from actionrnn import __version__
-from actionrnn.config import Config, Precision, Runtime, SegmentRule
+from actionrnn.config import Config, EventRule, Precision, Runtime, SegmentRule
 from actionrnn.errors import FeatureError, ModelError
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.provenance import TRAINED_ON, Features, Provenance
 from actionrnn.features.worker import Decode, decode_video
 from actionrnn.files import as_path
 from actionrnn.model import hub
+from actionrnn.model.events import Event, find_events
 from actionrnn.model.heads import Head
 from actionrnn.model.model_file import (
     ModelInfo,
@@ -99,6 +101,16 @@ class Timeline:
     def segments(self, rule: SegmentRule | None = None) -> list[Segment]:
         """From when to when which action; see `SegmentRule`."""
         return find_segments(self.labels, self.scores, self.pts_seconds, rule)
+
+    def events(
+        self, rule: EventRule | None = None, *, ignored: Collection[str] = ()
+    ) -> list[Event]:
+        """What began and what ended, as an `EventDetector` of a stream says it; see `EventRule`.
+
+        Args:
+            ignored: labels that are no actions, such as the background.
+        """
+        return find_events(self.labels, self.scores, self.pts_seconds, rule, ignored)
 
     def prediction(self) -> Prediction:
         """The answer for the whole video."""

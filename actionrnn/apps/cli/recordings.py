@@ -21,10 +21,19 @@ from actionrnn.errors import VideoError
 from actionrnn.text import printable
 
 if TYPE_CHECKING:
-    from actionrnn.config import Sampling, SegmentRule
+    from actionrnn.config import EventRule, Sampling, SegmentRule
     from actionrnn.model.recognizer import Prediction, Recognizer, Timeline
 
 PAGE_ENDINGS = (".html", ".htm")
+EVENT_ENDINGS = (".jsonl", ".ndjson")
+THRESHOLDS = ("begin_threshold", "end_threshold")
+
+_begin_option = click.option(
+    "--begin-threshold", type=float, help="An action begins at this score (--events)."
+)
+_end_option = click.option(
+    "--end-threshold", type=float, help="It ends below this score (--events)."
+)
 
 
 @click.command()
@@ -171,9 +180,19 @@ def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Pre
     metavar="[FILE]",
     help="Write the page, too.",
 )
-@click.option("--smooth-seconds", type=float, help="Average the scores over this time.")
-@click.option("--min-seconds", type=float, help="The shortest segment.")
+@click.option(
+    "--events",
+    is_flag=False,
+    flag_value="-",
+    type=UserPath(),
+    metavar="[FILE]",
+    help="When each action begins and ends, as JSON lines (.jsonl; alone or -: printed).",
+)
+@click.option("--smooth-seconds", type=float, help="Average the segments' scores over this time.")
+@click.option("--min-seconds", type=float, help="The shortest segment, and the shortest event.")
 @click.option("--threshold", type=float, help="Leave out stretches whose best score is below this.")
+@_begin_option
+@_end_option
 @overwrite_option
 @weights_option
 def timeline(
@@ -181,26 +200,37 @@ def timeline(
     model: str,
     outputs: tuple[Path, ...],
     page: str | None,
+    events: str | None,
     overwrite: bool,
     **options: Any,
 ) -> None:
-    """When which action happens in VIDEO: subtitles, tables, or a page to look at."""
-    from actionrnn.config import SegmentRule, parse_section
+    """When which action happens in VIDEO: subtitles, tables, events, or a page to look at."""
+    from actionrnn.config import EventRule, SegmentRule, parse_section
     from actionrnn.model.recognizer import load
     from actionrnn.results import require_new
 
     files = [*outputs, *_page_file(video, outputs, page)]
     for file in files:
-        _require_known_ending(file)
+        _require_ending(file, (".csv", ".json", ".srt", ".vtt", *PAGE_ENDINGS))
+    event_file = None if events in (None, "-") else Path(events)
+    if event_file is not None:
+        _require_ending(event_file, EVENT_ENDINGS)
+    for file in [*files, *filter(None, [event_file])]:
         require_new(file, overwrite=overwrite, source=video)
+    thresholds = {name: options.pop(name) for name in THRESHOLDS}
+    _require_events(events is not None, thresholds)
+    event_rule = parse_section(EventRule, thresholds | {"min_seconds": options["min_seconds"]})
     names = ("smooth_seconds", "min_seconds", "threshold")
     rule = parse_section(SegmentRule, {name: options.pop(name) for name in names})
     recognizer = load(model, weights=options["weights"])
     found = recognizer.timeline(video)
+    if events is not None:
+        _give_events(found, event_rule, event_file)
     # pages take long: interrupted there, nothing has been written that the next try would meet
     for file in sorted(files, key=lambda file: file.suffix.lower() not in PAGE_ENDINGS):
         _write(found, video, file, rule)
-    _print_segments(found, rule)
+    if events != "-":
+        _print_segments(found, rule)
 
 
 @click.command()
@@ -225,6 +255,11 @@ def render(video: Path, model: str, output: Path, overwrite: bool, weights: str 
 @click.argument("source", type=UserPath(), metavar="SOURCE")
 @model_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object an answer.")
+@click.option("--events", is_flag=True, help="One JSON object each begin and end of an action.")
+@_begin_option
+@_end_option
+@click.option("--min-seconds", type=float, help="The shortest event (--events).")
+@click.option("--webhook", metavar="URL", help="Post each of these objects to URL (--events).")
 @click.option("--window", is_flag=True, help="Show the frames; q closes the window.")
 @click.option(
     "--record",
@@ -247,6 +282,8 @@ def stream(
     source: str,
     model: str,
     as_json: bool,
+    events: bool,
+    webhook: str | None,
     window: bool,
     record: Path | None,
     top: int,
@@ -259,17 +296,54 @@ def stream(
     file, which is played in real time. Ctrl-C and SIGTERM end it cleanly.
     """
     from actionrnn.apps.live import LiveSession, run_live
-    from actionrnn.config import LiveOptions, parse_section
+    from actionrnn.apps.webhook import Webhook
+    from actionrnn.config import EventRule, LiveOptions, parse_section
     from actionrnn.model.recognizer import load
     from actionrnn.results import require_new
 
     if record is not None:
         require_new(record, overwrite=overwrite, source=Path(source))
+    if as_json and events:
+        raise click.UsageError("--json gives the scores, --events what begins and ends; give one")
+    fields = {name: options.pop(name) for name in (*THRESHOLDS, "min_seconds")}
+    _require_events(events, fields | {"webhook": webhook})
+    session = LiveSession(
+        as_json=as_json,
+        events=parse_section(EventRule, fields) if events else None,
+        webhook=None if webhook is None else Webhook(webhook, report=_warn_of),
+        show_window=window,
+        record=record,
+        top=top,
+    )
     weights = options.pop("weights")
     live = parse_section(LiveOptions, options)
     recognizer = load(model, weights=weights)
-    session = LiveSession(as_json=as_json, show_window=window, record=record, top=top)
     run_live(recognizer, source, live, session)
+
+
+def _require_events(is_wanted: bool, options: dict[str, Any]) -> None:
+    """Refuse options that have no effect without --events."""
+    for name, value in options.items():
+        if value is not None and not is_wanted:
+            raise click.UsageError(f"--{name.replace('_', '-')} is for events; add --events")
+
+
+def _warn_of(line: str) -> None:
+    click.echo(f"warning: {printable(line)}", err=True)
+
+
+def _give_events(found: Timeline, rule: EventRule, file: Path | None) -> None:
+    """Write the events as JSON lines, or print them."""
+    from actionrnn.datasets.recordings import BACKGROUND
+    from actionrnn.files import write_text
+
+    events = found.events(rule, ignored={BACKGROUND})
+    lines = "".join(json.dumps(event.to_dict()) + "\n" for event in events)
+    if file is None:
+        click.echo(lines, nl=False)
+        return
+    write_text(file, lines)
+    click.echo(f"wrote {file}", err=True)
 
 
 def _page_file(video: Path, outputs: tuple[Path, ...], page: str | None) -> list[Path]:
@@ -283,8 +357,7 @@ def _page_file(video: Path, outputs: tuple[Path, ...], page: str | None) -> list
     return [beside.with_suffix(".html")]
 
 
-def _require_known_ending(file: Path) -> None:
-    known = (".csv", ".json", ".srt", ".vtt", *PAGE_ENDINGS)
+def _require_ending(file: Path, known: tuple[str, ...]) -> None:
     if file.suffix.lower() not in known:
         raise click.UsageError(f"{file}: must end in one of {' '.join(known)}")
 
