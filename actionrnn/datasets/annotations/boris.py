@@ -10,7 +10,8 @@ from pathlib import Path
 
 from actionrnn.datasets.annotations.boris_events import to_marks
 from actionrnn.datasets.annotations.boris_project import is_boris_project, read_boris_project
-from actionrnn.datasets.annotations.boris_tables import is_boris_table, read_boris_table
+from actionrnn.datasets.annotations.boris_rows import is_boris_table
+from actionrnn.datasets.annotations.boris_tables import read_boris_table
 from actionrnn.datasets.annotations.marks import Marks, ReadOptions
 from actionrnn.datasets.annotations.text import read_text
 

@@ -144,8 +144,8 @@ def to_marks(file: Path, coded: Coded, options: ReadOptions) -> Marks:
     observations = [bout.observation for bout in coded.bouts] + [one for one, _ in coded.looked_at]
     known, notes = {}, [*coded.notes]
     for observation in dict.fromkeys(observations):
-        known[observation], told = with_lengths(observation, file, options)
-        notes += told
+        known[observation], lengths_told = with_lengths(observation, file, options)
+        notes += lengths_told
     bouts = [replace(bout, observation=known[bout.observation]) for bout in coded.bouts]
     bouts, told = _tidied(bouts)
     notes += told
@@ -178,7 +178,9 @@ def to_marks(file: Path, coded: Coded, options: ReadOptions) -> Marks:
     looked_at: dict[str, tuple[Span, ...]] = {}
     for observation, span in coded.looked_at:
         for video, start, end in known[observation].pieces(span):
-            looked_at[video] = (*looked_at.get(video, ()), (start, end))
+            looked_at[video] = tuple(
+                {**dict.fromkeys(looked_at.get(video, ())), (start, end): None}
+            )
     lengths = {
         name: length
         for observation in known.values()
