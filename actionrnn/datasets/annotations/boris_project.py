@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,53 +45,59 @@ def read_boris_project(file: Path, text: str) -> Coded:
         project = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{file}: is not valid JSON ({error}); save it again") from None
-    behaviours = {
-        _text(file, one, "code"): one for one in _part(file, project, "behaviors_conf").values()
-    }
-    presses, notes, looked_at = [], [], []
-    unknown: dict[str, int] = {}
-    pictures = 0
+    behaviours = _behaviours(file, project)
+    presses: list[Press] = []
+    notes: list[str] = []
+    looked_at: list[tuple[Observation, Span]] = []
+    unknown: list[str] = []
     observations = _part(file, project, "observations")
     for name, content in observations.items():
         if not isinstance(content, dict) or not isinstance(content.get("events"), list):
             raise DatasetError(f"{file}: observation {plain(name)!r} has no list of events")
         if content.get("type") == "IMAGES":
-            pictures += 1
             continue
         observation, told = _observation(file, name, content)
         notes += told
         looked_at += _interval(observation, content)
-        for index, event in enumerate(content["events"]):
-            where = f"observation {plain(name)!r}, event {index + 1}"
-            bout = _bout(f"{file}, {where}", where, observation, event, content)
-            behaviour = behaviours.get(bout.label)
-            if behaviour is None:
-                unknown[bout.label] = unknown.get(bout.label, 0) + 1
-                continue
-            tier = str(behaviour.get("category") or "")
-            is_state = _text(file, behaviour, "type").startswith("State")
-            bout = Bout(
-                observation, bout.label, bout.start, bout.end, False, bout.subject, tier,
-                bout.extra, bout.where,
-            )  # fmt: skip
-            presses.append(Press(bout, "" if is_state else POINT))
+        bouts = _bouts(file, observation, content)
+        unknown += [bout.label for bout in bouts if bout.label not in behaviours]
+        for bout in sorted(bouts, key=lambda bout: bout.start):
+            if bout.label in behaviours:
+                kind, tier = behaviours[bout.label]
+                presses.append(Press(replace(bout, tier=tier), kind))
+    paired, alone = pair(presses)
+    notes += [*_left_out(file, observations, unknown), *alone]
+    return Coded(_FORMAT, paired, notes, looked_at)
+
+
+def _behaviours(file: Path, project: object) -> dict[str, tuple[str, str]]:
+    """By its code: what a press of each behaviour is, and its category."""
+    found = {}
+    for one in _part(file, project, "behaviors_conf").values():
+        is_state = _text(file, one, "type").startswith("State")
+        found[_text(file, one, "code")] = ("" if is_state else POINT), one.get("category") or ""
+    return found
+
+
+def _left_out(
+    file: Path, observations: Mapping[str, Mapping[str, Any]], unknown: Sequence[str]
+) -> list[str]:
+    """Notes of pictures, and of behaviours that are not defined."""
+    pictures = sum(content.get("type") == "IMAGES" for content in observations.values())
     if pictures and pictures == len(observations):
         raise DatasetError(
             f"{file}: is coded on pictures, which have no clock; write path, start, end and label "
             "as CSV"
         )
+    notes = []
     if pictures:
         notes.append(f"{pictures} observations are coded on pictures, without a clock: left out")
     if unknown:
-        first = plain(next(iter(unknown)))
         notes.append(
-            f"{sum(unknown.values())} events of {len(unknown)} behaviours that the project does "
-            f"not define are dropped (the first: {first!r})"
+            f"{len(unknown)} events of {len({*unknown})} behaviours that the project does not "
+            f"define are dropped (the first: {plain(unknown[0])!r})"
         )
-    presses.sort(key=lambda press: press.bout.start)
-    bouts, alone = pair(presses)
-    bouts.sort(key=lambda bout: [*observations].index(bout.observation.name))
-    return Coded(_FORMAT, bouts, [*notes, *alone], looked_at)
+    return notes
 
 
 def _observation(
@@ -156,24 +163,26 @@ def _interval(
     return []
 
 
-def _bout(
-    place: str, where: str, observation: Observation, event: object, content: Mapping[str, Any]
-) -> Bout:
-    """A press: [time, subject, behaviour, modifiers, comment], in newer versions with its frame."""
-    match event:
-        case [time, str(subject), str(label), str(modifiers), str(comment), *_] if label:
-            seconds = _seconds(place, time)
-        case _:
-            raise DatasetError(
-                f"{place}: {plain(str(event))} is not [time, subject, behaviour, modifiers, "
-                "comment]"
-            )
+def _bouts(file: Path, observation: Observation, content: Mapping[str, Any]) -> list[Bout]:
+    """The presses: [time, subject, behaviour, modifiers, comment], in newer versions the frame."""
     variables = content.get("independent_variables")
-    extra = {str(k): str(v) for k, v in variables.items()} if isinstance(variables, dict) else {}
-    extra["modifiers"] = "|".join(one.strip() for one in modifiers.split("|"))
-    extra["comment"] = comment
-    extra = {key: value for key, value in extra.items() if value}
-    return Bout(observation, label, seconds, seconds, False, subject, "", extra, where)
+    known = {str(k): str(v) for k, v in variables.items()} if isinstance(variables, dict) else {}
+    bouts = []
+    for number, event in enumerate(content["events"], start=1):
+        where = f"observation {plain(observation.name)!r}, event {number}"
+        match event:
+            case [time, str(subject), str(label), str(modifiers), str(comment), *_] if label:
+                seconds = _seconds(f"{file}, {where}", time)
+            case _:
+                raise DatasetError(
+                    f"{file}, {where}: {plain(str(event))} is not [time, subject, behaviour, "
+                    "modifiers, comment]"
+                )
+        sets = "|".join(one.strip() for one in modifiers.split("|"))
+        extra = {**known, "modifiers": sets, "comment": comment}
+        extra = {key: value for key, value in extra.items() if value}
+        bouts.append(Bout(observation, label, seconds, seconds, False, subject, "", extra, where))
+    return bouts
 
 
 def _part(file: Path, project: object, key: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ of 2016 to 9.15 writes (export_observation.py).
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import math
@@ -142,6 +143,11 @@ def read_rows(file: Path, text: str) -> Table:
     """
     try:
         found = _find_header(text)
+        if found is None and not _is_headerless(text):
+            raise DatasetError(
+                f"{file}: has no headings of BORIS's events (Subject, Behavior, ...); export "
+                "'Aggregated events' as CSV or TSV"
+            )
         if found is None:
             raise DatasetError(
                 f"{file}: has BORIS's aggregated events without the row of headings, so that "
@@ -174,11 +180,14 @@ def read_rows(file: Path, text: str) -> Table:
 def _find_header(text: str) -> tuple[str, str, int] | None:
     """The layout, the delimiter, and which of the lines that are not blank is the header."""
     for delimiter in _DELIMITERS:
-        for index, (_, cells) in enumerate(islice(_lines(text, delimiter), _MOST_HEADER_LINES)):
-            names = {*cells}
-            for format_, layout in _LAYOUTS.items():
-                if layout <= names and (index == 0 or layout is WITH_HEADER_LINES):
-                    return format_, delimiter, index
+        # with a wrong delimiter, a quote may seem to stand at the begin of a cell
+        with contextlib.suppress(csv.Error):
+            lines = islice(_lines(text, delimiter), _MOST_HEADER_LINES)
+            for index, (_, cells) in enumerate(lines):
+                names = {*cells}
+                for format_, layout in _LAYOUTS.items():
+                    if layout <= names and (index == 0 or layout is WITH_HEADER_LINES):
+                        return format_, delimiter, index
     return None
 
 

@@ -126,7 +126,8 @@ def _observations_of(file: Path, table: Table) -> tuple[list[Observation], list[
     if "Time offset (s)" not in columns:
         notes.append("this layout does not say the observation's time offset; 0 is assumed")
     if "Source" not in columns:
-        observations, told = _by_named_files(file, table.rows)
+        time = "Start (s)" if table.layout is AGGREGATED else "Time"
+        observations, told = _by_named_files(file, table.rows, time)
         return observations, [*notes, *told]
     found: dict[tuple[str, ...], Observation] = {}
     per_row = []
@@ -179,14 +180,16 @@ def _from_source(
     )
 
 
-def _by_named_files(file: Path, rows: Sequence[Row]) -> tuple[list[Observation], list[str]]:
+def _by_named_files(
+    file: Path, rows: Sequence[Row], time: str
+) -> tuple[list[Observation], list[str]]:
     """The observations of BORIS 7 and older, whose rows name the file that plays at their start."""
     by_name: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_name[row.get("Observation id")].append(row)
     found = {}
     for name, of_name in by_name.items():
-        ordered = sorted(of_name, key=lambda row: row.number("Start (s)"))
+        ordered = sorted(of_name, key=lambda row: row.number(time))
         files = tuple(one for one, _ in groupby(row.named_file for row in ordered))
         if len({*files}) < len(files) or ("" in files and len(files) > 1):
             raise DatasetError(
@@ -201,11 +204,12 @@ def _by_named_files(file: Path, rows: Sequence[Row]) -> tuple[list[Observation],
             )
         files = () if live else files
         found[name] = Observation(name, files, (None,) * len(files), total_seconds=total)
-    return [found[row.get("Observation id")] for row in rows], [
-        f"{sum(len(one.files) == 1 for one in found.values())} observations name one media file, "
-        "whose clock is taken for theirs; this layout does not say whether others were queued "
-        "before it"
+    of_one = sum(len(one.files) == 1 for one in found.values())
+    assumed = [
+        f"{of_one} observations name one media file, whose clock is taken for theirs; this layout "
+        "does not say whether others were queued before it"
     ]
+    return [found[row.get("Observation id")] for row in rows], assumed if of_one else []
 
 
 def _other_players(name: str, players: Mapping[str, str]) -> list[str]:
