@@ -75,7 +75,8 @@ def _behaviours(file: Path, project: object) -> dict[str, tuple[str, str]]:
     found = {}
     for one in _part(file, project, "behaviors_conf").values():
         is_state = _text(file, one, "type").startswith("State")
-        found[_text(file, one, "code")] = ("" if is_state else POINT), one.get("category") or ""
+        tier = str(one.get("category") or "")
+        found[_text(file, one, "code")] = "" if is_state else POINT, tier
     return found
 
 
@@ -108,7 +109,8 @@ def _observation(
     if kind == "LIVE":
         return Observation(name, offset_seconds=offset), []
     players = content.get("file")
-    if kind != "MEDIA" or not isinstance(players, dict):
+    are_lists = isinstance(players, dict) and all(isinstance(one, list) for one in players.values())
+    if kind != "MEDIA" or not isinstance(players, dict) or not are_lists:
         raise DatasetError(
             f"{file}: observation {plain(name)!r} is of type {kind!r} with the media "
             f"{plain(str(players))}; open it in BORIS 7 or newer and save it"
@@ -116,19 +118,18 @@ def _observation(
     playing = {player: tuple(map(str, names)) for player, names in players.items() if names}
     if not playing:
         raise DatasetError(f"{file}: observation {plain(name)!r} plays no media file")
-    info = content.get("media_info")
-    info = info if isinstance(info, dict) else {}
+    info = _dict(content.get("media_info"))
     first, *others = sorted(playing, key=lambda player: (len(player), player))
     files = playing[first]
-    known = info.get("length") or {}
+    known = _dict(info.get("length"))
     lengths = tuple(
         _seconds(f"{file}, length of {one}", known[one]) if one in known else None for one in files
     )
     notes = []
     if others:
-        offsets = info.get("offset") or {}
+        offsets = _dict(info.get("offset"))
         shown = ", ".join(
-            f"player #{player} {', '.join(playing[player])!r} ({offsets.get(player, 0):+g} s)"
+            f"player #{player} {', '.join(playing[player])!r} ({offsets.get(player, 0)} s later)"
             for player in others
         )
         notes.append(
@@ -142,7 +143,7 @@ def _observation(
 
 def _creation(file: Path, name: str, info: Mapping[str, Any], files: tuple[str, ...]) -> float:
     """The date of the one media file, in seconds, which BORIS has added to every time."""
-    dates = info.get("media_creation_time") or {}
+    dates = _dict(info.get("media_creation_time"))
     if len(files) != 1 or len(dates) != 1:
         raise DatasetError(
             f"{file}: observation {plain(name)!r} counts time from the creation of each of "
@@ -165,8 +166,8 @@ def _interval(
 
 def _bouts(file: Path, observation: Observation, content: Mapping[str, Any]) -> list[Bout]:
     """The presses: [time, subject, behaviour, modifiers, comment], in newer versions the frame."""
-    variables = content.get("independent_variables")
-    known = {str(k): str(v) for k, v in variables.items()} if isinstance(variables, dict) else {}
+    variables = _dict(content.get("independent_variables"))
+    known = {str(name): str(value) for name, value in variables.items()}
     bouts = []
     for number, event in enumerate(content["events"], start=1):
         where = f"observation {plain(observation.name)!r}, event {number}"
@@ -183,6 +184,11 @@ def _bouts(file: Path, observation: Observation, content: Mapping[str, Any]) -> 
         extra = {key: value for key, value in extra.items() if value}
         bouts.append(Bout(observation, label, seconds, seconds, False, subject, "", extra, where))
     return bouts
+
+
+def _dict(value: object) -> dict[str, Any]:
+    """What is missing in old projects, or null, is empty."""
+    return value if isinstance(value, dict) else {}
 
 
 def _part(file: Path, project: object, key: str) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def test_a_queue_an_offset_a_second_player_and_a_live_observation(tmp_path: Path
         ("", "sit", 1.0, 2.0),
     ]
     assert marks.notes == (
-        "observation 'queue' also plays player #2 'c.mp4' (-20 s); the marks are on the clock of "
+        "observation 'queue' also plays player #2 'c.mp4' (-20.0 s later); the marks are on the clock of "
         "player #1",
         "1 states run over the border of two queued files and are cut there (the first: walk at "
         "108.000 s of observation 'queue')",
@@ -148,6 +148,7 @@ def test_pictures_are_left_out_or_refused(tmp_path: Path) -> None:
         ({"events": [[1, "", "sit"]]}, r"event 1: .* is not \[time, subject, behaviour"),
         ({"events": None}, "observation 'one' has no list of events"),
         ({"file": []}, "is of type 'MEDIA' with the media"),
+        ({"file": {"1": "a.mp4"}}, "is of type 'MEDIA' with the media"),
         ({"file": {"1": []}}, "plays no media file"),
         ({"type": "VIDEO"}, "is of type 'VIDEO'.* open it in BORIS 7"),
         ({"time offset": "late"}, "'late' is no number of seconds"),
