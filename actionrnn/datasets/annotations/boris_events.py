@@ -142,13 +142,36 @@ def to_marks(file: Path, coded: Coded, options: ReadOptions) -> Marks:
         DatasetError: queued files have no length, or the times are those of a calendar.
     """
     observations = [bout.observation for bout in coded.bouts] + [one for one, _ in coded.looked_at]
-    known, notes = {}, [*coded.notes]
+    known: dict[Observation, Observation] = {}
+    notes = [*coded.notes]
     for observation in dict.fromkeys(observations):
-        known[observation], lengths_told = with_lengths(observation, file, options)
-        notes += lengths_told
+        known[observation], of_lengths = with_lengths(observation, file, options)
+        notes += of_lengths
     bouts = [replace(bout, observation=known[bout.observation]) for bout in coded.bouts]
-    bouts, told = _tidied(bouts)
-    notes += told
+    bouts, of_states = _tidied(bouts)
+    marks, of_marks = _on_videos(file, bouts)
+    looked_at: dict[str, dict[Span, None]] = defaultdict(dict)  # each once, in their order
+    for observation, span in coded.looked_at:
+        for video, start, end in known[observation].pieces(span):
+            looked_at[video][start, end] = None
+    lengths = {
+        name: length
+        for observation in known.values()
+        for name, length in zip(observation.files, observation.lengths, strict=True)
+        if length is not None
+    }
+    return Marks(
+        file,
+        coded.format,
+        tuple(marks),
+        {video: tuple(of_video) for video, of_video in looked_at.items()},
+        lengths,
+        (*notes, *of_states, *of_marks),
+    ).chosen(options)
+
+
+def _on_videos(file: Path, bouts: Sequence[Bout]) -> tuple[list[Mark], list[str]]:
+    """The marks of the bouts, cut where one queued file ends, and notes."""
     marks: list[Mark] = []
     cut = []
     for bout in bouts:
@@ -159,35 +182,24 @@ def to_marks(file: Path, coded: Coded, options: ReadOptions) -> Marks:
             )
         pieces = [*bout.observation.pieces((bout.start, bout.end))]
         cut += [bout] if len(pieces) > 1 else []
-        extra = {"observation": bout.observation.name, **bout.extra}
+        extra = {**bout.extra, "observation": bout.observation.name}
         marks += [
             Mark(bout.label, start, end, video, bout.subject, bout.tier, extra, bout.where)
             for video, start, end in pieces
         ]
+    notes = []
     if cut:
         notes.append(
             f"{len(cut)} states run over the border of two queued files and are cut there (the "
             f"first: {_shown(cut[0])})"
         )
-    if any(not mark.video for mark in marks):
-        live = [mark.extra["observation"] for mark in marks if not mark.video]
+    live = [mark.extra["observation"] for mark in marks if not mark.video]
+    if live:
         notes.append(
             f"{len(live)} marks of {len({*live})} live observations have no video (the first: "
             f"{plain(live[0])!r})"
         )
-    looked_at: dict[str, tuple[Span, ...]] = {}
-    for observation, span in coded.looked_at:
-        for video, start, end in known[observation].pieces(span):
-            looked_at[video] = tuple(
-                {**dict.fromkeys(looked_at.get(video, ())), (start, end): None}
-            )
-    lengths = {
-        name: length
-        for observation in known.values()
-        for name, length in zip(observation.files, observation.lengths, strict=True)
-        if length is not None
-    }
-    return Marks(file, coded.format, tuple(marks), looked_at, lengths, tuple(notes)).chosen(options)
+    return marks, notes
 
 
 def with_lengths(

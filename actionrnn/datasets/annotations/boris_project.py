@@ -129,7 +129,7 @@ def _observation(
     if others:
         offsets = _dict(info.get("offset"))
         shown = ", ".join(
-            f"player #{player} {', '.join(playing[player])!r} ({offsets.get(player, 0)} s later)"
+            f"player #{player} {', '.join(playing[player])!r} (offset {offsets.get(player, 0)} s)"
             for player in others
         )
         notes.append(

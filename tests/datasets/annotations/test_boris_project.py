@@ -90,8 +90,8 @@ def test_a_queue_an_offset_a_second_player_and_a_live_observation(tmp_path: Path
         ("", "sit", 1.0, 2.0),
     ]
     assert marks.notes == (
-        "observation 'queue' also plays player #2 'c.mp4' (-20.0 s later); the marks are on the clock of "
-        "player #1",
+        "observation 'queue' also plays player #2 'c.mp4' (offset -20.0 s); the marks are on the "
+        "clock of player #1",
         "1 states run over the border of two queued files and are cut there (the first: walk at "
         "108.000 s of observation 'queue')",
         "1 marks of 1 live observations have no video (the first: 'live')",
