@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from actionrnn.datasets.annotations.text import read_text
 from actionrnn.datasets.grouping import group_of
 from actionrnn.datasets.recordings import (
     Annotation,
@@ -22,7 +23,6 @@ from actionrnn.datasets.tables import (
     Table,
     cells_by_column,
     read_table,
-    read_text,
     seconds_in,
     side_in,
 )

@@ -6,7 +6,6 @@ Its form is decided by rules that fit in a sentence, never guessed: see `read_ta
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import math
@@ -37,12 +36,6 @@ _MAYBE_A_PART = re.compile(
 )
 
 DELIMITERS = (",", ";", "\t", " ")
-_ENCODINGS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
-
 Row = tuple[int, list[str]]
 """The line number, as an editor counts, and the cells."""
 
@@ -57,24 +50,6 @@ class Table:
     width: int
     others: tuple[tuple[str, int], ...] = ()
     """The headings and indices of all other columns but numbers of rows."""
-
-
-def read_text(file: Path) -> str:
-    """The text of a file in UTF-8, or in UTF-16 with its mark.
-
-    Raises:
-        DatasetError: it cannot be read, or is not text.
-    """
-    try:
-        content = file.read_bytes()
-        marks = (name for mark, name in _ENCODINGS.items() if content.startswith(mark))
-        text = content.decode(next(marks, "utf-8"))
-    except (OSError, UnicodeError) as error:
-        reason = f"{error}; save it as UTF-8" if isinstance(error, UnicodeError) else error.strerror
-        raise DatasetError(f"{file}: cannot be read as a CSV manifest ({reason})") from None
-    if "\0" in text:
-        raise DatasetError(f"{file}: cannot be read as a CSV manifest (not text; save it as UTF-8)")
-    return text
 
 
 def read_table(file: Path, text: str, is_video: Callable[[str], bool]) -> Table:

@@ -157,7 +157,7 @@ def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path, content: byte
     file = tmp_path / "clips.csv"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(DatasetError, match=r"clips\.csv: cannot be read as a CSV manifest"):
+    with pytest.raises(DatasetError, match=r"clips\.csv: (cannot be read \(|is not text)"):
         open_manifest(file)
 
 

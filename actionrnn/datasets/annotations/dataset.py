@@ -83,7 +83,7 @@ def make_dataset(
 def _by_video(marks: Marks, videos: VideoNames) -> Sequence[_Video]:
     found: dict[Path, _Video] = {}
     for mark in marks.marks:
-        if mark.is_point:
+        if mark.is_point or not mark.video:
             continue
         if not names_a_file(mark.video):
             raise DatasetError(f"{_at(marks.file, mark)}: {mark.video!r} does not name a video")
@@ -143,6 +143,9 @@ def _notes(marks: Marks, videos: Sequence[_Video]) -> Iterator[str]:
             f"{len(points)} marks are points without a length, and take no part (the first: "
             f"{plain(first.label)} at {first.start_seconds:g} s)"
         )
+    nameless = sum(not mark.video for mark in marks.marks)
+    if nameless:
+        yield f"{nameless} marks are of no video, as in live observations, and take no part"
     number = sum(len(video.marks) - len(video.marked) for video in videos)
     if number:
         yield f"{number} marks are there again, which counts once"

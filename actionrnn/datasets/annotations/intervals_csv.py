@@ -11,7 +11,8 @@ import io
 from pathlib import Path
 
 from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions
-from actionrnn.datasets.tables import cells_by_column, read_table, read_text, seconds_in, side_in
+from actionrnn.datasets.annotations.text import read_text
+from actionrnn.datasets.tables import cells_by_column, read_table, seconds_in, side_in
 from actionrnn.errors import DatasetError
 from actionrnn.files import write_text
 
