@@ -90,7 +90,7 @@ class _Values:
         return float(text)
 
     def count(self) -> int:
-        return int(max(0.0, self.number()))
+        return int(self.number())  # a negative one is 0 to Praat, and to range
 
     def text(self) -> str:
         return self._next("text").replace('""', '"')

@@ -77,7 +77,7 @@ Object class = "TextGrid"
 FREE = '''"ooTextFile" "TextGrid"
 ! 7 is in a comment, and so is "this
 0  2.5s  <exists>  2 tiers
-"IntervalTier" "Hand ""left""" 0.5 2.5!touching
+"IntervalTier" "Hand ""left""" 0.5 2.5!touching 8
 3 intervals of item7 0.5 1.25 "říkej ""ahoj""" 1.25 2 "" [4] 2 25e-1 "walk"
 "TextTier" "bell" 0. 2.5 1 9e-1 "ding"
 and more "TextTier" 3
