@@ -115,8 +115,8 @@ def test_a_child_begins_in_the_slot_that_its_parent_gets(tmp_path: Path) -> None
 
 def test_a_slot_that_nothing_tells_the_time_of_is_refused(tmp_path: Path) -> None:
     circle = [aligned("a1", "ts1", "ts2"), aligned("a2", "ts2", "ts3"), aligned("a3", "ts3", "ts2")]
-    for annotations in ([aligned("a1", "ts1", "ts2")], circle):
-        file = write_eaf(tmp_path, tier("T", *annotations), slots=(0, None, None))
+    for chain in ([aligned("a1", "ts1", "ts2")], circle):
+        file = write_eaf(tmp_path, tier("T", *chain), slots=(0, None, None))
         with pytest.raises(DatasetError, match=r"'a1' refers to the time slot .* has no time"):
             read_elan(file)
 
