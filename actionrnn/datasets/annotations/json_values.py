@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,9 +30,10 @@ def load_json(file: Path) -> Any:
 
 def number(value: object, where: str) -> float:
     """A finite number; `where` begins the message of the DatasetError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise DatasetError(f"{where} is {shown(value)}; it must be a number")
-    return float(value)
+    if not isinstance(value, bool) and isinstance(value, int | float) and abs(value) < math.inf:
+        with contextlib.suppress(OverflowError):  # JSON's whole numbers have no limit
+            return float(value)
+    raise DatasetError(f"{where} is {shown(value)}; it must be a number")
 
 
 def whole_number(value: object, where: str) -> int:
