@@ -9,7 +9,7 @@ http://activity-net.org/challenges/2016/evaluation.html.
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def read_activitynet(file: Path, options: ReadOptions = ReadOptions()) -> Marks:
     marks: list[Mark] = []
     durations: dict[str, float] = {}
     empty: list[str] = []
-    changed: Counter[str] = Counter()
+    changed: defaultdict[str, list[str]] = defaultdict(list)
     for name, value in videos.items():
         where = f"{file}: video {plain(name)}"
         video = mapping(value, where)
@@ -80,23 +80,29 @@ def read_activitynet(file: Path, options: ReadOptions = ReadOptions()) -> Marks:
             durations[name] = duration
         split = {"split": str(video["subset"])} if video.get("subset") else {}
         annotations = sequence(video.get("annotations"), f"{where}: annotations")
-        if not annotations:
-            empty.append(name)
+        before = len(marks)
         for index, item in enumerate(annotations, start=1):
             place = f"{where}: annotation {index}"
             annotation = mapping(item, place)
             label = text(annotation.get("label"), f"{place}: label")
-            segment = _clipped(_segment(annotation, place), duration, changed)
+            segment, change = _clipped(_segment(annotation, place), duration)
+            if change:
+                changed[change].append(_shown(name, annotation, duration))
             if segment is not None:
                 extra = split | _score(annotation, place)
                 marks.append(Mark(label, *segment, video=name, extra=extra))
-    notes = [f"{count} {what}" for what, count in changed.items()]
+        if len(marks) == before:
+            empty.append(name)
+    notes = [
+        f"{len(places)} segments {what} (the first: {places[0]})"
+        for what, places in changed.items()
+    ]
     if empty:
         shown_names = ", ".join(plain(name) for name in empty[:_MOST_NAMED])
         more = ", ..." if len(empty) > _MOST_NAMED else ""
         notes.append(
-            f"{len(empty)} videos without annotations are unknown, not background, and are left "
-            f"out: {shown_names}{more}"
+            f"{len(empty)} videos without a segment are unknown, not background, and are left out: "
+            f"{shown_names}{more}"
         )
     twice = Counter((mark.video, mark.start_seconds, mark.end_seconds) for mark in marks)
     repeated = sum(count - 1 for count in twice.values())
@@ -128,21 +134,24 @@ def _segment(annotation: Mapping[str, Any], where: str) -> Span:
     return number(segment[0], f"{where}: start"), number(segment[1], f"{where}: end")
 
 
-def _clipped(segment: Span, duration: float | None, changed: Counter[str]) -> Span | None:
-    """The part of a segment that is in its video; counts what was changed."""
+def _clipped(segment: Span, duration: float | None) -> tuple[Span | None, str]:
+    """The part of a segment that is in its video, and what was changed."""
     start, end = segment
     if end <= start:
-        changed["segments end before or where they begin and are dropped"] += 1
-        return None
+        return None, "end before or where they begin and are dropped"
     if end <= 0 or (duration is not None and start >= duration):
-        changed["segments lie outside of their videos and are dropped"] += 1
-        return None
-    if start < 0:
-        changed["segments begin before 0 and are cut there"] += 1
+        return None, "lie outside of their videos and are dropped"
     if duration is not None and end > duration:
-        changed["segments end after their videos and are cut there"] += 1
-        end = duration
-    return max(0.0, start), end
+        return (max(0.0, start), duration), "end after their videos and are cut there"
+    if start < 0:
+        return (0.0, end), "begin before 0 and are cut there"
+    return segment, ""
+
+
+def _shown(video: str, annotation: Mapping[str, Any], duration: float | None) -> str:
+    start, end = annotation["segment"]
+    of = "" if duration is None else f" of {duration:g}"
+    return f"{plain(annotation['label'])} {start:g}-{end:g} s{of} in {plain(video)}"
 
 
 def _score(annotation: Mapping[str, Any], where: str) -> dict[str, str]:
@@ -178,7 +187,7 @@ def write_activitynet(marks: Marks, file: Path) -> tuple[str, ...]:
     }
     content = {"version": "", "database": database, "taxonomy": []}
     write_text(file, json.dumps(content, indent=1))
-    notes = what_is_lost(marks, "subject", "tier", "extra", "point", kept=("split",))
+    notes = what_is_lost(marks, "subject", "tier", "extra", "point", "looked_at", kept=("split",))
     empty = sum(not video["annotations"] for video in database.values())
     if empty:
         notes.append(f"{empty} videos without marks are unknown in this form, not background")

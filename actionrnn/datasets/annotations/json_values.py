@@ -65,6 +65,11 @@ def mapping(value: object, where: str) -> Mapping[str, Any]:
     return value
 
 
+def is_positive(value: object) -> bool:
+    """Whether it is a finite number above 0."""
+    return isinstance(value, int | float) and 0 < value < math.inf
+
+
 def shown(value: object) -> str:
     """A value as one short line of a message."""
     return plain(repr(value))

@@ -15,6 +15,7 @@ _LOST = {
     "tier": "the tiers of {} marks",
     "extra": "further columns of {} marks",
     "point": "{} points, which have no length",
+    "looked_at": "where somebody looked, in {} videos",
 }
 
 
@@ -39,7 +40,7 @@ def what_is_lost(marks: Marks, *fields: str, kept: Collection[str] = ()) -> list
     """A note for each of these fields of `Mark` that some mark has, and a format cannot hold.
 
     Args:
-        fields: subject, tier, extra, point.
+        fields: subject, tier, extra, point; or looked_at, of the videos.
         kept: names in `extra` that the format holds.
     """
     number = {
@@ -47,6 +48,7 @@ def what_is_lost(marks: Marks, *fields: str, kept: Collection[str] = ()) -> list
         "tier": sum(bool(mark.tier) for mark in marks.marks),
         "extra": sum(bool(set(mark.extra) - set(kept)) for mark in marks.marks),
         "point": sum(mark.is_point for mark in marks.marks),
+        "looked_at": len(marks.looked_at),
     }
     return [f"not written: {_LOST[name].format(number[name])}" for name in fields if number[name]]
 
