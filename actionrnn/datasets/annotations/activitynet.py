@@ -49,7 +49,7 @@ def is_activitynet(data: object) -> bool:
     )
 
 
-def read_activitynet(file: Path, options: ReadOptions = ReadOptions()) -> Marks:
+def read_activitynet(file: Path, options: ReadOptions) -> Marks:
     """The segments of all videos of a file, annotated or predicted.
 
     Segments are half open, on the video's clock. What a segment claims outside of its video is cut
@@ -90,7 +90,8 @@ def read_activitynet(file: Path, options: ReadOptions = ReadOptions()) -> Marks:
                 changed[change].append(_shown(name, annotation, duration))
             if segment is not None:
                 extra = split | _score(annotation, place)
-                marks.append(Mark(label, *segment, video=name, extra=extra))
+                mark = Mark(label, *segment, name, extra=extra, where=f"annotation {index}")
+                marks.append(mark)
         if len(marks) == before:
             empty.append(name)
     notes = [

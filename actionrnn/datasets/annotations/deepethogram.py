@@ -44,7 +44,7 @@ def is_deepethogram(file: Path, text: str) -> bool:
     )
 
 
-def read_deepethogram(file: Path, options: ReadOptions = ReadOptions()) -> Marks:
+def read_deepethogram(file: Path, options: ReadOptions) -> Marks:
     """The runs of each behaviour, half open; they overlap as the behaviours do.
 
     The video is the file's stem without `_labels` or `_predictions`, as DeepEthogram names them.
@@ -71,7 +71,8 @@ def read_deepethogram(file: Path, options: ReadOptions = ReadOptions()) -> Marks
         (run, column) for column in range(len(behaviours)) for run in _runs(is_on[:, column])
     )
     marks = tuple(
-        Mark(names[behaviours[column]], *seconds(run), video=video) for run, column in found
+        Mark(names[behaviours[column]], *seconds(run), video, where=f"frames {run[0]}-{run[1] - 1}")
+        for run, column in found
     )
     notes = [
         f"{is_background[is_seen].sum()} frames of {BACKGROUND} are no marks: it is what no "

@@ -36,7 +36,7 @@ def is_frame_labels(file: Path, text: str) -> bool:
     )
 
 
-def read_frame_labels(file: Path, options: ReadOptions = ReadOptions()) -> Marks:
+def read_frame_labels(file: Path, options: ReadOptions) -> Marks:
     """The runs of equal labels in a file of one label a frame, half open.
 
     The video is the file's stem. Background labels (SIL, background, null) are labels as others.
@@ -61,7 +61,8 @@ def read_frame_labels(file: Path, options: ReadOptions = ReadOptions()) -> Marks
     for label, run in itertools.groupby(labels):
         stop = first + len(list(run))
         start, end = clock.seconds(video, first), clock.seconds(video, stop)
-        marks.append(Mark(label, start, end, video=video))
+        where = f"lines {first + 1}-{stop}"
+        marks.append(Mark(label, start, end, video, where=where))
         first = stop
     span = (clock.seconds(video, 0), clock.seconds(video, len(labels)))
     return Marks(

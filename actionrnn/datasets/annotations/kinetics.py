@@ -24,7 +24,7 @@ def is_kinetics(text: str) -> bool:
     return set(_COLUMNS) <= set(header)
 
 
-def read_kinetics(file: Path, options: ReadOptions = ReadOptions()) -> Marks:
+def read_kinetics(file: Path, options: ReadOptions) -> Marks:
     """The label of each clip; the video is its id on YouTube, `extra["split"]` its subset.
 
     Raises:
@@ -37,21 +37,20 @@ def read_kinetics(file: Path, options: ReadOptions = ReadOptions()) -> Marks:
     marks = []
     try:
         for row in reader:
-            where = f"{file}, line {reader.line_num}"
-            marks.append(_mark(row, where))
+            marks.append(_mark(row, file, f"line {reader.line_num}"))
     except csv.Error as error:
         raise DatasetError(f"{file}, line {reader.line_num}: {error}") from None
     kept, notes = without_reversed(marks)
     return Marks(file, "Kinetics", kept, notes=notes).chosen(options)
 
 
-def _mark(row: dict[str, str], where: str) -> Mark:
+def _mark(row: dict[str, str], file: Path, where: str) -> Mark:
     empty = next((column for column in _COLUMNS if not row.get(column)), None)
     if empty is not None:
-        raise DatasetError(f"{where}: {empty} is empty")
+        raise DatasetError(f"{file}, {where}: {empty} is empty")
     try:
         start, end = (seconds_in(row[column], column) for column in ("time_start", "time_end"))
     except DatasetError as error:
-        raise DatasetError(f"{where}: {error}") from None
+        raise DatasetError(f"{file}, {where}: {error}") from None
     extra = {"split": row["split"]} if row.get("split") else {}
-    return Mark(row["label"], start, end, video=row["youtube_id"], extra=extra)
+    return Mark(row["label"], start, end, video=row["youtube_id"], extra=extra, where=where)

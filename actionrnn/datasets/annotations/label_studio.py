@@ -14,7 +14,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +34,7 @@ from actionrnn.datasets.annotations.label_studio_tasks import (
     answers_in,
     chosen_answers,
     is_label_studio,
+    number_of_tasks,
     video_of,
 )
 from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions
@@ -59,9 +60,10 @@ class _Part:
     start: float
     end: float | None
     """None: until the video's end."""
+    where: str = ""
 
 
-def read_label_studio(file: Path, options: ReadOptions = ReadOptions()) -> Marks:
+def read_label_studio(file: Path, options: ReadOptions) -> Marks:
     """The labelled parts of the timelines in a file of Label Studio.
 
     Frames s to e, counted from 1 and both included, are [s - 1, e) / rate in seconds. A file with a
@@ -89,8 +91,10 @@ def read_label_studio(file: Path, options: ReadOptions = ReadOptions()) -> Marks
     parts: list[_Part] = []
     for answer in answers:
         for index, item in enumerate(answer.regions, start=1):
-            where = f"{file}: region {index} of task {answer.task or '(none)'}"
-            parts += _parts(mapping(item, where), answer, where, others)
+            where = f"region {index} of task {answer.task or '(none)'}"
+            region = mapping(item, f"{file}: {where}")
+            found = _parts(region, answer, f"{file}: {where}", others)
+            parts += [replace(part, where=where) for part in found]
     if others and not parts:
         raise DatasetError(f"{file}: holds no label with a begin and an end, but {_counts(others)}")
     rates = Rates(file, options)
@@ -99,6 +103,9 @@ def read_label_studio(file: Path, options: ReadOptions = ReadOptions()) -> Marks
     notes += [*rates.notes, *_late(marks, durations)]
     if others:
         notes.append(f"left out: {_counts(others)}")
+    unlabelled = number_of_tasks(data) - len({part.answer.task for part in parts})
+    if unlabelled > 0:
+        notes.append(f"{unlabelled} tasks without a label in time are unknown, not background")
     layout = "Label Studio, predictions" if _are_predictions(answers) else "Label Studio"
     return Marks(file, layout, marks, duration_seconds=durations, notes=tuple(notes)).chosen(
         options
@@ -120,6 +127,8 @@ def _parts(
                 continue
             start = whole_number(found["start"], f"{where}: start")
             end = whole_number(found["end"], f"{where}: end")
+            if start < 0:
+                raise DatasetError(f"{where}: starts at frame {start}; frames count from 1")
             if end < start:
                 others["ranges that end before they start"] += 1
             else:
@@ -183,7 +192,7 @@ def _marks(parts: Sequence[_Part], rates: Rates, file: Path, notes: list[str]) -
         nameless += not labels
         video = video_of(part.answer, part.region.get("to_name")) or file.stem
         tier, extra = str(part.region.get("from_name") or ""), _extra(part)
-        marks += [Mark(label, start, end, video, tier=tier, extra=extra) for label in labels]
+        marks += [Mark(n, start, end, video, "", tier, extra, part.where) for n in labels]
     if nameless:
         notes.append(f"{nameless} regions have no label and are dropped")
     rectangles = sum(part.unit == "keys" for part in parts)

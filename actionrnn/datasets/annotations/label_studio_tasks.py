@@ -68,10 +68,11 @@ def is_label_studio(data: object) -> bool:
         return _is_webhook(data) or _is_task(data)
     if not isinstance(data, list) or not data:
         return False
-    return all(
-        isinstance(item, dict) and (_is_task(item) or _is_answer(item) or bool(_controls(item)))
-        for item in data
-    )
+    if not all(isinstance(item, dict) for item in data):
+        return False
+    if all(_is_task(item) or _is_answer(item) for item in data):
+        return True
+    return all("id" in row for row in data) and any(map(_controls, data))  # JSON-MIN
 
 
 def answers_in(data: Any, file: Path) -> list[Answer]:
@@ -91,6 +92,13 @@ def answers_in(data: Any, file: Path) -> list[Answer]:
         else:
             answers.append(_answer_of_row(item, position))
     return answers
+
+
+def number_of_tasks(data: Any) -> int:
+    """How many tasks a file has, answered or not, for which `is_label_studio` holds."""
+    if isinstance(data, dict):
+        return 1
+    return len({str(item.get("id", i)) for i, item in enumerate(data) if not _is_answer(item)})
 
 
 def chosen_answers(

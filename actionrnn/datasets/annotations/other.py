@@ -40,8 +40,7 @@ _FORMATS: tuple[tuple[_Test, str, str], ...] = (
     (
         _begins("Bento annotation file"),
         "a Bento annotation file",
-        "start = Start - 1 / framerate and end = Stop, for it counts frames from 1 and includes the "
-        "last",
+        "start = Start - 1 / framerate and end = Stop: it counts frames from 1, the last included",
     ),
     (
         _has_columns("video_id", "start_timestamp", "stop_timestamp", "verb"),
