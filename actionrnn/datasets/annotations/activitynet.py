@@ -23,7 +23,7 @@ from actionrnn.datasets.annotations.json_values import (
     text,
 )
 from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions, Span
-from actionrnn.datasets.annotations.writing import bounds, what_is_lost
+from actionrnn.datasets.annotations.writing import bounds, marks_by_video, what_is_lost
 from actionrnn.errors import DatasetError
 from actionrnn.files import write_text
 from actionrnn.text import plain
@@ -173,18 +173,17 @@ def write_activitynet(marks: Marks, file: Path) -> tuple[str, ...]:
         DatasetError: a mark lasts until the end of a video whose length is not known.
         OSError: it cannot be written.
     """
-    names = dict.fromkeys([*marks.videos, *marks.duration_seconds])
     database: dict[str, dict[str, Any]] = {
         name: {
-            **_told("subset", _split_of(name, marks)),
+            **_told("subset", _split_of(name, found, marks.file)),
             **_told("duration", marks.duration_seconds.get(name)),
             "annotations": [
                 {"segment": list(bounds(mark, marks)), "label": mark.label}
-                for mark in marks.marks
-                if mark.video == name and not mark.is_point
+                for mark in found
+                if not mark.is_point
             ],
         }
-        for name in names
+        for name, found in marks_by_video(marks).items()
     }
     content = {"version": "", "database": database, "taxonomy": []}
     write_text(file, json.dumps(content, indent=1))
@@ -199,9 +198,9 @@ def _told(name: str, value: object) -> dict[str, Any]:
     return {} if value is None else {name: value}
 
 
-def _split_of(video: str, marks: Marks) -> str | None:
-    found = {mark.extra.get("split") for mark in marks.marks if mark.video == video} - {None}
+def _split_of(video: str, marks: list[Mark], file: Path) -> str | None:
+    found = {mark.extra["split"] for mark in marks if "split" in mark.extra}
     if len(found) > 1:
-        names = " and ".join(sorted(plain(str(name)) for name in found))
-        raise DatasetError(f"{marks.file}: {plain(video)} is in {names}; a video is in one split")
+        names = " and ".join(plain(name) for name in sorted(found))
+        raise DatasetError(f"{file}: {plain(video)} is in {names}; a video is in one split")
     return next(iter(found), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,10 +29,10 @@ def load_json(file: Path) -> Any:
 
 def number(value: object, where: str) -> float:
     """A finite number; `where` begins the message of the DatasetError otherwise."""
-    if not isinstance(value, bool) and isinstance(value, int | float) and abs(value) < math.inf:
-        with contextlib.suppress(OverflowError):  # JSON's whole numbers have no limit
-            return float(value)
-    raise DatasetError(f"{where} is {shown(value)}; it must be a number")
+    found = _finite(value)
+    if found is None:
+        raise DatasetError(f"{where} is {shown(value)}; it must be a number")
+    return found
 
 
 def whole_number(value: object, where: str) -> int:
@@ -67,9 +66,20 @@ def mapping(value: object, where: str) -> Mapping[str, Any]:
 
 def is_positive(value: object) -> bool:
     """Whether it is a finite number above 0."""
-    return isinstance(value, int | float) and 0 < value < math.inf
+    found = _finite(value)
+    return found is not None and found > 0
 
 
 def shown(value: object) -> str:
     """A value as one short line of a message."""
     return plain(repr(value))
+
+
+def _finite(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:  # JSON's whole numbers have no limit
+        return None
+    return found if math.isfinite(found) else None

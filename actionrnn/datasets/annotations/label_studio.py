@@ -38,7 +38,12 @@ from actionrnn.datasets.annotations.label_studio_tasks import (
     video_of,
 )
 from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions
-from actionrnn.datasets.annotations.writing import bounds, require_rate, what_is_lost
+from actionrnn.datasets.annotations.writing import (
+    bounds,
+    marks_by_video,
+    require_rate,
+    what_is_lost,
+)
 from actionrnn.errors import DatasetError
 from actionrnn.files import write_text
 from actionrnn.text import plain
@@ -278,9 +283,9 @@ def write_label_studio(
     """
     require_rate(rate_fps)
     tasks, short = [], 0
-    for video in marks.videos:
+    for video, found in marks_by_video(marks).items():
         regions = []
-        for index, mark in enumerate(mark for mark in marks.marks if mark.video == video):
+        for index, mark in enumerate(found):
             start, end = (round(seconds * rate_fps) for seconds in bounds(mark, marks))
             short += start == end
             regions.append(_region(f"{index}", mark, start + 1, max(start + 1, end)))

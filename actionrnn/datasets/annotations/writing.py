@@ -36,6 +36,14 @@ def bounds(mark: Mark, marks: Marks) -> Span:
     return start, marks.duration_seconds[mark.video]
 
 
+def marks_by_video(marks: Marks) -> dict[str, list[Mark]]:
+    """The marks of each video, videos without one included."""
+    found: dict[str, list[Mark]] = {name: [] for name in (*marks.videos, *marks.duration_seconds)}
+    for mark in marks.marks:
+        found[mark.video].append(mark)
+    return found
+
+
 def what_is_lost(marks: Marks, *fields: str, kept: Collection[str] = ()) -> list[str]:
     """A note for each of these fields of `Mark` that some mark has, and a format cannot hold.
 

@@ -217,6 +217,14 @@ def test_key_frames_tell_the_rate_by_their_times(tmp_path: Path) -> None:
         read(tmp_path, [task(answer(rectangle((25, True), rate=25)))], ReadOptions())
 
 
+@pytest.mark.parametrize("time", [10**400, 0, True, None, "1"])
+def test_key_frames_without_a_time_tell_no_rate(tmp_path: Path, time: Any) -> None:
+    keys = rectangle((25, True), (100, False), rate=25)
+    keys["value"]["sequence"][1]["time"] = time
+    with pytest.raises(DatasetError, match="say it by rate_fps"):
+        read(tmp_path, [task(answer(keys))], ReadOptions())
+
+
 def test_two_rates_in_one_answer_are_refused(tmp_path: Path) -> None:
     both = [rectangle((1, True), (9, False), rate=rate) for rate in (24, 25)]
     with pytest.raises(DatasetError, match="says 24 and 25 frames a second; choose by rate_fps"):
