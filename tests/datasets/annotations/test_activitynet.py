@@ -135,6 +135,7 @@ def test_damage_is_one_line(tmp_path: Path, one: Any, message: str) -> None:
         "text",
         {"database": []},
         {"results": {}},
+        {"a": {"annotations": []}},
         {"images": [], "annotations": []},
         {"observations": {"a": {"events": []}}},
         [{"data": {"video": "a"}, "annotations": []}],
@@ -150,15 +151,20 @@ TIMES = st.floats(0, 1e5, allow_subnormal=False)
 DRAWN = st.tuples(st.text(min_size=1), st.sampled_from(["a", "b/ü.mp4", ""]), TIMES, TIMES)
 
 
-@given(st.lists(DRAWN, max_size=8), st.dictionaries(st.sampled_from(["a", "c"]), st.just(2e5)))
+@given(
+    st.lists(DRAWN, max_size=8),
+    st.dictionaries(st.sampled_from(["a", "c"]), st.just(2e5)),
+    st.sampled_from([{}, {"split": "validation"}]),
+)
 def test_what_is_written_is_read_back(
     tmp_path_factory: pytest.TempPathFactory,
     drawn: list[tuple[str, str, float, float]],
     durations: dict[str, float],
+    extra: dict[str, str],
 ) -> None:
     file = tmp_path_factory.mktemp("round") / "labels.json"
     marks = tuple(
-        Mark(label, min(times), max(times), name, extra={"split": "validation"})
+        Mark(label, min(times), max(times), name, extra=extra)
         for label, name, *times in drawn
         if times[0] != times[1]
     )
