@@ -56,6 +56,9 @@ class ReadOptions:
     """Take these subjects alone; empty: all."""
     labels: tuple[str, ...] = ()
     """Take these labels (BORIS: behaviours) alone; empty: all."""
+    annotators: tuple[str, ...] = ()
+    """Take the answers of these people or models alone (Label Studio); empty: the only one of each
+    video."""
 
 
 @dataclass(frozen=True)
