@@ -64,10 +64,7 @@ def read_table(file: Path, text: str, is_video: Callable[[str], bool]) -> Table:
     Raises:
         DatasetError: the columns are not known, or may be several things.
     """
-    lines = io.StringIO(text, newline="")
-    first = next((line.strip("\r\n") for line in lines if line.strip()), "")
-    headers = {delimiter: _headings(first, delimiter) for delimiter in DELIMITERS}
-    best = max(headers, key=lambda delimiter: sum(map(_is_known, headers[delimiter])))
+    first, headers, best = _first_line(text)
     if any(map(_is_known, headers[best])):
         rows = _rows_of(file, text, best)
         header = [cell.strip() for cell in rows[0][1]]
@@ -82,6 +79,20 @@ def read_table(file: Path, text: str, is_video: Callable[[str], bool]) -> Table:
             "split, start and end: write them as the first line"
         )
     return Table(rows, {"path": 0, "label": 1}, 2)
+
+
+def columns_named_in(text: str) -> set[str]:
+    """Which of `COLUMNS` the first line names."""
+    _, headers, best = _first_line(text)
+    return {column for column in map(_meaning, headers[best]) if column}
+
+
+def _first_line(text: str) -> tuple[str, dict[str, list[str]], str]:
+    """The first line, its headings by delimiter, and the delimiter that finds the most."""
+    lines = io.StringIO(text, newline="")
+    first = next((line.strip("\r\n") for line in lines if line.strip()), "")
+    headers = {delimiter: _headings(first, delimiter) for delimiter in DELIMITERS}
+    return first, headers, max(headers, key=lambda one: sum(map(_is_known, headers[one])))
 
 
 def _rows_of(file: Path, text: str, delimiter: str) -> list[Row]:

@@ -1,16 +1,60 @@
-"""Annotations in whatever format they are: which one a file is, its content says."""
+"""Annotations in any format: a file's content says which one it is, a new file's ending likewise."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal, get_args
 
-from actionrnn.datasets.annotations.intervals_csv import read_intervals_csv
+from actionrnn.datasets.annotations.activitynet import (
+    is_activitynet,
+    read_activitynet,
+    write_activitynet,
+)
+from actionrnn.datasets.annotations.boris import is_boris, read_boris
+from actionrnn.datasets.annotations.boris_writer import write_boris
+from actionrnn.datasets.annotations.cvat import is_cvat, read_cvat
+from actionrnn.datasets.annotations.deepethogram import (
+    is_deepethogram,
+    read_deepethogram,
+    write_deepethogram,
+)
+from actionrnn.datasets.annotations.elan import is_elan, read_elan
+from actionrnn.datasets.annotations.elan_writer import write_elan
+from actionrnn.datasets.annotations.frame_labels import (
+    MAPPING_FILE,
+    is_frame_labels,
+    read_frame_labels,
+    write_frame_labels,
+)
+from actionrnn.datasets.annotations.intervals_csv import (
+    is_intervals_csv,
+    read_intervals_csv,
+    write_intervals_csv,
+)
+from actionrnn.datasets.annotations.json_values import load_json
+from actionrnn.datasets.annotations.kinetics import is_kinetics, read_kinetics
+from actionrnn.datasets.annotations.label_studio import read_label_studio, write_label_studio
+from actionrnn.datasets.annotations.label_studio_tasks import is_label_studio
 from actionrnn.datasets.annotations.marks import Marks, ReadOptions
+from actionrnn.datasets.annotations.other import refusal
+from actionrnn.datasets.annotations.text import read_text
+from actionrnn.datasets.annotations.textgrid import is_textgrid, read_textgrid
+from actionrnn.datasets.video_names import VideoNames
 from actionrnn.errors import DatasetError
 from actionrnn.text import plain
+from actionrnn.video.decode import declared_span
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".boris", ".eaf", ".json", ".xml", ".textgrid")
+Format = Literal["csv", "boris", "elan", "label-studio", "activitynet", "frames", "deepethogram"]
+"""What can be written."""
+_FORMAT_OF: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "boris",
+    ".boris": "boris",
+    ".eaf": "elan",
+    ".txt": "frames",
+}
+SUFFIXES = (*_FORMAT_OF, ".json", ".xml", ".textgrid")
 """Of the files in a folder that are looked at, in lower case."""
 
 
@@ -26,14 +70,49 @@ def read_annotations(path: Path, options: ReadOptions) -> Marks:
         VideoError: a video that must tell the times of its frames cannot be read.
     """
     if not path.is_dir():
-        return read_file(path, options).chosen(options)
+        return _read_file(path, options)
     files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
-    files = [file for file in files if file.is_file()]
+    files = [file for file in files if file.is_file() and file.name != MAPPING_FILE]
     if not files:
         raise DatasetError(
             f"{path}: holds no file of annotations; their names end in {', '.join(SUFFIXES)}"
         )
-    return _joined(path, [read_file(file, options) for file in files]).chosen(options)
+    # not each file has each subject and label
+    of_each = replace(options, subjects=(), labels=())
+    together = _joined(path, [_read_file(file, of_each) for file in files])
+    return together.chosen(replace(options, tiers=()))
+
+
+def _read_file(file: Path, options: ReadOptions) -> Marks:
+    text = read_text(file)
+    if is_boris(text):
+        return read_boris(file, options)
+    if is_elan(file, text):
+        return read_elan(file, options)
+    if is_cvat(file, text):
+        return read_cvat(file, options)
+    if is_textgrid(file, text):
+        return read_textgrid(file, options)
+    if text.lstrip()[:1] in ("{", "["):
+        return _read_json(file, text, options)
+    if is_deepethogram(file, text):
+        return read_deepethogram(file, options)
+    if is_kinetics(text):
+        return read_kinetics(file, options)
+    if is_intervals_csv(text):
+        return read_intervals_csv(file, options)
+    if is_frame_labels(file, text):
+        return read_frame_labels(file, options)
+    raise refusal(file, text)
+
+
+def _read_json(file: Path, text: str, options: ReadOptions) -> Marks:
+    data = load_json(file)
+    if is_label_studio(data):
+        return read_label_studio(file, options)
+    if is_activitynet(data):
+        return read_activitynet(file, options)
+    raise refusal(file, text)
 
 
 def _joined(folder: Path, found: list[Marks]) -> Marks:
@@ -54,6 +133,68 @@ def _joined(folder: Path, found: list[Marks]) -> Marks:
     return Marks(folder, formats[0], together, looked_at, seconds, tuple(notes))
 
 
-def read_file(file: Path, options: ReadOptions) -> Marks:
-    """One file, whose format its content says."""
-    return read_intervals_csv(file, options)
+def format_of(file: Path, format_name: Format | None = None) -> Format:
+    """The format in which a file is to be written: the given one, or that of its ending.
+
+    Raises:
+        DatasetError: neither is known.
+    """
+    found = format_name or _FORMAT_OF.get(file.suffix.lower())
+    if found is None:
+        raise DatasetError(
+            f"{file}: its ending tells no format; say one of {', '.join(get_args(Format))}"
+        )
+    return found
+
+
+def write_annotations(
+    marks: Marks,
+    file: Path,
+    format_name: Format | None = None,
+    *,
+    rate_fps: float | None = None,
+    videos: Path | None = None,
+) -> tuple[str, ...]:
+    """Write marks in a format of other tools, where they can be looked at and corrected.
+
+    Args:
+        file: is replaced if it exists.
+        format_name: None: that of the file's ending.
+        rate_fps: frames a second, for formats that count frames.
+        videos: the folder of the videos, for formats that need their length; None: the marks'.
+
+    Returns:
+        What the format cannot hold and is not written, one line each.
+
+    Raises:
+        DatasetError: the format is not known, needs a rate or a length, or cannot hold the marks.
+        OSError: the file cannot be written.
+    """
+    found = format_of(file, format_name)
+    if found == "csv":
+        return write_intervals_csv(marks, file)
+    if found == "boris":
+        return write_boris(marks, file)
+    if found == "elan":
+        return write_elan(marks, file)
+    if found == "activitynet":
+        return write_activitynet(marks, file)
+    if rate_fps is None:
+        raise DatasetError(f"{file}: {found} counts frames; say how many a second by rate_fps")
+    if found == "label-studio":
+        return write_label_studio(marks, file, rate_fps)
+    marks = _with_durations(marks, VideoNames(videos or marks.file.parent, elsewhere=True))
+    if found == "frames":
+        return write_frame_labels(marks, file, rate_fps)
+    return write_deepethogram(marks, file, rate_fps)
+
+
+def _with_durations(marks: Marks, videos: VideoNames) -> Marks:
+    """The same marks, with the lengths that their videos declare."""
+    known = dict(marks.duration_seconds)
+    for name in marks.videos:
+        if name not in known and name and videos.has(name):
+            start, length = declared_span(videos.find(name)[0])
+            if length is not None:
+                known[name] = start + length
+    return replace(marks, duration_seconds=known)

@@ -12,7 +12,13 @@ from pathlib import Path
 
 from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions
 from actionrnn.datasets.annotations.text import read_text
-from actionrnn.datasets.tables import cells_by_column, read_table, seconds_in, side_in
+from actionrnn.datasets.tables import (
+    cells_by_column,
+    columns_named_in,
+    read_table,
+    seconds_in,
+    side_in,
+)
 from actionrnn.errors import DatasetError
 from actionrnn.files import write_text
 
@@ -21,6 +27,11 @@ INTERVALS_CSV = "CSV of intervals"
 """The name of the format."""
 _OWN = ("subject", "tier")
 """Further columns that a mark has a place for."""
+
+
+def is_intervals_csv(text: str) -> bool:
+    """Whether the first line names a path and a label."""
+    return {"path", "label"} <= columns_named_in(text)
 
 
 def read_intervals_csv(file: Path, options: ReadOptions) -> Marks:

@@ -1,0 +1,99 @@
+"""The commands around files of annotations: what is in them, and other formats for them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from actionrnn.apps.cli.options import LiteralChoice, UserPath, overwrite_option
+from actionrnn.text import printable
+
+if TYPE_CHECKING:
+    from actionrnn.datasets.annotations.marks import ReadOptions
+
+
+@click.group(name="annotations")  # the name itself is taken, by the import above
+def group() -> None:
+    """What people marked in videos: BORIS, ELAN, Label Studio, CVAT, CSV and others."""
+
+
+def _reading(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that a reader may need."""
+
+    @click.option("--rate-fps", type=float, help="Frames a second, where a file counts frames.")
+    @click.option("--videos", type=UserPath(path_type=Path), help="The folder of the videos.")
+    @click.option("--tier", "tiers", multiple=True, help="Take this tier; may be repeated.")
+    @click.option("--subject", "subjects", multiple=True, help="Take this subject; likewise.")
+    @click.option("--label", "labels", multiple=True, help="Take this label; likewise.")
+    @click.option("--annotator", "annotators", multiple=True, help="Take this person's answers.")
+    @functools.wraps(command)
+    def with_options(
+        *args: Any,
+        rate_fps: float | None,
+        videos: Path | None,
+        tiers: tuple[str, ...],
+        subjects: tuple[str, ...],
+        labels: tuple[str, ...],
+        annotators: tuple[str, ...],
+        **others: Any,
+    ) -> None:
+        from actionrnn.datasets.annotations.marks import ReadOptions
+
+        options = ReadOptions(rate_fps, videos, tiers, subjects, labels, annotators)
+        command(*args, options=options, **others)
+
+    return with_options
+
+
+@group.command()
+@click.argument("path", type=UserPath(path_type=Path), metavar="FILE_OR_FOLDER")
+@_reading
+def info(path: Path, options: ReadOptions) -> None:
+    """Labels, bouts, points, seconds and subjects, and what a reader leaves out."""
+    from rich.console import Console
+
+    from actionrnn.apps.annotations_info import describe_marks
+    from actionrnn.datasets.annotations.formats import read_annotations
+
+    Console().print(describe_marks(read_annotations(path, options)))
+
+
+@group.command()
+@click.argument("source", type=UserPath(path_type=Path), metavar="FILE_OR_FOLDER")
+@click.argument("target", type=UserPath(path_type=Path, dir_okay=False), metavar="TARGET")
+@click.option(
+    "--to",
+    "format_name",
+    type=LiteralChoice("actionrnn.datasets.annotations.formats", "Format"),
+    help="The format, where the ending of TARGET does not tell it.",
+)
+@overwrite_option
+@_reading
+def convert(
+    source: Path,
+    target: Path,
+    format_name: Any,
+    overwrite: bool,
+    options: ReadOptions,
+) -> None:
+    """Write the marks of a file, or of all files of a folder, in another format.
+
+    TARGET ends in .csv (path, start, end, label), .tsv (BORIS), .eaf (ELAN), .txt (a label for
+    each frame) or .json (say --to label-studio or activitynet). Formats that count frames need
+    --rate-fps.
+    """
+    from actionrnn.datasets.annotations.formats import read_annotations, write_annotations
+    from actionrnn.results import require_new
+
+    require_new(target, overwrite=overwrite, source=source)
+    marks = read_annotations(source, options)
+    notes = write_annotations(
+        marks, target, format_name, rate_fps=options.rate_fps, videos=options.videos
+    )
+    for note in (*marks.notes, *notes):
+        click.echo(f"note: {printable(note)}", err=True)
+    click.echo(f"{target}: {len(marks.marks)} marks")
