@@ -171,7 +171,7 @@ def _columns_of(
     if twice is not None:
         raise DatasetError(f"{shown}; {twice!r} occurs twice: give each column its own name")
     part = next((name for name in unused if _MAYBE_A_PART.search(_folded(name))), None)
-    if part is not None:
+    if part is not None and not {"start", "end"} <= columns.keys():
         raise DatasetError(
             f"{shown}; {part!r} may say which part of a video is the clip: write start and end "
             "over seconds, or take the column out"

@@ -1,16 +1,19 @@
-"""From the frame numbers of a file of annotations to seconds on the video's clock."""
+"""From the times and frame numbers of a file of annotations to seconds on the video's clock."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrnn.datasets.annotations.marks import ReadOptions
+from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions
 from actionrnn.datasets.video_names import VideoNames
 from actionrnn.errors import DatasetError
-from actionrnn.video.decode import read_frame_times
+from actionrnn.text import plain
+from actionrnn.video.decode import declared_span, read_frame_times
 
 
 class FrameClock:
@@ -57,3 +60,64 @@ class FrameClock:
             last_gap = times[-1] - times[-2] if len(times) > 1 else 0.0
             self._times[video] = np.append(times, times[-1] + last_gap)
         return self._times[video]
+
+
+LATE_SECONDS = 1.0
+"""A video's clock that begins at this time or later is not what a tool shows."""
+
+
+def to_video_clock(marks: Marks, videos: VideoNames) -> Marks:
+    """Times that a tool counted from the first frame, on the clocks of videos that begin late.
+
+    Transport streams and recordings of cameras may begin at any time; players, and the tools built
+    on them, show 0 there. Videos that are not found are taken to begin at 0.
+    """
+    begins = {} if marks.is_on_video_clock else _late_beginnings(marks, videos)
+    if not begins:
+        return marks
+    first = next(iter(begins))
+    note = (
+        f"{len(begins)} videos have a clock that begins late (the first: {plain(first)}, at "
+        f"{begins[first]:g} s), which is added to the times"
+    )
+    return replace(_moved(marks, begins), notes=(*marks.notes, note))
+
+
+def from_video_clock(marks: Marks, videos: VideoNames) -> Marks:
+    """Times as a tool counts them, from the first frame; the opposite of `to_video_clock`."""
+    begins = _late_beginnings(marks, videos)
+    return _moved(marks, {video: -begin for video, begin in begins.items()})
+
+
+def _late_beginnings(marks: Marks, videos: VideoNames) -> dict[str, float]:
+    """By video, where its clock begins, if that is so late that no player counts from there."""
+    begins = {}
+    for name in marks.videos:
+        if name and videos.has(name) and (path := videos.find(name)[0]).is_file():
+            begins[name] = declared_span(path)[0]
+    return {name: begin for name, begin in begins.items() if begin >= LATE_SECONDS}
+
+
+def _moved(marks: Marks, seconds_of: Mapping[str, float]) -> Marks:
+    """All times of each video later by so many seconds."""
+
+    def moved(seconds: float | None, video: str) -> float | None:
+        return None if seconds is None else seconds + seconds_of.get(video, 0.0)
+
+    def moved_mark(mark: Mark) -> Mark:
+        start, end = (moved(one, mark.video) for one in (mark.start_seconds, mark.end_seconds))
+        return replace(mark, start_seconds=start, end_seconds=end)
+
+    return replace(
+        marks,
+        marks=tuple(map(moved_mark, marks.marks)),
+        looked_at={
+            video: tuple((begin + late, end + late) for begin, end in spans)
+            for video, spans in marks.looked_at.items()
+            for late in [seconds_of.get(video, 0.0)]
+        },
+        duration_seconds={
+            video: seconds + seconds_of.get(video, 0.0)
+            for video, seconds in marks.duration_seconds.items()
+        },
+    )

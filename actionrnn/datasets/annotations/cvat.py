@@ -117,7 +117,13 @@ def read_cvat(file: Path, options: ReadOptions = ReadOptions()) -> Marks:
             names = ", ".join(f"{plain(name)} ({n})" for name, n in left_out.items())
             notes += (f"left out, unless asked for as tiers: {names}",)
     kind = "tags of images" if tags and not tracks else "tracks of a video"
-    return Marks(file, f"CVAT, {kind}", taken, notes=notes).chosen(options)
+    return Marks(
+        file,
+        f"CVAT, {kind}",
+        taken,
+        notes=notes,
+        is_on_video_clock=options.rate_fps is None,
+    ).chosen(options)
 
 
 def _read_tasks(file: Path, root: Element) -> dict[str, _Task]:

@@ -95,6 +95,7 @@ def read_deepethogram(file: Path, options: ReadOptions) -> Marks:
         marks,
         looked_at={video: tuple(seconds(run) for run in _runs(is_seen))},
         notes=tuple(notes),
+        is_on_video_clock=options.rate_fps is None,
     ).chosen(options)
 
 

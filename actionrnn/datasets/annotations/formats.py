@@ -1,4 +1,4 @@
-"""Annotations in any format: a file's content says which one it is, a new file's ending likewise."""
+"""Annotations in any format: which one, a file's content says, or the ending of a new file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from actionrnn.datasets.annotations.activitynet import (
 )
 from actionrnn.datasets.annotations.boris import is_boris, read_boris
 from actionrnn.datasets.annotations.boris_writer import write_boris
+from actionrnn.datasets.annotations.clock import (
+    LATE_SECONDS,
+    from_video_clock,
+    to_video_clock,
+)
 from actionrnn.datasets.annotations.cvat import is_cvat, read_cvat
 from actionrnn.datasets.annotations.deepethogram import (
     is_deepethogram,
@@ -70,7 +75,7 @@ def read_annotations(path: Path, options: ReadOptions) -> Marks:
         VideoError: a video that must tell the times of its frames cannot be read.
     """
     if not path.is_dir():
-        return _read_file(path, options)
+        return to_video_clock(_read_file(path, options), _videos_of(path, options.videos))
     files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
     files = [file for file in files if file.is_file() and file.name != MAPPING_FILE]
     if not files:
@@ -80,7 +85,9 @@ def read_annotations(path: Path, options: ReadOptions) -> Marks:
     # not each file has each subject and label
     of_each = replace(options, subjects=(), labels=())
     together = _joined(path, [_read_file(file, of_each) for file in files])
-    return together.chosen(replace(options, tiers=()))
+    return to_video_clock(
+        together.chosen(replace(options, tiers=())), _videos_of(path, options.videos)
+    )
 
 
 def _read_file(file: Path, options: ReadOptions) -> Marks:
@@ -115,6 +122,11 @@ def _read_json(file: Path, text: str, options: ReadOptions) -> Marks:
     raise refusal(file, text)
 
 
+def _videos_of(annotations: Path, videos: Path | None) -> VideoNames:
+    folder = annotations if annotations.is_dir() else annotations.parent
+    return VideoNames(videos or folder, elsewhere=True)
+
+
 def _joined(folder: Path, found: list[Marks]) -> Marks:
     formats = list(dict.fromkeys(marks.format for marks in found))
     if len(formats) > 1:
@@ -130,7 +142,8 @@ def _joined(folder: Path, found: list[Marks]) -> Marks:
         for marks in found
         for mark in marks.marks
     )
-    return Marks(folder, formats[0], together, looked_at, seconds, tuple(notes))
+    is_own = all(marks.is_on_video_clock for marks in found)
+    return Marks(folder, formats[0], together, looked_at, seconds, tuple(notes), is_own)
 
 
 def format_of(file: Path, format_name: Format | None = None) -> Format:
@@ -173,6 +186,8 @@ def write_annotations(
     found = format_of(file, format_name)
     if found == "csv":
         return write_intervals_csv(marks, file)
+    names = _videos_of(marks.file, videos)
+    marks = from_video_clock(marks, names)
     if found == "boris":
         return write_boris(marks, file)
     if found == "elan":
@@ -183,7 +198,7 @@ def write_annotations(
         raise DatasetError(f"{file}: {found} counts frames; say how many a second by rate_fps")
     if found == "label-studio":
         return write_label_studio(marks, file, rate_fps)
-    marks = _with_durations(marks, VideoNames(videos or marks.file.parent, elsewhere=True))
+    marks = _with_durations(marks, names)
     if found == "frames":
         return write_frame_labels(marks, file, rate_fps)
     return write_deepethogram(marks, file, rate_fps)
@@ -196,5 +211,5 @@ def _with_durations(marks: Marks, videos: VideoNames) -> Marks:
         if name not in known and name and videos.has(name):
             start, length = declared_span(videos.find(name)[0])
             if length is not None:
-                known[name] = start + length
+                known[name] = length + (start if start < LATE_SECONDS else 0.0)
     return replace(marks, duration_seconds=known)

@@ -71,6 +71,7 @@ def read_frame_labels(file: Path, options: ReadOptions) -> Marks:
         tuple(marks),
         looked_at={video: (span,)},
         notes=_compare_with_mapping(file, labels),
+        is_on_video_clock=options.rate_fps is None,
     ).chosen(options)
 
 

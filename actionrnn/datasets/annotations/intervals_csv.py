@@ -61,7 +61,7 @@ def read_intervals_csv(file: Path, options: ReadOptions) -> Marks:
         extra = {name: value for name, value in extra.items() if value}
         mark = Mark(row["label"], start, end, row["path"], subject, tier, extra, f"line {line}")
         marks.append(mark)
-    return Marks(file, INTERVALS_CSV, tuple(marks)).chosen(options)
+    return Marks(file, INTERVALS_CSV, tuple(marks), is_on_video_clock=True).chosen(options)
 
 
 def write_intervals_csv(marks: Marks, file: Path) -> tuple[str, ...]:
@@ -75,16 +75,20 @@ def write_intervals_csv(marks: Marks, file: Path) -> tuple[str, ...]:
     Raises:
         OSError: the file cannot be written.
     """
-    own = [name for name in _OWN if any(getattr(mark, name) for mark in marks.marks)]
-    extra = list(dict.fromkeys(name for mark in marks.marks for name in mark.extra))
+    of_videos = [mark for mark in marks.marks if mark.video]
+    own = [name for name in _OWN if any(getattr(mark, name) for mark in of_videos)]
+    extra = list(dict.fromkeys(name for mark in of_videos for name in mark.extra))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*COLUMNS, *own, *extra])
-    for mark in marks.marks:
+    for mark in of_videos:
         bounds = ["" if b is None else repr(b) for b in (mark.start_seconds, mark.end_seconds)]
         others = [*(getattr(mark, name) for name in own), *(mark.extra.get(n, "") for n in extra)]
         writer.writerow([mark.video, *bounds, mark.label, *others])
     write_text(file, out.getvalue())
-    if not marks.looked_at:
-        return ()
-    return ("where somebody looked is not written; say data.unlabelled when you train on it",)
+    notes = []
+    if len(of_videos) < len(marks.marks):
+        notes.append(f"not written: {len(marks.marks) - len(of_videos)} marks of no video")
+    if marks.looked_at:
+        notes.append("where somebody looked is not written; say data.unlabelled when you train")
+    return tuple(notes)

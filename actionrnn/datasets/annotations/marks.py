@@ -77,6 +77,9 @@ class Marks:
     """By video, where the file tells it."""
     notes: tuple[str, ...] = ()
     """What was dropped, closed or assumed, one line each with its number."""
+    is_on_video_clock: bool = False
+    """False: times count from the video's first frame, as players and most tools show them, which
+    is the same where a video's clock begins at 0."""
 
     @property
     def videos(self) -> tuple[str, ...]:
