@@ -138,12 +138,14 @@ class DataConfig:
     layout: Layout = "folder"
     """folder: one folder per class; ucf101: files v_<Class>_gNN_cNN, in class folders or not;
     manifest: a CSV file with the columns path and label, and optionally group, split, start and
-    end (seconds); annotations: such a file, whose rows say what happens when in whole recordings:
-    these are trained on step by step, with the state kept from one part to the next; rendered: the
+    end (seconds); annotations: what happens when in whole recordings, as CSV or in the formats of
+    BORIS, ELAN and others (docs/annotations.md): they are trained on step by step, with the state
+    kept from one part to the next; rendered: the
     built-in data set, made when it is needed. A folder that holds only pictures (.jpg, .png, ...)
     is a video."""
     root: HomePath | None = None
-    """The folder of the videos; for a manifest and for annotations, the CSV file."""
+    """The folder of the videos; for a manifest, the CSV file; for annotations, their file, or the
+    folder of such files."""
     videos: HomePath | None = None
     """annotations: the folder of the videos; null: that of the file of annotations."""
     annotation_rate_fps: PositiveFloat | None = None
@@ -156,6 +158,9 @@ class DataConfig:
     """annotations: take these subjects alone; empty: all."""
     labels: Names = ()
     """annotations: take these labels (BORIS: behaviours) alone; empty: all."""
+    annotators: Names = ()
+    """annotations: take the answers of these people or models alone (Label Studio); empty: the only
+    ones that there are."""
     unlabelled: Unlabelled = "ignore"
     """annotations: what the time of a recording is that no row covers. ignore: not known; its steps
     carry the state on, and take no part in the loss and the scores, for recordings where nobody

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from actionrnn.config import SegmentRule
+from actionrnn.datasets.annotations.marks import Mark, Marks
 from actionrnn.files import write_text
 from actionrnn.model.recognizer import Timeline
 from actionrnn.model.segments import Segment
@@ -31,6 +32,24 @@ def write_timeline(timeline: Timeline, path: Path, rule: SegmentRule | None = No
         OSError: the file cannot be written.
     """
     write_text(path, FORMATS[path.suffix.lower()](timeline, timeline.segments(rule)))
+
+
+def as_marks(timeline: Timeline, rule: SegmentRule | None = None) -> Marks:
+    """The segments as marks of the video, for the tools in which people correct them.
+
+    A mark keeps its segment's score in `extra`.
+    """
+    found = tuple(
+        Mark(
+            segment.label,
+            segment.start_seconds,
+            segment.end_seconds,
+            timeline.path,
+            extra={"score": f"{segment.score:.4f}"},
+        )
+        for segment in timeline.segments(rule)
+    )
+    return Marks(Path(timeline.path), "timeline", found, is_on_video_clock=True)
 
 
 def as_csv(timeline: Timeline, segments: list[Segment]) -> str:

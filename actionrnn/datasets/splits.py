@@ -121,7 +121,12 @@ def _open_layout(config: DataConfig, store: FeatureStore | None) -> Dataset:
 def _open_annotated(root: str, config: DataConfig) -> Dataset:
     path, videos = as_path(root), as_path(config.videos) if config.videos else None
     options = ReadOptions(
-        config.annotation_rate_fps, videos, config.tiers, config.subjects, config.labels
+        config.annotation_rate_fps,
+        videos,
+        config.tiers,
+        config.subjects,
+        config.labels,
+        config.annotators,
     )
     marks = read_annotations(path, options)
     folder = videos or (path if path.is_dir() else path.parent)

@@ -97,6 +97,7 @@ def _public_data(data: DataConfig) -> DataConfig:
         videos=None,
         tiers=(),
         subjects=(),
+        annotators=(),
         features=None,
         group_pattern=None,
         fold=fold,

@@ -12,8 +12,7 @@ from typing import Any
 import click
 
 from actionrnn import __version__
-from actionrnn.apps.cli import annotations as marked
-from actionrnn.apps.cli import features, models, recordings, serve, training
+from actionrnn.apps.cli import annotation_files, features, models, recordings, serve, training
 from actionrnn.errors import ActionrnnError
 from actionrnn.text import printable
 
@@ -90,7 +89,7 @@ for _command in (
     features.prepare,
     features.extract,
     features.store,
-    marked.group,
+    annotation_files.group,
     training.train,
     training.evaluate,
     training.compare,

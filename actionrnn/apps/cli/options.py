@@ -57,6 +57,12 @@ store_option = click.option(
     metavar="STORE",
     help="The feature store's folder.",
 )
+annotation_format_option = click.option(
+    "--to",
+    "format_name",
+    type=LiteralChoice("actionrnn.datasets.annotations.formats", "Format"),
+    help="The format of annotations, where the file's ending does not tell it.",
+)
 model_option = click.option(
     "--model",
     "-m",

@@ -12,6 +12,7 @@ import click
 
 from actionrnn.apps.cli.options import (
     UserPath,
+    annotation_format_option,
     config_choice,
     model_option,
     overwrite_option,
@@ -188,6 +189,14 @@ def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Pre
     metavar="[FILE]",
     help="When each action begins and ends, as JSON lines (.jsonl; alone or -: printed).",
 )
+@click.option(
+    "--annotations",
+    "marks_file",
+    type=UserPath(path_type=Path, dir_okay=False),
+    help="The segments for BORIS (.boris), ELAN (.eaf) and others, to be corrected there.",
+)
+@annotation_format_option
+@click.option("--rate-fps", type=float, help="Frames a second, if --to counts frames.")
 @click.option("--smooth-seconds", type=float, help="Average the segments' scores over this time.")
 @click.option("--min-seconds", type=float, help="The shortest segment, and the shortest event.")
 @click.option("--threshold", type=float, help="Leave out stretches whose best score is below this.")
@@ -201,6 +210,9 @@ def timeline(
     outputs: tuple[Path, ...],
     page: str | None,
     events: str | None,
+    marks_file: Path | None,
+    format_name: Any,
+    rate_fps: float | None,
     overwrite: bool,
     **options: Any,
 ) -> None:
@@ -215,7 +227,9 @@ def timeline(
     event_file = None if events in (None, "-") else Path(events)
     if event_file is not None:
         _require_ending(event_file, EVENT_ENDINGS)
-    for file in [*files, *filter(None, [event_file])]:
+    if marks_file is not None:
+        _require_format(marks_file, format_name, rate_fps)
+    for file in [*files, *filter(None, [event_file, marks_file])]:
         require_new(file, overwrite=overwrite, source=video)
     thresholds = {name: options.pop(name) for name in THRESHOLDS}
     _require_events(events is not None, thresholds)
@@ -226,11 +240,31 @@ def timeline(
     found = recognizer.timeline(video)
     if events is not None:
         _give_events(found, event_rule, event_file)
+    if marks_file is not None:
+        _write_marks(found, rule, marks_file, format_name, rate_fps)
     # pages take long: interrupted there, nothing has been written that the next try would meet
     for file in sorted(files, key=lambda file: file.suffix.lower() not in PAGE_ENDINGS):
         _write(found, video, file, rule)
     if events != "-":
         _print_segments(found, rule)
+
+
+def _require_format(file: Path, format_name: Any, rate_fps: float | None) -> None:
+    """Refuse, before the video is looked at, what could not be written behind it."""
+    from actionrnn.datasets.annotations.formats import require_writable
+
+    require_writable(file, format_name, rate_fps)
+
+
+def _write_marks(
+    timeline: Timeline, rule: SegmentRule, file: Path, format_name: Any, rate_fps: float | None
+) -> None:
+    from actionrnn.apps.timeline_files import as_marks
+    from actionrnn.datasets.annotations.formats import write_annotations
+
+    for note in write_annotations(as_marks(timeline, rule), file, format_name, rate_fps=rate_fps):
+        click.echo(f"note: {printable(note)}", err=True)
+    click.echo(f"wrote {file}", err=True)
 
 
 @click.command()

@@ -59,6 +59,7 @@ _FORMAT_OF: dict[str, Format] = {
     ".eaf": "elan",
     ".txt": "frames",
 }
+_COUNTS_FRAMES = ("label-studio", "frames", "deepethogram")
 SUFFIXES = (*_FORMAT_OF, ".json", ".xml", ".textgrid")
 """Of the files in a folder that are looked at, in lower case."""
 
@@ -146,17 +147,21 @@ def _joined(folder: Path, found: list[Marks]) -> Marks:
     return Marks(folder, formats[0], together, looked_at, seconds, tuple(notes), is_own)
 
 
-def format_of(file: Path, format_name: Format | None = None) -> Format:
+def require_writable(
+    file: Path, format_name: Format | None = None, rate_fps: float | None = None
+) -> Format:
     """The format in which a file is to be written: the given one, or that of its ending.
 
     Raises:
-        DatasetError: neither is known.
+        DatasetError: neither is known, or it counts frames and there is no rate.
     """
     found = format_name or _FORMAT_OF.get(file.suffix.lower())
     if found is None:
         raise DatasetError(
-            f"{file}: its ending tells no format; say one of {', '.join(get_args(Format))}"
+            f"{file}: its ending tells no format; say one of {', '.join(get_args(Format))} (--to)"
         )
+    if found in _COUNTS_FRAMES and rate_fps is None:
+        raise DatasetError(f"{file}: {found} counts frames; say how many a second (--rate-fps)")
     return found
 
 
@@ -183,7 +188,7 @@ def write_annotations(
         DatasetError: the format is not known, needs a rate or a length, or cannot hold the marks.
         OSError: the file cannot be written.
     """
-    found = format_of(file, format_name)
+    found = require_writable(file, format_name, rate_fps)
     if found == "csv":
         return write_intervals_csv(marks, file)
     names = _videos_of(marks.file, videos)
@@ -194,8 +199,7 @@ def write_annotations(
         return write_elan(marks, file)
     if found == "activitynet":
         return write_activitynet(marks, file)
-    if rate_fps is None:
-        raise DatasetError(f"{file}: {found} counts frames; say how many a second by rate_fps")
+    assert rate_fps is not None
     if found == "label-studio":
         return write_label_studio(marks, file, rate_fps)
     marks = _with_durations(marks, names)

@@ -13,8 +13,8 @@ import pytest
 
 from actionrnn.datasets.annotations.formats import (
     Format,
-    format_of,
     read_annotations,
+    require_writable,
     write_annotations,
 )
 from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions
@@ -66,10 +66,10 @@ def test_every_format_that_is_written_is_known_again(tmp_path: Path) -> None:
 
 
 def test_the_ending_tells_the_format_unless_it_may_be_several(tmp_path: Path) -> None:
-    assert format_of(tmp_path / "a.EAF") == "elan"
-    assert format_of(tmp_path / "a.json", "activitynet") == "activitynet"
+    assert require_writable(tmp_path / "a.EAF") == "elan"
+    assert require_writable(tmp_path / "a.json", "activitynet") == "activitynet"
     with pytest.raises(DatasetError, match=r"a\.json: its ending tells no format; say one of csv"):
-        format_of(tmp_path / "a.json")
+        require_writable(tmp_path / "a.json")
 
 
 @pytest.mark.parametrize("name", ["label-studio", "frames", "deepethogram"])

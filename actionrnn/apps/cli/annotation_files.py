@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actionrnn.apps.cli.options import LiteralChoice, UserPath, overwrite_option
+from actionrnn.apps.cli.options import UserPath, annotation_format_option, overwrite_option
 from actionrnn.text import printable
 
 if TYPE_CHECKING:
@@ -65,12 +65,7 @@ def info(path: Path, options: ReadOptions) -> None:
 @group.command()
 @click.argument("source", type=UserPath(path_type=Path), metavar="FILE_OR_FOLDER")
 @click.argument("target", type=UserPath(path_type=Path, dir_okay=False), metavar="TARGET")
-@click.option(
-    "--to",
-    "format_name",
-    type=LiteralChoice("actionrnn.datasets.annotations.formats", "Format"),
-    help="The format, where the ending of TARGET does not tell it.",
-)
+@annotation_format_option
 @overwrite_option
 @_reading
 def convert(
@@ -86,9 +81,14 @@ def convert(
     each frame) or .json (say --to label-studio or activitynet). Formats that count frames need
     --rate-fps.
     """
-    from actionrnn.datasets.annotations.formats import read_annotations, write_annotations
+    from actionrnn.datasets.annotations.formats import (
+        read_annotations,
+        require_writable,
+        write_annotations,
+    )
     from actionrnn.results import require_new
 
+    require_writable(target, format_name, options.rate_fps)
     require_new(target, overwrite=overwrite, source=source)
     marks = read_annotations(source, options)
     notes = write_annotations(

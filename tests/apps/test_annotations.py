@@ -1,0 +1,93 @@
+"""`annotations info` and `convert`, and a timeline for the tools in which people correct it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import actionrnn
+from actionrnn.apps import cli
+from actionrnn.datasets.annotations.formats import read_annotations
+from actionrnn.datasets.annotations.marks import ReadOptions
+
+ROWS = "path,start,end,label,subject\nv.mp4,0,1.5,walk,ann\nv.mp4,2,2,hop,ann\nv.mp4,2,3,run,bob\n"
+
+
+def run_command(*args: object) -> Result:
+    result = CliRunner().invoke(cli.main, [str(arg) for arg in args], prog_name="actionrnn")
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    file = tmp_path / "labels.csv"
+    file.write_text(ROWS)
+    return file
+
+
+def test_info_counts_bouts_points_and_seconds(rows: Path) -> None:
+    said = run_command("annotations", "info", rows).stdout
+    cells = {line.split()[1]: line.split() for line in said.splitlines() if line.startswith("│")}
+    assert cells["walk"][3:10:2] == ["1", "0", "1.5", "1.50"]
+    assert cells["hop"][3:6:2] == ["0", "1"]
+    assert "videos    1: v.mp4" in said
+
+
+def test_convert_goes_there_and_back(rows: Path, tmp_path: Path) -> None:
+    there, back = tmp_path / "v.boris", tmp_path / "back.csv"
+    assert run_command("annotations", "convert", rows, there).stdout.startswith(str(there))
+    assert run_command("annotations", "convert", there, back, "--subject", "ann").exit_code == 0
+    found = read_annotations(back, ReadOptions()).marks
+    assert [(one.label, one.start_seconds, one.end_seconds) for one in found] == [
+        ("walk", 0, 1.5),
+        ("hop", 2, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("target", "extra", "reason"),
+    [
+        ("out.json", (), "its ending tells no format; say one of csv"),
+        ("out.json", ("--to", "label-studio"), "counts frames; say how many a second"),
+        ("labels.csv", ("--overwrite",), "is the file that is read"),
+        ("there.eaf", (), "exists already"),
+        ("out.eaf", ("--label", "sit"), "has no label 'sit'; there are walk, hop, run"),
+    ],
+)
+def test_what_cannot_be_converted_leaves_nothing(
+    rows: Path, tmp_path: Path, target: str, extra: tuple[str, ...], reason: str
+) -> None:
+    (tmp_path / "there.eaf").touch()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    result = run_command("annotations", "convert", rows, tmp_path / target, *extra)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert reason in result.stderr
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["out.boris", "out.eaf", "out.csv", "out.tsv"])
+def test_a_timeline_opens_in_other_tools(
+    streaming_model: Path, clips: Path, tmp_path: Path, name: str
+) -> None:
+    clip, file = clips / "red" / "ann_red.avi", tmp_path / name
+    result = run_command("timeline", clip, "--model", streaming_model, "--annotations", file)
+    assert result.exit_code == 0
+    segments = actionrnn.load(streaming_model).timeline(clip).segments()
+    found = read_annotations(file, ReadOptions()).marks
+    assert [one.label for one in found] == [one.label for one in segments]
+    for mark, segment in zip(found, segments, strict=True):
+        assert mark.start_seconds == pytest.approx(segment.start_seconds, abs=1e-3)
+        assert mark.end_seconds == pytest.approx(segment.end_seconds, abs=1e-3)
+        assert Path(mark.video).name == clip.name
+
+
+def test_a_format_that_needs_more_is_refused_before_the_video_is_read(
+    streaming_model: Path, tmp_path: Path
+) -> None:
+    args = ("timeline", tmp_path / "none.mp4", "--model", streaming_model, "--annotations")
+    result = run_command(*args, tmp_path / "out.json")
+    assert "its ending tells no format" in result.stderr
