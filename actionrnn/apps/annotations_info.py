@@ -6,17 +6,15 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
-from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from actionrnn.datasets.annotations.marks import Mark, Marks
 from actionrnn.text import plain
 
 
-def describe_marks(marks: Marks) -> RenderableType:
-    """A table with a row for each label: its bouts, points, seconds and subjects; then notes."""
-    table = Table(title=f"{marks.file}: {marks.format}", title_justify="left")
+def table_of(marks: Marks) -> Table:
+    """A row for each label: its bouts, points, seconds and subjects."""
+    table = Table()
     table.add_column("label")
     for heading in ("bouts", "points", "seconds", "mean s"):
         table.add_column(heading, justify="right")
@@ -26,7 +24,7 @@ def describe_marks(marks: Marks) -> RenderableType:
         by_label.setdefault(mark.label, []).append(mark)
     for label in sorted(by_label):
         table.add_row(*_row(label, by_label[label]))
-    return Group(table, *(Text(line) for line in _lines(marks)))
+    return table
 
 
 def _row(label: str, marks: list[Mark]) -> list[str]:
@@ -53,7 +51,8 @@ def _length(mark: Mark) -> float:
     return mark.end_seconds - mark.start_seconds
 
 
-def _lines(marks: Marks) -> Iterator[str]:
+def lines_of(marks: Marks) -> Iterator[str]:
+    """Videos, tiers, where somebody looked, and the reader's notes, a line each."""
     videos, shown = marks.videos, 3
     names = ", ".join(plain(name) or "(not named)" for name in videos[:shown])
     more = f", and {len(videos) - shown} more" if len(videos) > shown else ""

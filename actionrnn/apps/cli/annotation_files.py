@@ -56,10 +56,14 @@ def info(path: Path, options: ReadOptions) -> None:
     """Labels, bouts, points, seconds and subjects, and what a reader leaves out."""
     from rich.console import Console
 
-    from actionrnn.apps.annotations_info import describe_marks
+    from actionrnn.apps.annotations_info import lines_of, table_of
     from actionrnn.datasets.annotations.formats import read_annotations
 
-    Console().print(describe_marks(read_annotations(path, options)))
+    marks = read_annotations(path, options)
+    click.echo(f"{printable(path)}: {marks.format}")
+    Console().print(table_of(marks))
+    for line in lines_of(marks):
+        click.echo(printable(line))
 
 
 @group.command()
