@@ -77,7 +77,8 @@ def rank(
 
     def counts(chosen: NDArray[np.bool_]) -> Floats:
         cells = groups[chosen] * size + place[chosen]
-        return np.bincount(cells, minlength=num_groups * size).reshape(num_groups, size) * 1.0
+        found = np.bincount(cells, minlength=num_groups * size)
+        return found.reshape(num_groups, size).astype(np.float64)
 
     rights, wrongs = counts(right), counts(~right)
     return Ranking(
@@ -136,7 +137,8 @@ def _counted(ranking: Ranking, drawn: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _precision(hits: Floats, misses: Floats) -> Floats:
-    return hits / np.maximum(hits + misses, np.finfo(np.float64).tiny)
+    precision: Floats = hits / np.maximum(hits + misses, np.finfo(np.float64).tiny)
+    return precision
 
 
 def _mean(parts: Floats, num_true: Floats) -> Floats:

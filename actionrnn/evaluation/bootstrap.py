@@ -119,7 +119,8 @@ def measured(
     moved = numbers - statistic(everything)[0]
 
     def resampled(times: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.clip(statistic(times) + moved, lowest, 1)
+        numbers: NDArray[np.float64] = np.clip(statistic(times) + moved, lowest, 1)
+        return numbers
 
     intervals = bootstrap_numbers(resampled, shares, lowest=lowest)
     return [

@@ -93,22 +93,23 @@ def bout_scores(
     sums = tally.drawn(np.ones((1, len(tally.seconds))))
 
     def of_class(which: int, label: str) -> BoutScores:
-        known = {name: column[which] for name, column in numbers.items()}
-        counts: dict[str, Any] = {
+        values: dict[str, Any] = {
             "num_true": int(sums.num_true[0, which]),
             "num_predicted": int(sums.num_found[0, which]),
             "num_matched": int(sums.num_matched[0, which]),
         }
+        known = {name: column[which] for name, column in numbers.items()}
+        values |= {name: value for name, (value, _) in known.items()}
+        intervals = {name: interval for name, (_, interval) in known.items()}
         if which == background:
-            counts = dict.fromkeys(counts)
-            known |= {name: (None, None) for name in _OF_BOUTS if name in known}
+            values |= dict.fromkeys(("num_true", "num_predicted", "num_matched", *_OF_BOUTS))
+            intervals |= {name: None for name in _OF_BOUTS if name in intervals}
         return BoutScores(
             label=label,
             true_seconds=round(float(sums.true[0, which]), 3),
             predicted_seconds=round(float(sums.found[0, which]), 3),
-            **counts,
-            **{name: value for name, (value, _) in known.items()},
-            intervals={name: interval for name, (_, interval) in known.items()},
+            **values,
+            intervals=intervals,
         )
 
     return tuple(of_class(which, label) for which, label in enumerate(labels))

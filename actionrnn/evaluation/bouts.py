@@ -160,7 +160,9 @@ def stacked(rows: Sequence[Tally]) -> Tally:
 def ratio(parts: Floats, wholes: Floats) -> Floats:
     """NaN where there is nothing to count."""
     parts, wholes = np.broadcast_arrays(parts, wholes)
-    return np.divide(parts, wholes, out=np.full(parts.shape, np.nan), where=wholes > 0)
+    found: Floats = np.full(parts.shape, np.nan)
+    np.divide(parts, wholes, out=found, where=wholes > 0)
+    return found
 
 
 def kappa_of(agreed: Floats, chance: Floats, seconds: Floats) -> Floats:
@@ -180,8 +182,9 @@ def kappa_of(agreed: Floats, chance: Floats, seconds: Floats) -> Floats:
     """
     left = seconds**2 - chance
     known = left > _EXACT * seconds**2
-    kappa = np.divide(agreed * seconds - chance, left, out=np.full(left.shape, np.nan), where=known)
-    return np.clip(kappa, -1, 1)
+    kappa: Floats = np.full(left.shape, np.nan)
+    np.divide(agreed * seconds - chance, left, out=kappa, where=known)
+    return np.clip(kappa, -1, 1, out=kappa)
 
 
 def overall_kappa(tally: Tally) -> Floats:

@@ -285,7 +285,7 @@ def _tally(one: StepPredictions, shown: Labels, bouts: Bouts) -> Tally:
 
     def by_class(labels: Labels, chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
         sums = np.bincount(labels[chosen], seconds[chosen], minlength=len(bouts.num_true))
-        return sums[None]
+        return sums[None].astype(np.float64)  # where nothing is chosen they are whole numbers
 
     both = by_class(one.targets, known & (shown == one.targets))
     true, found = by_class(one.targets, known), by_class(shown, known & (shown != NOTHING))
@@ -294,9 +294,9 @@ def _tally(one: StepPredictions, shown: Labels, bouts: Bouts) -> Tally:
         both=both,
         true=true,
         found=found,
-        num_true=bouts.num_true[None] * 1.0,
-        num_found=bouts.num_found[None] * 1.0,
-        num_matched=bouts.num_matched[None] * 1.0,
+        num_true=bouts.num_true[None].astype(np.float64),
+        num_found=bouts.num_found[None].astype(np.float64),
+        num_matched=bouts.num_matched[None].astype(np.float64),
         agreed=both.sum(axis=1),
         true_states=true,
         found_states=found,  # the time of NOTHING adds nothing to chance: it is never true

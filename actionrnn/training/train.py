@@ -22,8 +22,8 @@ from actionrnn.datasets.rendered import render_dataset
 from actionrnn.datasets.splits import Fold, make_folds, open_dataset
 from actionrnn.datasets.stored import for_imported_features, load_features, require_no_class_lost
 from actionrnn.errors import ConfigError, DatasetError
-from actionrnn.evaluation.predict import versions
 from actionrnn.evaluation.bout_scores import BOUTS_FILE
+from actionrnn.evaluation.predict import versions
 from actionrnn.evaluation.report import CURVE_FILE, REPORT_FILE, Report, read_curves
 from actionrnn.evaluation.report_page import PAGE_FILE, write_report
 from actionrnn.features.backbone import load_backbone
