@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,21 @@ from numpy.typing import NDArray
 NUM_RESAMPLES = 2000
 LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
+NORMAL_TAIL = 1.959964
+"""How many standard deviations of a normal distribution leave `TAIL` on a side."""
 FEW_UNITS = 10
 """With fewer groups an interval is a rough guess."""
 NO_SPREAD = 1e-9
 """Means that are closer differ only by rounding."""
 
 Interval = tuple[float, float]
+
+Measured = tuple[float | None, Interval | None]
+"""A number, None where there is nothing to count, and its interval."""
+
+Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""From (R, G), how often each of R resamples has each of G groups, to C numbers (R, C); NaN where
+a resample has nothing to count, which then does not count itself."""
 
 
 def bootstrap_mean(
@@ -65,12 +74,101 @@ def bootstrap_ratio(
 
 def bootstrap_median(values: NDArray[np.float64], units: Sequence[Hashable]) -> Interval | None:
     """The same for the median of values (N,); a single point if no resample moves it."""
-    unit_of, num_units = _numbered(units)
+    unit_of, num_units = numbered(units)
     if num_units < 2:
         return None
     # each value as often as its group was drawn
     medians = [np.median(np.repeat(values, times[unit_of])) for times in _draw(num_units)]
     return _middle(np.array(medians))
+
+
+def bootstrap_numbers(
+    statistic: Statistic, shares: NDArray[np.float64], *, lowest: float = 0.0
+) -> list[Interval | None]:
+    """The same for any C numbers that follow from how often each of G groups was drawn.
+
+    Args:
+        shares: (G, C), how much each group has of what a number counts, in any unit. With fewer
+            than two groups that have any, the number gets no interval.
+        lowest: the least that a number could be; the most is 1.
+    """
+    if len(shares) < 2:
+        return [None] * shares.shape[1]
+    resampled = statistic(_draw(len(shares)).astype(np.float64))
+    return [
+        _bounds(numbers[~np.isnan(numbers)], share[share > 0], lowest)
+        for numbers, share in zip(resampled.T, shares.T, strict=True)
+    ]
+
+
+def measured(
+    statistic: Statistic,
+    shares: NDArray[np.float64],
+    *,
+    lowest: float = 0.0,
+    exact: Statistic | None = None,
+) -> list[Measured]:
+    """C numbers over all groups, each once, with their intervals.
+
+    Args:
+        exact: for the numbers themselves, where `statistic` is a faster one; the intervals are
+            moved by what the two differ.
+    """
+    everything = np.ones((1, len(shares)))
+    numbers = (exact or statistic)(everything)[0]
+    moved = numbers - statistic(everything)[0]
+
+    def resampled(times: NDArray[np.float64]) -> NDArray[np.float64]:
+        numbers: NDArray[np.float64] = np.clip(statistic(times) + moved, lowest, 1)
+        return numbers
+
+    intervals = bootstrap_numbers(resampled, shares, lowest=lowest)
+    return [
+        (None if math.isnan(number) else float(number), interval)
+        for number, interval in zip(numbers, intervals, strict=True)
+    ]
+
+
+def measured_rates(events: NDArray[np.float64], wholes: NDArray[np.float64]) -> list[Measured]:
+    """C rates over all groups with their intervals, see `bootstrap_rate`."""
+    whole = float(wholes.sum())
+    rates = [float(count) / whole if whole else None for count in events.sum(axis=0)]
+    return list(zip(rates, bootstrap_rate(events, wholes), strict=True))
+
+
+def bootstrap_rate(
+    events: NDArray[np.float64], wholes: NDArray[np.float64]
+) -> list[Interval | None]:
+    """The same for C rates, events over a whole that bounds them nowhere: false alarms an hour.
+
+    If all groups have the same rate, none at all say, the bounds are those of a Poisson count: a
+    rate of 0 in T hours may be one of up to 3.7 / T. By Byar's approximation, Breslow and Day,
+    "Statistical Methods in Cancer Research II", 1987, page 69.
+
+    Args:
+        events: (G, C), of each group.
+        wholes: (G,).
+    """
+    counted = wholes > 0
+    events, wholes = events[counted], wholes[counted]
+    if len(wholes) < 2:
+        return [None] * events.shape[1]
+    drawn = _draw(len(wholes)).astype(np.float64)
+    rates = (drawn @ events) / (drawn @ wholes)[:, None]
+    return [
+        _poisson_bounds(float(count), float(wholes.sum()))
+        if np.ptp(rate) <= NO_SPREAD * rate.max()
+        else _middle(rate)
+        for rate, count in zip(rates.T, events.sum(axis=0), strict=True)
+    ]
+
+
+def sum_by_unit(values: NDArray[np.float64], units: Sequence[Hashable]) -> NDArray[np.float64]:
+    """The sums over the rows of each group, (N, ...) -> (G, ...), in the order of their first."""
+    unit_of, num_units = numbered(units)
+    sums = np.zeros((num_units, *values.shape[1:]))
+    np.add.at(sums, unit_of, values)
+    return sums
 
 
 def intervals_note(num_units: int, units: str) -> str:
@@ -81,7 +179,7 @@ def intervals_note(num_units: int, units: str) -> str:
     return f"95 % bootstrap intervals over {num_units} {units}{few}"
 
 
-def _numbered(units: Sequence[Hashable]) -> tuple[NDArray[np.intp], int]:
+def numbered(units: Sequence[Hashable]) -> tuple[NDArray[np.intp], int]:
     """Each row's group as a number, (N,), and how many groups there are."""
     number = {unit: index for index, unit in enumerate(dict.fromkeys(units))}
     return np.array([number[unit] for unit in units], np.intp), len(number)
@@ -105,22 +203,40 @@ def _interval(
     lowest: float,
 ) -> Interval | None:
     """Of the mean over columns of (sum of values / sum of counts); (N, C) each."""
-    unit_of, num_units = _numbered(units)
-    sums, totals = np.zeros((2, num_units, values.shape[1]))
-    np.add.at(sums, unit_of, values)
-    np.add.at(totals, unit_of, counts)
+    sums, totals = sum_by_unit(values, units), sum_by_unit(counts, units)
     counted = np.ix_(totals.any(axis=1), totals.any(axis=0))
     sums, totals = sums[counted], totals[counted]
     if len(totals) < 2:
         return None
-    drawn = _draw(len(totals))
-    with np.errstate(invalid="ignore"):  # a class that a resample leaves out does not count
-        means = np.nanmean((drawn @ sums) / (drawn @ totals), axis=1)
-    low, high = _middle(means)
-    if np.ptp(means) < NO_SPREAD:
-        unseen = _unseen_share((totals / totals.sum(axis=0)).mean(axis=1))
+
+    def statistic(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+        with np.errstate(invalid="ignore"):  # a class that a resample leaves out does not count
+            means: NDArray[np.float64] = np.nanmean((drawn @ sums) / (drawn @ totals), axis=1)
+        return means[:, None]
+
+    share = (totals / totals.sum(axis=0)).mean(axis=1)
+    return bootstrap_numbers(statistic, share[:, None], lowest=lowest)[0]
+
+
+def _bounds(
+    resampled: NDArray[np.float64], shares: NDArray[np.float64], lowest: float
+) -> Interval | None:
+    if len(shares) < 2 or len(resampled) == 0:
+        return None
+    low, high = _middle(resampled)
+    if np.ptp(resampled) < NO_SPREAD:
+        unseen = _unseen_share(shares / shares.sum())
         return low - unseen * (low - lowest), high + unseen * (1 - high)
     return low, high
+
+
+def _poisson_bounds(count: float, whole: float) -> Interval:
+    """Of a rate, from a count over a whole."""
+
+    def byar(count: float, sign: int) -> float:
+        return float(count * (1 - 1 / (9 * count) + sign * NORMAL_TAIL / (3 * count**0.5)) ** 3)
+
+    return (byar(count, -1) if count else 0.0) / whole, byar(count + 1, 1) / whole
 
 
 def _unseen_share(weights: NDArray[np.float64]) -> float:

@@ -16,6 +16,7 @@ from actionrnn.datasets.sequences import IGNORE, Sequences
 from actionrnn.datasets.splits import Fold, describe_split, make_folds, open_dataset
 from actionrnn.datasets.stored import FEATURES_FOLDER, load_features
 from actionrnn.errors import ActionrnnError, ConfigError, DatasetError
+from actionrnn.evaluation.bout_scores import BOUTS_FILE
 from actionrnn.evaluation.predict import (
     FoldPredictions,
     TrainedOn,
@@ -60,8 +61,8 @@ def evaluate(
             is its own group, unless the overrides say otherwise. The layout is then `manifest`
             for a file and `folder` for a folder.
         weights: where the backbone's weights are, if not where they were.
-        output: gets `report.json`, `report.html` and the features that had to be extracted;
-            None: they are not kept.
+        output: gets `report.json`, `report.html`, `bouts.csv` where whole recordings are tested,
+            and the features that had to be extracted; None: they are not kept.
         tell: called with lines about what is tested, before the work begins.
 
     Raises:
@@ -223,7 +224,7 @@ def _folder_for(output: str | Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="actionrnn-") as folder:
             yield Path(folder)
         return
-    with results_folder(as_path(output), (REPORT_FILE, PAGE_FILE)):
+    with results_folder(as_path(output), (REPORT_FILE, PAGE_FILE, BOUTS_FILE)):
         yield as_path(output)
 
 

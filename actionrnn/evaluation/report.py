@@ -22,7 +22,8 @@ from actionrnn.datasets.recordings import Clip
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.bootstrap import intervals_note
 from actionrnn.evaluation.metrics import ClassResult, Rate, ReliabilityBin, percent
-from actionrnn.evaluation.step_scores import StepResults, step_lines, step_table
+from actionrnn.evaluation.step_scores import StepResults
+from actionrnn.evaluation.step_tables import step_lines, step_table
 from actionrnn.features.provenance import Failure
 from actionrnn.files import as_path, read_json, write_text
 from actionrnn.model.segments import NOTHING
@@ -193,6 +194,10 @@ class Report:
                 raise ValueError("each of the trials must say fold, head and chosen")
         if self.steps is not None and not self.steps.models:
             raise ValueError("steps must have the scores of a model")
+        if self.steps and self.steps.classes:
+            classes = [one.label for one in self.steps.classes]
+            if classes != list(self.labels):
+                raise ValueError("the classes of steps must be the labels, in their order")
         for bars in self.steps.recordings if self.steps else ():
             shown = {run[0] for run in (*bars.truth, *bars.prediction)}
             if not (bars.truth and shown <= {NOTHING, *range(num_labels)}):

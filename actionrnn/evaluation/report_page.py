@@ -21,6 +21,7 @@ from PIL import Image
 from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.evaluation.bootstrap import FEW_UNITS
+from actionrnn.evaluation.bout_scores import BOUTS_FILE, write_bouts
 from actionrnn.evaluation.metrics import PERCENTS_OBSERVED, percent
 from actionrnn.evaluation.predict import MEAN_POOL, MEAN_POOL_MOTION
 from actionrnn.evaluation.report import (
@@ -45,9 +46,11 @@ from actionrnn.evaluation.report_plots import (
     percent_text,
     time_bars,
 )
-from actionrnn.evaluation.step_scores import (
+from actionrnn.evaluation.step_scores import RecordingBars
+from actionrnn.evaluation.step_tables import (
+    CLASS_COLUMNS,
     COLUMNS,
-    RecordingBars,
+    DETECTION_COLUMNS,
     step_interval_note,
     step_sizes,
 )
@@ -80,7 +83,10 @@ class Mistake:
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """Write `report.json` and `report.html` into a folder; reads the videos of mistakes.
+    """Write `report.json`, `report.html` and, if steps were scored, `bouts.csv` into a folder.
+
+    Reads the videos of mistakes. A `bouts.csv` of an earlier report does not stay beside a report
+    without steps.
 
     Raises:
         ActionrnnError: the folder has files of these names that were not written this way.
@@ -90,6 +96,14 @@ def write_report(report: Report, folder: Path) -> None:
         report.write(folder / REPORT_FILE)
     with replacing(folder / PAGE_FILE):
         write_text(folder / PAGE_FILE, page)
+    bouts = folder / BOUTS_FILE
+    if report.steps is None and not bouts.exists():
+        return
+    with replacing(bouts):
+        if report.steps is None:
+            bouts.unlink()
+        else:
+            write_bouts(report.steps.classes, bouts)
 
 
 def render_page(report: Report, mistakes: list[Mistake]) -> str:
@@ -124,6 +138,8 @@ def render_page(report: Report, mistakes: list[Mistake]) -> str:
         bars=_bars(report),
         charts=_charts(report),
         step_columns=COLUMNS,
+        detection_columns=DETECTION_COLUMNS,
+        class_columns=CLASS_COLUMNS,
         step_sizes=step_sizes,
         step_interval_note=step_interval_note,
         colours=_class_colours(report),

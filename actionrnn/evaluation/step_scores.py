@@ -13,20 +13,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import FiniteFloat
-from rich.table import Table
-from rich.text import Text
+from pydantic import FiniteFloat, NonNegativeFloat
 
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.datasets.sequences import IGNORE
 from actionrnn.errors import ActionrnnError
-from actionrnn.evaluation.bootstrap import (
-    Interval,
-    bootstrap_median,
-    bootstrap_ratio,
-    intervals_note,
+from actionrnn.evaluation.bootstrap import bootstrap_median, bootstrap_ratio
+from actionrnn.evaluation.bout_scores import (
+    BoutScores,
+    Kappa,
+    bout_scores,
+    false_alarms,
+    overall,
 )
-from actionrnn.evaluation.metrics import Rate, percent
+from actionrnn.evaluation.bouts import Bouts, Tally, match_bouts, stacked
+from actionrnn.evaluation.detection_scores import Answers, Precisions, precisions
+from actionrnn.evaluation.metrics import Rate
 from actionrnn.evaluation.segment_metrics import (
     OVERLAP_PERCENTS,
     Labels,
@@ -37,7 +39,6 @@ from actionrnn.evaluation.segment_metrics import (
     segments_of,
 )
 from actionrnn.model.segments import NOTHING, shown_labels, step_ends
-from actionrnn.text import printable
 
 MOST_RECORDINGS = 12
 MOST_RUNS = 600
@@ -82,6 +83,24 @@ class StepScores:
     """The part of the true segments that have none."""
     intervals: dict[str, tuple[FiniteFloat, FiniteFloat] | None]
     """95 % bootstrap intervals over groups, by the number's name; None with fewer than two."""
+    frame_map: Rate | None = None
+    """Average precision over the steps, mean over the classes without the background."""
+    calibrated_frame_map: Rate | None = None
+    """The same with precision weighed as if half of the steps were of the class."""
+    segment_map_at_30: Rate | None = None
+    """Average precision of the segments at an intersection over union of 0.3, mean over the
+    same classes."""
+    segment_map_at_40: Rate | None = None
+    segment_map_at_50: Rate | None = None
+    segment_map_at_60: Rate | None = None
+    segment_map_at_70: Rate | None = None
+    segment_map: Rate | None = None
+    """The mean of these five."""
+    kappa: Kappa | None = None
+    """Cohen's, of truth and timeline over the labelled time, the background included."""
+    false_alarms_per_hour: NonNegativeFloat | None = None
+    """Predicted bouts that match no true one, see `bout_scores.false_alarms`; None without
+    background, see `StepResults.no_false_alarms`."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +139,10 @@ class StepResults:
     """Some, spread evenly over all."""
     joined: bool = False
     """They are clips, joined one after another."""
+    classes: tuple[BoutScores, ...] = ()
+    """The tested head's, in the order of the labels."""
+    no_false_alarms: str = ""
+    """Why false alarms cannot be counted; empty where they are."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +159,9 @@ class _Counts:
     edit: float | None
     delays: NDArray[np.float64]
     """Of each true segment, NaN where it was missed."""
+    answers: Answers
+    tally: Tally
+    """One row."""
 
 
 def step_report(
@@ -166,20 +192,48 @@ def step_report(
         )
     nothing = list(labels).index(background) if background in labels else None
     models = list(recordings[0].scores)
-    units = [one.group for one in recordings]
-    counts = {name: [_count(one, name, nothing) for one in recordings] for name in models}
+    labelled = [one for one in recordings if (one.targets != IGNORE).any()]
+    units = [one.group for one in labelled]
+    counts = {name: [_count(one, name, nothing) for one in labelled] for name in models}
+    tallies = {
+        name: stacked([one.tally for one in ours]).by_unit(units) for name, ours in counts.items()
+    }
+    found = {
+        name: precisions([one.answers for one in ours], units, nothing)
+        for name, ours in counts.items()
+    }
+    why_not = _why_no_false_alarms(tallies[models[0]], nothing, background)
     chosen = np.linspace(0, len(recordings) - 1, min(MOST_RECORDINGS, len(recordings)))
     return StepResults(
         num_recordings=len(recordings),
         num_steps=known,
         num_unlabelled_steps=sum(len(one.targets) for one in recordings) - known,
         num_segments=sum(len(one.delays) for one in counts[models[0]]),
-        num_groups=len(set(units)),
+        num_groups=len({one.group for one in recordings}),
         background=None if nothing is None else background,
-        models={name: _scores(ours, units) for name, ours in counts.items()},
+        models={
+            name: _scores(ours, units, found[name], tallies[name], not why_not)
+            for name, ours in counts.items()
+        },
         recordings=tuple(_bars(recordings[place]) for place in chosen.round().astype(int)),
         joined=joined,
+        classes=bout_scores(
+            labels,
+            tallies[models[0]],
+            background=nothing,
+            with_false_alarms=not why_not,
+            more=found[models[0]].by_class,
+        ),
+        no_false_alarms=why_not,
     )
+
+
+def _why_no_false_alarms(tally: Tally, nothing: int | None, background: str) -> str:
+    if nothing is None:
+        return f"there is no class {background}: nobody says where none of the classes is seen"
+    if not tally.true[:, nothing].any():
+        return f"no step of the test recordings is {background}"
+    return ""
 
 
 def _require_shapes(one: StepPredictions, num_labels: int, models: list[str]) -> None:
@@ -207,6 +261,9 @@ def _count(one: StepPredictions, name: str, background: int | None) -> _Counts:
     shown = shown_labels(scores, one.pts_seconds)
     found, true = (segments_of(what, one.targets, background) for what in (shown, one.targets))
     hits, steps = class_hits(answers, one.targets, scores.shape[1])
+    known = one.targets != IGNORE
+    means = [scores[first:stop, which].mean(dtype=np.float64) for first, stop, which in found]
+    bouts = match_bouts(found, np.array(means, np.float64), true, scores.shape[1])
     return _Counts(
         hits=hits,
         steps=steps,
@@ -216,10 +273,43 @@ def _count(one: StepPredictions, name: str, background: int | None) -> _Counts:
         delays=delays(
             answers, one.targets, one.pts_seconds, background, one.delay_steps.get(name, 0)
         ),
+        answers=Answers(scores[known], one.targets[known], bouts),
+        tally=_tally(one, shown, bouts),
     )
 
 
-def _scores(counts: Sequence[_Counts], units: Sequence[str]) -> StepScores:
+def _tally(one: StepPredictions, shown: Labels, bouts: Bouts) -> Tally:
+    """Truth and timeline, over the labelled steps."""
+    seconds = step_ends(one.pts_seconds) - one.pts_seconds
+    known = one.targets != IGNORE
+
+    def by_class(labels: Labels, chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+        sums = np.bincount(labels[chosen], seconds[chosen], minlength=len(bouts.num_true))
+        return sums[None].astype(np.float64)  # where nothing is chosen they are whole numbers
+
+    both = by_class(one.targets, known & (shown == one.targets))
+    true, found = by_class(one.targets, known), by_class(shown, known & (shown != NOTHING))
+    return Tally(
+        seconds=seconds[known].sum(keepdims=True),
+        both=both,
+        true=true,
+        found=found,
+        num_true=bouts.num_true[None].astype(np.float64),
+        num_found=bouts.num_found[None].astype(np.float64),
+        num_matched=bouts.num_matched[None].astype(np.float64),
+        agreed=both.sum(axis=1),
+        true_states=true,
+        found_states=found,  # the time of NOTHING adds nothing to chance: it is never true
+    )
+
+
+def _scores(
+    counts: Sequence[_Counts],
+    units: Sequence[str],
+    found: Precisions,
+    tally: Tally,
+    with_false_alarms: bool,
+) -> StepScores:
     """Of one model, from its counts in N recordings and their groups."""
 
     def column(number: Callable[[_Counts], float]) -> NDArray[np.float64]:
@@ -245,6 +335,11 @@ def _scores(counts: Sequence[_Counts], units: Sequence[str]) -> StepScores:
     intervals = {name: bootstrap_ratio(*rate, units) for name, rate in rates.items()}
     intervals["delay_seconds"] = bootstrap_median(late[was_found], groups[was_found].tolist())
     numbers: dict[str, Any] = {name: _ratio(*rate) for name, rate in rates.items()}
+    further = {**found.means, "kappa": overall(tally)}
+    if with_false_alarms:
+        further["false_alarms_per_hour"] = false_alarms(tally)
+    for name, (number, interval) in further.items():
+        numbers[name], intervals[name] = number, interval
     return StepScores(
         **numbers,
         delay_seconds=float(np.median(late[was_found])) if was_found.any() else None,
@@ -289,81 +384,3 @@ def _bars(one: StepPredictions) -> RecordingBars:
 def _rounded(start: float, end: float) -> tuple[float, float]:
     """To a millisecond."""
     return round(float(start), 3), round(float(end), 3)
-
-
-def seconds_text(value: float | None) -> str:
-    """`0.24 s`, or a dash."""
-    return "-" if value is None else f"{value:.2f} s"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One number of the table of models, on the terminal and on the page."""
-
-    heading: str
-    name: str
-    text: Callable[[float | None], str] = percent
-
-    def cell(self, scores: StepScores) -> str:
-        """`86.7%`."""
-        return self.text(getattr(scores, self.name))
-
-    def interval(self, scores: StepScores) -> str:
-        """`81.2 to 90.5`, without the unit; empty without an interval."""
-        bounds: Interval | None = scores.intervals.get(self.name)
-        if bounds is None:
-            return ""
-        if self.text is seconds_text:
-            return f"{bounds[0]:.2f} to {bounds[1]:.2f}"
-        return f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}"
-
-
-COLUMNS = (
-    Column("steps right", "accuracy"),
-    Column("mean class", "mean_class_accuracy"),
-    *(Column(f"F1@{percents}", f"f1_at_{percents}") for percents in OVERLAP_PERCENTS),
-    Column("edit", "edit"),
-    Column("delay", "delay_seconds", seconds_text),
-    Column("missed", "missed"),
-)
-
-ON_TERMINAL = ("accuracy", "mean_class_accuracy", "f1_at_50", "edit", "delay_seconds")
-
-
-def step_table(results: StepResults) -> Table:
-    """A row a model, within 80 columns; the page has all numbers."""
-    table = Table(title="step by step, answers of now", title_justify="left")
-    table.add_column("model", overflow="fold")
-    columns = [column for column in COLUMNS if column.name in ON_TERMINAL]
-    for column in columns:
-        table.add_column(column.heading, justify="right", no_wrap=True)
-    for name, scores in results.models.items():
-        table.add_row(Text(printable(name)), *(column.cell(scores) for column in columns))
-    return table
-
-
-def step_lines(results: StepResults) -> list[str]:
-    """On what the steps' scores are, and the tested head's intervals."""
-    name, scores = next(iter(results.models.items()))
-    bounds = {column.heading: column.interval(scores) for column in COLUMNS}
-    known = ", ".join(f"{heading} {text}" for heading, text in bounds.items() if text)
-    beside = f"; {name}: {known}" if known else ""
-    return [step_sizes(results), step_interval_note(results) + beside]
-
-
-def step_interval_note(results: StepResults) -> str:
-    """What the steps' intervals are."""
-    return intervals_note(results.num_groups, "groups")
-
-
-def step_sizes(results: StepResults) -> str:
-    """`9 recordings, 5400 labelled steps (120 unlabelled ones do not count), 96 true segments`."""
-    plural = "" if results.num_recordings == 1 else "s"
-    unlabelled = results.num_unlabelled_steps
-    left_out = f" ({unlabelled} unlabelled ones do not count)" if unlabelled else ""
-    background = "" if results.background is None else f" without {results.background}"
-    of_clips = " of joined test clips" if results.joined else ""
-    return (
-        f"{results.num_recordings} recording{plural}{of_clips}, {results.num_steps} labelled steps"
-        f"{left_out}, {results.num_segments} true segments{background}"
-    )

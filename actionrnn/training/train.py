@@ -22,6 +22,7 @@ from actionrnn.datasets.rendered import render_dataset
 from actionrnn.datasets.splits import Fold, make_folds, open_dataset
 from actionrnn.datasets.stored import for_imported_features, load_features, require_no_class_lost
 from actionrnn.errors import ConfigError, DatasetError
+from actionrnn.evaluation.bout_scores import BOUTS_FILE
 from actionrnn.evaluation.predict import versions
 from actionrnn.evaluation.report import CURVE_FILE, REPORT_FILE, Report, read_curves
 from actionrnn.evaluation.report_page import PAGE_FILE, write_report
@@ -36,7 +37,7 @@ from actionrnn.training.experiment import Experiment, Log
 from actionrnn.training.fit_state import Epoch, file_name, resumable
 from actionrnn.training.search import search_heads
 
-OUTPUTS = (MODEL_FILE, CONFIG_FILE, CURVE_FILE, REPORT_FILE, PAGE_FILE)
+OUTPUTS = (MODEL_FILE, CONFIG_FILE, CURVE_FILE, REPORT_FILE, PAGE_FILE, BOUTS_FILE)
 TENSORBOARD_FOLDER = "tensorboard"
 
 

@@ -11,8 +11,12 @@ from actionrnn.evaluation.bootstrap import (
     bootstrap_class_mean,
     bootstrap_mean,
     bootstrap_median,
+    bootstrap_rate,
     bootstrap_ratio,
     mcnemar,
+    measured,
+    measured_rates,
+    sum_by_unit,
 )
 
 
@@ -138,6 +142,71 @@ def test_the_interval_of_a_median_is_that_of_order_statistics() -> None:
     assert copies == (low, high)
     assert bootstrap_median(np.arange(3.0), "aaa") is None
     assert bootstrap_median(np.empty(0), "") is None
+
+
+def test_numbers_of_sums_have_the_intervals_of_ratios() -> None:
+    rng = np.random.default_rng(6)
+    parts, wholes = rng.random((9, 2)), np.full((9, 2), 2.0)
+
+    def ratios(times: np.ndarray) -> np.ndarray:
+        return (times @ parts) / (times @ wholes)
+
+    found = measured(ratios, wholes)
+    for which, (number, interval) in enumerate(found):
+        assert number == pytest.approx(parts[:, which].mean() / 2)
+        column = [which]
+        assert interval == pytest.approx(
+            bootstrap_ratio(parts[:, column], wholes[:, column], range(9))
+        )
+
+
+def test_a_number_that_no_resample_moves_is_not_called_certain() -> None:
+    ones = np.ones((5, 1))
+    [(number, interval)] = measured(lambda times: np.ones((len(times), 1)), ones)
+    assert (number, interval) == (1, pytest.approx((0.025 ** (1 / 5), 1)))
+    [(_, interval)] = measured(lambda times: np.ones((len(times), 1)), ones[:1])
+    assert interval is None  # one group
+    [(_, interval)] = measured(
+        lambda times: np.ones((len(times), 1)), ones * [[1], [0], [0], [0], [0]]
+    )
+    assert interval is None  # one group has all of it
+
+
+def test_a_faster_statistic_moves_the_interval_to_the_exact_number() -> None:
+    values = np.random.default_rng(7).random(20)
+
+    def exact(times: np.ndarray) -> np.ndarray:
+        return (times @ values / times.sum(axis=1))[:, None]
+
+    shares = np.ones((20, 1))
+    [(number, interval)] = measured(lambda times: exact(times) - 0.1, shares, exact=exact)
+    assert number == pytest.approx(values.mean())
+    assert interval == pytest.approx(measured(exact, shares)[0][1])
+
+
+def test_the_interval_of_a_rate_is_that_of_its_counts() -> None:
+    """Poisson counts in 200 groups of 2 hours: 1.96 standard errors on both sides."""
+    events = np.random.default_rng(8).poisson(6.0, (200, 1)).astype(float)
+    hours = np.full(200, 2.0)
+    [(rate, interval)] = measured_rates(events, hours)
+    assert rate == pytest.approx(events.mean() / 2)
+    error = 1.96 * np.sqrt(events.sum()) / 400
+    assert interval == pytest.approx((rate - error, rate + error), abs=0.03)
+
+
+def test_no_false_alarm_at_all_is_no_proof_that_there_is_never_one() -> None:
+    """The exact upper bound is -ln(0.025) / hours = 3.69 / 10; of 8 events in 8 groups 15.8 / 8."""
+    [bounds] = bootstrap_rate(np.zeros((5, 1)), np.full(5, 2.0))
+    assert bounds == pytest.approx((0, 0.369), abs=0.003)
+    [bounds] = bootstrap_rate(np.ones((8, 1)), np.ones(8))
+    assert bounds == pytest.approx((0.432, 1.970), abs=0.01)  # Garwood: 3.454 / 8, 15.763 / 8
+    assert bootstrap_rate(np.ones((2, 1)), np.array([1.0, 0.0])) == [None]
+    assert measured_rates(np.ones((1, 1)), np.zeros(1)) == [(None, None)]
+
+
+def test_rows_are_summed_by_group() -> None:
+    values = np.array([[1.0, 2], [3, 4], [5, 6]])
+    assert sum_by_unit(values, ["b", "a", "b"]).tolist() == [[6, 8], [3, 4]]
 
 
 @given(

@@ -219,6 +219,11 @@ def test_the_scores_of_steps_are_kept_and_shown(
         "95 % bootstrap intervals over 2 groups (fewer than 10: a rough guess); gru: steps" in text
     )
     assert "steps right" not in shown(report)
+    # clap 20 of 25; jump 15 of 15 and then 20 of 40; kappa (0.875 - 0.5) / 0.5
+    assert steps.models["gru"].frame_map == pytest.approx((0.8 + 0.75 + 0.25 / 2) / 2)
+    assert "gru: mAP of steps 83." in text
+    assert "kappa 0.75 (" in text
+    assert "false alarms are not counted: there is no class background" in text
 
 
 def test_a_report_from_before_the_steps_were_scored_is_read(report: Report, tmp_path: Path) -> None:
@@ -230,9 +235,30 @@ def test_a_report_from_before_the_steps_were_scored_is_read(report: Report, tmp_
     assert read_report(tmp_path) == report
 
 
+def test_a_report_from_before_bouts_were_scored_is_read(
+    report: Report, steps: StepResults, tmp_path: Path
+) -> None:
+    replace(report, steps=steps).write(tmp_path / "report.json")
+    known = json.loads((tmp_path / "report.json").read_text())
+    for name in ("classes", "no_false_alarms"):
+        del known["steps"][name]
+    further = [name for name in known["steps"]["models"]["gru"] if "map" in name]
+    for scores in known["steps"]["models"].values():
+        for name in (*further, "kappa", "false_alarms_per_hour"):
+            del scores[name]
+            scores["intervals"].pop(name, None)
+    (tmp_path / "report.json").write_text(json.dumps(known))
+    old = read_report(tmp_path)
+    assert old.steps is not None
+    assert old.steps.models["gru"].accuracy == steps.models["gru"].accuracy
+    assert "kappa" not in shown(old)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        (lambda steps: steps["classes"].pop(), "the labels, in their order"),
+        (lambda steps: steps["models"]["gru"].update(kappa=-1.5), "greater than or equal to -1"),
         (lambda steps: steps["recordings"][0]["truth"][0].__setitem__(0, 3), "of the 3 labels"),
         (lambda steps: steps["recordings"][0]["truth"].clear(), "must have runs"),
         (lambda steps: steps["models"].clear(), "the scores of a model"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import io
 import json
@@ -17,6 +18,7 @@ from PIL import Image
 
 from actionrnn.datasets.recordings import Recording
 from actionrnn.datasets.sequences import IGNORE
+from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.bootstrap import Interval
 from actionrnn.evaluation.metrics import ReliabilityBin
 from actionrnn.evaluation.predict import FoldPredictions
@@ -278,6 +280,31 @@ def test_truth_and_prediction_are_bars_over_time() -> None:
     assert [len(re.findall(uncounted, bar)) for bar in bars] == [0, 1]
     assert "2 recordings, 80 labelled steps (40 unlabelled ones do not count)" in page
     assert "At 100.0% of the steps the gru&#39;s answer of that moment is right" in page
+
+
+def test_bouts_are_a_table_on_the_page_and_a_csv_file_beside_it(tmp_path: Path) -> None:
+    report = with_steps(make(("rest", "run"), 12))
+    write_report(report, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    Tags(page)
+    assert "Bouts and time of each class, gru" in page
+    assert "Detection, of all classes but rest" in page
+    rows = list(csv.DictReader((tmp_path / "bouts.csv").read_text().splitlines()))
+    assert [row["label"] for row in rows] == ["rest", "run"]
+    assert [(row["num_true"], row["num_matched"]) for row in rows] == [("", ""), ("2", "2")]
+    assert [row["true_share"] for row in rows] == ["0.5", "0.5"]
+    assert rows[1]["false_alarms_per_hour"] == "0"
+    assert 0 < float(rows[1]["recall_low"]) < float(rows[1]["recall_high"]) == 1
+    write_report(replace(report, steps=None), tmp_path)
+    assert not (tmp_path / "bouts.csv").exists()  # it would be taken for this report's
+
+
+def test_a_bouts_csv_of_somebody_else_stays(tmp_path: Path) -> None:
+    (tmp_path / "bouts.csv").write_text("mine")
+    for report in (with_steps(make(("rest", "run"), 12)), make(("rest", "run"), 12)):
+        with pytest.raises(ActionrnnError, match=r"bouts\.csv: is not what actionrnn wrote"):
+            write_report(report, tmp_path)
+    assert (tmp_path / "bouts.csv").read_text() == "mine"
 
 
 def test_without_steps_there_are_no_bars() -> None:

@@ -66,6 +66,122 @@ def test_a_case_worked_out_by_hand() -> None:
     assert set(gru.intervals.values()) == {None}  # one group
 
 
+def test_the_scores_of_detection_worked_out_by_hand() -> None:
+    """The same: the timeline has walk 3 s, rest 2.5 s, run 1.5 s of 7 s."""
+    truth = "w" * 30 + "-" * 20 + "r" * 20
+    given = "wwrw" + "w" * 26 + "-" * 25 + "r" * 15
+    found = step_report(LABELS, [recording(truth, gru=given, other="w" * 70)], "rest")
+    gru, other = found.models.values()
+    # by score 1 and then 0: walk 29 of 29, then 30 of 70; run 15 of 16, then 20 of 70
+    walk, run = 29 / 30 + 1 / 30 * 30 / 70, 15 / 20 * 15 / 16 + 5 / 20 * 20 / 70
+    assert gru.frame_map == pytest.approx((walk + run) / 2)
+    # with 40 / 30 and 50 / 20 wrong ones for each true one; at the end both are 1/2
+    walk, run = 29 / 30 + 1 / 30 / 2, 15 / 20 * 37.5 / 38.5 + 5 / 20 / 2
+    assert gru.calibrated_frame_map == pytest.approx((walk + run) / 2)
+    assert (gru.segment_map_at_70, gru.segment_map) == (1, 1)  # 30/30 and 15/20
+    assert gru.kappa == pytest.approx((6.5 / 7 - 17 / 49) / (1 - 17 / 49))  # 9 + 2 * 2.5 + 2 * 1.5
+    assert gru.false_alarms_per_hour == 0
+    # walk over all of it: 30/70 of its bout; run is never found
+    maps = [getattr(other, f"segment_map_at_{iou}") for iou in (30, 40, 50, 60, 70)]
+    assert maps == [0.5, 0.5, 0, 0, 0]
+    assert other.segment_map == pytest.approx(0.2)
+    assert other.kappa == 0
+    assert other.false_alarms_per_hour == pytest.approx(3600 / 7)
+    assert found.no_false_alarms == ""
+
+
+def test_each_class_has_its_bouts_its_time_and_its_agreement() -> None:
+    truth = "w" * 30 + "-" * 20 + "r" * 20
+    given = "w" * 30 + "-" * 25 + "w" * 15
+    walk, run, rest = step_report(LABELS, [recording(truth, gru=given)], "rest").classes
+    assert [one.label for one in (walk, run, rest)] == list(LABELS)
+    assert (walk.num_true, walk.num_predicted, walk.num_matched) == (1, 2, 1)
+    assert (walk.precision, walk.recall, walk.f1) == pytest.approx((1 / 2, 1, 2 / 3))
+    assert (walk.true_seconds, walk.predicted_seconds) == pytest.approx((3, 4.5))
+    assert (walk.true_share, walk.predicted_share) == pytest.approx((3 / 7, 4.5 / 7))
+    # of 7 s both 3, neither 2.5
+    chance = (3 * 4.5 + 4 * 2.5) / 49
+    assert walk.kappa == pytest.approx((5.5 / 7 - chance) / (1 - chance))
+    assert walk.false_alarms_per_hour == pytest.approx(3600 / 7)
+    assert (run.num_true, run.num_predicted, run.recall, run.precision) == (1, 0, 0, None)
+    assert (run.predicted_share, run.f1, run.segment_ap) == (0, 0, 0)
+    assert run.kappa == 0
+    assert (rest.num_true, rest.num_predicted, rest.precision, rest.frame_ap) == (None,) * 4
+    assert (rest.true_share, rest.predicted_share) == pytest.approx((2 / 7, 2.5 / 7))
+
+
+def test_a_segment_of_a_high_score_ranks_before_one_of_a_low_score() -> None:
+    """Two walks are true and found; a third, wrong one has the highest score, then the lowest."""
+    truth = "w" * 15 + "-" * 15 + "w" * 15 + "-" * 45
+    given = "w" * 15 + "-" * 15 + "w" * 15 + "-" * 15 + "w" * 15 + "-" * 15
+    for score, expected in ((0.9, 2 / 3), (0.6, 1.0)):
+        one = recording(truth, gru=given)
+        scores = 0.7 * one.scores["gru"] + 0.1
+        scores[60:75] = (score, 0.05, 0.95 - score)
+        one = replace(one, scores={"gru": scores.astype(np.float32)})
+        gru = step_report(LABELS, [one], "rest").models["gru"]
+        assert gru.segment_map_at_50 == pytest.approx(expected)
+
+
+def test_false_alarms_need_time_in_which_none_of_the_classes_is_seen() -> None:
+    truth = "w" * 30 + "r" * 30
+    for background, reason in (
+        ("background", "there is no class background"),
+        ("rest", "no step of the test recordings is rest"),
+    ):
+        found = step_report(LABELS, [recording(truth, gru="w" * 60)], background)
+        assert found.models["gru"].false_alarms_per_hour is None
+        assert found.classes[0].false_alarms_per_hour is None
+        assert reason in found.no_false_alarms
+
+
+def test_time_that_nobody_looked_at_counts_for_no_score() -> None:
+    """Whatever is said there: 2 s behind, where truth and answer change."""
+    truth, given = "w" * 30 + "-" * 20 + "r" * 20, "w" * 30 + "-" * 30 + "r" * 10
+    plain = step_report(LABELS, [recording(truth, gru=given)], "rest")
+    for said in ("w" * 20, "r" * 20, "-" * 20):
+        found = step_report(LABELS, [recording(truth + "." * 20, gru=given + said)], "rest")
+        assert found.classes == plain.classes
+        assert found.models == plain.models
+
+
+def test_steps_count_as_long_as_they_last() -> None:
+    one = recording("wwrr", gru="wwww")
+    one = replace(one, pts_seconds=np.array([0.0, 1.0, 2.0, 6.0]))  # the last lasts 1 s, the median
+    walk, run, _ = step_report(LABELS, [one]).classes
+    assert (walk.true_seconds, run.true_seconds) == (2, 5)
+    assert walk.true_share == pytest.approx(2 / 7)
+
+
+def test_intervals_draw_groups_and_hold_the_numbers() -> None:
+    rng = np.random.default_rng(5)
+    recordings = []
+    for group in range(12):
+        letters = rng.permutation(list("wr-wr-")).tolist()
+        said = [rng.choice([*LETTERS, letter, letter, letter]) for letter in letters]
+        truth, given = ("".join(letter * 20 for letter in some) for some in (letters, said))
+        one = recording(truth, f"g{group}", gru=given)
+        noise = rng.dirichlet([0.6] * 3, len(truth))
+        scores = 0.45 * one.scores["gru"] + 0.55 * noise
+        recordings.append(replace(one, scores={"gru": scores.astype(np.float32)}))
+    found = step_report(LABELS, recordings, "rest")
+    gru = found.models["gru"]
+    names = [name for name in vars(gru) if "map" in name or name in ("kappa",)]
+    assert len(names) == 9
+    for name in (*names, "false_alarms_per_hour"):
+        low, high = gru.intervals[name] or (1, 0)
+        assert low < getattr(gru, name) < high
+    for name, bounds in found.classes[0].intervals.items():
+        low, high = bounds or (1, 0)
+        assert low <= getattr(found.classes[0], name) <= high
+        assert low < high
+    copies = [replace(one, name=f"{one.name}2") for one in recordings]
+    twice = step_report(LABELS, [*recordings, *copies], "rest").models["gru"]
+    assert twice.kappa == pytest.approx(gru.kappa)
+    assert twice.intervals["kappa"] == pytest.approx(gru.intervals["kappa"])
+    assert twice.intervals["frame_map"] == pytest.approx(gru.intervals["frame_map"], abs=2e-3)
+
+
 def test_a_head_that_answers_later_is_as_right_and_as_much_later() -> None:
     one = recording("w" * 30 + "r" * 30, gru="w" * 30 + "r" * 30, mean="w" * 30 + "r" * 30)
     gru, mean = step_report(LABELS, [replace(one, delay_steps={"gru": 4})]).models.values()
