@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,14 @@ def test_a_format_that_needs_more_is_refused_before_the_video_is_read(
     args = ("timeline", tmp_path / "none.mp4", "--model", streaming_model, "--annotations")
     result = run_command(*args, tmp_path / "out.json")
     assert "its ending tells no format" in result.stderr
+
+
+def test_two_annotators_are_compared_whatever_their_tools(rows: Path, tmp_path: Path) -> None:
+    other = tmp_path / "v.eaf"
+    other_rows = tmp_path / "other.csv"
+    other_rows.write_text(ROWS.replace("0,1.5,walk", "0.5,1.5,walk"))
+    assert run_command("annotations", "convert", other_rows, other).exit_code == 0
+    said = json.loads(run_command("annotations", "compare", rows, other, "--json").stdout)
+    assert said["num_videos"] == 1
+    assert 0 < said["kappa"] < 1
+    assert "walk" in run_command("annotations", "compare", rows, other).stdout

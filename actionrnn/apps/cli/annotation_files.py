@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,3 +102,26 @@ def convert(
     for note in (*marks.notes, *notes):
         click.echo(f"note: {printable(note)}", err=True)
     click.echo(f"{target}: {len(marks.marks)} marks")
+
+
+@group.command()
+@click.argument("first", type=UserPath(path_type=Path), metavar="FIRST")
+@click.argument("second", type=UserPath(path_type=Path), metavar="SECOND")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@_reading
+def compare(first: Path, second: Path, as_json: bool, options: ReadOptions) -> None:
+    """How far two annotators of the same videos agree, or an annotator and a prediction.
+
+    Cohen's kappa, and for each label bouts, time budget, precision and recall. The files may be of
+    different formats; FIRST stands for the truth.
+    """
+    from rich.console import Console
+
+    from actionrnn.datasets.annotations.formats import read_annotations
+    from actionrnn.evaluation.annotators import compare_annotators
+
+    found = compare_annotators(read_annotations(first, options), read_annotations(second, options))
+    if as_json:
+        click.echo(json.dumps(found.to_dict()))
+        return
+    Console().print(found)
