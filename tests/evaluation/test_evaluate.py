@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -281,7 +281,8 @@ def test_nothing_is_taken_from_the_models_own_data_for_other_clips(
     other = make_clips(("dee", "eve"), ("blue", "red"))
     told: list[str] = []
     report = actionrnn.evaluate(run_without_bob.output, [f"data.root={other}"], tell=told.append)
-    assert report.config["data"] == asdict(DataConfig(root=str(other), split="none"))
+    expected = Config(data=DataConfig(root=str(other), split="none")).to_dict()["data"]
+    assert report.config["data"] == expected
     (line,) = told
     assert line.startswith(f"testing on {other}: data.layout=folder, every clip, each clip its own")
     rows = [(path, path.parent.name, "x", "test") for path in other.rglob("*.avi")]
