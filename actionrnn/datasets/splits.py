@@ -126,7 +126,7 @@ def _open_annotated(root: str, config: DataConfig) -> Dataset:
         config.tiers,
         config.subjects,
         config.labels,
-        config.annotators,
+        annotators=config.annotators,
     )
     marks = read_annotations(path, options)
     folder = videos or (path if path.is_dir() else path.parent)

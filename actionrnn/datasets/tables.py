@@ -133,7 +133,13 @@ def _meaning(heading: str) -> str | None:
     return next((column for column, names in _OTHER_NAMES.items() if folded in names), None)
 
 
+def is_own_name(heading: str) -> bool:
+    """Whether a heading is one of `COLUMNS` itself, not another name of it."""
+    return _folded(heading) in COLUMNS
+
+
 def _is_known(heading: str) -> bool:
+    """Whether a heading names one of `COLUMNS`."""
     return _meaning(heading) is not None
 
 

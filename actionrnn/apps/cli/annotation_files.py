@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ def _reading(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         from actionrnn.datasets.annotations.marks import ReadOptions
 
-        options = ReadOptions(rate_fps, videos, tiers, subjects, labels, annotators)
+        options = ReadOptions(rate_fps, videos, tiers, subjects, labels, annotators=annotators)
         command(*args, options=options, **others)
 
     return with_options
@@ -89,16 +90,19 @@ def convert(
     from actionrnn.datasets.annotations.formats import (
         read_annotations,
         require_writable,
+        with_paths_from,
         write_annotations,
     )
+    from actionrnn.errors import DatasetError
     from actionrnn.results import require_new
 
     require_writable(target, format_name, options.rate_fps)
     require_new(target, overwrite=overwrite, source=source)
+    if source.is_dir() and target.resolve().parent == source.resolve():
+        raise DatasetError(f"{target}: lies among the files that are read; choose another folder")
     marks = read_annotations(source, options)
-    notes = write_annotations(
-        marks, target, format_name, rate_fps=options.rate_fps, videos=options.videos
-    )
+    marks = with_paths_from(marks, target.parent, options.videos)
+    notes = write_annotations(marks, target, format_name, rate_fps=options.rate_fps)
     for note in (*marks.notes, *notes):
         click.echo(f"note: {printable(note)}", err=True)
     click.echo(f"{target}: {len(marks.marks)} marks")
@@ -120,7 +124,11 @@ def compare(first: Path, second: Path, as_json: bool, options: ReadOptions) -> N
     from actionrnn.datasets.annotations.formats import read_annotations
     from actionrnn.evaluation.annotators import compare_annotators
 
-    found = compare_annotators(read_annotations(first, options), read_annotations(second, options))
+    # one of them may not know a label or a subject of the other
+    everything = replace(options, labels=(), subjects=())
+    found = compare_annotators(
+        *(read_annotations(path, everything).among(options) for path in (first, second))
+    )
     if as_json:
         click.echo(json.dumps(found.to_dict()))
         return

@@ -260,9 +260,10 @@ def _write_marks(
     timeline: Timeline, rule: SegmentRule, file: Path, format_name: Any, rate_fps: float | None
 ) -> None:
     from actionrnn.apps.timeline_files import as_marks
-    from actionrnn.datasets.annotations.formats import write_annotations
+    from actionrnn.datasets.annotations.formats import with_paths_from, write_annotations
 
-    for note in write_annotations(as_marks(timeline, rule), file, format_name, rate_fps=rate_fps):
+    marks = with_paths_from(as_marks(timeline, rule), file.parent, Path())
+    for note in write_annotations(marks, file, format_name, rate_fps=rate_fps):
         click.echo(f"note: {printable(note)}", err=True)
     click.echo(f"wrote {file}", err=True)
 

@@ -110,9 +110,14 @@ def read_activitynet(file: Path, options: ReadOptions) -> Marks:
     repeated = sum(count - 1 for count in twice.values())
     if repeated:
         notes.append(f"{repeated} segments repeat another one, under a second label; all are kept")
-    return Marks(file, layout, tuple(marks), duration_seconds=durations, notes=tuple(notes)).chosen(
-        options
-    )
+    return Marks(
+        file,
+        layout,
+        tuple(marks),
+        duration_seconds=durations,
+        notes=tuple(notes),
+        has_sides=True,
+    ).chosen(options)
 
 
 def _database(data: Mapping[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,11 @@ from actionrnn.errors import DatasetError
 from actionrnn.text import plain
 from actionrnn.video.decode import declared_span, read_frame_times
 
+LEAST_LINES = 0.95
+"""Of a video's frames: where fewer have a line, the file is of another rate or video."""
+FEW_FRAMES = 5
+_SAY_THE_RATE = "say the frames a second (--rate-fps, data.annotation_rate_fps)"
+
 
 class FrameClock:
     """When the frames of a file's videos are shown: by a given rate, or as the videos say.
@@ -24,7 +30,7 @@ class FrameClock:
     """
 
     def __init__(self, file: Path, options: ReadOptions) -> None:
-        if options.rate_fps is not None and not options.rate_fps > 0:
+        if options.rate_fps is not None and not 0 < options.rate_fps < math.inf:
             raise DatasetError(f"rate_fps is {options.rate_fps:g}; it must be above 0")
         self._file, self._rate_fps = file, options.rate_fps
         self._videos = VideoNames(options.videos or file.parent, elsewhere=True)
@@ -43,9 +49,28 @@ class FrameClock:
         if not 0 <= frame < len(times):
             raise DatasetError(
                 f"{self._file}: marks frame {frame} of {video}, which has {len(times) - 1} frames; "
-                "is it another video, or counted at another rate? say so by rate_fps"
+                f"is it another video, or counted at another rate? {_SAY_THE_RATE}"
             )
         return float(times[frame])
+
+    def require_count(self, video: str, count: int) -> tuple[str, ...]:
+        """Check that a file with a line for each frame has about as many as the video.
+
+        Returns:
+            a note if a few are missing, as where features were cut to the shorter of two.
+
+        Raises:
+            DatasetError: no rate is given, and many frames have no line.
+        """
+        if self._rate_fps is not None:
+            return ()
+        frames = len(self._frame_times(video)) - 1
+        if count < LEAST_LINES * frames and frames - count > FEW_FRAMES:
+            raise DatasetError(
+                f"{self._file}: has {count} lines, and {video} has {frames} frames; were they "
+                f"counted at another rate? {_SAY_THE_RATE}"
+            )
+        return (f"{frames - count} of {frames} frames have no line",) if count < frames else ()
 
     def _frame_times(self, video: str) -> NDArray[np.float64]:
         """(frames + 1,): when each begins, and when the last ends."""
@@ -54,7 +79,7 @@ class FrameClock:
                 raise DatasetError(
                     f"{self._file}: counts frames, and there is no {video or 'video'} in "
                     f"{self._videos.folder} to tell when they are shown; say where the videos "
-                    "are, or frames a second by rate_fps"
+                    f"are (--videos, data.videos), or {_SAY_THE_RATE}"
                 )
             times = read_frame_times(self._videos.find(video)[0])
             last_gap = times[-1] - times[-2] if len(times) > 1 else 0.0

@@ -109,7 +109,7 @@ def read_cvat(file: Path, options: ReadOptions = ReadOptions()) -> Marks:
     if unset := sum(mark.label in _NOT_SET for mark, _ in found):
         notes += (f"{unset} runs of values that are empty or __undefined__ are dropped",)
     found = [(mark, is_default) for mark, is_default in found if mark.label not in _NOT_SET]
-    if options.tiers:
+    if options.tiers or options.every_tier:
         taken = tuple(mark for mark, _ in found)
     else:
         taken = tuple(mark for mark, is_default in found if is_default)

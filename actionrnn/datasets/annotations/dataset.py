@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from actionrnn.datasets.annotations.marks import Mark, Marks
+from actionrnn.datasets.annotations.marks import Mark, Marks, Span, united
 from actionrnn.datasets.grouping import group_of
-from actionrnn.datasets.recordings import Annotation, Dataset, Recording, begin_of, end_of
+from actionrnn.datasets.recordings import Annotation, Dataset, Recording, Side, begin_of, end_of
 from actionrnn.datasets.tables import side_in
 from actionrnn.datasets.video_names import VideoNames, names_a_file
 from actionrnn.errors import DatasetError
@@ -22,8 +22,8 @@ class _Video:
 
     path: Path
     key: str
-    name: str
-    """As the file of annotations writes it."""
+    looked_at: tuple[Span, ...] | None = None
+    """Where somebody looked; None: nobody said."""
     marks: list[Mark] = field(default_factory=list)
 
     @property
@@ -45,8 +45,8 @@ def make_dataset(
 ) -> Dataset:
     """The recordings that the marks are of, with their annotations.
 
-    Points have no length and are no annotations; a mark that is there twice counts once. What a
-    mark has under the names `group` and `split` is its recording's.
+    Points have no length and are no annotations; a mark that is there twice counts once. Where the
+    format has them (`Marks.has_sides`), a mark's `group` and `split` are its recording's.
 
     Args:
         videos: where the videos lie.
@@ -61,18 +61,20 @@ def make_dataset(
     found = _by_video(marks, videos)
     recordings = []
     for video in found:
-        _require_one_side(video, marks.file)
+        if marks.has_sides:
+            _require_one_side(video, marks.file)
         _require_no_overlap(video, marks.file)
-        extra = video.marks[0].extra if video.marks else {}
+        says = video.marks[0] if video.marks and marks.has_sides else None
+        group = says.extra.get("group") if says else None
         recording = Recording(
             video.path,
             video.key,
-            extra.get("group") or group_of(video.path.name, video.key, group_pattern),
-            side_in(extra.get("split", "")),
+            group or group_of(video.path.name, video.key, group_pattern),
+            _side(marks.file, says) if says else None,
             tuple(video.marked),
         )
         if background:
-            recording = recording.with_background(marks.looked_at.get(video.name))
+            recording = recording.with_background(video.looked_at)
         recordings.append(recording)
     if not recordings:
         raise DatasetError(f"{marks.file}: holds no interval with a label ({marks.format})")
@@ -91,10 +93,12 @@ def _by_video(marks: Marks, videos: VideoNames) -> Sequence[_Video]:
             path, key = videos.find(mark.video)
         except DatasetError as error:
             raise DatasetError(f"{_at(marks.file, mark)}: {error}") from None
-        found.setdefault(path, _Video(path, key, mark.video)).marks.append(mark)
-    for name in marks.looked_at:  # and nobody found anything
-        path, key = videos.find(name)
-        found.setdefault(path, _Video(path, key, name))
+        found.setdefault(path, _Video(path, key)).marks.append(mark)
+    for name, spans in marks.looked_at.items():
+        if name:
+            path, key = videos.find(name)
+            video = found.setdefault(path, _Video(path, key))  # where nobody found anything, too
+            video.looked_at = united((*(video.looked_at or ()), *spans))
     return list(found.values())
 
 
@@ -102,6 +106,13 @@ def _at(file: Path, *marks: Mark) -> str:
     """Where marks stand in a file, as far as it is known: `a.csv, line 2 and line 4`."""
     places = " and ".join(mark.where for mark in marks if mark.where)
     return f"{file}, {places}" if places else str(file)
+
+
+def _side(file: Path, mark: Mark) -> Side | None:
+    try:
+        return side_in(mark.extra.get("split", ""))
+    except DatasetError as error:
+        raise DatasetError(f"{_at(file, mark)}: {error}") from None
 
 
 def _require_one_side(video: _Video, file: Path) -> None:

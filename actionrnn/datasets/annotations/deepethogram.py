@@ -94,7 +94,8 @@ def read_deepethogram(file: Path, options: ReadOptions) -> Marks:
         "DeepEthogram",
         marks,
         looked_at={video: tuple(seconds(run) for run in _runs(is_seen))},
-        notes=tuple(notes),
+        duration_seconds={video: clock.seconds(video, len(states))},
+        notes=(*notes, *clock.require_count(video, len(states))),
         is_on_video_clock=options.rate_fps is None,
     ).chosen(options)
 

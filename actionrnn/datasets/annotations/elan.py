@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
 from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions, without_reversed
@@ -75,7 +76,7 @@ def read_elan(file: Path, options: ReadOptions = ReadOptions()) -> Marks:
         ),
     )
     taken = everything.chosen(ReadOptions(tiers=options.tiers))
-    if not options.tiers:
+    if not (options.tiers or options.every_tier):
         taken, left_out = _without_child_tiers(taken, tiers)
         notes += left_out
     if untimed:
@@ -105,7 +106,7 @@ def _choose_video(file: Path, root: Element) -> tuple[str, Fraction, tuple[str, 
     origin_ms = whole_number(file, chosen, "TIME_ORIGIN") if chosen.get("TIME_ORIGIN") else 0
     if origin_ms:
         notes += (f"{origin_ms} ms are added to all times: the video's TIME_ORIGIN",)
-    return _path(chosen), origin_ms * _MILLISECOND, notes
+    return _path_here(file, chosen), origin_ms * _MILLISECOND, notes
 
 
 def _is_video(medium: Element) -> bool:
@@ -115,9 +116,22 @@ def _is_video(medium: Element) -> bool:
     return PurePosixPath(_name(medium)).suffix.lower() in VIDEO_SUFFIXES
 
 
+def _path_here(file: Path, medium: Element) -> str:
+    """The path that is a file here, as it stands or with `%20` as a blank; else as it stands."""
+    written = [medium.get("MEDIA_URL"), medium.get("RELATIVE_MEDIA_URL")]
+    paths = [_without_scheme(url) for url in written if url]
+    for path in [*paths, *map(unquote, paths)]:
+        if (file.parent / path).is_file():
+            return path
+    return _path(medium)
+
+
 def _path(medium: Element) -> str:
+    return _without_scheme(medium.get("MEDIA_URL") or medium.get("RELATIVE_MEDIA_URL") or "")
+
+
+def _without_scheme(url: str) -> str:
     """`file:///C:/a.mpg` is C:/a.mpg, `file:///home/a.mpg` is /home/a.mpg, `file:/./a` is a."""
-    url = medium.get("MEDIA_URL") or medium.get("RELATIVE_MEDIA_URL") or ""
     path = url.removeprefix("file:")
     path = path.removeprefix("//") if path.startswith("///") else path
     return re.sub(r"^/(?=[A-Za-z]:)|^/?\./", "", path)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from actionrnn.datasets.annotations.activitynet import (
     is_activitynet,
@@ -14,7 +16,6 @@ from actionrnn.datasets.annotations.activitynet import (
 from actionrnn.datasets.annotations.boris import is_boris, read_boris
 from actionrnn.datasets.annotations.boris_writer import write_boris
 from actionrnn.datasets.annotations.clock import (
-    LATE_SECONDS,
     from_video_clock,
     to_video_clock,
 )
@@ -41,7 +42,7 @@ from actionrnn.datasets.annotations.json_values import load_json
 from actionrnn.datasets.annotations.kinetics import is_kinetics, read_kinetics
 from actionrnn.datasets.annotations.label_studio import read_label_studio, write_label_studio
 from actionrnn.datasets.annotations.label_studio_tasks import is_label_studio
-from actionrnn.datasets.annotations.marks import Marks, ReadOptions
+from actionrnn.datasets.annotations.marks import Marks, ReadOptions, Span, united
 from actionrnn.datasets.annotations.other import refusal
 from actionrnn.datasets.annotations.text import read_text
 from actionrnn.datasets.annotations.textgrid import is_textgrid, read_textgrid
@@ -50,6 +51,7 @@ from actionrnn.errors import DatasetError
 from actionrnn.text import plain
 from actionrnn.video.decode import declared_span
 
+_T = TypeVar("_T")
 Format = Literal["csv", "boris", "elan", "label-studio", "activitynet", "frames", "deepethogram"]
 """What can be written."""
 _FORMAT_OF: dict[str, Format] = {
@@ -59,6 +61,7 @@ _FORMAT_OF: dict[str, Format] = {
     ".eaf": "elan",
     ".txt": "frames",
 }
+_ONE_FILE_A_VIDEO = ("per-frame text", "DeepEthogram")
 _COUNTS_FRAMES = ("label-studio", "frames", "deepethogram")
 SUFFIXES = (*_FORMAT_OF, ".json", ".xml", ".textgrid")
 """Of the files in a folder that are looked at, in lower case."""
@@ -78,17 +81,19 @@ def read_annotations(path: Path, options: ReadOptions) -> Marks:
     if not path.is_dir():
         return to_video_clock(_read_file(path, options), _videos_of(path, options.videos))
     files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
-    files = [file for file in files if file.is_file() and file.name != MAPPING_FILE]
+    files = [
+        file
+        for file in files
+        if file.is_file() and file.name != MAPPING_FILE and not file.name.startswith(".")
+    ]
     if not files:
         raise DatasetError(
             f"{path}: holds no file of annotations; their names end in {', '.join(SUFFIXES)}"
         )
-    # not each file has each subject and label
-    of_each = replace(options, subjects=(), labels=())
+    # not each file has each tier, subject and label
+    of_each = replace(options, tiers=(), subjects=(), labels=(), every_tier=bool(options.tiers))
     together = _joined(path, [_read_file(file, of_each) for file in files])
-    return to_video_clock(
-        together.chosen(replace(options, tiers=())), _videos_of(path, options.videos)
-    )
+    return to_video_clock(together.chosen(options), _videos_of(path, options.videos))
 
 
 def _read_file(file: Path, options: ReadOptions) -> Marks:
@@ -129,15 +134,27 @@ def _videos_of(annotations: Path, videos: Path | None) -> VideoNames:
 
 
 def _joined(folder: Path, found: list[Marks]) -> Marks:
-    formats = list(dict.fromkeys(marks.format for marks in found))
+    formats = list(dict.fromkeys(marks.format.partition(",")[0] for marks in found))
     if len(formats) > 1:
         raise DatasetError(
             f"{folder}: holds files of several formats ({' and '.join(formats)}); give each its "
             "own folder, or convert them to one"
         )
-    looked_at = {video: spans for marks in found for video, spans in marks.looked_at.items()}
+    looked_at: dict[str, tuple[Span, ...]] = {}
+    for marks in found:
+        for video, spans in marks.looked_at.items():
+            if marks.format in _ONE_FILE_A_VIDEO and video in looked_at:
+                raise DatasetError(
+                    f"{folder}: several files are of the video {video!r}, among them "
+                    f"{marks.file.name}; keep one of them"
+                )
+            looked_at[video] = united((*looked_at.get(video, ()), *spans))
     seconds = {name: value for marks in found for name, value in marks.duration_seconds.items()}
-    notes = (f"{plain(marks.file.name)}: {note}" for marks in found for note in marks.notes)
+    notes = [f"{plain(marks.file.name)}: {note}" for marks in found for note in marks.notes]
+    if below := sorted(path.name for path in folder.iterdir() if path.is_dir()):
+        notes.append(
+            f"{len(below)} folders in it are not looked into (the first: {plain(below[0])})"
+        )
     together = tuple(
         replace(mark, where=f"{marks.file.name} {mark.where}".strip())
         for marks in found
@@ -145,6 +162,30 @@ def _joined(folder: Path, found: list[Marks]) -> Marks:
     )
     is_own = all(marks.is_on_video_clock for marks in found)
     return Marks(folder, formats[0], together, looked_at, seconds, tuple(notes), is_own)
+
+
+def with_paths_from(marks: Marks, folder: Path, videos: Path | None = None) -> Marks:
+    """The same marks, with the paths of videos that are found relative to a folder.
+
+    A file in that folder then names them as they lie; names of videos that are not found stay.
+    """
+    names = _videos_of(marks.file, videos)
+    moved: dict[str, str] = {}
+    for name in marks.videos:
+        if name and names.has(name):
+            path = os.path.relpath(names.find(name)[0].resolve(), folder.resolve())
+            moved[name] = Path(path).as_posix()
+
+    def renamed(values: Mapping[str, _T]) -> dict[str, _T]:
+        return {moved.get(name, name): value for name, value in values.items()}
+
+    return replace(
+        marks,
+        file=folder / marks.file.name,
+        marks=tuple(replace(one, video=moved.get(one.video, one.video)) for one in marks.marks),
+        looked_at=renamed(marks.looked_at),
+        duration_seconds=renamed(marks.duration_seconds),
+    )
 
 
 def require_writable(
@@ -192,7 +233,7 @@ def write_annotations(
     if found == "csv":
         return write_intervals_csv(marks, file)
     names = _videos_of(marks.file, videos)
-    marks = from_video_clock(marks, names)
+    marks = from_video_clock(_with_durations(marks, names), names)
     if found == "boris":
         return write_boris(marks, file)
     if found == "elan":
@@ -202,7 +243,6 @@ def write_annotations(
     assert rate_fps is not None
     if found == "label-studio":
         return write_label_studio(marks, file, rate_fps)
-    marks = _with_durations(marks, names)
     if found == "frames":
         return write_frame_labels(marks, file, rate_fps)
     return write_deepethogram(marks, file, rate_fps)
@@ -215,5 +255,5 @@ def _with_durations(marks: Marks, videos: VideoNames) -> Marks:
         if name not in known and name and videos.has(name):
             start, length = declared_span(videos.find(name)[0])
             if length is not None:
-                known[name] = length + (start if start < LATE_SECONDS else 0.0)
+                known[name] = start + length
     return replace(marks, duration_seconds=known)

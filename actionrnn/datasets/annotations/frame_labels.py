@@ -64,13 +64,15 @@ def read_frame_labels(file: Path, options: ReadOptions) -> Marks:
         where = f"lines {first + 1}-{stop}"
         marks.append(Mark(label, start, end, video, where=where))
         first = stop
+    fewer = clock.require_count(video, len(labels))
     span = (clock.seconds(video, 0), clock.seconds(video, len(labels)))
     return Marks(
         file,
         "per-frame text",
         tuple(marks),
         looked_at={video: (span,)},
-        notes=_compare_with_mapping(file, labels),
+        duration_seconds={video: span[1]},
+        notes=(*_compare_with_mapping(file, labels), *fewer),
         is_on_video_clock=options.rate_fps is None,
     ).chosen(options)
 

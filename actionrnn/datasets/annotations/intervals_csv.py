@@ -15,12 +15,14 @@ from actionrnn.datasets.annotations.text import read_text
 from actionrnn.datasets.tables import (
     cells_by_column,
     columns_named_in,
+    is_own_name,
     read_table,
     seconds_in,
     side_in,
 )
 from actionrnn.errors import DatasetError
 from actionrnn.files import write_text
+from actionrnn.text import plain
 
 COLUMNS = ("path", "start", "end", "label")
 INTERVALS_CSV = "CSV of intervals"
@@ -43,6 +45,13 @@ def read_intervals_csv(file: Path, options: ReadOptions) -> Marks:
         DatasetError: the file cannot be read, its columns are not known, or a cell is not valid.
     """
     table = read_table(file, read_text(file), lambda name: False)
+    missing = [name for name in ("start", "end") if name not in table.columns]
+    if missing:
+        shown = ", ".join([*table.columns, *(plain(name) for name, _ in table.others)])
+        raise DatasetError(
+            f"{file}: has the columns {shown}, and no {' and no '.join(missing)}; write both over "
+            "seconds, with empty cells where a video is meant from its begin or to its end"
+        )
     marks = []
     for line, cells in table.rows:
         try:
@@ -61,7 +70,15 @@ def read_intervals_csv(file: Path, options: ReadOptions) -> Marks:
         extra = {name: value for name, value in extra.items() if value}
         mark = Mark(row["label"], start, end, row["path"], subject, tier, extra, f"line {line}")
         marks.append(mark)
-    return Marks(file, INTERVALS_CSV, tuple(marks), is_on_video_clock=True).chosen(options)
+    return Marks(file, INTERVALS_CSV, tuple(marks), has_sides=True, is_on_video_clock=True).chosen(
+        options
+    )
+
+
+def _heading(name: str) -> str:
+    """A column's heading that is not read back as one of those that mean something here."""
+    is_taken = is_own_name(name) or name in _OWN
+    return f"{name} (of the file)" if is_taken else name
 
 
 def write_intervals_csv(marks: Marks, file: Path) -> tuple[str, ...]:
@@ -80,7 +97,9 @@ def write_intervals_csv(marks: Marks, file: Path) -> tuple[str, ...]:
     extra = list(dict.fromkeys(name for mark in of_videos for name in mark.extra))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*COLUMNS, *own, *extra])
+    kept = ("group", "split") if marks.has_sides else ()
+    headings = [name if name in kept else _heading(name) for name in extra]
+    writer.writerow([*COLUMNS, *own, *headings])
     for mark in of_videos:
         bounds = ["" if b is None else repr(b) for b in (mark.start_seconds, mark.end_seconds)]
         others = [*(getattr(mark, name) for name in own), *(mark.extra.get(n, "") for n in extra)]

@@ -41,7 +41,7 @@ def read_kinetics(file: Path, options: ReadOptions) -> Marks:
     except csv.Error as error:
         raise DatasetError(f"{file}, line {reader.line_num}: {error}") from None
     kept, notes = without_reversed(marks)
-    return Marks(file, "Kinetics", kept, notes=notes).chosen(options)
+    return Marks(file, "Kinetics", kept, notes=notes, has_sides=True).chosen(options)
 
 
 def _mark(row: dict[str, str], file: Path, where: str) -> Mark:

@@ -31,6 +31,7 @@ from actionrnn.datasets.annotations.json_values import (
 from actionrnn.datasets.annotations.label_studio_rates import Rates
 from actionrnn.datasets.annotations.label_studio_tasks import (
     Answer,
+    address_of,
     answers_in,
     chosen_answers,
     is_label_studio,
@@ -102,6 +103,7 @@ def read_label_studio(file: Path, options: ReadOptions) -> Marks:
             parts += [replace(part, where=where) for part in found]
     if others and not parts:
         raise DatasetError(f"{file}: holds no label with a begin and an end, but {_counts(others)}")
+    _require_own_names(parts, file)
     rates = Rates(file, options)
     marks = _marks(parts, rates, file, notes)
     durations = dict(_durations(answers, file))
@@ -115,6 +117,20 @@ def read_label_studio(file: Path, options: ReadOptions) -> Marks:
     return Marks(file, layout, marks, duration_seconds=durations, notes=tuple(notes)).chosen(
         options
     )
+
+
+def _require_own_names(parts: Sequence[_Part], file: Path) -> None:
+    """Refuse two uploads that have one name without the digits that Label Studio puts before it."""
+    seen: dict[str, str] = {}
+    for part in parts:
+        to_name = part.region.get("to_name")
+        name, address = video_of(part.answer, to_name), address_of(part.answer, to_name)
+        first = seen.setdefault(name, address)
+        if first != address:
+            raise DatasetError(
+                f"{file}: {plain(first)} and {plain(address)} are two videos of the name "
+                f"{plain(name)}; export them apart, and read each beside its own video"
+            )
 
 
 def _parts(
@@ -282,11 +298,13 @@ def write_label_studio(
         OSError: it cannot be written.
     """
     require_rate(rate_fps)
-    tasks, short = [], 0
+    tasks, short, early = [], 0, 0
     for video, found in marks_by_video(marks).items():
         regions = []
         for index, mark in enumerate(found):
             start, end = (round(seconds * rate_fps) for seconds in bounds(mark, marks))
+            early += start < 0
+            start, end = max(start, 0), max(end, 0)
             short += start == end
             regions.append(_region(f"{index}", mark, start + 1, max(start + 1, end)))
         answer: dict[str, Any] = {"result": regions}
@@ -296,6 +314,8 @@ def write_label_studio(
         tasks.append({"data": {"video": video, "fps": rate_fps}, kind: [answer]})
     write_text(file, json.dumps(tasks, indent=1))
     notes = what_is_lost(marks, "subject", "extra", "looked_at", kept=("score",))
+    if early:
+        notes.append(f"{early} marks begin before 0 s and are written from there")
     if short:
         notes.append(f"{short} points and marks shorter than a frame are written as one frame")
     return tuple(notes)

@@ -140,15 +140,21 @@ def video_of(answer: Answer, to_name: object) -> str:
 
     Empty: the data name none, or several and the set-up does not tell.
     """
+    return _file_name(address_of(answer, to_name))
+
+
+def address_of(answer: Answer, to_name: object) -> str:
+    """The video's address in an answer's data; empty: as for `video_of`."""
     tag = answer.tag(to_name)
     if tag is not None and isinstance(answer.data.get(tag.key), str):
-        return _file_name(answer.data[tag.key])
+        return str(answer.data[tag.key])
     texts = {key: value for key, value in answer.data.items() if isinstance(value, str)}
-    names = {_file_name(value) for value in texts.values()}
-    videos = [name for name in names if Path(name).suffix.lower() in VIDEO_SUFFIXES]
-    if len(videos) == 1:
-        return videos[0]
-    return _file_name(texts["video"]) if "video" in texts else ""
+    videos = {
+        value
+        for value in texts.values()
+        if Path(_file_name(value)).suffix.lower() in VIDEO_SUFFIXES
+    }
+    return videos.pop() if len(videos) == 1 else texts.get("video", "")
 
 
 def _is_webhook(data: Mapping[str, Any]) -> bool:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from actionrnn.errors import DatasetError
-from actionrnn.text import plain
+from actionrnn.text import plain, readable
 
 Span = tuple[float, float]
 """From and until, in seconds on the video's clock; half open."""
+
+
+def united(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """The same time in spans that rise and do not touch."""
+    found: list[Span] = []
+    for begin, end in sorted(spans):
+        if found and begin <= found[-1][1]:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        elif begin < end:
+            found.append((begin, end))
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -56,9 +67,14 @@ class ReadOptions:
     """Take these subjects alone; empty: all."""
     labels: tuple[str, ...] = ()
     """Take these labels (BORIS: behaviours) alone; empty: all."""
+    every_tier: bool = False
+    """Take all tiers, also those that the default leaves out: the caller chooses among them."""
     annotators: tuple[str, ...] = ()
     """Take the answers of these people or models alone (Label Studio); empty: the only one of each
     video."""
+
+
+_CHOICES = ("tier", "subject", "label")
 
 
 @dataclass(frozen=True)
@@ -77,6 +93,9 @@ class Marks:
     """By video, where the file tells it."""
     notes: tuple[str, ...] = ()
     """What was dropped, closed or assumed, one line each with its number."""
+    has_sides: bool = False
+    """Whether `group` and `split` in the marks' `extra` are those of their recordings; else they
+    are the file's own words, such as a treatment group."""
     is_on_video_clock: bool = False
     """False: times count from the video's first frame, as players and most tools show them, which
     is the same where a video's clock begins at 0."""
@@ -92,17 +111,22 @@ class Marks:
         Raises:
             DatasetError: the file has no mark of a name that was asked for.
         """
-        kept = self.marks
-        for what in ("tier", "subject", "label"):
-            wanted = getattr(options, f"{what}s")
-            if not wanted:
-                continue
-            known = Counter(getattr(mark, what) for mark in self.marks)
+        for what in _CHOICES:
+            wanted = tuple(map(readable, getattr(options, f"{what}s")))
+            known = Counter(readable(getattr(mark, what)) for mark in self.marks)
             unknown = next((name for name in wanted if name not in known), None)
             if unknown is not None:
                 shown = ", ".join(plain(name) or "(none)" for name in known)
                 raise DatasetError(f"{self.file}: has no {what} {unknown!r}; there are {shown}")
-            kept = tuple(mark for mark in kept if getattr(mark, what) in wanted)
+        return self.among(options)
+
+    def among(self, options: ReadOptions) -> Marks:
+        """The same as `chosen`, also if a name that was asked for is not there."""
+        kept = self.marks
+        for what in _CHOICES:
+            wanted = tuple(map(readable, getattr(options, f"{what}s")))
+            if wanted:
+                kept = tuple(mark for mark in kept if readable(getattr(mark, what)) in wanted)
         return replace(self, marks=kept)
 
 

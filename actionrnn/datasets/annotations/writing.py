@@ -111,7 +111,7 @@ def frame_runs(marks: Marks, rate_fps: float, duration_seconds: float | None) ->
         told = "not known" if duration_seconds is None else f"{duration_seconds:g} s"
         raise DatasetError(
             f"{marks.file}: the length of {plain(video) or 'the video'} is {told}; a format with a "
-            "line a frame needs it: say duration_seconds"
+            "line a frame needs it: say where the video is (--videos)"
         )
     num_frames = max(1, round(duration_seconds * rate_fps))
     runs, short, late = [], 0, 0

@@ -277,7 +277,7 @@ def test_the_video_tells_when_its_frames_are_shown(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"marks frame 9 of a.mp4, which has 5 frames"):
         read_cvat(late)
     (tmp_path / "a.mp4").unlink()
-    with pytest.raises(DatasetError, match=r"there is no a.mp4 in .* rate_fps"):
+    with pytest.raises(DatasetError, match=r"there is no a.mp4 in .*annotation_rate_fps"):
         read_cvat(file)
 
 

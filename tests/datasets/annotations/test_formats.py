@@ -150,7 +150,7 @@ def test_a_tool_counts_from_the_first_frame_and_a_csv_by_the_video_s_clock(tmp_p
         ("walk", pytest.approx(begin + 1, abs=0.5), pytest.approx(begin + 2, abs=0.5))
     ]
     assert "1 videos have a clock that begins late" in found.notes[-1]
-    (tmp_path / "v.txt").write_text("\n".join(["walk"] * 25 + ["run"] * 25))
+    (tmp_path / "v.txt").write_text("\n".join(["walk"] * 50 + ["run"] * 50))
     by_frames = read_annotations(tmp_path / "v.txt", ReadOptions())
     assert intervals(by_frames)[0][1] == pytest.approx(begin)
     by_rate = read_annotations(tmp_path / "v.txt", ReadOptions(rate_fps=25))
@@ -191,3 +191,64 @@ def test_every_real_file_is_read_or_refused_and_goes_round_trip(
         "per-frame text": 7,
         "refused": 21,
     }
+
+
+# What files of a folder say of one video.
+
+
+def test_where_somebody_looked_is_united_over_files_and_spellings(tmp_path: Path) -> None:
+    from actionrnn.datasets.annotations.dataset import make_dataset
+    from actionrnn.datasets.recordings import BACKGROUND
+    from actionrnn.datasets.video_names import VideoNames
+
+    marks = Marks(
+        tmp_path,
+        "any",
+        (Mark("run", 1, 1.5, "a.mp4"),),
+        {"a.mp4": ((0, 3), (1.5, 4)), str(tmp_path / "a.mp4"): ((6, 7),), "": ((0, 9),)},
+    )
+    dataset = make_dataset(marks, VideoNames(tmp_path), background=True)
+    (recording,) = dataset.recordings
+    background = [one.suffix for one in recording.annotations if one.label == BACKGROUND]
+    assert background == ["@0-1", "@1.5-4", "@6-7"]
+
+
+def test_two_files_with_a_line_a_frame_of_one_video_are_refused(tmp_path: Path) -> None:
+    for name in ("v_labels.csv", "v_predictions.csv"):
+        (tmp_path / name).write_text(",background,run\n0,1,0\n1,0,1\n")
+    with pytest.raises(DatasetError, match=r"several files are of the video 'v'"):
+        read_annotations(tmp_path, ReadOptions(rate_fps=10))
+
+
+def test_files_of_one_tool_are_read_together_whatever_its_version(tmp_path: Path) -> None:
+    marks = Marks(tmp_path, "any", (Mark("run", 0, 1, "a.mp4", tier="left"),))
+    write_annotations(marks, tmp_path / "a.eaf")
+    other = Marks(tmp_path, "any", (Mark("sit", 0, 1, "b.mp4", tier="right"),))
+    write_annotations(other, tmp_path / "b.eaf")
+    text = (tmp_path / "b.eaf").read_text()
+    (tmp_path / "b.eaf").write_text(text.replace('FORMAT="3.0"', 'FORMAT="2.7"'))
+    (tmp_path / "._a.eaf").write_bytes(b"\x00\x05\x16\x07")
+    (tmp_path / "old").mkdir()
+    found = read_annotations(tmp_path, ReadOptions())
+    assert [one.label for one in found.marks] == ["run", "sit"]
+    assert any("1 folders in it are not looked into (the first: old)" in n for n in found.notes)
+    found = read_annotations(tmp_path, ReadOptions(tiers=("right",)))
+    assert [one.label for one in found.marks] == ["sit"]
+    with pytest.raises(DatasetError, match="has no tier 'up'; there are left, right"):
+        read_annotations(tmp_path, ReadOptions(tiers=("up",)))
+
+
+@pytest.mark.parametrize("count", [60, 94, 106])
+def test_a_file_of_another_rate_is_refused_not_read_too_fast(tmp_path: Path, count: int) -> None:
+    write_video(tmp_path / "v.mp4")  # 100 frames
+    (tmp_path / "v.txt").write_text("\n".join(["walk"] * count))
+    with pytest.raises(DatasetError, match="which has 100 frames|v has 100 frames.*rate"):
+        read_annotations(tmp_path / "v.txt", ReadOptions())
+
+
+def test_a_file_that_lacks_a_few_frames_is_read_and_that_is_said(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.mp4")
+    (tmp_path / "v.txt").write_text("\n".join(["walk"] * 98))
+    assert (
+        "2 of 100 frames have no line" in read_annotations(tmp_path / "v.txt", ReadOptions()).notes
+    )

@@ -172,7 +172,7 @@ def test_frames_without_a_label_are_filled_and_told(tmp_path: Path) -> None:
         ),
         (
             marks_of(Mark("run", 0.0, 0.5, "a.mp4"), duration=None),
-            r"the length of a\.mp4 is not known; .*say duration_seconds",
+            r"the length of a\.mp4 is not known; .*say where the video is",
         ),
         (marks_of(Mark("run", 0.0, 0.5, "a.mp4"), duration=-1.0), r"a\.mp4 is -1 s"),
     ],

@@ -67,3 +67,20 @@ def test_where_somebody_looked_is_not_lost_in_silence(tmp_path: Path) -> None:
     marks = Marks(file, "any", (Mark("run", 0, 1, "a"),), {"a": ((0.0, 9.0),)})
     (note,) = write_intervals_csv(marks, file)
     assert "data.unlabelled" in note
+
+
+@pytest.mark.parametrize("heading", ["start,duration", "from,to", "t0,t1", "end,length", "a,b"])
+def test_start_and_end_must_both_be_there(tmp_path: Path, heading: str) -> None:
+    """A mark without an end would last as long as its video."""
+    with pytest.raises(DatasetError, match=r"has the columns .* and no (start|end)"):
+        read(tmp_path, f"path,label,{heading}\na.mp4,run,1,2\n")
+
+
+def test_words_that_mean_something_here_are_kept_and_mean_nothing(tmp_path: Path) -> None:
+    extra = dict.fromkeys(("group", "split", "label", "Start", "subject", "path"), "x")
+    file = tmp_path / "labels.csv"
+    marks = Marks(file, "a tool", (Mark("run", 0, 1, "a.mp4", "ann", extra=extra),))
+    write_intervals_csv(marks, file)
+    (found,) = read_intervals_csv(file, ReadOptions()).marks
+    assert (found.label, found.start_seconds, found.subject) == ("run", 0, "ann")
+    assert found.extra == {f"{name} (of the file)": "x" for name in extra}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -12,6 +14,7 @@ import actionrnn
 from actionrnn.apps import cli
 from actionrnn.datasets.annotations.formats import read_annotations
 from actionrnn.datasets.annotations.marks import ReadOptions
+from actionrnn.video.writer import VideoWriter
 
 ROWS = "path,start,end,label,subject\nv.mp4,0,1.5,walk,ann\nv.mp4,2,2,hop,ann\nv.mp4,2,3,run,bob\n"
 
@@ -103,3 +106,26 @@ def test_two_annotators_are_compared_whatever_their_tools(rows: Path, tmp_path: 
     assert said["num_videos"] == 1
     assert 0 < said["kappa"] < 1
     assert "walk" in run_command("annotations", "compare", rows, other).stdout
+
+
+def test_a_converted_file_names_the_videos_as_they_lie(rows: Path, tmp_path: Path) -> None:
+    (tmp_path / "films").mkdir()
+    video = tmp_path / "films" / "v.mp4"
+    with VideoWriter(video, time_base=Fraction(1, 1000)) as writer:
+        for tick in range(0, 4000, 40):
+            writer.write(np.zeros((32, 48, 3), np.uint8), tick)
+    target = tmp_path / "other" / "v.csv"
+    assert (
+        run_command("annotations", "convert", rows, target, "--videos", video.parent).exit_code == 0
+    )
+    assert {one.video for one in read_annotations(target, ReadOptions()).marks} == {
+        "../films/v.mp4"
+    }
+
+
+def test_a_target_among_the_sources_is_refused(rows: Path, tmp_path: Path) -> None:
+    for name in ("labels.csv", "new.csv"):
+        result = run_command("annotations", "convert", tmp_path, tmp_path / name, "--overwrite")
+        assert result.exit_code == 1
+        assert "among the files that are read" in result.stderr
+    assert rows.read_text() == ROWS
