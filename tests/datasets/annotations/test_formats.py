@@ -242,13 +242,12 @@ def test_files_of_one_tool_are_read_together_whatever_its_version(tmp_path: Path
 def test_a_file_of_another_rate_is_refused_not_read_too_fast(tmp_path: Path, count: int) -> None:
     write_video(tmp_path / "v.mp4")  # 100 frames
     (tmp_path / "v.txt").write_text("\n".join(["walk"] * count))
-    with pytest.raises(DatasetError, match="which has 100 frames|v has 100 frames.*rate"):
+    with pytest.raises(DatasetError, match=r"which has 100 frames|v has 100 frames.*rate"):
         read_annotations(tmp_path / "v.txt", ReadOptions())
 
 
 def test_a_file_that_lacks_a_few_frames_is_read_and_that_is_said(tmp_path: Path) -> None:
     write_video(tmp_path / "v.mp4")
     (tmp_path / "v.txt").write_text("\n".join(["walk"] * 98))
-    assert (
-        "2 of 100 frames have no line" in read_annotations(tmp_path / "v.txt", ReadOptions()).notes
-    )
+    found = read_annotations(tmp_path / "v.txt", ReadOptions())
+    assert "2 of 100 frames have no line" in found.notes
