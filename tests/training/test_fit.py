@@ -200,12 +200,15 @@ def test_a_fit_does_not_import_torchs_compiler() -> None:
 import sys
 import numpy as np
 from actionrnn.config import HeadConfig, TrainConfig
+from pathlib import Path
+from actionrnn.datasets.recordings import Recording
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.training.fit import fit_head
 from actionrnn.training.fit_state import FitTask
+clips = tuple(Recording.trimmed(Path(k), k, "ab"[k in "bd"], k).clips[0] for k in "abcd")
 values = tuple(np.random.default_rng(0).normal(size=(4, 3, 2)).astype(np.float32))
 from tests.tiny import tiny_provenance
-sequences = Sequences((), values, np.array([0, 1, 0, 1]), (), tiny_provenance())
+sequences = Sequences(clips, values, np.array([0, 1, 0, 1]), tuple("abcd"), tiny_provenance())
 fit_head(FitTask(sequences, 2, HeadConfig(), TrainConfig(epochs=1, ema_decay=0.9)))
 assert "torch._dynamo" not in sys.modules
 """
