@@ -21,6 +21,7 @@ from pathlib import Path
 
 from actionrnn.datasets.grouping import group_of
 from actionrnn.datasets.recordings import (
+    BACKGROUND,
     SIDE_NAMES,
     Annotation,
     Clip,
@@ -96,43 +97,63 @@ def open_manifest(file: str | Path, group_pattern: str | None = None) -> Dataset
 
 
 def open_annotations(
-    file: str | Path, group_pattern: str | None = None, *, background: bool = False
+    file: str | Path,
+    group_pattern: str | None = None,
+    *,
+    background: bool = False,
+    multi_label: bool = False,
 ) -> Dataset:
     """The rows of a table as `open_manifest` reads them: what happens when in whole recordings.
 
     Args:
         background: what no row covers is the class `BACKGROUND`; else it is unlabelled.
+        multi_label: rows of one video may overlap. `BACKGROUND` is then no class, but says that
+            somebody looked and saw none of the classes.
 
     Raises:
-        DatasetError: as `open_manifest`; or rows of one video overlap, or give it several groups
-            or splits.
+        DatasetError: as `open_manifest`; or rows of one video overlap and may not, or give it
+            several groups or splits.
     """
     file = as_path(file)
-    rows, notes = _read_clips(file, group_pattern)
+    rows, notes = _read_clips(file, group_pattern, multi_label=multi_label)
     by_video: dict[Path, list[_Read]] = defaultdict(list)
     for row in rows:
         by_video[row[1].path].append(row)
     for of_video in by_video.values():
         _require_one_side(of_video, file)
-        _require_no_overlap(of_video, file)
+        if not multi_label:
+            _require_no_overlap(of_video, file)
     recordings = _merge([clip for _, clip in rows])
     if background:
         recordings = tuple(recording.with_background() for recording in recordings)
-    return Dataset(file, recordings, notes, continuous=True)
+    elif multi_label and not any(clip.label == BACKGROUND for _, clip in rows):
+        notes = (
+            *notes,
+            "what no row covers counts as not looked at, so nothing teaches that no class is on; "
+            f"data.unlabelled=background does, and so do rows of the label {BACKGROUND}",
+        )
+    return Dataset(file, recordings, notes, continuous=True, multi_label=multi_label)
 
 
-def _read_clips(file: Path, group_pattern: str | None) -> tuple[list[_Read], tuple[str, ...]]:
-    """The rows that are not repetitions of others, and notes."""
+def _read_clips(
+    file: Path, group_pattern: str | None, *, multi_label: bool = False
+) -> tuple[list[_Read], tuple[str, ...]]:
+    """The rows that are not repetitions of others, and notes.
+
+    Args:
+        multi_label: rows of the same time with different labels are no contradiction.
+    """
     videos = _Videos(file.parent)
     table = _read_table(file, _read_text(file), videos)
-    first_of: dict[tuple[Path, float | None, float | None], _Read] = {}
+    first_of: dict[tuple[Path, float | None, float | None, str | None], _Read] = {}
     repeated: list[str] = []
     for line, cells in table.rows:
         try:
             clip = _read_row(_cells_by_column(cells, table), videos, group_pattern)
         except DatasetError as error:
             raise DatasetError(f"{file}, line {line}: {error}") from None
-        part = clip.path, clip.start_seconds, clip.end_seconds
+        label = clip.label if multi_label else None
+        part = clip.path, clip.start_seconds, clip.end_seconds, label
         first_line, first = first_of.setdefault(part, (line, clip))
         if first_line != line:
             _require_same(first, clip, f"{file}, lines {first_line} and {line}")
@@ -161,7 +182,7 @@ def _require_no_overlap(rows: Sequence[_Read], file: Path) -> None:
             raise DatasetError(
                 f"{file}, lines {line} and {other_line}: {one.key} ({one.label!r}) and {other.key} "
                 f"({other.label!r}) overlap; a moment has one label: end one where the other "
-                "begins, or take one out"
+                "begins, take one out, or train with head.multi_label=true, where both count"
             )
 
 

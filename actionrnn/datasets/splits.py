@@ -57,17 +57,20 @@ class Fold:
         return self.train + self.validation
 
 
-def open_dataset(config: DataConfig) -> Dataset:
+def open_dataset(config: DataConfig, *, multi_label: bool = False) -> Dataset:
     """Find the labelled videos that the configuration names; nothing is written.
 
     The built-in data set must have been rendered (`render_dataset`). With imported features
     (`data.features`) and the layout `folder`, the store's entries `<label>/<name>` are the clips.
 
+    Args:
+        multi_label: for such a head (`head.multi_label`): annotations may overlap.
+
     Raises:
         DatasetError: there are none, or they are not laid out as the configuration says.
     """
     store = imported_store(config.features)
-    dataset = _open_layout(config, store)
+    dataset = _open_layout(config, store, multi_label)
     copies = find_copies(dataset, store)
     split = chosen_split(dataset, config)
     tested_side = _tested_side(dataset) if split == GIVEN else None
@@ -94,24 +97,26 @@ def chosen_split(dataset: Dataset, config: DataConfig) -> Split:
     return GIVEN if any(clip.split for clip in dataset.clips) else HOLDOUT
 
 
-def _open_layout(config: DataConfig, store: FeatureStore | None) -> Dataset:
+def _open_layout(config: DataConfig, store: FeatureStore | None, multi_label: bool) -> Dataset:
     if store is not None and config.layout == "folder":
         return open_stored(store.root, store.keys(), config.group_pattern, config.label_level)
     if config.root is None:
         raise DatasetError("data.root is not set; add data.root=FOLDER")
     if config.layout in ("manifest", "annotations"):
-        listed = _open_table(config.root, config)
+        listed = _open_table(config.root, config, multi_label)
         return listed if store is not None else note_missing_videos(listed)
     if config.layout == "folder":
         return open_folder(config.root, config.group_pattern, config.label_level)
     return open_ucf101(config.root)
 
 
-def _open_table(file: str, config: DataConfig) -> Dataset:
+def _open_table(file: str, config: DataConfig, multi_label: bool) -> Dataset:
     if config.layout == "manifest":
         return open_manifest(file, config.group_pattern)
     background = config.unlabelled == "background"
-    return open_annotations(file, config.group_pattern, background=background)
+    return open_annotations(
+        file, config.group_pattern, background=background, multi_label=multi_label
+    )
 
 
 def _given_split_notes(dataset: Dataset, config: DataConfig) -> Iterator[str]:
@@ -133,7 +138,9 @@ def _given_split_notes(dataset: Dataset, config: DataConfig) -> Iterator[str]:
 
 
 def _class_notes(dataset: Dataset) -> Iterator[str]:
-    count = Counter(clip.label for clip in dataset.clips)
+    count = Counter(clip.label for clip in dataset.clips if clip.label in dataset.labels)
+    if not count:
+        return
     (largest, most), (smallest, fewest) = count.most_common()[0], count.most_common()[-1]
     if most >= UNEQUAL_RATIO * fewest:
         yield (
@@ -158,7 +165,9 @@ def make_folds(
             group is on both sides (and `data.allow_group_leak` is off), or the fold does not
             exist.
     """
-    if training and len(dataset.labels) < 2:
+    if training and dataset.multi_label and not dataset.labels:
+        raise DatasetError(f"{dataset.root}: holds no label but {BACKGROUND}; label some actions")
+    if training and not dataset.multi_label and len(dataset.labels) < 2:
         raise DatasetError(
             f"{dataset.root}: holds one class only ({dataset.labels[0]}); at least 2 are needed"
         )
