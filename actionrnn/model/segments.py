@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,6 +153,14 @@ def _long_enough(
     # runs side by side differ, so that they are found again in the labels
     lengths = [stop - first for first, stop, _ in runs]
     return np.repeat(np.array([which for *_, which in runs], np.int64), lengths)
+
+
+def labels_on(
+    labels: Sequence[str], scores: NDArray[np.float32], threshold: float = ON
+) -> list[tuple[str, float]]:
+    """The labels of a multi-label model that are on, with their scores (of K), best first."""
+    best = np.argsort(-scores, kind="stable").tolist()
+    return [(labels[which], float(scores[which])) for which in best if scores[which] >= threshold]
 
 
 def step_ends(pts_seconds: NDArray[np.float64]) -> NDArray[np.float64]:
