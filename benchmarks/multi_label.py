@@ -178,9 +178,11 @@ def render_world(folder: Path, num_groups: int, seconds: float) -> None:
             for label, begin, end in moves
             if label in names
         ]
-        with atomic_path(folder / f"{name}.csv") as temporary:
-            with temporary.open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows([["path", "start", "end", "label"], *rows])
+        with (
+            atomic_path(folder / f"{name}.csv") as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            csv.writer(file).writerows([["path", "start", "end", "label"], *rows])
 
 
 def draw_moves(pair: tuple[str, str], seconds: float, rng: np.random.Generator) -> Iterator[Move]:
@@ -249,9 +251,8 @@ def print_rows(rows: Sequence[dict[str, Any]]) -> None:
         exact = np.mean([100 * row["exact_match"] for row in of_model])
         f1 = np.mean([100 * row["f1_at_50"] for row in of_model])
         each = ", ".join(f"{value:.1f}" for value in maps)
-        print(
-            f"{labels:5} {model:36} mAP {np.mean(maps):5.1f} ({each}), exact {exact:.1f}, F1@50 {f1:.1f}"
-        )
+        scores = f"mAP {np.mean(maps):5.1f} ({each}), exact {exact:.1f}, F1@50 {f1:.1f}"
+        print(f"{labels:5} {model:36} {scores}")
 
 
 if __name__ == "__main__":
