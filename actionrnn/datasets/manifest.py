@@ -115,7 +115,7 @@ def open_annotations(
             several groups or splits.
     """
     file = as_path(file)
-    rows, notes = _read_clips(file, group_pattern, multi_label=multi_label)
+    rows, notes = _read_clips(file, group_pattern, may_overlap=True)
     by_video: dict[Path, list[_Read]] = defaultdict(list)
     for row in rows:
         by_video[row[1].path].append(row)
@@ -136,12 +136,12 @@ def open_annotations(
 
 
 def _read_clips(
-    file: Path, group_pattern: str | None, *, multi_label: bool = False
+    file: Path, group_pattern: str | None, *, may_overlap: bool = False
 ) -> tuple[list[_Read], tuple[str, ...]]:
     """The rows that are not repetitions of others, and notes.
 
     Args:
-        multi_label: rows of the same time with different labels are no contradiction.
+        may_overlap: rows of the same time with different labels do not repeat one another.
     """
     videos = _Videos(file.parent)
     table = _read_table(file, _read_text(file), videos)
@@ -152,7 +152,7 @@ def _read_clips(
             clip = _read_row(_cells_by_column(cells, table), videos, group_pattern)
         except DatasetError as error:
             raise DatasetError(f"{file}, line {line}: {error}") from None
-        label = clip.label if multi_label else None
+        label = clip.label if may_overlap else None
         part = clip.path, clip.start_seconds, clip.end_seconds, label
         first_line, first = first_of.setdefault(part, (line, clip))
         if first_line != line:
