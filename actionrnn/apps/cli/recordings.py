@@ -173,7 +173,11 @@ def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Pre
 )
 @click.option("--smooth-seconds", type=float, help="Average the scores over this time.")
 @click.option("--min-seconds", type=float, help="The shortest segment.")
-@click.option("--threshold", type=float, help="Leave out stretches whose best score is below this.")
+@click.option(
+    "--threshold",
+    type=float,
+    help="Leave out stretches whose best score is below this; several labels: each below it (0.5).",
+)
 @overwrite_option
 @weights_option
 def timeline(
