@@ -63,7 +63,8 @@ LABELS = {
 }
 """What each move is called; a move without a name is no action."""
 SETTINGS = ("backbone.modality=both", "train.batch_size=8", "train.now_weight=1")
-"""Beside the defaults: motion decides, and 5 recordings of 8 windows are few for a batch of 32."""
+"""Beside the defaults: motion decides, the steps alone are scored, and 48 recordings of a window
+each are two batches of 32 an epoch: too few steps of the optimiser."""
 Move = tuple[str, float, float]
 """Label, begin and end in seconds."""
 
