@@ -76,7 +76,12 @@ def text(folder: Path) -> Path:
     return path
 
 
-COLOURS = {"red": (220, 30, 40), "blue": (30, 40, 220), "grey": (128, 128, 128)}
+COLOURS = {
+    "red": (220, 30, 40),
+    "blue": (30, 40, 220),
+    "purple": (220, 40, 220),
+    "grey": (128, 128, 128),
+}
 
 
 def write_recording(

@@ -54,9 +54,7 @@ print(model.classify("clip.mp4"))
 
 ## Intended use
 
-Short clips of one action, or streams of such, from cameras and scenes like those of the training
-data. The score of a class is its share among the classes above: there is no class for "none of
-them", and a video of something else gets one of these labels all the same.
+{use}
 
 ## Limits
 
@@ -69,6 +67,14 @@ them", and a video of something else gets one of these labels all the same.
 
 {licence}
 """
+
+
+_ONE = """Short clips of one action, or streams of such, from cameras and scenes like those of the
+training data. The score of a class is its share among the classes above: there is no class for
+"none of them", and a video of something else gets one of these labels all the same."""
+_SEVERAL = """Clips and streams of actions that may overlap, from cameras and scenes like those of
+the training data. The score of a class is the probability that it is seen, whatever else is:
+several classes may be on at once (from 0.5), or none."""
 
 
 def make_card(info: ModelInfo, address: str = "hf://USER/NAME") -> str:
@@ -99,7 +105,8 @@ def make_card(info: ModelInfo, address: str = "hf://USER/NAME") -> str:
         num_labels=len(info.labels),
         labels=", ".join(shown) + more,
         data=_data(training),
-        scores=_scores(training),
+        scores=_scores(training, multi_label=head.multi_label),
+        use=_SEVERAL if head.multi_label else _ONE,
         licence=licence,
     )
 
@@ -141,14 +148,16 @@ def _data(training: dict[str, Any]) -> str:
     )
 
 
-def _scores(training: dict[str, Any]) -> str:
+def _scores(training: dict[str, Any], *, multi_label: bool) -> str:
     scores = training.get("scores") or {}
     if "top1" not in scores:
         return "Not measured."
+    accuracy = "exact match" if multi_label else "top-1"
     names = {
-        "top1": "top-1",
+        "frame_map": "mAP of steps",
+        "top1": accuracy,
         "mean_class_accuracy": "mean class accuracy",
-        "baseline_mean_pool_top1": "mean-pool baseline, top-1",
+        "baseline_mean_pool_top1": f"mean-pool baseline, {accuracy}",
     }
     seen, number = scores.get("seen_in_training") or 0, scores.get("num_clips")
     tested = "clips"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from actionrnn.config import Sampling
 from actionrnn.files import as_path, atomic_path
 from actionrnn.model.recognizer import Timeline
+from actionrnn.model.segments import labels_on
 from actionrnn.text import in_utf8
 from actionrnn.video.decode import visit_frames
 from actionrnn.video.request import FrameRequest
@@ -55,9 +56,7 @@ def _draw(frames: dict[int, Pixels], timeline: Timeline, title: str) -> Figure:
         axes = figure.add_subplot(grid[divmod(cell, columns)])
         axes.imshow(rgb)
         axes.set_axis_off()
-        best = timeline.scores[step].argmax()
-        label = f"{timeline.labels[best]} {timeline.scores[step, best]:.0%}"
-        title = f"{timeline.pts_seconds[step]:.2f} s   {label}"
+        title = f"{timeline.pts_seconds[step]:.2f} s   {_labels_at(timeline, step)}"
         axes.set_title(title, fontsize=9, parse_math=False)
     curves = figure.add_subplot(grid[rows, :])
     scores = timeline.so_far
@@ -73,6 +72,15 @@ def _draw(frames: dict[int, Pixels], timeline: Timeline, title: str) -> Figure:
         text.set_parse_math(False)
     FigureCanvasAgg(figure)
     return figure
+
+
+def _labels_at(timeline: Timeline, step: int) -> str:
+    """The best label of a step with its score; of a multi-label model all that are on."""
+    scores = timeline.scores[step]
+    if not timeline.multi_label:
+        return f"{timeline.labels[scores.argmax()]} {scores.max():.0%}"
+    rows = labels_on(timeline.labels, scores)
+    return "\n".join(f"{label} {score:.0%}" for label, score in rows) or "none"
 
 
 class _ShownFrames:
@@ -97,5 +105,9 @@ def _small(width: int, height: int) -> tuple[int, int]:
 
 def _title(timeline: Timeline, truth: str | None) -> str:
     answer = timeline.prediction()
-    title = f"{in_utf8(Path(timeline.path).name)}: {answer.label} ({answer.scores[0]:.1%})"
+    rows = [(answer.label, answer.scores[0])]
+    if timeline.multi_label:
+        rows = labels_on(timeline.labels, timeline.so_far[-1])
+    named = ", ".join(f"{label} ({score:.1%})" for label, score in rows) or "none"
+    title = f"{in_utf8(Path(timeline.path).name)}: {named}"
     return title if truth is None else f"{title}, truth: {truth}"

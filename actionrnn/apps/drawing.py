@@ -29,17 +29,34 @@ class Panel:
     left: int
 
 
-def make_panel(rows: Sequence[tuple[str, float]], width: int, height: int, note: str = "") -> Panel:
+def make_panel(
+    rows: Sequence[tuple[str, float]],
+    width: int,
+    height: int,
+    note: str = "",
+    *,
+    num_on: int | None = None,
+) -> Panel:
     """The panel for frames of this size; draw it on all frames until the scores change.
 
     Args:
-        rows: label and score, best first; as many as there is room for are shown.
+        rows: label and score, best first; as many as there is room for are shown, at most 3.
         note: a line in small letters below them.
+        num_on: of a multi-label model, the first rows that are on: all of them are shown and
+            stand out; those that no frame of this height has room for are counted in the note.
+            None: the first row alone stands out.
     """
     letter = max(_SMALLEST_LETTER_PIXELS, round(min(height * 0.042, width * 0.04)))
     font, small = _font(letter), _font(max(9, round(0.75 * letter)))
     line, edge = round(1.5 * letter), round(0.6 * letter)
     most = max(1, min(3, round(0.32 * height) // line))
+    standing_out = 1 if num_on is None else num_on
+    if standing_out > most:
+        room = max(1, (height - edge) // line - 1)  # and a line for the note
+        most = min(standing_out, room)
+        if most < standing_out:
+            more = f"and {standing_out - most} more"
+            note = f"{more}, {note}" if note else more
     rows = list(rows)[:most]
     wide = min(width - 2 * edge, 22 * letter)
     lines = len(rows) * line + (line if note else 0)
@@ -49,7 +66,8 @@ def make_panel(rows: Sequence[tuple[str, float]], width: int, height: int, note:
     percent_wide = round(draw.textlength("100%", font=font))
     bar_wide = 0 if wide < 16 * letter else 6 * letter
     for number, (label, score) in enumerate(rows):
-        top, ink = edge // 2 + number * line, _BEST if number == 0 else _TEXT
+        stands_out = number < standing_out
+        top, ink = edge // 2 + number * line, _BEST if stands_out else _TEXT
         right = wide - edge
         draw.text((right, top + line / 2), f"{score:.0%}", fill=ink, font=font, anchor="rm")
         right -= percent_wide + edge
@@ -57,7 +75,7 @@ def make_panel(rows: Sequence[tuple[str, float]], width: int, height: int, note:
             track = (right - bar_wide, top + 0.35 * line, right, top + 0.65 * line)
             draw.rectangle(track, fill=_TRACK)
             filled = (track[0], track[1], track[0] + score * bar_wide, track[3])
-            draw.rectangle(filled, fill=_BEST if number == 0 else _BAR)
+            draw.rectangle(filled, fill=_BEST if stands_out else _BAR)
             right -= bar_wide + edge
         text = _shortened(draw, label, font, right - edge)
         draw.text((edge, top + line / 2), text, fill=ink, font=font, anchor="lm")

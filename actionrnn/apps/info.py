@@ -144,9 +144,12 @@ def _describe_model(path: Path) -> Rows:
     if "top1" in scores:
         baseline = scores.get("baseline_mean_pool_top1")
         beside = "" if baseline is None else f" (mean-pool {baseline:.1%})"
+        name = "exact match" if head.multi_label else "top-1"
         seen, number = scores.get("seen_in_training") or 0, scores["num_clips"]
         tested = f"clips, {seen} of which it was trained on" if seen else "held-out clips"
-        rows["scores"] = f"top-1 {scores['top1']:.1%}{beside} on {number} {tested}"
+        rows["scores"] = f"{name} {scores['top1']:.1%}{beside} on {number} {tested}"
+    if scores.get("frame_map") is not None:
+        rows["mAP of steps"] = f"{scores['frame_map']:.1%}, mean over labels"
     if scores.get("leaked_clips"):
         groups = len(scores.get("leaked_groups", []))
         rows["group leak"] = (

@@ -27,6 +27,7 @@ from actionrnn.errors import ActionrnnError, VideoError
 from actionrnn.files import atomic_path
 from actionrnn.model.events import Event, EventDetector
 from actionrnn.model.recognizer import Recognizer
+from actionrnn.model.segments import ON
 from actionrnn.model.stream import Scores
 from actionrnn.text import plain
 from actionrnn.video.frame import Frame
@@ -64,11 +65,12 @@ def run_live(model: Recognizer, address: str, options: LiveOptions, session: Liv
     """
     if session.show_window:
         _require_screen()
-    stream, overlay = model.stream(), ScoreOverlay(model.labels)
+    stream = model.stream()
+    overlay = ScoreOverlay(model.labels, multi_label=model.multi_label)
     detector = EventDetector(model.labels, session.events, {BACKGROUND})
     blank = Frame.from_array(np.zeros((64, 64, 3), np.uint8), 0.0)
     model.stream().push(blank)  # the first call of all is slow
-    printer = _Printer(model.labels, session, is_late=model.head.delay_steps > 0)
+    printer = _Printer(model, session)
     source = LiveSource(address, options, report=printer.interrupted)
     newest: Arrival | None = None
 
@@ -111,8 +113,9 @@ def run_live(model: Recognizer, address: str, options: LiveOptions, session: Liv
 class _Printer:
     """Prints the answers or the events: JSON lines, or on a terminal one line that is updated."""
 
-    def __init__(self, labels: tuple[str, ...], session: LiveSession, is_late: bool) -> None:
-        self._labels, self._session, self._is_late = labels, session, is_late
+    def __init__(self, model: Recognizer, session: LiveSession) -> None:
+        self._labels, self._session = model.labels, session
+        self._is_late, self._multi_label = model.head.delay_steps > 0, model.multi_label
         self._answered_seconds: float | None = None
         self._began = time.monotonic()
         self._answers = 0
@@ -142,7 +145,8 @@ class _Printer:
             self._recent.popleft()
         if self._session.events is not None:
             return
-        best = np.argsort(-scores, kind="stable")[: self._session.top]
+        num_on = int((scores >= ON).sum()) if self._multi_label else 0
+        best = np.argsort(-scores, kind="stable")[: max(self._session.top, num_on)]
         if self._session.as_json:
             self._print_json(
                 {
@@ -151,6 +155,7 @@ class _Printer:
                     "label": self._labels[best[0]],
                     "labels": [self._labels[index] for index in best],
                     "scores": [round(float(scores[index]), 6) for index in best],
+                    **self._on(best[:num_on]),
                     "delay_seconds": round(delay_seconds, 4),
                     "dropped": source.counts.dropped,
                 }
@@ -177,6 +182,10 @@ class _Printer:
             if self._session.webhook is not None:
                 self._session.webhook.post(values)
             self._print_json(values)
+
+    def _on(self, best: NDArray[np.intp]) -> dict[str, Any]:
+        """Of a multi-label model: the labels that are on, best first; they are maybe none."""
+        return {"on": [self._labels[index] for index in best]} if self._multi_label else {}
 
     def age_note(self, frame: Frame) -> str:
         """How long before this frame the step was that was answered last; empty: at once."""

@@ -19,6 +19,7 @@ from actionrnn.errors import ModelError
 from actionrnn.features.engines.onnx import open_session
 from actionrnn.features.networks import quietly
 from actionrnn.model.recognizer import Recognizer, read_out
+from actionrnn.model.segments import ON
 from actionrnn.video.decode import read_frames
 from actionrnn.video.finding import find_videos
 
@@ -134,18 +135,27 @@ def _compare(model: Recognizer, encoder: Path, small: Path, videos: Sequence[Pat
         feed = _feed(model, video)
         scores.append([_clip_scores(model, session, feed) for session in sessions])
     full, less = np.array(scores).transpose(1, 0, 2)  # (N, K) each
-    answers, answers_less = full.argmax(axis=1), less.argmax(axis=1)
+    answers, answers_less = _answers(model, full), _answers(model, less)
     labels = [video.parent.name for video in videos]
     accuracy = None
     if set(labels) <= set(model.labels):
-        targets = np.array([model.labels.index(label) for label in labels])
-        accuracy = float((answers == targets).mean()), float((answers_less == targets).mean())
+        truths = np.array([[one == label for one in model.labels] for label in labels])
+        right, right_less = ((one == truths).all(axis=1) for one in (answers, answers_less))
+        accuracy = float(right.mean()), float(right_less.mean())
     return Int8Report(
         num_clips=len(videos),
         accuracy=accuracy,
-        changed=float((answers != answers_less).mean()),
+        changed=float((answers != answers_less).any(axis=1).mean()),
         largest_difference=float(np.abs(full - less).max()),
     )
+
+
+def _answers(model: Recognizer, scores: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """What clips of these scores (N, K) are said to be, (N, K): the best class, or all on."""
+    if model.multi_label:
+        return scores >= ON
+    answers: NDArray[np.bool_] = np.arange(scores.shape[1]) == scores.argmax(axis=1)[:, None]
+    return answers
 
 
 def _clip_scores(model: Recognizer, session: Any, feed: Feed) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.files import atomic_path
 from actionrnn.model.recognizer import Recognizer
+from actionrnn.model.segments import ON
 from actionrnn.model.stream import Scores
 from actionrnn.progress import progress_bar
 from actionrnn.text import plain
@@ -31,25 +32,31 @@ from actionrnn.video.writer import CONTAINERS, VideoWriter
 class ScoreOverlay:
     """Draws the newest scores; the panel is made again only when they or the size change."""
 
-    def __init__(self, labels: tuple[str, ...]) -> None:
+    def __init__(self, labels: tuple[str, ...], *, multi_label: bool = False) -> None:
         self._labels = [plain(label) for label in labels]
+        self._multi_label = multi_label
         self.rows: list[tuple[str, float]] = []
-        """The best labels and their scores, best first."""
+        """The best labels and their scores, best first: three, and all that are on."""
+        self._num_on: int | None = None
         self._panel: Panel | None = None
         self._is_for: tuple[object, ...] = ()
 
     def update(self, scores: Scores) -> None:
         """Take the probabilities (n, K) of new steps; the last one is shown."""
         if len(scores):
-            best = np.argsort(-scores[-1], kind="stable")[:3]
-            self.rows = [(self._labels[i], float(scores[-1][i])) for i in best]
+            newest = scores[-1]
+            if self._multi_label:
+                self._num_on = int((newest >= ON).sum())
+            best = np.argsort(-newest, kind="stable")[: max(3, self._num_on or 0)]
+            self.rows = [(self._labels[i], float(newest[i])) for i in best]
             self._panel = None
 
     def draw(self, frame: np.ndarray, note: str = "") -> np.ndarray:
         """A copy of a frame (H, W, 3) with the scores on it."""
         is_for = (frame.shape, note)
         if self._panel is None or is_for != self._is_for:
-            self._panel = make_panel(self.rows, frame.shape[1], frame.shape[0], note)
+            height, width = frame.shape[:2]
+            self._panel = make_panel(self.rows, width, height, note, num_on=self._num_on)
             self._is_for = is_for
         return draw_panel(frame, self._panel)
 
@@ -64,7 +71,8 @@ def render(model: Recognizer, path: Path, output: Path, *, sound: bool = True) -
         VideoError: the video cannot be used, or the output cannot hold it.
     """
     container_format(output)  # before the work that it takes
-    timeline, overlay = model.timeline(path), ScoreOverlay(model.labels)
+    timeline = model.timeline(path)
+    overlay = ScoreOverlay(model.labels, multi_label=model.multi_label)
     steps = timeline.pts_seconds
     drawn = 0
 

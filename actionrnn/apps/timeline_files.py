@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import html
 import io
+import itertools
 import json
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from actionrnn.config import SegmentRule
@@ -53,23 +56,29 @@ def as_marks(timeline: Timeline, rule: SegmentRule | None = None) -> Marks:
 
 
 def as_csv(timeline: Timeline, segments: list[Segment]) -> str:
-    """A row per step: its time, the segment's label (empty outside segments), all probabilities."""
+    """A row per step: its time, the segment's label (empty outside segments), all probabilities.
+
+    Where several labels are on at once, they stand beside each other: `walk + wave`.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["pts_seconds", "segment", *map(_cell, timeline.labels)])
-    waiting = iter(segments)
-    current = next(waiting, None)
+    waiting = deque(segments)
+    current: list[Segment] = []
     for seconds, row in zip(timeline.pts_seconds.tolist(), timeline.scores, strict=True):
-        while current is not None and seconds >= current.end_seconds:
-            current = next(waiting, None)
-        inside = current is not None and seconds >= current.start_seconds
-        label = _cell(current.label) if current is not None and inside else ""
+        while waiting and seconds >= waiting[0].start_seconds:
+            current.append(waiting.popleft())
+        current = [segment for segment in current if seconds < segment.end_seconds]
+        label = _cell(" + ".join(segment.label for segment in current))
         writer.writerow([f"{seconds:.6f}", label, *(f"{score:.6f}" for score in row)])
     return out.getvalue()
 
 
 def as_json(timeline: Timeline, segments: list[Segment]) -> str:
-    """`path`, `labels`, `segments` and `steps` with the scores in the order of `labels`."""
+    """`path`, `labels`, `segments` and `steps` with the scores in the order of `labels`.
+
+    The segments of a multi-label model overlap.
+    """
     described = {
         "path": timeline.path,
         "labels": timeline.labels,
@@ -91,21 +100,21 @@ def as_json(timeline: Timeline, segments: list[Segment]) -> str:
 
 
 def as_srt(timeline: Timeline, segments: list[Segment]) -> str:
-    """SubRip subtitles, one per segment."""
+    """SubRip subtitles, one per segment; where segments overlap, a line for each of them."""
     cues = [
-        f"{number}\n{_clock(segment.start_seconds, ',')} --> {_clock(segment.end_seconds, ',')}\n"
-        f"{_caption(segment).translate(_NO_TAGS)}\n"
-        for number, segment in enumerate(segments, start=1)
+        f"{number}\n{_clock(cue.start_seconds, ',')} --> {_clock(cue.end_seconds, ',')}\n"
+        + "".join(f"{_caption(segment).translate(_NO_TAGS)}\n" for segment in cue.segments)
+        for number, cue in enumerate(_cues(segments), start=1)
     ]
     return "\n".join(cues)
 
 
 def as_vtt(timeline: Timeline, segments: list[Segment]) -> str:
-    """WebVTT subtitles, one per segment (W3C WebVTT, section 4)."""
+    """WebVTT subtitles (W3C WebVTT, section 4), as of `as_srt`."""
     cues = [
-        f"{_clock(segment.start_seconds, '.')} --> {_clock(segment.end_seconds, '.')}\n"
-        f"{html.escape(_caption(segment), quote=False)}\n"
-        for segment in segments
+        f"{_clock(cue.start_seconds, '.')} --> {_clock(cue.end_seconds, '.')}\n"
+        + "".join(f"{html.escape(_caption(segment), quote=False)}\n" for segment in cue.segments)
+        for cue in _cues(segments)
     ]
     return "\n".join(["WEBVTT\n", *cues])
 
@@ -119,6 +128,30 @@ FORMATS: dict[str, Callable[[Timeline, list[Segment]], str]] = {
 """Writers by suffix."""
 
 _NO_TAGS = str.maketrans({"<": "(", ">": ")", "{": "(", "}": ")"})  # SubRip has no escapes
+
+
+@dataclass(frozen=True)
+class _Cue:
+    """What a player shows at one time: the segments that run then, in their order."""
+
+    start_seconds: float
+    end_seconds: float
+    segments: list[Segment]
+
+
+def _cues(segments: list[Segment]) -> Iterator[_Cue]:
+    """Stretches between two changes in which something runs, in the order of time.
+
+    Players show one cue at a time, or hide parts of those that overlap: so none do.
+    """
+    changes = sorted({one for s in segments for one in (s.start_seconds, s.end_seconds)})
+    waiting, current = deque(segments), list[Segment]()
+    for start, end in itertools.pairwise(changes):
+        while waiting and start >= waiting[0].start_seconds:
+            current.append(waiting.popleft())
+        current = [segment for segment in current if start < segment.end_seconds]
+        if current:
+            yield _Cue(start, end, current)
 
 
 def _caption(segment: Segment) -> str:

@@ -90,8 +90,9 @@ def describe_copies(copies: Copies, num_clips: int, *, joined: bool) -> Iterator
     """
     same_parts = [clips for same in copies for clips in _same_parts(same)]
     if same_parts:
-        one, other = same_parts[0][:2]
-        number = sum(len(clips) - 1 for clips in same_parts)
+        one = same_parts[0][0]
+        other = next(clip for clip in same_parts[0] if clip.path != one.path)
+        number = sum(clip.path != clips[0].path for clips in same_parts for clip in clips)
         side = "they are of one group" if joined else "the official split may part them"
         yield (
             f"{number} of {num_clips} clips are copies of others "
@@ -155,13 +156,17 @@ def _same_parts(same: Sequence[Clip]) -> list[list[Clip]]:
     by_part: dict[tuple[float | None, float | None], list[Clip]] = defaultdict(list)
     for clip in same:
         by_part[clip.start_seconds, clip.end_seconds].append(clip)
-    return [clips for clips in by_part.values() if len(clips) > 1]
+    return [clips for clips in by_part.values() if len({clip.path for clip in clips}) > 1]
 
 
 def _two_labels(same: Sequence[Clip]) -> tuple[Clip, Clip] | None:
     """Two clips of the same part whose labels differ."""
     for clips in _same_parts(same):
-        other = next((clip for clip in clips if clip.label != clips[0].label), None)
+        labels: dict[Path, set[str]] = defaultdict(set)
+        for clip in clips:
+            labels[clip.path].add(clip.label)
+        known = labels[clips[0].path]
+        other = next((clip for clip in clips if labels[clip.path] != known), None)
         if other is not None:
             return clips[0], other
     return None

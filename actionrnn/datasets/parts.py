@@ -1,18 +1,26 @@
 """Whole recordings become sequences: their features are cut into parts by the time of each step.
 
-The parts of a recording are its annotations and what lies between them, in the order of time.
+The parts of a recording are its annotations and what lies between them, in the order of time. Where
+annotations overlap it is cut at each begin and end, and a part has a set of labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.config import Sampling
-from actionrnn.datasets.recordings import BACKGROUND, UNLABELLED, Annotation, Clip, Dataset
+from actionrnn.datasets.recordings import (
+    BACKGROUND,
+    UNLABELLED,
+    Annotation,
+    Clip,
+    Dataset,
+    Recording,
+)
 from actionrnn.datasets.sequences import IGNORE, Chosen, Sequences, map_entries
 from actionrnn.errors import DatasetError, FeatureError
 from actionrnn.features.store import FeatureStore
@@ -31,7 +39,7 @@ def load_parts(store: FeatureStore, dataset: Dataset) -> tuple[Dataset, Sequence
 
     Args:
         store: of features with so many steps a second.
-        dataset: of annotations that do not overlap (`Dataset.continuous`).
+        dataset: of whole recordings (`Dataset.continuous`).
 
     Returns:
         the data set with the annotations that have steps, and notes on the others; the parts of
@@ -56,25 +64,53 @@ def load_parts(store: FeatureStore, dataset: Dataset) -> tuple[Dataset, Sequence
     notes = tuple(_notes(dataset, times, store.provenance.sampling))
     dataset = replace(dataset.keep(kept), notes=(*dataset.notes, *notes))
     parts = [
-        (Clip(recording, part), steps)
+        (Clip(recording, part), labels, steps)
         for recording in dataset.recordings
-        for part in recording.parts
+        for part, labels in _labelled_parts(dataset, recording)
         if len(steps := _steps(part, times[recording.key]))
     ]
-    index_of = {label: index for index, label in enumerate(dataset.labels)}
-    index_of[UNLABELLED] = IGNORE
-    rows = [row_of[clip.video_key] for clip, _ in parts]
-    spans = [(int(steps[0]), int(steps[-1]) + 1) for _, steps in parts]
+    targets, label_sets = _targets(dataset, [(clip.label, labels) for clip, labels, _ in parts])
+    rows = [row_of[clip.video_key] for clip, *_ in parts]
+    spans = [(int(steps[0]), int(steps[-1]) + 1) for *_, steps in parts]
     sequences = Sequences(
-        tuple(clip for clip, _ in parts),
+        tuple(clip for clip, *_ in parts),
         Chosen(entries.values, [(row, *span) for row, span in zip(rows, spans, strict=True)]),
-        np.array([index_of[clip.label] for clip, _ in parts], np.int64),
+        targets,
         tuple(entries.fingerprints[row] for row in rows),
         store.provenance,
         tuple(entries.digests[row] for row in rows),
-        tuple(times[clip.video_key][steps] for clip, steps in parts),
+        tuple(times[clip.video_key][steps] for clip, _, steps in parts),
+        label_sets,
     )
     return dataset, sequences
+
+
+def _labelled_parts(
+    dataset: Dataset, recording: Recording
+) -> Sequence[tuple[Annotation, frozenset[str]]]:
+    """The parts of a recording, each with its labels."""
+    if dataset.multi_label:
+        return recording.elementary_parts
+    return [(part, frozenset({part.label})) for part in recording.parts]
+
+
+def _targets(
+    dataset: Dataset, parts: Sequence[tuple[str, frozenset[str]]]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
+    """The target of each part, (N,); and the sets that the targets of overlapping labels name.
+
+    Args:
+        parts: what each is called, and its labels.
+    """
+    if not dataset.multi_label:
+        index_of = {label: index for index, label in enumerate(dataset.labels)}
+        index_of[UNLABELLED] = IGNORE
+        return np.array([index_of[name] for name, _ in parts], np.int64), None
+    found = sorted({labels for name, labels in parts if name != UNLABELLED}, key=sorted)
+    row_of = {labels: row for row, labels in enumerate(found)}
+    targets = [IGNORE if name == UNLABELLED else row_of[labels] for name, labels in parts]
+    label_sets = np.array([[one in labels for one in dataset.labels] for labels in found], bool)
+    return np.array(targets, np.int64), label_sets
 
 
 def _steps(part: Annotation, times: Times) -> NDArray[np.intp]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,7 +24,8 @@ SIDE_NAMES: dict[str, Side] = {
 }
 """How lists and folders name the sides, in lower case."""
 BACKGROUND = "background"
-"""The class of what nobody labelled, where `data.unlabelled` makes it one."""
+"""The class of what nobody labelled, where `data.unlabelled` makes it one. Where labels may overlap
+it is no class: it says that somebody looked, and that no class is on."""
 UNLABELLED = ""
 """The label of a part that nobody labelled; no data set can have it as a class."""
 
@@ -91,23 +93,51 @@ class Recording:
 
     @property
     def parts(self) -> tuple[Annotation, ...]:
-        """All of the recording in the order of time; `UNLABELLED` is what lies between annotations.
-
-        The annotations must not overlap.
+        """All of the recording by begin: the annotations, and what none covers as `UNLABELLED`.
 
         >>> run = Annotation("run", 10.0, 20.5)
         >>> [part.suffix for part in Recording(Path("v.mp4"), "v", "v", None, (run,)).parts]
         ['@-10', '@10-20.5', '@20.5-']
         """
         found: list[Annotation] = []
-        reached: float | None = None
+        reached = -math.inf
         for annotation in sorted(self.annotations, key=begin_of):
-            if annotation.start_seconds not in (None, reached):
-                found.append(Annotation(UNLABELLED, reached, annotation.start_seconds))
+            if begin_of(annotation) > reached:
+                found.append(Annotation(UNLABELLED, _bound(reached), annotation.start_seconds))
             found.append(annotation)
-            reached = annotation.end_seconds
-        if reached is not None or not found:
-            found.append(Annotation(UNLABELLED, reached))
+            reached = max(reached, end_of(annotation))
+        if reached < math.inf:
+            found.append(Annotation(UNLABELLED, _bound(reached)))
+        return tuple(found)
+
+    @property
+    def elementary_parts(self) -> tuple[tuple[Annotation, frozenset[str]], ...]:
+        """All of the recording in the order of time, cut wherever an annotation begins or ends.
+
+        Returns:
+            each part with the set of its labels. A part is called by them, by `BACKGROUND` if
+            somebody looked there and saw none, and `UNLABELLED` where no annotation is.
+
+        >>> walk, wave = Annotation("walk", 0.0, 5.0), Annotation("wave", 3.0, 8.0)
+        >>> both = Recording(Path("v.mp4"), "v", "v", None, (walk, wave))
+        >>> [part.label for part, _ in both.elementary_parts]
+        ['', 'walk', 'walk + wave', 'wave', '']
+        """
+        begins, ends = Counter[tuple[float, str]](), Counter[tuple[float, str]]()
+        for one in self.annotations:
+            begins[begin_of(one), one.label] += 1
+            ends[end_of(one), one.label] += 1
+        changes: dict[float, Counter[str]] = {-math.inf: Counter(), math.inf: Counter()}
+        for counts, sign in ((begins, 1), (ends, -1)):
+            for (seconds, label), number in counts.items():
+                changes.setdefault(seconds, Counter())[label] += sign * number
+        found, active = [], Counter[str]()
+        for start, end in itertools.pairwise(sorted(changes)):
+            active.update(changes[start])
+            present = {label for label, number in active.items() if number}
+            labels = frozenset(present - {BACKGROUND})
+            name = name_of(labels) if present else UNLABELLED
+            found.append((Annotation(name, _bound(start), _bound(end)), labels))
         return tuple(found)
 
     def with_background(self, looked_at: Sequence[tuple[float, float]] | None = None) -> Recording:
@@ -128,6 +158,20 @@ class Recording:
         return replace(self, annotations=tuple(sorted(found, key=begin_of)))
 
 
+def _bound(seconds: float) -> float | None:
+    """As an annotation says it: None at the recording's own begin and end."""
+    return seconds if math.isfinite(seconds) else None
+
+
+def name_of(labels: Iterable[str]) -> str:
+    """What a set of labels is called; `BACKGROUND` if it is empty.
+
+    >>> name_of({"wave", "walk"})
+    'walk + wave'
+    """
+    return " + ".join(sorted(labels)) or BACKGROUND
+
+
 def begin_of(annotation: Annotation) -> float:
     """Its start in seconds, as a number to compare."""
     return -math.inf if annotation.start_seconds is None else annotation.start_seconds
@@ -136,10 +180,6 @@ def begin_of(annotation: Annotation) -> float:
 def end_of(annotation: Annotation) -> float:
     """Its end in seconds, as a number to compare."""
     return math.inf if annotation.end_seconds is None else annotation.end_seconds
-
-
-def _bound(seconds: float) -> float | None:
-    return seconds if math.isfinite(seconds) else None
 
 
 @dataclass(frozen=True)
@@ -207,15 +247,18 @@ class Dataset:
     grouped: bool = True
     """False: each recording is its own group, or shares it with copies only."""
     continuous: bool = False
-    """Whether the recordings are trained on and tested as a whole, step by step, by annotations
-    that do not overlap; else each annotation is a clip for itself."""
+    """Whether the recordings are trained on and tested as a whole, step by step; else each
+    annotation is a clip for itself."""
+    multi_label: bool = False
+    """Whether the annotations of a recording may overlap (`head.multi_label`)."""
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.recordings, key=lambda recording: recording.key))
         object.__setattr__(self, "recordings", ordered)
         if not self.clips:
             raise DatasetError(f"{self.root}: holds no labelled video")
-        _require_own_keys(self.clips)
+        if not self.multi_label:  # there, several labels may have the same time
+            _require_own_keys(self.clips)
         if self.continuous:
             _require_own_keys(self.recordings)
         for label in self.labels:
@@ -234,7 +277,8 @@ class Dataset:
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """The class names, sorted; a class's index is its place here."""
-        return tuple(sorted({clip.label for clip in self.clips}))
+        no_class = {BACKGROUND} if self.multi_label else set()
+        return tuple(sorted({clip.label for clip in self.clips} - no_class))
 
     @cached_property
     def groups(self) -> tuple[str, ...]:
@@ -247,10 +291,10 @@ class Dataset:
 
     def keep(self, clips: Iterable[Clip]) -> Dataset:
         """The same data set with the annotations of these clips alone."""
-        keys = {clip.key for clip in clips}
+        wanted = {(clip.key, clip.label) for clip in clips}
         recordings = []
         for recording in self.recordings:
-            kept = [clip.annotation for clip in recording.clips if clip.key in keys]
+            kept = [clip.annotation for clip in recording.clips if (clip.key, clip.label) in wanted]
             if kept:
                 recordings.append(replace(recording, annotations=tuple(kept)))
         return replace(self, recordings=tuple(recordings))

@@ -155,7 +155,7 @@ def _remember_seed(root: Path, seed: int | None) -> int:
 
 
 def _render_pair(root: Path, pair: tuple[str, str], group: int, clip: int, seed: int) -> None:
-    figure, place = _make_group(np.random.default_rng([seed, group]))
+    figure, place = make_group(np.random.default_rng([seed, group]))
     rng = np.random.default_rng([seed, group, clip, list(PAIRS).index(pair)])
     pictures = _render(PAIRS[pair], figure, place, rng)
     _encode_both_ways(pictures, *(_clip_path(root, name, group, clip) for name in pair))
@@ -180,7 +180,7 @@ def _render(
         pose = action(float(progress * progress * (3 - 2 * progress)))  # smooth start and stop
         shift = sway[0] * math.sin(2 * math.pi * (index / count + sway[1] * 50))
         picture = place.copy()
-        _draw_figure(picture, figure, pose, ground_x + shift * figure.height, mirror)
+        draw_figure(picture, figure, pose, ground_x + shift * figure.height, mirror)
         pictures.append(picture.reduce(OVERSAMPLING))
     return pictures
 
@@ -221,9 +221,15 @@ def _encode(
     return packets
 
 
-def _draw_figure(
+def draw_figure(
     picture: Image.Image, figure: Figure, pose: Pose, ground_x: float, mirror: bool
 ) -> None:
+    """Draw a figure onto a place of `make_group`, which is `OVERSAMPLING` times as large.
+
+    Args:
+        ground_x: where it stands, in pixels of the picture that this becomes.
+        mirror: left and right change sides.
+    """
     scale = figure.height * pose.size * OVERSAMPLING
     # a far figure is smaller, and its feet are higher on the picture
     ground_y = (HEIGHT * (0.6 + 0.34 * pose.size)) * OVERSAMPLING
@@ -323,7 +329,8 @@ PAIRS: dict[tuple[str, str], Callable[[float], Pose]] = {
 """The two labels of a pair, and its action as a pose at progress 0 ... 1."""
 
 
-def _make_group(rng: np.random.Generator) -> tuple[Figure, Image.Image]:
+def make_group(rng: np.random.Generator) -> tuple[Figure, Image.Image]:
+    """One figure and the place where it acts."""
     skins: tuple[Colour, ...] = ((241, 194, 167), (198, 134, 94), (141, 85, 54), (92, 58, 40))
     wall = _colour(rng, darkest=90)
     figure = Figure(

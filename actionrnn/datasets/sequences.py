@@ -27,7 +27,7 @@ IGNORE = -100
 
 @dataclass(frozen=True)
 class Piece:
-    """Some steps of one sequence, all of one class."""
+    """Some steps of one sequence, all of one target."""
 
     index: int
     """Of the sequence."""
@@ -50,12 +50,13 @@ class Batch:
     lengths: Tensor
     """(B,), the valid steps."""
     targets: Tensor
-    """(B, T), the class of each step; IGNORE where it has none or does not count."""
+    """(B, T), the target of each step, as in `Sequences`; IGNORE where it has none or does not
+    count."""
     pieces: Tensor
     """(B, T), the number of the step's piece among the P counted ones of the batch, from 0; -1
     where the target is IGNORE."""
     piece_targets: Tensor
-    """(P,), the class of each piece."""
+    """(P,), the target of each piece."""
 
     def to(self, device: torch.device) -> Batch:
         """On another device."""
@@ -71,7 +72,8 @@ class Sequences:
     values: Sequence[NDArray[np.float32]]
     """Per clip (T, D), T its own; those of a store are mapped, and converted when they are used."""
     targets: NDArray[np.int64]
-    """Per clip, the index of its label; IGNORE for a part of a recording that has none."""
+    """Per clip, the index of its label; IGNORE for a part of a recording that has none. With
+    `label_sets` the index of the row that holds its labels."""
     fingerprints: tuple[str, ...]
     """Per clip, the beginning of the sha256 of its video."""
     provenance: Provenance
@@ -80,6 +82,9 @@ class Sequences:
     """Per clip, the sha256 of its entry in the store; none where they come from no store."""
     pts_seconds: tuple[NDArray[np.float64], ...] = ()
     """Per part of a recording (T,), on the video's clock; none for trimmed clips."""
+    label_sets: NDArray[np.bool_] | None = None
+    """(C, K): the C sets of labels that parts of overlapping annotations have; a row of zeros says
+    that no class is on. None: every clip has one label."""
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -99,9 +104,13 @@ class Sequences:
         """The number of steps of each, (N,)."""
         return np.array([len(values) for values in self.values], np.intp)
 
+    def sets(self, num_classes: int) -> NDArray[np.bool_]:
+        """The labels that each target stands for, (C, K), for a head that may answer several."""
+        return np.eye(num_classes, dtype=bool) if self.label_sets is None else self.label_sets
+
     @property
     def counted_targets(self) -> NDArray[np.int64]:
-        """The classes of all that is learned from: of each clip, or of each labelled step."""
+        """The targets of all that is learned from: of each clip, or of each labelled step."""
         if not self.continuous:
             return self.targets
         labelled = self.targets != IGNORE
@@ -119,8 +128,14 @@ class Sequences:
         return found
 
     def subset(self, clips: Iterable[Clip]) -> Sequences:
-        """The sequences of these clips alone, in this order; never a part without a label."""
+        """The sequences of these clips alone, in this order; never a part without a label.
+
+        Of overlapping annotations, which share their steps: all parts of their recordings.
+        """
         labelled = np.flatnonzero(self.targets != IGNORE).tolist()
+        if self.label_sets is not None:
+            wanted = {clip.video_key for clip in clips}
+            return self._take([i for i in labelled if self.clips[i].video_key in wanted])
         place = {self.clips[index].key: index for index in labelled}
         return self._take([place[clip.key] for clip in clips if clip.key in place])
 
@@ -178,6 +193,7 @@ class Sequences:
             self.provenance,
             tuple(self.digests[index] for index in chosen) if self.digests else (),
             tuple(self.pts_seconds[index] for index in chosen) if self.pts_seconds else (),
+            self.label_sets,
         )
 
 

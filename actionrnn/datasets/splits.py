@@ -63,17 +63,20 @@ class Fold:
         return self.train + self.validation
 
 
-def open_dataset(config: DataConfig) -> Dataset:
+def open_dataset(config: DataConfig, *, multi_label: bool = False) -> Dataset:
     """Find the labelled videos that the configuration names; nothing is written.
 
     The built-in data set must have been rendered (`render_dataset`). With imported features
     (`data.features`) and the layout `folder`, the store's entries `<label>/<name>` are the clips.
 
+    Args:
+        multi_label: for such a head (`head.multi_label`): annotations may overlap.
+
     Raises:
         DatasetError: there are none, or they are not laid out as the configuration says.
     """
     store = imported_store(config.features)
-    dataset = _open_layout(config, store)
+    dataset = _open_layout(config, store, multi_label)
     copies = find_copies(dataset, store)
     split = chosen_split(dataset, config)
     tested_side = _tested_side(dataset) if split == GIVEN else None
@@ -100,7 +103,7 @@ def chosen_split(dataset: Dataset, config: DataConfig) -> Split:
     return GIVEN if any(clip.split for clip in dataset.clips) else HOLDOUT
 
 
-def _open_layout(config: DataConfig, store: FeatureStore | None) -> Dataset:
+def _open_layout(config: DataConfig, store: FeatureStore | None, multi_label: bool) -> Dataset:
     if store is not None and config.layout == "folder":
         return open_stored(store.root, store.keys(), config.group_pattern, config.label_level)
     if config.root is None:
@@ -110,7 +113,7 @@ def _open_layout(config: DataConfig, store: FeatureStore | None) -> Dataset:
         listed = (
             open_manifest(config.root, config.group_pattern)
             if is_manifest
-            else _open_annotated(config.root, config)
+            else _open_annotated(config.root, config, multi_label)
         )
         return listed if store is not None else note_missing_videos(listed)
     if config.layout == "folder":
@@ -118,7 +121,7 @@ def _open_layout(config: DataConfig, store: FeatureStore | None) -> Dataset:
     return open_ucf101(config.root)
 
 
-def _open_annotated(root: str, config: DataConfig) -> Dataset:
+def _open_annotated(root: str, config: DataConfig, multi_label: bool) -> Dataset:
     path, videos = as_path(root), as_path(config.videos) if config.videos else None
     options = ReadOptions(
         config.annotation_rate_fps,
@@ -131,8 +134,13 @@ def _open_annotated(root: str, config: DataConfig) -> Dataset:
     marks = read_annotations(path, options)
     folder = videos or (path if path.is_dir() else path.parent)
     names = VideoNames(folder, elsewhere=marks.format != INTERVALS_CSV)
-    background = config.unlabelled == "background"
-    return make_dataset(marks, names, config.group_pattern, background=background)
+    return make_dataset(
+        marks,
+        names,
+        config.group_pattern,
+        background=config.unlabelled == "background",
+        multi_label=multi_label,
+    )
 
 
 def _given_split_notes(dataset: Dataset, config: DataConfig) -> Iterator[str]:
@@ -154,7 +162,9 @@ def _given_split_notes(dataset: Dataset, config: DataConfig) -> Iterator[str]:
 
 
 def _class_notes(dataset: Dataset) -> Iterator[str]:
-    count = Counter(clip.label for clip in dataset.clips)
+    count = Counter(clip.label for clip in dataset.clips if clip.label in dataset.labels)
+    if not count:
+        return
     (largest, most), (smallest, fewest) = count.most_common()[0], count.most_common()[-1]
     if most >= UNEQUAL_RATIO * fewest:
         yield (
@@ -179,7 +189,9 @@ def make_folds(
             group is on both sides (and `data.allow_group_leak` is off), or the fold does not
             exist.
     """
-    if training and len(dataset.labels) < 2:
+    if training and dataset.multi_label and not dataset.labels:
+        raise DatasetError(f"{dataset.root}: holds no label but {BACKGROUND}; label some actions")
+    if training and not dataset.multi_label and len(dataset.labels) < 2:
         raise DatasetError(
             f"{dataset.root}: holds one class only ({dataset.labels[0]}); at least 2 are needed"
         )

@@ -72,7 +72,8 @@ class Comparison:
     def __rich__(self) -> RenderableType:
         table = Table(title="runs, each against the first", title_justify="left")
         table.add_column("run")
-        headings = ("head", "clips", "top-1 (95 %)", "mean-pool", "difference (95 %)")
+        accuracy = self.reports[0].accuracy_name
+        headings = ("head", "clips", f"{accuracy} (95 %)", "mean-pool", "difference (95 %)")
         for heading in (*headings, "right alone", "p"):
             table.add_column(heading, justify="right")
         for name, report, test in zip(self.names, self.reports, self.tests, strict=True):

@@ -32,7 +32,7 @@ class Answers:
     scores: NDArray[np.float32]
     """At the T labelled steps, (T, K)."""
     targets: Labels
-    """Their classes, (T,)."""
+    """Their classes, (T,); with label sets their rows."""
     bouts: Bouts
 
 
@@ -52,7 +52,10 @@ def segment_map_at(iou: float) -> str:
 
 
 def precisions(
-    answers: Sequence[Answers], units: Sequence[Hashable], background: int | None
+    answers: Sequence[Answers],
+    units: Sequence[Hashable],
+    background: int | None,
+    label_sets: NDArray[np.bool_] | None = None,
 ) -> Precisions:
     """Average precision over the steps, plain and calibrated, and of the segments at each IoU.
 
@@ -60,12 +63,14 @@ def precisions(
         answers: in each recording.
         units: each recording's group.
         background: the class that is no action.
+        label_sets: (C, K), the classes that each target stands for; None: one each.
     """
     num_classes = answers[0].scores.shape[1]
+    sets = np.eye(num_classes, dtype=bool) if label_sets is None else label_sets
     classes = [which for which in range(num_classes) if which != background]
     if not classes:
         return Precisions({}, {})
-    steps = _step_rankings(answers, units, classes)
+    steps = _step_rankings(answers, units, classes, sets)
     shares = _with_mean(np.stack([one.num_true for one in steps], axis=1), of_shares=True)
     found = measured(
         partial(_of_steps, [one.coarse() for one in steps]),
@@ -96,13 +101,16 @@ def precisions(
 
 
 def _step_rankings(
-    answers: Sequence[Answers], units: Sequence[Hashable], classes: Sequence[int]
+    answers: Sequence[Answers],
+    units: Sequence[Hashable],
+    classes: Sequence[int],
+    sets: NDArray[np.bool_],
 ) -> list[Ranking]:
     scores = np.concatenate([one.scores for one in answers])
     targets = np.concatenate([one.targets for one in answers])
     unit_of, num_units = numbered(units)
     groups = np.repeat(unit_of, [len(one.targets) for one in answers])
-    return [rank(scores[:, which], targets == which, groups, num_units) for which in classes]
+    return [rank(scores[:, which], sets[targets, which], groups, num_units) for which in classes]
 
 
 def _segment_rankings(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from actionrnn.config import HeadKind
 from actionrnn.datasets.sequences import pad
+from actionrnn.evaluation.metrics import answers_of
 from actionrnn.model.heads import Head
 
 NUM_SHUFFLES = 5
@@ -30,7 +31,7 @@ class Diagnostics:
     """Measurements of the heads of one fold beyond their final scores, over N test clips."""
 
     observed: dict[str, NDArray[np.int64]]
-    """By head: its answers so far after 10, 20, ... 100 % of each clip, (N, 10)."""
+    """By head: its answers so far (`answers_of`) after 10, 20, ... 100 % of each clip, (N, 10)."""
     observed_now: dict[str, NDArray[np.int64]]
     """The same for its answers of now."""
     shuffled: NDArray[np.int64]
@@ -44,6 +45,7 @@ def diagnose(
     sequences: Sequence[Values],
     observed: dict[str, NDArray[np.int64]],
     observed_now: dict[str, NDArray[np.int64]],
+    label_sets: NDArray[np.bool_] | None = None,
 ) -> Diagnostics:
     """Shuffle the clips' frames for the first head; compute the gradients of all heads.
 
@@ -52,6 +54,7 @@ def diagnose(
         sequences: N of (T, D).
         observed: see `Diagnostics`.
         observed_now: see `Diagnostics`.
+        label_sets: (C, K), of multi-label heads; see `answers_of`.
     """
     head = next(iter(heads.values()))
     some = spread_evenly(sequences)
@@ -59,7 +62,7 @@ def diagnose(
     return Diagnostics(
         observed=observed,
         observed_now=observed_now,
-        shuffled=shuffled_answers(head, sequences),
+        shuffled=shuffled_answers(head, sequences, label_sets=label_sets),
         influence={
             name: influence(one, [values[:, : one.feature_size] for values in some])
             for name, one in ({**heads, **untrained}).items()
@@ -69,16 +72,21 @@ def diagnose(
 
 @torch.inference_mode()
 def shuffled_answers(
-    head: Head, sequences: Sequence[Values], num_shuffles: int = NUM_SHUFFLES, seed: int = 0
+    head: Head,
+    sequences: Sequence[Values],
+    num_shuffles: int = NUM_SHUFFLES,
+    seed: int = 0,
+    label_sets: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
     """The answers of a trained head to the same clips, their frames in a random order.
 
     Args:
         sequences: N of (T, D).
         seed: of the orders; the same seed gives the same ones.
+        label_sets: (C, K), of a multi-label head; see `answers_of`.
 
     Returns:
-        class indices, (num_shuffles, N).
+        answers, (num_shuffles, N).
     """
     rng = np.random.default_rng(seed)
     head.eval()
@@ -87,7 +95,9 @@ def shuffled_answers(
         clip[order] for clip, several in zip(sequences, orders, strict=True) for order in several
     ]
     answers = [
-        head.clip_logits(head(values, lengths), lengths).argmax(dim=1).cpu().numpy()
+        answers_of(
+            head.scores(head.clip_logits(head(values, lengths), lengths)).cpu().numpy(), label_sets
+        )
         for values, lengths in _batches(head, shuffled)
     ]
     by_order: NDArray[np.int64]

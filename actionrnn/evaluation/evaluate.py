@@ -92,7 +92,7 @@ def evaluate(
     if (imported := imported_store(data.features)) is not None:
         wanted, where = recognizer.provenance, str(imported.root)
         imported.provenance.require_same(wanted, where, TRAINED_ON)
-    dataset = open_dataset(config.data)
+    dataset = open_dataset(config.data, multi_label=recognizer.multi_label)
     _require_known_labels(dataset, recognizer)
     make_folds(dataset, config.data, training=False)  # before the extraction
     if other is not None:
@@ -107,6 +107,7 @@ def evaluate(
             others=_stores_of(recognizer, model) if other is None else (),
         )
         recognizer.require_feature_size(sequences.feature_size, str(dataset.root))
+        sequences = _with_classes_of(recognizer, sequences, dataset.labels)
         folds = make_folds(dataset, config.data, training=False)
         results = _predict(
             recognizer,
@@ -149,7 +150,7 @@ def _predict(
     return [
         predict_fold(
             fold.name,
-            _with_targets_of(recognizer, sequences.subset(fold.test)),
+            sequences.subset(fold.test),
             _heads(recognizer),
             trained_on,
         )
@@ -169,9 +170,7 @@ def _step_results(
     recordings = [
         one
         for fold in folds
-        for one in predict_steps(
-            _with_targets_of(recognizer, sequences.side(fold.test)), _heads(recognizer), window
-        )
+        for one in predict_steps(sequences.side(fold.test), _heads(recognizer), window)
     ]
     if not recordings:
         return None
@@ -182,9 +181,13 @@ def _heads(recognizer: Recognizer) -> dict[str, Head]:
     return {str(recognizer.head.config.kind): recognizer.head}
 
 
-def _with_targets_of(recognizer: Recognizer, test: Sequences) -> Sequences:
-    """With the model's class indices: the data set may lack some of its classes."""
+def _with_classes_of(recognizer: Recognizer, test: Sequences, labels: Sequence[str]) -> Sequences:
+    """With the model's class indices, for a data set of these labels: it may lack some classes."""
     index_of = {label: index for index, label in enumerate(recognizer.labels)}
+    if test.label_sets is not None:
+        label_sets = np.zeros((len(test.label_sets), len(index_of)), bool)
+        label_sets[:, [index_of[label] for label in labels]] = test.label_sets
+        return replace(test, label_sets=label_sets)
     targets = [index_of.get(clip.label, IGNORE) for clip in test.clips]
     return replace(test, targets=np.array(targets, np.int64))
 

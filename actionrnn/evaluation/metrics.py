@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from actionrnn.model.segments import NOTHING, ON
+
 Rate = Annotated[float, Field(ge=0, le=1)]
 """A part of a whole; checked where a report is read."""
 
@@ -22,6 +24,33 @@ PERCENTS_OBSERVED = tuple(range(10, 101, 10))
 def percent(value: float | None) -> str:
     """`86.7%`, or a dash."""
     return "-" if value is None else f"{value:.1%}"
+
+
+def answers_of(
+    scores: NDArray[np.float32], label_sets: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
+    """What N scores (N, K) say, (N,): the best class of each; ties go to the lower index.
+
+    Args:
+        label_sets: (C, K), of a multi-label head: the answer is then the row that holds exactly the
+            classes from `ON` on, or NOTHING if there is no such row. It is right if it is the
+            target's row: exact match, or subset accuracy (Zhang and Zhou, "A Review on Multi-Label
+            Learning Algorithms", IEEE TKDE 2014).
+    """
+    if label_sets is None:
+        best: NDArray[np.int64] = scores.argmax(axis=1)
+        return best
+    return rows_of(scores >= ON, label_sets)
+
+
+def rows_of(is_on: NDArray[np.bool_], label_sets: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Which row of the sets (C, K) holds exactly the classes that are on, (N, K) -> (N,).
+
+    NOTHING where there is no such row.
+    """
+    row_of = {row.tobytes(): index for index, row in enumerate(np.ascontiguousarray(label_sets))}
+    found = [row_of.get(row.tobytes(), NOTHING) for row in np.ascontiguousarray(is_on)]
+    return np.array(found, np.int64)
 
 
 def top_k_accuracy(scores: NDArray[np.float32], targets: NDArray[np.int64], k: int = 1) -> float:
@@ -67,6 +96,29 @@ class ClassResult:
     confused_with: str | None
     """The wrong answer that its clips were given most often."""
     confused_clips: int = 0
+
+
+def label_results(
+    scores: NDArray[np.float32], is_on: NDArray[np.bool_], labels: Sequence[str]
+) -> tuple[ClassResult, ...]:
+    """Recall and precision of each label of a multi-label head, at the score `ON`.
+
+    Args:
+        scores: (N, K).
+        is_on: what is true, (N, K).
+    """
+    given = scores >= ON
+    right, true, said = ((one.sum(axis=0)).tolist() for one in (given & is_on, is_on, given))
+    return tuple(
+        ClassResult(
+            label=label,
+            num_clips=true[index],
+            recall=right[index] / true[index] if true[index] else None,
+            precision=right[index] / said[index] if said[index] else None,
+            confused_with=None,
+        )
+        for index, label in enumerate(labels)
+    )
 
 
 def class_results(confusion: NDArray[np.int64], labels: Sequence[str]) -> tuple[ClassResult, ...]:

@@ -16,7 +16,7 @@ from actionrnn.datasets.passages import whole_recordings
 from actionrnn.datasets.recordings import Clip
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.evaluation.diagnostics import Diagnostics, diagnose
-from actionrnn.evaluation.metrics import steps_observed, top_k_hits
+from actionrnn.evaluation.metrics import answers_of, steps_observed
 from actionrnn.evaluation.step_scores import StepPredictions
 from actionrnn.evaluation.window_baselines import restarted_per_window, sliding_mean_pool
 from actionrnn.features.backbone import Backbone
@@ -62,11 +62,14 @@ class FoldPredictions:
     leaked: tuple[bool, ...] = ()
     """Whether it was trained on other clips of the clip's group."""
     diagnostics: Diagnostics | None = None
+    label_sets: NDArray[np.bool_] | None = None
+    """(C, K), of multi-label heads: the classes that each target stands for."""
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Whether each clip's answer is its class, (N,)."""
-        return top_k_hits(self.scores, self.targets)
+        """Whether each clip's answer is its class, or exactly its classes, (N,)."""
+        hits: NDArray[np.bool_] = answers_of(self.scores, self.label_sets) == self.targets
+        return hits
 
 
 def predict_fold(
@@ -96,6 +99,7 @@ def predict_fold(
     test.provenance.require_same(trained_on.provenance, name, TRAINED_ON)
     videos, groups = set(trained_on.videos) - {""}, set(map(hashed_group, trained_on.groups))
     head_name, head = next(iter(heads.items()))
+    label_sets = _label_sets(head, test)
     so_far, now = (
         {kind: np.empty((len(test), len(steps_observed(1))), np.int64) for kind in heads}
         for _ in range(2)
@@ -110,8 +114,8 @@ def predict_fold(
                 known = values if one is head else values[:, : one.feature_size]
                 answers = _observed(one, known)
                 scores[kind][index] = answers.so_far[-1]
-                so_far[kind][index] = answers.so_far.argmax(axis=1)
-                now[kind][index] = answers.now.argmax(axis=1)
+                so_far[kind][index] = answers_of(answers.so_far, label_sets)
+                now[kind][index] = answers_of(answers.now, label_sets)
             advance()
     seen = tuple(fingerprint in videos for fingerprint in test.fingerprints)
     return FoldPredictions(
@@ -126,8 +130,14 @@ def predict_fold(
             hashed_group(clip.group) in groups and not known
             for clip, known in zip(test.clips, seen, strict=True)
         ),
-        diagnostics=diagnose(heads, test.values, so_far, now) if diagnostics else None,
+        diagnostics=diagnose(heads, test.values, so_far, now, label_sets) if diagnostics else None,
+        label_sets=label_sets,
     )
+
+
+def _label_sets(head: Head, test: Sequences) -> NDArray[np.bool_] | None:
+    """What the targets stand for, (C, K), where the heads may answer several classes."""
+    return test.sets(head.num_classes) if head.config.multi_label else None
 
 
 def _observed(head: Head, values: NDArray[np.float32]) -> Readouts:
@@ -171,6 +181,7 @@ def predict_steps(test: Sequences, heads: Mapping[str, Head], window: int) -> li
                     pts_seconds=_times(test, indices, len(values)),
                     targets=np.repeat(test.targets[indices], lengths),
                     scores=_step_scores(heads, values, window),
+                    label_sets=_label_sets(next(iter(heads.values())), test),
                     delay_steps={name: head.delay_steps for name, head in heads.items()},
                 )
             )

@@ -118,8 +118,11 @@ class Report:
     labels: tuple[str, ...]
     num_clips: int
     top1: Rate
-    top5: Rate
-    mean_class_accuracy: Rate
+    """The part of the clips whose answer is right; with `multi_label` if it names exactly the
+    classes that are true (`answers_of`), and so wherever a field is called top1."""
+    top5: Rate | None
+    """This and the next two, and `ece`, suppose one class a clip: none with `multi_label`."""
+    mean_class_accuracy: Rate | None
     baseline_mean_pool_top1: Rate | None
     """Mean-pool + linear over the frames of the same clips, trained alike: it cannot see their
     order. None where it was not trained."""
@@ -174,6 +177,8 @@ class Report:
     """Every test clip; what `actionrnn compare` pairs."""
     steps: StepResults | None = None
     """How good the answers at each step of whole recordings are; None: not measured."""
+    multi_label: bool = False
+    """Whether a clip may have several classes, or none (`head.multi_label`)."""
 
     def __post_init__(self) -> None:
         """Refuse what a damaged file may say; the code that reads a report relies on it.
@@ -182,7 +187,8 @@ class Report:
             ValueError: parts that belong together differ in length, or a trial is incomplete.
         """
         num_labels = len(self.labels)
-        if [len(row) for row in self.confusion] != [num_labels] * num_labels:
+        num_rows = 0 if self.multi_label else num_labels
+        if [len(row) for row in self.confusion] != [num_labels] * num_rows:
             raise ValueError(
                 f"confusion must have a row and a column for each of {num_labels} labels"
             )
@@ -200,13 +206,20 @@ class Report:
                 raise ValueError("the classes of steps must be the labels, in their order")
         for bars in self.steps.recordings if self.steps else ():
             shown = {run[0] for run in (*bars.truth, *bars.prediction)}
-            if not (bars.truth and shown <= {NOTHING, *range(num_labels)}):
+            if not ((bars.truth or bars.span) and shown <= {NOTHING, *range(num_labels)}):
                 raise ValueError(f"{bars.name} must have runs, of the {num_labels} labels")
+            if bars.span is not None and not shown <= {NOTHING, *bars.lanes}:
+                raise ValueError(f"{bars.name} must have a lane for each label of its runs")
 
     @property
     def head_name(self) -> str:
         """`gru`; `head` where a search chose for each fold."""
         return "head" if self.trials else str(self.config.get("head", {}).get("kind", "head"))
+
+    @property
+    def accuracy_name(self) -> str:
+        """What `top1` is called: `top-1`, or `exact match` where several classes may be right."""
+        return "exact match" if self.multi_label else "top-1"
 
     @property
     def warnings(self) -> list[str]:
@@ -317,11 +330,21 @@ def interval_note(report: Report) -> str:
     return intervals_note(report.num_units, report.resampled)
 
 
+def headline(report: Report) -> dict[str, str]:
+    """The accuracies that the report has: what each is called, and its field."""
+    names = {
+        report.accuracy_name: "top1",
+        "top-5": "top5",
+        "mean class accuracy": "mean_class_accuracy",
+    }
+    return {title: name for title, name in names.items() if getattr(report, name) is not None}
+
+
 def seeds_text(report: Report) -> str:
     """Mean and standard deviation over the seeds, of head and baselines; empty for one seed."""
     if len(report.seeds) < 2:
         return ""
-    head = f"{report.head_name} top-1"
+    head = f"{report.head_name} {report.accuracy_name}"
     rows = [{head: seed.top1, **baselines_of(report, seed)} for seed in report.seeds]
     parts = []
     for name in rows[0]:
@@ -371,7 +394,8 @@ def _table(report: Report) -> Table:
     title = Text(printable(report.title)) if report.title else None
     table = Table(title=title, title_justify="left")
     table.add_column("test on")
-    for heading in ("clips", f"{report.head_name} top-1", *baselines_of(report, report)):
+    head = f"{report.head_name} {report.accuracy_name}"
+    for heading in ("clips", head, *baselines_of(report, report)):
         table.add_column(heading, justify="right")
     for fold in report.folds:
         table.add_row(Text(printable(fold.group)), *_cells(report, fold))
@@ -399,8 +423,7 @@ def _numbers(report: Report) -> list[str]:
         value = percent(getattr(report, name))
         return f"{title} {value} {interval_text(report, name)}".rstrip()
 
-    names = {"top-1": "top1", "top-5": "top5", "mean class accuracy": "mean_class_accuracy"}
-    lines = [", ".join(number(title, name) for title, name in names.items())]
+    lines = [", ".join(number(title, name) for title, name in headline(report).items())]
     if report.baseline_mean_pool_top1 is not None:
         gain = 100 * (report.top1 - report.baseline_mean_pool_top1)
         bounds = interval_text(report, "gain_over_mean_pool")

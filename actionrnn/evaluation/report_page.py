@@ -29,6 +29,7 @@ from actionrnn.evaluation.report import (
     ClipResult,
     Report,
     baselines_of,
+    headline,
     interval_note,
     interval_text,
     searched,
@@ -49,8 +50,9 @@ from actionrnn.evaluation.report_plots import (
 from actionrnn.evaluation.step_scores import RecordingBars
 from actionrnn.evaluation.step_tables import (
     CLASS_COLUMNS,
-    COLUMNS,
-    DETECTION_COLUMNS,
+    FRAME_MAP,
+    columns_of,
+    detection_columns_of,
     step_interval_note,
     step_sizes,
 )
@@ -137,8 +139,8 @@ def render_page(report: Report, mistakes: list[Mistake]) -> str:
         },
         bars=_bars(report),
         charts=_charts(report),
-        step_columns=COLUMNS,
-        detection_columns=DETECTION_COLUMNS,
+        step_columns=None if report.steps is None else columns_of(report.steps),
+        detection_columns=None if report.steps is None else detection_columns_of(report.steps),
         class_columns=CLASS_COLUMNS,
         step_sizes=step_sizes,
         step_interval_note=step_interval_note,
@@ -195,15 +197,22 @@ def _without_folders(report: Report) -> Callable[[Any], Any]:
 
 def _tiles(report: Report) -> list[tuple[str, str, str]]:
     """Name, value and interval of the numbers at the top."""
-    names = {"top-1": "top1", "top-5": "top5", "mean class accuracy": "mean_class_accuracy"}
-    return [
+    tiles = [
         (title, percent(getattr(report, name)), interval_text(report, name, "{:.1f} to {:.1f} %"))
-        for title, name in names.items()
+        for title, name in headline(report).items()
     ]
+    if report.steps is not None and report.steps.multi_label:
+        scores = next(iter(report.steps.models.values()))
+        interval = FRAME_MAP.interval(scores)
+        tile = FRAME_MAP.heading, FRAME_MAP.cell(scores), interval and f"{interval} %"
+        tiles.insert(0, tile)
+    return tiles
 
 
 def _clip_rows(report: Report) -> list[list[Any]]:
     """What a click on a cell shows: true class, answer, key, score of the answer."""
+    if report.multi_label:  # no cells
+        return []
     index_of = {label: index for index, label in enumerate(report.labels)}
     return [
         [index_of[clip.label], index_of[clip.answer], clip.key, round(clip.score, 3)]
@@ -243,7 +252,10 @@ def _charts(report: Report) -> dict[str, Axes]:
         if both:
             now = tuple(zip(shares, report.observed_now[head], strict=True))
             lines.insert(1, Line(f"{head}, now", _style(head), now, dashed=True))
-        x, y = (Axis(label, text=percent_text) for label in ("part of the video seen", "top-1"))
+        x, y = (
+            Axis(label, text=percent_text)
+            for label in ("part of the video seen", report.accuracy_name)
+        )
         charts["observed"] = line_axes(lines, x, y, fit_y=False)
     if report.reliability:
         x, y = (Axis(label, text=percent_text) for label in ("score of the answer", "part right"))
@@ -380,8 +392,16 @@ def step_words(report: Report) -> str:
     if report.steps is None:
         return ""
     (head, scores), *others = report.steps.models.items()
-    said = f"At {scores.accuracy:.1%} of the steps the {head}'s answer of that moment is right"
-    beside = "; ".join(f"{name} {other.accuracy:.1%}" for name, other in others)
+    if report.steps.multi_label:
+        said = f"The {head} ranks the steps at which a class is on with a mean average precision of"
+        said += f" {percent(scores.frame_map)}"
+        name_of_number = FRAME_MAP.name
+    else:
+        said = f"At {scores.accuracy:.1%} of the steps the {head}'s answer of that moment is right"
+        name_of_number = "accuracy"
+    beside = "; ".join(
+        f"{name} {percent(getattr(other, name_of_number))}" for name, other in others
+    )
     return f"{said}. Beside it: {beside}." if beside else f"{said}."
 
 

@@ -156,6 +156,9 @@ class Block:
     """Its label and times."""
     text: str
     """The label where it fits, else nothing."""
+    top: float = 0
+    """Where it begins, from the top, in per cent of the bar's height; with several lanes."""
+    height: float = 100
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,8 @@ class TimeBars:
     """Per cent of the width, and the time."""
     shown_end: str | None
     """The time at which the bars end before the recording does."""
+    num_lanes: int = 1
+    """In each bar; with several, each label has its own."""
 
 
 def class_colours(
@@ -192,9 +197,10 @@ def class_colours(
 
 
 def time_bars(one: RecordingBars, labels: Sequence[str], colours: dict[int, str]) -> TimeBars:
-    """The blocks of one recording's two bars."""
-    low, high = one.truth[0][1], one.truth[-1][2]
+    """The blocks of one recording's two bars; where labels may overlap, a lane for each label."""
+    low, high = one.span or (one.truth[0][1], one.truth[-1][2])
     axis = Axis("", bounds=(low, high))
+    lane_of, num_lanes = {which: lane for lane, which in enumerate(one.lanes)}, len(one.lanes) or 1
 
     def block(run: Run) -> Block:
         which, start, end = run
@@ -202,7 +208,10 @@ def time_bars(one: RecordingBars, labels: Sequence[str], colours: dict[int, str]
         left, width = 100 * axis.part(start), 100 * (axis.part(end) - axis.part(start))
         fits = which != NOTHING and LETTER_PIXELS * (len(label) + 1) <= width / 100 * BAR_PIXELS
         title = f"{label}, {clock(start)} to {clock(end)}"
-        return Block(left, width, colours.get(which, ""), title, label if fits else "")
+        top, height = 0.0, 100.0
+        if which in lane_of:
+            top, height = 100 * lane_of[which] / num_lanes, 100 / num_lanes
+        return Block(left, width, colours.get(which, ""), title, label if fits else "", top, height)
 
     return TimeBars(
         truth=tuple(block(run) for run in one.truth if run[0] != NOTHING),
@@ -210,6 +219,7 @@ def time_bars(one: RecordingBars, labels: Sequence[str], colours: dict[int, str]
         uncounted=tuple(block(run) for run in one.truth if run[0] == NOTHING),
         ticks=tuple((100 * axis.part(tick), clock(tick)) for tick in _clock_ticks(low, high)),
         shown_end=clock(high) if high < one.end_seconds else None,
+        num_lanes=num_lanes,
     )
 
 

@@ -3,12 +3,17 @@
 Accuracy and delay are those of the answer of now itself, the class of the highest score. F1 and
 edit score are those of the segments that a timeline shows (`SegmentRule` by default), because
 these are what a user gets. `segment_metrics` has the definitions.
+
+A multi-label head is scored label by label, as is usual for overlapping actions (Yeung et al.,
+"Every Moment Counts", IJCV 2018): the steps and the segments of each label for themselves. Its
+accuracy is exact match.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +33,7 @@ from actionrnn.evaluation.bout_scores import (
 )
 from actionrnn.evaluation.bouts import Bouts, Tally, match_bouts, stacked
 from actionrnn.evaluation.detection_scores import Answers, Precisions, precisions
-from actionrnn.evaluation.metrics import Rate
+from actionrnn.evaluation.metrics import Rate, answers_of, rows_of
 from actionrnn.evaluation.segment_metrics import (
     OVERLAP_PERCENTS,
     Labels,
@@ -38,7 +43,7 @@ from actionrnn.evaluation.segment_metrics import (
     matched_segments,
     segments_of,
 )
-from actionrnn.model.segments import NOTHING, shown_labels, step_ends
+from actionrnn.model.segments import NOTHING, ON, shown_labels, shown_lanes, step_ends
 
 MOST_RECORDINGS = 12
 MOST_RUNS = 600
@@ -56,11 +61,13 @@ class StepPredictions:
     pts_seconds: NDArray[np.float64]
     """(T,), never falling; each step lasts until the next."""
     targets: NDArray[np.int64]
-    """(T,): class indices, or IGNORE where nobody labelled the step."""
+    """(T,): class indices, with `label_sets` its rows, or IGNORE where nobody labelled the step."""
     scores: Mapping[str, NDArray[np.float32]]
     """By model, the probabilities of now, (T, K): first the tested head, then its baselines."""
     delay_steps: Mapping[str, int] = field(default_factory=dict)
     """By model, how many further steps are seen before a step is answered; default: none."""
+    label_sets: NDArray[np.bool_] | None = None
+    """(C, K), of multi-label heads: the classes that each target stands for."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +75,11 @@ class StepScores:
     """One model's scores; a number is None where there is nothing to count."""
 
     accuracy: Rate
-    """The part of the steps whose answer of now is right."""
-    mean_class_accuracy: Rate
-    """The mean over classes of each class's part; classes without steps do not count."""
+    """The part of the steps whose answer of now is right; of a multi-label head, at which exactly
+    the true classes are on."""
+    mean_class_accuracy: Rate | None
+    """The mean over classes of each class's part; classes without steps do not count. None, as the
+    edit score, of a multi-label head."""
     f1_at_10: Rate | None
     f1_at_25: Rate | None
     f1_at_50: Rate | None
@@ -117,6 +126,11 @@ class RecordingBars:
     """From begin to end; NOTHING where nobody labelled it."""
     prediction: tuple[Run, ...]
     """Over the same time."""
+    span: tuple[FiniteFloat, FiniteFloat] | None = None
+    """With `lanes`: from when to when these runs are drawn."""
+    lanes: tuple[int, ...] = ()
+    """Of a multi-label head: the classes that occur, each in a lane of its own, where its runs say
+    when it is on. Empty: all runs are in one lane, without gaps."""
 
 
 @dataclass(frozen=True)
@@ -143,14 +157,19 @@ class StepResults:
     """The tested head's, in the order of the labels."""
     no_false_alarms: str = ""
     """Why false alarms cannot be counted; empty where they are."""
+    multi_label: bool = False
+    """Several classes may be on at once."""
 
 
 @dataclass(frozen=True)
 class _Counts:
     """Of one model in one recording."""
 
+    num_right: int
+    num_steps: int
+    """Those that are labelled."""
     hits: Labels
-    """Of each class, (K,)."""
+    """Of each class, (K,); zeros, as `steps`, of a multi-label head."""
     steps: Labels
     """(K,)."""
     matched: Labels
@@ -184,25 +203,29 @@ def step_report(
         ValueError: a recording does not fit the labels, the models or itself.
     """
     for one in recordings:
-        _require_shapes(one, len(labels), list(recordings[0].scores))
+        _require_shapes(one, len(labels), recordings[0])
     known = sum(int((one.targets != IGNORE).sum()) for one in recordings)
     if known == 0:
         raise ActionrnnError(
             f"none of the {len(recordings)} test recordings has a labelled step; label some"
         )
-    nothing = list(labels).index(background) if background in labels else None
+    label_sets = recordings[0].label_sets
+    count, bars, nothing = _count_lanes, _lane_bars, None  # that no class is on is no class
+    if label_sets is None:
+        nothing = list(labels).index(background) if background in labels else None
+        count, bars = partial(_count, background=nothing), _bars
     models = list(recordings[0].scores)
     labelled = [one for one in recordings if (one.targets != IGNORE).any()]
     units = [one.group for one in labelled]
-    counts = {name: [_count(one, name, nothing) for one in labelled] for name in models}
+    counts = {name: [count(one, name) for one in labelled] for name in models}
     tallies = {
         name: stacked([one.tally for one in ours]).by_unit(units) for name, ours in counts.items()
     }
     found = {
-        name: precisions([one.answers for one in ours], units, nothing)
+        name: precisions([one.answers for one in ours], units, nothing, label_sets)
         for name, ours in counts.items()
     }
-    why_not = _why_no_false_alarms(tallies[models[0]], nothing, background)
+    why_not = _why_no_false_alarms(tallies[models[0]], label_sets, nothing, background)
     chosen = np.linspace(0, len(recordings) - 1, min(MOST_RECORDINGS, len(recordings)))
     return StepResults(
         num_recordings=len(recordings),
@@ -215,7 +238,7 @@ def step_report(
             name: _scores(ours, units, found[name], tallies[name], not why_not)
             for name, ours in counts.items()
         },
-        recordings=tuple(_bars(recordings[place]) for place in chosen.round().astype(int)),
+        recordings=tuple(bars(recordings[place]) for place in chosen.round().astype(int)),
         joined=joined,
         classes=bout_scores(
             labels,
@@ -225,10 +248,18 @@ def step_report(
             more=found[models[0]].by_class,
         ),
         no_false_alarms=why_not,
+        multi_label=label_sets is not None,
     )
 
 
-def _why_no_false_alarms(tally: Tally, nothing: int | None, background: str) -> str:
+def _why_no_false_alarms(
+    tally: Tally, label_sets: NDArray[np.bool_] | None, nothing: int | None, background: str
+) -> str:
+    if label_sets is not None:
+        is_empty = ~label_sets.any(axis=1)
+        if tally.true_states[:, is_empty].any():
+            return ""
+        return "at each labelled step some class is on: nobody says where none is seen"
     if nothing is None:
         return f"there is no class {background}: nobody says where none of the classes is seen"
     if not tally.true[:, nothing].any():
@@ -236,8 +267,8 @@ def _why_no_false_alarms(tally: Tally, nothing: int | None, background: str) -> 
     return ""
 
 
-def _require_shapes(one: StepPredictions, num_labels: int, models: list[str]) -> None:
-    num_steps = len(one.targets)
+def _require_shapes(one: StepPredictions, num_labels: int, first: StepPredictions) -> None:
+    num_steps, models = len(one.targets), list(first.scores)
     if num_steps == 0:
         raise ValueError(f"{one.name}: has no steps")
     shapes = {scores.shape for scores in one.scores.values()}
@@ -251,8 +282,19 @@ def _require_shapes(one: StepPredictions, num_labels: int, models: list[str]) ->
     if not all(np.isfinite(scores).all() for scores in one.scores.values()):
         raise ValueError(f"{one.name}: has scores that are no numbers")
     known = one.targets[one.targets != IGNORE]
-    if len(known) and not (known.min() >= 0 and known.max() < num_labels):
-        raise ValueError(f"{one.name}: targets must be IGNORE or in 0 ... {num_labels - 1}")
+    most = num_labels if one.label_sets is None else len(one.label_sets)
+    if len(known) and not (known.min() >= 0 and known.max() < most):
+        raise ValueError(f"{one.name}: targets must be IGNORE or in 0 ... {most - 1}")
+    if one.label_sets is not None and one.label_sets.shape[1] != num_labels:
+        raise ValueError(f"{one.name}: its label sets must have {num_labels} columns")
+    if not _same_sets(one.label_sets, first.label_sets):
+        raise ValueError(f"{one.name}: its label sets are not those of {first.name}")
+
+
+def _same_sets(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other)
 
 
 def _count(one: StepPredictions, name: str, background: int | None) -> _Counts:
@@ -262,9 +304,10 @@ def _count(one: StepPredictions, name: str, background: int | None) -> _Counts:
     found, true = (segments_of(what, one.targets, background) for what in (shown, one.targets))
     hits, steps = class_hits(answers, one.targets, scores.shape[1])
     known = one.targets != IGNORE
-    means = [scores[first:stop, which].mean(dtype=np.float64) for first, stop, which in found]
-    bouts = match_bouts(found, np.array(means, np.float64), true, scores.shape[1])
+    bouts = match_bouts(found, _means(found, scores), true, scores.shape[1])
     return _Counts(
+        num_right=int(hits.sum()),
+        num_steps=int(steps.sum()),
         hits=hits,
         steps=steps,
         matched=matched_segments(found, true),
@@ -278,14 +321,67 @@ def _count(one: StepPredictions, name: str, background: int | None) -> _Counts:
     )
 
 
+def _count_lanes(one: StepPredictions, name: str) -> _Counts:
+    """Of a multi-label model: each class for itself, which is on or, as a background, off."""
+    assert one.label_sets is not None
+    scores, known = one.scores[name], one.targets != IGNORE
+    truth, shown = _true_lanes(one), shown_lanes(scores, one.pts_seconds)
+    found, true = (_lane_segments(lanes, one.targets) for lanes in (shown, truth))
+    bouts = match_bouts(found, _means(found, scores), true, scores.shape[1])
+    late = [
+        delays(
+            (scores[:, which] >= ON).astype(np.int64),
+            np.where(known, truth[:, which], IGNORE),
+            one.pts_seconds,
+            background=0,
+            delay_steps=one.delay_steps.get(name, 0),
+        )
+        for which in range(scores.shape[1])
+    ]
+    no_steps = np.zeros(scores.shape[1], np.int64)
+    return _Counts(
+        num_right=int((answers_of(scores, one.label_sets) == one.targets)[known].sum()),
+        num_steps=int(known.sum()),
+        hits=no_steps,
+        steps=no_steps,
+        matched=matched_segments(found, true),
+        num_found=len(found),
+        edit=None,
+        delays=np.concatenate(late),
+        answers=Answers(scores[known], one.targets[known], bouts),
+        tally=_lane_tally(one, truth, shown, bouts),
+    )
+
+
+def _true_lanes(one: StepPredictions) -> NDArray[np.bool_]:
+    """Which classes are on at each step, (T, K); none where nobody labelled it."""
+    assert one.label_sets is not None
+    known = one.targets != IGNORE
+    is_on = np.zeros((len(known), one.label_sets.shape[1]), bool)
+    is_on[known] = one.label_sets[one.targets[known]]
+    return is_on
+
+
+def _lane_segments(lanes: NDArray[np.bool_], targets: Labels) -> Labels:
+    """Those of each class, (S, 3), class by class: see `segments_of`."""
+    return np.concatenate(
+        [segments_of(np.where(lane, which, NOTHING), targets) for which, lane in enumerate(lanes.T)]
+    )
+
+
+def _means(found: Labels, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The mean score of each segment's class in it, (P,)."""
+    means = [scores[first:stop, which].mean(dtype=np.float64) for first, stop, which in found]
+    return np.array(means, np.float64)
+
+
 def _tally(one: StepPredictions, shown: Labels, bouts: Bouts) -> Tally:
     """Truth and timeline, over the labelled steps."""
     seconds = step_ends(one.pts_seconds) - one.pts_seconds
     known = one.targets != IGNORE
 
     def by_class(labels: Labels, chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
-        sums = np.bincount(labels[chosen], seconds[chosen], minlength=len(bouts.num_true))
-        return sums[None].astype(np.float64)  # where nothing is chosen they are whole numbers
+        return _sums(labels[chosen], seconds[chosen], len(bouts.num_true))
 
     both = by_class(one.targets, known & (shown == one.targets))
     true, found = by_class(one.targets, known), by_class(shown, known & (shown != NOTHING))
@@ -301,6 +397,40 @@ def _tally(one: StepPredictions, shown: Labels, bouts: Bouts) -> Tally:
         true_states=true,
         found_states=found,  # the time of NOTHING adds nothing to chance: it is never true
     )
+
+
+def _lane_tally(
+    one: StepPredictions, truth: NDArray[np.bool_], shown: NDArray[np.bool_], bouts: Bouts
+) -> Tally:
+    """The same of lanes, (T, K); what is said of all classes at once is a row of the sets."""
+    assert one.label_sets is not None
+    seconds = step_ends(one.pts_seconds) - one.pts_seconds
+    known, said = one.targets != IGNORE, rows_of(shown, one.label_sets)
+    both, true, found = (
+        np.where(lanes[known], seconds[known, None], 0).sum(axis=0, keepdims=True)
+        for lanes in (truth & shown, truth, shown)
+    )
+    is_row = known & (said != NOTHING)  # other sets are never true
+    agreed = known & (said == one.targets)
+    size = len(one.label_sets)
+    return Tally(
+        seconds=seconds[known].sum(keepdims=True),
+        both=both,
+        true=true,
+        found=found,
+        num_true=bouts.num_true[None].astype(np.float64),
+        num_found=bouts.num_found[None].astype(np.float64),
+        num_matched=bouts.num_matched[None].astype(np.float64),
+        agreed=seconds[agreed].sum(keepdims=True),
+        true_states=_sums(one.targets[known], seconds[known], size),
+        found_states=_sums(said[is_row], seconds[is_row], size),
+    )
+
+
+def _sums(labels: Labels, seconds: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """The seconds of each label, (1, size)."""
+    sums = np.bincount(labels, seconds, minlength=size)
+    return sums[None].astype(np.float64)  # of no labels they are whole numbers
 
 
 def _scores(
@@ -320,7 +450,7 @@ def _scores(
     )  # (N, K)
     num_true = column(lambda one: len(one.delays))
     rates = {
-        "accuracy": (hits.sum(axis=1, keepdims=True), steps.sum(axis=1, keepdims=True)),
+        "accuracy": (column(lambda one: one.num_right), column(lambda one: one.num_steps)),
         "mean_class_accuracy": (hits, steps),
         "edit": (column(lambda one: one.edit or 0), column(lambda one: one.edit is not None)),
         "missed": (column(lambda one: np.isnan(one.delays).sum()), num_true),
@@ -378,6 +508,38 @@ def _bars(one: StepPredictions) -> RecordingBars:
         end_seconds=round(float(ends[-1]), 3),
         truth=runs(truth[:stop]),
         prediction=runs(shown[:stop]),
+    )
+
+
+def _lane_bars(one: StepPredictions) -> RecordingBars:
+    """Of a multi-label model: the runs at which each class is on, class by class."""
+    scores, known = next(iter(one.scores.values())), one.targets != IGNORE
+    truth, shown = _true_lanes(one), shown_lanes(scores, one.pts_seconds)
+    ends = step_ends(one.pts_seconds)
+    changes = [(np.diff(lanes, axis=0).sum(axis=1)).cumsum() for lanes in (truth, shown)]
+    stop = min(1 + int(np.searchsorted(some, MOST_RUNS)) for some in changes)
+
+    def runs(is_on: NDArray[np.bool_], which: int) -> list[Run]:
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], is_on[:stop], [False]])))
+        return [
+            (which, *_rounded(one.pts_seconds[first], ends[behind - 1]))
+            for first, behind in edges.reshape(-1, 2)
+        ]
+
+    lanes = np.flatnonzero((truth | shown)[:stop].any(axis=0)).tolist()
+    right = answers_of(scores, one.label_sets)[known] == one.targets[known]
+    return RecordingBars(
+        name=one.name,
+        group=one.group,
+        accuracy=float(right.mean()) if len(right) else None,
+        end_seconds=round(float(ends[-1]), 3),
+        truth=(
+            *runs(~known, NOTHING),
+            *(run for which in lanes for run in runs(truth[:, which], which)),
+        ),
+        prediction=tuple(run for which in lanes for run in runs(shown[:, which], which)),
+        span=_rounded(one.pts_seconds[0], ends[stop - 1]),
+        lanes=tuple(lanes),
     )
 
 

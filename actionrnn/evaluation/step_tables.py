@@ -15,7 +15,7 @@ from actionrnn.evaluation.detection_scores import segment_map_at
 from actionrnn.evaluation.metrics import percent
 from actionrnn.evaluation.segment_metrics import OVERLAP_PERCENTS
 from actionrnn.evaluation.step_scores import StepResults, StepScores
-from actionrnn.text import printable
+from actionrnn.text import plain, printable
 
 
 def seconds_text(value: float | None) -> str:
@@ -64,18 +64,22 @@ class Column:
         return f"{low} to {high}"
 
 
+FRAME_MAP = Column("mAP of steps", "frame_map")
+_F1 = tuple(Column(f"F1@{percents}", f"f1_at_{percents}") for percents in OVERLAP_PERCENTS)
+_LATE = (Column("delay", "delay_seconds", seconds_text), Column("missed", "missed"))
 COLUMNS = (
     Column("steps right", "accuracy"),
     Column("mean class", "mean_class_accuracy"),
-    *(Column(f"F1@{percents}", f"f1_at_{percents}") for percents in OVERLAP_PERCENTS),
+    *_F1,
     Column("edit", "edit"),
-    Column("delay", "delay_seconds", seconds_text),
-    Column("missed", "missed"),
+    *_LATE,
 )
 """Of the models."""
+LANE_COLUMNS = (FRAME_MAP, Column("exact match", "accuracy"), *_F1, *_LATE)
+"""Of multi-label models."""
 
 DETECTION_COLUMNS = (
-    Column("mAP of steps", "frame_map"),
+    FRAME_MAP,
     Column("calibrated", "calibrated_frame_map"),
     *(Column(f"mAP@{iou}", segment_map_at(iou)) for iou in IOUS),
     Column("mean mAP", "segment_map"),
@@ -100,14 +104,27 @@ CLASS_COLUMNS = (
 )
 
 _IN_A_LINE = ("frame_map", "calibrated_frame_map", "segment_map", "kappa", "false_alarms_per_hour")
-ON_TERMINAL = ("accuracy", "mean_class_accuracy", "f1_at_50", "edit", "delay_seconds")
+ON_TERMINAL = (
+    *("frame_map", "accuracy", "mean_class_accuracy"),
+    *("f1_at_50", "edit", "delay_seconds"),
+)
+
+
+def columns_of(results: StepResults) -> tuple[Column, ...]:
+    """The numbers of the models, for the first table."""
+    return LANE_COLUMNS if results.multi_label else COLUMNS
+
+
+def detection_columns_of(results: StepResults) -> tuple[Column, ...]:
+    """Those for the second."""
+    return tuple(column for column in DETECTION_COLUMNS if column not in columns_of(results))
 
 
 def step_table(results: StepResults) -> Table:
     """A row a model, within 80 columns; the page has all numbers."""
     table = Table(title="step by step, answers of now", title_justify="left")
     table.add_column("model", overflow="fold")
-    columns = [column for column in COLUMNS if column.name in ON_TERMINAL]
+    columns = [column for column in columns_of(results) if column.name in ON_TERMINAL]
     for column in columns:
         table.add_column(column.heading, justify="right", no_wrap=True)
     for name, scores in results.models.items():
@@ -118,13 +135,18 @@ def step_table(results: StepResults) -> Table:
 def step_lines(results: StepResults) -> list[str]:
     """On what the steps' scores are, and the tested head's intervals."""
     name, scores = next(iter(results.models.items()))
-    bounds = {column.heading: column.interval(scores) for column in COLUMNS}
+    bounds = {column.heading: column.interval(scores) for column in columns_of(results)}
     known = ", ".join(f"{heading} {text}" for heading, text in bounds.items() if text)
     beside = f"; {name}: {known}" if known else ""
     lines = [step_sizes(results), step_interval_note(results) + beside]
-    shown = [_named(column, scores) for column in DETECTION_COLUMNS if column.name in _IN_A_LINE]
+    further = [column for column in detection_columns_of(results) if column.name in _IN_A_LINE]
+    shown = [_named(column, scores) for column in further]
     if any(shown):
         lines.append(f"{name}: {', '.join(filter(None, shown))}")
+    if results.multi_label:
+        known_aps = [one for one in results.classes if one.frame_ap is not None]
+        of_labels = ", ".join(f"{plain(one.label)} {percent(one.frame_ap)}" for one in known_aps)
+        lines += [f"{name}: AP of steps of {of_labels}"] if of_labels else []
     if results.no_false_alarms:
         lines.append(f"false alarms are not counted: {results.no_false_alarms}")
     return lines

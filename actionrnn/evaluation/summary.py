@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from actionrnn.datasets.recordings import name_of
 from actionrnn.evaluation.bootstrap import Interval, bootstrap_class_mean, bootstrap_mean
 from actionrnn.evaluation.metrics import (
+    answers_of,
     class_results,
     confusion_matrix,
     expected_calibration_error,
+    label_results,
     mean_class_accuracy,
     mean_influence,
     reliability,
     steps_of_half_influence,
-    top_k_accuracy,
     top_k_hits,
 )
 from actionrnn.evaluation.predict import FoldPredictions
@@ -29,6 +31,7 @@ from actionrnn.evaluation.report import (
     SeedResult,
     clip_unit,
 )
+from actionrnn.model.segments import ON
 
 Folds = Sequence[FoldPredictions]
 
@@ -52,8 +55,8 @@ def make_report(
     scores = np.concatenate([fold.scores for fold in folds])  # (N, K)
     targets = np.concatenate([fold.targets for fold in folds])  # (N,)
     top1, mean_pool_top1, motion_top1 = _accuracies(folds)
-    confusion = confusion_matrix(scores, targets, len(labels))
-    hits, hits5 = top_k_hits(scores, targets), top_k_hits(scores, targets, 5)
+    label_sets = folds[0].label_sets
+    hits = answers_of(scores, label_sets) == targets
     baseline = _joined(folds, "baseline_scores")
     measured = [fold.diagnostics for fold in folds if fold.diagnostics]
     shuffled = None  # each clip's mean over the random orders, (N,)
@@ -64,14 +67,18 @@ def make_report(
     intervals = _intervals(
         {
             "top1": hits,
-            "top5": hits5,
-            "baseline_mean_pool_top1": None if baseline is None else top_k_hits(baseline, targets),
+            "baseline_mean_pool_top1": None
+            if baseline is None
+            else answers_of(baseline, label_sets) == targets,
             "baseline_shuffled_frames_top1": shuffled,
         },
         units,
     )
-    intervals["mean_class_accuracy"] = bootstrap_class_mean(hits, targets, units)
-    bins = reliability(scores.max(axis=1), hits)
+    if label_sets is None:
+        of_classes, further = _of_classes(labels, scores, targets, units)
+        intervals |= further
+    else:
+        of_classes = _of_label_sets(labels, scores, label_sets[targets])
     results = tuple(
         FoldResult(fold.name, len(fold.targets), *_accuracies([fold])) for fold in folds
     )
@@ -87,15 +94,12 @@ def make_report(
         labels=labels,
         num_clips=len(targets),
         top1=top1,
-        top5=float(hits5.mean()),
-        mean_class_accuracy=mean_class_accuracy(confusion),
         baseline_mean_pool_top1=mean_pool_top1,
         baseline_mean_pool_motion_top1=motion_top1,
         folds=results,
         fold_mean_top1=float(np.mean(of_folds)) if len(folds) > 1 else None,
         fold_std_top1=float(np.std(of_folds, ddof=1)) if len(folds) > 1 else None,
         seeds=tuple(SeedResult(seed, *_accuracies(one)) for seed, one in (by_seed or {}).items()),
-        confusion=confusion.tolist(),
         seen_in_training=sum(sum(fold.seen) for fold in folds),
         leaked_clips=len(leaked),
         leaked_groups=tuple(sorted(set(leaked))),
@@ -103,7 +107,6 @@ def make_report(
         intervals=intervals,
         resampled="groups" if len(set(units)) < len(units) else "clips",
         num_units=len(set(units)),
-        classes=class_results(confusion, labels),
         observed={
             name: _top1_by_part([one.observed[name] for one in measured], targets)
             for name in (measured[0].observed if measured else ())
@@ -112,29 +115,67 @@ def make_report(
             name: _top1_by_part([one.observed_now[name] for one in measured], targets)
             for name in (measured[0].observed_now if measured else ())
         },
-        ece=expected_calibration_error(bins),
-        reliability=bins,
         horizon={
             name: _horizon([norms for one in measured for norms in one.influence[name]])
             for name in (measured[0].influence if measured else ())
         },
         clips=clips,
+        **of_classes,
         **rest,
     )
 
 
+def _of_classes(
+    labels: tuple[str, ...],
+    scores: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    units: list[tuple[str, ...]],
+) -> tuple[dict[str, Any], dict[str, Interval | None]]:
+    """The fields of `Report` that suppose one class a clip, and the intervals of two of them."""
+    confusion = confusion_matrix(scores, targets, len(labels))
+    hits, hits5 = top_k_hits(scores, targets), top_k_hits(scores, targets, 5)
+    bins = reliability(scores.max(axis=1), hits)
+    intervals = _intervals({"top5": hits5}, units)
+    intervals["mean_class_accuracy"] = bootstrap_class_mean(hits, targets, units)
+    fields = {
+        "top5": float(hits5.mean()),
+        "mean_class_accuracy": mean_class_accuracy(confusion),
+        "confusion": confusion.tolist(),
+        "classes": class_results(confusion, labels),
+        "ece": expected_calibration_error(bins),
+        "reliability": bins,
+    }
+    return fields, intervals
+
+
+def _of_label_sets(
+    labels: tuple[str, ...], scores: NDArray[np.float32], is_on: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """These fields where clips have several classes or none: what supposes one is left out."""
+    return {
+        "multi_label": True,
+        "top5": None,
+        "mean_class_accuracy": None,
+        "confusion": [],
+        "classes": label_results(scores, is_on, labels),
+    }
+
+
 def _accuracies(folds: Folds) -> tuple[float, float | None, float | None]:
-    """Top-1 of the head and of its two baselines, over the clips of some folds."""
-    targets = np.concatenate([fold.targets for fold in folds])
-    scores = np.concatenate([fold.scores for fold in folds])
+    """The part of right answers of the head and of its two baselines, over the clips of folds."""
+    targets, label_sets = np.concatenate([fold.targets for fold in folds]), folds[0].label_sets
+
+    def accuracy(scores: NDArray[np.float32]) -> float:
+        return float((answers_of(scores, label_sets) == targets).mean())
+
     mean_pool, motion = (
-        None if joined is None else top_k_accuracy(joined, targets)
+        None if joined is None else accuracy(joined)
         for joined in (
             _joined(folds, "baseline_scores"),
             _joined(folds, "motion_baseline_scores"),
         )
     )
-    return top_k_accuracy(scores, targets), mean_pool, motion
+    return accuracy(np.concatenate([fold.scores for fold in folds])), mean_pool, motion
 
 
 def _joined(folds: Folds, name: str) -> NDArray[np.float32] | None:
@@ -183,7 +224,8 @@ def _clip_results(
         right = np.stack([one[number].right for one in seeds], axis=1)  # (n, S)
         # a fold whose clips are not known has scores alone, and lists none
         for row, (clip, scores) in enumerate(zip(fold.clips, fold.scores, strict=False)):
-            answer, baseline = int(scores.argmax()), fold.baseline_scores
+            baseline = fold.baseline_scores
+            answer, score, label_score = _answer(labels, fold, row, scores)
             results.append(
                 ClipResult(
                     key=clip.key,
@@ -191,10 +233,12 @@ def _clip_results(
                     label=clip.label,
                     group=clip.group,
                     fold=fold.name,
-                    answer=labels[answer],
-                    score=round(float(scores[answer]), 6),
-                    label_score=round(float(scores[fold.targets[row]]), 6),
-                    baseline_answer=None if baseline is None else labels[baseline[row].argmax()],
+                    answer=answer,
+                    score=round(score, 6),
+                    label_score=round(label_score, 6),
+                    baseline_answer=None
+                    if baseline is None
+                    else _answer(labels, fold, row, baseline[row])[0],
                     right_by_seed=tuple(right[row].tolist()),
                     start_seconds=clip.start_seconds,
                     end_seconds=clip.end_seconds,
@@ -203,3 +247,21 @@ def _clip_results(
                 )
             )
     return tuple(results)
+
+
+def _answer(
+    labels: Sequence[str], fold: FoldPredictions, row: int, scores: NDArray[np.float32]
+) -> tuple[str, float, float]:
+    """The answer of one clip's scores (K,), its probability, and that of the truth.
+
+    That of several classes is the product of their scores, as if each came for itself.
+    """
+    target = fold.targets[row]
+    if fold.label_sets is None:
+        best = int(scores.argmax())
+        return labels[best], float(scores[best]), float(scores[target])
+    is_on = scores >= ON
+    score, label_score = (
+        float(np.where(on, scores, 1 - scores).prod()) for on in (is_on, fold.label_sets[target])
+    )
+    return name_of(labels[which] for which in np.flatnonzero(is_on).tolist()), score, label_score

@@ -235,6 +235,7 @@ class _Scores:
     top1: _Rate | None = None
     mean_class_accuracy: _Rate | None = None
     baseline_mean_pool_top1: _Rate | None = None
+    frame_map: _Rate | None = None
     intervals: dict[_Text, tuple[FiniteFloat, FiniteFloat] | None] = dataclasses.field(
         default_factory=dict
     )

@@ -197,7 +197,12 @@ class Experiment:
             folds = self.trained_folds if seed == self.config.train.seed else self.folds
             specs += [FitSpec(f, chosen.get(f.name, self.config.head), seed) for f in folds]
         given = self.config.head
-        mean = HeadConfig(kind="mean", dropout=given.dropout, input_scaling=given.input_scaling)
+        mean = HeadConfig(
+            kind="mean",
+            dropout=given.dropout,
+            input_scaling=given.input_scaling,
+            multi_label=given.multi_label,
+        )
         # A baseline that cannot see order must not see which frame came before: of features that
         # hold each frame and its change, the frame is the first half.
         has_motion = self.config.backbone.modality == "both"
@@ -310,10 +315,19 @@ class Experiment:
                 "top1": report.top1,
                 "mean_class_accuracy": report.mean_class_accuracy,
                 "baseline_mean_pool_top1": report.baseline_mean_pool_top1,
+                **_ranking(report),
                 "intervals": report.intervals,
                 "intervals_over": f"{report.num_units} {report.resampled}",
             },
         }
+
+
+def _ranking(report: Report) -> dict[str, float]:
+    """The per-frame mAP of a multi-label head, where it was measured."""
+    if report.steps is None or not report.multi_label:
+        return {}
+    value = next(iter(report.steps.models.values())).frame_map
+    return {} if value is None else {"frame_map": value}
 
 
 def _describe_epoch(epoch: Epoch) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +34,7 @@ from actionrnn.datasets.passages import (
 from actionrnn.datasets.sequences import IGNORE, Batch, Passage, Sequences
 from actionrnn.errors import ConfigError, FeatureError
 from actionrnn.model.heads import Head
+from actionrnn.model.segments import ON
 from actionrnn.training import parallel
 from actionrnn.training.fit_state import Epoch, FitState, FitTask, load_fit_state, save_fit_state
 
@@ -113,9 +113,7 @@ class _Loop:
         head.set_normalisation(*_statistics(head, task.sequences))
         head = head.to(device)
         self.state = FitState(head, averaged(head, task.config.ema_decay), adamw_moments(head))
-        self.class_weights = class_weights(
-            task.sequences.counted_targets, task.num_classes, task.config.class_weights
-        ).to(device)  # (K,)
+        self.targets = TargetTable.of(task).to(device)
 
     def train_epoch(self, epoch: int) -> tuple[float, float]:
         """One pass over the clips; returns the mean loss over the batches, and the last rate."""
@@ -186,11 +184,10 @@ class _Loop:
             # Shorter passages are padded at their end. The head runs forward in time, so the
             # padding cannot reach the output at the real steps, which are the ones that count.
             logits = head(batch.values, batch.lengths)  # (B, T, K)
-        losses = piece_losses(head, logits.float(), batch, config)  # (P,)
-        weights = self.class_weights[batch.piece_targets]
+        losses = piece_losses(head, logits.float(), batch, config, self.targets)  # (P,)
         if sequences.continuous:
-            weights = weights * torch.bincount(batch.pieces[batch.pieces >= 0])
-        return (weights * losses).sum() / count
+            losses = losses * torch.bincount(batch.pieces[batch.pieces >= 0])
+        return losses.sum() / count
 
     def finish_epoch(self, epoch: int, train_loss: float, rate: float) -> Epoch:
         """Validate the averaged weights, keep them if they are the best, extend the curve.
@@ -236,15 +233,61 @@ class _Loop:
         return len(self.state.curve) - best_epoch >= patience
 
 
-def piece_losses(head: Head, logits: Tensor, batch: Batch, config: TrainConfig) -> Tensor:
+@dataclass(frozen=True)
+class TargetTable:
+    """What the targets of clips mean for the loss."""
+
+    weights: Tensor
+    """(K,), how much a clip of each class counts; of a multi-label head (2, K), how much it counts
+    where each class is off, and where it is on."""
+    label_sets: Tensor | None = None
+    """(C, K) in float32, of a multi-label head: the classes that are on, for each target."""
+
+    @classmethod
+    def of(cls, task: FitTask, *, weighted: bool = True) -> TargetTable:
+        """For a task's clips.
+
+        Args:
+            weighted: False: every class counts alike, as in validation.
+        """
+        targets, kind = task.sequences.counted_targets, task.config.class_weights
+        kind = kind if weighted else "none"
+        if not task.head.multi_label:
+            return cls(class_weights(targets, task.num_classes, kind))
+        sets = task.sequences.sets(task.num_classes)
+        weights = on_off_weights(sets, targets, kind)
+        return cls(weights, torch.from_numpy(sets).float())
+
+    def to(self, device: torch.device) -> TargetTable:
+        """On another device."""
+        sets = None if self.label_sets is None else self.label_sets.to(device)
+        return TargetTable(self.weights.to(device), sets)
+
+    def losses(self, logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+        """The loss of each of N answers, (N,): logits (N, K), targets (N,).
+
+        Cross-entropy; of a multi-label head binary cross-entropy, the mean over its classes.
+        """
+        if self.label_sets is None:
+            losses = F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
+            return losses * self.weights[targets]
+        is_on = self.label_sets[targets]  # (N, K)
+        weights = torch.where(is_on > 0, self.weights[1], self.weights[0])
+        smooth = is_on * (1 - smoothing) + smoothing / 2
+        losses = F.binary_cross_entropy_with_logits(logits, smooth, weights, reduction="none")
+        return losses.mean(dim=1)
+
+
+def piece_losses(
+    head: Head, logits: Tensor, batch: Batch, config: TrainConfig, table: TargetTable
+) -> Tensor:
     """The loss of each piece, (P,): of the answer for all of it, and of those at its steps.
 
     Args:
         logits: of now, (B, T, K), in float32: the sum of exponentials needs its digits.
+        table: what the batch's targets mean.
     """
-    cross_entropy = functools.partial(
-        F.cross_entropy, reduction="none", label_smoothing=config.label_smoothing
-    )
+    smoothing = config.label_smoothing
     counted = batch.pieces >= 0
     steps, piece_of = logits[counted], batch.pieces[counted]  # (N, K), (N,)
     numbers = torch.arange(len(batch.piece_targets), device=logits.device)
@@ -253,9 +296,10 @@ def piece_losses(head: Head, logits: Tensor, batch: Batch, config: TrainConfig) 
     losses = torch.zeros(len(numbers), device=logits.device)
     if config.now_weight < 1:
         answers = head.pooling_weights(member) @ steps  # (P, K)
-        losses = losses + (1 - config.now_weight) * cross_entropy(answers, batch.piece_targets)
+        of_pieces = table.losses(answers, batch.piece_targets, smoothing)
+        losses = losses + (1 - config.now_weight) * of_pieces
     if config.now_weight > 0:
-        at_steps = cross_entropy(steps, batch.targets[counted])  # (N,)
+        at_steps = table.losses(steps, batch.targets[counted], smoothing)  # (N,)
         # a mean over the piece's steps: how much a piece counts is decided by the caller
         losses = losses + config.now_weight * (member.float() @ at_steps) / lengths
     return losses
@@ -276,26 +320,37 @@ def num_counted(sequences: Sequences, passages: Sequence[Passage]) -> int:
 def validate(head: Head, sequences: Sequences, config: TrainConfig) -> tuple[float, float]:
     """Mean loss (without smoothing or class weights) and top-1 of a head's answers for clips.
 
-    Of recordings: the mean over labelled steps, and the part of them whose answer is right.
+    Of recordings: the mean over labelled steps, and the part of them whose answer is right. That
+    of a multi-label head is right if exactly the classes that are true are on.
     """
     config = replace(config, label_smoothing=0.0)
     head.eval()
+    task = FitTask(sequences, head.num_classes, head.config, config)
+    table = TargetTable.of(task, weighted=False).to(head.mean.device)
     passages = whole_passages(sequences)
     size = 1 if sequences.continuous else VALIDATION_BATCH
     total, right, count = 0.0, 0, num_counted(sequences, passages)
     for start in range(0, len(passages), size):
         batch = sequences.batch(passages[start : start + size]).to(head.mean.device)
         logits = head(batch.values, batch.lengths)  # (B, T, K)
-        losses = piece_losses(head, logits, batch, config)
+        losses = piece_losses(head, logits, batch, config, table)
         if sequences.continuous:
             counted = batch.pieces >= 0
             total += (losses * torch.bincount(batch.pieces[counted])).sum().item()
-            right += int((logits.argmax(dim=2) == batch.targets)[counted].sum())
+            right += num_right(table, logits[counted], batch.targets[counted])
         else:
             total += losses.sum().item()
-            answers = head.clip_logits(logits, batch.lengths).argmax(dim=1)
-            right += int((answers == batch.piece_targets).sum())
+            answers = head.clip_logits(logits, batch.lengths)
+            right += num_right(table, answers, batch.piece_targets)
     return total / count, right / count
+
+
+def num_right(table: TargetTable, logits: Tensor, targets: Tensor) -> int:
+    """How many of N answers are right: logits (N, K), targets (N,)."""
+    if table.label_sets is None:
+        return int((logits.argmax(dim=1) == targets).sum())
+    is_on = logits.sigmoid() >= ON
+    return int((is_on == (table.label_sets[targets] > 0)).all(dim=1).sum())
 
 
 def warmup_cosine(step: int, num_steps: int, warmup_fraction: float) -> float:
@@ -383,6 +438,28 @@ def class_weights(targets: NDArray[np.int64], num_classes: int, kind: ClassWeigh
         return torch.ones(num_classes)
     counts = np.bincount(targets, minlength=num_classes)
     weights = len(targets) / ((counts > 0).sum() * np.maximum(counts, 1))
+    return torch.from_numpy(weights).float()
+
+
+def on_off_weights(
+    label_sets: NDArray[np.bool_], targets: NDArray[np.int64], kind: ClassWeights
+) -> Tensor:
+    """How much an answer counts where each class is off and where it is on, (2, K).
+
+    `balanced`: N / (2 n), with n of N answers where the class is off, or on.
+
+    Args:
+        label_sets: (C, K).
+        targets: (N,), rows of `label_sets`.
+    """
+    num_classes = label_sets.shape[1]
+    if kind == "none":
+        return torch.ones(2, num_classes)
+    counts = np.bincount(targets, minlength=len(label_sets))
+    is_on = counts @ label_sets  # (K,)
+    numbers = np.stack([len(targets) - is_on, is_on])
+    # a class that is always on, or always off, has but one side: its answers count once
+    weights = np.where(numbers.min(axis=0) > 0, len(targets) / (2 * np.maximum(numbers, 1)), 1.0)
     return torch.from_numpy(weights).float()
 
 

@@ -71,7 +71,11 @@ class FitTask:
         sides = [side for side in (self.sequences, self.validation) if side is not None]
         # groups decide which clips are joined
         clips = [
-            [[[clip.key, clip.group] for clip in side.clips], side.targets.tolist()]
+            [
+                [[clip.key, clip.group] for clip in side.clips],
+                side.targets.tolist(),
+                *([] if side.label_sets is None else [side.label_sets.tolist()]),
+            ]
             for side in sides
         ]
         features = [

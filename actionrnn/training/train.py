@@ -120,7 +120,7 @@ def _find_clips(config: Config) -> Dataset:
     """The data set. Refuses now what cannot be trained on: the extraction may take hours."""
     if config.data.layout == "rendered" and config.data.root is not None:
         render_dataset(config.data.root)
-    dataset = open_dataset(config.data)
+    dataset = open_dataset(config.data, multi_label=config.head.multi_label)
     _print_notes(dataset.notes)
     folds = make_folds(dataset, config.data)
     if config.data.split != "none" and any(fold.name == EVERY_CLIP for fold in folds):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -20,6 +21,7 @@ from actionrnn.config import SegmentRule
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.video.decode import iter_frames
 from tests.apps.serving import Running, running
+from tests.apps.test_multi_label import several
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -295,3 +297,45 @@ def test_the_timeline_page_of_a_folder_of_pictures_has_no_video(
     before = page.inner_text(NOW)
     click_curves(page, 0.5)
     assert page.inner_text(NOW) != before
+
+
+def test_labels_that_are_on_together_have_lanes_of_their_own(
+    open_file: Callable[[Path], Page], model: Recognizer, clip: Path, tmp_path: Path
+) -> None:
+    video = encode(clip, tmp_path / "a.webm", "libvpx", "yuv420p")
+    timeline = model.timeline(video)
+    halves = np.arange(len(timeline.pts_seconds)) / len(timeline.pts_seconds)
+    scores = np.stack([halves < 0.75, halves >= 0.25, halves < 0], axis=1).astype(np.float32)
+    overlapping = replace(timeline, scores=scores, so_far=scores, multi_label=True)
+    rule = SegmentRule(smooth_seconds=0, min_seconds=0)
+    heights, rows_on = [], []
+    for shown in (overlapping, replace(overlapping, multi_label=False)):
+        write_page(shown, video, tmp_path / "a.html", rule)
+        page = open_file(tmp_path / "a.html")
+        wait_for(page, "document.getElementById('video').readyState >= 2")
+        click_curves(page, 0.5)
+        wait_for(page, "document.getElementById('video').currentTime > 0.5")
+        wait_for(page, "document.querySelectorAll('tr.on').length > 0")
+        box = page.locator("#timeline .strip").bounding_box()
+        assert box is not None
+        heights.append(box["height"])
+        rows_on.append(page.locator("tr.on td:nth-child(3)").all_inner_texts())
+    assert [len(rows) for rows in rows_on] == [2, 1]
+    assert rows_on[0] == list(timeline.labels[:2])
+    assert heights == [40, 26]
+
+
+def test_a_webcam_shows_all_labels_that_are_on(browser: Browser, model: Recognizer) -> None:
+    with running(several(model)) as server:
+        page = browser.new_page()
+        page.goto(server.address)
+        page.click("#webcam-tab")
+        wait_for(page, "document.getElementById('model').textContent !== ''")
+        page.click("#start")
+        wait_for(page, "document.querySelectorAll('#live-best .label').length > 0")
+        page.click("#stop")
+        shown = bars(page, "#live-best")
+        on = [label for label, text in shown.items() if float(text.removesuffix(" %")) >= 50]
+        said = page.inner_text("#live-label")
+        assert said == (", ".join(f"{label} {shown[label]}" for label in on) or "none")
+        page.close()

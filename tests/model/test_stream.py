@@ -130,6 +130,7 @@ def push_to_the_end(
 def test_any_chunking_gives_the_numbers_of_the_whole(
     make_model: MakeModel, head: HeadConfig, seed: int
 ) -> None:
+    head = replace(head, multi_label=bool(np.random.default_rng(seed).integers(2)))
     model, (frames, times) = make_model(head, VIEWS[seed % 3]), recording(seed)
     streamed = push_to_the_end(model.stream(), frames, times, seed)
     np.testing.assert_allclose(streamed, offline(model, frames, times), atol=1e-4)

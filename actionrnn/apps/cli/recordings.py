@@ -199,7 +199,11 @@ def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Pre
 @click.option("--rate-fps", type=float, help="Frames a second, if --to counts frames.")
 @click.option("--smooth-seconds", type=float, help="Average the segments' scores over this time.")
 @click.option("--min-seconds", type=float, help="The shortest segment, and the shortest event.")
-@click.option("--threshold", type=float, help="Leave out stretches whose best score is below this.")
+@click.option(
+    "--threshold",
+    type=float,
+    help="Leave out stretches whose best score is below this; several labels: each below it (0.5).",
+)
 @_begin_option
 @_end_option
 @overwrite_option

@@ -88,6 +88,19 @@ export function drawCurves(canvas, data, first, last, position) {
   if (position !== undefined) drawPosition(context, x(position), height);
 }
 
+const laneHeight = 20;
+
+// The lane of each label where segments overlap, in the order in which labels begin; else none.
+function lanesOf(segments) {
+  let reached = -Infinity, overlap = false;
+  for (const part of segments) {
+    overlap ||= part.start_seconds < reached;
+    reached = Math.max(reached, part.end_seconds);
+  }
+  const labels = overlap ? new Set(segments.map((part) => part.label)) : [];
+  return new Map([...labels].map((label, lane) => [label, lane]));
+}
+
 const keySeconds = { ArrowLeft: -0.5, ArrowRight: 0.5, PageDown: -5, PageUp: 5, Home: -Infinity, End: Infinity };
 
 // Fills `home` and follows `video`, or moves alone where the browser cannot play the video.
@@ -126,11 +139,13 @@ export class TimelineView {
   // (label, start_seconds, end_seconds, score) and, if known, the video's own `start_seconds`.
   show(data) {
     const first = Math.min(data.times[0], data.start_seconds ?? data.times[0]);
-    const last = Math.max(data.times.at(-1), ...data.segments.slice(-1).map((part) => part.end_seconds));
+    const last = data.segments.reduce((end, part) => Math.max(end, part.end_seconds), data.times.at(-1));
     this.data = { ...data, first, last };
     this.position = first;
     showLegend(this.legend, data.labels);
-    this.current = null; // the row of the segment at the position
+    this.shown = []; // the segments at the position, whose rows stand out
+    this.lanes = lanesOf(data.segments);
+    this.strip.style.height = this.lanes.size > 1 ? laneHeight * this.lanes.size + "px" : "";
     this.noSegments.hidden = data.segments.length > 0;
     this.table.hidden = !data.segments.length;
     this.rows.replaceChildren(...data.segments.map((part) => {
@@ -196,13 +211,11 @@ export class TimelineView {
     this.canvas.setAttribute("aria-valuenow", (this.position - first).toFixed(2));
     this.canvas.setAttribute("aria-valuemax", (last - first).toFixed(2));
     this.canvas.setAttribute("aria-valuetext", this.now.textContent);
-    const part = this.data.segments.findIndex(
-      (one) => one.start_seconds <= this.position && this.position < one.end_seconds);
-    const row = this.rows.children[part] ?? null;
-    if (row === this.current) return;
-    this.current?.classList.remove("on");
-    row?.classList.add("on");
-    this.current = row;
+    const { segments } = this.data, rows = this.rows.children;
+    const isNow = (part) => segments[part].start_seconds <= this.position && this.position < segments[part].end_seconds;
+    for (const part of this.shown) if (!isNow(part)) rows[part].classList.remove("on");
+    this.shown = [...segments.keys()].filter(isNow);
+    for (const part of this.shown) rows[part].classList.add("on");
   }
 
   // 0:01.5   walk 93 %   run 4.2 %
@@ -230,13 +243,15 @@ export class TimelineView {
     const x = (seconds) => (seconds - first) / Math.max(last - first, 1e-3) * width;
     context.font = "13px system-ui, sans-serif";
     context.textBaseline = "middle";
+    const high = height / Math.max(1, this.lanes.size);
     for (const part of segments) {
       const left = x(part.start_seconds), wide = Math.max(1, x(part.end_seconds) - left);
+      const top = high * (this.lanes.get(part.label) ?? 0);
       const [fill, ink] = coloursOf(labels.indexOf(part.label));
       context.fillStyle = fill;
-      context.fillRect(left, 0, wide, height);
+      context.fillRect(left, top, wide, high);
       context.fillStyle = ink;
-      if (context.measureText(part.label).width + 10 < wide) context.fillText(part.label, left + 5, height / 2 + 1);
+      if (context.measureText(part.label).width + 10 < wide) context.fillText(part.label, left + 5, top + high / 2 + 1);
     }
     drawPosition(context, x(this.position), height);
   }

@@ -5,12 +5,13 @@ import { byId, colourOf, drawCurves, maxCurves, percent, showLegend } from "./ti
 
 const camera = byId("camera"), canvas = byId("live-curves");
 const shortSide = 288, windowSeconds = 60, fallbackFps = 12;
-let socket = null, media = null, labels = [], isLate = false, steps = [], shown = [], answered = 0, begun = 0;
+let socket = null, media = null, labels = [], isLate = false, isMultiLabel = false, steps = [], shown = [], answered = 0, begun = 0;
 
 export async function start(model) {
   showProblem("");
   labels = model.labels;
   isLate = model.delay_steps > 0;
+  isMultiLabel = model.multi_label;
   steps = []; shown = []; answered = 0;
   try {
     media = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 } }, audio: false });
@@ -81,11 +82,14 @@ function show(newSteps) {
   const now = steps[steps.length - 1];
   while (steps[0].pts_seconds < now.pts_seconds - windowSeconds) steps.shift();
   const order = now.scores.map((_, index) => index).sort((a, b) => now.scores[b] - now.scores[a]);
-  for (const index of order.slice(0, 3)) if (!shown.includes(index) && shown.length < maxCurves) shown.push(index);
+  // of a model that may say several labels, those that are on; else the best alone
+  const isOn = order.filter((index, place) => isMultiLabel ? now.scores[index] >= 0.5 : place === 0);
+  for (const index of order.slice(0, Math.max(3, isOn.length))) if (!shown.includes(index) && shown.length < maxCurves) shown.push(index);
   showLegend(byId("live-legend"), shown.map((index) => labels[index]));
   const age = isLate ? `, ${(socket.sentSeconds - now.pts_seconds).toFixed(1)} s ago` : "";
-  byId("live-label").textContent = `${labels[order[0]]} ${percent(now.scores[order[0]])}${age}`;
-  const bars = order.slice(0, 5).map((index) => [labels[index], now.scores[index], colourOf(shown.indexOf(index))]);
+  const said = isOn.map((index) => `${labels[index]} ${percent(now.scores[index])}`).join(", ");
+  byId("live-label").textContent = (said || "none") + age;
+  const bars = order.slice(0, Math.max(5, isOn.length)).map((index) => [labels[index], now.scores[index], colourOf(shown.indexOf(index))]);
   showBars(byId("live-best"), bars);
   const rate = answered / Math.max((performance.now() - begun) / 1000, 0.1);
   byId("live-pace").textContent = `${rate.toFixed(1)} answers a second, the last after ${Math.round(performance.now() - socket.sentAt)} ms`;

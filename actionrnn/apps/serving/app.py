@@ -180,7 +180,8 @@ def _add_routes(app: FastAPI, model: Recognizer, pool: UploadPool) -> None:
 
         `rate_fps` is null if the model uses every frame; `can_stream` is false if it needs the
         whole clip and so cannot follow a webcam; a webcam's step is answered when `delay_steps`
-        further ones were seen.
+        further ones were seen. With `multi_label` each score is that of its label alone: several
+        may be on at once.
         """
         sampling = model.config.sampling
         return {
@@ -188,6 +189,7 @@ def _add_routes(app: FastAPI, model: Recognizer, pool: UploadPool) -> None:
             "rate_fps": sampling.rate_fps,
             "can_stream": sampling.num_frames is None,
             "delay_steps": model.head.delay_steps,
+            "multi_label": model.multi_label,
             "limits": {"upload_mb": limits.upload_mb, "video_seconds": limits.video_seconds},
         }
 

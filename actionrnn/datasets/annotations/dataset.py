@@ -9,7 +9,15 @@ from pathlib import Path
 
 from actionrnn.datasets.annotations.marks import Mark, Marks, Span, united
 from actionrnn.datasets.grouping import group_of
-from actionrnn.datasets.recordings import Annotation, Dataset, Recording, Side, begin_of, end_of
+from actionrnn.datasets.recordings import (
+    BACKGROUND,
+    Annotation,
+    Dataset,
+    Recording,
+    Side,
+    begin_of,
+    end_of,
+)
 from actionrnn.datasets.tables import side_in
 from actionrnn.datasets.video_names import VideoNames, names_a_file
 from actionrnn.errors import DatasetError
@@ -42,6 +50,7 @@ def make_dataset(
     group_pattern: str | None = None,
     *,
     background: bool = False,
+    multi_label: bool = False,
 ) -> Dataset:
     """The recordings that the marks are of, with their annotations.
 
@@ -53,17 +62,20 @@ def make_dataset(
         group_pattern: finds the group of a recording that has none, in the video's name.
         background: what no mark covers is the class `BACKGROUND`, where somebody looked
             (`Marks.looked_at`) or, if nobody said where, everywhere; else it is unlabelled.
+        multi_label: marks of one video may overlap. `BACKGROUND` is then no class, but says that
+            somebody looked and saw none of the classes.
 
     Raises:
-        DatasetError: marks of one video overlap, or give it several groups or splits; a mark
-            names no video; or nothing is marked.
+        DatasetError: marks of one video overlap and may not, or give it several groups or splits;
+            a mark names no video; or nothing is marked.
     """
     found = _by_video(marks, videos)
     recordings = []
     for video in found:
         if marks.has_sides:
             _require_one_side(video, marks.file)
-        _require_no_overlap(video, marks.file)
+        if not multi_label:
+            _require_no_overlap(video, marks.file)
         says = video.marks[0] if video.marks and marks.has_sides else None
         group = says.extra.get("group") if says else None
         recording = Recording(
@@ -79,7 +91,9 @@ def make_dataset(
     if not recordings:
         raise DatasetError(f"{marks.file}: holds no interval with a label ({marks.format})")
     notes = (*marks.notes, *_notes(marks, found))
-    return Dataset(marks.file, tuple(recordings), notes, continuous=True)
+    if multi_label:
+        notes = (*notes, *_multi_label_notes(found, background))
+    return Dataset(marks.file, tuple(recordings), notes, continuous=True, multi_label=multi_label)
 
 
 def _by_video(marks: Marks, videos: VideoNames) -> Sequence[_Video]:
@@ -136,7 +150,7 @@ def _require_no_overlap(video: _Video, file: Path) -> None:
                 f"{_at(file, mark, other_mark)}: {video.key}{one.suffix} ({_described(mark)}) and "
                 f"{video.key}{other.suffix} ({_described(other_mark)}) overlap; a moment has one "
                 "label: choose by data.subjects, data.tiers or data.labels, end one where the "
-                "other begins, or take one out"
+                "other begins, take one out, or train with head.multi_label=true, where both count"
             )
 
 
@@ -160,3 +174,18 @@ def _notes(marks: Marks, videos: Sequence[_Video]) -> Iterator[str]:
     number = sum(len(video.marks) - len(video.marked) for video in videos)
     if number:
         yield f"{number} marks are there again, which counts once"
+
+
+def _multi_label_notes(videos: Sequence[_Video], background: bool) -> Iterator[str]:
+    marks = [mark for video in videos for mark in video.marks]
+    subjects = sorted({mark.subject for mark in marks if mark.subject})
+    if len(subjects) > 1:
+        yield (
+            f"{len(subjects)} subjects ({', '.join(map(plain, subjects))}) count together: a label "
+            "is on while any of them has it; data.subjects chooses"
+        )
+    if not background and all(mark.label != BACKGROUND for mark in marks):
+        yield (
+            "what no mark covers counts as not looked at, so nothing teaches that no class is on; "
+            f"data.unlabelled=background does, and so do marks of the label {BACKGROUND}"
+        )

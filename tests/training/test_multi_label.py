@@ -1,0 +1,229 @@
+"""A head for overlapping labels, from a CSV to a report; and its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+import actionrnn
+from actionrnn.config import Config, HeadConfig, TrainConfig
+from actionrnn.datasets.recordings import BACKGROUND
+from actionrnn.datasets.sequences import Sequences
+from actionrnn.errors import DatasetError
+from actionrnn.evaluation.evaluate import evaluate
+from actionrnn.evaluation.report_page import PAGE_FILE
+from actionrnn.training.fit import TargetTable, fit_head, on_off_weights, validate
+from actionrnn.training.fit_state import FitTask
+from actionrnn.training.train import TrainingRun, train
+from tests.tiny import write_recording
+
+GROUPS = ("ann", "bob", "cid")
+SHOWN = [("grey", 1), ("red", 2), ("purple", 2), ("blue", 2), ("grey", 2), ("red", 2)]
+"""Colours and seconds of each recording; purple is red and blue, grey is neither."""
+ON = {"red": ("red", "purple"), "blue": ("blue", "purple")}
+
+
+def write_world(root: Path) -> Path:
+    rows = []
+    for seed, group in enumerate(GROUPS):
+        colours = [colour for colour, seconds in SHOWN for _ in range(8 * seconds)]
+        write_recording(root / f"{group}_1.mkv", colours, seed=seed)
+        for label, shown in ON.items():
+            begin = 0
+            for colour, seconds in SHOWN:
+                if colour in shown:
+                    rows.append(f"{group}_1.mkv,{begin},{begin + seconds},{label}")
+                begin += seconds
+    (root / "labels.csv").write_text("\n".join(["path,start,end,label", *rows]))
+    return root / "labels.csv"
+
+
+@pytest.fixture(scope="module")
+def config(configure: Callable[..., Config], tmp_path_factory: pytest.TempPathFactory) -> Config:
+    return configure(
+        write_world(tmp_path_factory.mktemp("overlaps")),
+        "data.layout=annotations",
+        "data.unlabelled=background",
+        "data.fold=bob",
+        "sampling.num_frames=null",
+        "sampling.rate_fps=4",
+        "head.multi_label=true",
+        "train.window_steps=16",
+        "train.state_warmup_steps=4",
+        "train.epochs=60",
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(config: Config, tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
+    """To be left as it is."""
+    return train(config, tmp_path_factory.mktemp("runs") / "several")
+
+
+def test_overlapping_labels_are_learned(trained: TrainingRun) -> None:
+    report = trained.report
+    assert report.labels == ("blue", "red")
+    assert report.multi_label
+    assert report.steps is not None
+    head, window, mean_pool = report.steps.models.values()
+    assert head.frame_map is not None
+    assert head.frame_map > 0.95
+    assert [one.label for one in report.steps.classes if one.frame_ap] == ["blue", "red"]
+    assert head.accuracy > 0.8
+    for rival in (window, mean_pool):
+        assert rival.frame_map is not None
+    assert report.top1 > 0.8
+    tested = {clip.key: clip.label for clip in report.clips}
+    assert tested["bob_1@3-5"] == "blue + red"
+    assert tested["bob_1@-1"] == BACKGROUND
+    assert trained.model.training["scores"]["frame_map"] > 0.95
+    page = (trained.output / PAGE_FILE).read_text()
+    assert "mAP of steps" in page
+
+
+def test_an_evaluation_gives_the_numbers_of_the_training(trained: TrainingRun) -> None:
+    report, own = evaluate(trained.output), trained.report
+    assert report.top1 == own.top1
+    assert report.clips[0].answer == own.clips[0].answer
+    assert report.steps is not None
+    assert own.steps is not None
+    for ours, theirs in zip(report.steps.classes, own.steps.classes, strict=True):
+        assert ours.frame_ap == pytest.approx(theirs.frame_ap)
+
+
+def test_other_recordings_may_lack_some_labels(trained: TrainingRun, tmp_path: Path) -> None:
+    data = Path(str(trained.model.config.data.root or trained.report.config["data"]["root"]))
+    rows = [line for line in data.read_text().splitlines() if not line.endswith("blue")]
+    other = data.with_name("red.csv")
+    other.write_text("\n".join(rows))
+    layout = ("data.layout=annotations", "data.unlabelled=background")
+    report = evaluate(trained.output, [f"data.root={other}", *layout])
+    assert report.labels == ("blue", "red")
+    assert report.steps is not None
+    assert [one.label for one in report.steps.classes if one.frame_ap is not None] == ["red"]
+
+
+def test_a_timeline_has_overlapping_segments(trained: TrainingRun) -> None:
+    model = actionrnn.load(trained.output)
+    video = Path(trained.report.clips[0].path)
+    timeline = model.timeline(video)
+    assert timeline.multi_label
+    segments = timeline.segments()
+    both = [
+        (one.label, other.label)
+        for one in segments
+        for other in segments
+        if one.start_seconds < other.start_seconds < one.end_seconds
+    ]
+    assert ("red", "blue") in both
+
+
+def test_one_class_at_a_time_refuses_them(config: Config, tmp_path: Path) -> None:
+    single = replace(config, head=replace(config.head, multi_label=False))
+    with pytest.raises(DatasetError, match=r"overlap.*head\.multi_label=true"):
+        train(single, tmp_path / "run")
+
+
+def test_trimmed_clips_have_one_label_each(
+    clips: Path, configure: Callable[..., Config], tmp_path: Path
+) -> None:
+    overrides = ("head.multi_label=true", "data.fold=bob", "train.label_smoothing=0")
+    run = train(configure(clips, *overrides), tmp_path / "run")
+    assert run.report.multi_label
+    assert run.report.num_clips == 3
+    assert run.report.top1 >= 2 / 3  # exactly its own class is on
+    assert evaluate(run.output).top1 == run.report.top1
+
+
+# The loss.
+
+
+def sequences_of(
+    make_sequences: Callable[..., Sequences], label_sets: NDArray[np.bool_] | None
+) -> Sequences:
+    rng = np.random.default_rng(0)
+    values = [rng.normal(size=(4, 5)).astype(np.float32) for _ in range(12)]
+    targets = [index % 4 for index in range(12)]
+    return replace(make_sequences(values, targets), label_sets=label_sets)
+
+
+SETS = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], bool)
+
+
+def table_of(sequences: Sequences, config: TrainConfig) -> TargetTable:
+    return TargetTable.of(FitTask(sequences, 3, HeadConfig(multi_label=True), config))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_loss_is_the_mean_over_classes_of_binary_cross_entropy(
+    make_sequences: Callable[..., Sequences], smoothing: float
+) -> None:
+    table = table_of(sequences_of(make_sequences, SETS), TrainConfig())
+    logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
+    targets = torch.tensor([0, 1, 2, 3, 2, 0])
+    wanted = torch.from_numpy(SETS[targets.numpy()]).float() * (1 - smoothing) + smoothing / 2
+    p = logits.sigmoid()
+    expected = -(wanted * p.log() + (1 - wanted) * (1 - p).log()).mean(dim=1)
+    torch.testing.assert_close(table.losses(logits, targets, smoothing), expected)
+
+
+def test_balanced_weights_make_on_and_off_weigh_alike() -> None:
+    targets = np.array([0, 0, 0, 1, 1, 2, 0, 0])
+    weights = on_off_weights(SETS, targets, "balanced").numpy()
+    is_on = SETS[targets]
+    for which in range(2):
+        off, on = weights[:, which]
+        assert on * is_on[:, which].sum() == pytest.approx(len(targets) / 2)
+        assert off * (~is_on[:, which]).sum() == pytest.approx(len(targets) / 2)
+    assert weights[:, 2].tolist() == [1, 1]  # a class that is never on has nothing to balance
+    assert on_off_weights(SETS, targets, "none").tolist() == [[1] * 3] * 2
+
+
+def test_balanced_weights_reach_the_loss_and_not_the_validation(
+    make_sequences: Callable[..., Sequences],
+) -> None:
+    label_sets = SETS[[0, 0, 0, 1]]  # the first class is on in a quarter
+    sequences = sequences_of(make_sequences, label_sets)
+    plain, balanced = TrainConfig(), TrainConfig(class_weights="balanced")
+    logits, targets = torch.zeros(4, 3), torch.arange(4)
+    off, on = 12 / (2 * 9) * np.log(2), 12 / (2 * 3) * np.log(2)
+    found = table_of(sequences, balanced).losses(logits, targets, 0.0)
+    expected = [(first + 2 * np.log(2)) / 3 for first in (off, off, off, on)]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    task = FitTask(sequences, 3, HeadConfig(hidden_size=4, multi_label=True), plain)
+    head = fit_head(replace(task, config=replace(plain, epochs=1))).head
+    assert validate(head, sequences, plain) == validate(head, sequences, balanced)
+
+
+def test_validation_counts_exact_matches(make_sequences: Callable[..., Sequences]) -> None:
+    sequences = sequences_of(make_sequences, SETS)
+    head = fit_head(
+        FitTask(sequences, 3, HeadConfig(hidden_size=4, multi_label=True), TrainConfig(epochs=2))
+    ).head
+    loss, right = validate(head, sequences, TrainConfig())
+    with torch.inference_mode():
+        values = torch.from_numpy(np.stack(sequences.values))
+        logits = head(values)
+        answers = head.clip_logits(logits, torch.full((12,), 4))
+    truth = torch.from_numpy(SETS[sequences.targets])
+    assert right == pytest.approx(float(((answers >= 0) == truth).all(dim=1).float().mean()))
+    of_clips = F.binary_cross_entropy_with_logits(answers, truth.float())
+    of_steps = F.binary_cross_entropy_with_logits(logits, truth[:, None].expand(-1, 4, -1).float())
+    assert loss == pytest.approx(float(0.5 * of_clips + 0.5 * of_steps), abs=1e-5)
+
+
+def test_the_sets_are_part_of_what_a_fit_is(make_sequences: Callable[..., Sequences]) -> None:
+    tasks = [
+        FitTask(sequences_of(make_sequences, sets), 3, HeadConfig(multi_label=True), TrainConfig())
+        for sets in (SETS, SETS[::-1].copy(), SETS)
+    ]
+    one, other, same = (task.identity() for task in tasks)
+    assert one == same
+    assert one["clips"] != other["clips"]
