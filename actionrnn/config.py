@@ -161,7 +161,9 @@ class DataConfig:
     carry the state on, and take no part in the loss and the scores, for recordings where nobody
     looked everywhere. background: a class of its own, `background`, for recordings that were
     labelled completely: the model learns to say that nothing of interest happens, and what
-    somebody overlooked is taught and counted as wrong. It has no effect on the other layouts."""
+    somebody overlooked is taught and counted as wrong. With head.multi_label it is no class: there
+    every class is off, and with ignore alone the model hardly learns when nothing is on. It has no
+    effect on the other layouts."""
     label_level: LabelLevel | None = None
     """folder: which folder above a clip names its class: 1 is the first below the root (or below
     train, val, test), last the one that holds the clip. null: the first, or an error that asks
@@ -263,6 +265,11 @@ class HeadConfig:
     frame stands in for them. An action is often clearer a moment after it began, but a live
     answer comes later by delay_steps / sampling.rate_fps seconds. 0: at once. `mean`, which
     has no state, always answers at once."""
+    multi_label: Annotated[bool, Field(strict=True)] = False
+    """Several classes at once, or none: each is answered for itself, by a sigmoid in place of the
+    softmax, and trained by binary cross-entropy, the mean over classes. Annotations may then
+    overlap. A score is the probability that its class is on, the scores sum to anything, and
+    classes from 0.5 on count as on. false: exactly one class at each moment."""
 
     @model_validator(mode="after")
     def _fits_a_machine(self) -> HeadConfig:
@@ -275,6 +282,7 @@ class HeadConfig:
 
     def __str__(self) -> str:
         text = f"{self.kind}, {self.num_layers} x {self.hidden_size}, {self.temporal_pooling}"
+        text += ", multi-label" if self.multi_label else ""
         is_late = self.delay_steps > 0 and self.kind != "mean"
         return f"{text}, answers {self.delay_steps} steps later" if is_late else text
 
@@ -308,11 +316,13 @@ class TrainConfig:
     """layout annotations: the steps before each window that lead the state there; they do not
     count in the loss."""
     label_smoothing: Probability = 0.1
-    """The probability mass that is spread over all classes: scores become less extreme."""
+    """The probability mass that is spread over all classes: scores become less extreme. With
+    head.multi_label over on and off of each class: 0.1 teaches 0.95 and 0.05."""
     class_weights: ClassWeights = "none"
     """none: all clips count alike, so frequent classes dominate the training loss; balanced: clips
-    of rare classes count more, so all classes have the same weight. The validation loss is the
-    same either way."""
+    of rare classes count more, so all classes have the same weight. With head.multi_label the
+    steps at which a class is on weigh as much as those at which it is off, so that rare classes
+    score higher than they are likely. The validation loss is the same either way."""
     clip_norm: PositiveFloat = 1.0
     """The largest norm of the gradient; a longer one is scaled down to it."""
     crop_fraction: Part = 1.0
@@ -371,9 +381,11 @@ class SegmentRule:
     smooth_seconds: NonNegativeFloat = 0.5
     """The scores are averaged over this much time around each step; 0: not at all."""
     min_seconds: NonNegativeFloat = 1.0
-    """Shorter segments are merged into the segments next to them."""
-    threshold: Probability = 0.0
-    """Steps whose best score is below this get no label."""
+    """Shorter segments are merged into the segments next to them; of a multi-label model, each
+    label for itself: shorter segments go, and shorter gaps between two of its segments close."""
+    threshold: Probability | None = None
+    """Steps whose best score is below this get no label; null: 0. Of a multi-label model, a label
+    is on where its score is at least this; null: 0.5."""
 
 
 @dataclass(frozen=True, config=STRICT_KEYS)

@@ -158,8 +158,9 @@ def encoder_to_onnx(backbone: Backbone) -> bytes:
 def step_to_onnx(head: Head) -> bytes:
     """An ONNX graph of one step: features (N, D) and state to scores (N, K) and new state.
 
-    The scores are those of now, with a delay those of `delay_steps` steps before; the state's
-    `so_far` (N, K) are the logits of the whole video up to that step.
+    The scores are those of now (`Head.scores`, with the sigmoid of a multi-label head), with a
+    delay those of `delay_steps` steps before; the state's `so_far` (N, K) are the logits of the
+    whole video up to that step.
     """
     state = _initial_state(head)
     inputs = {"features": torch.zeros(2, head.feature_size), "state": state}
@@ -176,7 +177,7 @@ class _Step(nn.Module):
 
     def forward(self, features: Tensor, state: State) -> tuple[Tensor, ...]:
         logits, new = self.head.step(features, state)
-        return logits.softmax(dim=-1), *(new[name] for name in state)
+        return self.head.scores(logits), *(new[name] for name in state)
 
 
 def _initial_state(head: Head) -> State:

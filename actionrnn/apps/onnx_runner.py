@@ -14,6 +14,8 @@ import onnxruntime
 HERE = Path(__file__).parent
 MODEL = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
 DELAY_STEPS = MODEL["step"]["delay_steps"]  # a step is answered when so many more were seen
+MULTI_LABEL = MODEL["head"]["multi_label"]  # each label is on or off for itself
+ON = 0.5  # from this score on
 CLOSE_SECONDS = 1e-4  # a frame this close to a tick is on it
 
 
@@ -65,7 +67,10 @@ class Stream:
     @property
     def so_far(self):
         """The scores (K,) of the whole video up to the last step that is answered."""
-        weights = np.exp(self.state["so_far"][0] - self.state["so_far"].max())
+        logits = self.state["so_far"][0]
+        if MULTI_LABEL:
+            return np.exp(-np.logaddexp(0, -logits))  # the sigmoid, without overflow
+        weights = np.exp(logits - logits.max())
         return weights / weights.sum()
 
 
@@ -106,7 +111,15 @@ def timeline(path):
     return times[indices], np.array(scores), np.array(so_far)
 
 
+def answer(scores):
+    """The best label with its score (of K); with several labels at once, all that are on."""
+    shown = [scores.argmax()]
+    if MULTI_LABEL:
+        shown = [index for index in np.argsort(-scores, kind="stable") if scores[index] >= ON]
+    named = ", ".join(f"{MODEL['labels'][index]} ({scores[index]:.1%})" for index in shown)
+    return named or f"none (at most {scores.max():.1%})"
+
+
 if __name__ == "__main__":
     for video in sys.argv[1:]:
-        last = timeline(video)[2][-1]
-        print(f"{video}: {MODEL['labels'][last.argmax()]} ({last.max():.1%})")
+        print(f"{video}: {answer(timeline(video)[2][-1])}")

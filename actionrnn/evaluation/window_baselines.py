@@ -21,7 +21,7 @@ Values = NDArray[np.float32]
 
 @torch.inference_mode()
 def sliding_mean_pool(head: Head, values: Values, window: int) -> Values:
-    """A head without a state: the softmax of the mean of its logits over the last steps.
+    """A head without a state: the scores of the mean of its logits over the last steps.
 
     Args:
         head: of the kind `mean`.
@@ -45,7 +45,7 @@ def sliding_mean_pool(head: Head, values: Values, window: int) -> Values:
     stops = torch.arange(1, len(values) + 1, device=sums.device)
     begins = (stops - window).clamp(min=0)
     means = (sums[stops] - sums[begins]) / (stops - begins)[:, None]
-    scores: Values = means.softmax(dim=1).float().cpu().numpy()
+    scores: Values = head.scores(means).cpu().numpy()
     return scores
 
 
@@ -73,7 +73,7 @@ def restarted_per_window(head: Head, values: Values, window: int) -> Values:
     for batch, lengths in _windows(values, window):
         whole, known = (torch.from_numpy(part).to(head.mean.device) for part in (batch, lengths))
         answers.append(head.clip_logits(head(whole, known), known))
-    scores: Values = torch.cat(answers).softmax(dim=1).cpu().numpy()
+    scores: Values = head.scores(torch.cat(answers)).cpu().numpy()
     return scores
 
 

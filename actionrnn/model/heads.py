@@ -7,7 +7,7 @@ One step, with x_t the (normalised) feature of frame t:
 
 Two answers are read from them. *Now*, softmax(z_t), is what a timeline, a stream and segments show.
 *So far*, the softmax of the running mean of z_1 ... z_t, is what is said about the whole clip; a
-clip's answer is its last value. Every z_t uses the frames up to t + d alone, so `forward` over a
+clip's answer is its last value. With `head.multi_label` a sigmoid stands in place of each softmax. Every z_t uses the frames up to t + d alone, so `forward` over a
 sequence and `step` after `step` give the same numbers. d is `head.delay_steps`, 0 by default: the
 state sees d more frames before step t is answered. At a recording's end its last frame is repeated
 d times, so that every step has an answer.
@@ -124,6 +124,15 @@ class Head(nn.Module):
     def clip_logits(self, logits: Tensor, lengths: Tensor) -> Tensor:
         """The clip's answer, so far at its last valid step: (B, T, K), lengths (B,) -> (B, K)."""
         return last_step(self.so_far(logits), lengths)
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Probabilities in float32 from logits, of now or of so far, (..., K) -> (..., K).
+
+        They sum to 1; of a multi-label head, each is that of its class alone. Whatever shows a
+        score takes it from here: recogniser, stream, report and export.
+        """
+        logits = logits.float()
+        return logits.sigmoid() if self.config.multi_label else logits.softmax(dim=-1)
 
     def pooling_weights(self, member: Tensor) -> Tensor:
         """How much each of N steps counts in the answer for each of P clips: (P, N), rows sum to 1.

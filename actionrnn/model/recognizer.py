@@ -34,7 +34,7 @@ from actionrnn.model.model_file import (
 )
 from actionrnn.model.reading import read_blocks
 from actionrnn.model.scoring import Readouts, Scorer
-from actionrnn.model.segments import Segment, find_segments
+from actionrnn.model.segments import Segment, find_lane_segments, find_segments
 from actionrnn.model.stream import Stream, StreamBatch
 from actionrnn.text import printable
 
@@ -46,7 +46,8 @@ class Prediction:
     labels: tuple[str, ...]
     """Best first."""
     scores: tuple[float, ...]
-    """Their probabilities, summing to 1 over all classes."""
+    """Their probabilities, summing to 1 over all classes; of a multi-label model, each that of its
+    class alone."""
     pts_seconds: float
     """The time of the last frame that the answer rests on."""
     path: str = ""
@@ -87,18 +88,21 @@ class Timeline:
     scores: NDArray[np.float32]
     """Probabilities of now, (T, K), in the order of `labels`: what happens at each step."""
     so_far: NDArray[np.float32]
-    """Probabilities of the whole video up to each step, (T, K): the softmax of the mean of the
-    logits of now, and so of the mean of log(scores). The last row is the video's answer."""
+    """Probabilities of the whole video up to each step, (T, K): `Head.scores` of the mean of the
+    logits of now. The last row is the video's answer."""
     pts_seconds: NDArray[np.float64]
     """(T,)."""
     path: str = ""
     seen_seconds: float | None = None
     """The time of the last frame that the last answer rests on; None: that of the last step. It
     is later where the video was not read to its end, and the head has a delay."""
+    multi_label: bool = False
+    """Whether several labels may be on at once: then segments of different labels overlap."""
 
     def segments(self, rule: SegmentRule | None = None) -> list[Segment]:
         """From when to when which action; see `SegmentRule`."""
-        return find_segments(self.labels, self.scores, self.pts_seconds, rule)
+        find = find_lane_segments if self.multi_label else find_segments
+        return find(self.labels, self.scores, self.pts_seconds, rule)
 
     def prediction(self) -> Prediction:
         """The answer for the whole video."""
@@ -126,6 +130,11 @@ class Recognizer:
     config: Config
     training: dict[str, Any] = field(default_factory=dict)
     """What it was trained on and how well it did: data set, clips, fold, scores."""
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether it says of each label for itself if it is on (`head.multi_label`)."""
+        return self.head.config.multi_label
 
     @property
     def provenance(self) -> Provenance:
@@ -191,6 +200,7 @@ class Recognizer:
             pts_seconds[:num_steps],
             str(path),
             seen_seconds=float(pts_seconds[last_seen]),
+            multi_label=self.multi_label,
         )
 
     def score(self, features: Features, path: str = "") -> Timeline:
@@ -203,7 +213,14 @@ class Recognizer:
             features.provenance.require_same(self.provenance, path or "the features", TRAINED_ON)
         self.require_feature_size(features.values.shape[1], path or "the features")
         found = read_out(self.head, features.values)
-        return Timeline(self.labels, found.now, found.so_far, features.pts_seconds, path)
+        return Timeline(
+            self.labels,
+            found.now,
+            found.so_far,
+            features.pts_seconds,
+            path,
+            multi_label=self.multi_label,
+        )
 
     def require_feature_size(self, size: int, where: str) -> None:
         """Refuse features of another size than those that the head was trained on.
@@ -313,5 +330,5 @@ def read_out(head: Head, values: NDArray[np.float32]) -> Readouts:
     """The answers for every step of one sequence of features (T, D)."""
     head.eval()
     logits = head(torch.from_numpy(np.ascontiguousarray(values))[None].to(head.mean.device))
-    now, so_far = (part.softmax(dim=-1)[0].cpu().numpy() for part in (logits, head.so_far(logits)))
+    now, so_far = (head.scores(part)[0].cpu().numpy() for part in (logits, head.so_far(logits)))
     return Readouts(now, so_far)

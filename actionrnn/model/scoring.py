@@ -16,7 +16,7 @@ from actionrnn.model.heads import Head, State
 
 @dataclass(frozen=True)
 class Readouts:
-    """What a head says of each of n steps: probabilities, in the order of its labels."""
+    """What a head says of each of n steps: `Head.scores`, in the order of its labels."""
 
     now: NDArray[np.float32]
     """(n, K)."""
@@ -24,14 +24,12 @@ class Readouts:
     """(n, K), of all steps of the recording up to each."""
 
     @classmethod
-    def of(cls, logits: Sequence[tuple[torch.Tensor, torch.Tensor]], num_classes: int) -> Readouts:
-        """From the logits of now and of so far, (K,) each, of n steps; n may be 0."""
+    def of(cls, logits: Sequence[tuple[torch.Tensor, torch.Tensor]], head: Head) -> Readouts:
+        """From a head's logits of now and of so far, (K,) each, of n steps; n may be 0."""
         if not logits:
-            return cls(*(np.empty((0, num_classes), np.float32) for _ in range(2)))
+            return cls(*(np.empty((0, head.num_classes), np.float32) for _ in range(2)))
         parts = zip(*logits, strict=True)
-        now, so_far = (
-            torch.stack(part).softmax(dim=-1, dtype=torch.float32).cpu().numpy() for part in parts
-        )
+        now, so_far = (head.scores(torch.stack(part)).cpu().numpy() for part in parts)
         return cls(now, so_far)
 
     @classmethod
@@ -70,7 +68,7 @@ class Scorer:
         with one_thread():
             logits = last_answers(self._head, self._state, self._unanswered)
         self._unanswered = 0
-        return Readouts.of(logits, self._head.num_classes)
+        return Readouts.of(logits, self._head)
 
 
 def num_known(head: Head, unanswered: int, new: int) -> int:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from actionrnn.config import SegmentRule
 
 NOTHING = -1
+ON = 0.5
+"""From this score on a label of a multi-label model is on, unless a rule says otherwise."""
 
 _ONE = 2**32  # of a score, as a whole number
 
@@ -43,6 +45,44 @@ def find_segments(
     """
     if len(scores) == 0:
         return []
+    return _segments(labels, scores, pts_seconds, shown_labels(scores, pts_seconds, rule))
+
+
+def find_lane_segments(
+    labels: tuple[str, ...],
+    scores: NDArray[np.float32],
+    pts_seconds: NDArray[np.float64],
+    rule: SegmentRule | None = None,
+) -> list[Segment]:
+    """Those of a multi-label model, where several labels may be on: each label has its own.
+
+    Args:
+        scores: probabilities, (T, K), in the order of `labels`.
+        pts_seconds: (T,), never falling; each step lasts until the next.
+
+    Returns:
+        the segments by their begin, those that begin together in the order of `labels`.
+    """
+    if len(scores) == 0:
+        return []
+    lanes = shown_lanes(scores, pts_seconds, rule)
+    found = [
+        segment
+        for which in range(len(labels))
+        for segment in _segments(
+            labels, scores, pts_seconds, np.where(lanes[:, which], which, NOTHING)
+        )
+    ]
+    return sorted(found, key=lambda segment: segment.start_seconds)
+
+
+def _segments(
+    labels: tuple[str, ...],
+    scores: NDArray[np.float32],
+    pts_seconds: NDArray[np.float64],
+    shown: NDArray[np.int64],
+) -> list[Segment]:
+    """A segment for each run of a class in what is shown at each step, (T,)."""
     ends = step_ends(pts_seconds)
     return [
         Segment(
@@ -51,7 +91,7 @@ def find_segments(
             end_seconds=float(ends[stop - 1]),
             score=float(scores[first:stop, which].mean()),
         )
-        for first, stop, which in _runs_of(shown_labels(scores, pts_seconds, rule))
+        for first, stop, which in _runs_of(shown)
         if which != NOTHING
     ]
 
@@ -72,9 +112,43 @@ def shown_labels(
         return np.empty(0, np.int64)
     smooth = smooth_scores(scores, pts_seconds, rule.smooth_seconds)
     best = smooth.argmax(axis=1)
-    best[smooth.max(axis=1) < rule.threshold] = NOTHING
-    ends = step_ends(pts_seconds)
-    runs = _absorb_short(_runs_of(best), smooth, pts_seconds, ends, rule.min_seconds)
+    best[smooth.max(axis=1) < (rule.threshold or 0.0)] = NOTHING
+    return _long_enough(best, smooth, pts_seconds, rule)
+
+
+def shown_lanes(
+    scores: NDArray[np.float32],
+    pts_seconds: NDArray[np.float64],
+    rule: SegmentRule | None = None,
+) -> NDArray[np.bool_]:
+    """Whether each step belongs to a segment of each class of a multi-label model, (T, K).
+
+    Args:
+        scores: probabilities, (T, K).
+        pts_seconds: (T,), never falling; each step lasts until the next.
+    """
+    rule = rule or SegmentRule()
+    if len(scores) == 0:
+        return np.empty(scores.shape, bool)
+    smooth = smooth_scores(scores, pts_seconds, rule.smooth_seconds)
+    threshold = ON if rule.threshold is None else rule.threshold
+    lanes = np.empty(scores.shape, bool)
+    for which, lane in enumerate(smooth.T):
+        is_on = np.where(lane >= threshold, 0, NOTHING)  # class 0 of this lane
+        lanes[:, which] = _long_enough(is_on, lane[:, None], pts_seconds, rule) == 0
+    return lanes
+
+
+def _long_enough(
+    shown: NDArray[np.int64],
+    smooth: NDArray[np.float64],
+    pts_seconds: NDArray[np.float64],
+    rule: SegmentRule,
+) -> NDArray[np.int64]:
+    """The class of each step, (T,), when runs that are too short have been merged."""
+    runs = _absorb_short(
+        _runs_of(shown), smooth, pts_seconds, step_ends(pts_seconds), rule.min_seconds
+    )
     # runs side by side differ, so that they are found again in the labels
     lengths = [stop - first for first, stop, _ in runs]
     return np.repeat(np.array([which for *_, which in runs], np.int64), lengths)

@@ -102,7 +102,7 @@ class Stream:
         memory = self._memory
         with one_thread():
             logits = last_answers(self.head, memory.state, len(memory.unanswered))
-        found = Readouts.of(logits, self.head.num_classes)
+        found = Readouts.of(logits, self.head)
         self.reset()
         self.pts_seconds = np.array(memory.unanswered, np.float64)
         self.so_far = found.so_far
@@ -202,6 +202,8 @@ class Stream:
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
         if self.head.delay_steps:  # it has no tensor of its own
             digest.update(f"delay_steps {self.head.delay_steps};".encode())
+        if self.head.config.multi_label:  # nor has this
+            digest.update(b"multi_label;")
         return self.provenance.to_json() | {"head_sha256": digest.hexdigest()}
 
 
@@ -346,7 +348,7 @@ def advance(streams: Sequence[Stream], given: Sequence[list[Step]]) -> list[Scor
         for memory, mine in zip(memories, steps, strict=True)
     ]
     found = [
-        Readouts.of(rows[len(rows) - count :], head.num_classes)
+        Readouts.of(rows[len(rows) - count :], head)
         for rows, count in zip(logits, known, strict=True)
     ]
     for row, (stream, memory) in enumerate(zip(streams, memories, strict=True)):
