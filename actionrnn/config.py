@@ -339,6 +339,12 @@ class TrainConfig:
     patience_epochs: PositiveInt | None = None
     """Stop if the validation loss has not fallen for this many epochs; null: never. Without
     validation clips (`validation_fraction`) it has no effect."""
+    calibrate: Annotated[bool, Field(strict=True)] = False
+    """Divide the model's logits by the temperature that makes its scores right as often as they
+    say. It is fitted on clips that were not trained on: with several folds on their test clips
+    (each fold's score is reported at the temperature of the others), with one on its validation
+    clips. The order of the labels stays; thresholds mean something else then. false: the report
+    says what it would do."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 on a GPU that supports it, else float32."""
     search: Count = 0

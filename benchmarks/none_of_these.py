@@ -13,7 +13,8 @@ those drawn.
   - energy (Liu et al., NeurIPS 2020): -logsumexp z
   - distance of the state, or of the frame's features (standardised, their first principal
     components), to the training's: Mahalanobis to the nearest class's mean under one covariance
-    (Lee et al., NeurIPS 2018), and to the 10th nearest step on the unit sphere (Sun et al., ICML 2022)
+    (Lee et al., NeurIPS 2018), and to the 10th nearest step on the unit sphere (Sun et al., ICML
+    2022)
 - annotated: the clips of 'something else' are trained on as one class, background; its score is
   its probability.
 
@@ -36,7 +37,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import numpy as np
 import torch
 from heads import (
-    FEWER,
     HELD_OUT,
     Sources,
     join_groups,
@@ -331,7 +331,9 @@ def main() -> None:
         "--cache", type=Path, default=Path("runs/heads"), help="for all that is made"
     )
     parser.add_argument("--seeds", type=int, default=3, help="draws of classes")
-    parser.add_argument("--views", nargs="*", default=["both", "appearance"], help="of rendered clips")
+    parser.add_argument(
+        "--views", nargs="*", default=["both", "appearance"], help="of rendered clips"
+    )
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

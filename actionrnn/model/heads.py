@@ -7,10 +7,12 @@ One step, with x_t the (normalised) feature of frame t:
 
 Two answers are read from them. *Now*, softmax(z_t), is what a timeline, a stream and segments show.
 *So far*, the softmax of the running mean of z_1 ... z_t, is what is said about the whole clip; a
-clip's answer is its last value. With `head.multi_label` a sigmoid stands in place of each softmax. Every z_t uses the frames up to t + d alone, so `forward` over a
-sequence and `step` after `step` give the same numbers. d is `head.delay_steps`, 0 by default: the
-state sees d more frames before step t is answered. At a recording's end its last frame is repeated
-d times, so that every step has an answer.
+clip's answer is its last value. With `head.multi_label` a sigmoid stands in place of each softmax.
+
+Every z_t uses the frames up to t + d alone, so `forward` over a sequence and `step` after `step`
+give the same numbers. d is `head.delay_steps`, 0 by default: the state sees d more frames before
+step t is answered. At a recording's end its last frame is repeated d times, so that every step has
+an answer.
 (Elman 1990; LSTM: Hochreiter and Schmidhuber 1997; GRU: Cho et al. 2014.)
 """
 

@@ -60,7 +60,7 @@ class Scorer:
             logits, self._state = steps_alone(self._head, self._state, values)
         known = num_known(self._head, self._unanswered, len(values))
         self._unanswered += len(values) - known
-        return Readouts.of(logits[len(logits) - known :], self._head.num_classes)
+        return Readouts.of(logits[len(logits) - known :], self._head)
 
     @torch.inference_mode()
     def finish(self) -> Readouts:

@@ -16,10 +16,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from actionrnn.config import Config, HeadConfig
-from actionrnn.datasets.recordings import Dataset
+from actionrnn.config import Config, HeadConfig, TrainConfig
+from actionrnn.datasets.recordings import Clip, Dataset
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold, chosen_split, describe_split, train_val_split
+from actionrnn.errors import ConfigError
 from actionrnn.evaluation.predict import (
     MEAN_POOL,
     MEAN_POOL_MOTION,
@@ -33,12 +34,14 @@ from actionrnn.evaluation.step_scores import StepResults, step_report
 from actionrnn.evaluation.summary import make_report
 from actionrnn.features.backbone import Backbone
 from actionrnn.files import atomic_path
+from actionrnn.model.calibration import calibrated
 from actionrnn.model.heads import Head
 from actionrnn.model.privacy import EVERY_CLIP, public_training
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.progress import progress_bar
 from actionrnn.results import replacing
 from actionrnn.training import parallel
+from actionrnn.training.calibrate import Temperatures, from_other_folds, from_validation
 from actionrnn.training.fit import DivergedError, Fit, fit_head
 from actionrnn.training.fit_state import STATES, Epoch, FitTask, file_name
 
@@ -163,9 +166,17 @@ class Experiment:
         Args:
             further: fields of `Report` that only the caller knows: `skipped`, `versions`, ...
         """
+        first = self.config.train.seed
         by_seed = {
             seed: [self._predict(fold, heads, seed) for fold in self.folds] for seed in self.seeds
         }
+        applied, calibration = self.config.train.calibrate, None
+        temperatures = self._temperatures(heads, by_seed[first])
+        if temperatures is not None:
+            calibration = temperatures.describe(by_seed[first], applied=applied)
+        if temperatures is not None and applied:
+            by_seed[first] = temperatures.apply(by_seed[first])
+            heads = self._calibrated(heads, temperatures)
         split = describe_split(
             self.dataset,
             self.config.data,
@@ -174,8 +185,9 @@ class Experiment:
         )
         return make_report(
             self.dataset.labels,
-            by_seed[self.config.train.seed],
+            by_seed[first],
             by_seed=by_seed,
+            calibration=calibration,
             steps=self._step_results(heads),
             title=split,
             notes=self.dataset.notes,
@@ -187,6 +199,8 @@ class Experiment:
         """The first seed's head of the only fold, or the one trained on every clip."""
         head = heads[self.model_fold.name, "head", self.config.train.seed]
         config = replace(self.config, head=head.config)  # a search may have chosen another
+        if report.calibration is not None and report.calibration.applied:
+            head = calibrated(head, report.calibration.temperature)
         training = public_training(self._describe_training(report))
         return Recognizer(backbone, head, self.dataset.labels, config, training)
 
@@ -239,9 +253,7 @@ class Experiment:
         if spec.purpose != "head":
             # a baseline at its best: trained for what it says of the clip, not of single frames
             config = replace(config, now_weight=0.0)
-        train, validation = spec.fold.train, spec.fold.validation
-        if not validation:
-            train, validation = train_val_split(train, config.validation_fraction, spec.seed)
+        train, validation = _divided(spec.fold, config)
         seen = self.sequences.first_features(spec.num_features)
         return FitTask(
             seen.side(train),
@@ -251,6 +263,33 @@ class Experiment:
             seen.side(validation) if validation else None,
             spec.name,
         )
+
+    def _temperatures(
+        self, heads: Heads, predictions: Sequence[FoldPredictions]
+    ) -> Temperatures | None:
+        """For the first seed's heads; None where every clip was trained on or tested.
+
+        Args:
+            predictions: of the first seed's heads, by fold.
+        """
+        if len(self.dataset.labels) < 2 or self.config.head.multi_label:
+            return None
+        if len(predictions) > 1:
+            return from_other_folds(predictions)
+        [fold], config = self.folds, self.config.train
+        validation = _divided(fold, config)[1]
+        if not validation:
+            return None
+        head = heads[fold.name, "head", config.seed]
+        return from_validation(head, self.sequences.subset(validation))
+
+    def _calibrated(self, heads: Heads, temperatures: Temperatures) -> Heads:
+        """With the folds' heads of the first seed at their temperatures."""
+        changed = dict(heads)
+        for fold, temperature in zip(self.folds, temperatures.folds, strict=True):
+            key: tuple[str, Purpose, int] = fold.name, "head", self.config.train.seed
+            changed[key] = calibrated(heads[key], temperature)
+        return changed
 
     def _predict(self, fold: Fold, heads: Heads, seed: int) -> FoldPredictions:
         return predict_fold(
@@ -301,6 +340,7 @@ class Experiment:
             "window_steps": self.window_steps,
             "groups": sorted({clip.group for clip in fold.known}),
             "fingerprints": sorted({*self.sequences.subset(fold.known).fingerprints}),
+            **_temperature(report),
             "scores": {
                 "tested_on": [result.group for result in report.folds],
                 "seen_in_training": report.seen_in_training,
@@ -314,6 +354,39 @@ class Experiment:
                 "intervals_over": f"{report.num_units} {report.resampled}",
             },
         }
+
+
+def require_calibration(config: Config, folds: Sequence[Fold]) -> None:
+    """Refuse before the training what it could not calibrate in the end.
+
+    Raises:
+        ConfigError: no clips are left to fit a temperature on, or there is no softmax.
+    """
+    if not config.train.calibrate:
+        return
+    if config.head.multi_label:
+        raise ConfigError(
+            "train.calibrate: is not known for head.multi_label=true; set one of them to false"
+        )
+    if len(folds) == 1 and not _divided(folds[0], config.train)[1]:
+        raise ConfigError(
+            "train.calibrate: needs clips that are not trained on, and there is one fold without "
+            "validation clips; set train.validation_fraction=0.15 (with more groups if none of "
+            "them can be held back), or train several folds (data.split=leave_one_group_out)"
+        )
+
+
+def _divided(fold: Fold, config: TrainConfig) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+    """A fold's clips that train, and those that choose the epoch."""
+    if fold.validation:
+        return fold.train, fold.validation
+    return train_val_split(fold.train, config.validation_fraction, config.seed)
+
+
+def _temperature(report: Report) -> dict[str, float]:
+    """What the logits of the model were divided by."""
+    found = report.calibration
+    return {} if found is None or not found.applied else {"temperature": found.temperature}
 
 
 def _describe_epoch(epoch: Epoch) -> str:
