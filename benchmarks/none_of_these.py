@@ -1,25 +1,29 @@
-"""How well a score tells that none of the classes is seen: AUROC of its steps, by kind of score.
+"""How well a score tells that none of the classes is seen: AUROC of steps, for kinds of score.
 
     python benchmarks/none_of_these.py --weizmann WEIZMANN --json none.json
 
-Of the classes some are drawn to be 'something else'. Heads are trained on groups of clips and
-tested on the joined clips of other groups, of all classes; each step is scored for being one of
-those drawn.
+Of the classes three are drawn to be 'something else'. Heads are trained on groups of clips and
+tested on the joined clips of other groups, of all classes; each step is scored for being one of the
+three.
 
-- unseen: the clips of 'something else' are left out of the training. The scores (Yang et al.,
-  "Generalized Out-of-Distribution Detection", IJCV 2024, has them all):
-  - max probability (Hendrycks and Gimpel, ICLR 2017), at a temperature: 1 - max softmax(z / T)
-  - max logit (Hendrycks et al., ICML 2022): -max z
-  - energy (Liu et al., NeurIPS 2020): -logsumexp z
-  - distance of the state, or of the frame's features (standardised, their first principal
-    components), to the training's: Mahalanobis to the nearest class's mean under one covariance
-    (Lee et al., NeurIPS 2018), and to the 10th nearest step on the unit sphere (Sun et al., ICML
-    2022)
-- annotated: the clips of 'something else' are trained on as one class, background; its score is
-  its probability.
+- unseen: their clips are left out of the training. The scores, higher where none of these:
+  - max probability (Hendrycks and Gimpel, ICLR 2017): -max_k log p_k
+  - entropy: -sum_k p_k log p_k
+  - max logit (Hendrycks et al., ICML 2022): -max_k z_k
+  - energy (Liu et al., NeurIPS 2020): -log sum_k exp z_k
+  - pattern, Mahalanobis: the package's own, see `actionrnn/model/none_of_these.py`
+  - state, Mahalanobis (Lee et al., NeurIPS 2018): of the recurrent state, to the nearest class's
+    mean in the training, under one covariance
+  - state, nearest (Sun et al., ICML 2022): to the 10th nearest of the training's states, all on the
+    unit sphere
+  - features: the same of the frame's standardised features, their first 64 principal components
+- annotated: the clips of the three are trained on as one class, background; the score is its
+  probability.
 
 A number is the mean over folds: each has its own head, and one threshold for all its people.
-Smoothed scores are means over half a second around each step, as those of segments.
+Smoothed scores are means over half a second around each step, as those of segments. The worlds are
+those of `heads.py`: Weizmann, three people left out at a time, and rendered clips, 15 a class. In
+the view of order three of these eight classes hold the same pictures as others that are known.
 """
 
 from __future__ import annotations
@@ -38,6 +42,7 @@ import numpy as np
 import torch
 from heads import (
     HELD_OUT,
+    VIEWS,
     Sources,
     join_groups,
     prepare_sources,
@@ -53,6 +58,7 @@ from actionrnn.datasets.passages import whole_recordings
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold
 from actionrnn.model.heads import Head
+from actionrnn.model.none_of_these import Patterns
 from actionrnn.model.segments import smooth_scores
 from actionrnn.progress import progress_bar
 from actionrnn.training.fit import fit_head
@@ -121,12 +127,19 @@ Scores = NDArray[np.float64]
 """Higher: rather none of the classes, (T,)."""
 
 
-def max_probability(temperature: float) -> Callable[[Known, Seen], Scores]:
-    def score(known: Known, seen: Seen) -> Scores:
-        logits = seen.logits.astype(np.float64) / temperature
-        return log_sum_exp(logits) - logits.max(axis=1)  # -max log-probability
+def log_probabilities(seen: Seen) -> NDArray[np.float64]:
+    logits = seen.logits.astype(np.float64)
+    return logits - log_sum_exp(logits)[:, None]
 
-    return score
+
+def entropy(known: Known, seen: Seen) -> Scores:
+    logs = log_probabilities(seen)
+    return -(np.exp(logs) * logs).sum(axis=1)
+
+
+def pattern(known: Known, seen: Seen) -> Scores:
+    before, now = (np.exp(log_probabilities(one)) for one in (known.seen, seen))
+    return Patterns.of(before.astype(np.float32), known.targets).distances(now.astype(np.float32))
 
 
 def log_sum_exp(logits: NDArray[np.float64]) -> Scores:
@@ -172,10 +185,11 @@ def distance_of_features(known: Known, seen: Seen) -> Scores:
 
 
 SCORES: dict[str, Callable[[Known, Seen], Scores]] = {
-    "max probability": max_probability(1.0),
-    "max probability, T = 3": max_probability(3.0),
+    "max probability": lambda known, seen: -log_probabilities(seen).max(axis=1),
+    "entropy": entropy,
     "max logit": lambda known, seen: -seen.logits.max(axis=1).astype(np.float64),
     "energy": lambda known, seen: -log_sum_exp(seen.logits.astype(np.float64)),
+    "pattern, Mahalanobis": pattern,
     "state, Mahalanobis": lambda known, seen: mahalanobis(
         known.seen.states, known.targets, seen.states
     ),
@@ -281,8 +295,8 @@ def test(
 
 
 def background(seen: Seen) -> Scores:
-    logits = seen.logits.astype(np.float64)
-    return np.exp(logits[:, -1] - log_sum_exp(logits))
+    probability: Scores = np.exp(log_probabilities(seen)[:, -1])
+    return probability
 
 
 def make_jobs(worlds: Mapping[str, World], seeds: Sequence[int]) -> list[Job]:
@@ -331,9 +345,7 @@ def main() -> None:
         "--cache", type=Path, default=Path("runs/heads"), help="for all that is made"
     )
     parser.add_argument("--seeds", type=int, default=3, help="draws of classes")
-    parser.add_argument(
-        "--views", nargs="*", default=["both", "appearance"], help="of rendered clips"
-    )
+    parser.add_argument("--views", nargs="*", default=list(VIEWS), help="of the rendered clips")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

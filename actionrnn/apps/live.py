@@ -45,6 +45,8 @@ class LiveSession:
     show_window: bool = False
     record: Path | None = None
     top: int = 3
+    none_rate: float | None = None
+    """Say 'none of these' of steps whose typicality is below this."""
 
 
 def run_live(model: Recognizer, address: str, options: LiveOptions, session: LiveSession) -> None:
@@ -53,8 +55,10 @@ def run_live(model: Recognizer, address: str, options: LiveOptions, session: Liv
     Raises:
         VideoError: the source was given up, or the recording cannot be written.
         ConfigError: the model's sampling needs the whole clip.
+        ModelError: `none_rate` is given, and the model was trained without.
         ActionrnnError: there is no display for the window.
     """
+    none = None if session.none_rate is None else model.require_none_of_these(of_steps=True)
     if session.show_window:
         _require_screen()
     stream, overlay = model.stream(), ScoreOverlay(model.labels)
@@ -68,7 +72,8 @@ def run_live(model: Recognizer, address: str, options: LiveOptions, session: Liv
         overlay.update(scores)
         for seconds, row in zip(stream.pts_seconds.tolist(), scores, strict=True):
             assert newest is not None  # there is no answer without a frame
-            printer.answer(seconds, row, newest, source)
+            typicality = None if none is None else none.of_steps(row[None])
+            printer.answer(seconds, row, newest, source, typicality)
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(_stopped_by_signals(source.stop))
@@ -109,13 +114,19 @@ class _Printer:
         self._line = ""
 
     def answer(
-        self, seconds: float, scores: NDArray[np.float32], newest: Arrival, source: LiveSource
+        self,
+        seconds: float,
+        scores: NDArray[np.float32],
+        newest: Arrival,
+        source: LiveSource,
+        typicality: NDArray[np.float64] | None = None,
     ) -> None:
         """Print the scores (K,) of one step.
 
         Args:
             seconds: when the step was.
             newest: the frame that made the answer known.
+            typicality: of the step, (1,), if 'none of these' is to be said.
         """
         now = self._last_frame = time.monotonic()
         self._answers, self._answered_seconds = self._answers + 1, seconds
@@ -126,6 +137,7 @@ class _Printer:
         while now - self._recent[0][0] > _RATE_WINDOW_SECONDS:
             self._recent.popleft()
         best = np.argsort(-scores, kind="stable")[: self._session.top]
+        none = {} if typicality is None else self._none_of_these(float(typicality[0]))
         if self._session.as_json:
             self._print_json(
                 {
@@ -136,10 +148,12 @@ class _Printer:
                     "scores": [round(float(scores[index]), 6) for index in best],
                     "delay_seconds": round(delay_seconds, 4),
                     "dropped": source.counts.dropped,
+                    **none,
                 }
             )
             return
-        top = "  ".join(f"{plain(self._labels[i])} {scores[i]:.0%}" for i in best)
+        top = "none of these?  " if none.get("none_of_these") else ""
+        top += "  ".join(f"{plain(self._labels[i])} {scores[i]:.0%}" for i in best)
         if age := self.age_note(newest.frame):
             top += f"  ({age})"
         rates = ""
@@ -150,6 +164,11 @@ class _Printer:
             rates += f"{(len(self._recent) - 1) / passed:.1f} answers/s, "
         dropped = f"{source.counts.dropped} dropped"
         self._print_line(f"{_clock(now - self._began)}  {top}  | {rates}{dropped}")
+
+    def _none_of_these(self, typicality: float) -> dict[str, Any]:
+        assert self._session.none_rate is not None
+        is_none = typicality < self._session.none_rate
+        return {"none_of_these": is_none, "typicality": round(typicality, 6)}
 
     def age_note(self, frame: Frame) -> str:
         """How long before this frame the step was that was answered last; empty: at once."""

@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from actionrnn.config import SegmentRule
 from actionrnn.files import write_text
@@ -50,8 +51,11 @@ def as_csv(timeline: Timeline, segments: list[Segment]) -> str:
 
 
 def as_json(timeline: Timeline, segments: list[Segment]) -> str:
-    """`path`, `labels`, `segments` and `steps` with the scores in the order of `labels`."""
-    described = {
+    """`path`, `labels`, `segments` and `steps` with the scores in the order of `labels`.
+
+    With the steps' `typicality`, where the model knows it.
+    """
+    described: dict[str, Any] = {
         "path": timeline.path,
         "labels": timeline.labels,
         "segments": [
@@ -68,6 +72,9 @@ def as_json(timeline: Timeline, segments: list[Segment]) -> str:
             for seconds, row in zip(timeline.pts_seconds.tolist(), timeline.scores, strict=True)
         ],
     }
+    if timeline.typicality is not None:
+        for step, typicality in zip(described["steps"], timeline.typicality.tolist(), strict=True):
+            step["typicality"] = round(typicality, 6)
     return json.dumps(described) + "\n"
 
 

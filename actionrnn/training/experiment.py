@@ -36,6 +36,7 @@ from actionrnn.features.backbone import Backbone
 from actionrnn.files import atomic_path
 from actionrnn.model.calibration import calibrated
 from actionrnn.model.heads import Head
+from actionrnn.model.none_of_these import NoneOfThese
 from actionrnn.model.privacy import EVERY_CLIP, public_training
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.progress import progress_bar
@@ -44,6 +45,7 @@ from actionrnn.training import parallel
 from actionrnn.training.calibrate import Temperatures, from_other_folds, from_validation
 from actionrnn.training.fit import DivergedError, Fit, fit_head
 from actionrnn.training.fit_state import STATES, Epoch, FitTask, file_name
+from actionrnn.training.none_of_these import HeldOut, fit_none_of_these
 
 Purpose = Literal["head", "mean-pool", "mean-pool + motion"]
 
@@ -200,9 +202,14 @@ class Experiment:
         head = heads[self.model_fold.name, "head", self.config.train.seed]
         config = replace(self.config, head=head.config)  # a search may have chosen another
         if report.calibration is not None and report.calibration.applied:
-            head = calibrated(head, report.calibration.temperature)
+            temperature = report.calibration.temperature
+            head = calibrated(head, temperature)
+            heads = {key: calibrated(one, temperature) for key, one in heads.items()}
         training = public_training(self._describe_training(report))
-        return Recognizer(backbone, head, self.dataset.labels, config, training)
+        none_of_these = self._none_of_these(head, heads) if config.train.none_of_these else None
+        return Recognizer(
+            backbone, head, self.dataset.labels, config, training, none_of_these=none_of_these
+        )
 
     def _specs(self, chosen: Mapping[str, HeadConfig]) -> list[FitSpec]:
         specs = []
@@ -283,6 +290,23 @@ class Experiment:
         head = heads[fold.name, "head", config.seed]
         return from_validation(head, self.sequences.subset(validation))
 
+    def _none_of_these(self, head: Head, heads: Heads) -> NoneOfThese:
+        """For the model's head, from the first seed's heads of the folds."""
+        held_out = []
+        for fold in self.folds:
+            trained, validation = _divided(fold, self.config.train)
+            clips = fold.test if len(self.folds) > 1 else validation
+            held_out.append(
+                HeldOut(
+                    heads[fold.name, "head", self.config.train.seed],
+                    trained=self.sequences.side(trained),
+                    clips=self.sequences.subset(clips),
+                    recordings=self.sequences.side(clips),
+                )
+            )
+        trained = _divided(self.model_fold, self.config.train)[0]
+        return fit_none_of_these(head, self.sequences.side(trained), held_out)
+
     def _calibrated(self, heads: Heads, temperatures: Temperatures) -> Heads:
         """With the folds' heads of the first seed at their temperatures."""
         changed = dict(heads)
@@ -356,21 +380,25 @@ class Experiment:
         }
 
 
-def require_calibration(config: Config, folds: Sequence[Fold]) -> None:
-    """Refuse before the training what it could not calibrate in the end.
+def require_held_out(config: Config, folds: Sequence[Fold], labels: Sequence[str]) -> None:
+    """Refuse before the training what could not be measured in the end.
 
     Raises:
-        ConfigError: no clips are left to fit a temperature on, or there is no softmax.
+        ConfigError: a temperature or none-of-these is wanted, and there are no clips that are not
+            trained on, only one class, or no softmax over the classes.
     """
-    if not config.train.calibrate:
+    train = config.train
+    wanted = {"calibrate": train.calibrate, "none_of_these": train.none_of_these}
+    if not any(wanted.values()):
         return
+    name = next(f"train.{name}" for name, is_wanted in wanted.items() if is_wanted)
     if config.head.multi_label:
+        raise ConfigError(f"{name}: is not known for head.multi_label=true; set it to false")
+    if len(labels) < 2:
+        raise ConfigError(f"{name}: needs several classes, and there is {', '.join(labels)} alone")
+    if len(folds) == 1 and not _divided(folds[0], train)[1]:
         raise ConfigError(
-            "train.calibrate: is not known for head.multi_label=true; set one of them to false"
-        )
-    if len(folds) == 1 and not _divided(folds[0], config.train)[1]:
-        raise ConfigError(
-            "train.calibrate: needs clips that are not trained on, and there is one fold without "
+            f"{name}: needs clips that are not trained on, and there is one fold without "
             "validation clips; set train.validation_fraction=0.15 (with more groups if none of "
             "them can be held back), or train several folds (data.split=leave_one_group_out)"
         )

@@ -1,4 +1,4 @@
-"""Temperatures: found again where they are known, finite where nothing is wrong, exact in a head."""
+"""Temperatures: found where they are known, finite where nothing is wrong, exact in a head."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from actionrnn.apps.cli.options import (
     UserPath,
     config_choice,
     model_option,
+    none_rate_option,
     overwrite_option,
     weights_option,
 )
@@ -39,6 +40,7 @@ PAGE_ENDINGS = (".html", ".htm")
     metavar="SCORE",
     help="Stop decoding when the best score reaches this, e.g. 0.9.",
 )
+@none_rate_option
 @click.option("--runtime", type=config_choice("Runtime"), help="What computes the backbone.")
 @overwrite_option
 @weights_option
@@ -49,6 +51,7 @@ def classify(
     as_json: bool,
     sheet: Path | None,
     stop_at_confidence: float | None,
+    none_rate: float | None,
     runtime: Any,
     overwrite: bool,
     weights: str | None,
@@ -62,10 +65,14 @@ def classify(
         raise click.UsageError("--sheet draws one video; give one file")
     if sheet is not None and stop_at_confidence is not None:
         raise click.UsageError("--sheet shows the whole video; leave --stop-at-confidence out")
+    if none_rate is not None and stop_at_confidence is not None:
+        raise click.UsageError("--none-rate is of whole videos; leave --stop-at-confidence out")
     if sheet is not None:
         _require_no_frame(sheet, found[0][0])
         require_new(sheet, overwrite=overwrite, source=found[0][0])
     recognizer = load(model, weights=weights, runtime=runtime)
+    if none_rate is not None:
+        recognizer.require_none_of_these(of_steps=False)
     num_failed = 0
     for path, problem in found:
         try:
@@ -81,8 +88,19 @@ def classify(
                 click.echo(json.dumps({"path": str(path), "error": str(error)}))
             click.echo(f"error: {printable(error)}", err=True)
             continue
-        click.echo(json.dumps(prediction.to_dict()) if as_json else str(prediction))
+        _print_answer(prediction, none_rate, as_json)
     sys.exit(1 if num_failed else 0)
+
+
+def _print_answer(prediction: Prediction, none_rate: float | None, as_json: bool) -> None:
+    is_none = none_rate is not None and prediction.is_none_of_these(none_rate)
+    if as_json:
+        said = {} if none_rate is None else {"none_of_these": is_none}
+        click.echo(json.dumps(prediction.to_dict() | said))
+        return
+    click.echo(str(prediction))
+    if is_none:
+        click.echo(f"  none of these: {prediction.typicality:.1%} of their clips are as unusual")
 
 
 def _require_no_frame(sheet: Path, video: Path) -> None:
@@ -174,6 +192,7 @@ def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Pre
 @click.option("--smooth-seconds", type=float, help="Average the scores over this time.")
 @click.option("--min-seconds", type=float, help="The shortest segment.")
 @click.option("--threshold", type=float, help="Leave out stretches whose best score is below this.")
+@none_rate_option
 @overwrite_option
 @weights_option
 def timeline(
@@ -193,9 +212,11 @@ def timeline(
     for file in files:
         _require_known_ending(file)
         require_new(file, overwrite=overwrite, source=video)
-    names = ("smooth_seconds", "min_seconds", "threshold")
+    names = ("smooth_seconds", "min_seconds", "threshold", "none_rate")
     rule = parse_section(SegmentRule, {name: options.pop(name) for name in names})
     recognizer = load(model, weights=options["weights"])
+    if rule.none_rate:
+        recognizer.require_none_of_these(of_steps=True)
     found = recognizer.timeline(video)
     # pages take long: interrupted there, nothing has been written that the next try would meet
     for file in sorted(files, key=lambda file: file.suffix.lower() not in PAGE_ENDINGS):
@@ -232,6 +253,7 @@ def render(video: Path, model: str, output: Path, overwrite: bool, weights: str 
     help="Write the frames with their scores (.mp4, .mkv, .mov).",
 )
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True)
+@none_rate_option
 @click.option("--max-lag-seconds", type=float, help="Drop frames that waited longer.")
 @click.option("--stall-seconds", type=float, help="Reconnect after this time without a frame.")
 @click.option("--give-up-seconds", type=float, help="End after this time without a frame.")
@@ -250,6 +272,7 @@ def stream(
     window: bool,
     record: Path | None,
     top: int,
+    none_rate: float | None,
     overwrite: bool,
     **options: Any,
 ) -> None:
@@ -268,7 +291,9 @@ def stream(
     weights = options.pop("weights")
     live = parse_section(LiveOptions, options)
     recognizer = load(model, weights=weights)
-    session = LiveSession(as_json=as_json, show_window=window, record=record, top=top)
+    session = LiveSession(
+        as_json=as_json, show_window=window, record=record, top=top, none_rate=none_rate
+    )
     run_live(recognizer, source, live, session)
 
 
