@@ -25,10 +25,10 @@ SMALLEST = float(np.finfo(np.float32).tiny)
 def fit_temperature(scores: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
     """The temperature at which N answers are most likely.
 
-    A target has not probability 1 but (N + 1) / (N + K), and each other class 1 / (N + K), which is
-    Laplace's rule of succession. Otherwise the temperature would fall to 0 as soon as all of N
-    answers are right, and the scores of other clips would be 1, right or wrong (Platt,
-    "Probabilistic Outputs for Support Vector Machines", 1999, does so for two classes).
+    A target has not probability 1 but (N + 1) / (N + 2), and the other classes share the rest:
+    Laplace's rule of succession for right and wrong. Otherwise the temperature would fall to 0 as
+    soon as all of N answers are right, and the scores of other clips would be 1, right or wrong
+    (Platt, "Probabilistic Outputs for Support Vector Machines", 1999, does so for two classes).
 
     Args:
         scores: probabilities at temperature 1, (N, K): their logarithms serve as logits.
@@ -45,8 +45,8 @@ def fit_temperature(scores: NDArray[np.float32], targets: NDArray[np.int64]) -> 
     if count == 0 or num_classes < 2:
         raise ValueError(f"a temperature needs answers and classes, not {scores.shape}")
     logits = _logits(scores)
-    truth = np.full(scores.shape, 1 / (count + num_classes))
-    truth[np.arange(count), targets] = (count + 1) / (count + num_classes)
+    truth = np.full(scores.shape, 1 / (count + 2) / (num_classes - 1))
+    truth[np.arange(count), targets] = (count + 1) / (count + 2)
     wanted = (truth * logits).sum()
     # the loss is convex in 1 / T, and its slope there is sum (p - truth) logits
     low, high = math.log(COLDEST), math.log(HOTTEST)

@@ -35,8 +35,8 @@ def test_the_temperature_that_scores_were_spoiled_with_is_found(temperature: flo
 def test_the_fitted_temperature_has_the_least_loss() -> None:
     logits, targets = drawn(200)
     count, classes = logits.shape
-    truth = np.full((count, classes), 1 / (count + classes))
-    truth[np.arange(count), targets] += count / (count + classes)
+    truth = np.full((count, classes), 1 / (count + 2) / (classes - 1))
+    truth[np.arange(count), targets] = (count + 1) / (count + 2)
 
     def loss(temperature: float) -> float:
         return float(-(truth * np.log(softmax(logits / temperature).astype(np.float64))).sum())
@@ -51,7 +51,7 @@ def test_answers_that_are_all_right_are_as_sure_as_their_number_allows(count: in
     scores[:, 1] = 0.4
     targets = np.ones(count, np.int64)
     best = at_temperature(scores, fit_temperature(scores, targets)).max(axis=1)
-    assert best == pytest.approx((count + 1) / (count + 4), rel=1e-4)
+    assert best == pytest.approx((count + 1) / (count + 2), rel=1e-4)
 
 
 def test_scores_of_zero_have_a_temperature() -> None:
