@@ -344,6 +344,16 @@ class TrainConfig:
     patience_epochs: PositiveInt | None = None
     """Stop if the validation loss has not fallen for this many epochs; null: never. Without
     validation clips (`validation_fraction`) it has no effect."""
+    calibrate: Annotated[bool, Field(strict=True)] = False
+    """Divide the model's logits by the temperature that makes its scores right as often as they
+    say. It is fitted on clips that were not trained on: with several folds on their test clips
+    (each fold's score is reported at the temperature of the others), with one on its validation
+    clips. The order of the labels stays; thresholds mean something else then. false: the report
+    says what it would do."""
+    none_of_these: Annotated[bool, Field(strict=True)] = False
+    """Give the model what it needs to tell that none of its classes is seen (--none-rate): how far
+    the answers for clips that were not trained on are from those that were. These clips are the
+    test clips of several folds, or one fold's validation clips. No answer changes by it."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 on a GPU that supports it, else float32."""
     search: Count = 0
@@ -391,6 +401,10 @@ class SegmentRule:
     threshold: Probability | None = None
     """Steps whose best score is below this get no label; null: 0. Of a multi-label model, a label
     is on where its score is at least this; null: 0.5."""
+    none_rate: Probability = 0.0
+    """Steps that look like none of the labels get none; this part of the steps of the labels
+    themselves is lost so. 0: every step gets one. For models that were trained with
+    `train.none_of_these`."""
 
 
 @with_own_errors

@@ -53,6 +53,8 @@ class LiveSession:
     show_window: bool = False
     record: Path | None = None
     top: int = 3
+    none_rate: float | None = None
+    """Say 'none of these' of steps whose typicality is below this."""
 
 
 def run_live(model: Recognizer, address: str, options: LiveOptions, session: LiveSession) -> None:
@@ -61,8 +63,10 @@ def run_live(model: Recognizer, address: str, options: LiveOptions, session: Liv
     Raises:
         VideoError: the source was given up, or the recording cannot be written.
         ConfigError: the model's sampling needs the whole clip.
+        ModelError: `none_rate` is given, and the model was trained without.
         ActionrnnError: there is no display for the window.
     """
+    none = None if session.none_rate is None else model.require_none_of_these(of_steps=True)
     if session.show_window:
         _require_screen()
     stream = model.stream()
@@ -78,7 +82,8 @@ def run_live(model: Recognizer, address: str, options: LiveOptions, session: Liv
         overlay.update(scores)
         for seconds, row in zip(stream.pts_seconds.tolist(), scores, strict=True):
             assert newest is not None  # there is no answer without a frame
-            printer.answer(seconds, row, newest, source)
+            typicality = None if none is None else none.of_steps(row[None])
+            printer.answer(seconds, row, newest, source, typicality)
         printer.events(detector.push(scores, stream.pts_seconds))
 
     def finish() -> None:
@@ -127,13 +132,19 @@ class _Printer:
         self._line = ""
 
     def answer(
-        self, seconds: float, scores: NDArray[np.float32], newest: Arrival, source: LiveSource
+        self,
+        seconds: float,
+        scores: NDArray[np.float32],
+        newest: Arrival,
+        source: LiveSource,
+        typicality: NDArray[np.float64] | None = None,
     ) -> None:
         """Print the scores (K,) of one step.
 
         Args:
             seconds: when the step was.
             newest: the frame that made the answer known.
+            typicality: of the step, (1,), if 'none of these' is to be said.
         """
         now = self._last_frame = time.monotonic()
         self._answers, self._answered_seconds = self._answers + 1, seconds
@@ -147,6 +158,7 @@ class _Printer:
             return
         num_on = int((scores >= ON).sum()) if self._multi_label else 0
         best = np.argsort(-scores, kind="stable")[: max(self._session.top, num_on)]
+        none = {} if typicality is None else self._none_of_these(float(typicality[0]))
         if self._session.as_json:
             self._print_json(
                 {
@@ -158,10 +170,12 @@ class _Printer:
                     **self._on(best[:num_on]),
                     "delay_seconds": round(delay_seconds, 4),
                     "dropped": source.counts.dropped,
+                    **none,
                 }
             )
             return
-        top = "  ".join(f"{plain(self._labels[i])} {scores[i]:.0%}" for i in best)
+        top = "none of these?  " if none.get("none_of_these") else ""
+        top += "  ".join(f"{plain(self._labels[i])} {scores[i]:.0%}" for i in best)
         if age := self.age_note(newest.frame):
             top += f"  ({age})"
         rates = ""
@@ -186,6 +200,11 @@ class _Printer:
     def _on(self, best: NDArray[np.intp]) -> dict[str, Any]:
         """Of a multi-label model: the labels that are on, best first; they are maybe none."""
         return {"on": [self._labels[index] for index in best]} if self._multi_label else {}
+
+    def _none_of_these(self, typicality: float) -> dict[str, Any]:
+        assert self._session.none_rate is not None
+        is_none = typicality < self._session.none_rate
+        return {"none_of_these": is_none, "typicality": round(typicality, 6)}
 
     def age_note(self, frame: Frame) -> str:
         """How long before this frame the step was that was answered last; empty: at once."""

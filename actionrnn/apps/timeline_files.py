@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from actionrnn.config import SegmentRule
 from actionrnn.datasets.annotations.marks import Mark, Marks
@@ -77,9 +78,10 @@ def as_csv(timeline: Timeline, segments: list[Segment]) -> str:
 def as_json(timeline: Timeline, segments: list[Segment]) -> str:
     """`path`, `labels`, `segments` and `steps` with the scores in the order of `labels`.
 
-    The segments of a multi-label model overlap.
+    The segments of a multi-label model overlap. With the steps' `typicality`, where the model knows
+    it.
     """
-    described = {
+    described: dict[str, Any] = {
         "path": timeline.path,
         "labels": timeline.labels,
         "segments": [
@@ -96,6 +98,9 @@ def as_json(timeline: Timeline, segments: list[Segment]) -> str:
             for seconds, row in zip(timeline.pts_seconds.tolist(), timeline.scores, strict=True)
         ],
     }
+    if timeline.typicality is not None:
+        for step, typicality in zip(described["steps"], timeline.typicality.tolist(), strict=True):
+            step["typicality"] = round(typicality, 6)
     return json.dumps(described) + "\n"
 
 

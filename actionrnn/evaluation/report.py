@@ -10,10 +10,10 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import FiniteFloat, TypeAdapter, ValidationError
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -112,6 +112,26 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """What temperature scaling does to the scores of the test clips; see `model.calibration`."""
+
+    temperature: Annotated[float, Field(gt=0)]
+    """That of the model: fitted on all clips that `fitted_on` names."""
+    fitted_on: str
+    """Which clips, none of which the scored head was trained on. Several folds: the test clips of
+    the others, for each fold anew (the model's: of all folds); one: its validation clips, which may
+    have chosen the epoch."""
+    num_clips: int
+    """How many."""
+    ece_before: Rate
+    """Expected calibration error of the test clips' scores at temperature 1."""
+    ece_after: Rate
+    """At the temperature that was fitted without the test clip's fold."""
+    applied: bool
+    """Whether the model and all scores of the report are at it (`train.calibrate`)."""
+
+
+@dataclass(frozen=True)
 class Report:
     """An evaluation over the test clips of one or more folds."""
 
@@ -169,6 +189,8 @@ class Report:
     ece: Rate | None = None
     """Expected calibration error, in 15 bins."""
     reliability: tuple[ReliabilityBin, ...] = ()
+    calibration: Calibration | None = None
+    """None where no clips were there to fit a temperature on, and of a model that is tested."""
     horizon: dict[str, Horizon] = field(default_factory=dict)
     """By model."""
     curves: tuple[Curve, ...] = ()
@@ -340,6 +362,15 @@ def headline(report: Report) -> dict[str, str]:
     return {title: name for title, name in names.items() if getattr(report, name) is not None}
 
 
+def temperature_text(calibration: Calibration) -> str:
+    """What the temperature did, or would do, to the calibration error."""
+    if calibration.applied:
+        before = percent(calibration.ece_before)
+        return f"at temperature {calibration.temperature:.2f}; {before} without it"
+    after = percent(calibration.ece_after)
+    return f"{after} at temperature {calibration.temperature:.2f}: train.calibrate"
+
+
 def seeds_text(report: Report) -> str:
     """Mean and standard deviation over the seeds, of head and baselines; empty for one seed."""
     if len(report.seeds) < 2:
@@ -434,6 +465,8 @@ def _numbers(report: Report) -> list[str]:
         lines.append(number("on shuffled frames", "baseline_shuffled_frames_top1"))
     if report.ece is not None:
         lines[-1] += f"; calibration error {percent(report.ece)}"
+    if report.calibration is not None:
+        lines[-1] += f" ({temperature_text(report.calibration)})"
     in_brackets = "in brackets: " if report.num_units > 1 else ""
     lines.append(in_brackets + interval_note(report))
     if report.fold_mean_top1 is not None and report.fold_std_top1 is not None:

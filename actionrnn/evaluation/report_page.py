@@ -34,6 +34,7 @@ from actionrnn.evaluation.report import (
     interval_text,
     searched,
     seeds_text,
+    temperature_text,
     worst_confusions,
 )
 from actionrnn.evaluation.report_plots import (
@@ -412,9 +413,10 @@ def calibration_words(report: Report) -> str:
     promised = sum(part.num_clips * part.confidence for part in report.reliability)
     promised /= report.num_clips
     side = "too sure of itself" if promised > report.top1 else "less sure than it could be"
+    scaled = "" if report.calibration is None else f" ({temperature_text(report.calibration)})"
     return (
         f"On average an answer has the score {promised:.1%}, and {report.top1:.1%} are right: the "
-        f"model is {side}. Expected calibration error: {report.ece:.1%}."
+        f"model is {side}. Expected calibration error: {report.ece:.1%}{scaled}."
     )
 
 

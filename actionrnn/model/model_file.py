@@ -1,9 +1,9 @@
 """One safetensors file that describes itself: no pickle, nothing else needed.
 
-Tensors: the head's. Metadata `actionrnn`: JSON with the format version, labels, config,
-feature size, backbone (the `Provenance` of its features) and the training's data and scores,
-without the paths of a machine and the names of groups (`privacy.py`). The run's own
-`config.yaml` beside the model says where data and weights are.
+Tensors: the head's, and those of `NoneOfThese` if it was trained for that. Metadata `actionrnn`:
+JSON with the format version, labels, config, feature size, backbone (the `Provenance` of its
+features) and the training's data and scores, without the paths of a machine and the names of groups
+(`privacy.py`). The run's own `config.yaml` beside the model says where data and weights are.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from actionrnn.features.provenance import Provenance
 from actionrnn.files import CONFIG_FILE, MODEL_FILE, as_path
 from actionrnn.model import hub
 from actionrnn.model.heads import Head
+from actionrnn.model.none_of_these import NoneOfThese, is_own
 from actionrnn.model.privacy import belongs_to, public_config, public_training
 from actionrnn.tensor_file import (
     pack_tensors,
@@ -50,7 +51,7 @@ class ModelInfo:
     actionrnn_version: str
 
 
-def write_model(info: ModelInfo, head: Head) -> None:
+def write_model(info: ModelInfo, head: Head, none_of_these: NoneOfThese | None = None) -> None:
     """Write a model whole or not at all, without the paths and groups that `info` may name.
 
     Raises:
@@ -66,8 +67,10 @@ def write_model(info: ModelInfo, head: Head) -> None:
         "backbone": info.provenance.to_json(),
         "training": public_training(info.training),
     }
+    further = {} if none_of_these is None else none_of_these.tensors()
+    tensors = head.state_dict() | {name: torch.from_numpy(v) for name, v in further.items()}
     try:
-        write_tensors(info.path, head.state_dict(), {DESCRIPTION: described})
+        write_tensors(info.path, tensors, {DESCRIPTION: described})
     except OSError as error:
         raise ModelError(f"{info.path}: cannot be written ({error.strerror})") from None
 
@@ -98,12 +101,26 @@ def read_head(info: ModelInfo) -> Head:
     try:
         _require_shapes(info)
         head = Head(info.config.head, info.feature_size, len(info.labels))
-        head.load_state_dict(read_tensors(info.path))
+        tensors = read_tensors(info.path)
+        head.load_state_dict({name: v for name, v in tensors.items() if not is_own(name)})
     except (RuntimeError, ValueError) as error:
         raise ModelError(
             f"{info.path}: its tensors do not fit its description ({first_line(error)})"
         ) from None
     return head.eval()
+
+
+def read_none_of_these(info: ModelInfo) -> NoneOfThese | None:
+    """What tells that none of a model's classes is seen; None: it was trained without.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    try:
+        own = {n: v.float().numpy() for n, v in read_tensors(info.path).items() if is_own(n)}
+        return NoneOfThese.from_tensors(own, len(info.labels))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{info.path}: is damaged ({first_line(error)})") from None
 
 
 def with_own_paths(info: ModelInfo) -> Config:

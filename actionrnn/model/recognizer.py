@@ -8,6 +8,7 @@ Every answer for a file takes this road: `classify`, `timeline`, the commands an
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,9 +32,11 @@ from actionrnn.model.model_file import (
     ModelInfo,
     read_head,
     read_model_info,
+    read_none_of_these,
     with_own_paths,
     write_model,
 )
+from actionrnn.model.none_of_these import NoneOfThese
 from actionrnn.model.reading import read_blocks
 from actionrnn.model.scoring import Readouts, Scorer
 from actionrnn.model.segments import Segment, find_lane_segments, find_segments
@@ -53,6 +56,9 @@ class Prediction:
     pts_seconds: float
     """The time of the last frame that the answer rests on."""
     path: str = ""
+    typicality: float | None = None
+    """The part of held-out clips of the model's classes whose answers are at least as unusual: a
+    low one says that the video shows none of these. None: the model does not know."""
 
     @property
     def label(self) -> str:
@@ -61,11 +67,20 @@ class Prediction:
 
     def top(self, count: int) -> Prediction:
         """The same, with the best `count` labels only."""
-        return Prediction(self.labels[:count], self.scores[:count], self.pts_seconds, self.path)
+        return replace(self, labels=self.labels[:count], scores=self.scores[:count])
+
+    def is_none_of_these(self, none_rate: float) -> bool:
+        """Whether the video looks like none of the classes.
+
+        Args:
+            none_rate: the part of clips of the classes of which this may be said wrongly.
+        """
+        return self.typicality is not None and self.typicality < none_rate
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return {
+        """Plain JSON types; `typicality` where the model knows it."""
+        known = {} if self.typicality is None else {"typicality": round(self.typicality, 6)}
+        return known | {
             "path": self.path,
             "label": self.label,
             "labels": list(self.labels),
@@ -100,11 +115,27 @@ class Timeline:
     is later where the video was not read to its end, and the head has a delay."""
     multi_label: bool = False
     """Whether several labels may be on at once: then segments of different labels overlap."""
+    none_of_these: NoneOfThese | None = None
+    """The model's."""
+
+    @functools.cached_property
+    def typicality(self) -> NDArray[np.float64] | None:
+        """How usual the half second around each step is for the model's classes, (T,).
+
+        The part of held-out half seconds of these that are at least as unusual; None: the model
+        does not know.
+        """
+        if self.none_of_these is None:
+            return None
+        return self.none_of_these.of_recording(self.scores, self.pts_seconds)
 
     def segments(self, rule: SegmentRule | None = None) -> list[Segment]:
         """From when to when which action; see `SegmentRule`."""
-        find = find_lane_segments if self.multi_label else find_segments
-        return find(self.labels, self.scores, self.pts_seconds, rule)
+        if self.multi_label:
+            return find_lane_segments(self.labels, self.scores, self.pts_seconds, rule)
+        is_asked = rule is not None and rule.none_rate > 0
+        typicality = self.typicality if is_asked else None
+        return find_segments(self.labels, self.scores, self.pts_seconds, rule, typicality)
 
     def events(
         self, rule: EventRule | None = None, *, ignored: Collection[str] = ()
@@ -126,6 +157,7 @@ class Timeline:
             scores=tuple(float(answer[index]) for index in order),
             pts_seconds=float(seen_seconds),
             path=self.path,
+            typicality=None if self.none_of_these is None else self.none_of_these.of_clip(answer),
         )
 
     def __repr__(self) -> str:
@@ -142,6 +174,8 @@ class Recognizer:
     config: Config
     training: dict[str, Any] = field(default_factory=dict)
     """What it was trained on and how well it did: data set, clips, fold, scores."""
+    none_of_these: NoneOfThese | None = None
+    """What tells that none of its classes is seen, if it was trained with `train.none_of_these`."""
 
     @property
     def multi_label(self) -> bool:
@@ -213,6 +247,7 @@ class Recognizer:
             str(path),
             seen_seconds=float(pts_seconds[last_seen]),
             multi_label=self.multi_label,
+            none_of_these=self.none_of_these,
         )
 
     def score(self, features: Features, path: str = "") -> Timeline:
@@ -232,6 +267,7 @@ class Recognizer:
             features.pts_seconds,
             path,
             multi_label=self.multi_label,
+            none_of_these=self.none_of_these,
         )
 
     def require_feature_size(self, size: int, where: str) -> None:
@@ -245,6 +281,26 @@ class Recognizer:
                 f"{where}: has {size} features a step, the model was trained with "
                 f"{self.head.feature_size}; give it features of the kind that it was trained on"
             )
+
+    def require_none_of_these(self, *, of_steps: bool) -> NoneOfThese:
+        """What tells that none of the classes is seen.
+
+        Args:
+            of_steps: not of whole clips alone.
+
+        Raises:
+            ModelError: the model was trained without it, or without a sampling rate.
+        """
+        if self.none_of_these is None:
+            raise ModelError(
+                "the model cannot say 'none of these'; train it with train.none_of_these=true"
+            )
+        if of_steps and "step" not in self.none_of_these.held_out:
+            raise ModelError(
+                "the model can say 'none of these' of whole clips alone; train it with "
+                "sampling.rate_fps to have it say so at every step"
+            )
+        return self.none_of_these
 
     def stream(self) -> Stream:
         """A running recording: `push` frames, get the scores of `timeline`, in constant memory.
@@ -280,7 +336,7 @@ class Recognizer:
             training=self.training,
             actionrnn_version=__version__,
         )
-        write_model(info, self.head)
+        write_model(info, self.head, self.none_of_these)
 
 
 def load(
@@ -322,7 +378,8 @@ def load(
             "train again"
         )
     head = read_head(info).to(backbone.device)
-    return Recognizer(backbone, head, info.labels, whole, info.training)
+    none_of_these = read_none_of_these(info)
+    return Recognizer(backbone, head, info.labels, whole, info.training, none_of_these)
 
 
 def first_sure(found: Readouts, confidence: float | None) -> int | None:

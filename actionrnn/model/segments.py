@@ -37,16 +37,20 @@ def find_segments(
     scores: NDArray[np.float32],
     pts_seconds: NDArray[np.float64],
     rule: SegmentRule | None = None,
+    typicality: NDArray[np.float64] | None = None,
 ) -> list[Segment]:
     """The segments in the order of time; stretches below the threshold are left out.
 
     Args:
         scores: probabilities, (T, K), in the order of `labels`.
         pts_seconds: (T,), never falling; each step lasts until the next.
+        typicality: of the steps, (T,); where it is below the rule's `none_rate`, there is no
+            segment.
     """
     if len(scores) == 0:
         return []
-    return _segments(labels, scores, pts_seconds, shown_labels(scores, pts_seconds, rule))
+    shown = shown_labels(scores, pts_seconds, rule, typicality)
+    return _segments(labels, scores, pts_seconds, shown)
 
 
 def find_lane_segments(
@@ -101,12 +105,14 @@ def shown_labels(
     scores: NDArray[np.float32],
     pts_seconds: NDArray[np.float64],
     rule: SegmentRule | None = None,
+    typicality: NDArray[np.float64] | None = None,
 ) -> NDArray[np.int64]:
     """The class of the segment that each step belongs to, (T,); NOTHING outside of segments.
 
     Args:
         scores: probabilities, (T, K).
         pts_seconds: (T,), never falling; each step lasts until the next.
+        typicality: see `find_segments`.
     """
     rule = rule or SegmentRule()
     if len(scores) == 0:
@@ -114,6 +120,8 @@ def shown_labels(
     smooth = smooth_scores(scores, pts_seconds, rule.smooth_seconds)
     best = smooth.argmax(axis=1)
     best[smooth.max(axis=1) < (rule.threshold or 0.0)] = NOTHING
+    if typicality is not None:
+        best[typicality < rule.none_rate] = NOTHING
     return _long_enough(best, smooth, pts_seconds, rule)
 
 
@@ -170,7 +178,9 @@ def step_ends(pts_seconds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def smooth_scores(
-    scores: NDArray[np.float32], pts_seconds: NDArray[np.float64], window_seconds: float
+    scores: NDArray[np.float32] | NDArray[np.float64],
+    pts_seconds: NDArray[np.float64],
+    window_seconds: float,
 ) -> NDArray[np.float64]:
     """The mean of the scores within half a window before and after each step, (T, K)."""
     begins = np.searchsorted(pts_seconds, pts_seconds - window_seconds / 2, side="left")

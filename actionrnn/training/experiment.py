@@ -16,10 +16,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from actionrnn.config import Config, HeadConfig
-from actionrnn.datasets.recordings import Dataset
+from actionrnn.config import Config, HeadConfig, TrainConfig
+from actionrnn.datasets.recordings import Clip, Dataset
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold, chosen_split, describe_split, train_val_split
+from actionrnn.errors import ConfigError
 from actionrnn.evaluation.predict import (
     MEAN_POOL,
     MEAN_POOL_MOTION,
@@ -33,14 +34,18 @@ from actionrnn.evaluation.step_scores import StepResults, step_report
 from actionrnn.evaluation.summary import make_report
 from actionrnn.features.backbone import Backbone
 from actionrnn.files import atomic_path
+from actionrnn.model.calibration import calibrated
 from actionrnn.model.heads import Head
+from actionrnn.model.none_of_these import NoneOfThese
 from actionrnn.model.privacy import EVERY_CLIP, public_training
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.progress import progress_bar
 from actionrnn.results import replacing
 from actionrnn.training import parallel
+from actionrnn.training.calibrate import Temperatures, from_other_folds, from_validation
 from actionrnn.training.fit import DivergedError, Fit, fit_head
 from actionrnn.training.fit_state import STATES, Epoch, FitTask, file_name
+from actionrnn.training.none_of_these import HeldOut, fit_none_of_these
 
 Purpose = Literal["head", "mean-pool", "mean-pool + motion"]
 
@@ -163,9 +168,17 @@ class Experiment:
         Args:
             further: fields of `Report` that only the caller knows: `skipped`, `versions`, ...
         """
+        first = self.config.train.seed
         by_seed = {
             seed: [self._predict(fold, heads, seed) for fold in self.folds] for seed in self.seeds
         }
+        applied, calibration = self.config.train.calibrate, None
+        temperatures = self._temperatures(heads, by_seed[first])
+        if temperatures is not None:
+            calibration = temperatures.describe(by_seed[first], applied=applied)
+        if temperatures is not None and applied:
+            by_seed[first] = temperatures.apply(by_seed[first])
+            heads = self._calibrated(heads, temperatures)
         split = describe_split(
             self.dataset,
             self.config.data,
@@ -174,8 +187,9 @@ class Experiment:
         )
         return make_report(
             self.dataset.labels,
-            by_seed[self.config.train.seed],
+            by_seed[first],
             by_seed=by_seed,
+            calibration=calibration,
             steps=self._step_results(heads),
             title=split,
             notes=self.dataset.notes,
@@ -187,8 +201,15 @@ class Experiment:
         """The first seed's head of the only fold, or the one trained on every clip."""
         head = heads[self.model_fold.name, "head", self.config.train.seed]
         config = replace(self.config, head=head.config)  # a search may have chosen another
+        if report.calibration is not None and report.calibration.applied:
+            temperature = report.calibration.temperature
+            head = calibrated(head, temperature)
+            heads = {key: calibrated(one, temperature) for key, one in heads.items()}
         training = public_training(self._describe_training(report))
-        return Recognizer(backbone, head, self.dataset.labels, config, training)
+        none_of_these = self._none_of_these(head, heads) if config.train.none_of_these else None
+        return Recognizer(
+            backbone, head, self.dataset.labels, config, training, none_of_these=none_of_these
+        )
 
     def _specs(self, chosen: Mapping[str, HeadConfig]) -> list[FitSpec]:
         specs = []
@@ -244,9 +265,7 @@ class Experiment:
         if spec.purpose != "head":
             # a baseline at its best: trained for what it says of the clip, not of single frames
             config = replace(config, now_weight=0.0)
-        train, validation = spec.fold.train, spec.fold.validation
-        if not validation:
-            train, validation = train_val_split(train, config.validation_fraction, spec.seed)
+        train, validation = _divided(spec.fold, config)
         seen = self.sequences.first_features(spec.num_features)
         return FitTask(
             seen.side(train),
@@ -256,6 +275,50 @@ class Experiment:
             seen.side(validation) if validation else None,
             spec.name,
         )
+
+    def _temperatures(
+        self, heads: Heads, predictions: Sequence[FoldPredictions]
+    ) -> Temperatures | None:
+        """For the first seed's heads; None where every clip was trained on or tested.
+
+        Args:
+            predictions: of the first seed's heads, by fold.
+        """
+        if len(self.dataset.labels) < 2 or self.config.head.multi_label:
+            return None
+        if len(predictions) > 1:
+            return from_other_folds(predictions)
+        [fold], config = self.folds, self.config.train
+        validation = _divided(fold, config)[1]
+        if not validation:
+            return None
+        head = heads[fold.name, "head", config.seed]
+        return from_validation(head, self.sequences.subset(validation))
+
+    def _none_of_these(self, head: Head, heads: Heads) -> NoneOfThese:
+        """For the model's head, from the first seed's heads of the folds."""
+        held_out = []
+        for fold in self.folds:
+            trained, validation = _divided(fold, self.config.train)
+            clips = fold.test if len(self.folds) > 1 else validation
+            held_out.append(
+                HeldOut(
+                    heads[fold.name, "head", self.config.train.seed],
+                    trained=self.sequences.side(trained),
+                    clips=self.sequences.subset(clips),
+                    recordings=self.sequences.side(clips),
+                )
+            )
+        trained = _divided(self.model_fold, self.config.train)[0]
+        return fit_none_of_these(head, self.sequences.side(trained), held_out)
+
+    def _calibrated(self, heads: Heads, temperatures: Temperatures) -> Heads:
+        """With the folds' heads of the first seed at their temperatures."""
+        changed = dict(heads)
+        for fold, temperature in zip(self.folds, temperatures.folds, strict=True):
+            key: tuple[str, Purpose, int] = fold.name, "head", self.config.train.seed
+            changed[key] = calibrated(heads[key], temperature)
+        return changed
 
     def _predict(self, fold: Fold, heads: Heads, seed: int) -> FoldPredictions:
         return predict_fold(
@@ -306,6 +369,7 @@ class Experiment:
             "window_steps": self.window_steps,
             "groups": sorted({clip.group for clip in fold.known}),
             "fingerprints": sorted({*self.sequences.subset(fold.known).fingerprints}),
+            **_temperature(report),
             "scores": {
                 "tested_on": [result.group for result in report.folds],
                 "seen_in_training": report.seen_in_training,
@@ -328,6 +392,43 @@ def _ranking(report: Report) -> dict[str, float]:
         return {}
     value = next(iter(report.steps.models.values())).frame_map
     return {} if value is None else {"frame_map": value}
+
+
+def require_held_out(config: Config, folds: Sequence[Fold], labels: Sequence[str]) -> None:
+    """Refuse before the training what could not be measured in the end.
+
+    Raises:
+        ConfigError: a temperature or none-of-these is wanted, and there are no clips that are not
+            trained on, only one class, or no softmax over the classes.
+    """
+    train = config.train
+    wanted = {"calibrate": train.calibrate, "none_of_these": train.none_of_these}
+    if not any(wanted.values()):
+        return
+    name = next(f"train.{name}" for name, is_wanted in wanted.items() if is_wanted)
+    if config.head.multi_label:
+        raise ConfigError(f"{name}: is not known for head.multi_label=true; set it to false")
+    if len(labels) < 2:
+        raise ConfigError(f"{name}: needs several classes, and there is {', '.join(labels)} alone")
+    if len(folds) == 1 and not _divided(folds[0], train)[1]:
+        raise ConfigError(
+            f"{name}: needs clips that are not trained on, and there is one fold without "
+            "validation clips; set train.validation_fraction=0.15 (with more groups if none of "
+            "them can be held back), or train several folds (data.split=leave_one_group_out)"
+        )
+
+
+def _divided(fold: Fold, config: TrainConfig) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+    """A fold's clips that train, and those that choose the epoch."""
+    if fold.validation:
+        return fold.train, fold.validation
+    return train_val_split(fold.train, config.validation_fraction, config.seed)
+
+
+def _temperature(report: Report) -> dict[str, float]:
+    """What the logits of the model were divided by."""
+    found = report.calibration
+    return {} if found is None or not found.applied else {"temperature": found.temperature}
 
 
 def _describe_epoch(epoch: Epoch) -> str:

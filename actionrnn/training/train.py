@@ -33,7 +33,7 @@ from actionrnn.model.recognizer import Recognizer
 from actionrnn.results import replacing, results_folder
 from actionrnn.text import plain, printable
 from actionrnn.training import parallel
-from actionrnn.training.experiment import Experiment, Log
+from actionrnn.training.experiment import Experiment, Log, require_held_out
 from actionrnn.training.fit_state import Epoch, file_name, resumable
 from actionrnn.training.search import search_heads
 
@@ -127,6 +127,7 @@ def _find_clips(config: Config) -> Dataset:
         raise DatasetError(
             f"group {EVERY_CLIP!r}: is what the model of all clips is called; rename the group"
         )
+    require_held_out(config, folds, dataset.labels)
     return dataset
 
 

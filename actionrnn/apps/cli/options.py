@@ -78,3 +78,9 @@ weights_option = click.option(
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace existing files of these names."
 )
+none_rate_option = click.option(
+    "--none-rate",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="RATE",
+    help="Say 'none of these' of the least usual, so much of the classes' own included: 0.05.",
+)

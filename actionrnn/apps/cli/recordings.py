@@ -15,6 +15,7 @@ from actionrnn.apps.cli.options import (
     annotation_format_option,
     config_choice,
     model_option,
+    none_rate_option,
     overwrite_option,
     weights_option,
 )
@@ -49,6 +50,7 @@ _end_option = click.option(
     metavar="SCORE",
     help="Stop decoding when the best score reaches this, e.g. 0.9.",
 )
+@none_rate_option
 @click.option("--runtime", type=config_choice("Runtime"), help="What computes the backbone.")
 @overwrite_option
 @weights_option
@@ -59,6 +61,7 @@ def classify(
     as_json: bool,
     sheet: Path | None,
     stop_at_confidence: float | None,
+    none_rate: float | None,
     runtime: Any,
     overwrite: bool,
     weights: str | None,
@@ -72,10 +75,14 @@ def classify(
         raise click.UsageError("--sheet draws one video; give one file")
     if sheet is not None and stop_at_confidence is not None:
         raise click.UsageError("--sheet shows the whole video; leave --stop-at-confidence out")
+    if none_rate is not None and stop_at_confidence is not None:
+        raise click.UsageError("--none-rate is of whole videos; leave --stop-at-confidence out")
     if sheet is not None:
         _require_no_frame(sheet, found[0][0])
         require_new(sheet, overwrite=overwrite, source=found[0][0])
     recognizer = load(model, weights=weights, runtime=runtime)
+    if none_rate is not None:
+        recognizer.require_none_of_these(of_steps=False)
     num_failed = 0
     for path, problem in found:
         try:
@@ -91,8 +98,19 @@ def classify(
                 click.echo(json.dumps({"path": str(path), "error": str(error)}))
             click.echo(f"error: {printable(error)}", err=True)
             continue
-        click.echo(json.dumps(prediction.to_dict()) if as_json else str(prediction))
+        _print_answer(prediction, none_rate, as_json)
     sys.exit(1 if num_failed else 0)
+
+
+def _print_answer(prediction: Prediction, none_rate: float | None, as_json: bool) -> None:
+    is_none = none_rate is not None and prediction.is_none_of_these(none_rate)
+    if as_json:
+        said = {} if none_rate is None else {"none_of_these": is_none}
+        click.echo(json.dumps(prediction.to_dict() | said))
+        return
+    click.echo(str(prediction))
+    if is_none:
+        click.echo(f"  none of these: {prediction.typicality:.1%} of their clips are as unusual")
 
 
 def _require_no_frame(sheet: Path, video: Path) -> None:
@@ -204,6 +222,7 @@ def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Pre
     type=float,
     help="Leave out stretches whose best score is below this; several labels: each below it (0.5).",
 )
+@none_rate_option
 @_begin_option
 @_end_option
 @overwrite_option
@@ -238,9 +257,11 @@ def timeline(
     thresholds = {name: options.pop(name) for name in THRESHOLDS}
     _require_events(events is not None, thresholds)
     event_rule = parse_section(EventRule, thresholds | {"min_seconds": options["min_seconds"]})
-    names = ("smooth_seconds", "min_seconds", "threshold")
+    names = ("smooth_seconds", "min_seconds", "threshold", "none_rate")
     rule = parse_section(SegmentRule, {name: options.pop(name) for name in names})
     recognizer = load(model, weights=options["weights"])
+    if rule.none_rate:
+        recognizer.require_none_of_these(of_steps=True)
     found = recognizer.timeline(video)
     if events is not None:
         _give_events(found, event_rule, event_file)
@@ -306,6 +327,7 @@ def render(video: Path, model: str, output: Path, overwrite: bool, weights: str 
     help="Write the frames with their scores (.mp4, .mkv, .mov).",
 )
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True)
+@none_rate_option
 @click.option("--max-lag-seconds", type=float, help="Drop frames that waited longer.")
 @click.option("--stall-seconds", type=float, help="Reconnect after this time without a frame.")
 @click.option("--give-up-seconds", type=float, help="End after this time without a frame.")
@@ -326,6 +348,7 @@ def stream(
     window: bool,
     record: Path | None,
     top: int,
+    none_rate: float | None,
     overwrite: bool,
     **options: Any,
 ) -> None:
@@ -353,6 +376,7 @@ def stream(
         show_window=window,
         record=record,
         top=top,
+        none_rate=none_rate,
     )
     weights = options.pop("weights")
     live = parse_section(LiveOptions, options)
