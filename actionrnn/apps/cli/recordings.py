@@ -367,6 +367,8 @@ def stream(
         require_new(record, overwrite=overwrite, source=Path(source))
     if as_json and events:
         raise click.UsageError("--json gives the scores, --events what begins and ends; give one")
+    if none_rate is not None and not as_json:
+        raise click.UsageError("--none-rate adds to what --json gives; add --json")
     fields = {name: options.pop(name) for name in (*THRESHOLDS, "min_seconds")}
     _require_events(events, fields | {"webhook": webhook})
     session = LiveSession(
