@@ -27,7 +27,7 @@ MakeClips = Callable[..., Path]
 MakeBadVideo = Callable[..., Path]
 
 COMMANDS = (
-    *("demo", "prepare", "extract", "store", "train", "evaluate", "compare"),
+    *("demo", "prepare", "extract", "store", "annotations", "train", "evaluate", "compare"),
     *(
         "classify",
         "timeline",

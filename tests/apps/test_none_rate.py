@@ -100,7 +100,8 @@ def test_a_stream_says_it_at_each_step(surprised: Path, clip: Path) -> None:
 def test_a_model_that_cannot_say_it_is_refused(
     command: str, streaming_model: Path, clip: Path
 ) -> None:
-    result = run_command(command, clip, "-m", streaming_model, "--none-rate", 0.05)
+    as_json = ("--json",) if command == "stream" else ()
+    result = run_command(command, clip, "-m", streaming_model, "--none-rate", 0.05, *as_json)
     assert result.exit_code != 0
     assert "train it with train.none_of_these=true" in result.output
 

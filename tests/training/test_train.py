@@ -290,7 +290,7 @@ def test_a_class_of_one_group_is_an_error_before_anything_is_written(
         ("data.root=null", DatasetError, r"data\.root is not set"),
         ("data.root=nowhere", DatasetError, "nowhere: no such folder"),
         ("data.layout=ucf101", DatasetError, "is not named v_<Class>_gNN_cNN"),
-        ("data.layout=manifest", DatasetError, "cannot be read as a CSV manifest"),
+        ("data.layout=manifest", DatasetError, "cannot be read"),
         ("data.split=manifest", DatasetError, "has no split"),
         ("data.fold=zoe", DatasetError, r"data\.fold=zoe: no such fold; there are 1 \.\.\. 3"),
         ("data.fold=4", DatasetError, "no such fold"),
