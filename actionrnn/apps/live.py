@@ -66,7 +66,8 @@ def run_live(model: Recognizer, address: str, options: LiveOptions, session: Liv
         ModelError: `none_rate` is given, and the model was trained without.
         ActionrnnError: there is no display for the window.
     """
-    none = None if session.none_rate is None else model.require_none_of_these(of_steps=True)
+    rate = session.none_rate
+    none = None if rate is None else model.require_none_of_these(rate, of_steps=True)
     if session.show_window:
         _require_screen()
     stream = model.stream()

@@ -167,9 +167,10 @@ def _class_notes(dataset: Dataset) -> Iterator[str]:
         return
     (largest, most), (smallest, fewest) = count.most_common()[0], count.most_common()[-1]
     if most >= UNEQUAL_RATIO * fewest:
+        fair = "mean average precision" if dataset.multi_label else "mean class accuracy"
         yield (
             f"the classes are of unequal size ({plain(largest)} has {most} clips, "
-            f"{plain(smallest)} {fewest}): look at the mean class accuracy; "
+            f"{plain(smallest)} {fewest}): look at the {fair}; "
             "train.class_weights=balanced trains on them as if they were equal"
         )
 

@@ -282,15 +282,22 @@ class Recognizer:
                 f"{self.head.feature_size}; give it features of the kind that it was trained on"
             )
 
-    def require_none_of_these(self, *, of_steps: bool) -> NoneOfThese:
+    def require_none_of_these(self, rate: float, *, of_steps: bool) -> NoneOfThese:
         """What tells that none of the classes is seen.
 
         Args:
+            rate: of the classes' own that may be lost.
             of_steps: not of whole clips alone.
 
         Raises:
-            ModelError: the model was trained without it, or without a sampling rate.
+            ModelError: the model was trained without it, without a sampling rate, or on so few
+                held-out clips that nothing can be as unusual as the rate.
         """
+        if self.none_of_these is None and self.multi_label:
+            raise ModelError(
+                "'none of these' is not known for several labels at once: none is on where all "
+                "scores are low; leave the rate out"
+            )
         if self.none_of_these is None:
             raise ModelError(
                 "the model cannot say 'none of these'; train it with train.none_of_these=true"
@@ -299,6 +306,14 @@ class Recognizer:
             raise ModelError(
                 "the model can say 'none of these' of whole clips alone; train it with "
                 "sampling.rate_fps to have it say so at every step"
+            )
+        held_out = self.none_of_these.held_out["step" if of_steps else "clip"]
+        least = 1 / (len(held_out) + 1)
+        if rate <= least:
+            raise ModelError(
+                f"none_rate is {rate:g}, and the model knows {len(held_out)} held-out answers, of "
+                f"which nothing can be less usual than {least:.3g}; use a rate above that, or "
+                "train with more clips held out"
             )
         return self.none_of_these
 

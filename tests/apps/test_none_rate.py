@@ -126,3 +126,19 @@ def test_a_damaged_model_is_refused(surprised: Path, clip: Path) -> None:
     result = run_command("classify", clip, "-m", surprised)
     assert result.exit_code != 0
     assert "is damaged (none_of_these.* has" in result.output
+
+
+@pytest.mark.parametrize("command", ["classify", "timeline"])
+def test_a_rate_that_no_answer_can_reach_is_refused(
+    command: str, surprised: Path, clip: Path
+) -> None:
+    """The least typicality of 99 held-out answers is 0.01: nothing would ever be below."""
+    result = run_command(command, clip, "-m", surprised, "--none-rate", 0.01)
+    assert result.exit_code == 1
+    assert "nothing can be less usual than 0.01" in result.stderr
+
+
+def test_events_do_not_contradict_segments_by_the_rate(surprised: Path, clip: Path) -> None:
+    result = run_command("timeline", clip, "-m", surprised, "--events", "--none-rate", 0.05)
+    assert result.exit_code == 2
+    assert "--events does not know --none-rate" in result.stderr

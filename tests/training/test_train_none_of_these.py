@@ -156,14 +156,14 @@ def test_without_a_rate_there_are_no_steps(folder: Path, tmp_path: Path) -> None
     timeline = model.score(a_recording())
     assert timeline.typicality is None
     assert timeline.prediction().typicality is not None
-    model.require_none_of_these(of_steps=False)
+    model.require_none_of_these(0.5, of_steps=False)
     with pytest.raises(ModelError, match=r"of whole clips alone; train it with sampling.rate_fps"):
-        model.require_none_of_these(of_steps=True)
+        model.require_none_of_these(0.5, of_steps=True)
 
 
 def test_a_model_without_it_says_how_to_get_it(plain: TrainingRun) -> None:
     with pytest.raises(ModelError, match=r"train it with train.none_of_these=true"):
-        plain.model.require_none_of_these(of_steps=False)
+        plain.model.require_none_of_these(0.5, of_steps=False)
 
 
 def test_it_is_refused_where_every_clip_is_trained_on(folder: Path, tmp_path: Path) -> None:

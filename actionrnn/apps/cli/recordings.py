@@ -82,7 +82,7 @@ def classify(
         require_new(sheet, overwrite=overwrite, source=found[0][0])
     recognizer = load(model, weights=weights, runtime=runtime)
     if none_rate is not None:
-        recognizer.require_none_of_these(of_steps=False)
+        recognizer.require_none_of_these(none_rate, of_steps=False)
     num_failed = 0
     for path, problem in found:
         try:
@@ -254,6 +254,8 @@ def timeline(
         _require_format(marks_file, format_name, rate_fps)
     for file in [*files, *filter(None, [event_file, marks_file])]:
         require_new(file, overwrite=overwrite, source=video)
+    if events is not None and options["none_rate"] is not None:
+        raise click.UsageError("--events does not know --none-rate; give one of them")
     thresholds = {name: options.pop(name) for name in THRESHOLDS}
     _require_events(events is not None, thresholds)
     event_rule = parse_section(EventRule, thresholds | {"min_seconds": options["min_seconds"]})
@@ -261,7 +263,7 @@ def timeline(
     rule = parse_section(SegmentRule, {name: options.pop(name) for name in names})
     recognizer = load(model, weights=options["weights"])
     if rule.none_rate:
-        recognizer.require_none_of_these(of_steps=True)
+        recognizer.require_none_of_these(rule.none_rate, of_steps=True)
     found = recognizer.timeline(video)
     if events is not None:
         _give_events(found, event_rule, event_file)

@@ -32,6 +32,8 @@ from actionrnn.text import plain
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _OWN = ("observation", "modifiers", "comment", "comment stop")
 """What a mark has besides independent variables."""
+SCORE = "score"
+"""Of a prediction: no variable of the observation, for which BORIS has a place."""
 _KEYS = string.ascii_lowercase + string.digits
 _PROJECT_FORMAT = "7.0"
 
@@ -51,7 +53,8 @@ class _Timed:
 
     @property
     def variables(self) -> dict[str, str]:
-        return {name: value for name, value in self.mark.extra.items() if name not in _OWN}
+        kept_out = (*_OWN, SCORE)
+        return {name: value for name, value in self.mark.extra.items() if name not in kept_out}
 
 
 def write_boris(marks: Marks, file: Path) -> tuple[str, ...]:
@@ -87,6 +90,8 @@ def write_boris(marks: Marks, file: Path) -> tuple[str, ...]:
     else:
         text = _table(marks, timed, _DELIMITERS[suffix])
     write_text(file, text)
+    if scores := sum(SCORE in one.mark.extra for one in timed):
+        notes.append(f"not written: the scores of {scores} marks")
     return tuple(notes)
 
 
