@@ -209,7 +209,12 @@ def test_a_training_that_is_ended_while_it_extracts_goes_on_with_resume(
     args = ["train", config, f"data.root={root}", "train.epochs=1", "--output", output]
     command = [sys.executable, "-c", WAITS_IN_THE_EXTRACTION, *map(str, args)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # started in the background, this process may have been told to ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None and process.stderr is not None
         assert process.stdout.readline() == "extracting\n"
