@@ -40,12 +40,8 @@ from actionrnn.datasets.recordings import Dataset
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold, make_folds, open_dataset, train_val_split
 from actionrnn.datasets.stored import load_features
-from actionrnn.evaluation.step_scores import (
-    StepPredictions,
-    StepResults,
-    StepScores,
-    step_report,
-)
+from actionrnn.evaluation.step_predictions import StepPredictions
+from actionrnn.evaluation.step_scores import StepResults, StepScores, step_report
 from actionrnn.evaluation.window_baselines import restarted_per_window, sliding_mean_pool
 from actionrnn.features.backbone import Backbone, load_backbone, num_cores
 from actionrnn.features.provenance import Provenance

@@ -46,7 +46,8 @@ from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold, make_folds, open_dataset
 from actionrnn.datasets.stored import load_features
 from actionrnn.evaluation.predict import predict_steps
-from actionrnn.evaluation.step_scores import StepPredictions, step_report
+from actionrnn.evaluation.step_predictions import StepPredictions
+from actionrnn.evaluation.step_scores import step_report
 from actionrnn.evaluation.window_baselines import sliding_mean_pool
 from actionrnn.features.backbone import load_backbone
 from actionrnn.files import atomic_path

@@ -38,7 +38,8 @@ from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.compare import compare_runs
 from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import read_curves, read_report
-from actionrnn.evaluation.step_scores import StepPredictions, step_report
+from actionrnn.evaluation.step_predictions import StepPredictions
+from actionrnn.evaluation.step_scores import step_report
 from actionrnn.evaluation.summary import make_report
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.imported import import_features

@@ -15,7 +15,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from actionrnn.datasets.recordings import Clip
-from actionrnn.evaluation.step_scores import StepPredictions, StepResults, step_report
+from actionrnn.evaluation.step_predictions import StepPredictions
+from actionrnn.evaluation.step_scores import StepResults, step_report
 from actionrnn.evaluation.window_baselines import restarted_per_window
 from actionrnn.features.extract import extract_features
 from actionrnn.files import atomic_path

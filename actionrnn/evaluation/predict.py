@@ -17,7 +17,7 @@ from actionrnn.datasets.recordings import Clip
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.evaluation.diagnostics import Diagnostics, diagnose
 from actionrnn.evaluation.metrics import answers_of, steps_observed
-from actionrnn.evaluation.step_scores import StepPredictions
+from actionrnn.evaluation.step_predictions import StepPredictions
 from actionrnn.evaluation.window_baselines import restarted_per_window, sliding_mean_pool
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.provenance import TRAINED_ON, Provenance

@@ -24,6 +24,7 @@ from actionrnn.evaluation.bootstrap import FEW_UNITS
 from actionrnn.evaluation.bout_scores import BOUTS_FILE, write_bouts
 from actionrnn.evaluation.metrics import PERCENTS_OBSERVED, percent
 from actionrnn.evaluation.predict import MEAN_POOL, MEAN_POOL_MOTION
+from actionrnn.evaluation.recording_bars import RecordingBars
 from actionrnn.evaluation.report import (
     REPORT_FILE,
     ClipResult,
@@ -48,7 +49,6 @@ from actionrnn.evaluation.report_plots import (
     percent_text,
     time_bars,
 )
-from actionrnn.evaluation.step_scores import RecordingBars
 from actionrnn.evaluation.step_tables import (
     CLASS_COLUMNS,
     FRAME_MAP,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 from actionrnn.evaluation.bootstrap import Interval
-from actionrnn.evaluation.step_scores import RecordingBars, Run
+from actionrnn.evaluation.recording_bars import RecordingBars, Run
 from actionrnn.model.segments import NOTHING
 
 LOG_FLOOR = 1e-4

@@ -11,8 +11,8 @@ accuracy is exact match.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -34,6 +34,7 @@ from actionrnn.evaluation.bout_scores import (
 from actionrnn.evaluation.bouts import Bouts, Tally, match_bouts, stacked
 from actionrnn.evaluation.detection_scores import Answers, Precisions, precisions
 from actionrnn.evaluation.metrics import Rate, answers_of, rows_of
+from actionrnn.evaluation.recording_bars import RecordingBars, bars_of
 from actionrnn.evaluation.segment_metrics import (
     OVERLAP_PERCENTS,
     Labels,
@@ -43,31 +44,10 @@ from actionrnn.evaluation.segment_metrics import (
     matched_segments,
     segments_of,
 )
+from actionrnn.evaluation.step_predictions import StepPredictions, true_lanes
 from actionrnn.model.segments import NOTHING, ON, shown_labels, shown_lanes, step_ends
 
 MOST_RECORDINGS = 12
-MOST_RUNS = 600
-
-Run = tuple[int, FiniteFloat, FiniteFloat]
-"""The index of a label or NOTHING, start and end in seconds."""
-
-
-@dataclass(frozen=True)
-class StepPredictions:
-    """One test recording with the answers at its T steps."""
-
-    name: str
-    group: str
-    pts_seconds: NDArray[np.float64]
-    """(T,), never falling; each step lasts until the next."""
-    targets: NDArray[np.int64]
-    """(T,): class indices, with `label_sets` its rows, or IGNORE where nobody labelled the step."""
-    scores: Mapping[str, NDArray[np.float32]]
-    """By model, the probabilities of now, (T, K): first the tested head, then its baselines."""
-    delay_steps: Mapping[str, int] = field(default_factory=dict)
-    """By model, how many further steps are seen before a step is answered; default: none."""
-    label_sets: NDArray[np.bool_] | None = None
-    """(C, K), of multi-label heads: the classes that each target stands for."""
 
 
 @dataclass(frozen=True)
@@ -110,27 +90,6 @@ class StepScores:
     false_alarms_per_hour: NonNegativeFloat | None = None
     """Predicted bouts that match no true one, see `bout_scores.false_alarms`; None without
     background, see `StepResults.no_false_alarms`."""
-
-
-@dataclass(frozen=True)
-class RecordingBars:
-    """One recording to be drawn: what was true and what the tested head's timeline shows."""
-
-    name: str
-    group: str
-    accuracy: Rate | None
-    """The part of its labelled steps that are right; None if it has none."""
-    end_seconds: FiniteFloat
-    """Of the recording; the runs may end earlier, after `MOST_RUNS`."""
-    truth: tuple[Run, ...]
-    """From begin to end; NOTHING where nobody labelled it."""
-    prediction: tuple[Run, ...]
-    """Over the same time."""
-    span: tuple[FiniteFloat, FiniteFloat] | None = None
-    """With `lanes`: from when to when these runs are drawn."""
-    lanes: tuple[int, ...] = ()
-    """Of a multi-label head: the classes that occur, each in a lane of its own, where its runs say
-    when it is on. Empty: all runs are in one lane, without gaps."""
 
 
 @dataclass(frozen=True)
@@ -210,10 +169,10 @@ def step_report(
             f"none of the {len(recordings)} test recordings has a labelled step; label some"
         )
     label_sets = recordings[0].label_sets
-    count, bars, nothing = _count_lanes, _lane_bars, None  # that no class is on is no class
+    count, nothing = _count_lanes, None  # that no class is on is no class
     if label_sets is None:
         nothing = list(labels).index(background) if background in labels else None
-        count, bars = partial(_count, background=nothing), _bars
+        count = partial(_count, background=nothing)
     models = list(recordings[0].scores)
     labelled = [one for one in recordings if (one.targets != IGNORE).any()]
     units = [one.group for one in labelled]
@@ -238,7 +197,7 @@ def step_report(
             name: _scores(ours, units, found[name], tallies[name], not why_not)
             for name, ours in counts.items()
         },
-        recordings=tuple(bars(recordings[place]) for place in chosen.round().astype(int)),
+        recordings=tuple(bars_of(recordings[place]) for place in chosen.round().astype(int)),
         joined=joined,
         classes=bout_scores(
             labels,
@@ -325,7 +284,7 @@ def _count_lanes(one: StepPredictions, name: str) -> _Counts:
     """Of a multi-label model: each class for itself, which is on or, as a background, off."""
     assert one.label_sets is not None
     scores, known = one.scores[name], one.targets != IGNORE
-    truth, shown = _true_lanes(one), shown_lanes(scores, one.pts_seconds)
+    truth, shown = true_lanes(one), shown_lanes(scores, one.pts_seconds)
     found, true = (_lane_segments(lanes, one.targets) for lanes in (shown, truth))
     bouts = match_bouts(found, _means(found, scores), true, scores.shape[1])
     late = [
@@ -351,15 +310,6 @@ def _count_lanes(one: StepPredictions, name: str) -> _Counts:
         answers=Answers(scores[known], one.targets[known], bouts),
         tally=_lane_tally(one, truth, shown, bouts),
     )
-
-
-def _true_lanes(one: StepPredictions) -> NDArray[np.bool_]:
-    """Which classes are on at each step, (T, K); none where nobody labelled it."""
-    assert one.label_sets is not None
-    known = one.targets != IGNORE
-    is_on = np.zeros((len(known), one.label_sets.shape[1]), bool)
-    is_on[known] = one.label_sets[one.targets[known]]
-    return is_on
 
 
 def _lane_segments(lanes: NDArray[np.bool_], targets: Labels) -> Labels:
@@ -482,67 +432,3 @@ def _ratio(parts: NDArray[np.float64], wholes: NDArray[np.float64]) -> float | N
     sums, totals = parts.sum(axis=0), wholes.sum(axis=0)
     counted = totals > 0
     return float((sums[counted] / totals[counted]).mean()) if counted.any() else None
-
-
-def _bars(one: StepPredictions) -> RecordingBars:
-    scores = next(iter(one.scores.values()))
-    known = one.targets != IGNORE
-    truth = np.where(known, one.targets, NOTHING)
-    shown = shown_labels(scores, one.pts_seconds)
-    ends = step_ends(one.pts_seconds)
-    edges = [np.flatnonzero(np.diff(what)) + 1 for what in (truth, shown)]
-    stop = min((int(some[MOST_RUNS - 1]) for some in edges if len(some) >= MOST_RUNS), default=None)
-
-    def runs(what: Labels) -> tuple[Run, ...]:
-        firsts = [0, *(np.flatnonzero(np.diff(what)) + 1).tolist()]
-        return tuple(
-            (int(what[first]), *_rounded(one.pts_seconds[first], ends[behind - 1]))
-            for first, behind in zip(firsts, [*firsts[1:], len(what)], strict=True)
-        )
-
-    right = scores.argmax(axis=1)[known] == one.targets[known]
-    return RecordingBars(
-        name=one.name,
-        group=one.group,
-        accuracy=float(right.mean()) if len(right) else None,
-        end_seconds=round(float(ends[-1]), 3),
-        truth=runs(truth[:stop]),
-        prediction=runs(shown[:stop]),
-    )
-
-
-def _lane_bars(one: StepPredictions) -> RecordingBars:
-    """Of a multi-label model: the runs at which each class is on, class by class."""
-    scores, known = next(iter(one.scores.values())), one.targets != IGNORE
-    truth, shown = _true_lanes(one), shown_lanes(scores, one.pts_seconds)
-    ends = step_ends(one.pts_seconds)
-    changes = [(np.diff(lanes, axis=0).sum(axis=1)).cumsum() for lanes in (truth, shown)]
-    stop = min(1 + int(np.searchsorted(some, MOST_RUNS)) for some in changes)
-
-    def runs(is_on: NDArray[np.bool_], which: int) -> list[Run]:
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], is_on[:stop], [False]])))
-        return [
-            (which, *_rounded(one.pts_seconds[first], ends[behind - 1]))
-            for first, behind in edges.reshape(-1, 2)
-        ]
-
-    lanes = np.flatnonzero((truth | shown)[:stop].any(axis=0)).tolist()
-    right = answers_of(scores, one.label_sets)[known] == one.targets[known]
-    return RecordingBars(
-        name=one.name,
-        group=one.group,
-        accuracy=float(right.mean()) if len(right) else None,
-        end_seconds=round(float(ends[-1]), 3),
-        truth=(
-            *runs(~known, NOTHING),
-            *(run for which in lanes for run in runs(truth[:, which], which)),
-        ),
-        prediction=tuple(run for which in lanes for run in runs(shown[:, which], which)),
-        span=_rounded(one.pts_seconds[0], ends[stop - 1]),
-        lanes=tuple(lanes),
-    )
-
-
-def _rounded(start: float, end: float) -> tuple[float, float]:
-    """To a millisecond."""
-    return round(float(start), 3), round(float(end), 3)

@@ -17,7 +17,8 @@ from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import Report, read_report
 from actionrnn.evaluation.report_page import render_page
 from actionrnn.evaluation.report_plots import class_colours, time_bars
-from actionrnn.evaluation.step_scores import StepPredictions, StepResults, step_report
+from actionrnn.evaluation.step_predictions import StepPredictions
+from actionrnn.evaluation.step_scores import StepResults, step_report
 from actionrnn.evaluation.step_tables import step_lines, step_table
 from actionrnn.evaluation.summary import make_report
 from actionrnn.model.segments import NOTHING

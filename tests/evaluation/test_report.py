@@ -16,7 +16,8 @@ from actionrnn.datasets.recordings import Recording
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import Report, read_report
-from actionrnn.evaluation.step_scores import StepPredictions, StepResults, step_report
+from actionrnn.evaluation.step_predictions import StepPredictions
+from actionrnn.evaluation.step_scores import StepResults, step_report
 from actionrnn.evaluation.summary import make_report
 from actionrnn.features.provenance import Failure
 

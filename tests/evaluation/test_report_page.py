@@ -22,6 +22,7 @@ from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.bootstrap import Interval
 from actionrnn.evaluation.metrics import ReliabilityBin
 from actionrnn.evaluation.predict import FoldPredictions
+from actionrnn.evaluation.recording_bars import RecordingBars
 from actionrnn.evaluation.report import Report
 from actionrnn.evaluation.report_page import (
     calibration_words,
@@ -34,7 +35,8 @@ from actionrnn.evaluation.report_page import (
     write_report,
 )
 from actionrnn.evaluation.report_plots import class_colours, clock, nice_ticks, time_bars
-from actionrnn.evaluation.step_scores import RecordingBars, StepPredictions, step_report
+from actionrnn.evaluation.step_predictions import StepPredictions
+from actionrnn.evaluation.step_scores import step_report
 from actionrnn.evaluation.summary import make_report
 from actionrnn.features.provenance import Failure
 from actionrnn.training.train import TrainingRun

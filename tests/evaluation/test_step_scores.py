@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from actionrnn.datasets.sequences import IGNORE
 from actionrnn.errors import ActionrnnError
-from actionrnn.evaluation.step_scores import StepPredictions, step_report
+from actionrnn.evaluation.step_predictions import StepPredictions
+from actionrnn.evaluation.step_scores import step_report
 from actionrnn.model.segments import NOTHING
 
 LABELS = ("walk", "run", "rest")
