@@ -2,7 +2,8 @@
 
 One step, with x_t the (normalised) feature of frame t:
 
-    h_t = f(h_(t-1) W_hh + x_t W_xh + b)      the recurrent layer: RNN, LSTM or GRU
+    u_t = LayerNorm(P x_t + b)                the projection; without it u_t = x_t
+    h_t = f(h_(t-1) W_hh + u_t W_xh + b)      the recurrent layer: RNN, LSTM or GRU
     z_t = W h_(t+d) + V x_t + b               the logits of now; V: the residual path
 
 Two answers are read from them. *Now*, softmax(z_t), is what a timeline, a stream and segments show.
@@ -13,7 +14,8 @@ Every z_t uses the frames up to t + d alone, so `forward` over a sequence and `s
 give the same numbers. d is `head.delay_steps`, 0 by default: the state sees d more frames before
 step t is answered. At a recording's end its last frame is repeated d times, so that every step has
 an answer.
-(Elman 1990; LSTM: Hochreiter and Schmidhuber 1997; GRU: Cho et al. 2014.)
+(Elman 1990; LSTM: Hochreiter and Schmidhuber 1997; GRU: Cho et al. 2014; the projection: An et
+al., ICCV 2023, who have a ReLU behind it.)
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ class Head(nn.Module):
     """A recurrent layer (or none: `mean`) and a linear classifier of each step.
 
     Args:
-        config: kind, sizes, dropout, whether there is a residual path, and the delay.
+        config: kind, sizes, dropout, whether there are a projection and a residual path, and the
+            delay.
         feature_size: D.
         num_classes: K.
     """
@@ -61,7 +64,14 @@ class Head(nn.Module):
         self.register_buffer("mean", torch.zeros(feature_size))
         self.register_buffer("std", torch.ones(feature_size))
         input_size = feature_size * (2 if config.temporal_differences else 1)
-        self.core = _make_core(config, input_size)
+        self.projection: nn.Sequential | None = None
+        core_size = input_size
+        if config.projection and config.kind != "mean":
+            core_size = config.hidden_size
+            self.projection = nn.Sequential(
+                nn.Linear(input_size, core_size), nn.LayerNorm(core_size)
+            )
+        self.core = _make_core(config, core_size)
         self.delay_steps = 0 if self.core is None else config.delay_steps
         """How many further steps are seen before a step is answered; without a state: none."""
         hidden_size = input_size if self.core is None else config.hidden_size
@@ -103,7 +113,7 @@ class Head(nn.Module):
         if self.delay_steps:
             known = _with_last_repeated(known, valid, self.delay_steps)
         inputs = self._dropout(self._inputs(known))  # (B, T, I), with a delay T + d steps
-        hidden = inputs if self.core is None else self.core(inputs)[0]  # (B, T, H)
+        hidden = inputs if self.core is None else self.core(self._project(inputs))[0]  # (B, T, H)
         hidden = self._dropout(hidden[:, self.delay_steps :])
         logits: Tensor = self.classifier(hidden)
         if self.residual is not None:
@@ -167,7 +177,9 @@ class Head(nn.Module):
         state = state if state is not None else self.initial_state(len(features), features.device)
         inputs = self._step_inputs(features, state)
         new: State = {"steps": state["steps"] + 1, "previous": features}
-        hidden = inputs if self.core is None else self._step_core(inputs, state, new)
+        hidden = inputs
+        if self.core is not None:
+            hidden = self._step_core(self._project(inputs), state, new)
         logits: Tensor = self.classifier(hidden)
         if self.residual is not None:
             logits = logits + self._step_residual(inputs, state, new)
@@ -224,6 +236,10 @@ class Head(nn.Module):
             return normal
         difference = normal - self.standardise(state["previous"])
         return torch.cat([normal, difference * (state["steps"] > 0)], dim=-1)
+
+    def _project(self, inputs: Tensor) -> Tensor:
+        """What the recurrent layer reads, (..., H), or the inputs themselves, (..., I)."""
+        return inputs if self.projection is None else self.projection(inputs)
 
     def _step_core(self, inputs: Tensor, state: State, new: State) -> Tensor:
         """One cell a layer: for a single step many times faster than the layer for sequences."""

@@ -176,6 +176,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
         head = described["config"]["head"]
         if not {"input_scaling", "l2_normalise"} & head.keys():  # older than both
             head["input_scaling"] = "none"
+        head.setdefault("projection", False)  # older heads had none
         config = parse_config(described["config"], source=str(path))
         return ModelInfo(
             path=path,

@@ -21,6 +21,7 @@ SPACE: dict[str, tuple[Any, ...]] = {
     "hidden_size": (64, 128, 256, 512),
     "dropout": (0.3, 0.5, 0.7),
     "residual": (True, False),
+    "projection": (True, False),
     "input_scaling": ("sqrt", "l2", "none"),
     "temporal_differences": (False, True),
 }

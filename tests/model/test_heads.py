@@ -27,6 +27,7 @@ VARIANTS = [
             num_layers=layers,
             temporal_pooling=pooling,
             residual=layers == 1,
+            projection=pooling != "last",
             temporal_differences=differences,
         ),
         id=f"{kind}-{pooling}-{'differences' if differences else 'plain'}-{layers}",
@@ -145,7 +146,7 @@ def test_rubbish_in_the_padding_reaches_no_gradient(config: HeadConfig, features
 def test_an_elman_layer_is_its_equations(
     kind: str, f: Callable[[Tensor], Tensor], features: Tensor
 ) -> None:
-    head = make_head(small(kind, residual=False))
+    head = make_head(small(kind, residual=False, projection=False))
     logits, w = head(features), head.state_dict()
     w_xh, w_hh = w["core.weight_ih_l0"].T, w["core.weight_hh_l0"].T
     b = w["core.bias_ih_l0"] + w["core.bias_hh_l0"]
@@ -159,7 +160,7 @@ def test_an_elman_layer_is_its_equations(
 
 @torch.no_grad()
 def test_an_lstm_layer_is_its_equations(features: Tensor) -> None:
-    head = make_head(small("lstm", residual=False))
+    head = make_head(small("lstm", residual=False, projection=False))
     logits, w = head(features), head.state_dict()
     h = c = torch.zeros(BATCH, HIDDEN)
     for t in range(STEPS):
@@ -173,7 +174,7 @@ def test_an_lstm_layer_is_its_equations(features: Tensor) -> None:
 
 @torch.no_grad()
 def test_a_gru_layer_is_its_equations(features: Tensor) -> None:
-    head = make_head(small("gru", residual=False))
+    head = make_head(small("gru", residual=False, projection=False))
     logits, w = head(features), head.state_dict()
     h = torch.zeros(BATCH, HIDDEN)
     for t in range(STEPS):
@@ -187,7 +188,7 @@ def test_a_gru_layer_is_its_equations(features: Tensor) -> None:
 
 @torch.no_grad()
 def test_a_second_layer_reads_the_first_ones_states(features: Tensor) -> None:
-    head = make_head(small("rnn_tanh", num_layers=2, residual=False))
+    head = make_head(small("rnn_tanh", num_layers=2, residual=False, projection=False))
     logits, w = head(features), head.state_dict()
     first = second = torch.zeros(BATCH, HIDDEN)
     for t in range(STEPS):
@@ -205,6 +206,21 @@ def test_a_second_layer_reads_the_first_ones_states(features: Tensor) -> None:
             + w["core.bias_hh_l1"]
         )
         assert_same(logits[:, t], second @ w["classifier.weight"].T + w["classifier.bias"])
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
+@torch.no_grad()
+def test_the_projection_is_a_linear_layer_and_layer_norm(kind: str, features: Tensor) -> None:
+    head = make_head(small(kind, residual=False))
+    assert head.projection is not None
+    nn.init.normal_(head.projection[1].weight)
+    nn.init.normal_(head.projection[1].bias)
+    w, logits = head.state_dict(), head(features)
+    linear = normal(head, features) @ w["projection.0.weight"].T + w["projection.0.bias"]
+    centred = linear - linear.mean(dim=-1, keepdim=True)
+    scaled = centred / (centred.square().mean(dim=-1, keepdim=True) + 1e-5).sqrt()
+    hidden = head.core(scaled * w["projection.1.weight"] + w["projection.1.bias"])[0]
+    assert_same(logits, hidden @ w["classifier.weight"].T + w["classifier.bias"])
 
 
 @pytest.mark.parametrize("differences", [False, True])

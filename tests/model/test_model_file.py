@@ -59,7 +59,9 @@ def test_saving_what_was_loaded_gives_the_same_bytes(saved: Path, tmp_path: Path
 def test_a_model_of_0_1_is_read(
     bundled_model: Recognizer, tmp_path: Path, l2: dict[str, bool]
 ) -> None:
-    head_config = replace(bundled_model.config.head, residual=False, input_scaling="none")
+    head_config = replace(
+        bundled_model.config.head, residual=False, projection=False, input_scaling="none"
+    )
     bundled_model = replace(
         bundled_model,
         head=Head(head_config, bundled_model.head.feature_size, len(bundled_model.labels)),
@@ -74,7 +76,7 @@ def test_a_model_of_0_1_is_read(
     config["backbone"]["fit"] = {"shortest": "crop"}[config["backbone"].pop("resize_mode")]
     config["backbone"]["streams"] = {"rgb": "appearance"}[config["backbone"].pop("modality")]
     config["head"]["summary"] = config["head"].pop("temporal_pooling")
-    for name in ("residual", "delay_steps", "input_scaling"):
+    for name in ("residual", "projection", "delay_steps", "input_scaling"):
         del config["head"][name]
     config["head"].update(l2)
     described = {**described, "format_version": 1, "backbone": backbone}
