@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 from actionrnn.datasets.annotations.activitynet import (
     is_activitynet,
@@ -34,6 +33,7 @@ from actionrnn.datasets.annotations.frame_labels import (
     write_frame_labels,
 )
 from actionrnn.datasets.annotations.intervals_csv import (
+    INTERVALS_CSV,
     is_intervals_csv,
     read_intervals_csv,
     write_intervals_csv,
@@ -51,7 +51,6 @@ from actionrnn.errors import DatasetError
 from actionrnn.text import plain
 from actionrnn.video.decode import declared_span
 
-_T = TypeVar("_T")
 Format = Literal["csv", "boris", "elan", "label-studio", "activitynet", "frames", "deepethogram"]
 """What can be written."""
 _FORMAT_OF: dict[str, Format] = {
@@ -79,7 +78,8 @@ def read_annotations(path: Path, options: ReadOptions) -> Marks:
         VideoError: a video that must tell the times of its frames cannot be read.
     """
     if not path.is_dir():
-        return to_video_clock(_read_file(path, options), _videos_of(path, options.videos))
+        videos = _videos_of(path, options.videos)
+        return to_video_clock(_with_own_videos(_read_file(path, options), videos), videos)
     files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
     files = [
         file
@@ -92,7 +92,11 @@ def read_annotations(path: Path, options: ReadOptions) -> Marks:
         )
     # not each file has each tier, subject and label
     of_each = replace(options, tiers=(), subjects=(), labels=(), every_tier=bool(options.tiers))
-    together = _joined(path, [_read_file(file, of_each) for file in files])
+    found = [
+        _with_own_videos(_read_file(file, of_each), _videos_of(path, options.videos))
+        for file in files
+    ]
+    together = _joined(path, found)
     return to_video_clock(together.chosen(options), _videos_of(path, options.videos))
 
 
@@ -131,6 +135,23 @@ def _read_json(file: Path, text: str, options: ReadOptions) -> Marks:
 def _videos_of(annotations: Path, videos: Path | None) -> VideoNames:
     folder = annotations if annotations.is_dir() else annotations.parent
     return VideoNames(videos or folder, elsewhere=True)
+
+
+def _with_own_videos(marks: Marks, videos: VideoNames) -> Marks:
+    """The marks of one file, whose paths are of one machine: two of them are two videos."""
+    if len(marks.videos) < 2 or marks.format == INTERVALS_CSV:  # in which a path means what it says
+        return marks
+    try:
+        for name in marks.videos:
+            videos.has(name)
+    except DatasetError as error:
+        raise DatasetError(f"{marks.file}: {error}") from None
+    for path, names in videos.several_paths.items():
+        raise DatasetError(
+            f"{marks.file}: {names[0]!r} and {names[1]!r} may both be {path}; put the videos into "
+            "folders of these names"
+        )
+    return marks
 
 
 def _joined(folder: Path, found: list[Marks]) -> Marks:
@@ -176,15 +197,19 @@ def with_paths_from(marks: Marks, folder: Path, videos: Path | None = None) -> M
             path = os.path.relpath(names.find(name)[0].resolve(), folder.resolve())
             moved[name] = Path(path).as_posix()
 
-    def renamed(values: Mapping[str, _T]) -> dict[str, _T]:
-        return {moved.get(name, name): value for name, value in values.items()}
+    looked_at: dict[str, tuple[Span, ...]] = {}
+    for name, spans in marks.looked_at.items():
+        new = moved.get(name, name)
+        looked_at[new] = united((*looked_at[new], *spans)) if new in looked_at else spans
 
     return replace(
         marks,
         file=folder / marks.file.name,
         marks=tuple(replace(one, video=moved.get(one.video, one.video)) for one in marks.marks),
-        looked_at=renamed(marks.looked_at),
-        duration_seconds=renamed(marks.duration_seconds),
+        looked_at=looked_at,
+        duration_seconds={
+            moved.get(name, name): seconds for name, seconds in marks.duration_seconds.items()
+        },
     )
 
 
