@@ -41,6 +41,16 @@ def test_info_counts_bouts_points_and_seconds(rows: Path) -> None:
     assert "videos    1: v.mp4" in said
 
 
+def test_info_names_what_does_not_fit_the_videos(rows: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    said = run_command("annotations", "info", rows, "--videos", tmp_path / "empty").stdout
+    assert f"problem   1 of 1 videos are not in {tmp_path / 'empty'} (the first: v.mp4)" in said
+    rows.write_text(ROWS + "v.mp4,9,8,run,bob\n")
+    result = run_command("annotations", "info", rows)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "line 5: start (9) must not be after end (8)" in result.stderr
+
+
 def test_convert_goes_there_and_back(rows: Path, tmp_path: Path) -> None:
     there, back = tmp_path / "v.boris", tmp_path / "back.csv"
     assert run_command("annotations", "convert", rows, there).stdout.startswith(str(there))

@@ -55,16 +55,21 @@ def _reading(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("path", type=UserPath(path_type=Path), metavar="FILE_OR_FOLDER")
 @_reading
 def info(path: Path, options: ReadOptions) -> None:
-    """Labels, bouts, points, seconds and subjects, and what a reader leaves out."""
+    """Labels, bouts, points, seconds and subjects, and what a reader leaves out.
+
+    With --videos also what does not fit them: missing videos, and marks outside of theirs.
+    """
     from rich.console import Console
 
     from actionrnn.apps.annotations_info import lines_of, table_of
-    from actionrnn.datasets.annotations.formats import read_annotations
+    from actionrnn.datasets.annotations.formats import read_annotations, videos_of
+    from actionrnn.datasets.annotations.placement import misplaced
 
     marks = read_annotations(path, options)
     click.echo(f"{printable(path)}: {marks.format}")
     Console().print(table_of(marks))
-    for line in lines_of(marks):
+    problems = misplaced(marks, videos_of(marks, options.videos))
+    for line in (*lines_of(marks), *(f"problem   {problem}" for problem in problems)):
         click.echo(printable(line))
 
 

@@ -16,6 +16,7 @@ from actionrnn.datasets.annotations.boris import is_boris, read_boris
 from actionrnn.datasets.annotations.boris_writer import write_boris
 from actionrnn.datasets.annotations.clock import (
     from_video_clock,
+    span_of,
     to_video_clock,
 )
 from actionrnn.datasets.annotations.cvat import is_cvat, read_cvat
@@ -49,7 +50,6 @@ from actionrnn.datasets.annotations.textgrid import is_textgrid, read_textgrid
 from actionrnn.datasets.video_names import VideoNames
 from actionrnn.errors import DatasetError
 from actionrnn.text import plain
-from actionrnn.video.decode import declared_span
 
 Format = Literal["csv", "boris", "elan", "label-studio", "activitynet", "frames", "deepethogram"]
 """What can be written."""
@@ -130,6 +130,17 @@ def _read_json(file: Path, text: str, options: ReadOptions) -> Marks:
     if is_activitynet(data):
         return read_activitynet(file, options)
     raise refusal(file, text)
+
+
+def videos_of(marks: Marks, videos: Path | None) -> VideoNames:
+    """The videos that marks are of, as a training finds them.
+
+    Args:
+        videos: their folder; None: that of the file. In the toolkit's own CSV a path means what it
+            says; other files may have been written on another machine.
+    """
+    names = _videos_of(marks.file, videos)
+    return VideoNames(names.folder, elsewhere=marks.format != INTERVALS_CSV)
 
 
 def _videos_of(annotations: Path, videos: Path | None) -> VideoNames:
@@ -277,8 +288,7 @@ def _with_durations(marks: Marks, videos: VideoNames) -> Marks:
     """The same marks, with the lengths that their videos declare."""
     known = dict(marks.duration_seconds)
     for name in marks.videos:
-        if name not in known and name and videos.has(name):
-            start, length = declared_span(videos.find(name)[0])
-            if length is not None:
-                known[name] = start + length
+        span = None if name in known else span_of(name, videos)
+        if span is not None and span[1] is not None:
+            known[name] = span[1]
     return replace(marks, duration_seconds=known)
