@@ -190,8 +190,9 @@ def step_ends(
     """
     usual = float(np.median(np.diff(pts_seconds))) if len(pts_seconds) > 1 else 0.0
     last = float(pts_seconds[-1])
-    is_known = end_seconds is not None and last < end_seconds <= last + usual + _LATEST_SECONDS
-    return np.append(pts_seconds[1:], end_seconds if is_known else last + usual)
+    if end_seconds is None or not last < end_seconds <= last + usual + _LATEST_SECONDS:
+        end_seconds = last + usual
+    return np.append(pts_seconds[1:], end_seconds)
 
 
 def smooth_scores(

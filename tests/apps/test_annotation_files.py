@@ -115,7 +115,15 @@ def test_two_annotators_are_compared_whatever_their_tools(rows: Path, tmp_path: 
     said = json.loads(run_command("annotations", "compare", rows, other, "--json").stdout)
     assert said["num_videos"] == 1
     assert 0 < said["kappa"] < 1
-    assert "walk" in run_command("annotations", "compare", rows, other).stdout
+    out = tmp_path / "out"
+    text = run_command("annotations", "compare", rows, other, "--output", out).stdout
+    assert "walk" in text
+    assert "time right" in text
+    assert {path.name for path in out.glob("*.*")} >= {"agreement.json", "scores.csv", "bouts.csv"}
+    assert "other.csv" not in (out / "scores.csv").read_text()
+    assert f"v.eaf,accuracy,{said['scores']['accuracy']:.6g}" in (out / "scores.csv").read_text()
+    result = run_command("annotations", "compare", rows, other, "--group-pattern", "(x)")
+    assert "does not match data.group_pattern" in result.stderr
 
 
 def test_a_converted_file_names_the_videos_as_they_lie(rows: Path, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def test_where_somebody_looked_is_united_over_files_and_spellings(tmp_path: Path
         {"a.mp4": ((0, 3), (1.5, 4)), str(tmp_path / "a.mp4"): ((6, 7),), "": ((0, 9),)},
     )
     dataset = make_dataset(marks, VideoNames(tmp_path), background=True)
-    (recording,) = dataset.recordings
+    assert len(dataset.recordings) == 1
     background = [one.suffix for one in recording.annotations if one.label == BACKGROUND]
     assert background == ["@0-1", "@1.5-4", "@6-7"]
 
@@ -272,7 +272,7 @@ def test_two_people_s_paths_to_one_video_are_one_recording(tmp_path: Path) -> No
     write_elan(files, "ben.eaf", Mark("run", 2, 3, "/home/ben/rec1.mp4"))
     config = DataConfig(root=str(files), videos=str(videos), layout="annotations")
     dataset = open_dataset(config)
-    (recording,) = dataset.recordings
+    assert len(dataset.recordings) == 1
     assert [clip.key for clip in dataset.clips] == ["rec1@0-1", "rec1@2-3"]
     (note,) = [note for note in dataset.notes if "machines" in note]
     assert note == (
@@ -281,7 +281,7 @@ def test_two_people_s_paths_to_one_video_are_one_recording(tmp_path: Path) -> No
     )
     (videos / "old").mkdir()
     shutil.copy(videos / "rec1.mp4", videos / "old" / "rec1.mp4")
-    with pytest.raises(DatasetError, match="may both be .*2 videos of that name"):
+    with pytest.raises(DatasetError, match=r"may both be .*2 videos of that name"):
         open_dataset(config)
 
 
