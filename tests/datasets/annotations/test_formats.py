@@ -209,7 +209,7 @@ def test_where_somebody_looked_is_united_over_files_and_spellings(tmp_path: Path
         {"a.mp4": ((0, 3), (1.5, 4)), str(tmp_path / "a.mp4"): ((6, 7),), "": ((0, 9),)},
     )
     dataset = make_dataset(marks, VideoNames(tmp_path), background=True)
-    assert len(dataset.recordings) == 1
+    (recording,) = dataset.recordings
     background = [one.suffix for one in recording.annotations if one.label == BACKGROUND]
     assert background == ["@0-1", "@1.5-4", "@6-7"]
 
