@@ -63,7 +63,8 @@ def _read_clips(file: Path, group_pattern: str | None) -> tuple[list[_Read], tup
     repeated: list[str] = []
     for line, cells in table.rows:
         try:
-            clip = _read_row(cells_by_column(cells, table), videos, group_pattern)
+            row = cells_by_column(cells, table)
+            clip = _read_row(row, videos, group_pattern, table.decimal_comma)
         except DatasetError as error:
             raise DatasetError(f"{file}, line {line}: {error}") from None
         part = clip.path, clip.start_seconds, clip.end_seconds
@@ -131,7 +132,9 @@ def _row_notes(table: Table, repeated: Sequence[str], group_pattern: str | None)
         yield f"{number} rows list a clip again, which counts once (the first: {repeated[0]})"
 
 
-def _read_row(row: dict[str, str], videos: VideoNames, group_pattern: str | None) -> Clip:
+def _read_row(
+    row: dict[str, str], videos: VideoNames, group_pattern: str | None, decimal_comma: bool
+) -> Clip:
     """The annotation of a row, in a recording without annotations."""
     name, label = row["path"], row["label"]
     if not name or not label:
@@ -139,7 +142,10 @@ def _read_row(row: dict[str, str], videos: VideoNames, group_pattern: str | None
     if not names_a_file(name):
         raise DatasetError(f"path {name!r} does not name a file")
     path, key = videos.find(name)
-    start, end = (seconds_in(row.get(column, ""), column) for column in ("start", "end"))
+    start, end = (
+        seconds_in(row.get(column, ""), column, decimal_comma=decimal_comma)
+        for column in ("start", "end")
+    )
     if start is not None and end is not None and start >= end:
         raise DatasetError(f"start ({start:g}) must be less than end ({end:g})")
     group = row.get("group") or group_of(path.name, key, group_pattern)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.config import Sampling
+from actionrnn.datasets.annotations.marks import TOLERATED_SECONDS
 from actionrnn.datasets.recordings import (
     BACKGROUND,
     UNLABELLED,
@@ -20,6 +21,7 @@ from actionrnn.datasets.recordings import (
     Clip,
     Dataset,
     Recording,
+    begin_of,
 )
 from actionrnn.datasets.sequences import IGNORE, Chosen, Sequences, map_entries
 from actionrnn.errors import DatasetError, FeatureError
@@ -138,6 +140,8 @@ def _notes(dataset: Dataset, times: Mapping[str, Times], sampling: Sampling) -> 
             f"{plain(empty[0].key)}): no step falls into them, as they are shorter than a step "
             f"({step_seconds:g} s) or outside of the recording"
         )
+    if sampling.start_seconds is None:
+        yield from _early_notes(written, times, step_seconds)
     if sampling.end_seconds is not None:  # the recording goes on behind the last step
         return
     # at the last tick a frame may be shown that is older, and another may come before the next
@@ -154,4 +158,24 @@ def _notes(dataset: Dataset, times: Mapping[str, Times], sampling: Sampling) -> 
             f"{len(late)} annotations end after the last frame of their recording (the first: "
             f"{plain(first.key)}; it ends before {latest[first.video_key]:g} s): they may have "
             "been written with another frame rate"
+        )
+
+
+def _early_notes(
+    clips: Sequence[Clip], times: Mapping[str, Times], step_seconds: float
+) -> Iterator[str]:
+    # a step of features may stand for the frames around it, so that the first is not at 0
+    first_of = {key: float(one[0]) for key, one in times.items()}
+    earliest = {
+        key: max(first - step_seconds, min(first, 0.0) - TOLERATED_SECONDS)
+        for key, first in first_of.items()
+    }
+    early = [clip for clip in clips if begin_of(clip.annotation) < earliest[clip.video_key]]
+    early = [clip for clip in early if clip.start_seconds is not None]
+    if early:
+        first = early[0]
+        yield (
+            f"{len(early)} annotations begin before the first frame of their recording (the first: "
+            f"{plain(first.key)}; it begins at {first_of[first.video_key]:g} s): they count from "
+            "there; write seconds on the clock of the video"
         )

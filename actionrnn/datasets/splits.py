@@ -11,8 +11,7 @@ import numpy as np
 
 from actionrnn.config import DataConfig, Split
 from actionrnn.datasets.annotations.dataset import make_dataset
-from actionrnn.datasets.annotations.formats import read_annotations
-from actionrnn.datasets.annotations.intervals_csv import INTERVALS_CSV
+from actionrnn.datasets.annotations.formats import read_annotations, videos_of
 from actionrnn.datasets.annotations.marks import ReadOptions
 from actionrnn.datasets.folders import open_folder, open_stored
 from actionrnn.datasets.grouping import (
@@ -31,7 +30,6 @@ from actionrnn.datasets.ucf101 import (
     official_test_groups,
     open_ucf101,
 )
-from actionrnn.datasets.video_names import VideoNames
 from actionrnn.errors import DatasetError
 from actionrnn.features.imported import imported_store
 from actionrnn.features.store import FeatureStore
@@ -132,11 +130,9 @@ def _open_annotated(root: str, config: DataConfig, multi_label: bool) -> Dataset
         annotators=config.annotators,
     )
     marks = read_annotations(path, options)
-    folder = videos or (path if path.is_dir() else path.parent)
-    names = VideoNames(folder, elsewhere=marks.format != INTERVALS_CSV)
     return make_dataset(
         marks,
-        names,
+        videos_of(marks, videos),
         config.group_pattern,
         background=config.unlabelled == "background",
         multi_label=multi_label,

@@ -50,6 +50,8 @@ class Table:
     width: int
     others: tuple[tuple[str, int], ...] = ()
     """The headings and indices of all other columns but numbers of rows."""
+    decimal_comma: bool = False
+    """Whether seconds are written as `1,5`: never where commas separate the cells."""
 
 
 def read_table(file: Path, text: str, is_video: Callable[[str], bool]) -> Table:
@@ -69,7 +71,8 @@ def read_table(file: Path, text: str, is_video: Callable[[str], bool]) -> Table:
         rows = _rows_of(file, text, best)
         header = [cell.strip() for cell in rows[0][1]]
         columns, others = _columns_of(header, file)
-        return Table(rows[1:], columns, len(header), others)
+        decimal_comma = best != "," and _has_decimal_commas(file, rows[1:], columns)
+        return Table(rows[1:], columns, len(header), others, decimal_comma)
     delimiter = next((one for one in DELIMITERS if one in first.strip()), ",")
     rows = _rows_of(file, text, delimiter)
     if not rows or not _are_paths_and_labels(rows, is_video):
@@ -198,26 +201,51 @@ def _looks_like_a_path(cell: str, is_video: Callable[[str], bool]) -> bool:
     return has_ending or "/" in cell or "\\" in cell or is_video(cell)
 
 
+def _has_decimal_commas(file: Path, rows: Sequence[Row], columns: dict[str, int]) -> bool:
+    """Whether start and end are written as `1,5`, as spreadsheets in much of Europe do.
+
+    Raises:
+        DatasetError: some are, and others have a point: a comma may then divide thousands.
+    """
+    found: dict[str, str] = {}
+    for line, cells in rows:
+        for column in ("start", "end"):
+            cell = cells[columns[column]] if columns.get(column, len(cells)) < len(cells) else ""
+            for sign in ",.":
+                if sign in cell:
+                    found.setdefault(sign, f"{column} {cell.strip()!r} in line {line}")
+    if len(found) > 1:
+        raise DatasetError(
+            f"{file}: has decimal commas and points, {found[',']} and {found['.']}; write all "
+            "seconds in one way"
+        )
+    return "," in found
+
+
 def cells_by_column(cells: Sequence[str], table: Table) -> dict[str, str]:
     """Cells that a short row lacks are empty."""
     if any(cell.strip() for cell in cells[table.width :]):
-        raise DatasetError("has more cells than the header; put quotes around a cell with a comma")
+        raise DatasetError(
+            "has more cells than the header; put quotes around a cell with a comma, and write "
+            "seconds with a point (1.5)"
+        )
     return {
         column: cells[index].strip() if index < len(cells) else ""
         for column, index in table.columns.items()
     }
 
 
-def seconds_in(cell: str, column: str) -> float | None:
+def seconds_in(cell: str, column: str, *, decimal_comma: bool = False) -> float | None:
     """The number in a cell; None if it is empty."""
     if not cell:
         return None
     try:
-        seconds = float(cell)
+        seconds = float(cell.replace(",", ".") if decimal_comma else cell)
     except ValueError:
         seconds = math.nan
-    if not math.isfinite(seconds):
-        raise DatasetError(f"{column} {cell!r} must be a number of seconds")
+    if not math.isfinite(seconds) or "_" in cell:
+        remedy = "" if decimal_comma or "," not in cell else "; write a point, as in 1.5"
+        raise DatasetError(f"{column} {cell!r} must be a number of seconds{remedy}")
     return seconds
 
 

@@ -8,55 +8,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import FiniteFloat, NonNegativeFloat
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from actionrnn.datasets.annotations.marks import Mark, Marks, Span
+from actionrnn.datasets.grouping import group_of
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.errors import DatasetError
-from actionrnn.evaluation.bootstrap import intervals_note
-from actionrnn.evaluation.bout_scores import BoutScores, Kappa, bout_scores, overall
+from actionrnn.evaluation.agreement import Agreement
+from actionrnn.evaluation.bout_scores import bout_scores
 from actionrnn.evaluation.bouts import Floats, Tally, match_bouts, stacked
 from actionrnn.evaluation.spans import Spans, common_spans, length_of, spans_of
-from actionrnn.evaluation.step_tables import Column, count_text, kappa_text
-from actionrnn.text import plain, printable
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """What two annotators agree in."""
-
-    first: str
-    """The name of the first's file."""
-    second: str
-    num_videos: int
-    num_groups: int
-    """Of videos, which the intervals draw."""
-    seconds: NonNegativeFloat
-    """At which both looked."""
-    kappa: Kappa | None
-    """Cohen's, over all labels and none of them; sets of labels where these overlap."""
-    kappa_interval: tuple[FiniteFloat, FiniteFloat] | None
-    classes: tuple[BoutScores, ...]
-    """Of each label; `bout_scores.write_bouts` writes them as CSV."""
-    notes: tuple[str, ...] = ()
-    """What was left out, cut or assumed, a line each."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return asdict(self)
-
-    def __rich__(self) -> RenderableType:
-        return Group(_table(self), Text(printable("\n".join(_lines(self)))))
+from actionrnn.evaluation.time_scores import SaidOverTime, time_scores
+from actionrnn.text import plain
 
 
 @dataclass(frozen=True)
@@ -75,7 +43,10 @@ def compare_annotators(
     looked_at: Mapping[str, Sequence[Span]] | None = None,
     groups: Mapping[str, str] | None = None,
 ) -> Agreement:
-    """Kappa, time budgets and matching bouts of each label in the videos that both annotated.
+    """The scores of a model, of the second annotator, in the videos that both annotated.
+
+    Accuracies, segments and delays over time, and kappa, time budget and matching bouts of each
+    label; no average precision, which needs scores to rank by.
 
     Videos are the same by their names, else by their names without folders and ending; if each file
     is of one video alone, it is taken for the same. Marks with the label `background` say that
@@ -108,26 +79,43 @@ def compare_annotators(
         )
     units = [(groups or {}).get(name, name) for name, _ in pairs]
     counted = [place for place, one in enumerate(chosen) if len(one.spans)]
-    tally = _tally([chosen[place] for place in counted], len(labels))
-    tally = tally.by_unit([units[place] for place in counted])
-    kappa, interval = overall(tally)
+    said = [_said(chosen[place], len(labels)) for place in counted]
+    by_video = _tally([chosen[place] for place in counted], said)
+    drawn = [units[place] for place in counted]
+    is_known = not {_WHOLE, _BY_MARKS} & counts.keys()
+    scores = time_scores(said, by_video, drawn, with_false_alarms=is_known)
+    tally = by_video.by_unit(drawn)
     return Agreement(
         first=first.file.name,
         second=second.file.name,
         num_videos=len(counted),
         num_groups=len(tally.seconds),
         seconds=round(float(tally.seconds.sum()), 3),
-        kappa=kappa,
-        kappa_interval=interval,
-        classes=bout_scores(
-            labels, tally, with_false_alarms=not {_WHOLE, _BY_MARKS} & counts.keys()
-        ),
+        kappa=scores.kappa,
+        kappa_interval=scores.intervals["kappa"],
+        scores=scores,
+        classes=bout_scores(labels, tally, with_false_alarms=is_known),
         notes=(
             *notes,
             *_of_files(first, second),
             *(f"{number} {what}" for what, number in counts.items()),
         ),
     )
+
+
+def groups_of(marks: Marks, pattern: str | None) -> dict[str, str]:
+    """By video, its group: what a pattern finds, else the column `group` of the CSV, else itself.
+
+    Raises:
+        DatasetError: the pattern does not match a video's name.
+    """
+    said = {mark.video: mark.extra.get("group") for mark in marks.marks if marks.has_sides}
+    found = {}
+    for video in marks.videos:
+        key = video.replace("\\", "/")
+        own = said.get(video) if pattern is None else None
+        found[video] = own or group_of(PurePosixPath(key).name, key, pattern)
+    return found
 
 
 _WHOLE = "videos of which a file does not say where somebody looked are taken as looked at whole"
@@ -283,37 +271,40 @@ def _or(bound: float | None, other: float) -> float:
     return other if bound is None else bound
 
 
-def _tally(pairs: Sequence[_Pair], num_labels: int) -> Tally:
+def _said(pair: _Pair, num_labels: int) -> SaidOverTime:
+    edges = np.unique(
+        np.concatenate([pair.spans.ravel(), *(one[:, :2].ravel() for one in pair.bouts)])
+    )
+    middles = np.searchsorted(pair.spans[:, 0], edges[:-1], side="right") - 1
+    first, second = (_active(bouts, edges, num_labels) for bouts in pair.bouts)
+    return SaidOverTime(edges, edges[:-1] < pair.spans[middles, 1], first, second)
+
+
+def _tally(pairs: Sequence[_Pair], said: Sequence[SaidOverTime]) -> Tally:
     """A row for each video."""
-    rows = [_row(pair, num_labels) for pair in pairs]
-    said = [[both[which] for _, both in rows] for which in (0, 1)]
-    totals = [set().union(*some) for some in said]
-    states = sorted(totals[0] & totals[1])  # the others add nothing to chance
+    rows = [_row(pair, one) for pair, one in zip(pairs, said, strict=True)]
+    states = [[both[which] for _, both in rows] for which in (0, 1)]
+    totals = [set().union(*some) for some in states]
+    common = sorted(totals[0] & totals[1])  # the others add nothing to chance
     true, found = (
-        np.array([[one[state] for state in states] for one in some], np.float64) for some in said
+        np.array([[one[state] for state in common] for one in some], np.float64) for some in states
     )
     return replace(stacked([row for row, _ in rows]), true_states=true, found_states=found)
 
 
-def _row(pair: _Pair, num_labels: int) -> tuple[Tally, tuple[Counter[bytes], Counter[bytes]]]:
+def _row(pair: _Pair, said: SaidOverTime) -> tuple[Tally, tuple[Counter[bytes], Counter[bytes]]]:
     """One video's, and the seconds of each set of labels that each annotator has at once."""
-    edges = np.unique(
-        np.concatenate([pair.spans.ravel(), *(one[:, :2].ravel() for one in pair.bouts)])
-    )
-    seconds = np.diff(edges)  # (E,)
-    middles = np.searchsorted(pair.spans[:, 0], edges[:-1], side="right") - 1
-    seconds = np.where(edges[:-1] < pair.spans[middles, 1], seconds, 0)
-    active = [_active(bouts, edges, num_labels) for bouts in pair.bouts]  # (L, E) each
-    packed = [np.packbits(one, axis=0).T for one in active]
-    said = tuple(_seconds_of_states(one, seconds) for one in packed)
+    seconds = np.where(said.counts, np.diff(said.edges), 0)  # (E,)
+    packed = [np.packbits(one, axis=0).T for one in (said.true, said.found)]
+    states = tuple(_seconds_of_states(one, seconds) for one in packed)
     agreed = (packed[0] == packed[1]).all(axis=1)
     first, second = pair.bouts
-    bouts = match_bouts(second, np.ones(len(second)), first, num_labels)
+    bouts = match_bouts(second, np.ones(len(second)), first, len(said.true))
     row = Tally(
         seconds=seconds.sum(keepdims=True),
-        both=np.where(active[0] & active[1], seconds, 0).sum(axis=1)[None],
-        true=np.where(active[0], seconds, 0).sum(axis=1)[None],
-        found=np.where(active[1], seconds, 0).sum(axis=1)[None],
+        both=np.where(said.true & said.found, seconds, 0).sum(axis=1)[None],
+        true=np.where(said.true, seconds, 0).sum(axis=1)[None],
+        found=np.where(said.found, seconds, 0).sum(axis=1)[None],
         num_true=bouts.num_true[None].astype(np.float64),
         num_found=bouts.num_found[None].astype(np.float64),
         num_matched=bouts.num_matched[None].astype(np.float64),
@@ -321,7 +312,7 @@ def _row(pair: _Pair, num_labels: int) -> tuple[Tally, tuple[Counter[bytes], Cou
         true_states=np.empty((1, 0)),
         found_states=np.empty((1, 0)),
     )
-    return row, (said[0], said[1])
+    return row, (states[0], states[1])
 
 
 def _active(bouts: Floats, edges: Floats, num_labels: int) -> NDArray[np.bool_]:
@@ -341,38 +332,3 @@ def _seconds_of_states(packed: NDArray[np.uint8], seconds: Floats) -> Counter[by
     return Counter(
         {state.tobytes(): total for state, total in zip(states, sums.tolist(), strict=True)}
     )
-
-
-_COLUMNS = (
-    Column("bouts 1", "num_true", count_text),
-    Column("bouts 2", "num_predicted", count_text),
-    Column("F1", "f1"),
-    Column("kappa", "kappa", kappa_text),
-    Column("time 1", "true_share"),
-    Column("time 2", "predicted_share"),
-)
-
-
-def _table(agreement: Agreement) -> Table:
-    """A row a label, within 80 columns unless labels are long."""
-    title = f"1: {plain(agreement.first)}, 2: {plain(agreement.second)}"
-    table = Table(title=Text(title), title_justify="left")
-    table.add_column("label", overflow="fold")
-    for column in _COLUMNS:
-        table.add_column(column.heading, justify="right", no_wrap=True)
-    for one in agreement.classes:
-        table.add_row(Text(printable(one.label)), *(column.cell(one) for column in _COLUMNS))
-    return table
-
-
-def _lines(agreement: Agreement) -> list[str]:
-    bounds = agreement.kappa_interval
-    interval = "" if bounds is None else f" ({bounds[0]:.2f} to {bounds[1]:.2f})"
-    plural = "" if agreement.num_videos == 1 else "s"
-    units = "videos" if agreement.num_groups == agreement.num_videos else "groups of videos"
-    return [
-        f"kappa over all labels {kappa_text(agreement.kappa)}{interval}, over "
-        f"{agreement.seconds:.1f} s of {agreement.num_videos} video{plural} at which both looked",
-        intervals_note(agreement.num_groups, units),
-        *(f"note: {note}" for note in agreement.notes),
-    ]

@@ -59,7 +59,7 @@ def evaluate(
             `data.fold=...`. `data.root`, or `data.features` with imported features, names other
             clips: then the model's own `data` section is not used, and every clip is tested and
             is its own group, unless the overrides say otherwise. The layout is then `manifest`
-            for a file and `folder` for a folder.
+            for a file and `folder` for a folder; a multi-label model of recordings asks for it.
         weights: where the backbone's weights are, if not where they were.
         output: gets `report.json`, `report.html`, `bouts.csv` where whole recordings are tested,
             and the features that had to be extracted; None: they are not kept.
@@ -68,7 +68,8 @@ def evaluate(
     Raises:
         ModelError: the file is not a model.
         ConfigError: an override is wrong, or would change the model itself; or the model does
-            not lie in its run's folder, and `data.root` is not given.
+            not lie in its run's folder, and `data.root` is not given; or it answers several labels
+            at once, and the layout of other data is not said.
         DatasetError: the clips cannot be used, or have labels that the model does not know.
         FeatureError: stored features are damaged, or not of the kind that the model was trained
             on.
@@ -82,6 +83,8 @@ def evaluate(
         )
     recognizer = load(name, weights=weights)
     other = _other_clips(overrides, recognizer.config.data)
+    if other is not None:
+        _require_layout(overrides, recognizer)
     data = other or _own_clips(recognizer, overrides)
     if data.root is None and data.features is None:  # the model is not in its run's folder
         where = "data.features=STORE" if is_imported(recognizer.backbone.name) else "data.root=DIR"
@@ -252,6 +255,17 @@ def _other_clips(overrides: Sequence[str], own: DataConfig) -> DataConfig | None
     is_list = data.root is not None and Path(data.root).is_file()
     plain = replace(plain, layout="manifest" if is_list else "folder")
     return override_config(Config(data=plain), overrides).data
+
+
+def _require_layout(overrides: Sequence[str], recognizer: Recognizer) -> None:
+    """Refuse to take recordings whose labels overlap for clips of one label each."""
+    is_said = any(override.startswith("data.layout=") for override in overrides)
+    if is_said or not recognizer.multi_label or recognizer.config.data.layout != "annotations":
+        return
+    raise ConfigError(
+        "data.root: the model answers several labels at once and was trained on recordings; add "
+        "data.layout=annotations, or say data.layout=folder or manifest for clips of one label each"
+    )
 
 
 def _own_clips(recognizer: Recognizer, overrides: Sequence[str]) -> DataConfig:

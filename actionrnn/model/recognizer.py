@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from actionrnn import __version__
 from actionrnn.config import Config, EventRule, Precision, Runtime, SegmentRule
-from actionrnn.errors import FeatureError, ModelError
+from actionrnn.errors import FeatureError, ModelError, VideoError
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.provenance import TRAINED_ON, Features, Provenance
 from actionrnn.features.worker import Decode, decode_video
@@ -42,6 +42,7 @@ from actionrnn.model.scoring import Readouts, Scorer
 from actionrnn.model.segments import Segment, find_lane_segments, find_segments
 from actionrnn.model.stream import Stream, StreamBatch
 from actionrnn.text import printable
+from actionrnn.video.decode import declared_span
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,8 @@ class Timeline:
     """Whether several labels may be on at once: then segments of different labels overlap."""
     none_of_these: NoneOfThese | None = None
     """The model's."""
+    end_seconds: float | None = None
+    """When the video ends, where it says so and was read to its end."""
 
     @functools.cached_property
     def typicality(self) -> NDArray[np.float64] | None:
@@ -132,10 +135,14 @@ class Timeline:
     def segments(self, rule: SegmentRule | None = None) -> list[Segment]:
         """From when to when which action; see `SegmentRule`."""
         if self.multi_label:
-            return find_lane_segments(self.labels, self.scores, self.pts_seconds, rule)
+            return find_lane_segments(
+                self.labels, self.scores, self.pts_seconds, rule, self.end_seconds
+            )
         is_asked = rule is not None and rule.none_rate > 0
         typicality = self.typicality if is_asked else None
-        return find_segments(self.labels, self.scores, self.pts_seconds, rule, typicality)
+        return find_segments(
+            self.labels, self.scores, self.pts_seconds, rule, typicality, self.end_seconds
+        )
 
     def events(
         self, rule: EventRule | None = None, *, ignored: Collection[str] = ()
@@ -162,6 +169,16 @@ class Timeline:
 
     def __repr__(self) -> str:
         return f"Timeline(scores={self.scores.shape}, path={self.path!r})"
+
+
+def _end_of(path: Path) -> float | None:
+    """When a video ends, as its file declares; None: it does not, or is no file."""
+    if not path.is_file():  # a folder of pictures, or a pipe, which can be read only once
+        return None
+    with contextlib.suppress(VideoError):
+        begin, length = declared_span(path)
+        return None if length is None else begin + length
+    return None
 
 
 @dataclass(frozen=True)
@@ -238,6 +255,7 @@ class Recognizer:
         found, pts_seconds = Readouts.joined(answers), np.concatenate(times)
         sure = first_sure(found, stop_at_confidence)
         num_steps = len(pts_seconds) if sure is None else sure + 1
+        is_whole = sure is None and self.config.sampling.end_seconds is None
         last_seen = min(num_steps + self.head.delay_steps, len(pts_seconds)) - 1
         return Timeline(
             self.labels,
@@ -248,6 +266,8 @@ class Recognizer:
             seen_seconds=float(pts_seconds[last_seen]),
             multi_label=self.multi_label,
             none_of_these=self.none_of_these,
+            # a video that is decoded within bounds is not opened outside of them
+            end_seconds=_end_of(as_path(path)) if is_whole and decode is decode_video else None,
         )
 
     def score(self, features: Features, path: str = "") -> Timeline:

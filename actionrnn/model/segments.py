@@ -15,6 +15,7 @@ NOTHING = -1
 ON = 0.5
 """From this score on a label of a multi-label model is on, unless a rule says otherwise."""
 
+_LATEST_SECONDS = 1.0  # of the last frame, which may be shown for longer than a step
 _ONE = 2**32  # of a score, as a whole number
 
 Runs = list[tuple[int, int, int]]
@@ -38,6 +39,7 @@ def find_segments(
     pts_seconds: NDArray[np.float64],
     rule: SegmentRule | None = None,
     typicality: NDArray[np.float64] | None = None,
+    end_seconds: float | None = None,
 ) -> list[Segment]:
     """The segments in the order of time; stretches below the threshold are left out.
 
@@ -46,11 +48,13 @@ def find_segments(
         pts_seconds: (T,), never falling; each step lasts until the next.
         typicality: of the steps, (T,); where it is below the rule's `none_rate`, there is no
             segment.
+        end_seconds: when the video ends, see `step_ends`. It moves the end of the last segment
+            alone: which class a step shows does not hang on it.
     """
     if len(scores) == 0:
         return []
     shown = shown_labels(scores, pts_seconds, rule, typicality)
-    return _segments(labels, scores, pts_seconds, shown)
+    return _segments(labels, scores, pts_seconds, shown, end_seconds)
 
 
 def find_lane_segments(
@@ -58,12 +62,14 @@ def find_lane_segments(
     scores: NDArray[np.float32],
     pts_seconds: NDArray[np.float64],
     rule: SegmentRule | None = None,
+    end_seconds: float | None = None,
 ) -> list[Segment]:
     """Those of a multi-label model, where several labels may be on: each label has its own.
 
     Args:
         scores: probabilities, (T, K), in the order of `labels`.
         pts_seconds: (T,), never falling; each step lasts until the next.
+        end_seconds: as of `find_segments`.
 
     Returns:
         the segments by their begin, those that begin together in the order of `labels`.
@@ -75,7 +81,7 @@ def find_lane_segments(
         segment
         for which in range(len(labels))
         for segment in _segments(
-            labels, scores, pts_seconds, np.where(lanes[:, which], which, NOTHING)
+            labels, scores, pts_seconds, np.where(lanes[:, which], which, NOTHING), end_seconds
         )
     ]
     return sorted(found, key=lambda segment: segment.start_seconds)
@@ -86,9 +92,10 @@ def _segments(
     scores: NDArray[np.float32],
     pts_seconds: NDArray[np.float64],
     shown: NDArray[np.int64],
+    end_seconds: float | None,
 ) -> list[Segment]:
     """A segment for each run of a class in what is shown at each step, (T,)."""
-    ends = step_ends(pts_seconds)
+    ends = step_ends(pts_seconds, end_seconds)
     return [
         Segment(
             label=labels[which],
@@ -171,10 +178,21 @@ def labels_on(
     return [(labels[which], float(scores[which])) for which in best if scores[which] >= threshold]
 
 
-def step_ends(pts_seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """When each step ends, (T,): where the next begins; the last has the median length."""
+def step_ends(
+    pts_seconds: NDArray[np.float64], end_seconds: float | None = None
+) -> NDArray[np.float64]:
+    """When each step ends, (T,): where the next begins; the last one where the video does.
+
+    Args:
+        pts_seconds: (T,), never falling.
+        end_seconds: when the video ends. None, or more than a step and `_LATEST_SECONDS` after the
+            last step, as where the sound goes on: the last step has the median length.
+    """
     usual = float(np.median(np.diff(pts_seconds))) if len(pts_seconds) > 1 else 0.0
-    return np.append(pts_seconds[1:], pts_seconds[-1] + usual)
+    last = float(pts_seconds[-1])
+    if end_seconds is None or not last < end_seconds <= last + usual + _LATEST_SECONDS:
+        end_seconds = last + usual
+    return np.append(pts_seconds[1:], end_seconds)
 
 
 def smooth_scores(

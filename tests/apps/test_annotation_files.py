@@ -41,6 +41,16 @@ def test_info_counts_bouts_points_and_seconds(rows: Path) -> None:
     assert "videos    1: v.mp4" in said
 
 
+def test_info_names_what_does_not_fit_the_videos(rows: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    said = run_command("annotations", "info", rows, "--videos", tmp_path / "empty").stdout
+    assert f"problem   1 of 1 videos are not in {tmp_path / 'empty'} (the first: v.mp4)" in said
+    rows.write_text(ROWS + "v.mp4,9,8,run,bob\n")
+    result = run_command("annotations", "info", rows)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "line 5: start (9) must not be after end (8)" in result.stderr
+
+
 def test_convert_goes_there_and_back(rows: Path, tmp_path: Path) -> None:
     there, back = tmp_path / "v.boris", tmp_path / "back.csv"
     assert run_command("annotations", "convert", rows, there).stdout.startswith(str(there))
@@ -105,7 +115,15 @@ def test_two_annotators_are_compared_whatever_their_tools(rows: Path, tmp_path: 
     said = json.loads(run_command("annotations", "compare", rows, other, "--json").stdout)
     assert said["num_videos"] == 1
     assert 0 < said["kappa"] < 1
-    assert "walk" in run_command("annotations", "compare", rows, other).stdout
+    out = tmp_path / "out"
+    text = run_command("annotations", "compare", rows, other, "--output", out).stdout
+    assert "walk" in text
+    assert "time right" in text
+    assert {path.name for path in out.glob("*.*")} >= {"agreement.json", "scores.csv", "bouts.csv"}
+    assert "other.csv" not in (out / "scores.csv").read_text()
+    assert f"v.eaf,accuracy,{said['scores']['accuracy']:.6g}" in (out / "scores.csv").read_text()
+    result = run_command("annotations", "compare", rows, other, "--group-pattern", "(x)")
+    assert "does not match data.group_pattern" in result.stderr
 
 
 def test_a_converted_file_names_the_videos_as_they_lie(rows: Path, tmp_path: Path) -> None:

@@ -309,6 +309,22 @@ def test_annotations_without_a_step_are_left_out_with_a_note(tmp_path: Path) -> 
     assert "v@90-91; it ends before 4 s" in late
 
 
+@pytest.mark.parametrize(
+    ("first_step", "start", "told"),
+    [(0, -3, True), (0, -0.2, True), (0, -0.05, False), (8.5, 8.3, False), (8.5, 0, True)],
+)
+def test_an_annotation_that_begins_before_its_recording_is_named(
+    tmp_path: Path, first_step: float, start: float, told: bool
+) -> None:
+    store = write_entries(tmp_path / "store", v=first_step + np.arange(16) / 4)
+    dataset = open_annotations(write_rows(tmp_path, f"v.mkv,{start},{first_step + 2},run"))
+    assert [note for note in load_parts(store, dataset)[0].notes if "before the first" in note] == [
+        f"1 annotations begin before the first frame of their recording (the first: "
+        f"v@{start}-{first_step + 2}; it begins at {first_step:g} s): they count from there; write "
+        "seconds on the clock of the video"
+    ] * told
+
+
 def test_an_annotation_may_end_where_the_last_frame_does(tmp_path: Path) -> None:
     """The last step is up to a step old when the video ends, and rounding adds a little."""
     store = write_entries(tmp_path / "store", v=np.arange(16) / 4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from actionrnn.datasets.annotations.marks import Mark, Marks, Span
-from actionrnn.errors import DatasetError
-from actionrnn.evaluation.annotators import Agreement, compare_annotators
+from actionrnn.datasets.recordings import BACKGROUND
+from actionrnn.errors import ActionrnnError, DatasetError
+from actionrnn.evaluation.agreement import Agreement, write_agreement
+from actionrnn.evaluation.annotators import compare_annotators, groups_of
 from actionrnn.evaluation.bout_scores import write_bouts
+from actionrnn.evaluation.step_predictions import StepPredictions
+from actionrnn.evaluation.step_scores import step_report
 
 Said = tuple[str, float | None, float | None]
 
@@ -71,6 +76,34 @@ def test_two_annotators_worked_out_by_hand() -> None:
     assert found.kappa == pytest.approx((0.75 - chance) / (1 - chance))
     assert (found.seconds, found.num_videos, found.kappa_interval) == (100, 1, None)
     assert found.notes == ()
+
+
+def test_the_scores_of_a_model_worked_out_by_hand() -> None:
+    """The same 100 s. Runs: eat 10-30, run 40-50, eat 60-70 against 15-30, 40-50, 80-90."""
+    ann = marks(("eat", 10, 20), ("eat", 20, 30), ("eat", 60, 70), ("run", 40, 50))
+    bob = marks(("eat", 15, 30), ("run", 40, 50), ("eat", 80, 90), name="bob.csv")
+    found = compare_annotators(ann, bob, looked_at={"a.mp4": [(0, 100)]}).scores
+    assert found.accuracy == pytest.approx(0.75)  # eat 15 s, run 10, none of them 50
+    assert found.mean_class_accuracy == pytest.approx(np.mean([15 / 30, 10 / 10, 50 / 60]))
+    # of 3 and 3 segments two match, at 15 / 20 and at 10 / 10
+    assert found.f1_at_10 == found.f1_at_50 == pytest.approx(2 / 3)
+    assert found.edit == 1  # eat, run, eat in both
+    assert found.delay_seconds == 2.5  # eat 5 s late, run at once, the last eat missed
+    assert found.missed == pytest.approx(1 / 3)
+    assert found.false_alarms_per_hour == pytest.approx(36)
+    assert (found.frame_map, found.segment_map) == (None, None)
+    assert set(found.intervals.values()) == {None}
+
+
+def test_scores_of_overlapping_labels_are_those_of_each_label() -> None:
+    """10 s: walk all the time by both; wave 2-6 and 5-9, of which 1 s of 7 is in common."""
+    ann = marks(("walk", 0, 10), ("wave", 2, 6), looked_at=whole(10))
+    bob = marks(("walk", 0, 10), ("wave", 5, 9), looked_at=whole(10), name="bob.csv")
+    found = compare_annotators(ann, bob).scores
+    assert found.accuracy == pytest.approx(0.4)  # the sets agree at 0-2, 5-6, 9-10
+    assert (found.mean_class_accuracy, found.edit) == (None, None)
+    assert (found.f1_at_10, found.f1_at_25) == (1, 0.5)
+    assert (found.delay_seconds, found.missed) == (1.5, 0)
 
 
 def test_where_labels_overlap_each_set_of_them_is_a_thing_to_say() -> None:
@@ -263,6 +296,54 @@ def test_it_is_what_a_grid_of_single_seconds_says(
         assert (label.true_seconds, label.predicted_seconds) == (sum(a), sum(b))
 
 
+LINE = st.lists(st.sampled_from(".ab"), min_size=6, max_size=20)
+
+
+@quick
+@given(st.lists(st.tuples(LINE, LINE), min_size=1, max_size=3))
+def test_the_scores_are_those_of_a_model_that_says_the_same(
+    videos: list[tuple[list[str], list[str]]],
+) -> None:
+    """Steps of 10 s, which the rules of a timeline neither smooth nor merge."""
+    names = ("a", "b", BACKGROUND)
+    files = [Marks(Path(name), "any", ()) for name in ("ann", "bob")]
+    recordings, looked_at = [], {}
+    for number, lines in enumerate(videos):
+        length = min(map(len, lines))
+        looked_at[f"{number}"] = [(0.0, 10.0 * length)]
+        for place, line in enumerate(lines):
+            said = tuple(
+                Mark(label, 10.0 * step, 10.0 * step + 10, f"{number}")
+                for step, label in enumerate(line[:length])
+                if label != "."
+            )
+            marks_now = files[place].marks + said
+            looked = {**files[place].looked_at, f"{number}": ((0.0, 10.0 * length),)}
+            files[place] = replace(files[place], marks=marks_now, looked_at=looked)
+        true, found = (
+            np.array([names.index(BACKGROUND if c == "." else c) for c in line[:length]])
+            for line in lines
+        )
+        recordings.append(
+            StepPredictions(
+                name=f"{number}",
+                group=f"{number}",
+                pts_seconds=10.0 * np.arange(length),
+                targets=true,
+                scores={"bob": np.eye(3, dtype=np.float32)[found]},
+            )
+        )
+    if not files[0].marks + files[1].marks:
+        return
+    scores = compare_annotators(*files).scores
+    expected = step_report(names, recordings).models["bob"]
+    for name in ("accuracy", "mean_class_accuracy", "f1_at_10", "f1_at_25", "f1_at_50", "edit"):
+        assert getattr(scores, name) == pytest.approx(getattr(expected, name)), name
+        assert scores.intervals[name] == pytest.approx(expected.intervals[name]), name
+    for name in ("delay_seconds", "missed", "kappa"):
+        assert getattr(scores, name) == pytest.approx(getattr(expected, name)), name
+
+
 @quick
 @given(MARKED, MARKED)
 def test_who_is_first_means_nothing_to_agreement(mine: list[Said], theirs: list[Said]) -> None:
@@ -294,3 +375,32 @@ def test_the_table_fits_a_terminal_and_the_csv_has_all(tmp_path: Path) -> None:
     assert (rows[0]["true_seconds"], rows[0]["kappa_low"]) == ("20.0", "")
     assert float(rows[0]["recall"]) == 1
     assert rows[1]["precision"] == ""
+
+
+def test_a_folder_gets_all_of_it_and_no_file_of_others_is_replaced(tmp_path: Path) -> None:
+    ann = marks(("eat", 10, 30), looked_at=whole(100))
+    bob = marks(("eat", 15, 30), looked_at=whole(100), name="bob.csv")
+    found = compare_annotators(ann, bob)
+    write_agreement(found, tmp_path / "out")
+    write_agreement(found, tmp_path / "out")
+    rows = list(csv.DictReader((tmp_path / "out" / "scores.csv").read_text().splitlines()))
+    assert list(rows[0]) == ["model", "score", "value", "low", "high", "unit"]
+    by_name = {row["score"]: (row["value"], row["unit"]) for row in rows}
+    assert (by_name["accuracy"], by_name["delay_seconds"]) == (("0.95", "1"), ("5", "s"))
+    assert by_name["false_alarms_per_hour"] == ("0", "1/h")
+    assert {row["model"] for row in rows} == {"bob.csv"}
+    said = json.loads((tmp_path / "out" / "agreement.json").read_text())
+    assert said["scores"]["accuracy"] == pytest.approx(0.95)
+    assert "eat" in (tmp_path / "out" / "bouts.csv").read_text()
+    (tmp_path / "scores.csv").write_text("mine")
+    with pytest.raises(ActionrnnError, match="is not what actionrnn wrote"):
+        write_agreement(found, tmp_path)
+
+
+def test_groups_are_found_in_names_or_said_by_the_file() -> None:
+    said = (Mark("eat", 0, 1, "C:\\x\\ann_1.mp4", extra={"group": "lab"}), Mark("eat", 0, 1, "b_2"))
+    file = Marks(Path("a.csv"), "CSV", said, has_sides=True)
+    assert list(groups_of(file, None).values()) == ["lab", "b_2"]
+    assert list(groups_of(file, "^([a-z]+)_").values()) == ["ann", "b"]
+    own = groups_of(replace(file, has_sides=False), None)
+    assert list(own.values()) == ["C:/x/ann_1.mp4", "b_2"]

@@ -133,6 +133,18 @@ def test_the_model_samples_as_its_configuration_says(tiny_model: Recognizer, vid
     assert len(tiny_model.timeline(video).pts_seconds) == tiny_model.config.sampling.num_frames
 
 
+@pytest.mark.parametrize("count", [1, 11, 12, 13])
+def test_the_last_segment_ends_where_the_video_does(
+    tiny_model: Recognizer, tmp_path: Path, count: int
+) -> None:
+    video = write_video(tmp_path / "clip.avi", count)
+    timeline = tiny_model.timeline(video)
+    assert timeline.end_seconds == pytest.approx(count / 25)
+    assert timeline.segments()[-1].end_seconds == pytest.approx(count / 25)
+    early = tiny_model.timeline(video, stop_at_confidence=0.0)
+    assert (len(early.scores), early.end_seconds) == (1, None)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"this is no video"])
 def test_what_is_no_video_is_refused(
     tiny_model: Recognizer, tmp_path: Path, content: bytes | None

@@ -34,6 +34,32 @@ def test_each_step_lasts_until_the_next() -> None:
     assert [segment.score for segment in found] == pytest.approx([0.9, 0.9])
 
 
+@pytest.mark.parametrize(
+    ("end", "last"),
+    [(None, 0.5), (0.43, 0.43), (0.5, 0.5), (0.9, 0.9), (1.5, 1.5), (9.0, 0.5), (0.4, 0.5)],
+)
+def test_the_last_step_ends_where_the_video_does(end: float | None, last: float) -> None:
+    """Unless it seems to end before the step, or long after it, as where the sound goes on."""
+    scores, times = scores_of("rrrww")
+    assert step_ends(times, end).tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4, last])
+    found = find_segments(LABELS, scores, times, PLAIN, end_seconds=end)
+    assert spans(found) == [("run", 0.0, 0.3), ("walk", 0.3, last)]
+    lanes = segments.find_lane_segments(LABELS, scores, times, PLAIN, end)
+    assert spans(lanes) == spans(found)
+
+
+def test_where_a_video_ends_changes_no_label_of_a_step() -> None:
+    """The last stretch is long enough by its steps, whatever the video cuts off of the last."""
+    rule = SegmentRule(smooth_seconds=0, min_seconds=0.2)
+    found = find_segments(LABELS, *scores_of("rrrww"), rule, end_seconds=0.41)
+    assert spans(found) == [("run", 0.0, 0.3), ("walk", 0.3, 0.41)]
+
+
+def test_a_video_of_one_step_has_the_length_of_the_video() -> None:
+    found = find_segments(LABELS, *scores_of("r"), PLAIN, end_seconds=0.4)
+    assert spans(found) == [("run", 0.0, 0.4)]
+
+
 def test_below_the_threshold_it_is_nothing() -> None:
     rule = SegmentRule(smooth_seconds=0, min_seconds=0, threshold=0.6)
     assert spans(find_segments(LABELS, *scores_of("..rr..ww.."), rule)) == [
@@ -140,7 +166,7 @@ def test_the_work_grows_with_the_steps_not_with_their_square(
             Counted.reads += 1
             return super().__getitem__(place)
 
-    monkeypatch.setattr(segments, "step_ends", lambda times: step_ends(times).view(Counted))
+    monkeypatch.setattr(segments, "step_ends", lambda *args: step_ends(*args).view(Counted))
     scores, times = scores_of("rw" * 500)
     assert spans(find_segments(LABELS, scores, times, SegmentRule(smooth_seconds=0))) != []
     assert 0 < Counted.reads < 10 * len(times)

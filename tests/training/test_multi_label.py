@@ -16,7 +16,7 @@ import actionrnn
 from actionrnn.config import Config, HeadConfig, TrainConfig
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.datasets.sequences import Sequences
-from actionrnn.errors import DatasetError
+from actionrnn.errors import ConfigError, DatasetError
 from actionrnn.evaluation.evaluate import evaluate
 from actionrnn.evaluation.report_page import PAGE_FILE
 from actionrnn.training.fit import TargetTable, fit_head, on_off_weights, validate
@@ -108,6 +108,13 @@ def test_other_recordings_may_lack_some_labels(trained: TrainingRun, tmp_path: P
     assert report.labels == ("blue", "red")
     assert report.steps is not None
     assert [one.label for one in report.steps.classes if one.frame_ap is not None] == ["red"]
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_other_recordings_ask_for_their_layout(trained: TrainingRun, as_file: bool) -> None:
+    data = Path(str(trained.report.config["data"]["root"]))
+    with pytest.raises(ConfigError, match=r"several labels at once .*data\.layout=annotations"):
+        evaluate(trained.output, [f"data.root={data if as_file else data.parent}"])
 
 
 def test_a_timeline_has_overlapping_segments(trained: TrainingRun) -> None:

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actionrnn.apps.cli.options import UserPath, annotation_format_option, overwrite_option
+from actionrnn.apps.cli.options import (
+    UserPath,
+    annotation_format_option,
+    output_folder_option,
+    overwrite_option,
+)
 from actionrnn.text import printable
 
 if TYPE_CHECKING:
@@ -55,16 +60,21 @@ def _reading(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("path", type=UserPath(path_type=Path), metavar="FILE_OR_FOLDER")
 @_reading
 def info(path: Path, options: ReadOptions) -> None:
-    """Labels, bouts, points, seconds and subjects, and what a reader leaves out."""
+    """Labels, bouts, points, seconds and subjects, and what a reader leaves out.
+
+    With --videos also what does not fit them: missing videos, and marks outside of theirs.
+    """
     from rich.console import Console
 
     from actionrnn.apps.annotations_info import lines_of, table_of
-    from actionrnn.datasets.annotations.formats import read_annotations
+    from actionrnn.datasets.annotations.formats import read_annotations, videos_of
+    from actionrnn.datasets.annotations.placement import misplaced
 
     marks = read_annotations(path, options)
     click.echo(f"{printable(path)}: {marks.format}")
     Console().print(table_of(marks))
-    for line in lines_of(marks):
+    problems = misplaced(marks, videos_of(marks, options.videos))
+    for line in (*lines_of(marks), *(f"problem   {problem}" for problem in problems)):
         click.echo(printable(line))
 
 
@@ -111,24 +121,38 @@ def convert(
 @group.command()
 @click.argument("first", type=UserPath(path_type=Path), metavar="FIRST")
 @click.argument("second", type=UserPath(path_type=Path), metavar="SECOND")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
+@click.option(
+    "--group-pattern", help="Finds a video's group in its name, as data.group_pattern does."
+)
+@output_folder_option
 @_reading
-def compare(first: Path, second: Path, as_json: bool, options: ReadOptions) -> None:
+def compare(
+    first: Path,
+    second: Path,
+    as_json: bool,
+    group_pattern: str | None,
+    output: Path | None,
+    options: ReadOptions,
+) -> None:
     """How far two annotators of the same videos agree, or an annotator and a prediction.
 
-    Cohen's kappa, and for each label bouts, time budget, precision and recall. The files may be of
-    different formats; FIRST stands for the truth.
+    The scores that `evaluate` gives a model's steps and segments, Cohen's kappa, and for each label
+    bouts, time budget, precision and recall. The files may be of different formats; FIRST stands
+    for the truth. --output writes agreement.json, scores.csv and bouts.csv.
     """
     from rich.console import Console
 
     from actionrnn.datasets.annotations.formats import read_annotations
-    from actionrnn.evaluation.annotators import compare_annotators
+    from actionrnn.evaluation.agreement import write_agreement
+    from actionrnn.evaluation.annotators import compare_annotators, groups_of
 
     # one of them may not know a label or a subject of the other
     everything = replace(options, labels=(), subjects=())
-    found = compare_annotators(
-        *(read_annotations(path, everything).among(options) for path in (first, second))
-    )
+    ours, theirs = (read_annotations(path, everything).among(options) for path in (first, second))
+    found = compare_annotators(ours, theirs, groups=groups_of(ours, group_pattern))
+    if output is not None:
+        write_agreement(found, output)
     if as_json:
         click.echo(json.dumps(found.to_dict()))
         return

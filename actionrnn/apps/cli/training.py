@@ -97,7 +97,10 @@ def evaluate(
     output: Path | None,
     allow_group_leak: bool,
 ) -> None:
-    """Test MODEL (a file, or a run's folder) on its test clips, or on others (data.root=...)."""
+    """Test MODEL (a file, or a run's folder) on its test clips, or on others (data.root=...).
+
+    Two files of annotations are set against each other by `actionrnn annotations compare`.
+    """
     from rich.console import Console
 
     from actionrnn.evaluation.evaluate import evaluate as run_evaluation

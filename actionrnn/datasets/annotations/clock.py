@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions
 from actionrnn.datasets.video_names import VideoNames
-from actionrnn.errors import DatasetError
+from actionrnn.errors import DatasetError, VideoError
 from actionrnn.text import plain
 from actionrnn.video.decode import declared_span, read_frame_times
 
@@ -114,13 +114,26 @@ def from_video_clock(marks: Marks, videos: VideoNames) -> Marks:
     return _moved(marks, {video: -begin for video, begin in begins.items()})
 
 
+def span_of(name: str, videos: VideoNames) -> tuple[float, float | None] | None:
+    """From when until when a video goes, as it declares.
+
+    Returns:
+        None if it is not there, cannot be read, or is a folder of pictures; the second is None if
+        the video does not declare it.
+    """
+    if not (name and videos.has(name)) or not (path := videos.find(name)[0]).is_file():
+        return None
+    try:
+        begin, length = declared_span(path)
+    except VideoError:  # which is told where its frames are needed
+        return None
+    return begin, None if length is None else begin + length
+
+
 def _late_beginnings(marks: Marks, videos: VideoNames) -> dict[str, float]:
     """By video, where its clock begins, if that is so late that no player counts from there."""
-    begins = {}
-    for name in marks.videos:
-        if name and videos.has(name) and (path := videos.find(name)[0]).is_file():
-            begins[name] = declared_span(path)[0]
-    return {name: begin for name, begin in begins.items() if begin >= LATE_SECONDS}
+    spans = {name: span_of(name, videos) for name in marks.videos}
+    return {name: span[0] for name, span in spans.items() if span and span[0] >= LATE_SECONDS}
 
 
 def _moved(marks: Marks, seconds_of: Mapping[str, float]) -> Marks:

@@ -19,7 +19,7 @@ from actionrnn.datasets.recordings import (
     end_of,
 )
 from actionrnn.datasets.tables import side_in
-from actionrnn.datasets.video_names import VideoNames, names_a_file
+from actionrnn.datasets.video_names import VideoNames, names_a_file, notes_of_paths
 from actionrnn.errors import DatasetError
 from actionrnn.text import plain
 
@@ -90,7 +90,7 @@ def make_dataset(
         recordings.append(recording)
     if not recordings:
         raise DatasetError(f"{marks.file}: holds no interval with a label ({marks.format})")
-    notes = (*marks.notes, *_notes(marks, found))
+    notes = (*marks.notes, *_notes(marks, found), *notes_of_paths(videos))
     if multi_label:
         notes = (*notes, *_multi_label_notes(found, background))
     return Dataset(marks.file, tuple(recordings), notes, continuous=True, multi_label=multi_label)

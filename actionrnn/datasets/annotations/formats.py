@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 from actionrnn.datasets.annotations.activitynet import (
     is_activitynet,
@@ -17,6 +16,7 @@ from actionrnn.datasets.annotations.boris import is_boris, read_boris
 from actionrnn.datasets.annotations.boris_writer import write_boris
 from actionrnn.datasets.annotations.clock import (
     from_video_clock,
+    span_of,
     to_video_clock,
 )
 from actionrnn.datasets.annotations.cvat import is_cvat, read_cvat
@@ -34,6 +34,7 @@ from actionrnn.datasets.annotations.frame_labels import (
     write_frame_labels,
 )
 from actionrnn.datasets.annotations.intervals_csv import (
+    INTERVALS_CSV,
     is_intervals_csv,
     read_intervals_csv,
     write_intervals_csv,
@@ -49,9 +50,7 @@ from actionrnn.datasets.annotations.textgrid import is_textgrid, read_textgrid
 from actionrnn.datasets.video_names import VideoNames
 from actionrnn.errors import DatasetError
 from actionrnn.text import plain
-from actionrnn.video.decode import declared_span
 
-_T = TypeVar("_T")
 Format = Literal["csv", "boris", "elan", "label-studio", "activitynet", "frames", "deepethogram"]
 """What can be written."""
 _FORMAT_OF: dict[str, Format] = {
@@ -79,7 +78,8 @@ def read_annotations(path: Path, options: ReadOptions) -> Marks:
         VideoError: a video that must tell the times of its frames cannot be read.
     """
     if not path.is_dir():
-        return to_video_clock(_read_file(path, options), _videos_of(path, options.videos))
+        videos = _videos_of(path, options.videos)
+        return to_video_clock(_with_own_videos(_read_file(path, options), videos), videos)
     files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
     files = [
         file
@@ -92,7 +92,11 @@ def read_annotations(path: Path, options: ReadOptions) -> Marks:
         )
     # not each file has each tier, subject and label
     of_each = replace(options, tiers=(), subjects=(), labels=(), every_tier=bool(options.tiers))
-    together = _joined(path, [_read_file(file, of_each) for file in files])
+    found = [
+        _with_own_videos(_read_file(file, of_each), _videos_of(path, options.videos))
+        for file in files
+    ]
+    together = _joined(path, found)
     return to_video_clock(together.chosen(options), _videos_of(path, options.videos))
 
 
@@ -128,9 +132,37 @@ def _read_json(file: Path, text: str, options: ReadOptions) -> Marks:
     raise refusal(file, text)
 
 
+def videos_of(marks: Marks, videos: Path | None) -> VideoNames:
+    """The videos that marks are of, as a training finds them.
+
+    Args:
+        videos: their folder; None: that of the file. In the toolkit's own CSV a path means what it
+            says; other files may have been written on another machine.
+    """
+    names = _videos_of(marks.file, videos)
+    return VideoNames(names.folder, elsewhere=marks.format != INTERVALS_CSV)
+
+
 def _videos_of(annotations: Path, videos: Path | None) -> VideoNames:
     folder = annotations if annotations.is_dir() else annotations.parent
     return VideoNames(videos or folder, elsewhere=True)
+
+
+def _with_own_videos(marks: Marks, videos: VideoNames) -> Marks:
+    """The marks of one file, whose paths are of one machine: two of them are two videos."""
+    if len(marks.videos) < 2 or marks.format == INTERVALS_CSV:  # in which a path means what it says
+        return marks
+    try:
+        for name in marks.videos:
+            videos.has(name)
+    except DatasetError as error:
+        raise DatasetError(f"{marks.file}: {error}") from None
+    for path, names in videos.several_paths.items():
+        raise DatasetError(
+            f"{marks.file}: {names[0]!r} and {names[1]!r} may both be {path}; put the videos into "
+            "folders of these names"
+        )
+    return marks
 
 
 def _joined(folder: Path, found: list[Marks]) -> Marks:
@@ -176,15 +208,19 @@ def with_paths_from(marks: Marks, folder: Path, videos: Path | None = None) -> M
             path = os.path.relpath(names.find(name)[0].resolve(), folder.resolve())
             moved[name] = Path(path).as_posix()
 
-    def renamed(values: Mapping[str, _T]) -> dict[str, _T]:
-        return {moved.get(name, name): value for name, value in values.items()}
+    looked_at: dict[str, tuple[Span, ...]] = {}
+    for name, spans in marks.looked_at.items():
+        new = moved.get(name, name)
+        looked_at[new] = united((*looked_at[new], *spans)) if new in looked_at else spans
 
     return replace(
         marks,
         file=folder / marks.file.name,
         marks=tuple(replace(one, video=moved.get(one.video, one.video)) for one in marks.marks),
-        looked_at=renamed(marks.looked_at),
-        duration_seconds=renamed(marks.duration_seconds),
+        looked_at=looked_at,
+        duration_seconds={
+            moved.get(name, name): seconds for name, seconds in marks.duration_seconds.items()
+        },
     )
 
 
@@ -252,8 +288,7 @@ def _with_durations(marks: Marks, videos: VideoNames) -> Marks:
     """The same marks, with the lengths that their videos declare."""
     known = dict(marks.duration_seconds)
     for name in marks.videos:
-        if name not in known and name and videos.has(name):
-            start, length = declared_span(videos.find(name)[0])
-            if length is not None:
-                known[name] = start + length
+        span = None if name in known else span_of(name, videos)
+        if span is not None and span[1] is not None:
+            known[name] = span[1]
     return replace(marks, duration_seconds=known)

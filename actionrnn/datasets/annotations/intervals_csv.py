@@ -39,7 +39,8 @@ def is_intervals_csv(text: str) -> bool:
 def read_intervals_csv(file: Path, options: ReadOptions) -> Marks:
     """Read CSV with the columns path and label, and start and end where parts are meant.
 
-    The delimiter, the encoding and other names of the columns are found as for a manifest.
+    The delimiter, the encoding and other names of the columns are found as for a manifest. Between
+    other cells than those with commas, `1,5` is a number, too; a note says so.
 
     Raises:
         DatasetError: the file cannot be read, its columns are not known, or a cell is not valid.
@@ -56,7 +57,10 @@ def read_intervals_csv(file: Path, options: ReadOptions) -> Marks:
     for line, cells in table.rows:
         try:
             row = cells_by_column(cells, table)
-            start, end = (seconds_in(row.get(column, ""), column) for column in ("start", "end"))
+            start, end = (
+                seconds_in(row.get(column, ""), column, decimal_comma=table.decimal_comma)
+                for column in ("start", "end")
+            )
             if not row["path"] or not row["label"]:
                 raise DatasetError("path and label must not be empty")
             if start is not None and end is not None and start > end:
@@ -70,9 +74,10 @@ def read_intervals_csv(file: Path, options: ReadOptions) -> Marks:
         extra = {name: value for name, value in extra.items() if value}
         mark = Mark(row["label"], start, end, row["path"], subject, tier, extra, f"line {line}")
         marks.append(mark)
-    return Marks(file, INTERVALS_CSV, tuple(marks), has_sides=True, is_on_video_clock=True).chosen(
-        options
-    )
+    notes = ("seconds are written with decimal commas",) if table.decimal_comma else ()
+    return Marks(
+        file, INTERVALS_CSV, tuple(marks), notes=notes, has_sides=True, is_on_video_clock=True
+    ).chosen(options)
 
 
 def _heading(name: str) -> str:

@@ -13,6 +13,9 @@ from actionrnn.text import plain, readable
 Span = tuple[float, float]
 """From and until, in seconds on the video's clock; half open."""
 
+TOLERATED_SECONDS = 0.1
+"""By which a mark may reach beyond its video without a word: what tools and containers round."""
+
 
 def united(spans: Iterable[Span]) -> tuple[Span, ...]:
     """The same time in spans that rise and do not touch."""

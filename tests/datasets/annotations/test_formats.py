@@ -15,6 +15,7 @@ from actionrnn.datasets.annotations.formats import (
     Format,
     read_annotations,
     require_writable,
+    with_paths_from,
     write_annotations,
 )
 from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions
@@ -251,3 +252,52 @@ def test_a_file_that_lacks_a_few_frames_is_read_and_that_is_said(tmp_path: Path)
     (tmp_path / "v.txt").write_text("\n".join(["walk"] * 98))
     found = read_annotations(tmp_path / "v.txt", ReadOptions())
     assert "2 of 100 frames have no line" in found.notes
+
+
+# Paths of several machines.
+
+
+def write_elan(folder: Path, name: str, *marks: Mark) -> None:
+    write_annotations(Marks(folder, "any", marks), folder / name)
+
+
+def test_two_people_s_paths_to_one_video_are_one_recording(tmp_path: Path) -> None:
+    from actionrnn.config import DataConfig
+    from actionrnn.datasets.splits import open_dataset
+
+    files, videos = tmp_path / "files", tmp_path / "videos"
+    files.mkdir(), videos.mkdir()
+    write_video(videos / "rec1.mp4")
+    write_elan(files, "anna.eaf", Mark("walk", 0, 1, "C:\\Anna\\rec1.mp4"))
+    write_elan(files, "ben.eaf", Mark("run", 2, 3, "/home/ben/rec1.mp4"))
+    config = DataConfig(root=str(files), videos=str(videos), layout="annotations")
+    dataset = open_dataset(config)
+    assert len(dataset.recordings) == 1
+    assert [clip.key for clip in dataset.clips] == ["rec1@0-1", "rec1@2-3"]
+    (note,) = [note for note in dataset.notes if "machines" in note]
+    assert note == (
+        "1 videos are named by paths of several machines, which are taken for one (the first: "
+        "rec1.mp4, by C:/Anna/rec1.mp4 and /home/ben/rec1.mp4)"
+    )
+    (videos / "old").mkdir()
+    shutil.copy(videos / "rec1.mp4", videos / "old" / "rec1.mp4")
+    with pytest.raises(DatasetError, match=r"may both be .*2 videos of that name"):
+        open_dataset(config)
+
+
+def test_two_paths_of_one_file_are_two_videos(tmp_path: Path) -> None:
+    marks = (Mark("walk", 0, 1, "/cards/1/rec.mp4"), Mark("run", 2, 3, "/cards/2/rec.mp4"))
+    write_annotations(Marks(tmp_path, "any", marks), tmp_path / "all.json", "activitynet")
+    assert len(read_annotations(tmp_path / "all.json", ReadOptions()).videos) == 2
+    write_video(tmp_path / "rec.mp4")
+    for path in (tmp_path / "all.json", tmp_path):
+        with pytest.raises(DatasetError, match=r"all\.json: .*cards/1.*cards/2.*may both be"):
+            read_annotations(path, ReadOptions())
+
+
+def test_where_both_looked_is_united_when_their_paths_become_one(tmp_path: Path) -> None:
+    (tmp_path / "rec.mp4").touch()
+    marks = Marks(
+        tmp_path, "any", (), {"C:\\Anna\\rec.mp4": ((0, 1),), "/home/ben/rec.mp4": ((2, 3),)}
+    )
+    assert with_paths_from(marks, tmp_path).looked_at == {"rec.mp4": ((0, 1), (2, 3))}

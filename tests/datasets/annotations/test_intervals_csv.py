@@ -84,3 +84,36 @@ def test_words_that_mean_something_here_are_kept_and_mean_nothing(tmp_path: Path
     (found,) = read_intervals_csv(file, ReadOptions()).marks
     assert (found.label, found.start_seconds, found.subject) == ("run", 0, "ann")
     assert found.extra == {f"{name} (of the file)": "x" for name in extra}
+
+
+# Decimal commas, as spreadsheets write them.
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_decimal_commas_are_read_where_no_comma_separates(tmp_path: Path, separator: str) -> None:
+    rows = ["path,start,end,label,weather", "a.mp4,1~5,2~25,run,rain", "a.mp4,3,,walk,7~5"]
+    text = "\r\n".join(rows).replace(",", separator).replace("~", ",")
+    found = read(tmp_path, text)
+    assert [(one.start_seconds, one.end_seconds) for one in found.marks] == [(1.5, 2.25), (3, None)]
+    assert [one.extra["weather"] for one in found.marks] == ["rain", "7,5"]
+    assert found.notes == ("seconds are written with decimal commas",)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "path;start;end;label\na.mp4;1,5;2;run\na.mp4;2.5;3;run\n",
+            "decimal commas and points, start '1,5' in line 2 and start '2.5' in line 3; write all",
+        ),
+        ("path;start;end;label\na.mp4;0;1.234,5;run\n", "end '1.234,5' in line 2 and"),
+        ("path;start;end;label\na.mp4;0;1,234,567;run\n", "end '1,234,567' must be a number"),
+        ('path,start,end,label\na.mp4,"1,5",3,run\n', "start '1,5' must be .*; write a point"),
+        ("path,start,end,label\na.mp4,1,5,3,run\n", "has more cells than the header; .*a point"),
+        ("path,start,end,label\na.mp4,1_5,30,run\n", "start '1_5' must be a number of seconds$"),
+    ],
+)
+def test_numbers_that_may_be_two_things_are_refused(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(DatasetError, match=reason) as caught:
+        read(tmp_path, text)
+    assert "\n" not in str(caught.value)
