@@ -120,6 +120,17 @@ class NoneOfThese:
         distances = self.patterns.distances(scores)
         return self._typicality("stretch", of_stretches(distances, pts_seconds))
 
+    def farthest(self, kind: Kind, rate: float) -> float:
+        """The distance beyond which, and only there, the typicality is below a rate.
+
+        It serves where the held-out distances are not at hand, as in an exported model.
+
+        Raises:
+            KeyError: the model does not know that of this kind.
+        """
+        known = self.held_out[kind]
+        return float(known[self._typicality(kind, known) >= rate].max())  # the nearest's is 1
+
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """As a model file holds them."""
         found = {"means": self.patterns.means, "whitening": self.patterns.whitening}

@@ -171,6 +171,20 @@ def labels_on(
     return [(labels[which], float(scores[which])) for which in best if scores[which] >= threshold]
 
 
+def stretches_of(
+    is_true: NDArray[np.bool_], pts_seconds: NDArray[np.float64]
+) -> list[tuple[float, float]]:
+    """From when to when something is true of the steps (T,), in seconds; each lasts to the next."""
+    if len(is_true) == 0:
+        return []
+    ends = step_ends(pts_seconds)
+    return [
+        (float(pts_seconds[first]), float(ends[stop - 1]))
+        for first, stop, is_so in _runs_of(is_true.astype(np.int64))
+        if is_so
+    ]
+
+
 def step_ends(pts_seconds: NDArray[np.float64]) -> NDArray[np.float64]:
     """When each step ends, (T,): where the next begins; the last has the median length."""
     usual = float(np.median(np.diff(pts_seconds))) if len(pts_seconds) > 1 else 0.0
