@@ -180,5 +180,5 @@ def test_beyond_the_farthest_distance_the_typicality_is_below_the_rate(
 
 def test_equal_held_out_distances_are_on_one_side(none_of_these: NoneOfThese) -> None:
     tied = replace(none_of_these, held_out={"clip": np.array([1.0, 2.0, 2.0, 2.0, 3.0])})
-    found = [tied.farthest("clip", rate) for rate in (0.2, 0.34, 0.5, 0.8, 0.9, 1.0)]
-    assert found == [3, 2, 2, 2, 1, 1]
+    found = [tied.farthest("clip", rate) for rate in (0.16, 0.2, 0.34, 0.5, 0.8, 0.9, 1.0)]
+    assert found == [np.inf, 3, 2, 2, 2, 1, 1]

@@ -108,7 +108,7 @@ def test_one_fold_says_why_there_is_no_temperature(trained: TrainingRun) -> None
 
 
 def test_folds_calibrate_each_other(config: Config, tmp_path: Path) -> None:
-    folds = replace(config, data=replace(config.data, fold=None))
+    folds = replace(config, data=replace(config.data, fold="all"))
     both = [
         train(replace(folds, train=replace(folds.train, epochs=15, calibrate=one)), tmp_path / name)
         for name, one in (("plain", False), ("scaled", True))
