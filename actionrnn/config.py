@@ -352,12 +352,13 @@ class TrainConfig:
     """Divide the model's logits by the temperature that makes its scores right as often as they
     say. It is fitted on clips that were not trained on: with several folds on their test clips
     (each fold's score is reported at the temperature of the others), with one on its validation
-    clips. The order of the labels stays; thresholds mean something else then. false: the report
-    says what it would do."""
+    clips. The order of the labels stays; thresholds mean something else then. One for all labels of
+    head.multi_label. false: the report says what it would do."""
     none_of_these: Annotated[bool, Field(strict=True)] = False
     """Give the model what it needs to tell that none of its classes is seen (--none-rate): how far
     the answers for clips that were not trained on are from those that were. These clips are the
-    test clips of several folds, or one fold's validation clips. No answer changes by it."""
+    test clips of several folds, or one fold's validation clips. No answer changes by it. Not for
+    head.multi_label, where none is that no label is on."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 on a GPU that supports it, else float32."""
     search: Count = 0

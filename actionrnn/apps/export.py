@@ -12,6 +12,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,7 @@ from actionrnn.features.engines.onnx import (
 )
 from actionrnn.files import as_path, atomic_folder, file_sha256
 from actionrnn.model.heads import Head, State
+from actionrnn.model.none_of_these import SMALLEST, STRETCH_SECONDS
 from actionrnn.model.recognizer import Recognizer, load
 
 ENCODER, STEP, DESCRIPTION, RUNNER = "encoder.onnx", "step.onnx", "model.json", "run.py"
@@ -55,6 +57,7 @@ def export(
     *,
     weights: str | None = None,
     int8_clips: Path | None = None,
+    none_rate: float | None = None,
 ) -> Export:
     """Write a model as ONNX into a folder, whole or not at all; an earlier export is replaced.
 
@@ -64,10 +67,12 @@ def export(
         weights: the backbone's weights on this machine, if they are not where they were.
         int8_clips: a folder of videos; the encoder is quantised to int8 with one half of them,
             and tested on the other. None: it stays in float32.
+        none_rate: the runner also says 'none of these', wrongly of this part of the classes' own
+            clips; None: it does not.
 
     Raises:
-        ModelError: the model cannot be loaded, int8 costs too much, or the output cannot be
-            written or holds anything else.
+        ModelError: the model cannot be loaded, cannot say 'none of these', int8 costs too much, or
+            the output cannot be written or holds anything else.
         BackboneError: the extra `onnx` is not installed, or ONNX cannot express the backbone.
     """
     require_installed()
@@ -75,6 +80,9 @@ def export(
     _require_free(output)
     recognizer = load(model, weights=weights, device="cpu", runtime="torch", precision="float32")
     _require_plain(recognizer.config.sampling)
+    none = None
+    if none_rate is not None:
+        none = _none_of_these(recognizer, none_rate)
     int8 = None
     try:
         with atomic_folder(output, replace=True) as folder:
@@ -83,14 +91,30 @@ def export(
             shutil.copyfile(Path(__file__).with_name("onnx_runner.py"), folder / RUNNER)
             if int8_clips is not None:
                 int8 = quantise(recognizer, folder / ENCODER, int8_clips)
-            _write_description(recognizer, folder, int8)
+            _write_description(recognizer, folder, int8, none)
             _require_free(output)  # it may have been written while this was computed
     except OSError as error:
         raise ModelError(f"{output}: cannot be written ({error.strerror})") from None
     return Export(output, int8)
 
 
-def _write_description(model: Recognizer, folder: Path, int8: Int8Report | None) -> None:
+def _none_of_these(model: Recognizer, none_rate: float) -> dict[str, Any]:
+    """What tells the runner that none of the classes is seen."""
+    none = model.require_none_of_these(none_rate, of_steps=False)
+    return {
+        "none_rate": none_rate,
+        "means": none.patterns.means.tolist(),
+        "whitening": none.patterns.whitening.tolist(),
+        "smallest_score": SMALLEST,
+        # a greater distance is none of these
+        "farthest": {kind: none.farthest(kind, none_rate) for kind in none.held_out},
+        "stretch_seconds": STRETCH_SECONDS,
+    }
+
+
+def _write_description(
+    model: Recognizer, folder: Path, int8: Int8Report | None, none: dict[str, Any] | None
+) -> None:
     """Write model.json, which describes the files in the folder."""
     files = {
         name: {"size_bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)}
@@ -130,6 +154,7 @@ def _write_description(model: Recognizer, folder: Path, int8: Int8Report | None)
             },
         },
         "head": dataclasses.asdict(model.head.config),
+        "none_of_these": none,
         "backbone": model.provenance.to_json(),
         "files": files,
         "versions": {"actionrnn": __version__, "opset": OPSET, **versions()},

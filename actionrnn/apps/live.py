@@ -54,7 +54,7 @@ class LiveSession:
     record: Path | None = None
     top: int = 3
     none_rate: float | None = None
-    """Say 'none of these' of steps whose typicality is below this."""
+    """Say 'none of these' of steps whose typicality is below this; no event begins there."""
 
 
 def run_live(model: Recognizer, address: str, options: LiveOptions, session: LiveSession) -> None:
@@ -80,12 +80,14 @@ def run_live(model: Recognizer, address: str, options: LiveOptions, session: Liv
     newest: Arrival | None = None
 
     def answer(scores: Scores) -> None:
-        overlay.update(scores)
-        for seconds, row in zip(stream.pts_seconds.tolist(), scores, strict=True):
+        typicality = None if none is None else none.of_steps(scores)
+        is_none = None if typicality is None or rate is None else typicality < rate
+        overlay.update(scores, is_none)
+        for step, seconds in enumerate(stream.pts_seconds.tolist()):
             assert newest is not None  # there is no answer without a frame
-            typicality = None if none is None else none.of_steps(row[None])
-            printer.answer(seconds, row, newest, source, typicality)
-        printer.events(detector.push(scores, stream.pts_seconds))
+            usual = None if typicality is None else float(typicality[step])
+            printer.answer(seconds, scores[step], newest, source, usual)
+        printer.events(detector.push(scores, stream.pts_seconds, is_none))
 
     def finish() -> None:
         answer(stream.finish())
@@ -138,14 +140,14 @@ class _Printer:
         scores: NDArray[np.float32],
         newest: Arrival,
         source: LiveSource,
-        typicality: NDArray[np.float64] | None = None,
+        typicality: float | None = None,
     ) -> None:
         """Print the scores (K,) of one step.
 
         Args:
             seconds: when the step was.
             newest: the frame that made the answer known.
-            typicality: of the step, (1,), if 'none of these' is to be said.
+            typicality: of the step, if 'none of these' is to be said.
         """
         now = self._last_frame = time.monotonic()
         self._answers, self._answered_seconds = self._answers + 1, seconds
@@ -159,7 +161,7 @@ class _Printer:
             return
         num_on = int((scores >= ON).sum()) if self._multi_label else 0
         best = np.argsort(-scores, kind="stable")[: max(self._session.top, num_on)]
-        none = {} if typicality is None else self._none_of_these(float(typicality[0]))
+        none = {} if typicality is None else self._none_of_these(typicality)
         if self._session.as_json:
             self._print_json(
                 {

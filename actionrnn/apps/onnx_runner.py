@@ -74,6 +74,33 @@ class Stream:
         return weights / weights.sum()
 
 
+def is_none(scores, kind="clip"):
+    """Whether answers (N, K) look like those for none of the labels, (N,).
+
+    kind: "clip", of `so_far` at a video's end; "step", of single steps.
+    """
+    return distances(scores) > MODEL["none_of_these"]["farthest"][kind]
+
+
+def is_none_around(times, scores):
+    """The same of the half second around each step of a `timeline`, (T,), which tells more."""
+    half = MODEL["none_of_these"]["stretch_seconds"] / 2
+    begins = np.searchsorted(times, times - half, side="left")
+    stops = np.searchsorted(times, times + half, side="right")
+    sums = np.concatenate([[0], distances(scores).cumsum()])
+    means = (sums[stops] - sums[begins]) / (stops - begins)
+    return means > MODEL["none_of_these"]["farthest"]["stretch"]
+
+
+def distances(scores):
+    """How far answers (N, K) are from those for the nearest label, squared, (N,)."""
+    none = MODEL["none_of_these"]
+    means, whitening = np.array(none["means"]), np.array(none["whitening"])
+    logarithms = np.log(np.maximum(scores, none["smallest_score"]).astype(np.float64))
+    squares = [(((logarithms - mean) @ whitening) ** 2).sum(axis=1) for mean in means]
+    return np.min(squares, axis=0)
+
+
 def decoded(path):
     """Every frame, in the order of display."""
     with av.open(str(path)) as container:
@@ -117,6 +144,8 @@ def answer(scores):
     if MULTI_LABEL:
         shown = [index for index in np.argsort(-scores, kind="stable") if scores[index] >= ON]
     named = ", ".join(f"{MODEL['labels'][index]} ({scores[index]:.1%})" for index in shown)
+    if MODEL["none_of_these"] and is_none(scores[None])[0]:
+        return f"none of these; the best is {named}"
     return named or f"none (at most {scores.max():.1%})"
 
 

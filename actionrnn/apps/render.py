@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from actionrnn.apps.drawing import Panel, draw_panel, make_panel
 from actionrnn.config import Sampling, VideoLimits
@@ -28,6 +29,8 @@ from actionrnn.video.sampling import TICK_TOLERANCE_SECONDS
 from actionrnn.video.source import Source, container_of, locate, open_stream
 from actionrnn.video.writer import CONTAINERS, VideoWriter
 
+NONE_OF_THESE = "none of these"
+
 
 class ScoreOverlay:
     """Draws the newest scores; the panel is made again only when they or the size change."""
@@ -38,13 +41,19 @@ class ScoreOverlay:
         self.rows: list[tuple[str, float]] = []
         """The best labels and their scores, best first: three, and all that are on."""
         self._num_on: int | None = None
+        self._is_none = False
         self._panel: Panel | None = None
         self._is_for: tuple[object, ...] = ()
 
-    def update(self, scores: Scores) -> None:
-        """Take the probabilities (n, K) of new steps; the last one is shown."""
+    def update(self, scores: Scores, is_none: NDArray[np.bool_] | None = None) -> None:
+        """Take the probabilities (n, K) of new steps; the last one is shown.
+
+        Args:
+            is_none: (n,), whether a step looks like none of the labels: then no label stands out.
+        """
         if len(scores):
             newest = scores[-1]
+            self._is_none = is_none is not None and bool(is_none[-1])
             if self._multi_label:
                 self._num_on = int((newest >= ON).sum())
             best = np.argsort(-newest, kind="stable")[: max(3, self._num_on or 0)]
@@ -56,22 +65,37 @@ class ScoreOverlay:
         is_for = (frame.shape, note)
         if self._panel is None or is_for != self._is_for:
             height, width = frame.shape[:2]
-            self._panel = make_panel(self.rows, width, height, note, num_on=self._num_on)
+            num_on = 0 if self._is_none else self._num_on
+            said = ", ".join(filter(None, (NONE_OF_THESE if self._is_none else "", note)))
+            self._panel = make_panel(self.rows, width, height, said, num_on=num_on)
             self._is_for = is_for
         return draw_panel(frame, self._panel)
 
 
-def render(model: Recognizer, path: Path, output: Path, *, sound: bool = True) -> int:
+def render(
+    model: Recognizer,
+    path: Path,
+    output: Path,
+    *,
+    sound: bool = True,
+    none_rate: float | None = None,
+) -> int:
     """Write `path` with the scores of each moment drawn on it; returns the number of frames.
 
     Args:
         path: a video file, or a folder of pictures.
+        none_rate: also say where it looks like none of the labels, as a timeline does; wrongly of
+            this part of the labels' own time.
 
     Raises:
+        ModelError: `none_rate` is given, and the model was trained without.
         VideoError: the video cannot be used, or the output cannot hold it.
     """
     container_format(output)  # before the work that it takes
+    if none_rate is not None:
+        model.require_none_of_these(none_rate, of_steps=True)
     timeline = model.timeline(path)
+    is_none = None if none_rate is None else timeline.is_none_of_these(none_rate)
     overlay = ScoreOverlay(model.labels, multi_label=model.multi_label)
     steps = timeline.pts_seconds
     drawn = 0
@@ -79,7 +103,8 @@ def render(model: Recognizer, path: Path, output: Path, *, sound: bool = True) -
     def draw(frame: Frame) -> np.ndarray:
         nonlocal drawn
         known = int(np.searchsorted(steps, frame.pts_seconds + TICK_TOLERANCE_SECONDS))
-        overlay.update(timeline.scores[drawn:known])
+        new = slice(drawn, known)
+        overlay.update(timeline.scores[new], None if is_none is None else is_none[new])
         drawn = max(drawn, known)
         return overlay.draw(frame.rgb)
 

@@ -18,6 +18,7 @@ from actionrnn.errors import VideoError
 from actionrnn.evaluation.report_page import page_environment
 from actionrnn.files import write_text
 from actionrnn.model.recognizer import Timeline
+from actionrnn.model.segments import stretches_of
 from actionrnn.text import plain
 from actionrnn.video.image_folder import is_folder
 from actionrnn.video.source import container_of, open_stream
@@ -94,7 +95,19 @@ def _page_data(timeline: Timeline, rule: SegmentRule) -> dict[str, Any]:
             }
             for segment in segments
         ],
+        "none_of_these": none_stretches(timeline, rule.none_rate),
     }
+
+
+def none_stretches(timeline: Timeline, none_rate: float) -> list[dict[str, float]]:
+    """From when to when the steps look like none of the labels; 0: it was not asked."""
+    is_none = timeline.is_none_of_these(none_rate) if none_rate else None
+    if is_none is None:
+        return []
+    return [
+        {"start_seconds": round(start, 3), "end_seconds": round(end, 3)}
+        for start, end in stretches_of(is_none, timeline.pts_seconds, timeline.end_seconds)
+    ]
 
 
 def _video_address(video: Path, output: Path) -> tuple[str, float, str]:

@@ -129,10 +129,20 @@ def evaluate(
             versions=versions(recognizer.backbone),
             curves=read_curves(model.parent / CURVE_FILE),
             steps=_step_results(recognizer, sequences, folds),
+            calibration_note=_calibration_note(recognizer),
         )
         if output is not None:
             write_report(report, folder)
     return report
+
+
+def _calibration_note(recognizer: Recognizer) -> str:
+    """Why a test fits no temperature, and at which one the model is."""
+    temperature = recognizer.training.get("temperature")
+    why = "A temperature is fitted in a training, never on the clips of a test"
+    if isinstance(temperature, float):
+        return f"{why}; the model's scores are at {temperature:.2f}, that of its training."
+    return f"{why}; train with train.calibrate=true for a model at its temperature."
 
 
 def _predict(

@@ -145,12 +145,16 @@ def class_results(confusion: NDArray[np.int64], labels: Sequence[str]) -> tuple[
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The clips whose best score lies in one interval."""
+    """The clips whose best score lies in one interval; of multi-label heads, the classes of all
+    clips whose score does.
+    """
 
     num_clips: int
+    """Of multi-label heads: of such classes."""
     confidence: float
-    """The mean of their best scores."""
+    """The mean of these scores."""
     accuracy: float
+    """The part of them that is right; of multi-label heads, that is on."""
 
 
 def reliability(
@@ -172,6 +176,21 @@ def reliability(
             mean = float(confidence[inside].mean(dtype=np.float64))
             bins.append(ReliabilityBin(int(inside.sum()), mean, float(hits[inside].mean())))
     return tuple(bins)
+
+
+def reliability_of(
+    scores: NDArray[np.float32], targets: NDArray[np.int64], label_sets: NDArray[np.bool_] | None
+) -> tuple[ReliabilityBin, ...]:
+    """`reliability` of the best answers; of multi-label heads, of each class of each clip.
+
+    Args:
+        scores: (N, K).
+        targets: (N,).
+        label_sets: see `answers_of`.
+    """
+    if label_sets is None:
+        return reliability(scores.max(axis=1), top_k_hits(scores, targets))
+    return reliability(scores.ravel(), label_sets[targets].ravel())
 
 
 def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:

@@ -141,7 +141,7 @@ class Report:
     """The part of the clips whose answer is right; with `multi_label` if it names exactly the
     classes that are true (`answers_of`), and so wherever a field is called top1."""
     top5: Rate | None
-    """This and the next two, and `ece`, suppose one class a clip: none with `multi_label`."""
+    """This and the next two suppose one class a clip: none with `multi_label`."""
     mean_class_accuracy: Rate | None
     baseline_mean_pool_top1: Rate | None
     """Mean-pool + linear over the frames of the same clips, trained alike: it cannot see their
@@ -187,10 +187,13 @@ class Report:
     observed_now: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """The same for the answer of now, that of the step alone."""
     ece: Rate | None = None
-    """Expected calibration error, in 15 bins."""
+    """Expected calibration error, in 15 bins; with `multi_label` that of each class's score for
+    each clip, beside whether it is on."""
     reliability: tuple[ReliabilityBin, ...] = ()
     calibration: Calibration | None = None
-    """None where no clips were there to fit a temperature on, and of a model that is tested."""
+    """None where `calibration_note` says why."""
+    calibration_note: str = ""
+    """Why there is no `calibration`, and what to do for one: a sentence."""
     horizon: dict[str, Horizon] = field(default_factory=dict)
     """By model."""
     curves: tuple[Curve, ...] = ()

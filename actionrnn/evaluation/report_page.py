@@ -410,14 +410,22 @@ def calibration_words(report: Report) -> str:
     """Whether the scores promise too much or too little."""
     if not report.reliability or report.ece is None:
         return ""
-    promised = sum(part.num_clips * part.confidence for part in report.reliability)
-    promised /= report.num_clips
-    side = "too sure of itself" if promised > report.top1 else "less sure than it could be"
-    scaled = "" if report.calibration is None else f" ({temperature_text(report.calibration)})"
-    return (
-        f"On average an answer has the score {promised:.1%}, and {report.top1:.1%} are right: the "
-        f"model is {side}. Expected calibration error: {report.ece:.1%}{scaled}."
+    total = sum(part.num_clips for part in report.reliability)
+    promised, kept = (
+        sum(part.num_clips * getattr(part, name) for part in report.reliability) / total
+        for name in ("confidence", "accuracy")
     )
+    if report.multi_label:
+        side = "are too high" if promised > kept else "could be higher"
+        said = f"On average a class has the score {promised:.1%}, and {kept:.1%} are on: "
+        said += f"the scores {side}"
+    else:
+        side = "too sure of itself" if promised > kept else "less sure than it could be"
+        said = f"On average an answer has the score {promised:.1%}, and {kept:.1%} are right: "
+        said += f"the model is {side}"
+    scaled = "" if report.calibration is None else f" ({temperature_text(report.calibration)})"
+    note = f" {report.calibration_note}" if report.calibration_note else ""
+    return f"{said}. Expected calibration error: {report.ece:.1%}{scaled}.{note}"
 
 
 def horizon_words(report: Report) -> str:

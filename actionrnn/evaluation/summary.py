@@ -18,7 +18,7 @@ from actionrnn.evaluation.metrics import (
     label_results,
     mean_class_accuracy,
     mean_influence,
-    reliability,
+    reliability_of,
     steps_of_half_influence,
     top_k_hits,
 )
@@ -79,6 +79,7 @@ def make_report(
         intervals |= further
     else:
         of_classes = _of_label_sets(labels, scores, label_sets[targets])
+    bins = reliability_of(scores, targets, label_sets)
     results = tuple(
         FoldResult(fold.name, len(fold.targets), *_accuracies([fold])) for fold in folds
     )
@@ -119,6 +120,8 @@ def make_report(
             name: _horizon([norms for one in measured for norms in one.influence[name]])
             for name in (measured[0].influence if measured else ())
         },
+        ece=expected_calibration_error(bins),
+        reliability=bins,
         clips=clips,
         **of_classes,
         **rest,
@@ -134,7 +137,6 @@ def _of_classes(
     """The fields of `Report` that suppose one class a clip, and the intervals of two of them."""
     confusion = confusion_matrix(scores, targets, len(labels))
     hits, hits5 = top_k_hits(scores, targets), top_k_hits(scores, targets, 5)
-    bins = reliability(scores.max(axis=1), hits)
     intervals = _intervals({"top5": hits5}, units)
     intervals["mean_class_accuracy"] = bootstrap_class_mean(hits, targets, units)
     fields = {
@@ -142,8 +144,6 @@ def _of_classes(
         "mean_class_accuracy": mean_class_accuracy(confusion),
         "confusion": confusion.tolist(),
         "classes": class_results(confusion, labels),
-        "ece": expected_calibration_error(bins),
-        "reliability": bins,
     }
     return fields, intervals
 

@@ -92,19 +92,27 @@ class EventDetector:
         self._last_seconds: float | None = None
         self._step_seconds = 0.0
 
-    def push(self, scores: NDArray[np.float32], pts_seconds: NDArray[np.float64]) -> list[Event]:
+    def push(
+        self,
+        scores: NDArray[np.float32],
+        pts_seconds: NDArray[np.float64],
+        is_none: NDArray[np.bool_] | None = None,
+    ) -> list[Event]:
         """Take the scores of the next steps; what `Stream.push` gives fits, no step as well.
 
         Args:
             scores: probabilities, (n, K), in the order of the labels.
             pts_seconds: (n,), never falling; of a model with a delay the times of the steps that
                 are answered.
+            is_none: (n,), steps that look like none of the labels: there nothing begins. What goes
+                on ends by its scores alone; None: no step does.
 
         Returns:
             The events that are known by now, in the order in which they became known.
         """
-        steps = zip(pts_seconds.tolist(), scores.astype(np.float64), strict=True)
-        return [event for seconds, row in steps for event in self._step(seconds, row)]
+        none = np.zeros(len(scores), bool) if is_none is None else is_none
+        steps = zip(pts_seconds.tolist(), scores.astype(np.float64), none.tolist(), strict=True)
+        return [event for step in steps for event in self._step(*step)]
 
     def close(self) -> list[Event]:
         """The recording has ended, and so has what is going on; the counts stay.
@@ -149,11 +157,12 @@ class EventDetector:
         ignored = [n for n, watched in zip(self.labels, self._watched, strict=True) if not watched]
         return {"labels": list(self.labels), "rule": asdict(self.rule), "ignored": ignored}
 
-    def _step(self, seconds: float, scores: NDArray[np.float64]) -> list[Event]:
+    def _step(self, seconds: float, scores: NDArray[np.float64], is_none: bool) -> list[Event]:
         """The events that one step makes known, of the scores (K,)."""
         memory = self._memory
         events = self._until(seconds, memory.is_on & (scores < self.rule.end_threshold))
         begins = self._watched & ~memory.is_on & (scores >= self.rule.begin_threshold)
+        begins &= not is_none
         memory.is_on |= begins
         memory.begun_seconds[begins] = seconds
         memory.score_sums[begins], memory.num_steps[begins] = 0.0, 0
@@ -202,6 +211,7 @@ def find_events(
     pts_seconds: NDArray[np.float64],
     rule: EventRule | None = None,
     ignored: Collection[str] = (),
+    is_none: NDArray[np.bool_] | None = None,
 ) -> list[Event]:
     """The events of a whole recording: those that a stream of it gives, to its end.
 
@@ -211,9 +221,10 @@ def find_events(
         pts_seconds: (T,), never falling.
         rule: the thresholds; None: the default rule.
         ignored: labels that are no actions.
+        is_none: see `EventDetector.push`.
     """
     detector = EventDetector(labels, rule, ignored)
-    return detector.push(scores, pts_seconds) + detector.close()
+    return detector.push(scores, pts_seconds, is_none) + detector.close()
 
 
 def _each(chosen: NDArray[np.bool_]) -> list[int]:

@@ -16,6 +16,7 @@ It needs the scores alone, so it goes with a timeline, a stream or an exported m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -119,6 +120,20 @@ class NoneOfThese:
             return None
         distances = self.patterns.distances(scores)
         return self._typicality("stretch", of_stretches(distances, pts_seconds))
+
+    def farthest(self, kind: Kind, rate: float) -> float:
+        """The distance beyond which, and only there, the typicality is below a rate.
+
+        It serves where the held-out distances are not at hand, as in an exported model. Infinite if
+        so few are held out that no typicality is below the rate.
+
+        Raises:
+            KeyError: the model does not know that of this kind.
+        """
+        known = self.held_out[kind]
+        if rate <= 1 / (len(known) + 1):
+            return math.inf
+        return float(known[self._typicality(kind, known) >= rate].max())  # the nearest's is 1
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """As a model file holds them."""

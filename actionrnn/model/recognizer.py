@@ -78,9 +78,17 @@ class Prediction:
         """
         return self.typicality is not None and self.typicality < none_rate
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; `typicality` where the model knows it."""
-        known = {} if self.typicality is None else {"typicality": round(self.typicality, 6)}
+    def to_dict(self, none_rate: float | None = None) -> dict[str, Any]:
+        """Plain JSON types; `typicality` where the model knows it.
+
+        Args:
+            none_rate: also say with `none_of_these` what `is_none_of_these` says at this rate.
+        """
+        known: dict[str, Any] = {}
+        if self.typicality is not None:
+            known["typicality"] = round(self.typicality, 6)
+        if none_rate is not None:
+            known["none_of_these"] = self.is_none_of_these(none_rate)
         return known | {
             "path": self.path,
             "label": self.label,
@@ -132,6 +140,16 @@ class Timeline:
             return None
         return self.none_of_these.of_recording(self.scores, self.pts_seconds)
 
+    def is_none_of_these(self, none_rate: float) -> NDArray[np.bool_] | None:
+        """Whether the half second around each step looks like none of the classes, (T,).
+
+        None: the model does not know.
+
+        Args:
+            none_rate: the part of the classes' own time of which this may be said wrongly.
+        """
+        return None if self.typicality is None else self.typicality < none_rate
+
     def segments(self, rule: SegmentRule | None = None) -> list[Segment]:
         """From when to when which action; see `SegmentRule`."""
         if self.multi_label:
@@ -145,14 +163,24 @@ class Timeline:
         )
 
     def events(
-        self, rule: EventRule | None = None, *, ignored: Collection[str] = ()
+        self,
+        rule: EventRule | None = None,
+        *,
+        ignored: Collection[str] = (),
+        none_rate: float | None = None,
     ) -> list[Event]:
         """What began and what ended, as an `EventDetector` of a stream says it; see `EventRule`.
 
         Args:
             ignored: labels that are no actions, such as the background.
+            none_rate: nothing begins at steps that look like none of the classes, each by its own
+                scores, as a stream knows them; this part of the classes' own steps is lost so.
         """
-        return find_events(self.labels, self.scores, self.pts_seconds, rule, ignored)
+        is_none = None
+        if none_rate is not None and self.none_of_these is not None:
+            typicality = self.none_of_these.of_steps(self.scores)
+            is_none = None if typicality is None else typicality < none_rate
+        return find_events(self.labels, self.scores, self.pts_seconds, rule, ignored, is_none)
 
     def prediction(self) -> Prediction:
         """The answer for the whole video."""
@@ -315,8 +343,8 @@ class Recognizer:
         """
         if self.none_of_these is None and self.multi_label:
             raise ModelError(
-                "'none of these' is not known for several labels at once: none is on where all "
-                "scores are low; leave the rate out"
+                "a model of several labels at once says 'none of these' by itself: no label is on "
+                "(each score is below the threshold, 0.5); leave the rate out"
             )
         if self.none_of_these is None:
             raise ModelError(

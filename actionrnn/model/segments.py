@@ -178,6 +178,22 @@ def labels_on(
     return [(labels[which], float(scores[which])) for which in best if scores[which] >= threshold]
 
 
+def stretches_of(
+    is_true: NDArray[np.bool_],
+    pts_seconds: NDArray[np.float64],
+    end_seconds: float | None = None,
+) -> list[tuple[float, float]]:
+    """From when to when something is true of the steps (T,), in seconds, see `step_ends`."""
+    if len(is_true) == 0:
+        return []
+    ends = step_ends(pts_seconds, end_seconds)
+    return [
+        (float(pts_seconds[first]), float(ends[stop - 1]))
+        for first, stop, is_so in _runs_of(is_true.astype(np.int64))
+        if is_so
+    ]
+
+
 def step_ends(
     pts_seconds: NDArray[np.float64], end_seconds: float | None = None
 ) -> NDArray[np.float64]:

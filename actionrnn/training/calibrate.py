@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.datasets.sequences import Sequences
-from actionrnn.evaluation.metrics import expected_calibration_error, reliability, top_k_hits
+from actionrnn.evaluation.metrics import expected_calibration_error, reliability_of
 from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import Calibration
-from actionrnn.model.calibration import at_temperature, fit_temperature
+from actionrnn.model.calibration import at_temperature, fit_label_temperature, fit_temperature
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import read_out
 
@@ -35,7 +35,7 @@ class Temperatures:
     def apply(self, predictions: Sequence[FoldPredictions]) -> list[FoldPredictions]:
         """The folds' predictions at their temperatures; their baselines stay."""
         return [
-            replace(fold, scores=at_temperature(fold.scores, temperature))
+            replace(fold, scores=_scaled(fold, temperature))
             for fold, temperature in zip(predictions, self.folds, strict=True)
         ]
 
@@ -71,21 +71,32 @@ def from_other_folds(predictions: Sequence[FoldPredictions]) -> Temperatures:
 def from_validation(head: Head, validation: Sequences) -> Temperatures:
     """One for a single fold and its model, from the clips that were held back from the training."""
     scores = np.stack([read_out(head, values).so_far[-1] for values in validation.values])
-    temperature = fit_temperature(scores, validation.targets)
+    label_sets = validation.sets(head.num_classes) if head.config.multi_label else None
+    held_out = FoldPredictions("validation", scores, validation.targets, label_sets=label_sets)
+    temperature = _fit([held_out])
     return Temperatures(temperature, (temperature,), "validation clips", len(scores))
 
 
+def _scaled(fold: FoldPredictions, temperature: float) -> NDArray[np.float32]:
+    multi_label = fold.label_sets is not None
+    return at_temperature(fold.scores, temperature, multi_label=multi_label)
+
+
 def _fit(predictions: Sequence[FoldPredictions]) -> float:
-    return fit_temperature(*_joined(predictions))
+    scores, targets, label_sets = _joined(predictions)
+    if label_sets is None:
+        return fit_temperature(scores, targets)
+    return fit_label_temperature(scores, label_sets[targets])
 
 
 def _calibration_error(predictions: Sequence[FoldPredictions]) -> float:
-    scores, targets = _joined(predictions)
-    return expected_calibration_error(reliability(scores.max(axis=1), top_k_hits(scores, targets)))
+    return expected_calibration_error(reliability_of(*_joined(predictions)))
 
 
 def _joined(
     predictions: Sequence[FoldPredictions],
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    scores = np.concatenate([fold.scores for fold in predictions])  # (N, K)
-    return scores, np.concatenate([fold.targets for fold in predictions])
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_] | None]:
+    """Scores (N, K), targets (N,), and of multi-label heads what these stand for, (C, K)."""
+    scores = np.concatenate([fold.scores for fold in predictions])
+    targets = np.concatenate([fold.targets for fold in predictions])
+    return scores, targets, predictions[0].label_sets

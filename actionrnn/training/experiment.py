@@ -173,7 +173,8 @@ class Experiment:
             seed: [self._predict(fold, heads, seed) for fold in self.folds] for seed in self.seeds
         }
         applied, calibration = self.config.train.calibrate, None
-        temperatures = self._temperatures(heads, by_seed[first])
+        reason = why_not_held_out(self.config, self.folds, self.dataset.labels)
+        temperatures = None if reason else self._temperatures(heads, by_seed[first])
         if temperatures is not None:
             calibration = temperatures.describe(by_seed[first], applied=applied)
         if temperatures is not None and applied:
@@ -190,6 +191,7 @@ class Experiment:
             by_seed[first],
             by_seed=by_seed,
             calibration=calibration,
+            calibration_note=f"A temperature {reason}." if reason else "",
             steps=self._step_results(heads),
             title=split,
             notes=self.dataset.notes,
@@ -276,22 +278,16 @@ class Experiment:
             spec.name,
         )
 
-    def _temperatures(
-        self, heads: Heads, predictions: Sequence[FoldPredictions]
-    ) -> Temperatures | None:
-        """For the first seed's heads; None where every clip was trained on or tested.
+    def _temperatures(self, heads: Heads, predictions: Sequence[FoldPredictions]) -> Temperatures:
+        """For the first seed's heads, if clips are held out.
 
         Args:
             predictions: of the first seed's heads, by fold.
         """
-        if len(self.dataset.labels) < 2 or self.config.head.multi_label:
-            return None
         if len(predictions) > 1:
             return from_other_folds(predictions)
         [fold], config = self.folds, self.config.train
         validation = _divided(fold, config)[1]
-        if not validation:
-            return None
         head = heads[fold.name, "head", config.seed]
         return from_validation(head, self.sequences.subset(validation))
 
@@ -399,23 +395,32 @@ def require_held_out(config: Config, folds: Sequence[Fold], labels: Sequence[str
 
     Raises:
         ConfigError: a temperature or none-of-these is wanted, and there are no clips that are not
-            trained on, only one class, or no softmax over the classes.
+            trained on, or only one class; or none-of-these of a head that says so by itself.
     """
     train = config.train
-    wanted = {"calibrate": train.calibrate, "none_of_these": train.none_of_these}
-    if not any(wanted.values()):
-        return
-    name = next(f"train.{name}" for name, is_wanted in wanted.items() if is_wanted)
-    if config.head.multi_label:
-        raise ConfigError(f"{name}: is not known for head.multi_label=true; set it to false")
-    if len(labels) < 2:
-        raise ConfigError(f"{name}: needs several classes, and there is {', '.join(labels)} alone")
-    if len(folds) == 1 and not _divided(folds[0], train)[1]:
+    if train.none_of_these and config.head.multi_label:
         raise ConfigError(
-            f"{name}: needs clips that are not trained on, and there is one fold without "
-            "validation clips; set train.validation_fraction=0.15 (with more groups if none of "
-            "them can be held back), or train several folds (data.split=leave_one_group_out)"
+            "train.none_of_these: a head of several labels (head.multi_label=true) says it by "
+            "itself: no label is on; set it to false"
         )
+    wanted = {"calibrate": train.calibrate, "none_of_these": train.none_of_these}
+    reason = why_not_held_out(config, folds, labels) if any(wanted.values()) else ""
+    if reason:
+        name = next(name for name, is_wanted in wanted.items() if is_wanted)
+        raise ConfigError(f"train.{name}: {reason}")
+
+
+def why_not_held_out(config: Config, folds: Sequence[Fold], labels: Sequence[str]) -> str:
+    """Why nothing can be fitted on clips that are not trained on, and the remedy; empty: it can."""
+    if len(labels) < 2 and not config.head.multi_label:
+        return f"needs several classes, and there is {', '.join(labels)} alone"
+    if len(folds) > 1 or _divided(folds[0], config.train)[1]:
+        return ""
+    return (
+        "needs clips that are not trained on, and there is one fold without validation clips; set "
+        "train.validation_fraction=0.15 (with more groups if none of them can be held back), or "
+        "train several folds (data.split=leave_one_group_out)"
+    )
 
 
 def _divided(fold: Fold, config: TrainConfig) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:

@@ -30,6 +30,21 @@ def test_the_card_has_labels_data_scores_and_licence(run_without_bob: TrainingRu
     assert f"{run_without_bob.folds[0].train[0].path.parents[1].name}: 6 clips" in body
 
 
+def test_it_says_what_the_model_says_where_nothing_of_its_classes_is_seen(
+    run_without_bob: TrainingRun,
+) -> None:
+    info = read_model_info(run_without_bob.output)
+    assert "Train with `train.none_of_these=true`" in make_card(info)
+    train = replace(info.config.train, none_of_these=True)
+    asked = make_card(replace(info, config=replace(info.config, train=train)))
+    assert "`--none-rate 0.05` says 'none of these'" in asked
+    for card in (make_card(info), asked):
+        assert "There is no class for none of these: a score can be above all others" in card
+    with_background = make_card(replace(info, labels=("background", *info.labels[1:])))
+    assert "the class `background` has the highest" in with_background
+    assert "There is no class for" not in with_background
+
+
 def test_it_is_written_to_a_file(run_without_bob: TrainingRun, tmp_path: Path) -> None:
     card = tmp_path / "README.md"
     done = CliRunner().invoke(main, ["card", str(run_without_bob.output), "-o", str(card)])

@@ -79,6 +79,13 @@ def test_the_runner_gives_the_same_scores(
         require_same_timeline(runner, model, clip)
 
 
+def test_without_a_rate_the_runner_does_not_say_none_of_these(runner: ModuleType) -> None:
+    assert runner.MODEL["none_of_these"] is None
+    unusual = np.full(len(runner.MODEL["labels"]), 1 / len(runner.MODEL["labels"]))
+    assert runner.answer(unusual).endswith(" (33.3%)")
+    assert "none of these" not in runner.answer(unusual)
+
+
 @pytest.mark.realdata
 def test_the_runner_gives_the_same_scores_on_real_clips(
     runner: ModuleType, model: Recognizer, real_data: Path

@@ -174,7 +174,7 @@ def test_the_words_of_a_model_do_not_suppose_one_class(saved: Path) -> None:
     assert rows["scores"].startswith("exact match ")
     card = make_card(read_model_info(saved))
     assert "may be on at once" in card
-    assert "there is no class for" not in card
+    assert "There is no class for" not in card
     assert "| exact match |" in card
     assert "top-1" not in card
 

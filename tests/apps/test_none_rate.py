@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 import actionrnn
 from actionrnn.apps import cli
 from actionrnn.model.none_of_these import KINDS, NoneOfThese, Patterns
+from tests.apps.test_multi_label import several
 
 
 def run_command(*args: object) -> Result:
@@ -138,7 +140,68 @@ def test_a_rate_that_no_answer_can_reach_is_refused(
     assert "nothing can be less usual than 0.01" in result.stderr
 
 
-def test_events_do_not_contradict_segments_by_the_rate(surprised: Path, clip: Path) -> None:
-    result = run_command("timeline", clip, "-m", surprised, "--events", "--none-rate", 0.05)
-    assert result.exit_code == 2
-    assert "--events does not know --none-rate" in result.stderr
+def test_no_event_begins_where_it_is_none_of_these(
+    surprised: Path, calm: Path, streaming_model: Path, clip: Path
+) -> None:
+    asked = ("--events", "--none-rate", 0.05)
+    for command in (("timeline",), ("stream", "--max-lag-seconds", 60)):
+        plain = events_of(run_command(*command, clip, "-m", streaming_model, "--events"))
+        assert plain
+        assert events_of(run_command(*command, clip, "-m", surprised, *asked)) == []
+        assert events_of(run_command(*command, clip, "-m", calm, *asked)) == plain
+
+
+def events_of(result: Result) -> list[tuple[str, str, float]]:
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    return [(event["event"], event["label"], event["seconds"]) for event in events]
+
+
+def test_a_stream_without_json_says_it_too(surprised: Path, clip: Path) -> None:
+    result = run_command("stream", clip, "-m", surprised, "--none-rate", 0.05)
+    assert result.exit_code == 0
+    assert "none of these?  " in result.stdout
+    assert "none of these" not in run_command("stream", clip, "-m", surprised).stdout
+
+
+def test_a_page_shows_where(surprised: Path, calm: Path, clip: Path, tmp_path: Path) -> None:
+    def shown(model: Path, *rate: object) -> dict[str, list[dict[str, float]]]:
+        page = tmp_path / "t.html"
+        run_command("timeline", clip, "-m", model, "-o", page, "--overwrite", *rate)
+        data = re.search(r'id="data">(.*?)</script>', page.read_text())
+        assert data is not None
+        found: dict[str, list[dict[str, float]]] = json.loads(data[1])
+        return found
+
+    found = shown(surprised, "--none-rate", 0.05)
+    assert found["segments"] == []
+    [part] = found["none_of_these"]
+    assert part["start_seconds"] == 0
+    assert part["end_seconds"] == pytest.approx(1, abs=0.01)
+    for other in (shown(surprised), shown(calm, "--none-rate", 0.05)):
+        assert other["none_of_these"] == []
+        assert other["segments"] != []
+
+
+@pytest.mark.parametrize("command", ["render", "export", "serve"])
+def test_what_shows_it_refuses_a_model_that_cannot_say_it(
+    command: str, streaming_model: Path, clip: Path, tmp_path: Path
+) -> None:
+    given: dict[str, tuple[object, ...]] = {
+        "render": (clip, "-m", streaming_model, "-o", tmp_path / "out.mp4"),
+        "export": (streaming_model, "-o", tmp_path / "out"),
+        "serve": ("-m", streaming_model, "--port", 0),
+    }
+    result = run_command(command, *given[command], "--none-rate", 0.05)
+    assert result.exit_code == 1
+    assert "train it with train.none_of_these=true" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_of_several_labels_says_it_by_itself(
+    streaming_model: Path, clip: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "several.safetensors"
+    several(actionrnn.load(streaming_model)).save(file)
+    result = run_command("timeline", clip, "-m", file, "--none-rate", 0.05)
+    assert result.exit_code == 1
+    assert "says 'none of these' by itself: no label is on" in result.stderr

@@ -18,6 +18,7 @@ from PIL import Image
 
 from actionrnn.apps.timeline_page import write_page
 from actionrnn.config import SegmentRule
+from actionrnn.model.none_of_these import KINDS, NoneOfThese, Patterns
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.video.decode import iter_frames
 from tests.apps.serving import Running, running
@@ -339,3 +340,53 @@ def test_a_webcam_shows_all_labels_that_are_on(browser: Browser, model: Recogniz
         said = page.inner_text("#live-label")
         assert said == (", ".join(f"{label} {shown[label]}" for label in on) or "none")
         page.close()
+
+
+def surprised(model: Recognizer) -> Recognizer:
+    """The same, to which everything is unusual."""
+    count = len(model.labels)
+    patterns = Patterns(np.zeros((1, count), np.float32), np.eye(count, dtype=np.float32))
+    return replace(
+        model, none_of_these=NoneOfThese(patterns, dict.fromkeys(KINDS, np.full(99, 0.0)))
+    )
+
+
+def test_none_of_these_is_said_of_files_and_webcams(
+    browser: Browser, model: Recognizer, clip: Path
+) -> None:
+    for rate, is_said in ((0.05, True), (None, False)):
+        with running(surprised(model), none_rate=rate) as server:
+            page = browser.new_page()
+            page.goto(server.address)
+            upload(page, clip)
+            page.wait_for_selector("#result:not([hidden])")
+            assert page.locator("#none").is_visible() == is_said
+            if is_said:
+                assert page.inner_text("#none") == (
+                    "None of these: 1.0 % of their clips are as unusual."
+                )
+            assert ("none of these?" in page.inner_text(NOW)) == is_said
+            assert (page.locator("#timeline tbody tr").count() == 0) == is_said
+            assert ("looks like none" in page.inner_text("#timeline")) == is_said
+            page.click("#webcam-tab")
+            page.click("#start")
+            wait_for(page, "document.querySelectorAll('#live-best .label').length > 0")
+            assert page.inner_text("#live-label").startswith("none of these?") == is_said
+            page.close()
+
+
+def test_the_timeline_page_shows_what_is_none_of_these(
+    open_file: Callable[[Path], Page], model: Recognizer, clip: Path, tmp_path: Path
+) -> None:
+    video = encode(clip, tmp_path / "a.webm", "libvpx", "yuv420p")
+    found = surprised(model).timeline(video)
+    strips = []
+    for rate in (0.05, 0.0):
+        write_page(found, video, tmp_path / "a.html", SegmentRule(none_rate=rate))
+        page = open_file(tmp_path / "a.html")
+        wait_for(page, "document.getElementById('video').readyState >= 2")
+        click_curves(page, 0.5)
+        wait_for(page, "document.getElementById('video').currentTime > 0.5")
+        assert ("none of these?" in page.inner_text(NOW)) == (rate > 0)
+        strips.append(page.locator("#timeline .strip").screenshot())
+    assert strips[0] != strips[1]

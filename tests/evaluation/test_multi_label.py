@@ -15,7 +15,7 @@ from actionrnn.datasets.sequences import IGNORE
 from actionrnn.evaluation.metrics import answers_of, label_results
 from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import Report, read_report
-from actionrnn.evaluation.report_page import render_page
+from actionrnn.evaluation.report_page import calibration_words, render_page
 from actionrnn.evaluation.report_plots import class_colours, time_bars
 from actionrnn.evaluation.step_predictions import StepPredictions
 from actionrnn.evaluation.step_scores import StepResults, step_report
@@ -211,9 +211,25 @@ def test_a_report_counts_exact_matches_and_leaves_out_what_supposes_one_class() 
     report = make()
     assert report.multi_label
     assert report.top1 == 0.75
-    assert (report.top5, report.mean_class_accuracy, report.ece) == (None, None, None)
+    assert (report.top5, report.mean_class_accuracy) == (None, None)
     assert report.confusion == []
     assert [one.recall for one in report.classes] == [1, 0.5]
+
+
+def test_the_calibration_error_is_that_of_each_class_of_each_clip() -> None:
+    """Of 8 scores, 4 are 0.9 and 3 of these are on; 4 are 0.2 and 1 of these is."""
+    rows, scores = np.array([1, 3, 0, 2]), scores_of("1122")
+    report = make_report(LABELS, [FoldPredictions("ann", scores, rows, label_sets=SETS)])
+    assert [(part.num_clips, part.accuracy) for part in report.reliability] == [
+        (4, 0.25),
+        (4, 0.75),
+    ]
+    assert report.ece == pytest.approx((0.05 + 0.15) / 2)
+    said = calibration_words(report)
+    assert (
+        "On average a class has the score 55.0%, and 50.0% are on: the scores are too high" in said
+    )
+    assert "80 % of those with a score of 80 % are on" in render_page(report, [])
 
 
 def test_a_report_is_read_back_and_shown(tmp_path: Path) -> None:

@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from actionrnn.config import HeadConfig
-from actionrnn.model.calibration import at_temperature, calibrated, fit_temperature
+from actionrnn.model.calibration import (
+    at_temperature,
+    calibrated,
+    fit_label_temperature,
+    fit_temperature,
+)
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import read_out
 
@@ -81,6 +86,7 @@ def test_nothing_to_fit_on_is_refused(shape: tuple[int, int]) -> None:
         HeadConfig(hidden_size=6, residual=False, delay_steps=2),
         HeadConfig(kind="lstm", hidden_size=6, delay_steps=1),
         HeadConfig(kind="mean"),
+        HeadConfig(hidden_size=6, multi_label=True),
     ],
     ids=str,
 )
@@ -92,7 +98,40 @@ def test_a_calibrated_head_answers_now_and_so_far_at_its_temperature(config: Hea
     values = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
     before = {name: tensor.clone() for name, tensor in head.state_dict().items()}
     plain, scaled = read_out(head, values), read_out(calibrated(head, 0.4), values)
-    assert np.allclose(scaled.now, at_temperature(plain.now, 0.4), atol=1e-5)
-    assert np.allclose(scaled.so_far, at_temperature(plain.so_far, 0.4), atol=1e-5)
+    for before_it, after in ((plain.now, scaled.now), (plain.so_far, scaled.so_far)):
+        expected = at_temperature(before_it, 0.4, multi_label=config.multi_label)
+        assert np.allclose(after, expected, atol=1e-5)
     assert not np.allclose(scaled.now, plain.now, atol=1e-3)
     assert all(torch.equal(before[name], now) for name, now in head.state_dict().items())
+
+
+# Several labels: a sigmoid each.
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_the_temperature_of_labels_that_were_drawn_by_it_is_found(temperature: float) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(scale=3, size=(20_000, 4))
+    is_on = rng.random(logits.shape) < 1 / (1 + np.exp(-logits))
+    scores = (1 / (1 + np.exp(-logits * temperature))).astype(np.float32)
+    assert fit_label_temperature(scores, is_on) == pytest.approx(temperature, rel=0.03)
+
+
+def test_labels_that_are_all_right_have_no_temperature_of_0() -> None:
+    is_on = np.random.default_rng(0).random((10, 3)) < 0.5
+    scores = np.where(is_on, 0.8, 0.2).astype(np.float32)
+    found = at_temperature(scores, fit_label_temperature(scores, is_on), multi_label=True)
+    assert np.allclose(np.where(is_on, found, 1 - found), 11 / 12, atol=1e-4)  # (N + 1) / (N + 2)
+
+
+def test_certain_labels_stay_finite_and_in_order() -> None:
+    scores = np.array([[0.0, 1e-30, 0.3, 0.5, 0.7, 1.0]], np.float32)
+    assert np.allclose(at_temperature(scores, 1.0, multi_label=True), scores, atol=1e-6)
+    [found] = at_temperature(scores, 2.0, multi_label=True)
+    assert (np.diff(found) > 0).all()
+    assert found[3] == 0.5  # what is on stays on
+
+
+def test_no_labels_are_refused() -> None:
+    with pytest.raises(ValueError, match="needs answers"):
+        fit_label_temperature(np.ones((0, 3), np.float32), np.ones((0, 3), bool))

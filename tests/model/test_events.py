@@ -45,6 +45,14 @@ def test_an_action_begins_at_one_threshold_and_ends_below_the_other() -> None:
     )
 
 
+def test_what_is_none_of_these_begins_nothing_and_ends_nothing() -> None:
+    scores = np.array([[9, 9, 9, 9, 1, 9]], np.float32).T / 10
+    is_none = np.array([True, False, True, False, False, True])
+    found = find_events(("run",), scores, np.arange(6) / 10, RULE, is_none=is_none)
+    assert shown(found) == [("begin", "run", 0.1, 1), ("end", "run", 0.4, 1)]
+    assert find_events(("run",), scores, np.arange(6) / 10, RULE, is_none=is_none | True) == []
+
+
 def test_scores_at_the_thresholds() -> None:
     exact = EventRule(begin_threshold=0.75, end_threshold=0.25)
     found = detect([7.4, 7.5, 2.5, 2.4], rule=exact)

@@ -165,3 +165,20 @@ def test_damaged_tensors_are_refused(
         tensors[f"none_of_these.{name}"] = np.asarray(value)
     with pytest.raises(ValueError, match="none_of_these"):
         NoneOfThese.from_tensors(tensors, CLASSES)
+
+
+@pytest.mark.parametrize("rate", [1e-9, 0.002, 0.05, 0.5, 1.0])
+def test_beyond_the_farthest_distance_the_typicality_is_below_the_rate(
+    none_of_these: NoneOfThese, rate: float
+) -> None:
+    scores = answers(500, seed=3)[0]
+    found = none_of_these.of_steps(scores)
+    assert found is not None
+    farthest = none_of_these.farthest("step", rate)
+    assert np.array_equal(none_of_these.patterns.distances(scores) > farthest, found < rate)
+
+
+def test_equal_held_out_distances_are_on_one_side(none_of_these: NoneOfThese) -> None:
+    tied = replace(none_of_these, held_out={"clip": np.array([1.0, 2.0, 2.0, 2.0, 3.0])})
+    found = [tied.farthest("clip", rate) for rate in (0.16, 0.2, 0.34, 0.5, 0.8, 0.9, 1.0)]
+    assert found == [np.inf, 3, 2, 2, 2, 1, 1]

@@ -77,6 +77,7 @@ def test_without_calibrate_the_report_says_what_it_would_do(plain: TrainingRun) 
     assert found is not None
     assert not found.applied
     assert (found.num_clips, found.fitted_on) == (32, "test clips of the other folds")
+    assert plain.report.calibration_note == ""
     assert found.ece_before == plain.report.ece
     scores = np.array([[c.score, 1 - c.score] for c in plain.report.clips], np.float32)
     is_wrong = np.array([c.answer != c.label for c in plain.report.clips]).astype(np.int64)
@@ -135,4 +136,11 @@ def test_without_clips_to_fit_on_it_is_refused_before_the_training(
     with pytest.raises(ConfigError, match=message):
         train(settings(folder, "train.calibrate=true", *overrides), tmp_path)
     assert not (tmp_path / "model.safetensors").exists()
-    assert train(settings(folder, *overrides), tmp_path).report.calibration is None
+    run = train(settings(folder, *overrides), tmp_path)
+    assert run.report.calibration is None
+    note = read_report(tmp_path).calibration_note
+    assert note.startswith(
+        "A temperature needs clips that are not trained on, and there is one fold"
+    )
+    assert "set train.validation_fraction=0.15" in note
+    assert note in (tmp_path / "report.html").read_text(encoding="utf-8")

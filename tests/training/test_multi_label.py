@@ -98,6 +98,39 @@ def test_an_evaluation_gives_the_numbers_of_the_training(trained: TrainingRun) -
         assert ours.frame_ap == pytest.approx(theirs.frame_ap)
 
 
+def test_one_fold_says_why_there_is_no_temperature(trained: TrainingRun) -> None:
+    assert trained.report.calibration is None
+    note = trained.report.calibration_note
+    assert "one fold without validation clips; set train.validation_fraction" in note
+    assert trained.report.ece is not None
+    assert note in (trained.output / PAGE_FILE).read_text()
+    assert "never on the clips of a test" in evaluate(trained.output).calibration_note
+
+
+def test_folds_calibrate_each_other(config: Config, tmp_path: Path) -> None:
+    folds = replace(config, data=replace(config.data, fold="all"))
+    both = [
+        train(replace(folds, train=replace(folds.train, epochs=15, calibrate=one)), tmp_path / name)
+        for name, one in (("plain", False), ("scaled", True))
+    ]
+    plain, scaled = (run.report for run in both)
+    found = scaled.calibration
+    assert found is not None
+    assert plain.calibration == replace(found, applied=False)
+    assert (plain.ece, scaled.ece) == (found.ece_before, found.ece_after)
+    assert scaled.top1 == plain.top1
+    before, after = (run.model.head.classifier.weight.detach().numpy() for run in both)
+    assert np.allclose(before, after * found.temperature, atol=1e-6)
+    assert both[1].model.training["temperature"] == found.temperature
+    assert "at temperature" in (tmp_path / "scaled" / PAGE_FILE).read_text()
+
+
+def test_a_head_of_several_labels_needs_no_none_of_these(config: Config, tmp_path: Path) -> None:
+    wanted = replace(config, train=replace(config.train, none_of_these=True))
+    with pytest.raises(ConfigError, match="says it by itself: no label is on; set it to false"):
+        train(wanted, tmp_path)
+
+
 def test_other_recordings_may_lack_some_labels(trained: TrainingRun, tmp_path: Path) -> None:
     data = Path(str(trained.model.config.data.root or trained.report.config["data"]["root"]))
     rows = [line for line in data.read_text().splitlines() if not line.endswith("blue")]

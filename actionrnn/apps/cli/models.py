@@ -6,7 +6,12 @@ from pathlib import Path
 
 import click
 
-from actionrnn.apps.cli.options import UserPath, overwrite_option, weights_option
+from actionrnn.apps.cli.options import (
+    UserPath,
+    none_rate_option,
+    overwrite_option,
+    weights_option,
+)
 from actionrnn.text import printable
 
 
@@ -50,12 +55,19 @@ def backbones(search: str | None) -> None:
     help="Quantise the encoder with the videos in FOLDER (in folders named by their labels, if "
     "they are known); refused if it costs accuracy on them.",
 )
+@none_rate_option
 @weights_option
-def export(model: str, output: Path, int8_clips: Path | None, weights: str | None) -> None:
+def export(
+    model: str,
+    output: Path,
+    int8_clips: Path | None,
+    none_rate: float | None,
+    weights: str | None,
+) -> None:
     """MODEL as ONNX: an encoder, a step of the head, and a runner that needs no PyTorch."""
     from actionrnn.apps.export import export as run_export
 
-    done = run_export(model, output, weights=weights, int8_clips=int8_clips)
+    done = run_export(model, output, weights=weights, int8_clips=int8_clips, none_rate=none_rate)
     if done.int8 is not None:
         click.echo(str(done.int8))
     for file in sorted(done.folder.iterdir()):

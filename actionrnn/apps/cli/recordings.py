@@ -103,13 +103,11 @@ def classify(
 
 
 def _print_answer(prediction: Prediction, none_rate: float | None, as_json: bool) -> None:
-    is_none = none_rate is not None and prediction.is_none_of_these(none_rate)
     if as_json:
-        said = {} if none_rate is None else {"none_of_these": is_none}
-        click.echo(json.dumps(prediction.to_dict() | said))
+        click.echo(json.dumps(prediction.to_dict(none_rate)))
         return
     click.echo(str(prediction))
-    if is_none:
+    if none_rate is not None and prediction.is_none_of_these(none_rate):
         click.echo(f"  none of these: {prediction.typicality:.1%} of their clips are as unusual")
 
 
@@ -254,8 +252,6 @@ def timeline(
         _require_format(marks_file, format_name, rate_fps)
     for file in [*files, *filter(None, [event_file, marks_file])]:
         require_new(file, overwrite=overwrite, source=video)
-    if events is not None and options["none_rate"] is not None:
-        raise click.UsageError("--events does not know --none-rate; give one of them")
     thresholds = {name: options.pop(name) for name in THRESHOLDS}
     _require_events(events is not None, thresholds)
     event_rule = parse_section(EventRule, thresholds | {"min_seconds": options["min_seconds"]})
@@ -266,7 +262,7 @@ def timeline(
         recognizer.require_none_of_these(rule.none_rate, of_steps=True)
     found = recognizer.timeline(video)
     if events is not None:
-        _give_events(found, event_rule, event_file)
+        _give_events(found, event_rule, event_file, rule.none_rate or None)
     if marks_file is not None:
         _write_marks(found, rule, marks_file, format_name, rate_fps)
     # pages take long: interrupted there, nothing has been written that the next try would meet
@@ -299,9 +295,17 @@ def _write_marks(
 @click.argument("video", type=UserPath(path_type=Path))
 @model_option
 @click.option("--output", "-o", required=True, type=UserPath(path_type=Path, dir_okay=False))
+@none_rate_option
 @overwrite_option
 @weights_option
-def render(video: Path, model: str, output: Path, overwrite: bool, weights: str | None) -> None:
+def render(
+    video: Path,
+    model: str,
+    output: Path,
+    none_rate: float | None,
+    overwrite: bool,
+    weights: str | None,
+) -> None:
     """VIDEO with the scores drawn on it, its sound and its times kept (.mp4, .mkv, .mov)."""
     from actionrnn.apps.render import render as render_video
     from actionrnn.model.recognizer import load
@@ -309,7 +313,7 @@ def render(video: Path, model: str, output: Path, overwrite: bool, weights: str 
 
     require_new(output, overwrite=overwrite, source=video)
     recognizer = load(model, weights=weights)
-    num_frames = render_video(recognizer, video, output)
+    num_frames = render_video(recognizer, video, output, none_rate=none_rate)
     click.echo(f"{output}: {num_frames} frames")
 
 
@@ -369,8 +373,6 @@ def stream(
         require_new(record, overwrite=overwrite, source=Path(source))
     if as_json and events:
         raise click.UsageError("--json gives the scores, --events what begins and ends; give one")
-    if none_rate is not None and not as_json:
-        raise click.UsageError("--none-rate adds to what --json gives; add --json")
     fields = {name: options.pop(name) for name in (*THRESHOLDS, "min_seconds")}
     _require_events(events, fields | {"webhook": webhook})
     session = LiveSession(
@@ -399,12 +401,14 @@ def _warn_of(line: str) -> None:
     click.echo(f"warning: {printable(line)}", err=True)
 
 
-def _give_events(found: Timeline, rule: EventRule, file: Path | None) -> None:
+def _give_events(
+    found: Timeline, rule: EventRule, file: Path | None, none_rate: float | None
+) -> None:
     """Write the events as JSON lines, or print them."""
     from actionrnn.datasets.recordings import BACKGROUND
     from actionrnn.files import write_text
 
-    events = found.events(rule, ignored={BACKGROUND})
+    events = found.events(rule, ignored={BACKGROUND}, none_rate=none_rate)
     lines = "".join(json.dumps(event.to_dict()) + "\n" for event in events)
     if file is None:
         click.echo(lines, nl=False)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from actionrnn.apps.cli.options import UserPath, weights_option
+from actionrnn.apps.cli.options import UserPath, none_rate_option, weights_option
 
 # the fields of ServeLimits that are options; the others are for those who write Python
 BOUNDS = {
@@ -51,6 +51,7 @@ def _bound_options(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="ORIGIN",
     help="Let the pages of this origin in, too: https://example.com.",
 )
+@none_rate_option
 @_bound_options
 @weights_option
 @click.pass_context
@@ -63,6 +64,7 @@ def serve(
     token: str | None,
     allow_host: tuple[str, ...],
     allow_origin: tuple[str, ...],
+    none_rate: float | None,
     weights: str | None,
     **bounds: Any,
 ) -> None:
@@ -81,4 +83,4 @@ def serve(
         allowed_hosts=allow_host,
         allowed_origins=allow_origin,
     )
-    run_server(model, options, limits, weights=weights)
+    run_server(model, options, limits, weights=weights, none_rate=none_rate)

@@ -1,7 +1,7 @@
 // A video is sent to the server and its scores come back; the browser plays its own copy.
 
 import { address, headers, showBars, showProblem } from "./common.js";
-import { TimelineView, byId, colourOf, maxCurves } from "./timeline.js";
+import { TimelineView, byId, colourOf, maxCurves, percent } from "./timeline.js";
 
 const video = byId("video"), view = new TimelineView(byId("timeline"), video);
 const kinds = { json: "application/json", csv: "text/csv", srt: "application/x-subrip", vtt: "text/vtt" };
@@ -83,6 +83,7 @@ function timelineOf(found) {
     curves: shown.map((index) => found.steps.map((step) => step.scores[index])),
     times: found.steps.map((step) => step.pts_seconds),
     segments: found.segments,
+    none_of_these: found.none_of_these,
   };
 }
 
@@ -99,6 +100,8 @@ function show(file, found) {
   const timeline = timelineOf(found), best = found.prediction;
   view.show(timeline);
   byId("name").textContent = file.name;
+  byId("none").hidden = !best.none_of_these;
+  byId("none").textContent = best.none_of_these ? `None of these: ${percent(best.typicality)} of their clips are as unusual.` : "";
   showBars(byId("best"), best.labels.map((label, index) => [label, best.scores[index], colourOf(timeline.labels.indexOf(label))]));
   byId("took").textContent = `The whole video: ${found.steps.length} frames analysed in ${best.took_seconds.toFixed(2)} s`;
   const texts = { json: JSON.stringify({ ...found, files: undefined }), ...found.files };

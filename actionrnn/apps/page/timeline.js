@@ -101,6 +101,12 @@ function lanesOf(segments) {
   return new Map([...labels].map((label, lane) => [label, lane]));
 }
 
+const noneOfThese = "none of these";
+const noSegment = "No segment: no label scores high enough for long enough.";
+const noneAtAll = "No segment: this looks like none of these labels, or none scores high enough for long enough.";
+
+const isWithin = (part, seconds) => part.start_seconds <= seconds && seconds < part.end_seconds;
+
 const keySeconds = { ArrowLeft: -0.5, ArrowRight: 0.5, PageDown: -5, PageUp: 5, Home: -Infinity, End: Infinity };
 
 // Fills `home` and follows `video`, or moves alone where the browser cannot play the video.
@@ -111,7 +117,7 @@ export class TimelineView {
     this.strip = element("canvas", undefined, "strip");
     this.canvas = element("canvas", undefined, "curves");
     this.legend = element("div", undefined, "legend");
-    this.noSegments = element("p", "No segment: no label scores high enough for long enough.", "dim");
+    this.noSegments = element("p", noSegment, "dim");
     this.table = element("table");
     this.rows = element("tbody");
     const head = element("thead"), names = element("tr");
@@ -136,7 +142,8 @@ export class TimelineView {
   }
 
   // data: `labels` and their `curves` (at most `maxCurves`), the steps' `times`, the `segments`
-  // (label, start_seconds, end_seconds, score) and, if known, the video's own `start_seconds`.
+  // (label, start_seconds, end_seconds, score) and, if known, the video's own `start_seconds` and
+  // the stretches that look like `none_of_these` (start_seconds, end_seconds).
   show(data) {
     const first = Math.min(data.times[0], data.start_seconds ?? data.times[0]);
     const last = data.segments.reduce((end, part) => Math.max(end, part.end_seconds), data.times.at(-1));
@@ -146,6 +153,7 @@ export class TimelineView {
     this.shown = []; // the segments at the position, whose rows stand out
     this.lanes = lanesOf(data.segments);
     this.strip.style.height = this.lanes.size > 1 ? laneHeight * this.lanes.size + "px" : "";
+    this.noSegments.textContent = data.none_of_these?.length ? noneAtAll : noSegment;
     this.noSegments.hidden = data.segments.length > 0;
     this.table.hidden = !data.segments.length;
     this.rows.replaceChildren(...data.segments.map((part) => {
@@ -212,7 +220,7 @@ export class TimelineView {
     this.canvas.setAttribute("aria-valuemax", (last - first).toFixed(2));
     this.canvas.setAttribute("aria-valuetext", this.now.textContent);
     const { segments } = this.data, rows = this.rows.children;
-    const isNow = (part) => segments[part].start_seconds <= this.position && this.position < segments[part].end_seconds;
+    const isNow = (part) => isWithin(segments[part], this.position);
     for (const part of this.shown) if (!isNow(part)) rows[part].classList.remove("on");
     this.shown = [...segments.keys()].filter(isNow);
     for (const part of this.shown) rows[part].classList.add("on");
@@ -224,7 +232,8 @@ export class TimelineView {
     const best = this.data.labels.map((label, curve) => [this.data.curves[curve][step], label]);
     best.sort((a, b) => b[0] - a[0]);
     const scores = best.slice(0, 3).map(([score, label]) => `${label} ${percent(score)}`);
-    return [clock(this.position), ...scores].join("   ");
+    const isNone = (this.data.none_of_these ?? []).some((part) => isWithin(part, this.position));
+    return [clock(this.position), ...(isNone ? [noneOfThese + "?"] : []), ...scores].join("   ");
   }
 
   // The last step that is not later.
@@ -244,15 +253,16 @@ export class TimelineView {
     context.font = "13px system-ui, sans-serif";
     context.textBaseline = "middle";
     const high = height / Math.max(1, this.lanes.size);
-    for (const part of segments) {
+    const box = (part, text, top, high, fill, ink) => {
       const left = x(part.start_seconds), wide = Math.max(1, x(part.end_seconds) - left);
-      const top = high * (this.lanes.get(part.label) ?? 0);
-      const [fill, ink] = coloursOf(labels.indexOf(part.label));
       context.fillStyle = fill;
       context.fillRect(left, top, wide, high);
       context.fillStyle = ink;
-      if (context.measureText(part.label).width + 10 < wide) context.fillText(part.label, left + 5, top + high / 2 + 1);
-    }
+      if (context.measureText(text).width + 10 < wide) context.fillText(text, left + 5, top + high / 2 + 1);
+    };
+    // below the segments, which are of smoothed scores and cover what is short
+    for (const part of this.data.none_of_these ?? []) box(part, noneOfThese, 0, height, cssColour("--line"), cssColour("--ink"));
+    for (const part of segments) box(part, part.label, high * (this.lanes.get(part.label) ?? 0), high, ...coloursOf(labels.indexOf(part.label)));
     drawPosition(context, x(this.position), height);
   }
 }

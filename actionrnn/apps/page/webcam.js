@@ -88,7 +88,7 @@ function show(newSteps) {
   showLegend(byId("live-legend"), shown.map((index) => labels[index]));
   const age = isLate ? `, ${(socket.sentSeconds - now.pts_seconds).toFixed(1)} s ago` : "";
   const said = isOn.map((index) => `${labels[index]} ${percent(now.scores[index])}`).join(", ");
-  byId("live-label").textContent = (said || "none") + age;
+  byId("live-label").textContent = (now.none_of_these ? "none of these?   " : "") + (said || "none") + age;
   const bars = order.slice(0, Math.max(5, isOn.length)).map((index) => [labels[index], now.scores[index], colourOf(shown.indexOf(index))]);
   showBars(byId("live-best"), bars);
   const rate = answered / Math.max((performance.now() - begun) / 1000, 0.1);

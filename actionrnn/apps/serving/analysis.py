@@ -31,10 +31,10 @@ class Answer:
     timeline: Timeline
     took_seconds: float
 
-    def summary(self, top: int) -> dict[str, Any]:
+    def summary(self, top: int, none_rate: float | None = None) -> dict[str, Any]:
         """Plain JSON types, as of `classify --json`, and the time that it took."""
         took = {"took_seconds": round(self.took_seconds, 3)}
-        return self.timeline.prediction().top(top).to_dict() | took
+        return self.timeline.prediction().top(top).to_dict(none_rate) | took
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ from actionrnn.apps.serving.analysis import Upload, analyse, make_playable
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.serving.webcam import serve_webcam
 from actionrnn.apps.timeline_files import FORMATS
-from actionrnn.apps.timeline_page import PAGES
+from actionrnn.apps.timeline_page import PAGES, none_stretches
+from actionrnn.config import SegmentRule
 from actionrnn.errors import VideoError
 from actionrnn.features import worker
 from actionrnn.model.recognizer import Recognizer
@@ -102,6 +103,7 @@ def make_app(
     token: str | None = None,
     hosts: Iterable[str] = LOOPBACK,
     origins: Iterable[str] = (),
+    none_rate: float | None = None,
 ) -> FastAPI:
     """The application with the page and the API of one model.
 
@@ -113,11 +115,16 @@ def make_app(
             that a foreign page cannot reach it by a DNS name that resolves to loopback.
         origins: of pages that may use it besides its own, such as `https://example.com`. Its own
             is needed here where a proxy passes another `Host` on than visitors see.
+        none_rate: answers also say 'none of these', wrongly of this part of the classes' own; None:
+            they do not.
 
     Raises:
         ConfigError: a name is not a host, or not an origin.
+        ModelError: `none_rate` is given, and the model was trained without.
     """
     limits = limits or ServeLimits()
+    if none_rate is not None:
+        model.require_none_of_these(none_rate, of_steps=False)
     worker.prepare()
     pool = UploadPool(limits)
 
@@ -141,7 +148,7 @@ def make_app(
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(Exception, _server_error)
     app.mount("/page", StaticFiles(directory=PAGES), name="page")
-    _add_routes(app, model, pool)
+    _add_routes(app, model, pool, none_rate)
     return app
 
 
@@ -162,7 +169,7 @@ class _OneFileRoute(APIRoute):
         return handle_one_file
 
 
-def _add_routes(app: FastAPI, model: Recognizer, pool: UploadPool) -> None:
+def _add_routes(app: FastAPI, model: Recognizer, pool: UploadPool, none_rate: float | None) -> None:
     limits = pool.limits
 
     @app.get("/", include_in_schema=False)
@@ -181,7 +188,8 @@ def _add_routes(app: FastAPI, model: Recognizer, pool: UploadPool) -> None:
         `rate_fps` is null if the model uses every frame; `can_stream` is false if it needs the
         whole clip and so cannot follow a webcam; a webcam's step is answered when `delay_steps`
         further ones were seen. With `multi_label` each score is that of its label alone: several
-        may be on at once.
+        may be on at once. With a `none_rate` answers also say `none_of_these`, wrongly of this part
+        of the labels' own.
         """
         sampling = model.config.sampling
         return {
@@ -190,6 +198,7 @@ def _add_routes(app: FastAPI, model: Recognizer, pool: UploadPool) -> None:
             "can_stream": sampling.num_frames is None,
             "delay_steps": model.head.delay_steps,
             "multi_label": model.multi_label,
+            "none_rate": none_rate,
             "limits": {"upload_mb": limits.upload_mb, "video_seconds": limits.video_seconds},
         }
 
@@ -199,7 +208,7 @@ def _add_routes(app: FastAPI, model: Recognizer, pool: UploadPool) -> None:
     ) -> JSONResponse:
         """The action of one video: `label`, and the best labels with their scores."""
         answer = await pool.run(request, file, partial(analyse, model=model))
-        return JSONResponse(answer.summary(top))
+        return JSONResponse(answer.summary(top, none_rate))
 
     @app.post("/timeline")
     async def timeline(
@@ -210,10 +219,11 @@ def _add_routes(app: FastAPI, model: Recognizer, pool: UploadPool) -> None:
     ) -> Response:
         """When which action happens: segments, and the scores at every step.
 
-        `all` is the JSON with two more keys: `prediction`, the answer for the whole video, and
-        `files`, the texts of the other formats.
+        `all` is the JSON with three more keys: `prediction`, the answer for the whole video,
+        `none_of_these`, the stretches of which the server says so, and `files`, the texts of the
+        other formats.
         """
-        job = partial(_timeline, model=model, format=format, top=top)
+        job = partial(_timeline, model=model, format=format, top=top, none_rate=none_rate)
         text = await pool.run(request, file, job)
         return PlainTextResponse(text, media_type=_MEDIA_TYPES.get(format, "application/json"))
 
@@ -225,18 +235,26 @@ def _add_routes(app: FastAPI, model: Recognizer, pool: UploadPool) -> None:
 
     @app.websocket("/stream")
     async def stream(websocket: WebSocket) -> None:
-        await serve_webcam(websocket, model, limits)
+        await serve_webcam(websocket, model, limits, none_rate)
 
 
-def _timeline(upload: Upload, model: Recognizer, format: TimelineFormat, top: int) -> str:
+def _timeline(
+    upload: Upload,
+    model: Recognizer,
+    format: TimelineFormat,
+    top: int,
+    none_rate: float | None,
+) -> str:
     """The job of `/timeline`: also writes the text, which takes long for a long video."""
-    answer = analyse(upload, model)
-    timeline, segments = answer.timeline, answer.timeline.segments()
+    answer, rule = analyse(upload, model), SegmentRule(none_rate=none_rate or 0.0)
+    timeline, segments = answer.timeline, answer.timeline.segments(rule)
     if format != "all":
         return FORMATS[f".{format}"](timeline, segments)
     files = {kind: FORMATS[f".{kind}"](timeline, segments) for kind in _MEDIA_TYPES}
     whole = json.loads(FORMATS[".json"](timeline, segments))
-    return json.dumps(whole | {"prediction": answer.summary(top), "files": files})
+    whole["prediction"] = answer.summary(top, none_rate)
+    whole["none_of_these"] = none_stretches(timeline, rule.none_rate)
+    return json.dumps(whole | {"files": files})
 
 
 def _copy(file: UploadFile, path: Path) -> None:

@@ -44,7 +44,12 @@ class ServeOptions:
 
 
 def serve(
-    model: str | None, options: ServeOptions, limits: ServeLimits, *, weights: str | None = None
+    model: str | None,
+    options: ServeOptions,
+    limits: ServeLimits,
+    *,
+    weights: str | None = None,
+    none_rate: float | None = None,
 ) -> None:
     """Serve a model's page and API; returns after Ctrl-C.
 
@@ -54,11 +59,12 @@ def serve(
         options: where it listens, and who may use it.
         limits: the bounds of uploads and webcams.
         weights: the backbone's weights, if the model file does not contain or find them.
+        none_rate: see `make_app`.
 
     Raises:
         ConfigError: the extra is not installed, the port is taken, the token is empty, or a
             name is not a host or not an origin.
-        ModelError, BackboneError: the model cannot be loaded.
+        ModelError, BackboneError: the model cannot be loaded, or cannot say 'none of these'.
     """
     try:
         import uvicorn  # noqa: F401 part of the extra; see make_server
@@ -81,6 +87,7 @@ def serve(
             token=options.token,
             hosts=(*own_hosts, *options.allowed_hosts),
             origins=options.allowed_origins,
+            none_rate=none_rate,
         )
         if is_on_network and options.token is None:
             print(

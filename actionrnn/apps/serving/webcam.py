@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.errors import ActionrnnError, VideoError
+from actionrnn.model.none_of_these import NoneOfThese
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.stream import Stream
 from actionrnn.video.frame import Frame
@@ -22,22 +23,27 @@ from actionrnn.video.frame import Frame
 _TIME = struct.Struct("<d")
 
 
-async def serve_webcam(websocket: WebSocket, model: Recognizer, limits: ServeLimits) -> None:
+async def serve_webcam(
+    websocket: WebSocket, model: Recognizer, limits: ServeLimits, none_rate: float | None = None
+) -> None:
     """Answer each message until the client disconnects, is idle too long, or sends a bad one.
 
     A message is the picture's time in seconds as a little-endian float64, then a JPEG file. The
     answer is JSON: `steps`, each with `pts_seconds` and `scores` in the order of `/labels`, or
     `error`, after which the connection is closed. The steps are those whose answers became known:
-    with `head.delay_steps` earlier ones than the picture's.
+    with `head.delay_steps` earlier ones than the picture's. With a `none_rate` a step also has its
+    `typicality` and whether it is `none_of_these`, if the model knows that of steps.
 
     Args:
         websocket: the connection, not yet accepted.
         model: makes the stream; one that needs the whole clip is answered with `error`.
         limits: the size of a picture, and the longest time between two.
+        none_rate: the part of the classes' own steps of which this may be said wrongly.
     """
     await websocket.accept()
     try:
-        live = _LiveStream(model.stream(), limits)
+        none = None if none_rate is None else model.none_of_these
+        live = _LiveStream(model.stream(), limits, none, none_rate or 0.0)
         while True:
             wait = limits.webcam_idle_seconds
             message = await asyncio.wait_for(websocket.receive_bytes(), wait)
@@ -71,6 +77,8 @@ class _LiveStream:
 
     stream: Stream
     limits: ServeLimits
+    none_of_these: NoneOfThese | None
+    none_rate: float
     last_seconds: float | None = None
 
     def push(self, message: bytes) -> list[dict[str, Any]]:
@@ -79,10 +87,16 @@ class _LiveStream:
         self._require_no_leap(frame.pts_seconds)
         scores = self.stream.push(frame)
         self.last_seconds = frame.pts_seconds
-        return [
+        steps: list[dict[str, Any]] = [
             {"pts_seconds": round(seconds, 6), "scores": [round(float(s), 6) for s in row]}
             for seconds, row in zip(self.stream.pts_seconds.tolist(), scores, strict=True)
         ]
+        none = self.none_of_these
+        typicality = None if none is None else none.of_steps(scores)
+        if typicality is not None:
+            for step, usual in zip(steps, typicality.tolist(), strict=True):
+                step |= {"typicality": round(usual, 6), "none_of_these": usual < self.none_rate}
+        return steps
 
     def _require_no_leap(self, pts_seconds: float) -> None:
         """The stream repeats a picture at each tick until the next: a leap makes endless work."""
