@@ -25,7 +25,15 @@ from actionrnn.video.frame import Frame
 from actionrnn.video.frame_index import time_base_of, timed_frames
 from actionrnn.video.image_folder import is_folder, iter_frame_folder
 from actionrnn.video.sampling import TICK_TOLERANCE_SECONDS
-from actionrnn.video.source import Source, container_of, locate, open_stream
+from actionrnn.video.source import (
+    Located,
+    Source,
+    VideoSource,
+    container_of,
+    find_source,
+    locate,
+    open_stream,
+)
 from actionrnn.video.writer import CONTAINERS, VideoWriter
 
 
@@ -61,17 +69,20 @@ class ScoreOverlay:
         return draw_panel(frame, self._panel)
 
 
-def render(model: Recognizer, path: Path, output: Path, *, sound: bool = True) -> int:
+def render(
+    model: Recognizer, path: VideoSource | Source, output: Path, *, sound: bool = True
+) -> int:
     """Write `path` with the scores of each moment drawn on it; returns the number of frames.
 
     Args:
-        path: a video file, or a folder of pictures.
+        path: what `read_frames` takes, but nothing that has no end.
 
     Raises:
         VideoError: the video cannot be used, or the output cannot hold it.
     """
     container_format(output)  # before the work that it takes
-    timeline = model.timeline(path)
+    video = find_source(path)
+    timeline = model.timeline(video)
     overlay = ScoreOverlay(model.labels, multi_label=model.multi_label)
     steps = timeline.pts_seconds
     drawn = 0
@@ -84,7 +95,7 @@ def render(model: Recognizer, path: Path, output: Path, *, sound: bool = True) -
         return overlay.draw(frame.rgb)
 
     rate_fps = model.config.sampling.frame_folder_fps
-    return rewrite(path, output, draw, sound=sound, frame_folder_fps=rate_fps)
+    return rewrite(video, output, draw, sound=sound, frame_folder_fps=rate_fps)
 
 
 def container_format(output: Path) -> str:
@@ -100,7 +111,7 @@ def container_format(output: Path) -> str:
 
 
 def rewrite(
-    path: Path,
+    path: Located,
     output: Path,
     draw: Callable[[Frame], np.ndarray],
     *,
@@ -111,7 +122,7 @@ def rewrite(
     """Write a video again with each frame as `draw` makes it, times and sound kept.
 
     Args:
-        path: a video file, or a folder of pictures.
+        path: the video; an address is read a second time for its sound.
         draw: is given every frame, in order, and gives RGB (H, W, 3).
         sound: copy it, too.
         limits: of the frames, and of what may be opened.
@@ -159,12 +170,14 @@ class _OpenVideo:
     num_seconds: int
     """0: not declared."""
     source: Source | None
-    """The file; None: a folder, which has no sound."""
+    """The video; None: a folder, which has no sound."""
 
 
 @contextlib.contextmanager
-def _open(path: Path, limits: VideoLimits | None, frame_folder_fps: float) -> Iterator[_OpenVideo]:
-    if is_folder(path):
+def _open(
+    path: Located, limits: VideoLimits | None, frame_folder_fps: float
+) -> Iterator[_OpenVideo]:
+    if isinstance(path, Path) and is_folder(path):
         rate_fps = Fraction(frame_folder_fps).limit_denominator(1001)
         pictures = iter_frame_folder(path, frame_folder_fps, None, limits or VideoLimits())
         numbered = ((frame, tick) for tick, frame in enumerate(pictures))

@@ -42,6 +42,7 @@ from actionrnn.model.scoring import Readouts, Scorer
 from actionrnn.model.segments import Segment, find_lane_segments, find_segments
 from actionrnn.model.stream import Stream, StreamBatch
 from actionrnn.text import printable
+from actionrnn.video.source import Source, VideoSource, find_source
 
 
 @dataclass(frozen=True)
@@ -187,10 +188,13 @@ class Recognizer:
         """Of the features that the head takes: it was trained on such, and scores no others."""
         return Provenance.of(self.backbone, self.config.sampling).for_head()
 
-    def classify(self, path: str | Path, *, stop_at_confidence: float | None = None) -> Prediction:
-        """The action of one video file, or of a folder of pictures.
+    def classify(
+        self, path: VideoSource | Source, *, stop_at_confidence: float | None = None
+    ) -> Prediction:
+        """The action of one video, or of a folder of pictures.
 
         Args:
+            path: what `read_frames` takes.
             stop_at_confidence: decode hardly further than to the first frame after which the
                 best score so far is at least this; the answer's `pts_seconds` says where that was.
                 With `head.delay_steps` that frame is so many steps after the one answered for.
@@ -202,14 +206,15 @@ class Recognizer:
 
     def timeline(
         self,
-        path: str | Path,
+        path: VideoSource | Source,
         *,
         stop_at_confidence: float | None = None,
         decode: Decode = decode_video,
     ) -> Timeline:
-        """The scores at every sampled frame of one video file, or of a folder of pictures.
+        """The scores at every sampled frame of one video, or of a folder of pictures.
 
         Args:
+            path: what `read_frames` takes.
             stop_at_confidence: end with the first step for which the best score so far is at
                 least this.
             decode: in this process, or within the bounds of an `Isolation`.
@@ -217,8 +222,9 @@ class Recognizer:
         Raises:
             VideoError: the video cannot be used.
         """
+        source = find_source(path)
         reading = read_blocks(
-            as_path(path),
+            source,
             self.backbone,
             self.config.sampling,
             decode=decode,
@@ -244,7 +250,7 @@ class Recognizer:
             found.now[:num_steps],
             found.so_far[:num_steps],
             pts_seconds[:num_steps],
-            str(path),
+            str(source if isinstance(source, Source) else path),
             seen_seconds=float(pts_seconds[last_seen]),
             multi_label=self.multi_label,
             none_of_these=self.none_of_these,

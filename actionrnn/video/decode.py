@@ -60,12 +60,12 @@ class VideoInfo:
     duration_seconds: float | None
     """None: not declared."""
     num_frames: int
-    """Counted by the packets."""
+    """Counted by the packets; 0: it has no known end."""
     size_bytes: int
     """0: not known."""
 
 
-def probe_video(path: VideoSource, *, limits: VideoLimits | None = None) -> VideoInfo:
+def probe_video(path: VideoSource | Source, *, limits: VideoLimits | None = None) -> VideoInfo:
     """Codec, size, rate and length of a video.
 
     Args:
@@ -77,7 +77,7 @@ def probe_video(path: VideoSource, *, limits: VideoLimits | None = None) -> Vide
     """
     source = locate(path, limits)
     with open_stream(source) as stream:
-        num_frames = len(read_frame_index(stream))
+        num_frames = 0 if _is_live(stream) else len(read_frame_index(stream))
     with open_stream(source) as stream:  # again, as reading the index has moved to the end
         first = next(timed_frames(source, stream), None)
         turned = first is not None and is_transposed(display_matrix(first[0]))
