@@ -177,7 +177,7 @@ class _OpenVideo:
 def _open(
     path: Located, limits: VideoLimits | None, frame_folder_fps: float
 ) -> Iterator[_OpenVideo]:
-    if isinstance(path, Path) and is_folder(path):
+    if is_folder(path) and isinstance(path, Path):
         rate_fps = Fraction(frame_folder_fps).limit_denominator(1001)
         pictures = iter_frame_folder(path, frame_folder_fps, None, limits or VideoLimits())
         numbered = ((frame, tick) for tick, frame in enumerate(pictures))

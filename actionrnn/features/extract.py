@@ -19,7 +19,7 @@ from actionrnn.features.provenance import Failure, Features, Provenance
 from actionrnn.features.store import EntryError, FeatureStore
 from actionrnn.features.video_parts import VideoPart, find_sources, share_of_rank
 from actionrnn.features.worker import Decode, FrameSpec, decode_and_hash, decode_video
-from actionrnn.files import as_path, file_sha256, file_state, remove_leftovers
+from actionrnn.files import file_sha256, file_state, remove_leftovers
 from actionrnn.progress import progress_bar
 from actionrnn.video.request import FrameSink
 from actionrnn.video.source import Located, VideoSource, find_source

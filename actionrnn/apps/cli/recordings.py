@@ -169,7 +169,7 @@ def _span(path: Located, sampling: Sampling) -> tuple[float, float | None]:
     from actionrnn.video.decode import declared_span
     from actionrnn.video.image_folder import find_pictures, is_folder
 
-    if isinstance(path, Path) and is_folder(path):
+    if is_folder(path) and isinstance(path, Path):
         return 0.0, len(find_pictures(path)) / sampling.frame_folder_fps
     return declared_span(path)
 
@@ -342,6 +342,14 @@ def render(source: str, model: str, output: Path, overwrite: bool, weights: str 
 @click.option("--max-lag-seconds", type=float, help="Drop frames that waited longer.")
 @click.option("--stall-seconds", type=float, help="Reconnect after this time without a frame.")
 @click.option("--give-up-seconds", type=float, help="End after this time without a frame.")
+@click.option("--transport", type=config_choice("Transport"), help="Of RTSP; default: tcp.")
+@click.option(
+    "--input-option",
+    "input_options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Of FFmpeg, for the source: user_agent=..., cookies=...; may be given several times.",
+)
 @click.option(
     "--reset-on-reconnect",
     is_flag=True,
@@ -392,9 +400,17 @@ def stream(
         none_rate=none_rate,
     )
     weights = options.pop("weights")
+    options["input_options"] = _input_options(options["input_options"])
     live = parse_section(LiveOptions, options)
     recognizer = load(model, weights=weights)
     run_live(recognizer, source, live, session)
+
+
+def _input_options(given: tuple[str, ...]) -> dict[str, str]:
+    for option in given:
+        if option.find("=") < 1:  # not printed: it may be a secret
+            raise click.UsageError("--input-option takes KEY=VALUE; write the name and a '='")
+    return {key: value for key, _, value in (option.partition("=") for option in given)}
 
 
 def _require_events(is_wanted: bool, options: dict[str, Any]) -> None:
