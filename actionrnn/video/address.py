@@ -7,7 +7,7 @@ import re
 # `rtsp://`, and FFmpeg's chains `cache:http://`; a letter and a colon are a drive
 _SCHEME = re.compile(r"(?!file:)(?:[a-z][a-z0-9+.-]+:)+//", re.IGNORECASE)
 _LOGIN_WITHOUT_SCHEME = re.compile(r"(?![a-z]:[/\\])[^/\\]*:.*@", re.IGNORECASE | re.DOTALL)
-_HOST = re.compile(r"(\[[0-9a-f:.%]*\]|[\w.%~-]*)(:[0-9]{1,5})?", re.IGNORECASE)
+_HOST = re.compile(r"(\[[0-9a-f:.%]*\]|[\w.%~*-]*)(:[0-9]{1,5})?", re.IGNORECASE)
 
 # Players of television lists write both into the path: /live/USER/PASSWORD/1.ts
 _LOGIN_IN_PATH = re.compile(

@@ -334,14 +334,18 @@ class _Declared:
         found = f"{len(index)} of {self.num_frames} frames"
         if not self.num_frames:
             found = f"{float(index.pts_seconds[-1]):.2f} of {self.end_seconds:.2f} s"
+        remedy = "download it, and give the file" if source.is_address else "get the whole file"
         raise VideoError(
             f"{source.name}: is truncated or damaged: {found} can be decoded "
-            f"(at least {LEAST_DECODABLE_FRACTION:.0%} are needed); get the whole file"
+            f"(at least {LEAST_DECODABLE_FRACTION:.0%} are needed); {remedy}"
         )
 
 
 def _nothing_decodable(source: Source) -> VideoError:
-    return VideoError(f"{source.name}: no frame can be decoded; re-encode it or leave it out")
+    remedy = "re-encode it or leave it out"
+    if source.is_address:  # an index at the end, and a server that cannot jump there
+        remedy = "download it, and give the file"
+    return VideoError(f"{source.name}: no frame can be decoded; {remedy}")
 
 
 def _declared_seconds(stream: VideoStream) -> float | None:

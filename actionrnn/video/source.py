@@ -19,6 +19,7 @@ from actionrnn.config import VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.files import as_path
 from actionrnn.video.address import is_address, masked
+from actionrnn.video.download import LocalCopy, copy_if_needed
 
 VideoSource = str | os.PathLike[str] | bytes | IO[bytes]
 """Anything that a video is read from; "-" is standard input."""
@@ -49,6 +50,8 @@ class Source:
     limits: VideoLimits
     size_bytes: int
     """0: not known."""
+    copy: LocalCopy | None = None
+    """The file's copy on this machine, kept for as long as this is."""
 
     def __str__(self) -> str:
         return self.name
@@ -84,11 +87,12 @@ def require_file(source: VideoSource | Source, purpose: str) -> Path:
         purpose: why it must be one, to end "as ..." in the error.
 
     Raises:
-        VideoError: it is an address, standard input, bytes or a file object.
+        VideoError: it is an address, a pipe, standard input, bytes or a file object.
     """
-    if is_path(source):
+    if is_path(source) and not is_pipe(as_path(source)):
         return as_path(source)
-    name = source if isinstance(source, str | Source) else getattr(source, "name", "the content")
+    is_name = isinstance(source, str | os.PathLike | Source)
+    name = source if is_name else getattr(source, "name", "the content")
     if name == "-":
         name = "standard input"
     raise VideoError(
@@ -126,6 +130,10 @@ def locate(source: VideoSource | Source, limits: VideoLimits | None = None) -> S
     if text == "-":
         return _read_whole("standard input", sys.stdin.buffer, limits)
     if is_address(text):
+        copy = copy_if_needed(text, OPEN_TIMEOUT_SECONDS, limits.max_bytes_held)
+        if copy is not None:
+            path, size_bytes = copy.path, copy.path.stat().st_size
+            return Source(masked(text), f"file:{path}", False, limits, size_bytes, copy)
         return Source(masked(text), text, True, limits, 0)
     return _file(as_path(source), limits)
 
