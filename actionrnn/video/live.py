@@ -131,8 +131,6 @@ class LiveSource:
             if self._stop.is_set():
                 return
             if self._input.is_final:
-                if not self.counts.frames:
-                    problem = problem or f"{self.name}: ended without a picture; is it a video?"
                 self._error = VideoError(problem) if problem else None
                 return
             if self.counts.frames > num_before:

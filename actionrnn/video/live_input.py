@@ -122,10 +122,21 @@ class _Stream:
             stream.thread_type = "SLICE"  # frame threads would hold frames back
             is_timed = Flags.no_timestamps not in Flags(container.format.flags)
             if is_file or is_list:
-                yield from self._paced(stream, is_list, options, stop)
+                frames = self._paced(stream, is_list, options, stop)
             else:
-                yield from self._as_they_come(stream, is_timed, options, stop)
-        if is_list and not stop.is_set():
+                frames = self._as_they_come(stream, is_timed, options, stop)
+            came = False
+            for frame in frames:
+                came = True
+                yield frame
+        if stop.is_set():
+            return
+        if self.is_final and not came:
+            raise VideoError(
+                f"{self.name}: ended without a picture; see that it is a video, and begins with a "
+                "key frame"
+            )
+        if is_list:
             self.is_final = self._list_has_ended(options)
 
     def _open(self, options: LiveOptions) -> AbstractContextManager[VideoStream]:

@@ -21,7 +21,7 @@ from actionrnn.apps.render import render
 from actionrnn.errors import ActionrnnError, VideoError
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.video.decode import probe_video
-from tests.video.servers import serving
+from tests.video.servers import encode, serving
 
 SECRET = "hunter2"
 
@@ -155,7 +155,7 @@ def test_info_takes_every_source(given: tuple[str, bytes | None]) -> None:
 def test_what_needs_a_file_says_so(
     streaming_model: Path, given: tuple[str, bytes | None], tmp_path: Path
 ) -> None:
-    source, stdin = given
+    source, _ = given
     result = run_command(
         "timeline", source, "-m", streaming_model, "--annotations", tmp_path / "a.boris"
     )
@@ -215,3 +215,26 @@ def test_bytes_that_are_no_video_are_one_line(model: Recognizer) -> None:
 def test_what_does_not_exist_is_said_of_its_name() -> None:
     with pytest.raises(ActionrnnError, match=r"^missing\.mp4: no such file or folder"):
         describe("missing.mp4")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_raw_h264_from_a_pipe_has_answers(streaming_model: Path, tmp_path: Path) -> None:
+    """As `rpicam-vid -o -` sends it: nothing tells the times."""
+    pipe, video = tmp_path / "pipe", encode(tmp_path / "clip.h264", seconds=0.6)
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_bytes, args=[video.read_bytes()], daemon=True).start()
+    result = run_command("stream", pipe, "-m", streaming_model, "--json")
+    assert result.exit_code == 0, result.output
+    *answers, end = map(json.loads, result.stdout.splitlines())
+    assert answers and (end["frames"], end["connections"]) == (15, 1)
+
+
+def test_an_error_of_the_system_shows_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"rtsp://me:{SECRET}@cam/1"
+
+    def fail(path: str) -> None:
+        raise OSError(5, "Input/output error", address)
+
+    monkeypatch.setattr("actionrnn.apps.info.describe", fail)
+    result = run_command("info", address)
+    assert (result.exit_code, result.output) == (1, "error: rtsp://***@cam/1: Input/output error\n")
