@@ -54,6 +54,7 @@ Split = Annotated[
 ResizeMode = Literal["shortest", "squash"]
 Modality = Literal["rgb", "rgb_diff", "both"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Transport = Literal["tcp", "udp", "multicast"]
 Runtime = Literal["auto", "torch", "openvino", "onnx"]
 ClassWeights = Literal["none", "balanced"]
 InputScaling = Literal["sqrt", "l2", "none"]
@@ -457,6 +458,11 @@ class LiveOptions:
     """The longest of these waits."""
     reset_on_reconnect: bool = False
     """Start with a new state after an interruption, instead of continuing with the old one."""
+    transport: Transport = "tcp"
+    """How RTSP sends its packets: tcp loses none; udp and multicast are never late, and where
+    packets are lost, pictures are damaged."""
+    input_options: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """For FFmpeg's demuxer and protocol: user_agent, cookies, headers, localaddr, ..."""
 
 
 @dataclass(frozen=True, config=STRICT_KEYS)

@@ -16,6 +16,7 @@ from actionrnn.model.segments import labels_on
 from actionrnn.text import in_utf8
 from actionrnn.video.decode import visit_frames
 from actionrnn.video.request import FrameRequest
+from actionrnn.video.source import Located
 
 MAX_COLUMNS = 6
 MAX_FRAMES = 12
@@ -26,20 +27,26 @@ Pixels = NDArray[np.uint8]
 
 
 def write_contact_sheet(
-    timeline: Timeline, sampling: Sampling, output: str | Path, *, truth: str | None = None
+    timeline: Timeline,
+    sampling: Sampling,
+    output: str | Path,
+    *,
+    video: Located | None = None,
+    truth: str | None = None,
 ) -> None:
     """Write a PNG: frames with time and best label, and below the score of the top classes.
 
     Args:
-        timeline: the scores (T, K) of the file `timeline.path`, whose frames are read again.
+        timeline: the scores (T, K) of a video, whose frames are read again.
         sampling: the one that chose the steps.
+        video: the video; None: the file `timeline.path`.
         truth: the true label, if it is known.
 
     Raises:
         VideoError: the video cannot be used any more.
     """
     shown = _ShownFrames()
-    visit_frames(timeline.path, FrameRequest(sampling, shown, scale=_small))
+    visit_frames(video or timeline.path, FrameRequest(sampling, shown, scale=_small))
     figure = _draw(shown.rgb, timeline, _title(timeline, truth))
     with atomic_path(as_path(output)) as temporary:
         figure.savefig(temporary, format="png", dpi=100)

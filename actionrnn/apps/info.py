@@ -6,13 +6,14 @@ from pathlib import Path
 
 from actionrnn.errors import ActionrnnError, ModelError
 from actionrnn.features.store import MANIFEST, FeatureStore
-from actionrnn.files import MODEL_FILE
+from actionrnn.files import MODEL_FILE, as_path
 from actionrnn.model.hub import fetch, is_address
 from actionrnn.model.privacy import EVERY_CLIP, shown_fold
+from actionrnn.video.address import masked
 from actionrnn.video.decode import probe_video
 from actionrnn.video.finding import find_videos
 from actionrnn.video.image_folder import find_pictures
-from actionrnn.video.source import why_unreadable
+from actionrnn.video.source import Located, is_path, locate, why_unreadable
 
 Rows = dict[str, str]
 
@@ -25,15 +26,17 @@ def describe(path: str | Path) -> Rows:
     """
     if is_address(path):
         return _describe_model(fetch(str(path)))
+    if not is_path(path):
+        return _describe_video(locate(path))
     try:
-        return _describe_path(Path(path))
+        return _describe_path(as_path(path))
     except PermissionError as error:
         raise ActionrnnError(f"{path}: {why_unreadable(error)}") from None
 
 
 def _describe_path(path: Path) -> Rows:
     if not path.exists():
-        raise ActionrnnError(f"{path}: no such file or folder")
+        raise ActionrnnError(f"{masked(str(path))}: no such file or folder")
     if (path / MODEL_FILE).is_file():
         return _describe_model(path / MODEL_FILE)
     if path.is_dir():
@@ -43,16 +46,18 @@ def _describe_path(path: Path) -> Rows:
     return _describe_video(path)
 
 
-def _describe_video(path: Path) -> Rows:
+def _describe_video(path: Located) -> Rows:
     video = probe_video(path)
     duration = "unknown" if video.duration_seconds is None else f"{video.duration_seconds:.2f} s"
+    frames = f", {video.num_frames} frames" if video.num_frames else ""
+    megabytes = video.size_bytes / 1e6
     rate = "unknown" if video.rate_fps is None else f"{video.rate_fps:.3f} frames/s"
     return {
         "video": str(path),
         "codec": f"{video.codec} in {video.container}",
-        "size": f"{video.width} x {video.height}, {video.size_bytes / 1e6:.2f} MB",
+        "size": f"{video.width} x {video.height}" + (f", {megabytes:.2f} MB" if megabytes else ""),
         "rate": rate,
-        "duration": f"{duration}, {video.num_frames} frames",
+        "duration": duration + frames,
     }
 
 

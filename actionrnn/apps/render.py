@@ -26,7 +26,15 @@ from actionrnn.video.frame import Frame
 from actionrnn.video.frame_index import time_base_of, timed_frames
 from actionrnn.video.image_folder import is_folder, iter_frame_folder
 from actionrnn.video.sampling import TICK_TOLERANCE_SECONDS
-from actionrnn.video.source import Source, container_of, locate, open_stream
+from actionrnn.video.source import (
+    Located,
+    Source,
+    VideoSource,
+    container_of,
+    find_source,
+    locate,
+    open_stream,
+)
 from actionrnn.video.writer import CONTAINERS, VideoWriter
 
 NONE_OF_THESE = "none of these"
@@ -74,7 +82,7 @@ class ScoreOverlay:
 
 def render(
     model: Recognizer,
-    path: Path,
+    path: VideoSource | Source,
     output: Path,
     *,
     sound: bool = True,
@@ -83,7 +91,7 @@ def render(
     """Write `path` with the scores of each moment drawn on it; returns the number of frames.
 
     Args:
-        path: a video file, or a folder of pictures.
+        path: what `read_frames` takes, but nothing that has no end.
         none_rate: also say where it looks like none of the labels, as a timeline does; wrongly of
             this part of the labels' own time.
 
@@ -94,7 +102,8 @@ def render(
     container_format(output)  # before the work that it takes
     if none_rate is not None:
         model.require_none_of_these(none_rate, of_steps=True)
-    timeline = model.timeline(path)
+    video = find_source(path)
+    timeline = model.timeline(video)
     is_none = None if none_rate is None else timeline.is_none_of_these(none_rate)
     overlay = ScoreOverlay(model.labels, multi_label=model.multi_label)
     steps = timeline.pts_seconds
@@ -109,7 +118,7 @@ def render(
         return overlay.draw(frame.rgb)
 
     rate_fps = model.config.sampling.frame_folder_fps
-    return rewrite(path, output, draw, sound=sound, frame_folder_fps=rate_fps)
+    return rewrite(video, output, draw, sound=sound, frame_folder_fps=rate_fps)
 
 
 def container_format(output: Path) -> str:
@@ -125,7 +134,7 @@ def container_format(output: Path) -> str:
 
 
 def rewrite(
-    path: Path,
+    path: Located,
     output: Path,
     draw: Callable[[Frame], np.ndarray],
     *,
@@ -136,7 +145,7 @@ def rewrite(
     """Write a video again with each frame as `draw` makes it, times and sound kept.
 
     Args:
-        path: a video file, or a folder of pictures.
+        path: the video; an address is read a second time for its sound.
         draw: is given every frame, in order, and gives RGB (H, W, 3).
         sound: copy it, too.
         limits: of the frames, and of what may be opened.
@@ -184,12 +193,14 @@ class _OpenVideo:
     num_seconds: int
     """0: not declared."""
     source: Source | None
-    """The file; None: a folder, which has no sound."""
+    """The video; None: a folder, which has no sound."""
 
 
 @contextlib.contextmanager
-def _open(path: Path, limits: VideoLimits | None, frame_folder_fps: float) -> Iterator[_OpenVideo]:
-    if is_folder(path):
+def _open(
+    path: Located, limits: VideoLimits | None, frame_folder_fps: float
+) -> Iterator[_OpenVideo]:
+    if is_folder(path) and isinstance(path, Path):
         rate_fps = Fraction(frame_folder_fps).limit_denominator(1001)
         pictures = iter_frame_folder(path, frame_folder_fps, None, limits or VideoLimits())
         numbered = ((frame, tick) for tick, frame in enumerate(pictures))

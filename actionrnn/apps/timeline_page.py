@@ -21,7 +21,7 @@ from actionrnn.model.recognizer import Timeline
 from actionrnn.model.segments import stretches_of
 from actionrnn.text import plain
 from actionrnn.video.image_folder import is_folder
-from actionrnn.video.source import container_of, open_stream
+from actionrnn.video.source import Located, Source, container_of, open_stream
 
 PAGES = Path(__file__).with_name("page")
 """The folder of the pages' files; `timeline.js` and `style.css` are the server's, too."""
@@ -43,7 +43,7 @@ _MAX_CURVES = 6  # as many as `timeline.js` has colours
 _MAX_POINTS = 2000
 
 
-def write_page(timeline: Timeline, video: Path, output: Path, rule: SegmentRule) -> None:
+def write_page(timeline: Timeline, video: Located, output: Path, rule: SegmentRule) -> None:
     """Write a timeline and its video as one HTML file, which loads nothing from the network.
 
     A video over `LARGEST_EMBEDDED_BYTES` stays outside: the page refers to it by its relative
@@ -52,7 +52,8 @@ def write_page(timeline: Timeline, video: Path, output: Path, rule: SegmentRule)
     Args:
         timeline: the scores; the page shows six curves, those of the segments' labels first,
             then those with the highest peaks.
-        video: the file that was scored; for a folder of pictures the page has no video.
+        video: what was scored; for a folder of pictures the page has no video. What is no file
+            here (an address, standard input) is converted as a file that browsers do not play.
         output: where the page is written; an existing file is replaced.
         rule: how the segments are made from the scores.
 
@@ -65,7 +66,7 @@ def write_page(timeline: Timeline, video: Path, output: Path, rule: SegmentRule)
         page_environment(PAGES)
         .get_template("timeline.html")
         .render(
-            title=plain(video.name),
+            title=plain(_title(video)),
             video=address,
             note=note,
             data={"start_seconds": start_seconds} | _page_data(timeline, rule),
@@ -110,7 +111,11 @@ def none_stretches(timeline: Timeline, none_rate: float) -> list[dict[str, float
     ]
 
 
-def _video_address(video: Path, output: Path) -> tuple[str, float, str]:
+def _title(video: Located) -> str:
+    return str(video) if isinstance(video, Source) else video.name
+
+
+def _video_address(video: Located, output: Path) -> tuple[str, float, str]:
     """The video's URI for the page (empty: none), its start in seconds, and a note."""
     if is_folder(video):
         return "", 0.0, "The scores are of a folder of pictures, so this page has no video."
@@ -119,8 +124,9 @@ def _video_address(video: Path, output: Path) -> tuple[str, float, str]:
         begin = (container.start_time or 0) / 1e6
         seconds = (container.duration or 0) / 1e6
         sounds = {s.codec_context.name for s in container.streams.audio}
-    codecs, kind = _PLAYABLE.get(video.suffix.lower(), (set(), ""))
-    if codec in codecs and sounds <= {"aac", "mp3", "opus", "vorbis"}:
+    suffix = "" if isinstance(video, Source) else video.suffix.lower()
+    codecs, kind = _PLAYABLE.get(suffix, (set(), ""))
+    if isinstance(video, Path) and codec in codecs and sounds <= {"aac", "mp3", "opus", "vorbis"}:
         if video.stat().st_size <= LARGEST_EMBEDDED_BYTES:
             return _embedded(video, kind), begin, ""
         note = "The video is not in this page: keep both files together."
@@ -132,6 +138,8 @@ def _video_address(video: Path, output: Path) -> tuple[str, float, str]:
             if converted.stat().st_size <= LARGEST_EMBEDDED_BYTES:
                 note = "Converted for browsers, without sound."
                 return _embedded(converted, "video/mp4"), begin, note
+    if isinstance(video, Source):
+        return "", begin, f"The scores are of {video}, which is not in this page."
     note = f"Browsers may not play this file ({codec} in {video.suffix}); convert it to .mp4."
     return _reference(video, output), begin, note
 

@@ -38,6 +38,7 @@ from actionrnn.features.worker import (
 from actionrnn.files import as_path
 from actionrnn.progress import progress_bar
 from actionrnn.video.request import FrameSink
+from actionrnn.video.source import Located
 
 MOST_ATTEMPTS = 3
 """At a video whose decoder or encoder dies: by its fault, or with its node."""
@@ -354,7 +355,7 @@ class _Encoder:
                 outcomes[source.key] = keep(store, source, features)
         return outcomes
 
-    def _decode_elsewhere(self, path: Path, spec: FrameSpec, sink: FrameSink) -> VideoFile:
+    def _decode_elsewhere(self, path: Located, spec: FrameSpec, sink: FrameSink) -> VideoFile:
         """As `decode_and_hash`, in a task that may die: then it is tried again, somewhere else."""
         reason = ""
         for _ in range(MOST_ATTEMPTS):
@@ -385,7 +386,7 @@ def _no_encoder(error: Exception) -> ConfigError:
     )
 
 
-def _gave_up(path: Path, reason: str) -> VideoError:
+def _gave_up(path: Located, reason: str) -> VideoError:
     return VideoError(
         f"{path}: was given up after {MOST_ATTEMPTS} attempts ({reason}); leave it out, or "
         "try again with --retry-failed"

@@ -18,9 +18,11 @@ from actionrnn.features.pipeline import Pace, Pipeline
 from actionrnn.features.provenance import Failure, Features, Provenance
 from actionrnn.features.store import EntryError, FeatureStore
 from actionrnn.features.video_parts import VideoPart, find_sources, share_of_rank
-from actionrnn.features.worker import decode_and_hash
-from actionrnn.files import as_path, file_sha256, file_state, remove_leftovers
+from actionrnn.features.worker import Decode, FrameSpec, decode_and_hash, decode_video
+from actionrnn.files import file_sha256, file_state, remove_leftovers
 from actionrnn.progress import progress_bar
+from actionrnn.video.request import FrameSink
+from actionrnn.video.source import Located, VideoSource, find_source
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Extraction:
 
 
 def extract_features(
-    path: str | Path,
+    path: VideoSource,
     *,
     backbone: Backbone | BackboneConfig | str | None = None,
     num_frames: int | None = None,
@@ -51,7 +53,7 @@ def extract_features(
     """Per-frame features of one video.
 
     Args:
-        path: a video file.
+        path: what `read_frames` takes.
         backbone: a loaded backbone, its configuration or its name.
         num_frames: this many frames, evenly over the clip; or
         rate_fps: this many frames per second; neither: the configuration's default.
@@ -66,9 +68,13 @@ def extract_features(
     """
     sampling = choose_sampling(num_frames, rate_fps)
     loaded = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
-    path = as_path(path)
-    source = VideoPart(path.name, path)
-    _, features = next(encode_videos([source], loaded, sampling))
+    source = find_source(path)
+
+    def decode(_: Located, spec: FrameSpec, sink: FrameSink) -> None:
+        decode_video(source, spec, sink)
+
+    part = VideoPart(str(source), Path(str(source)))
+    _, features = next(encode_videos([part], loaded, sampling, decode))
     if isinstance(features, VideoError):
         raise features
     return features
@@ -261,10 +267,13 @@ def known_outcome(sources: Sequence[VideoPart], store: FeatureStore) -> list[Fai
 
 
 def encode_videos(
-    sources: Sequence[VideoPart], backbone: Backbone, sampling: Sampling
+    sources: Sequence[VideoPart],
+    backbone: Backbone,
+    sampling: Sampling,
+    decode: Decode = decode_video,
 ) -> Iterator[tuple[VideoPart, Features | VideoError]]:
     """The features of each video, or why there are none, as they are done."""
-    pipeline = Pipeline(sources, backbone, sampling)
+    pipeline = Pipeline(sources, backbone, sampling, decode)
     with contextlib.closing(pipeline.run()) as results:
         yield from (result for result in results if result is not None)
 

@@ -11,10 +11,10 @@ from typing import TypeVar
 
 from actionrnn.config import Sampling
 from actionrnn.errors import ConfigError, VideoError
-from actionrnn.files import as_path
+from actionrnn.video.address import masked
 from actionrnn.video.finding import clip_key, find_videos
 from actionrnn.video.image_folder import is_folder
-from actionrnn.video.source import why_unreadable
+from actionrnn.video.source import require_file, why_unreadable
 
 Item = TypeVar("Item")
 
@@ -55,8 +55,10 @@ def find_sources(inputs: Sequence[str | Path]) -> tuple[list[VideoPart], tuple[s
     found: dict[Path, Path] = {}  # video -> below which folder
     problems: list[VideoPart] = []
     notes: list[str] = []
-    for item in map(as_path, inputs):
+    for given in inputs:
+        item = Path(masked(str(given)))  # for errors
         try:
+            item = require_file(given, "stored features name the file that they are of")
             if not is_folder(item):
                 found[_existing(item)] = item.parent
                 continue
@@ -106,7 +108,7 @@ def _existing(path: Path) -> Path:
             return path
     except OSError as error:
         raise VideoError(f"{path}: {why_unreadable(error)}") from None
-    raise VideoError(f"{path}: no such file or folder; check the path")
+    raise VideoError(f"{masked(str(path))}: no such file or folder; check the path")
 
 
 def share_of_rank(items: Sequence[Item]) -> list[Item]:

@@ -41,8 +41,10 @@ from actionrnn.features.decoder_messages import (
 from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.provenance import VideoFile
 from actionrnn.files import FileState, file_sha256, file_state
+from actionrnn.video.address import masked
 from actionrnn.video.decode import probe_video, visit_frames
 from actionrnn.video.request import FrameRequest, FrameSink
+from actionrnn.video.source import Located, Source, require_file
 
 MESSAGES_AHEAD = 4
 _POLL_SECONDS = 0.1
@@ -58,16 +60,19 @@ class FrameSpec:
     """That decode; 0 takes as many as the work is worth."""
 
 
-Decode = Callable[[Path, FrameSpec, FrameSink], VideoFile | None]
+Decode = Callable[[Located, FrameSpec, FrameSink], VideoFile | None]
 """Gives a sink the squares of a video; says which file it was, if that is wanted.
 
 Raises VideoError if the video cannot be used."""
 
 
 def decode_video(
-    path: Path, spec: FrameSpec, sink: FrameSink, limits: VideoLimits | None = None
+    path: Located, spec: FrameSpec, sink: FrameSink, limits: VideoLimits | None = None
 ) -> None:
     """Decode a video in this process.
+
+    Args:
+        path: a file or folder, which may not change meanwhile; or another source, as it is.
 
     Raises:
         VideoError: it cannot be used, or it changed meanwhile.
@@ -79,20 +84,24 @@ def decode_video(
         except VideoError as error:
             raise VideoError(f"{path}: {error}") from None
 
-    before = _state_of(path)
     request = FrameRequest(spec.sampling, sink, transform=square, num_threads=spec.num_threads)
+    if isinstance(path, Source):
+        visit_frames(path, request, limits)
+        return
+    before = _state_of(path)
     visit_frames(path, request, limits)
     _require_unchanged(path, before)
 
 
 def decode_and_hash(
-    path: Path, spec: FrameSpec, sink: FrameSink, limits: VideoLimits | None = None
+    path: Located, spec: FrameSpec, sink: FrameSink, limits: VideoLimits | None = None
 ) -> VideoFile:
     """Decode a video in this process, and read all of it once more for its checksum.
 
     Raises:
-        VideoError: as `decode_video`.
+        VideoError: as `decode_video`; or it is no file.
     """
+    path = require_file(path, "stored features name the file that they are of")
     before = _state_of(path)
     decode_video(path, spec, sink, limits)
     with _still_readable(path):
@@ -105,7 +114,7 @@ def _state_of(path: Path) -> FileState:
     try:
         return file_state(path)
     except FileNotFoundError:
-        raise VideoError(f"{path}: no such file or folder; check the path") from None
+        raise VideoError(f"{masked(str(path))}: no such file or folder; check the path") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise VideoError(
@@ -133,7 +142,7 @@ def _still_readable(path: Path) -> Iterator[None]:
 
 
 def decode_in_messages(
-    path: Path,
+    path: Located,
     spec: FrameSpec,
     limits: VideoLimits | None = None,
     decode: Callable[..., VideoFile | None] = decode_video,
@@ -215,7 +224,7 @@ class Isolation:
     stop: threading.Event = field(default_factory=threading.Event)
     """Set when the answer is not wanted any more."""
 
-    def decode(self, path: Path, spec: FrameSpec, sink: FrameSink) -> None:
+    def decode(self, path: Located, spec: FrameSpec, sink: FrameSink) -> None:
         """As `decode_video`, within the bounds; in one thread, whatever `spec` says.
 
         Raises:
@@ -234,7 +243,7 @@ class Isolation:
                         sink.add(steps, square)
 
     def messages(
-        self, work: Work, path: Path, *arguments: Any, crop: int = 0
+        self, work: Work, path: Located, *arguments: Any, crop: int = 0
     ) -> Generator[Message, None, None]:
         """What `work(path, *arguments, limits)` gives in a process of its own, up to `end`.
 
@@ -269,7 +278,7 @@ class Isolation:
             process.close()
             ours.close()
 
-    def read(self, line: socket.socket, size: int, path: Path, deadline: float) -> bytearray:
+    def read(self, line: socket.socket, size: int, path: Located, deadline: float) -> bytearray:
         """Exactly this many bytes of what a decoder says.
 
         Raises:
@@ -295,7 +304,7 @@ class Isolation:
             missing = missing[came:]
         return content
 
-    def _require_short(self, path: Path, pts_seconds: NDArray[np.float64]) -> None:
+    def _require_short(self, path: Located, pts_seconds: NDArray[np.float64]) -> None:
         seconds = float(pts_seconds[-1] - pts_seconds[0]) if len(pts_seconds) else 0.0
         if seconds > self.most_video_seconds:
             raise VideoError(
@@ -324,7 +333,7 @@ def _work(
     limits: VideoLimits,
     most_memory_bytes: int,
     work: Work,
-    path: Path,
+    path: Located,
     *arguments: Any,
 ) -> None:
     """What the process does: send the messages of `work`."""

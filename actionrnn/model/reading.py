@@ -13,7 +13,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from actionrnn.errors import BackboneError, first_line
 from actionrnn.features.backbone import Backbone, set_own_threads
 from actionrnn.features.pipeline import FramePair, FramePairs
 from actionrnn.features.worker import Decode, FrameSpec, decode_video
+from actionrnn.video.source import Located
 
 Pixels = NDArray[np.uint8]
 
@@ -41,14 +41,14 @@ class FeatureBlock:
 
 
 def read_blocks(
-    path: Path,
+    path: Located,
     backbone: Backbone,
     sampling: Sampling,
     *,
     decode: Decode = decode_video,
     one_by_one: bool = False,
 ) -> Generator[FeatureBlock, None, None]:
-    """The features of a file's sampled frames, in the order of time.
+    """The features of a video's sampled frames, in the order of time.
 
     Args:
         decode: in this process, or within the bounds of an `Isolation`.

@@ -43,6 +43,7 @@ from actionrnn.model.segments import Segment, find_lane_segments, find_segments
 from actionrnn.model.stream import Stream, StreamBatch
 from actionrnn.text import printable
 from actionrnn.video.decode import declared_span
+from actionrnn.video.source import Located, Source, VideoSource, find_source
 
 
 @dataclass(frozen=True)
@@ -199,12 +200,12 @@ class Timeline:
         return f"Timeline(scores={self.scores.shape}, path={self.path!r})"
 
 
-def _end_of(path: Path) -> float | None:
-    """When a video ends, as its file declares; None: it does not, or is no file."""
-    if not path.is_file():  # a folder of pictures, or a pipe, which can be read only once
+def _end_of(video: Located) -> float | None:
+    """When a video ends, as its file declares; None: it does not, or cannot be asked again."""
+    if video.is_address if isinstance(video, Source) else not video.is_file():
         return None
     with contextlib.suppress(VideoError):
-        begin, length = declared_span(path)
+        begin, length = declared_span(video)
         return None if length is None else begin + length
     return None
 
@@ -232,10 +233,13 @@ class Recognizer:
         """Of the features that the head takes: it was trained on such, and scores no others."""
         return Provenance.of(self.backbone, self.config.sampling).for_head()
 
-    def classify(self, path: str | Path, *, stop_at_confidence: float | None = None) -> Prediction:
-        """The action of one video file, or of a folder of pictures.
+    def classify(
+        self, path: VideoSource | Source, *, stop_at_confidence: float | None = None
+    ) -> Prediction:
+        """The action of one video, or of a folder of pictures.
 
         Args:
+            path: what `read_frames` takes.
             stop_at_confidence: decode hardly further than to the first frame after which the
                 best score so far is at least this; the answer's `pts_seconds` says where that was.
                 With `head.delay_steps` that frame is so many steps after the one answered for.
@@ -247,14 +251,15 @@ class Recognizer:
 
     def timeline(
         self,
-        path: str | Path,
+        path: VideoSource | Source,
         *,
         stop_at_confidence: float | None = None,
         decode: Decode = decode_video,
     ) -> Timeline:
-        """The scores at every sampled frame of one video file, or of a folder of pictures.
+        """The scores at every sampled frame of one video, or of a folder of pictures.
 
         Args:
+            path: what `read_frames` takes.
             stop_at_confidence: end with the first step for which the best score so far is at
                 least this.
             decode: in this process, or within the bounds of an `Isolation`.
@@ -262,8 +267,9 @@ class Recognizer:
         Raises:
             VideoError: the video cannot be used.
         """
+        source = find_source(path)
         reading = read_blocks(
-            as_path(path),
+            source,
             self.backbone,
             self.config.sampling,
             decode=decode,
@@ -290,12 +296,12 @@ class Recognizer:
             found.now[:num_steps],
             found.so_far[:num_steps],
             pts_seconds[:num_steps],
-            str(path),
+            str(source if isinstance(source, Source) else path),
             seen_seconds=float(pts_seconds[last_seen]),
             multi_label=self.multi_label,
             none_of_these=self.none_of_these,
             # a video that is decoded within bounds is not opened outside of them
-            end_seconds=_end_of(as_path(path)) if is_whole and decode is decode_video else None,
+            end_seconds=_end_of(source) if is_whole and decode is decode_video else None,
         )
 
     def score(self, features: Features, path: str = "") -> Timeline:

@@ -60,12 +60,12 @@ class VideoInfo:
     duration_seconds: float | None
     """None: not declared."""
     num_frames: int
-    """Counted by the packets."""
+    """Counted by the packets; 0: it has no known end."""
     size_bytes: int
     """0: not known."""
 
 
-def probe_video(path: VideoSource, *, limits: VideoLimits | None = None) -> VideoInfo:
+def probe_video(path: VideoSource | Source, *, limits: VideoLimits | None = None) -> VideoInfo:
     """Codec, size, rate and length of a video.
 
     Args:
@@ -77,7 +77,7 @@ def probe_video(path: VideoSource, *, limits: VideoLimits | None = None) -> Vide
     """
     source = locate(path, limits)
     with open_stream(source) as stream:
-        num_frames = len(read_frame_index(stream))
+        num_frames = 0 if _is_live(stream) else len(read_frame_index(stream))
     with open_stream(source) as stream:  # again, as reading the index has moved to the end
         first = next(timed_frames(source, stream), None)
         turned = first is not None and is_transposed(display_matrix(first[0]))
@@ -334,14 +334,18 @@ class _Declared:
         found = f"{len(index)} of {self.num_frames} frames"
         if not self.num_frames:
             found = f"{float(index.pts_seconds[-1]):.2f} of {self.end_seconds:.2f} s"
+        remedy = "download it, and give the file" if source.is_address else "get the whole file"
         raise VideoError(
             f"{source.name}: is truncated or damaged: {found} can be decoded "
-            f"(at least {LEAST_DECODABLE_FRACTION:.0%} are needed); get the whole file"
+            f"(at least {LEAST_DECODABLE_FRACTION:.0%} are needed); {remedy}"
         )
 
 
 def _nothing_decodable(source: Source) -> VideoError:
-    return VideoError(f"{source.name}: no frame can be decoded; re-encode it or leave it out")
+    remedy = "re-encode it or leave it out"
+    if source.is_address:  # an index at the end, and a server that cannot jump there
+        remedy = "download it, and give the file"
+    return VideoError(f"{source.name}: no frame can be decoded; {remedy}")
 
 
 def _declared_seconds(stream: VideoStream) -> float | None:

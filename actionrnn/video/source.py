@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeGuard
 
 import av
 from av.container import InputContainer
@@ -19,6 +18,8 @@ from av.video.stream import VideoStream
 from actionrnn.config import VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.files import as_path
+from actionrnn.video.address import is_address, masked
+from actionrnn.video.download import LocalCopy, copy_if_needed
 
 VideoSource = str | os.PathLike[str] | bytes | IO[bytes]
 """Anything that a video is read from; "-" is standard input."""
@@ -31,8 +32,6 @@ READ_TIMEOUT_SECONDS = 10.0
 _ALONE = {"protocol_whitelist": "file", "enable_drefs": "0", "use_absolute_path": "0"}
 
 _BLOCK_BYTES = 1 << 20
-_ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_PASSWORD = re.compile(r"(?<=://)[^/@]*@")
 
 # av.logging.set_level is left alone: by default FFmpeg's log is dropped, and any level set there
 # calls Python from the decoder's threads, which can deadlock.
@@ -51,20 +50,76 @@ class Source:
     limits: VideoLimits
     size_bytes: int
     """0: not known."""
+    copy: LocalCopy | None = None
+    """The file's copy on this machine, kept for as long as this is."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Located = Path | Source
+"""A file or folder by its path; or what is no file here: an address, or content that was read."""
+
+
+def find_source(source: VideoSource | Source) -> Located:
+    """What can be read more than once: pipes, standard input and file objects are read whole.
+
+    Raises:
+        VideoError: it is empty, or larger than the limits.
+    """
+    if not is_path(source):
+        return locate(source)
+    path = as_path(source)
+    return locate(path) if is_pipe(path) else path
+
+
+def is_path(source: object) -> TypeGuard[str | os.PathLike[str]]:
+    """Whether it names a file or folder: no address, no "-", no content."""
+    if not isinstance(source, str | os.PathLike):
+        return False
+    return source != "-" and not is_address(os.fspath(source))
+
+
+def require_file(source: VideoSource | Source, purpose: str) -> Path:
+    """The path of a file or folder.
+
+    Args:
+        purpose: why it must be one, to end "as ..." in the error.
+
+    Raises:
+        VideoError: it is an address, a pipe, standard input, bytes or a file object.
+    """
+    if is_path(source) and not is_pipe(as_path(source)):
+        return as_path(source)
+    is_name = isinstance(source, str | os.PathLike | Source)
+    name = source if is_name else getattr(source, "name", "the content")
+    if name == "-":
+        name = "standard input"
+    raise VideoError(
+        f"{masked(str(name))}: must be a file here, as {purpose}; save it, and give its path"
+    )
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether something is there that can be read once: a named pipe, a device."""
+    with contextlib.suppress(OSError, ValueError):
+        is_other = path.exists() and not path.is_file() and not path.is_dir()
+        return is_other and os.access(path, os.R_OK)
+    return False
 
 
 def locate(source: VideoSource | Source, limits: VideoLimits | None = None) -> Source:
     """Find what is to be opened; standard input, pipes and file objects are read whole.
 
     Args:
-        limits: for all that is read of this source (default: `VideoLimits()`); a `Source`
-            keeps those that it has.
+        limits: for all that is read of this source; None: `VideoLimits()`, or those that a
+            `Source` has.
 
     Raises:
         VideoError: it is missing, empty, a folder, or larger than the limits.
     """
     if isinstance(source, Source):
-        return source
+        return source if limits is None else replace(source, limits=limits)
     limits = limits or VideoLimits()
     if isinstance(source, bytes | bytearray | memoryview):
         return _content("the given bytes", bytes(source), limits)
@@ -74,8 +129,12 @@ def locate(source: VideoSource | Source, limits: VideoLimits | None = None) -> S
     text = os.fspath(source)
     if text == "-":
         return _read_whole("standard input", sys.stdin.buffer, limits)
-    if _ADDRESS.match(text):
-        return Source(_PASSWORD.sub("***@", text), text, True, limits, 0)
+    if is_address(text):
+        copy = copy_if_needed(text, OPEN_TIMEOUT_SECONDS, limits.max_bytes_held)
+        if copy is not None:
+            path, size_bytes = copy.path, copy.path.stat().st_size
+            return Source(masked(text), f"file:{path}", False, limits, size_bytes, copy)
+        return Source(masked(text), text, True, limits, 0)
     return _file(as_path(source), limits)
 
 
@@ -94,7 +153,7 @@ def open_stream(
         num_threads: threads of the decoder; 0: the decoder chooses.
         timeout_seconds: the longest wait for an address, to be opened, and for each packet;
             None: `OPEN_TIMEOUT_SECONDS` and `READ_TIMEOUT_SECONDS`.
-        options: for FFmpeg's demuxer.
+        options: for FFmpeg's demuxer and protocols.
 
     Raises:
         VideoError: the source is missing, empty, not a video, too large, or has sound only.
@@ -168,8 +227,8 @@ def _open_container(
     opening = timeout_seconds or OPEN_TIMEOUT_SECONDS
     reading = timeout_seconds or READ_TIMEOUT_SECONDS
     timeout = (opening, reading) if source.is_address else None
-    if source.is_address and str(source.target).startswith("rtsp"):
-        options["rtsp_transport"] = "tcp"  # packets lost on the way are broken frames
+    if source.is_address and str(source.target).lower().startswith("rtsp:"):
+        options.setdefault("rtsp_transport", "tcp")  # packets lost on the way are broken frames
     if source.limits.containers:
         options |= _ALONE | {"format_whitelist": ",".join(source.limits.containers)}
     try:
@@ -184,6 +243,8 @@ def _why_not_opened(source: Source, error: Exception, timeout_seconds: float) ->
     if isinstance(error, PermissionError) and not source.is_address:
         return why_unreadable(error)
     reason = getattr(error, "strerror", None) or str(error)
+    if source.is_address:
+        reason = reason.replace(str(source.target), source.name)
     if isinstance(error, av.ExitError):
         reason = f"no answer within {timeout_seconds:g} s"
     if source.limits.containers and isinstance(error, av.ArgumentError):
@@ -212,7 +273,7 @@ def _best_stream(container: InputContainer, source: Source) -> VideoStream:
 def _file(path: Path, limits: VideoLimits) -> Source:
     try:
         if not path.exists():
-            raise VideoError(f"{path}: no such file")
+            raise VideoError(f"{masked(str(path))}: no such file")
         if path.is_dir():
             raise VideoError(f"{path}: is a folder, not a video file")
         if not path.is_file():  # a pipe

@@ -203,7 +203,7 @@ def parameters(command: click.Command) -> Iterator[click.Parameter]:
 NO_PATHS = {"overrides", "backbone", "search", "host", "token", "repository", "name", "address"} | {
     "allow_host",
     "allow_origin",
-    *("tiers", "subjects", "labels", "annotators", "webhook"),
+    *("tiers", "subjects", "labels", "annotators", "webhook", "input_options"),
 }
 
 

@@ -16,7 +16,8 @@ import pytest
 
 from actionrnn.config import LiveOptions
 from actionrnn.errors import VideoError
-from actionrnn.video.live import Arrival, LagGuard, LiveSource, SteadyClock
+from actionrnn.video.live import Arrival, LiveSource
+from actionrnn.video.live_clocks import LagGuard, SteadyClock
 
 QUICK = LiveOptions(
     stall_seconds=2, give_up_seconds=8, first_wait_seconds=0.1, longest_wait_seconds=0.4

@@ -15,6 +15,7 @@ from actionrnn import __version__
 from actionrnn.apps.cli import annotation_files, features, models, recordings, serve, training
 from actionrnn.errors import ActionrnnError
 from actionrnn.text import printable
+from actionrnn.video.address import masked
 
 INTERRUPTED = 130
 # these keep what is done; the others leave nothing, and start again
@@ -67,7 +68,7 @@ class _Commands(click.Group):
             if debug:
                 raise
             place = error.filename2 or error.filename or "output"
-            click.echo(f"error: {printable(place)}: {error.strerror}", err=True)
+            click.echo(f"error: {printable(masked(str(place)))}: {error.strerror}", err=True)
             sys.exit(1)
 
 

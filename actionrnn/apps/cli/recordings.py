@@ -25,6 +25,7 @@ from actionrnn.text import printable
 if TYPE_CHECKING:
     from actionrnn.config import EventRule, Sampling, SegmentRule
     from actionrnn.model.recognizer import Prediction, Recognizer, Timeline
+    from actionrnn.video.source import Located
 
 PAGE_ENDINGS = (".html", ".htm")
 EVENT_ENDINGS = (".jsonl", ".ndjson")
@@ -69,6 +70,8 @@ def classify(
     """Name the action in videos, or in every video of folders."""
     from actionrnn.model.recognizer import load
     from actionrnn.results import require_new
+    from actionrnn.video.address import masked
+    from actionrnn.video.source import find_source
 
     found = list(_each_video(videos))
     if sheet is not None and len(found) != 1:
@@ -78,16 +81,18 @@ def classify(
     if none_rate is not None and stop_at_confidence is not None:
         raise click.UsageError("--none-rate is of whole videos; leave --stop-at-confidence out")
     if sheet is not None:
-        _require_no_frame(sheet, found[0][0])
-        require_new(sheet, overwrite=overwrite, source=found[0][0])
+        video = _path_of(found[0][0])
+        _require_no_frame(sheet, video)
+        require_new(sheet, overwrite=overwrite, source=video)
     recognizer = load(model, weights=weights, runtime=runtime)
     if none_rate is not None:
         recognizer.require_none_of_these(none_rate, of_steps=False)
     num_failed = 0
-    for path, problem in found:
+    for given, problem in found:
         try:
             if problem is not None:
                 raise problem
+            path = find_source(given)
             if stop_at_confidence is not None:
                 _print_early_answer(recognizer, path, stop_at_confidence, top, as_json)
                 continue
@@ -95,7 +100,7 @@ def classify(
         except VideoError as error:
             num_failed += 1
             if as_json:
-                click.echo(json.dumps({"path": str(path), "error": str(error)}))
+                click.echo(json.dumps({"path": masked(str(given)), "error": str(error)}))
             click.echo(f"error: {printable(error)}", err=True)
             continue
         _print_answer(prediction, none_rate, as_json)
@@ -111,25 +116,25 @@ def _print_answer(prediction: Prediction, none_rate: float | None, as_json: bool
         click.echo(f"  none of these: {prediction.typicality:.1%} of their clips are as unusual")
 
 
-def _require_no_frame(sheet: Path, video: Path) -> None:
+def _require_no_frame(sheet: Path, video: Path | None) -> None:
     """Refuse a sheet among the pictures that are read: it would replace a frame, or become one."""
-    if video.is_dir() and sheet.resolve().parent == video.resolve():
+    if video is not None and video.is_dir() and sheet.resolve().parent == video.resolve():
         raise click.UsageError(
             f"{sheet}: lies in the folder of pictures that is read; choose another folder"
         )
 
 
-def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[Path, VideoError | None]]:
-    """Each video; or a folder, or a part of it, and why it cannot be read."""
+def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[str | Path, VideoError | None]]:
+    """Each video, not opened yet; or a folder, or a part of it, and why it cannot be read."""
     from actionrnn.video.finding import find_videos
     from actionrnn.video.image_folder import is_folder
 
-    for item in map(Path, inputs):
+    for item in inputs:
         if not is_folder(item):
             yield item, None
             continue
         try:
-            found = find_videos(item)
+            found = find_videos(Path(item))
         except VideoError as error:
             yield item, error
             continue
@@ -140,7 +145,7 @@ def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[Path, VideoError | No
 
 
 def _print_early_answer(
-    recognizer: Recognizer, path: Path, confidence: float, top: int, as_json: bool
+    recognizer: Recognizer, path: Located, confidence: float, top: int, as_json: bool
 ) -> None:
     prediction = recognizer.classify(path, stop_at_confidence=confidence).top(top)
     start_seconds, duration_seconds = _span(path, recognizer.config.sampling)
@@ -157,28 +162,28 @@ def _print_early_answer(
     click.echo(f"  {verdict} {needed:.2f} s{of_all}")
 
 
-def _span(path: Path, sampling: Sampling) -> tuple[float, float | None]:
+def _span(path: Located, sampling: Sampling) -> tuple[float, float | None]:
     """When a video, or a folder of pictures, begins, and its length; None: it is not declared."""
     from actionrnn.video.decode import declared_span
     from actionrnn.video.image_folder import find_pictures, is_folder
 
-    if is_folder(path):
+    if is_folder(path) and isinstance(path, Path):
         return 0.0, len(find_pictures(path)) / sampling.frame_folder_fps
     return declared_span(path)
 
 
-def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Prediction:
+def _classify_one(recognizer: Recognizer, path: Located, sheet: Path | None) -> Prediction:
     timeline = recognizer.timeline(path)
     if sheet is not None:
         from actionrnn.apps.contact_sheet import write_contact_sheet
 
-        write_contact_sheet(timeline, recognizer.config.sampling, sheet)
+        write_contact_sheet(timeline, recognizer.config.sampling, sheet, video=path)
         click.echo(f"wrote {sheet}", err=True)
     return timeline.prediction()
 
 
 @click.command()
-@click.argument("video", type=UserPath(path_type=Path))
+@click.argument("source", type=UserPath(), metavar="VIDEO")
 @model_option
 @click.option(
     "--output",
@@ -226,7 +231,7 @@ def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Pre
 @overwrite_option
 @weights_option
 def timeline(
-    video: Path,
+    source: str,
     model: str,
     outputs: tuple[Path, ...],
     page: str | None,
@@ -241,8 +246,11 @@ def timeline(
     from actionrnn.config import EventRule, SegmentRule, parse_section
     from actionrnn.model.recognizer import load
     from actionrnn.results import require_new
+    from actionrnn.video.source import find_source, require_file
 
-    files = [*outputs, *_page_file(video, outputs, page)]
+    if marks_file is not None:
+        require_file(source, "annotations name the file that they are of")
+    files = [*outputs, *_page_file(source, outputs, page)]
     for file in files:
         _require_ending(file, (".csv", ".json", ".srt", ".vtt", *PAGE_ENDINGS))
     event_file = None if events in (None, "-") else Path(events)
@@ -251,7 +259,7 @@ def timeline(
     if marks_file is not None:
         _require_format(marks_file, format_name, rate_fps)
     for file in [*files, *filter(None, [event_file, marks_file])]:
-        require_new(file, overwrite=overwrite, source=video)
+        require_new(file, overwrite=overwrite, source=_path_of(source))
     thresholds = {name: options.pop(name) for name in THRESHOLDS}
     _require_events(events is not None, thresholds)
     event_rule = parse_section(EventRule, thresholds | {"min_seconds": options["min_seconds"]})
@@ -260,6 +268,7 @@ def timeline(
     recognizer = load(model, weights=options["weights"])
     if rule.none_rate:
         recognizer.require_none_of_these(rule.none_rate, of_steps=True)
+    video = find_source(source)
     found = recognizer.timeline(video)
     if events is not None:
         _give_events(found, event_rule, event_file, rule.none_rate or None)
@@ -292,14 +301,14 @@ def _write_marks(
 
 
 @click.command()
-@click.argument("video", type=UserPath(path_type=Path))
+@click.argument("source", type=UserPath(), metavar="VIDEO")
 @model_option
 @click.option("--output", "-o", required=True, type=UserPath(path_type=Path, dir_okay=False))
 @none_rate_option
 @overwrite_option
 @weights_option
 def render(
-    video: Path,
+    source: str,
     model: str,
     output: Path,
     none_rate: float | None,
@@ -311,9 +320,9 @@ def render(
     from actionrnn.model.recognizer import load
     from actionrnn.results import require_new
 
-    require_new(output, overwrite=overwrite, source=video)
+    require_new(output, overwrite=overwrite, source=_path_of(source))
     recognizer = load(model, weights=weights)
-    num_frames = render_video(recognizer, video, output, none_rate=none_rate)
+    num_frames = render_video(recognizer, source, output, none_rate=none_rate)
     click.echo(f"{output}: {num_frames} frames")
 
 
@@ -337,6 +346,14 @@ def render(
 @click.option("--max-lag-seconds", type=float, help="Drop frames that waited longer.")
 @click.option("--stall-seconds", type=float, help="Reconnect after this time without a frame.")
 @click.option("--give-up-seconds", type=float, help="End after this time without a frame.")
+@click.option("--transport", type=config_choice("Transport"), help="Of RTSP; default: tcp.")
+@click.option(
+    "--input-option",
+    "input_options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Of FFmpeg, for the source: user_agent=..., cookies=...; may be given several times.",
+)
 @click.option(
     "--reset-on-reconnect",
     is_flag=True,
@@ -370,7 +387,7 @@ def stream(
     from actionrnn.results import require_new
 
     if record is not None:
-        require_new(record, overwrite=overwrite, source=Path(source))
+        require_new(record, overwrite=overwrite, source=_path_of(source))
     if as_json and events:
         raise click.UsageError("--json gives the scores, --events what begins and ends; give one")
     fields = {name: options.pop(name) for name in (*THRESHOLDS, "min_seconds")}
@@ -385,9 +402,17 @@ def stream(
         none_rate=none_rate,
     )
     weights = options.pop("weights")
+    options["input_options"] = _input_options(options["input_options"])
     live = parse_section(LiveOptions, options)
     recognizer = load(model, weights=weights)
     run_live(recognizer, source, live, session)
+
+
+def _input_options(given: tuple[str, ...]) -> dict[str, str]:
+    for option in given:
+        if option.find("=") < 1:  # not printed: it may be a secret
+            raise click.UsageError("--input-option takes KEY=VALUE; write the name and a '='")
+    return {key: value for key, _, value in (option.partition("=") for option in given)}
 
 
 def _require_events(is_wanted: bool, options: dict[str, Any]) -> None:
@@ -417,15 +442,26 @@ def _give_events(
     click.echo(f"wrote {file}", err=True)
 
 
-def _page_file(video: Path, outputs: tuple[Path, ...], page: str | None) -> list[Path]:
+def _path_of(source: str | Path) -> Path | None:
+    """The file or folder that is read; None: an address or standard input."""
+    from actionrnn.video.source import is_path
+
+    return Path(source) if is_path(source) else None
+
+
+def _page_file(source: str, outputs: tuple[Path, ...], page: str | None) -> list[Path]:
     if page is None:
         return []
     if page:
         return [Path(page)]
     if any(file.suffix.lower() in PAGE_ENDINGS for file in outputs):
         return []
-    beside = outputs[0] if outputs else Path(video.name or video.resolve().name)
-    return [beside.with_suffix(".html")]
+    video = _path_of(source)
+    if outputs:
+        return [outputs[0].with_suffix(".html")]
+    if video is None:
+        raise click.UsageError("--html names the page after the video's file; give it a FILE")
+    return [Path(video.name or video.resolve().name).with_suffix(".html")]
 
 
 def _require_ending(file: Path, known: tuple[str, ...]) -> None:
@@ -433,7 +469,7 @@ def _require_ending(file: Path, known: tuple[str, ...]) -> None:
         raise click.UsageError(f"{file}: must end in one of {' '.join(known)}")
 
 
-def _write(found: Timeline, video: Path, file: Path, rule: SegmentRule) -> None:
+def _write(found: Timeline, video: Located, file: Path, rule: SegmentRule) -> None:
     if file.suffix.lower() in PAGE_ENDINGS:
         from actionrnn.apps.timeline_page import write_page
 

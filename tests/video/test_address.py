@@ -1,0 +1,97 @@
+"""What is shown of an address: never a part of a password, however it is written."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actionrnn.video.address import is_address, masked
+
+SECRET = "hunter2XYZ"
+
+
+def parts_of(secret: str) -> set[str]:
+    """All pieces of four characters: none may be seen."""
+    return {secret[begin : begin + 4] for begin in range(len(secret) - 3)}
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        (f"rtsp://admin:{SECRET}@10.0.0.5:554/h264", "rtsp://***@10.0.0.5:554/h264"),
+        (f"rtsp://admin:{SECRET}/x@10.0.0.5/h264", "rtsp://***@10.0.0.5/h264"),
+        (f"rtsp://admin:x@{SECRET}@10.0.0.5/h264", "rtsp://***@10.0.0.5/h264"),
+        (f"rtsp://admin:x#{SECRET}@10.0.0.5/h264", "rtsp://***@10.0.0.5/h264"),
+        (f"rtsp://admin:x?{SECRET}@10.0.0.5/h264", "rtsp://***"),
+        (f"rtsp://{SECRET}@10.0.0.5/h264", "rtsp://***@10.0.0.5/h264"),
+        (f"RTSP://admin:{SECRET}@cam/h264", "RTSP://***@cam/h264"),
+        (f"rtsp://admin:{SECRET}", "rtsp://admin:***"),
+        (f"rtsp://admin:{SECRET}/10.0.0.5", "rtsp://admin:***/10.0.0.5"),
+        (f"rtsp://cam:554/user=admin&password={SECRET}/z&channel=1.sdp", "rtsp://cam:554/***"),
+        (f"rtsp://cam/live/admin:{SECRET}/1", "rtsp://cam/live/***"),
+        (f"http://cam/video.mjpg?user=me&pwd={SECRET}", "http://cam/video.mjpg?***"),
+        (f"http://cam/video.mjpg?user=me&pwd=p@{SECRET}", "http://***"),
+        (f"http://cam/video.mjpg?pwd=a&{SECRET}=b", "http://cam/video.mjpg?***"),
+        (f"http://cam/video.mjpg?{SECRET}", "http://cam/video.mjpg?***"),
+        (f"https://cdn/a.m3u8#token={SECRET}", "https://cdn/a.m3u8#***"),
+        (f"http://tv:8080/live/me/{SECRET}/12.ts", "http://tv:8080/live/***/***/12.ts"),
+        (f"http://tv:8080/me/{SECRET}/12", "http://tv:8080/***/***/12"),
+        (f"srt://host:9000?passphrase={SECRET}&mode=caller", "srt://host:9000?***"),
+        (f"rtmp://host/app/{SECRET}", "rtmp://host/***"),
+        (f"rtmps://host/{SECRET}", "rtmps://host/***"),
+        (f"rtmp://host app=x playpath={SECRET}", "rtmp://host:***"),
+        (f"cache:http://me:{SECRET}@host/a.mp4", "cache:http://***@host/a.mp4"),
+        (f"concat:http://a:{SECRET}@h/1|http://b:{SECRET}@h/2", "concat:http://***@h/2"),
+        (f"rtsp:/admin:{SECRET}@cam/h264", "***@cam/h264"),  # a slash too few: no address
+        (f"admin:{SECRET}@cam/h264", "***@cam/h264"),
+    ],
+)
+def test_no_part_of_a_password_is_shown(address: str, shown: str) -> None:
+    assert masked(address) == shown
+    assert not any(part in shown for part in parts_of(SECRET))
+    assert masked(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "clip.mp4",
+        "/data/a:b.mp4",
+        r"C:\clips\me@home.mp4",
+        "me@home.mp4",
+        "http://10.0.0.5:8080/a/b.mp4",
+        "http://[fe80::1]:80/a.mp4",
+        "udp://239.0.0.1:5000",
+        "https://host/2024/05/fall.mp4",
+        "rtsp://***@cam/h264",
+    ],
+)
+def test_what_holds_no_secret_is_shown_as_it_is(text: str) -> None:
+    assert masked(text) == text
+
+
+@given(
+    st.text("abcXYZ019:/@?#&=%+ .-_;", min_size=4, max_size=12).map("0x!".__add__),
+    st.sampled_from(["rtsp", "http", "srt", "cache:https"]),
+)
+def test_a_password_before_a_host_is_never_seen(password: str, scheme: str) -> None:
+    shown = masked(f"{scheme}://admin:{password}@camera/h264")
+    assert "0x!" not in shown
+    assert shown in (f"{scheme}://***@camera/h264", f"{scheme}://***")
+
+
+def test_an_address_is_no_path() -> None:
+    texts = [
+        "rtsp://a",
+        "HTTP://a",
+        "cache:http://a",
+        "-",
+        "a.mp4",
+        "file:///a",
+        "C://a",
+        "a/b://c",
+    ]
+    assert list(itertools.compress(texts, map(is_address, texts))) == texts[:3]
