@@ -159,7 +159,7 @@ def open_stream(
         VideoError: the source is missing, empty, not a video, too large, or has sound only.
     """
     source = locate(source)
-    with _open_container(source, timeout_seconds, dict(options or {})) as container:
+    with open_container(source, timeout_seconds, options) as container:
         stream = _best_stream(container, source)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = num_threads
@@ -218,9 +218,17 @@ def require_pixels(width: int, height: int, source: Source) -> None:
         )
 
 
-def _open_container(
-    source: Source, timeout_seconds: float | None, options: dict[str, str]
+def open_container(
+    source: Source,
+    timeout_seconds: float | None = None,
+    options: dict[str, str] | None = None,
 ) -> InputContainer:
+    """Open a source, whatever streams it has; the caller closes it. `open_stream` tells the rest.
+
+    Raises:
+        VideoError: it cannot be opened.
+    """
+    options = dict(options or {})
     target: Any = source.target
     if isinstance(target, bytes):
         target = io.BytesIO(target)
