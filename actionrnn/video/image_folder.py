@@ -12,11 +12,10 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from actionrnn.config import VideoLimits
 from actionrnn.errors import VideoError
@@ -26,6 +25,9 @@ from actionrnn.video.frame import Frame
 from actionrnn.video.frame_index import FrameIndex
 from actionrnn.video.request import FrameRequest, WantedFrames
 from actionrnn.video.source import why_unreadable
+
+if TYPE_CHECKING:  # exported models read videos without Pillow
+    from PIL import Image
 
 PICTURE_SUFFIXES = frozenset(
     {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -123,6 +125,8 @@ def _read_picture(path: Path, scale: Scale | None, limits: VideoLimits) -> NDArr
         VideoError: the file is not a picture, is damaged, holds several pictures, or exceeds
             the limits.
     """
+    from PIL import Image
+
     try:
         with Image.open(path) as picture:
             if picture.width * picture.height > limits.max_frame_pixels:
@@ -179,6 +183,8 @@ def _require_one_picture(picture: Image.Image, path: Path) -> None:
 
 def _of_8_bits(picture: Image.Image) -> Image.Image:
     """16-bit pictures scaled to 8 bits; Pillow's own conversion would clip them to white."""
+    from PIL import Image
+
     has_16_bits = picture.mode == "I" and picture.format in ("PNG", "PPM")
     if has_16_bits or picture.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(picture, np.uint32) * 255 // 65535).astype(np.uint8))
