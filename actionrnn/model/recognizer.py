@@ -117,6 +117,8 @@ class Timeline:
     """Whether several labels may be on at once: then segments of different labels overlap."""
     none_of_these: NoneOfThese | None = None
     """The model's."""
+    event_rule: EventRule | None = None
+    """The model's; see `Recognizer.event_rule`."""
 
     @functools.cached_property
     def typicality(self) -> NDArray[np.float64] | None:
@@ -143,8 +145,10 @@ class Timeline:
         """What began and what ended, as an `EventDetector` of a stream says it; see `EventRule`.
 
         Args:
+            rule: None: the model's, or the default rule if it has none.
             ignored: labels that are no actions, such as the background.
         """
+        rule = rule or self.event_rule
         return find_events(self.labels, self.scores, self.pts_seconds, rule, ignored)
 
     def prediction(self) -> Prediction:
@@ -181,6 +185,12 @@ class Recognizer:
     def multi_label(self) -> bool:
         """Whether it says of each label for itself if it is on (`head.multi_label`)."""
         return self.head.config.multi_label
+
+    @property
+    def event_rule(self) -> EventRule | None:
+        """The thresholds of events that were chosen in its training (`train.event_thresholds`)."""
+        chosen = self.training.get("event_rule")
+        return None if chosen is None else EventRule(**chosen)
 
     @property
     def provenance(self) -> Provenance:
@@ -248,6 +258,7 @@ class Recognizer:
             seen_seconds=float(pts_seconds[last_seen]),
             multi_label=self.multi_label,
             none_of_these=self.none_of_these,
+            event_rule=self.event_rule,
         )
 
     def score(self, features: Features, path: str = "") -> Timeline:
@@ -268,6 +279,7 @@ class Recognizer:
             path,
             multi_label=self.multi_label,
             none_of_these=self.none_of_these,
+            event_rule=self.event_rule,
         )
 
     def require_feature_size(self, size: int, where: str) -> None:
