@@ -62,7 +62,7 @@ def choose_rule(counts: Sequence[EventCounts], most_per_hour: float) -> EventRul
         return None
     good = good[right[good] == right[good].max()]
     good = good[wrong[good] == wrong[good].min()]
-    return RULES[good[len(good) // 2]]
+    return RULES[int(good[len(good) // 2])]
 
 
 def choose_and_test(

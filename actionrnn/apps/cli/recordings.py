@@ -375,13 +375,14 @@ def stream(
         raise click.UsageError("--none-rate adds to what --json gives; add --json")
     fields = {name: options.pop(name) for name in (*THRESHOLDS, "min_seconds")}
     _require_events(events, fields | {"webhook": webhook})
+    hook = None if webhook is None else Webhook(webhook, report=_warn_of)
     weights = options.pop("weights")
     live = parse_section(LiveOptions, options)
     recognizer = load(model, weights=weights)
     session = LiveSession(
         as_json=as_json,
         events=_event_rule(recognizer, fields) if events else None,
-        webhook=None if webhook is None else Webhook(webhook, report=_warn_of),
+        webhook=hook,
         show_window=window,
         record=record,
         top=top,
