@@ -339,7 +339,7 @@ def test_no_csv_of_scores_has_noise_of_floats(tmp_path: Path) -> None:
     rows = list(csv.DictReader((tmp_path / "bouts.csv").read_text().splitlines()))
     assert [row["true_seconds"] for row in rows] == ["31.44", "31.44"]
     for name in ("bouts.csv", "scores.csv"):
-        assert not re.search(r"\d\.\d{7}", (tmp_path / name).read_text())
+        assert not re.search(r"\d\.\d{9}", (tmp_path / name).read_text())
 
 
 def test_a_bouts_csv_of_somebody_else_stays(tmp_path: Path) -> None:
