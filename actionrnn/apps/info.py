@@ -155,6 +155,12 @@ def _describe_model(path: Path) -> Rows:
         rows["scores"] = f"{name} {scores['top1']:.1%}{beside} on {number} {tested}"
     if scores.get("frame_map") is not None:
         rows["mAP of steps"] = f"{scores['frame_map']:.1%}, mean over labels"
+    if training.get("event_rule") is not None:
+        rule, most = training["event_rule"], model.config.train.false_alarms_per_hour
+        rows["events"] = (
+            f"begin at {rule['begin_threshold']:g}, end below {rule['end_threshold']:g}; chosen "
+            f"for at most {most:g} false alarms/h"
+        )
     if scores.get("leaked_clips"):
         groups = len(scores.get("leaked_groups", []))
         rows["group leak"] = (

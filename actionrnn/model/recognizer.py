@@ -129,6 +129,8 @@ class Timeline:
     """The model's."""
     end_seconds: float | None = None
     """When the video ends, where it says so and was read to its end."""
+    event_rule: EventRule | None = None
+    """The model's; see `Recognizer.event_rule`."""
 
     @functools.cached_property
     def typicality(self) -> NDArray[np.float64] | None:
@@ -173,10 +175,12 @@ class Timeline:
         """What began and what ended, as an `EventDetector` of a stream says it; see `EventRule`.
 
         Args:
+            rule: None: the model's, or the default rule if it has none.
             ignored: labels that are no actions, such as the background.
             none_rate: nothing begins at steps that look like none of the classes, each by its own
                 scores, as a stream knows them; this part of the classes' own steps is lost so.
         """
+        rule = rule or self.event_rule
         is_none = None
         if none_rate is not None and self.none_of_these is not None:
             typicality = self.none_of_these.of_steps(self.scores)
@@ -227,6 +231,12 @@ class Recognizer:
     def multi_label(self) -> bool:
         """Whether it says of each label for itself if it is on (`head.multi_label`)."""
         return self.head.config.multi_label
+
+    @property
+    def event_rule(self) -> EventRule | None:
+        """The thresholds of events that were chosen in its training (`train.event_thresholds`)."""
+        chosen = self.training.get("event_rule")
+        return None if chosen is None else EventRule(**chosen)
 
     @property
     def provenance(self) -> Provenance:
@@ -302,6 +312,7 @@ class Recognizer:
             none_of_these=self.none_of_these,
             # a video that is decoded within bounds is not opened outside of them
             end_seconds=_end_of(source) if is_whole and decode is decode_video else None,
+            event_rule=self.event_rule,
         )
 
     def score(self, features: Features, path: str = "") -> Timeline:
@@ -322,6 +333,7 @@ class Recognizer:
             path,
             multi_label=self.multi_label,
             none_of_these=self.none_of_these,
+            event_rule=self.event_rule,
         )
 
     def require_feature_size(self, size: int, where: str) -> None:

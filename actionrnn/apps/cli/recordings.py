@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -243,7 +244,7 @@ def timeline(
     **options: Any,
 ) -> None:
     """When which action happens in VIDEO: subtitles, tables, events, or a page to look at."""
-    from actionrnn.config import EventRule, SegmentRule, parse_section
+    from actionrnn.config import SegmentRule, parse_section
     from actionrnn.model.recognizer import load
     from actionrnn.results import require_new
     from actionrnn.video.source import find_source, require_file
@@ -262,15 +263,16 @@ def timeline(
         require_new(file, overwrite=overwrite, source=_path_of(source))
     thresholds = {name: options.pop(name) for name in THRESHOLDS}
     _require_events(events is not None, thresholds)
-    event_rule = parse_section(EventRule, thresholds | {"min_seconds": options["min_seconds"]})
+    event_fields = thresholds | {"min_seconds": options["min_seconds"]}
     names = ("smooth_seconds", "min_seconds", "threshold", "none_rate")
     rule = parse_section(SegmentRule, {name: options.pop(name) for name in names})
     recognizer = load(model, weights=options["weights"])
+    event_rule = _event_rule(recognizer, event_fields) if events is not None else None
     if rule.none_rate:
         recognizer.require_none_of_these(rule.none_rate, of_steps=True)
     video = find_source(source)
     found = recognizer.timeline(video)
-    if events is not None:
+    if event_rule is not None:
         _give_events(found, event_rule, event_file, rule.none_rate or None)
     if marks_file is not None:
         _write_marks(found, rule, marks_file, format_name, rate_fps)
@@ -382,7 +384,7 @@ def stream(
     """
     from actionrnn.apps.live import LiveSession, run_live
     from actionrnn.apps.webhook import Webhook
-    from actionrnn.config import EventRule, LiveOptions, parse_section
+    from actionrnn.config import LiveOptions, parse_section
     from actionrnn.model.recognizer import load
     from actionrnn.results import require_new
 
@@ -392,19 +394,20 @@ def stream(
         raise click.UsageError("--json gives the scores, --events what begins and ends; give one")
     fields = {name: options.pop(name) for name in (*THRESHOLDS, "min_seconds")}
     _require_events(events, fields | {"webhook": webhook})
+    hook = None if webhook is None else Webhook(webhook, report=_warn_of)
+    weights = options.pop("weights")
+    options["input_options"] = _input_options(options["input_options"])
+    live = parse_section(LiveOptions, options)
+    recognizer = load(model, weights=weights)
     session = LiveSession(
         as_json=as_json,
-        events=parse_section(EventRule, fields) if events else None,
-        webhook=None if webhook is None else Webhook(webhook, report=_warn_of),
+        events=_event_rule(recognizer, fields) if events else None,
+        webhook=hook,
         show_window=window,
         record=record,
         top=top,
         none_rate=none_rate,
     )
-    weights = options.pop("weights")
-    options["input_options"] = _input_options(options["input_options"])
-    live = parse_section(LiveOptions, options)
-    recognizer = load(model, weights=weights)
     run_live(recognizer, source, live, session)
 
 
@@ -413,6 +416,29 @@ def _input_options(given: tuple[str, ...]) -> dict[str, str]:
         if option.find("=") < 1:  # not printed: it may be a secret
             raise click.UsageError("--input-option takes KEY=VALUE; write the name and a '='")
     return {key: value for key, _, value in (option.partition("=") for option in given)}
+
+
+def _event_rule(recognizer: Recognizer, given: dict[str, Any]) -> EventRule:
+    """The options that are given; for the rest the model's own rule, and a line that says so."""
+    from actionrnn.config import EventRule, parse_section
+
+    own = recognizer.event_rule
+    if own is None:
+        return parse_section(EventRule, given)
+    chosen = {name: value for name, value in given.items() if value is not None}
+    rule = parse_section(EventRule, asdict(own) | chosen)
+    if num_own := sum(name not in chosen for name in THRESHOLDS):
+        most = recognizer.config.train.false_alarms_per_hour
+        plural = "" if most == 1 else "s"
+        where = f"the model's own, chosen for at most {most:g} false alarm{plural} an hour"
+        if num_own == 1:
+            where = "one of them the model's own"
+        click.echo(
+            f"note: events begin at {rule.begin_threshold:g} and end below "
+            f"{rule.end_threshold:g}: {where}",
+            err=True,
+        )
+    return rule
 
 
 def _require_events(is_wanted: bool, options: dict[str, Any]) -> None:
