@@ -299,7 +299,7 @@ def _read_stream(source: Source, options: LiveOptions, stop: threading.Event) ->
     probe = {} if is_file else _PROBE
     with open_stream(source, timeout_seconds=options.stall_seconds, options=probe) as stream:
         stream.thread_type = "SLICE"  # frame threads would hold frames back
-        converter, size = Converter(source), (0, 0)
+        converter, size = Converter(source, stream, takes_first_size=True), (0, 0)
         guard, lag = LagGuard(options.max_lag_seconds), 0.0
         begin: float | None = None  # time.monotonic() at the file's time 0
         for packet in _packets(source, stream):
@@ -312,7 +312,8 @@ def _read_stream(source: Source, options: LiveOptions, stop: threading.Event) ->
                     continue
                 # a converter scales to the first size: a live stream may change it for good
                 if size != (picture.width, picture.height):
-                    converter, size = Converter(source), (picture.width, picture.height)
+                    converter = Converter(source, stream, takes_first_size=True)
+                    size = picture.width, picture.height
                 if is_file:  # it could be read faster than it is shown
                     ahead = 0.0 if begin is None else begin + pts_seconds - time.monotonic()
                     if begin is None or ahead > _LEAP_SECONDS:
