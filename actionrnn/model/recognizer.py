@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from actionrnn import __version__
-from actionrnn.config import Config, EventRule, Precision, Runtime, SegmentRule
+from actionrnn.config import Config, EventRule, Precision, Runtime, Sampling, SegmentRule
 from actionrnn.errors import FeatureError, ModelError
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.provenance import TRAINED_ON, Features, Provenance
@@ -42,6 +42,8 @@ from actionrnn.model.scoring import Readouts, Scorer
 from actionrnn.model.segments import Segment, find_lane_segments, find_segments
 from actionrnn.model.stream import Stream, StreamBatch
 from actionrnn.text import printable
+from actionrnn.video.image_folder import is_folder
+from actionrnn.video.last_frame import shown_until
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,9 @@ class Timeline:
     seen_seconds: float | None = None
     """The time of the last frame that the last answer rests on; None: that of the last step. It
     is later where the video was not read to its end, and the head has a delay."""
+    end_seconds: float | None = None
+    """When the last step ends, where its frame stands still for long; None: after the usual time
+    of a step."""
     multi_label: bool = False
     """Whether several labels may be on at once: then segments of different labels overlap."""
     none_of_these: NoneOfThese | None = None
@@ -132,10 +137,14 @@ class Timeline:
     def segments(self, rule: SegmentRule | None = None) -> list[Segment]:
         """From when to when which action; see `SegmentRule`."""
         if self.multi_label:
-            return find_lane_segments(self.labels, self.scores, self.pts_seconds, rule)
+            return find_lane_segments(
+                self.labels, self.scores, self.pts_seconds, rule, self.end_seconds
+            )
         is_asked = rule is not None and rule.none_rate > 0
         typicality = self.typicality if is_asked else None
-        return find_segments(self.labels, self.scores, self.pts_seconds, rule, typicality)
+        return find_segments(
+            self.labels, self.scores, self.pts_seconds, rule, typicality, self.end_seconds
+        )
 
     def events(
         self, rule: EventRule | None = None, *, ignored: Collection[str] = ()
@@ -186,6 +195,17 @@ class Recognizer:
     def provenance(self) -> Provenance:
         """Of the features that the head takes: it was trained on such, and scores no others."""
         return Provenance.of(self.backbone, self.config.sampling).for_head()
+
+    def reading(self, stream: int | None) -> Recognizer:
+        """The same, reading another video stream of files that have several.
+
+        Args:
+            stream: as `Sampling.stream`; None: that of the model.
+        """
+        if stream is None:
+            return self
+        sampling = replace(self.config.sampling, stream=stream)
+        return replace(self, config=replace(self.config, sampling=sampling))
 
     def classify(self, path: str | Path, *, stop_at_confidence: float | None = None) -> Prediction:
         """The action of one video file, or of a folder of pictures.
@@ -238,6 +258,9 @@ class Recognizer:
         found, pts_seconds = Readouts.joined(answers), np.concatenate(times)
         sure = first_sure(found, stop_at_confidence)
         num_steps = len(pts_seconds) if sure is None else sure + 1
+        end_seconds = None
+        if stop_at_confidence is None and decode is decode_video:
+            end_seconds = _end_of(path, self.config.sampling, float(pts_seconds[-1]))
         last_seen = min(num_steps + self.head.delay_steps, len(pts_seconds)) - 1
         return Timeline(
             self.labels,
@@ -246,6 +269,7 @@ class Recognizer:
             pts_seconds[:num_steps],
             str(path),
             seen_seconds=float(pts_seconds[last_seen]),
+            end_seconds=end_seconds,
             multi_label=self.multi_label,
             none_of_these=self.none_of_these,
         )
@@ -395,6 +419,15 @@ def load(
     head = read_head(info).to(backbone.device)
     none_of_these = read_none_of_these(info)
     return Recognizer(backbone, head, info.labels, whole, info.training, none_of_these)
+
+
+def _end_of(path: str | Path, sampling: Sampling, last_seconds: float) -> float | None:
+    """When a last step ends whose frame stands still; None: the frame does not, or is not known."""
+    if sampling.num_frames is not None or sampling.keyframes or sampling.end_seconds is not None:
+        return None  # the last step may show another frame than the last
+    if is_folder(as_path(path)):
+        return None
+    return shown_until(as_path(path), last_seconds, stream=sampling.stream)
 
 
 def first_sure(found: Readouts, confidence: float | None) -> int | None:

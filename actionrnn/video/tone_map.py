@@ -73,11 +73,11 @@ def _light_table(transfer: int) -> NDArray[np.float32]:
     """The light of each coded value: PQ's in units of white, HLG's of the scene, 0 to 1."""
     coded = _roots()
     if transfer == PQ:
-        return (_pq_to_nits(coded) / WHITE_NITS).astype(np.float32)
+        return np.asarray(_pq_to_nits(coded) / WHITE_NITS, np.float32)
     a = 0.17883277
     b, c = 1 - 4 * a, 0.5 - a * np.log(4 * a)
     light = np.where(coded <= 0.5, coded**2 / 3, (np.exp((coded - c) / a) + b) / 12)
-    return light.astype(np.float32)
+    return np.asarray(light, np.float32)
 
 
 @cache
@@ -95,7 +95,7 @@ def _gain_table() -> NDArray[np.float32]:
         + (-2 * t**3 + 3 * t**2) * largest
     )
     shown = _pq_to_nits(np.where(coded < knee, coded, rolled) * peak)
-    return (shown / nits).astype(np.float32)
+    return np.asarray(shown / nits, np.float32)
 
 
 @cache

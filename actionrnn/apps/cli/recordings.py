@@ -17,6 +17,7 @@ from actionrnn.apps.cli.options import (
     model_option,
     none_rate_option,
     overwrite_option,
+    stream_option,
     weights_option,
 )
 from actionrnn.errors import VideoError
@@ -52,6 +53,7 @@ _end_option = click.option(
 )
 @none_rate_option
 @click.option("--runtime", type=config_choice("Runtime"), help="What computes the backbone.")
+@stream_option
 @overwrite_option
 @weights_option
 def classify(
@@ -63,6 +65,7 @@ def classify(
     stop_at_confidence: float | None,
     none_rate: float | None,
     runtime: Any,
+    stream_number: int | None,
     overwrite: bool,
     weights: str | None,
 ) -> None:
@@ -80,7 +83,7 @@ def classify(
     if sheet is not None:
         _require_no_frame(sheet, found[0][0])
         require_new(sheet, overwrite=overwrite, source=found[0][0])
-    recognizer = load(model, weights=weights, runtime=runtime)
+    recognizer = load(model, weights=weights, runtime=runtime).reading(stream_number)
     if none_rate is not None:
         recognizer.require_none_of_these(none_rate, of_steps=False)
     num_failed = 0
@@ -225,6 +228,7 @@ def _classify_one(recognizer: Recognizer, path: Path, sheet: Path | None) -> Pre
 @none_rate_option
 @_begin_option
 @_end_option
+@stream_option
 @overwrite_option
 @weights_option
 def timeline(
@@ -236,6 +240,7 @@ def timeline(
     marks_file: Path | None,
     format_name: Any,
     rate_fps: float | None,
+    stream_number: int | None,
     overwrite: bool,
     **options: Any,
 ) -> None:
@@ -261,7 +266,7 @@ def timeline(
     event_rule = parse_section(EventRule, thresholds | {"min_seconds": options["min_seconds"]})
     names = ("smooth_seconds", "min_seconds", "threshold", "none_rate")
     rule = parse_section(SegmentRule, {name: options.pop(name) for name in names})
-    recognizer = load(model, weights=options["weights"])
+    recognizer = load(model, weights=options["weights"]).reading(stream_number)
     if rule.none_rate:
         recognizer.require_none_of_these(rule.none_rate, of_steps=True)
     found = recognizer.timeline(video)
@@ -271,7 +276,7 @@ def timeline(
         _write_marks(found, rule, marks_file, format_name, rate_fps)
     # pages take long: interrupted there, nothing has been written that the next try would meet
     for file in sorted(files, key=lambda file: file.suffix.lower() not in PAGE_ENDINGS):
-        _write(found, video, file, rule)
+        _write(found, video, file, rule, stream_number)
     if events != "-":
         _print_segments(found, rule)
 
@@ -299,16 +304,24 @@ def _write_marks(
 @click.argument("video", type=UserPath(path_type=Path))
 @model_option
 @click.option("--output", "-o", required=True, type=UserPath(path_type=Path, dir_okay=False))
+@stream_option
 @overwrite_option
 @weights_option
-def render(video: Path, model: str, output: Path, overwrite: bool, weights: str | None) -> None:
+def render(
+    video: Path,
+    model: str,
+    output: Path,
+    stream_number: int | None,
+    overwrite: bool,
+    weights: str | None,
+) -> None:
     """VIDEO with the scores drawn on it, its sound and its times kept (.mp4, .mkv, .mov)."""
     from actionrnn.apps.render import render as render_video
     from actionrnn.model.recognizer import load
     from actionrnn.results import require_new
 
     require_new(output, overwrite=overwrite, source=video)
-    recognizer = load(model, weights=weights)
+    recognizer = load(model, weights=weights).reading(stream_number)
     num_frames = render_video(recognizer, video, output)
     click.echo(f"{output}: {num_frames} frames")
 
@@ -429,11 +442,13 @@ def _require_ending(file: Path, known: tuple[str, ...]) -> None:
         raise click.UsageError(f"{file}: must end in one of {' '.join(known)}")
 
 
-def _write(found: Timeline, video: Path, file: Path, rule: SegmentRule) -> None:
+def _write(
+    found: Timeline, video: Path, file: Path, rule: SegmentRule, stream_number: int | None
+) -> None:
     if file.suffix.lower() in PAGE_ENDINGS:
         from actionrnn.apps.timeline_page import write_page
 
-        write_page(found, video, file, rule)
+        write_page(found, video, file, rule, stream=stream_number)
     else:
         from actionrnn.apps.timeline_files import write_timeline
 
