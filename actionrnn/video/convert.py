@@ -144,7 +144,10 @@ class Converter:
         """
         if min(self._stored) <= 0:
             self._stored = picture.width, picture.height
-        width, height = with_square_pixels(*self._stored, self._pixel_aspect)
+        width, height = self._stored
+        if self._is_one_field(picture):
+            height *= 2
+        width, height = with_square_pixels(width, height, self._pixel_aspect)
         require_pixels(width, height, self._source)
         return (height, width) if is_transposed(display_matrix(picture)) else (width, height)
 
@@ -152,6 +155,10 @@ class Converter:
         """Whether a picture is woven of two fields, of which one is shown."""
         is_said = picture.interlaced_frame or self._stream_is_interlaced
         return is_said and not self._gives_fields and picture.height > 1
+
+    def _is_one_field(self, picture: av.VideoFrame) -> bool:
+        """Whether a picture holds every other line of what is shown."""
+        return bool(self._gives_fields and picture.interlaced_frame)
 
     def corrections(self, picture: av.VideoFrame) -> tuple[str, ...]:
         """What is done to a picture besides its conversion to RGB, for people and provenance."""
@@ -161,6 +168,8 @@ class Converter:
             found.append(f"pixels {aspect.numerator}:{aspect.denominator} made square")
         if self.is_interlaced(picture):
             found.append("deinterlaced")
+        if self._is_one_field(picture):
+            found.append("single fields shown in full height")
         if name := HDR_NAMES.get(int(picture.color_trc)):
             found.append(f"HDR ({name}) tone-mapped")
         return tuple(found)
