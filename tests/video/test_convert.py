@@ -199,7 +199,8 @@ def test_pictures_of_one_field_have_the_height_of_both(ffmpeg_encode: FFmpegEnco
     whole = ffmpeg_encode("whole.mp4", "-c:v libx265 -x265-params log-level=none", size="96x128")
     fields = read_frames(path).data
     assert fields.shape[1:3] == (128, 96)
-    assert difference(fields[0], read_frames(whole).data[0]) < 12
+    alike = np.corrcoef(fields[0].ravel(), read_frames(whole).data[0].ravel())[0, 1]
+    assert alike > 0.9
     assert probe_video(path).corrections == ("single fields shown in full height",)
 
 
