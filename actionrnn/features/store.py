@@ -499,4 +499,4 @@ def _is_read_otherwise(source: Path, stream: int | None) -> bool:
     try:
         return not is_read_as_before(source, stream=stream)
     except VideoError:
-        return True
+        return False  # nothing better can be made of it

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
@@ -34,6 +35,7 @@ def two_streams(path: Path, *, noise_first: bool = False) -> Path:
             stream = container.add_stream("mpeg4", rate=25)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.bit_rate = 4_000_000
+            stream.disposition = Disposition.default
             streams.append(stream)
         for index in range(3):
             for stream in streams:
