@@ -45,12 +45,13 @@ def test_a_video(clips: Path) -> None:
 def test_a_video_says_what_is_done_to_its_pictures_and_which_streams_it_has(
     tmp_path: Path,
 ) -> None:
-    path = tmp_path / "a.mkv"
+    path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as container:
         streams = [container.add_stream("mpeg4", rate=25) for _ in range(2)]
         for stream, width in zip(streams, (64, 96), strict=True):
             stream.width, stream.height, stream.pix_fmt = width, 48, "yuv420p"
             stream.codec_context.sample_aspect_ratio = Fraction(2)
+        for stream, width in zip(streams, (64, 96), strict=True):
             frame = av.VideoFrame.from_ndarray(np.zeros((48, width, 3), np.uint8), format="rgb24")
             frame.pts, frame.time_base = 0, Fraction(1, 25)
             container.mux(stream.encode(frame))

@@ -304,7 +304,7 @@ def test_pixels_that_were_made_otherwise_are_extracted_again(
         container.mux(stream.encode(None))
     options = {"backbone": tiny_backbone, "sampling": FOUR}
     store = extract_to_store([videos], tmp_path / "store", **options).store  # type: ignore[arg-type]
-    made = {key: store.read(key) for key in store.keys()}
+    made = {key: store.read(key) for key in ("run/wide", *KEYS)}
     assert made["run/wide"].video is not None and made["run/ido"].video is not None
     assert made["run/wide"].video.corrections == ("pixels 2:1 made square",)
     assert made["run/ido"].video.corrections == ()
@@ -825,7 +825,7 @@ def test_a_video_is_read_for_its_checksum_where_a_store_is_written_and_once(
     done = extract_to_store([videos], tmp_path / "store", backbone=tiny_backbone, sampling=FOUR)
     assert sorted(read) == paths
     for path, key in zip(paths, KEYS, strict=True):
-        video = VideoFile(path.name, path.stat().st_size, file_sha256(path))
+        video = VideoFile(path.name, path.stat().st_size, file_sha256(path), ())
         assert done.store.read(key).video == video
 
 
