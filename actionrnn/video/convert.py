@@ -113,7 +113,7 @@ class Converter:
             warnings.warn(
                 f"{self._source.name}: {dropped} not known here, its colours are converted as "
                 "unspecified ones and may be off; convert it to BT.709",
-                stacklevel=2,
+                stacklevel=1,  # one place, so that it is said once
             )
         try:
             rgb = self._convert(picture, width, height, "rgb48le" if is_hdr else "rgb24")

@@ -30,6 +30,7 @@ from actionrnn.video.frame_index import (
     timed_frames,
 )
 from actionrnn.video.image_folder import is_folder, iter_frame_folder, visit_frame_folder
+from actionrnn.video.last_frame import shown_until
 from actionrnn.video.request import FrameCollector, FrameRequest, WantedFrames
 from actionrnn.video.seeking import decode_by_counting, decode_by_seeking, threads_for
 from actionrnn.video.source import (
@@ -300,7 +301,7 @@ def _visit(source: Source, request: FrameRequest) -> None:
             return
         declared = _Declared.of(stream)
         index = read_frame_index(stream)
-        promises_enough = declared.enough(index)
+        promises_enough = declared.enough(index) or declared.stands_still(source, index)
         if promises_enough and (index.is_exact or index.is_one_by_one):
             decode = decode_by_seeking if index.is_exact else decode_by_counting
             if decode(source, stream, WantedFrames(source.name, index, request)):
@@ -395,11 +396,18 @@ class _Declared:
         last = float(index.pts_seconds[-1])
         return last >= LEAST_DECODABLE_FRACTION * self.end_seconds or self.end_seconds < 0.1
 
+    def stands_still(self, source: Source, index: FrameIndex) -> bool:
+        """Whether the declared end is that of a last frame which stands still, or near it."""
+        if len(index) == 0 or self.num_frames:
+            return False
+        end = shown_until(source, float(index.pts_seconds[-1]), stream=source.stream)
+        return end is not None and end >= LEAST_DECODABLE_FRACTION * self.end_seconds
+
     def require_enough(self, source: Source, index: FrameIndex) -> None:
         """Raise a VideoError that says how much can be decoded, if that is too little."""
         if len(index) == 0:
             raise _nothing_decodable(source)
-        if self.enough(index):
+        if self.enough(index) or self.stands_still(source, index):
             return
         found = f"{len(index)} of {self.num_frames} frames"
         if not self.num_frames:

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from actionrnn.config import SegmentRule
 from actionrnn.model import segments
-from actionrnn.model.segments import Segment, find_segments, smooth_scores, step_ends
+from actionrnn.model.segments import (
+    Segment,
+    find_lane_segments,
+    find_segments,
+    smooth_scores,
+    step_ends,
+)
 
 LABELS = ("run", "walk")
 PLAIN = SegmentRule(smooth_seconds=0, min_seconds=0)
@@ -140,7 +146,18 @@ def test_the_work_grows_with_the_steps_not_with_their_square(
             Counted.reads += 1
             return super().__getitem__(place)
 
-    monkeypatch.setattr(segments, "step_ends", lambda times: step_ends(times).view(Counted))
+    monkeypatch.setattr(segments, "step_ends", lambda *given: step_ends(*given).view(Counted))
     scores, times = scores_of("rw" * 500)
     assert spans(find_segments(LABELS, scores, times, SegmentRule(smooth_seconds=0))) != []
     assert 0 < Counted.reads < 10 * len(times)
+
+
+def test_the_last_step_may_last_to_a_known_end() -> None:
+    scores, times = scores_of("rrrww")
+    found = find_segments(LABELS, scores, times, PLAIN, end_seconds=20.0)
+    assert spans(found) == [("run", 0.0, 0.3), ("walk", 0.3, 20.0)]
+    lanes = find_lane_segments(LABELS, scores, times, PLAIN, end_seconds=20.0)
+    assert spans(lanes) == spans(found)
+    rule = SegmentRule(smooth_seconds=0, min_seconds=0.25)  # the last is long enough now
+    assert spans(find_segments(LABELS, scores, times, rule)) == [("run", 0.0, 0.5)]
+    assert spans(find_segments(LABELS, scores, times, rule, end_seconds=20.0)) == spans(found)
