@@ -18,6 +18,7 @@ from actionrnn.apps.cli.options import (
     model_option,
     none_rate_option,
     overwrite_option,
+    stream_option,
     weights_option,
 )
 from actionrnn.errors import VideoError
@@ -54,6 +55,7 @@ _end_option = click.option(
 )
 @none_rate_option
 @click.option("--runtime", type=config_choice("Runtime"), help="What computes the backbone.")
+@stream_option
 @overwrite_option
 @weights_option
 def classify(
@@ -65,6 +67,7 @@ def classify(
     stop_at_confidence: float | None,
     none_rate: float | None,
     runtime: Any,
+    stream_number: int | None,
     overwrite: bool,
     weights: str | None,
 ) -> None:
@@ -85,7 +88,7 @@ def classify(
         video = _path_of(found[0][0])
         _require_no_frame(sheet, video)
         require_new(sheet, overwrite=overwrite, source=video)
-    recognizer = load(model, weights=weights, runtime=runtime)
+    recognizer = load(model, weights=weights, runtime=runtime).reading(stream_number)
     if none_rate is not None:
         recognizer.require_none_of_these(none_rate, of_steps=False)
     num_failed = 0
@@ -165,8 +168,8 @@ def _print_early_answer(
 
 def _span(path: Located, sampling: Sampling) -> tuple[float, float | None]:
     """When a video, or a folder of pictures, begins, and its length; None: it is not declared."""
-    from actionrnn.video.decode import declared_span
     from actionrnn.video.image_folder import find_pictures, is_folder
+    from actionrnn.video.source import declared_span
 
     if is_folder(path) and isinstance(path, Path):
         return 0.0, len(find_pictures(path)) / sampling.frame_folder_fps
@@ -229,6 +232,7 @@ def _classify_one(recognizer: Recognizer, path: Located, sheet: Path | None) -> 
 @none_rate_option
 @_begin_option
 @_end_option
+@stream_option
 @overwrite_option
 @weights_option
 def timeline(
@@ -240,6 +244,7 @@ def timeline(
     marks_file: Path | None,
     format_name: Any,
     rate_fps: float | None,
+    stream_number: int | None,
     overwrite: bool,
     **options: Any,
 ) -> None:
@@ -266,7 +271,7 @@ def timeline(
     event_fields = thresholds | {"min_seconds": options["min_seconds"]}
     names = ("smooth_seconds", "min_seconds", "threshold", "none_rate")
     rule = parse_section(SegmentRule, {name: options.pop(name) for name in names})
-    recognizer = load(model, weights=options["weights"])
+    recognizer = load(model, weights=options["weights"]).reading(stream_number)
     event_rule = _event_rule(recognizer, event_fields) if events is not None else None
     if rule.none_rate:
         recognizer.require_none_of_these(rule.none_rate, of_steps=True)
@@ -278,7 +283,7 @@ def timeline(
         _write_marks(found, rule, marks_file, format_name, rate_fps)
     # pages take long: interrupted there, nothing has been written that the next try would meet
     for file in sorted(files, key=lambda file: file.suffix.lower() not in PAGE_ENDINGS):
-        _write(found, video, file, rule)
+        _write(found, video, file, rule, stream_number)
     if events != "-":
         _print_segments(found, rule)
 
@@ -307,6 +312,7 @@ def _write_marks(
 @model_option
 @click.option("--output", "-o", required=True, type=UserPath(path_type=Path, dir_okay=False))
 @none_rate_option
+@stream_option
 @overwrite_option
 @weights_option
 def render(
@@ -314,6 +320,7 @@ def render(
     model: str,
     output: Path,
     none_rate: float | None,
+    stream_number: int | None,
     overwrite: bool,
     weights: str | None,
 ) -> None:
@@ -323,7 +330,7 @@ def render(
     from actionrnn.results import require_new
 
     require_new(output, overwrite=overwrite, source=_path_of(source))
-    recognizer = load(model, weights=weights)
+    recognizer = load(model, weights=weights).reading(stream_number)
     num_frames = render_video(recognizer, source, output, none_rate=none_rate)
     click.echo(f"{output}: {num_frames} frames")
 
@@ -495,11 +502,13 @@ def _require_ending(file: Path, known: tuple[str, ...]) -> None:
         raise click.UsageError(f"{file}: must end in one of {' '.join(known)}")
 
 
-def _write(found: Timeline, video: Located, file: Path, rule: SegmentRule) -> None:
+def _write(
+    found: Timeline, video: Located, file: Path, rule: SegmentRule, stream_number: int | None
+) -> None:
     if file.suffix.lower() in PAGE_ENDINGS:
         from actionrnn.apps.timeline_page import write_page
 
-        write_page(found, video, file, rule)
+        write_page(found, video, file, rule, stream=stream_number)
     else:
         from actionrnn.apps.timeline_files import write_timeline
 
