@@ -55,6 +55,8 @@ ResizeMode = Literal["shortest", "squash"]
 Modality = Literal["rgb", "rgb_diff", "both"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Transport = Literal["tcp", "udp", "multicast"]
+Clock = Literal["player", "file"]
+"""How times are shown: from 0 on, as players do, or as the file has them."""
 Runtime = Literal["auto", "torch", "openvino", "onnx"]
 ClassWeights = Literal["none", "balanced"]
 InputScaling = Literal["sqrt", "l2", "none"]
@@ -90,6 +92,9 @@ class Sampling:
     frame_folder_fps: PositiveFloat = 25.0
     """The frame rate of a clip that is a folder of pictures, since pictures do not state one.
     UCF101's paper says 25; some of its files have 29.97."""
+    stream: Annotated[int, Field(ge=0, strict=True)] | None = None
+    """The video stream that is read of a file with several, by the number that `actionrnn info`
+    and ffprobe show; null: the first of those that the file marks as default."""
 
     @model_validator(mode="after")
     def _one_rule(self) -> Sampling:
@@ -116,7 +121,8 @@ class Sampling:
             text = f"{self.rate_fps:g} {noun}s/s"
         start = "" if self.start_seconds is None else f" from {self.start_seconds:g} s"
         end = "" if self.end_seconds is None else f" until {self.end_seconds:g} s"
-        return text + start + end
+        stream = "" if self.stream is None else f" of stream {self.stream}"
+        return text + start + end + stream
 
 
 @dataclass(frozen=True, config=STRICT_KEYS)

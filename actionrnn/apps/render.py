@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.apps.drawing import Panel, draw_panel, make_panel
-from actionrnn.config import Sampling, VideoLimits
+from actionrnn.config import Clock, Sampling, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.files import atomic_path
 from actionrnn.model.recognizer import Recognizer
@@ -25,6 +25,7 @@ from actionrnn.video.convert import Converter
 from actionrnn.video.frame import Frame
 from actionrnn.video.frame_index import time_base_of, timed_frames
 from actionrnn.video.image_folder import is_folder, iter_frame_folder
+from actionrnn.video.last_frame import shown_until
 from actionrnn.video.sampling import TICK_TOLERANCE_SECONDS
 from actionrnn.video.source import (
     Located,
@@ -87,6 +88,7 @@ def render(
     *,
     sound: bool = True,
     none_rate: float | None = None,
+    clock: Clock = "player",
 ) -> int:
     """Write `path` with the scores of each moment drawn on it; returns the number of frames.
 
@@ -94,6 +96,7 @@ def render(
         path: what `read_frames` takes, but nothing that has no end.
         none_rate: also say where it looks like none of the labels, as a timeline does; wrongly of
             this part of the labels' own time.
+        clock: as in `rewrite`.
 
     Raises:
         ModelError: `none_rate` is given, and the model was trained without.
@@ -118,7 +121,10 @@ def render(
         return overlay.draw(frame.rgb)
 
     rate_fps = model.config.sampling.frame_folder_fps
-    return rewrite(video, output, draw, sound=sound, frame_folder_fps=rate_fps)
+    stream = model.config.sampling.stream
+    return rewrite(
+        video, output, draw, sound=sound, clock=clock, frame_folder_fps=rate_fps, stream=stream
+    )
 
 
 def container_format(output: Path) -> str:
@@ -139,17 +145,24 @@ def rewrite(
     draw: Callable[[Frame], np.ndarray],
     *,
     sound: bool = True,
+    clock: Clock = "player",
     limits: VideoLimits | None = None,
     frame_folder_fps: float = Sampling.frame_folder_fps,
+    stream: int | None = None,
 ) -> int:
     """Write a video again with each frame as `draw` makes it, times and sound kept.
+
+    A last frame that stands still is written once more, at its end.
 
     Args:
         path: the video; an address is read a second time for its sound.
         draw: is given every frame, in order, and gives RGB (H, W, 3).
-        sound: copy it, too.
+        sound: write it, too.
+        clock: player: the video begins at 0; file: at the file's own time, which .mkv holds as it
+            is, while .mp4 and .mov show nothing until then.
         limits: of the frames, and of what may be opened.
         frame_folder_fps: pictures a second, for a folder of pictures.
+        stream: as `Sampling.stream`.
 
     Returns:
         The number of frames.
@@ -160,10 +173,11 @@ def rewrite(
     container, count, shown = container_format(output), 0, 0
     with (
         atomic_path(output) as temporary,
-        _open(path, limits, frame_folder_fps) as video,
+        _open(path, limits, frame_folder_fps, stream) as video,
         VideoWriter(
             temporary,
             time_base=video.time_base,
+            begin_seconds=video.begin_seconds if clock == "player" else 0.0,
             rate_fps=video.rate_fps,
             sound=video.source if sound else None,
             container=container,
@@ -171,14 +185,21 @@ def rewrite(
         progress_bar(output.name, video.num_seconds or None) as advance,
     ):
         for frame, tick in video.frames:
-            writer.write(draw(frame), tick)
+            drawn = draw(frame)
+            writer.write(drawn, tick)
             count += 1
-            if int(frame.pts_seconds) > shown:
-                advance(int(frame.pts_seconds) - shown)
-                shown = int(frame.pts_seconds)
+            if (now := int(frame.pts_seconds - video.begin_seconds)) > shown:
+                advance(now - shown)
+                shown = now
         if count == 0:
             raise VideoError(f"{path}: no frame can be decoded; re-encode it or leave it out")
+        if (end := _end_of(video.source, frame.pts_seconds)) is not None:
+            writer.write(drawn, round(end / video.time_base) - 1)
     return count
+
+
+def _end_of(source: Source | None, last_seconds: float) -> float | None:
+    return None if source is None else shown_until(source, last_seconds, stream=source.stream)
 
 
 @dataclass(frozen=True)
@@ -190,6 +211,8 @@ class _OpenVideo:
     time_base: Fraction
     """Seconds a tick."""
     rate_fps: Fraction
+    begin_seconds: float
+    """By its own clock."""
     num_seconds: int
     """0: not declared."""
     source: Source | None
@@ -198,15 +221,15 @@ class _OpenVideo:
 
 @contextlib.contextmanager
 def _open(
-    path: Located, limits: VideoLimits | None, frame_folder_fps: float
+    path: Located, limits: VideoLimits | None, frame_folder_fps: float, number: int | None
 ) -> Iterator[_OpenVideo]:
     if is_folder(path) and isinstance(path, Path):
         rate_fps = Fraction(frame_folder_fps).limit_denominator(1001)
         pictures = iter_frame_folder(path, frame_folder_fps, None, limits or VideoLimits())
         numbered = ((frame, tick) for tick, frame in enumerate(pictures))
-        yield _OpenVideo(numbered, 1 / rate_fps, rate_fps, 0, None)
+        yield _OpenVideo(numbered, 1 / rate_fps, rate_fps, 0.0, 0, None)
         return
-    source = locate(path, limits)
+    source = replace(locate(path, limits), stream=number)
     with open_stream(source) as stream:
         convert, time_base = Converter(source, stream), time_base_of(stream)
         timed = (
@@ -214,5 +237,6 @@ def _open(
             for picture, tick in timed_frames(source, stream)
         )
         rate_fps = stream.average_rate or Fraction(25)
+        begin_seconds = (container_of(stream).start_time or 0) / av.time_base
         num_seconds = round((container_of(stream).duration or 0) / av.time_base)
-        yield _OpenVideo(timed, time_base, rate_fps, num_seconds, source)
+        yield _OpenVideo(timed, time_base, rate_fps, begin_seconds, num_seconds, source)

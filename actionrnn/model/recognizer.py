@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from actionrnn import __version__
-from actionrnn.config import Config, EventRule, Precision, Runtime, SegmentRule
+from actionrnn.config import Clock, Config, EventRule, Precision, Runtime, Sampling, SegmentRule
 from actionrnn.errors import FeatureError, ModelError, VideoError
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.provenance import TRAINED_ON, Features, Provenance
@@ -42,8 +42,9 @@ from actionrnn.model.scoring import Readouts, Scorer
 from actionrnn.model.segments import Segment, find_lane_segments, find_segments
 from actionrnn.model.stream import Stream, StreamBatch
 from actionrnn.text import printable
-from actionrnn.video.decode import declared_span
-from actionrnn.video.source import Located, Source, VideoSource, find_source
+from actionrnn.video.image_folder import is_folder
+from actionrnn.video.last_frame import end_of
+from actionrnn.video.source import Located, Source, VideoSource, declared_span, find_source
 
 
 @dataclass(frozen=True)
@@ -123,14 +124,35 @@ class Timeline:
     seen_seconds: float | None = None
     """The time of the last frame that the last answer rests on; None: that of the last step. It
     is later where the video was not read to its end, and the head has a delay."""
+    end_seconds: float | None = None
+    """When the last step ends, where the video says it and was read to its end; None: after the
+    usual time of a step."""
+    start_seconds: float = 0.0
+    """When the video begins, on the clock of these times; players show 0 there. The clocks of
+    transport streams and cameras may begin anywhere."""
     multi_label: bool = False
     """Whether several labels may be on at once: then segments of different labels overlap."""
     none_of_these: NoneOfThese | None = None
     """The model's."""
-    end_seconds: float | None = None
-    """When the video ends, where it says so and was read to its end."""
     event_rule: EventRule | None = None
     """The model's; see `Recognizer.event_rule`."""
+
+    def on_clock(self, clock: Clock) -> Timeline:
+        """The same with times by a player's clock, which is 0 where the video begins.
+
+        Args:
+            clock: file: unchanged.
+        """
+        if clock == "file" or self.start_seconds == 0:
+            return self
+        seen, end = self.seen_seconds, self.end_seconds
+        return replace(
+            self,
+            pts_seconds=self.pts_seconds - self.start_seconds,
+            seen_seconds=None if seen is None else seen - self.start_seconds,
+            end_seconds=None if end is None else end - self.start_seconds,
+            start_seconds=0.0,
+        )
 
     @functools.cached_property
     def typicality(self) -> NDArray[np.float64] | None:
@@ -204,16 +226,6 @@ class Timeline:
         return f"Timeline(scores={self.scores.shape}, path={self.path!r})"
 
 
-def _end_of(video: Located) -> float | None:
-    """When a video ends, as its file declares; None: it does not, or cannot be asked again."""
-    if video.is_address if isinstance(video, Source) else not video.is_file():
-        return None
-    with contextlib.suppress(VideoError):
-        begin, length = declared_span(video)
-        return None if length is None else begin + length
-    return None
-
-
 @dataclass(frozen=True)
 class Recognizer:
     """A trained model: `classify` and `timeline` of files; `save` and `actionrnn.load`."""
@@ -242,6 +254,17 @@ class Recognizer:
     def provenance(self) -> Provenance:
         """Of the features that the head takes: it was trained on such, and scores no others."""
         return Provenance.of(self.backbone, self.config.sampling).for_head()
+
+    def reading(self, stream: int | None) -> Recognizer:
+        """The same, reading another video stream of files that have several.
+
+        Args:
+            stream: as `Sampling.stream`; None: that of the model.
+        """
+        if stream is None:
+            return self
+        sampling = replace(self.config.sampling, stream=stream)
+        return replace(self, config=replace(self.config, sampling=sampling))
 
     def classify(
         self, path: VideoSource | Source, *, stop_at_confidence: float | None = None
@@ -299,7 +322,12 @@ class Recognizer:
         found, pts_seconds = Readouts.joined(answers), np.concatenate(times)
         sure = first_sure(found, stop_at_confidence)
         num_steps = len(pts_seconds) if sure is None else sure + 1
-        is_whole = sure is None and self.config.sampling.end_seconds is None
+        start_seconds, end_seconds = 0.0, None
+        # a video that is decoded within bounds is not opened outside of them
+        if decode is decode_video:
+            start_seconds = _start_of(source, float(pts_seconds[0]))
+        if stop_at_confidence is None and decode is decode_video:
+            end_seconds = _end_of(source, self.config.sampling, pts_seconds)
         last_seen = min(num_steps + self.head.delay_steps, len(pts_seconds)) - 1
         return Timeline(
             self.labels,
@@ -308,10 +336,10 @@ class Recognizer:
             pts_seconds[:num_steps],
             str(source if isinstance(source, Source) else path),
             seen_seconds=float(pts_seconds[last_seen]),
+            end_seconds=end_seconds,
+            start_seconds=start_seconds,
             multi_label=self.multi_label,
             none_of_these=self.none_of_these,
-            # a video that is decoded within bounds is not opened outside of them
-            end_seconds=_end_of(source) if is_whole and decode is decode_video else None,
             event_rule=self.event_rule,
         )
 
@@ -461,6 +489,25 @@ def load(
     head = read_head(info).to(backbone.device)
     none_of_these = read_none_of_these(info)
     return Recognizer(backbone, head, info.labels, whole, info.training, none_of_these)
+
+
+def _start_of(video: Located, first_seconds: float) -> float:
+    """When a video begins, as it declares; with the first step where it does not."""
+    if is_folder(video):
+        return 0.0
+    with contextlib.suppress(VideoError):
+        return min(declared_span(video)[0], first_seconds)  # a live source begins later by now
+    return first_seconds
+
+
+def _end_of(video: Located, sampling: Sampling, pts_seconds: NDArray[np.float64]) -> float | None:
+    """When the last step ends; None: the video does not say, or was not read to its end."""
+    is_gone = video.is_address if isinstance(video, Source) else not video.is_file()
+    if is_gone or sampling.num_frames is not None or sampling.end_seconds is not None:
+        return None
+    with contextlib.suppress(VideoError):
+        return end_of(video, pts_seconds, stream=sampling.stream)
+    return None
 
 
 def first_sure(found: Readouts, confidence: float | None) -> int | None:

@@ -268,7 +268,8 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Recognizer:
     monkeypatch.setattr("actionrnn.apps.live.LiveSource", FakeSource)
     backbone = make_tiny_backbone(2)
     torch.manual_seed(2)  # its scores of the background and of waving vary around 0.355
-    config = Config(sampling=Sampling(rate_fps=10.0), head=HeadConfig(hidden_size=6, delay_steps=2))
+    head_config = HeadConfig(hidden_size=6, projection=False, delay_steps=2)
+    config = Config(sampling=Sampling(rate_fps=10.0), head=head_config)
     head = Head(config.head, backbone.feature_size, len(LABELS)).eval()
     return Recognizer(backbone, head, LABELS, config)
 

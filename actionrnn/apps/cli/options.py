@@ -57,6 +57,13 @@ store_option = click.option(
     metavar="STORE",
     help="The feature store's folder.",
 )
+stream_option = click.option(
+    "--stream",
+    "stream_number",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="The video stream of a file with several, as info numbers them.",
+)
 annotation_format_option = click.option(
     "--to",
     "format_name",
@@ -77,6 +84,13 @@ weights_option = click.option(
 )
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace existing files of these names."
+)
+clock_option = click.option(
+    "--clock",
+    type=config_choice("Clock"),
+    default="player",
+    show_default=True,
+    help="Times from 0 on, as players show them, or the file's own.",
 )
 none_rate_option = click.option(
     "--none-rate",

@@ -14,10 +14,12 @@ import click
 from actionrnn.apps.cli.options import (
     UserPath,
     annotation_format_option,
+    clock_option,
     config_choice,
     model_option,
     none_rate_option,
     overwrite_option,
+    stream_option,
     weights_option,
 )
 from actionrnn.errors import VideoError
@@ -54,6 +56,8 @@ _end_option = click.option(
 )
 @none_rate_option
 @click.option("--runtime", type=config_choice("Runtime"), help="What computes the backbone.")
+@clock_option
+@stream_option
 @overwrite_option
 @weights_option
 def classify(
@@ -65,6 +69,8 @@ def classify(
     stop_at_confidence: float | None,
     none_rate: float | None,
     runtime: Any,
+    clock: Any,
+    stream_number: int | None,
     overwrite: bool,
     weights: str | None,
 ) -> None:
@@ -85,7 +91,7 @@ def classify(
         video = _path_of(found[0][0])
         _require_no_frame(sheet, video)
         require_new(sheet, overwrite=overwrite, source=video)
-    recognizer = load(model, weights=weights, runtime=runtime)
+    recognizer = load(model, weights=weights, runtime=runtime).reading(stream_number)
     if none_rate is not None:
         recognizer.require_none_of_these(none_rate, of_steps=False)
     num_failed = 0
@@ -95,9 +101,9 @@ def classify(
                 raise problem
             path = find_source(given)
             if stop_at_confidence is not None:
-                _print_early_answer(recognizer, path, stop_at_confidence, top, as_json)
+                _print_early_answer(recognizer, path, stop_at_confidence, clock, top, as_json)
                 continue
-            prediction = _classify_one(recognizer, path, sheet).top(top)
+            prediction = _classify_one(recognizer, path, clock, sheet).top(top)
         except VideoError as error:
             num_failed += 1
             if as_json:
@@ -146,11 +152,12 @@ def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[str | Path, VideoErro
 
 
 def _print_early_answer(
-    recognizer: Recognizer, path: Located, confidence: float, top: int, as_json: bool
+    recognizer: Recognizer, path: Located, confidence: float, clock: Any, top: int, as_json: bool
 ) -> None:
-    prediction = recognizer.classify(path, stop_at_confidence=confidence).top(top)
-    start_seconds, duration_seconds = _span(path, recognizer.config.sampling)
-    needed = round(prediction.pts_seconds - start_seconds, 6)
+    timeline = recognizer.timeline(path, stop_at_confidence=confidence).on_clock(clock)
+    prediction = timeline.prediction().top(top)
+    duration_seconds = _duration(path, recognizer.config.sampling)
+    needed = round(prediction.pts_seconds - timeline.start_seconds, 6)
     part = min(1.0, needed / duration_seconds) if duration_seconds else None
     is_early = prediction.scores[0] >= confidence
     if as_json:
@@ -163,18 +170,20 @@ def _print_early_answer(
     click.echo(f"  {verdict} {needed:.2f} s{of_all}")
 
 
-def _span(path: Located, sampling: Sampling) -> tuple[float, float | None]:
-    """When a video, or a folder of pictures, begins, and its length; None: it is not declared."""
-    from actionrnn.video.decode import declared_span
+def _duration(path: Located, sampling: Sampling) -> float | None:
+    """The length of a video, or of a folder of pictures, in seconds; None: it is not declared."""
     from actionrnn.video.image_folder import find_pictures, is_folder
+    from actionrnn.video.source import declared_span
 
     if is_folder(path) and isinstance(path, Path):
-        return 0.0, len(find_pictures(path)) / sampling.frame_folder_fps
-    return declared_span(path)
+        return len(find_pictures(path)) / sampling.frame_folder_fps
+    return declared_span(path)[1]
 
 
-def _classify_one(recognizer: Recognizer, path: Located, sheet: Path | None) -> Prediction:
-    timeline = recognizer.timeline(path)
+def _classify_one(
+    recognizer: Recognizer, path: Located, clock: Any, sheet: Path | None
+) -> Prediction:
+    timeline = recognizer.timeline(path).on_clock(clock)
     if sheet is not None:
         from actionrnn.apps.contact_sheet import write_contact_sheet
 
@@ -229,6 +238,8 @@ def _classify_one(recognizer: Recognizer, path: Located, sheet: Path | None) -> 
 @none_rate_option
 @_begin_option
 @_end_option
+@clock_option
+@stream_option
 @overwrite_option
 @weights_option
 def timeline(
@@ -240,6 +251,8 @@ def timeline(
     marks_file: Path | None,
     format_name: Any,
     rate_fps: float | None,
+    clock: Any,
+    stream_number: int | None,
     overwrite: bool,
     **options: Any,
 ) -> None:
@@ -266,19 +279,20 @@ def timeline(
     event_fields = thresholds | {"min_seconds": options["min_seconds"]}
     names = ("smooth_seconds", "min_seconds", "threshold", "none_rate")
     rule = parse_section(SegmentRule, {name: options.pop(name) for name in names})
-    recognizer = load(model, weights=options["weights"])
+    recognizer = load(model, weights=options["weights"]).reading(stream_number)
     event_rule = _event_rule(recognizer, event_fields) if events is not None else None
     if rule.none_rate:
         recognizer.require_none_of_these(rule.none_rate, of_steps=True)
     video = find_source(source)
-    found = recognizer.timeline(video)
+    by_file = recognizer.timeline(video)
+    found = by_file.on_clock(clock)
     if event_rule is not None:
         _give_events(found, event_rule, event_file, rule.none_rate or None)
-    if marks_file is not None:
-        _write_marks(found, rule, marks_file, format_name, rate_fps)
+    if marks_file is not None:  # whose writers know the tools' clocks
+        _write_marks(by_file, rule, marks_file, format_name, rate_fps)
     # pages take long: interrupted there, nothing has been written that the next try would meet
     for file in sorted(files, key=lambda file: file.suffix.lower() not in PAGE_ENDINGS):
-        _write(found, video, file, rule)
+        _write(found, video, file, rule, stream_number)
     if events != "-":
         _print_segments(found, rule)
 
@@ -307,6 +321,8 @@ def _write_marks(
 @model_option
 @click.option("--output", "-o", required=True, type=UserPath(path_type=Path, dir_okay=False))
 @none_rate_option
+@clock_option
+@stream_option
 @overwrite_option
 @weights_option
 def render(
@@ -314,6 +330,8 @@ def render(
     model: str,
     output: Path,
     none_rate: float | None,
+    clock: Any,
+    stream_number: int | None,
     overwrite: bool,
     weights: str | None,
 ) -> None:
@@ -323,8 +341,8 @@ def render(
     from actionrnn.results import require_new
 
     require_new(output, overwrite=overwrite, source=_path_of(source))
-    recognizer = load(model, weights=weights)
-    num_frames = render_video(recognizer, source, output, none_rate=none_rate)
+    recognizer = load(model, weights=weights).reading(stream_number)
+    num_frames = render_video(recognizer, source, output, none_rate=none_rate, clock=clock)
     click.echo(f"{output}: {num_frames} frames")
 
 
@@ -495,11 +513,13 @@ def _require_ending(file: Path, known: tuple[str, ...]) -> None:
         raise click.UsageError(f"{file}: must end in one of {' '.join(known)}")
 
 
-def _write(found: Timeline, video: Located, file: Path, rule: SegmentRule) -> None:
+def _write(
+    found: Timeline, video: Located, file: Path, rule: SegmentRule, stream_number: int | None
+) -> None:
     if file.suffix.lower() in PAGE_ENDINGS:
         from actionrnn.apps.timeline_page import write_page
 
-        write_page(found, video, file, rule)
+        write_page(found, video, file, rule, stream=stream_number)
     else:
         from actionrnn.apps.timeline_files import write_timeline
 

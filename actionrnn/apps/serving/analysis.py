@@ -19,9 +19,8 @@ from actionrnn.config import VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.features.worker import Isolation
 from actionrnn.model.recognizer import Recognizer, Timeline
-from actionrnn.video.decode import declared_span
 from actionrnn.video.frame import Frame
-from actionrnn.video.source import locate
+from actionrnn.video.source import declared_span, locate
 
 
 @dataclass(frozen=True)
@@ -72,10 +71,27 @@ def analyse(upload: Upload, model: Recognizer) -> Answer:
     start = time.perf_counter()
     try:
         timeline = model.timeline(upload.path, decode=upload.isolation().decode)
+        begin = _begin_of(upload)
     except VideoError as error:
         raise upload.problem(error) from None
     took_seconds = time.perf_counter() - start
-    return Answer(replace(timeline, path=upload.name), took_seconds)
+    timeline = replace(timeline, path=upload.name, start_seconds=begin)
+    return Answer(timeline.on_clock("player"), took_seconds)
+
+
+def _begin_of(upload: Upload) -> float:
+    """When a video begins by its own clock, as its file declares."""
+    begin = 0.0
+    for kind, content in upload.isolation().messages(_begin, upload.path):
+        if kind == "begin":
+            [begin] = content
+    return float(begin)
+
+
+def _begin(path: Path, limits: VideoLimits) -> Iterator[tuple[str, Any]]:
+    begin, _ = declared_span(locate(path, limits))
+    yield "begin", np.array([begin])
+    yield "end", {}
 
 
 def make_playable(upload: Upload) -> bytes:
