@@ -54,7 +54,9 @@ def _plain_config(names: set[str]) -> str:
     for name in sorted(names):
         kind = getattr(config, name)
         lines += ["", "", "@dataclass(frozen=True)", f"class {name}:"]
-        lines += [f"    {field.name}: object = {field.default!r}" for field in dataclasses.fields(kind)]
+        lines += [
+            f"    {field.name}: object = {field.default!r}" for field in dataclasses.fields(kind)
+        ]
         if "__str__" in vars(kind):
             lines += ["", inspect.getsource(kind.__str__).rstrip()]
     return "\n".join(lines) + "\n"

@@ -136,6 +136,7 @@ class Answers:
             self.keep(self.stream.push(frame))
 
     def keep(self, scores):
+        """One step's scores (K,), with those so far; None: it has none yet."""
         if scores is not None:
             self.scores.append(scores)
             self.so_far.append(self.stream.so_far)
@@ -179,7 +180,7 @@ def main():
     )
     arguments = parser.parse_args()
     Stream.provider = arguments.provider
-    sys.stdout.reconfigure(errors="backslashreplace")
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     failed = 0
     for video in arguments.videos:
         try:

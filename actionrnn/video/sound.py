@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import av
 from av.audio.stream import AudioStream
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
 from actionrnn.errors import VideoError
@@ -40,7 +40,7 @@ def sound_of(source: Source, output: OutputContainer, begin_seconds: float = 0.0
         with open_container(source) as container:
             audio = container.streams.best("audio")
             if isinstance(audio, AudioStream):
-                yield from _packets(audio, output, begin_seconds)
+                yield from _packets(audio, _timed_packets(container, audio, begin_seconds), output)
     except (av.FFmpegError, OSError, ValueError, VideoError) as error:
         warn_of_loss(source, error)
 
@@ -55,8 +55,7 @@ def warn_of_loss(source: Source, error: Exception) -> None:
     )
 
 
-def _packets(audio: AudioStream, output: OutputContainer, begin_seconds: float) -> Packets:
-    packets = _timed_packets(audio, begin_seconds)
+def _packets(audio: AudioStream, packets: Packets, output: OutputContainer) -> Packets:
     first = next(packets, None)
     if first is None:
         return iter(())  # declared, but none came
@@ -66,13 +65,13 @@ def _packets(audio: AudioStream, output: OutputContainer, begin_seconds: float) 
     return _converted(audio, packets, output)
 
 
-def _timed_packets(audio: AudioStream, begin_seconds: float) -> Packets:
+def _timed_packets(container: InputContainer, audio: AudioStream, begin_seconds: float) -> Packets:
     """All packets that have a time, up to where a truncated file ends."""
     time_base = audio.time_base or Fraction(1, 1000)
     begin, clock = round(begin_seconds / time_base), Clock(time_base, step=1)
     last = None
     with contextlib.suppress(av.FFmpegError, OSError):
-        for packet in audio.container.demux(audio):
+        for packet in container.demux(audio):
             if not packet.size or packet.pts is None or packet.dts is None:
                 continue
             shift = clock.shift(packet.dts) - begin
@@ -83,7 +82,7 @@ def _timed_packets(audio: AudioStream, begin_seconds: float) -> Packets:
 
 
 def _is_held(audio: AudioStream, first: Packet[AudioStream], container_format: str) -> bool:
-    """Whether a format takes the sound; of some (Opus in QuickTime) only a written file shows it."""
+    """Whether a format takes the sound; some (Opus in QuickTime) only fail when it is written."""
     try:
         with av.open(io.BytesIO(), "w", format=container_format) as trial:
             first.stream = trial.add_stream_from_template(audio)

@@ -269,7 +269,10 @@ def test_export(
     runner = import_runner(export(trained.output, tmp_path / "export", none_rate=RATE).folder)
     own_scores = runner.timeline(expected[-1].clip)[1]
     np.testing.assert_allclose(own_scores, expected[-1].timeline.scores, atol=ENGINES)
-    sessions = {"encoder": TorchEncoder(model), "step": runner.session("step", runner.Stream.provider)}
+    sessions = {
+        "encoder": TorchEncoder(model),
+        "step": runner.session("step", runner.Stream.provider),
+    }
     monkeypatch.setattr(runner, "session", lambda part, _: sessions[part])
     for one in expected:
         times, scores, so_far = runner.timeline(one.clip)

@@ -236,7 +236,9 @@ def test_the_runner_needs_nothing_of_this_toolkit(
     (pictures / "1.png").write_bytes(b"")
     given = [tmp_path / "no.avi", pictures, tmp_path, empty(tmp_path), text(tmp_path), raw, clip]
     hidden = f"import sys; sys.modules.update(dict.fromkeys({NOT_NEEDED}))"
-    code = f"{hidden}; import runpy; runpy.run_path({str(exported / 'run.py')!r}, run_name='__main__')"
+    code = (
+        f"{hidden}; import runpy; runpy.run_path({str(exported / 'run.py')!r}, run_name='__main__')"
+    )
     command = [sys.executable, "-c", code, *map(str, given)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
