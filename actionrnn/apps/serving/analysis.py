@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -80,18 +81,16 @@ def analyse(upload: Upload, model: Recognizer) -> Answer:
 
 
 def _begin_of(upload: Upload) -> float:
-    """When a video begins by its own clock, as its file declares."""
-    begin = 0.0
-    for kind, content in upload.isolation().messages(_begin, upload.path):
-        if kind == "begin":
-            [begin] = content
-    return float(begin)
+    """When a video begins by its own clock, as its file declares; 0 if it says nonsense."""
+    content: dict[str, Any] = {}
+    for _, content in upload.isolation().messages(_begin, upload.path):
+        continue
+    begin = content.get("begin_seconds")
+    return begin if isinstance(begin, float) and math.isfinite(begin) else 0.0
 
 
 def _begin(path: Path, limits: VideoLimits) -> Iterator[tuple[str, Any]]:
-    begin, _ = declared_span(locate(path, limits))
-    yield "begin", np.array([begin])
-    yield "end", {}
+    yield "end", {"begin_seconds": declared_span(locate(path, limits))[0]}
 
 
 def make_playable(upload: Upload) -> bytes:
