@@ -1,4 +1,4 @@
-"""Times count from a video's beginning, as players show them, unless the file's own are asked for."""
+"""Times count from a video's beginning, as players show it, or are the file's own."""
 
 from __future__ import annotations
 

@@ -81,6 +81,33 @@ def test_the_runner_gives_the_same_scores(
         require_same_timeline(runner, model, clip)
 
 
+def test_the_runner_answers_deep_and_damaged_videos_as_the_model_does(
+    runner: ModuleType, model: Recognizer, tmp_path: Path
+) -> None:
+    clip = write_hdr(tmp_path / "deep.mp4")
+    require_same_timeline(runner, model, clip)
+    content = bytearray(clip.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + len(content) // 5] = bytes(len(content) // 5)
+    clip.write_bytes(content)
+    require_same_timeline(runner, model, clip)
+
+
+def write_hdr(path: Path) -> Path:
+    """Noise in 10 bits that says it is HDR (PQ)."""
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "10", "crf": "30"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p10le"
+        context = stream.codec_context
+        context.color_primaries, context.color_trc, context.colorspace = 9, 16, 9
+        for _ in range(60):
+            picture = rng.integers(0, 256, (48, 64, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
 def test_without_a_rate_the_runner_does_not_say_none_of_these(runner: ModuleType) -> None:
     assert runner.MODEL["none_of_these"] is None
     unusual = np.full(len(runner.MODEL["labels"]), 1 / len(runner.MODEL["labels"]))

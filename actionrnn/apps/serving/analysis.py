@@ -82,9 +82,7 @@ def analyse(upload: Upload, model: Recognizer) -> Answer:
 
 def _begin_of(upload: Upload) -> float:
     """When a video begins by its own clock, as its file declares; 0 if it says nonsense."""
-    content: dict[str, Any] = {}
-    for _, content in upload.isolation().messages(_begin, upload.path):
-        continue
+    *_, (_, content) = upload.isolation().messages(_begin, upload.path)
     begin = content.get("begin_seconds")
     return begin if isinstance(begin, float) and math.isfinite(begin) else 0.0
 
