@@ -42,9 +42,10 @@ def zipped_reader() -> bytes:
         sources[name] = _IMPORT.sub(r"\1.\3\4\5", source)
     sources["config"] = _plain_config(wanted)
     written = io.BytesIO()
-    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as file:
+    with zipfile.ZipFile(written, "w") as file:
         for name, source in sorted(sources.items()):
-            file.writestr(zipfile.ZipInfo(f"{PACKAGE}/{name}.py", _DATE), source)
+            info = zipfile.ZipInfo(f"{PACKAGE}/{name}.py", _DATE)
+            file.writestr(info, source, zipfile.ZIP_DEFLATED)
     return written.getvalue()
 
 
