@@ -69,6 +69,7 @@ def classify(
 ) -> None:
     """Name the action in videos, or in every video of folders."""
     from actionrnn.model.recognizer import load
+    from actionrnn.progress import progress_bar
     from actionrnn.results import require_new
     from actionrnn.video.address import masked
     from actionrnn.video.source import find_source
@@ -88,22 +89,28 @@ def classify(
     if none_rate is not None:
         recognizer.require_none_of_these(none_rate, of_steps=False)
     num_failed = 0
-    for given, problem in found:
-        try:
-            if problem is not None:
-                raise problem
-            path = find_source(given)
-            if stop_at_confidence is not None:
-                _print_early_answer(recognizer, path, stop_at_confidence, top, as_json)
-                continue
-            prediction = _classify_one(recognizer, path, sheet).top(top)
-        except VideoError as error:
-            num_failed += 1
-            if as_json:
-                click.echo(json.dumps({"path": masked(str(given)), "error": str(error)}))
-            click.echo(f"error: {printable(error)}", err=True)
-            continue
-        _print_answer(prediction, none_rate, as_json)
+    # on a terminal the answers themselves show how far it is
+    as_whole = len(found) > 1 and not sys.stdout.isatty()
+    with progress_bar("classifying", len(found) if as_whole else 0) as advance:
+        for given, problem in found:
+            try:
+                if problem is not None:
+                    raise problem
+                path = find_source(given)
+                if stop_at_confidence is not None:
+                    _print_early_answer(
+                        recognizer, path, stop_at_confidence, top, as_json, progress=not as_whole
+                    )
+                    continue
+                prediction = _classify_one(recognizer, path, sheet, progress=not as_whole).top(top)
+                _print_answer(prediction, none_rate, as_json)
+            except VideoError as error:
+                num_failed += 1
+                if as_json:
+                    click.echo(json.dumps({"path": masked(str(given)), "error": str(error)}))
+                click.echo(f"error: {printable(error)}", err=True)
+            finally:
+                advance(note=f"{num_failed} failed" if num_failed else "")
     sys.exit(1 if num_failed else 0)
 
 
@@ -145,9 +152,16 @@ def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[str | Path, VideoErro
 
 
 def _print_early_answer(
-    recognizer: Recognizer, path: Located, confidence: float, top: int, as_json: bool
+    recognizer: Recognizer,
+    path: Located,
+    confidence: float,
+    top: int,
+    as_json: bool,
+    *,
+    progress: bool,
 ) -> None:
-    prediction = recognizer.classify(path, stop_at_confidence=confidence).top(top)
+    answer = recognizer.classify(path, stop_at_confidence=confidence, progress=progress)
+    prediction = answer.top(top)
     start_seconds, duration_seconds = _span(path, recognizer.config.sampling)
     needed = round(prediction.pts_seconds - start_seconds, 6)
     part = min(1.0, needed / duration_seconds) if duration_seconds else None
@@ -172,8 +186,10 @@ def _span(path: Located, sampling: Sampling) -> tuple[float, float | None]:
     return declared_span(path)
 
 
-def _classify_one(recognizer: Recognizer, path: Located, sheet: Path | None) -> Prediction:
-    timeline = recognizer.timeline(path)
+def _classify_one(
+    recognizer: Recognizer, path: Located, sheet: Path | None, *, progress: bool
+) -> Prediction:
+    timeline = recognizer.timeline(path, progress=progress)
     if sheet is not None:
         from actionrnn.apps.contact_sheet import write_contact_sheet
 
@@ -269,7 +285,7 @@ def timeline(
     if rule.none_rate:
         recognizer.require_none_of_these(rule.none_rate, of_steps=True)
     video = find_source(source)
-    found = recognizer.timeline(video)
+    found = recognizer.timeline(video, progress=True)
     if events is not None:
         _give_events(found, event_rule, event_file, rule.none_rate or None)
     if marks_file is not None:
