@@ -341,7 +341,8 @@ def _main_module_hidden() -> Iterator[None]:
     """
     main = vars(sys.modules["__main__"])
     with _main_module:
-        names = {name: main.pop(name) for name in ("__spec__", "__file__") if name in main}
+        hidden = [name for name in ("__spec__", "__file__") if name in main]
+        names: dict[str, Any] = {name: main.pop(name) for name in hidden}
         main["__spec__"] = None
         try:
             yield
