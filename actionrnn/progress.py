@@ -88,8 +88,8 @@ class Meter:
             words = count + _duration(seconds)
             if rate > 0:
                 words += f", {self._per_time(rate)}"
-                if self.total is not None:
-                    words += f", {_duration(max(0, self.total - self.done) / rate)} left"
+                if self.total is not None and self.done < self.total:
+                    words += f", {_duration((self.total - self.done) / rate)} left"
             return f"{words}: {self._note}" if self._note else words
 
     def _count(self) -> str:
