@@ -90,6 +90,9 @@ class Sampling:
     frame_folder_fps: PositiveFloat = 25.0
     """The frame rate of a clip that is a folder of pictures, since pictures do not state one.
     UCF101's paper says 25; some of its files have 29.97."""
+    stream: Annotated[int, Field(ge=0, strict=True)] | None = None
+    """The video stream that is read of a file with several, by the number that `actionrnn info`
+    and ffprobe show; null: the first of those that the file marks as default."""
 
     @model_validator(mode="after")
     def _one_rule(self) -> Sampling:
@@ -116,7 +119,8 @@ class Sampling:
             text = f"{self.rate_fps:g} {noun}s/s"
         start = "" if self.start_seconds is None else f" from {self.start_seconds:g} s"
         end = "" if self.end_seconds is None else f" until {self.end_seconds:g} s"
-        return text + start + end
+        stream = "" if self.stream is None else f" of stream {self.stream}"
+        return text + start + end + stream
 
 
 @dataclass(frozen=True, config=STRICT_KEYS)
@@ -360,6 +364,16 @@ class TrainConfig:
     the answers for clips that were not trained on are from those that were. These clips are the
     test clips of several folds, or one fold's validation clips. No answer changes by it. Not for
     head.multi_label, where none is that no label is on."""
+    event_thresholds: Annotated[bool, Field(strict=True)] = False
+    """Give the model the thresholds by which --events begin and end an action: those that find most
+    actions with at most `false_alarms_per_hour`, in recordings that were not trained on. With
+    several folds these are their test recordings (each fold is tested by the thresholds of the
+    others), with one its validation recordings. Needs time in which none of the classes is seen:
+    a class `background`, or head.multi_label."""
+    false_alarms_per_hour: PositiveFloat = 1.0
+    """What `event_thresholds` may bring on these recordings. They should be longer than one false
+    alarm takes at this rate: in less time there must be none at all. Lower: fewer events, right
+    ones too."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 on a GPU that supports it, else float32."""
     search: Count = 0
@@ -392,7 +406,8 @@ def _with_lists(items: list[tuple[str, Any]]) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in items}
 
 
-# The sections below are chosen when a recording is read; a model does not contain them.
+# The sections below are chosen when a recording is read; a model contains none of them but the
+# `EventRule` that its training may have chosen.
 
 
 @dataclass(frozen=True, config=STRICT_KEYS)

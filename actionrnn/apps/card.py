@@ -188,6 +188,7 @@ def _scores(training: dict[str, Any], *, multi_label: bool) -> str:
             bounds = (scores.get("intervals") or {}).get(name)
             interval = f"{bounds[0]:.1%} to {bounds[1]:.1%}" if bounds else "-"
             lines.append(f"| {title} | {scores[name]:.1%} | {interval} |")
+    lines += _event_rows(scores)
     over = scores.get("intervals_over")
     if over:
         lines += ["", f"Intervals: bootstrap over {_text(str(over))}; of one group there is none."]
@@ -195,6 +196,20 @@ def _scores(training: dict[str, Any], *, multi_label: bool) -> str:
         leaked = f"{scores['leaked_clips']} of the clips are of groups that it was trained on"
         lines += ["", f"{leaked}; the score is too good."]
     return "\n".join(lines)
+
+
+def _event_rows(scores: dict[str, Any]) -> list[str]:
+    """What the events find that a stream gives by the model's thresholds; none without these."""
+    found = []
+    for name, title, form in (
+        ("event_recall", "events: actions found", "{:.1%}"),
+        ("event_false_alarms_per_hour", "events: false alarms an hour", "{:.1f}"),
+    ):
+        value, bounds = scores.get(name), (scores.get("intervals") or {}).get(name)
+        if isinstance(value, float | int):
+            interval = " to ".join(map(form.format, bounds)) if bounds else "-"
+            found.append(f"| {title} | {form.format(value)} | {interval} |")
+    return found
 
 
 def _results(training: dict[str, Any]) -> dict[str, Any]:

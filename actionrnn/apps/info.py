@@ -18,8 +18,11 @@ from actionrnn.video.source import Located, is_path, locate, why_unreadable
 Rows = dict[str, str]
 
 
-def describe(path: str | Path) -> Rows:
+def describe(path: str | Path, stream: int | None = None) -> Rows:
     """Names and values that describe what `path` is.
+
+    Args:
+        stream: the video stream of a file with several that is described.
 
     Raises:
         ActionrnnError: the path does not exist, or is of no known kind.
@@ -27,14 +30,14 @@ def describe(path: str | Path) -> Rows:
     if is_address(path):
         return _describe_model(fetch(str(path)))
     if not is_path(path):
-        return _describe_video(locate(path))
+        return _describe_video(locate(path), stream)
     try:
-        return _describe_path(as_path(path))
+        return _describe_path(as_path(path), stream)
     except PermissionError as error:
         raise ActionrnnError(f"{path}: {why_unreadable(error)}") from None
 
 
-def _describe_path(path: Path) -> Rows:
+def _describe_path(path: Path, stream: int | None) -> Rows:
     if not path.exists():
         raise ActionrnnError(f"{masked(str(path))}: no such file or folder")
     if (path / MODEL_FILE).is_file():
@@ -43,22 +46,29 @@ def _describe_path(path: Path) -> Rows:
         return _describe_store(path) if (path / MANIFEST).exists() else _describe_folder(path)
     if path.suffix == ".safetensors":
         return _describe_model(path)
-    return _describe_video(path)
+    return _describe_video(path, stream)
 
 
-def _describe_video(path: Located) -> Rows:
-    video = probe_video(path)
+def _describe_video(path: Located, stream: int | None) -> Rows:
+    video = probe_video(path, stream=stream)
     duration = "unknown" if video.duration_seconds is None else f"{video.duration_seconds:.2f} s"
     frames = f", {video.num_frames} frames" if video.num_frames else ""
     megabytes = video.size_bytes / 1e6
     rate = "unknown" if video.rate_fps is None else f"{video.rate_fps:.3f} frames/s"
-    return {
+    rows = {
         "video": str(path),
         "codec": f"{video.codec} in {video.container}",
         "size": f"{video.width} x {video.height}" + (f", {megabytes:.2f} MB" if megabytes else ""),
         "rate": rate,
         "duration": duration + frames,
     }
+    if video.corrections:
+        rows["pictures"] = ", ".join(video.corrections)
+    for one in video.streams if len(video.streams) > 1 else ():
+        here = "described here" if one.number == video.stream else f"--stream {one.number}"
+        codec = one.codec or "no decoder for it"
+        rows[f"stream {one.number}"] = f"{codec}, {one.width} x {one.height} ({here})"
+    return rows
 
 
 def _describe_folder(path: Path) -> Rows:
@@ -155,6 +165,12 @@ def _describe_model(path: Path) -> Rows:
         rows["scores"] = f"{name} {scores['top1']:.1%}{beside} on {number} {tested}"
     if scores.get("frame_map") is not None:
         rows["mAP of steps"] = f"{scores['frame_map']:.1%}, mean over labels"
+    if training.get("event_rule") is not None:
+        rule, most = training["event_rule"], model.config.train.false_alarms_per_hour
+        rows["events"] = (
+            f"begin at {rule['begin_threshold']:g}, end below {rule['end_threshold']:g}; chosen "
+            f"for at most {most:g} false alarms/h"
+        )
     if scores.get("leaked_clips"):
         groups = len(scores.get("leaked_groups", []))
         rows["group leak"] = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from actionrnn.video.convert import Converter
 from actionrnn.video.frame import Frame
 from actionrnn.video.frame_index import time_base_of, timed_frames
 from actionrnn.video.image_folder import is_folder, iter_frame_folder
+from actionrnn.video.last_frame import shown_until
 from actionrnn.video.sampling import TICK_TOLERANCE_SECONDS
 from actionrnn.video.source import (
     Located,
@@ -118,7 +119,8 @@ def render(
         return overlay.draw(frame.rgb)
 
     rate_fps = model.config.sampling.frame_folder_fps
-    return rewrite(video, output, draw, sound=sound, frame_folder_fps=rate_fps)
+    stream = model.config.sampling.stream
+    return rewrite(video, output, draw, sound=sound, frame_folder_fps=rate_fps, stream=stream)
 
 
 def container_format(output: Path) -> str:
@@ -141,8 +143,11 @@ def rewrite(
     sound: bool = True,
     limits: VideoLimits | None = None,
     frame_folder_fps: float = Sampling.frame_folder_fps,
+    stream: int | None = None,
 ) -> int:
     """Write a video again with each frame as `draw` makes it, times and sound kept.
+
+    A last frame that stands still is written once more, at its end.
 
     Args:
         path: the video; an address is read a second time for its sound.
@@ -150,6 +155,7 @@ def rewrite(
         sound: copy it, too.
         limits: of the frames, and of what may be opened.
         frame_folder_fps: pictures a second, for a folder of pictures.
+        stream: as `Sampling.stream`.
 
     Returns:
         The number of frames.
@@ -160,7 +166,7 @@ def rewrite(
     container, count, shown = container_format(output), 0, 0
     with (
         atomic_path(output) as temporary,
-        _open(path, limits, frame_folder_fps) as video,
+        _open(path, limits, frame_folder_fps, stream) as video,
         VideoWriter(
             temporary,
             time_base=video.time_base,
@@ -171,14 +177,21 @@ def rewrite(
         progress_bar(f"writing {output.name}", video.num_seconds or None) as advance,
     ):
         for frame, tick in video.frames:
-            writer.write(draw(frame), tick)
+            drawn = draw(frame)
+            writer.write(drawn, tick)
             count += 1
             if int(frame.pts_seconds) > shown:
                 advance(int(frame.pts_seconds) - shown)
                 shown = int(frame.pts_seconds)
         if count == 0:
             raise VideoError(f"{path}: no frame can be decoded; re-encode it or leave it out")
+        if (end := _end_of(video.source, frame.pts_seconds)) is not None:
+            writer.write(drawn, round(end / video.time_base) - 1)
     return count
+
+
+def _end_of(source: Source | None, last_seconds: float) -> float | None:
+    return None if source is None else shown_until(source, last_seconds, stream=source.stream)
 
 
 @dataclass(frozen=True)
@@ -198,7 +211,7 @@ class _OpenVideo:
 
 @contextlib.contextmanager
 def _open(
-    path: Located, limits: VideoLimits | None, frame_folder_fps: float
+    path: Located, limits: VideoLimits | None, frame_folder_fps: float, number: int | None
 ) -> Iterator[_OpenVideo]:
     if is_folder(path) and isinstance(path, Path):
         rate_fps = Fraction(frame_folder_fps).limit_denominator(1001)
@@ -206,7 +219,7 @@ def _open(
         numbered = ((frame, tick) for tick, frame in enumerate(pictures))
         yield _OpenVideo(numbered, 1 / rate_fps, rate_fps, 0, None)
         return
-    source = locate(path, limits)
+    source = replace(locate(path, limits), stream=number)
     with open_stream(source) as stream:
         convert, time_base = Converter(source, stream), time_base_of(stream)
         timed = (

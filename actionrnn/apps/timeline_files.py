@@ -46,8 +46,8 @@ def as_marks(timeline: Timeline, rule: SegmentRule | None = None) -> Marks:
     found = tuple(
         Mark(
             segment.label,
-            segment.start_seconds,
-            segment.end_seconds,
+            round(segment.start_seconds, 6),
+            round(segment.end_seconds, 6),
             timeline.path,
             extra={"score": f"{segment.score:.4f}"},
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,7 +22,7 @@ from actionrnn.model.recognizer import Timeline
 from actionrnn.model.segments import stretches_of
 from actionrnn.text import plain
 from actionrnn.video.image_folder import is_folder
-from actionrnn.video.source import Located, Source, container_of, open_stream
+from actionrnn.video.source import Located, Source, container_of, locate, open_stream
 
 PAGES = Path(__file__).with_name("page")
 """The folder of the pages' files; `timeline.js` and `style.css` are the server's, too."""
@@ -43,7 +44,14 @@ _MAX_CURVES = 6  # as many as `timeline.js` has colours
 _MAX_POINTS = 2000
 
 
-def write_page(timeline: Timeline, video: Located, output: Path, rule: SegmentRule) -> None:
+def write_page(
+    timeline: Timeline,
+    video: Located,
+    output: Path,
+    rule: SegmentRule,
+    *,
+    stream: int | None = None,
+) -> None:
     """Write a timeline and its video as one HTML file, which loads nothing from the network.
 
     A video over `LARGEST_EMBEDDED_BYTES` stays outside: the page refers to it by its relative
@@ -56,12 +64,13 @@ def write_page(timeline: Timeline, video: Located, output: Path, rule: SegmentRu
             here (an address, standard input) is converted as a file that browsers do not play.
         output: where the page is written; an existing file is replaced.
         rule: how the segments are made from the scores.
+        stream: as `Sampling.stream`; a browser plays its own choice, so the video is converted.
 
     Raises:
         VideoError: the video cannot be read, or is on another drive than the page.
         OSError: the page cannot be written.
     """
-    address, start_seconds, note = _video_address(video, output)
+    address, start_seconds, note = _video_address(video, output, stream)
     page = (
         page_environment(PAGES)
         .get_template("timeline.html")
@@ -115,18 +124,19 @@ def _title(video: Located) -> str:
     return str(video) if isinstance(video, Source) else video.name
 
 
-def _video_address(video: Located, output: Path) -> tuple[str, float, str]:
+def _video_address(video: Located, output: Path, number: int | None) -> tuple[str, float, str]:
     """The video's URI for the page (empty: none), its start in seconds, and a note."""
     if is_folder(video):
         return "", 0.0, "The scores are of a folder of pictures, so this page has no video."
-    with open_stream(video) as stream:
+    with open_stream(replace(locate(video), stream=number)) as stream:
         codec, container = stream.codec_context.name, container_of(stream)
         begin = (container.start_time or 0) / 1e6
         seconds = (container.duration or 0) / 1e6
         sounds = {s.codec_context.name for s in container.streams.audio}
     suffix = "" if isinstance(video, Source) else video.suffix.lower()
     codecs, kind = _PLAYABLE.get(suffix, (set(), ""))
-    if isinstance(video, Path) and codec in codecs and sounds <= {"aac", "mp3", "opus", "vorbis"}:
+    is_playable = number is None and codec in codecs
+    if isinstance(video, Path) and is_playable and sounds <= {"aac", "mp3", "opus", "vorbis"}:
         if video.stat().st_size <= LARGEST_EMBEDDED_BYTES:
             return _embedded(video, kind), begin, ""
         note = "The video is not in this page: keep both files together."
@@ -134,7 +144,7 @@ def _video_address(video: Located, output: Path) -> tuple[str, float, str]:
     if seconds <= LONGEST_CONVERTED_SECONDS:
         with tempfile.TemporaryDirectory() as folder:
             converted = Path(folder, "video.mp4")
-            rewrite(video, converted, lambda frame: frame.rgb, sound=False)
+            rewrite(video, converted, lambda frame: frame.rgb, sound=False, stream=number)
             if converted.stat().st_size <= LARGEST_EMBEDDED_BYTES:
                 note = "Converted for browsers, without sound."
                 return _embedded(converted, "video/mp4"), begin, note

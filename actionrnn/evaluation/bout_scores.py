@@ -176,11 +176,12 @@ def write_bouts(scores: Sequence[BoutScores], path: Path) -> None:
     for one in scores:
         row: list[object] = [in_utf8(one.label), *(getattr(one, name) for name in COUNTS)]
         for name in NUMBERS:
-            row += [_cell(getattr(one, name))]
-            row += [_cell(bound) for bound in one.intervals.get(name) or (None, None)]
+            row += [cell(getattr(one, name))]
+            row += [cell(bound) for bound in one.intervals.get(name) or (None, None)]
         writer.writerow(row)
     write_text(path, text.getvalue())
 
 
-def _cell(value: float | None) -> str:
+def cell(value: float | None) -> str:
+    """A number of a table of scores: six digits, or empty."""
     return "" if value is None else f"{value:.6g}"

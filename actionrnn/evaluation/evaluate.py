@@ -17,6 +17,7 @@ from actionrnn.datasets.splits import Fold, describe_split, make_folds, open_dat
 from actionrnn.datasets.stored import FEATURES_FOLDER, load_features
 from actionrnn.errors import ActionrnnError, ConfigError, DatasetError
 from actionrnn.evaluation.bout_scores import BOUTS_FILE
+from actionrnn.evaluation.event_scores import EventScores, count_events, event_scores
 from actionrnn.evaluation.predict import (
     FoldPredictions,
     TrainedOn,
@@ -26,7 +27,14 @@ from actionrnn.evaluation.predict import (
 )
 from actionrnn.evaluation.report import CURVE_FILE, REPORT_FILE, Report, read_curves
 from actionrnn.evaluation.report_page import PAGE_FILE, write_report
-from actionrnn.evaluation.step_scores import StepResults, step_report
+from actionrnn.evaluation.score_table import SCORES_FILE
+from actionrnn.evaluation.step_predictions import StepPredictions
+from actionrnn.evaluation.step_scores import (
+    StepResults,
+    background_of,
+    step_report,
+    why_no_false_alarms,
+)
 from actionrnn.evaluation.summary import make_report
 from actionrnn.features.imported import imported_store
 from actionrnn.features.networks import is_imported
@@ -61,8 +69,8 @@ def evaluate(
             is its own group, unless the overrides say otherwise. The layout is then `manifest`
             for a file and `folder` for a folder; a multi-label model of recordings asks for it.
         weights: where the backbone's weights are, if not where they were.
-        output: gets `report.json`, `report.html`, `bouts.csv` where whole recordings are tested,
-            and the features that had to be extracted; None: they are not kept.
+        output: gets `report.json`, `report.html`, `scores.csv`, where whole recordings are
+            tested `bouts.csv`, and the features that had to be extracted; None: they are not kept.
         tell: called with lines about what is tested, before the work begins.
 
     Raises:
@@ -119,6 +127,7 @@ def evaluate(
             same_data=_is_same_data(config, recognizer, sequences.fingerprints),
         )
         split = describe_split(dataset, config.data, folds, num_skipped=len(skipped))
+        steps = _predict_steps(recognizer, sequences, folds)
         report = make_report(
             recognizer.labels,
             results,
@@ -128,7 +137,8 @@ def evaluate(
             config=config.to_dict(),
             versions=versions(recognizer.backbone),
             curves=read_curves(model.parent / CURVE_FILE),
-            steps=_step_results(recognizer, sequences, folds),
+            steps=_step_results(recognizer, steps, joined=not sequences.continuous),
+            events=_events(recognizer, steps),
             calibration_note=_calibration_note(recognizer),
         )
         if output is not None:
@@ -171,23 +181,39 @@ def _predict(
     ]
 
 
-def _step_results(
+def _predict_steps(
     recognizer: Recognizer, sequences: Sequences, folds: Sequence[Fold]
-) -> StepResults | None:
-    """The answers at the steps of the test recordings, scored; None if nothing has a rate."""
+) -> list[StepPredictions]:
+    """The answers at the steps of the test recordings; none if nothing has a rate."""
     # as in the training: the tested clips must not choose the rivals' window
     window = recognizer.training.get("window_steps")
     if window is None:  # a model of version 0.1
         sides = [sequences.subset(fold.test).lengths for fold in folds]
         window = int(np.median(np.concatenate(sides)))
-    recordings = [
+    return [
         one
         for fold in folds
         for one in predict_steps(sequences.side(fold.test), _heads(recognizer), window)
     ]
-    if not recordings:
+
+
+def _step_results(
+    recognizer: Recognizer, recordings: Sequence[StepPredictions], *, joined: bool
+) -> StepResults | None:
+    return step_report(recognizer.labels, recordings, joined=joined) if recordings else None
+
+
+def _events(recognizer: Recognizer, recordings: Sequence[StepPredictions]) -> EventScores | None:
+    """By the thresholds that the model's training chose; None: it chose none."""
+    rule, labels = recognizer.event_rule, recognizer.labels
+    if rule is None or not recordings:
         return None
-    return step_report(recognizer.labels, recordings, joined=not sequences.continuous)
+    background = background_of(labels, recordings)
+    return event_scores(
+        [count_events(one, [rule], background) for one in recordings],
+        rule,
+        no_false_alarms=why_no_false_alarms(labels, recordings),
+    )
 
 
 def _heads(recognizer: Recognizer) -> dict[str, Head]:
@@ -240,7 +266,7 @@ def _folder_for(output: str | Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="actionrnn-") as folder:
             yield Path(folder)
         return
-    with results_folder(as_path(output), (REPORT_FILE, PAGE_FILE, BOUTS_FILE)):
+    with results_folder(as_path(output), (REPORT_FILE, PAGE_FILE, BOUTS_FILE, SCORES_FILE)):
         yield as_path(output)
 
 

@@ -21,9 +21,10 @@ from rich.text import Text
 from actionrnn.datasets.recordings import Clip
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.bootstrap import intervals_note
+from actionrnn.evaluation.event_scores import EventScores
 from actionrnn.evaluation.metrics import ClassResult, Rate, ReliabilityBin, percent
 from actionrnn.evaluation.step_scores import StepResults
-from actionrnn.evaluation.step_tables import step_lines, step_table
+from actionrnn.evaluation.step_tables import event_lines, step_lines, step_table
 from actionrnn.features.provenance import Failure
 from actionrnn.files import as_path, read_json, write_text
 from actionrnn.model.segments import NOTHING
@@ -202,6 +203,11 @@ class Report:
     """Every test clip; what `actionrnn compare` pairs."""
     steps: StepResults | None = None
     """How good the answers at each step of whole recordings are; None: not measured."""
+    events: EventScores | None = None
+    """How good the events of the test recordings are; None: the model has the default thresholds,
+    or the clips have no rate."""
+    no_events: str = ""
+    """Why thresholds that were wanted (`train.event_thresholds`) could not be chosen."""
     multi_label: bool = False
     """Whether a clip may have several classes, or none (`head.multi_label`)."""
 
@@ -284,6 +290,7 @@ class Report:
         parts.append(Text(printable("\n".join(lines))))
         if self.steps is not None:
             parts += [step_table(self.steps), Text(printable("\n".join(step_lines(self.steps))))]
+        parts += [Text(printable(line)) for line in event_lines(self.events, self.no_events)]
         return Group(*parts)
 
 

@@ -49,11 +49,14 @@ from actionrnn.evaluation.report_plots import (
     percent_text,
     time_bars,
 )
+from actionrnn.evaluation.score_table import SCORES_FILE, write_scores
 from actionrnn.evaluation.step_tables import (
     CLASS_COLUMNS,
+    EVENT_COLUMNS,
     FRAME_MAP,
     columns_of,
     detection_columns_of,
+    event_lines,
     step_interval_note,
     step_sizes,
 )
@@ -86,7 +89,7 @@ class Mistake:
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """Write `report.json`, `report.html` and, if steps were scored, `bouts.csv` into a folder.
+    """Write a report into a folder: JSON, page, `scores.csv` and, with steps, `bouts.csv`.
 
     Reads the videos of mistakes. A `bouts.csv` of an earlier report does not stay beside a report
     without steps.
@@ -99,6 +102,8 @@ def write_report(report: Report, folder: Path) -> None:
         report.write(folder / REPORT_FILE)
     with replacing(folder / PAGE_FILE):
         write_text(folder / PAGE_FILE, page)
+    with replacing(folder / SCORES_FILE):
+        write_scores(report, folder / SCORES_FILE)
     bouts = folder / BOUTS_FILE
     if report.steps is None and not bouts.exists():
         return
@@ -143,6 +148,8 @@ def render_page(report: Report, mistakes: list[Mistake]) -> str:
         step_columns=None if report.steps is None else columns_of(report.steps),
         detection_columns=None if report.steps is None else detection_columns_of(report.steps),
         class_columns=CLASS_COLUMNS,
+        event_columns=EVENT_COLUMNS,
+        event_lines=event_lines(report.events, report.no_events),
         step_sizes=step_sizes,
         step_interval_note=step_interval_note,
         colours=_class_colours(report),

@@ -58,6 +58,18 @@ def segments_of(labels: Labels, targets: Labels, background: int | None = None) 
     return segments
 
 
+def lane_segments(lanes: NDArray[np.bool_], targets: Labels) -> Labels:
+    """Those of classes that may overlap, class by class, (S, 3); see `segments_of`.
+
+    Args:
+        lanes: whether each class is on at each step, (T, K).
+        targets: (T,), with IGNORE.
+    """
+    return np.concatenate(
+        [segments_of(np.where(lane, which, NOTHING), targets) for which, lane in enumerate(lanes.T)]
+    )
+
+
 def matched_segments(
     found: Labels, true: Labels, percents: tuple[int, ...] = OVERLAP_PERCENTS
 ) -> Labels:

@@ -41,6 +41,7 @@ from actionrnn.evaluation.segment_metrics import (
     class_hits,
     delays,
     edit_score,
+    lane_segments,
     matched_segments,
     segments_of,
 )
@@ -169,10 +170,8 @@ def step_report(
             f"none of the {len(recordings)} test recordings has a labelled step; label some"
         )
     label_sets = recordings[0].label_sets
-    count, nothing = _count_lanes, None  # that no class is on is no class
-    if label_sets is None:
-        nothing = list(labels).index(background) if background in labels else None
-        count = partial(_count, background=nothing)
+    nothing = background_of(labels, recordings, background)
+    count = _count_lanes if label_sets is not None else partial(_count, background=nothing)
     models = list(recordings[0].scores)
     labelled = [one for one in recordings if (one.targets != IGNORE).any()]
     units = [one.group for one in labelled]
@@ -184,7 +183,7 @@ def step_report(
         name: precisions([one.answers for one in ours], units, nothing, label_sets)
         for name, ours in counts.items()
     }
-    why_not = _why_no_false_alarms(tallies[models[0]], label_sets, nothing, background)
+    why_not = why_no_false_alarms(labels, recordings, background)
     chosen = np.linspace(0, len(recordings) - 1, min(MOST_RECORDINGS, len(recordings)))
     return StepResults(
         num_recordings=len(recordings),
@@ -211,18 +210,29 @@ def step_report(
     )
 
 
-def _why_no_false_alarms(
-    tally: Tally, label_sets: NDArray[np.bool_] | None, nothing: int | None, background: str
+def background_of(
+    labels: Sequence[str], recordings: Sequence[StepPredictions], background: str = BACKGROUND
+) -> int | None:
+    """The class that is no action; None: there is none, or that no class is on is no class."""
+    if recordings[0].label_sets is not None or background not in labels:
+        return None
+    return list(labels).index(background)
+
+
+def why_no_false_alarms(
+    labels: Sequence[str], recordings: Sequence[StepPredictions], background: str = BACKGROUND
 ) -> str:
+    """Why false alarms cannot be counted in recordings; empty where they can."""
+    seen = np.unique(np.concatenate([one.targets for one in recordings]))
+    seen, label_sets = seen[seen != IGNORE], recordings[0].label_sets
     if label_sets is not None:
-        is_empty = ~label_sets.any(axis=1)
-        if tally.true_states[:, is_empty].any():
+        if not label_sets[seen].any(axis=1).all():
             return ""
         return "at each labelled step some class is on: nobody says where none is seen"
-    if nothing is None:
+    if background not in labels:
         return f"there is no class {background}: nobody says where none of the classes is seen"
-    if not tally.true[:, nothing].any():
-        return f"no step of the test recordings is {background}"
+    if list(labels).index(background) not in seen:
+        return f"no labelled step of the test recordings is {background}"
     return ""
 
 
@@ -285,7 +295,7 @@ def _count_lanes(one: StepPredictions, name: str) -> _Counts:
     assert one.label_sets is not None
     scores, known = one.scores[name], one.targets != IGNORE
     truth, shown = true_lanes(one), shown_lanes(scores, one.pts_seconds)
-    found, true = (_lane_segments(lanes, one.targets) for lanes in (shown, truth))
+    found, true = (lane_segments(lanes, one.targets) for lanes in (shown, truth))
     bouts = match_bouts(found, _means(found, scores), true, scores.shape[1])
     late = [
         delays(
@@ -309,13 +319,6 @@ def _count_lanes(one: StepPredictions, name: str) -> _Counts:
         delays=np.concatenate(late),
         answers=Answers(scores[known], one.targets[known], bouts),
         tally=_lane_tally(one, truth, shown, bouts),
-    )
-
-
-def _lane_segments(lanes: NDArray[np.bool_], targets: Labels) -> Labels:
-    """Those of each class, (S, 3), class by class: see `segments_of`."""
-    return np.concatenate(
-        [segments_of(np.where(lane, which, NOTHING), targets) for which, lane in enumerate(lanes.T)]
     )
 
 

@@ -12,6 +12,7 @@ from actionrnn.evaluation.bootstrap import Interval, intervals_note
 from actionrnn.evaluation.bout_scores import BoutScores
 from actionrnn.evaluation.bouts import IOUS
 from actionrnn.evaluation.detection_scores import segment_map_at
+from actionrnn.evaluation.event_scores import EventScores
 from actionrnn.evaluation.metrics import percent
 from actionrnn.evaluation.segment_metrics import OVERLAP_PERCENTS
 from actionrnn.evaluation.step_scores import StepResults, StepScores
@@ -38,6 +39,9 @@ def count_text(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f}"
 
 
+Scores = StepScores | BoutScores | EventScores
+
+
 @dataclass(frozen=True)
 class Column:
     """One number of the table of models or of classes, on the terminal and on the page."""
@@ -46,16 +50,16 @@ class Column:
     name: str
     text: Callable[[float | None], str] = percent
 
-    def value(self, scores: StepScores | BoutScores) -> float | None:
+    def value(self, scores: Scores) -> float | None:
         """The number itself."""
         number: float | None = getattr(scores, self.name)
         return number
 
-    def cell(self, scores: StepScores | BoutScores) -> str:
+    def cell(self, scores: Scores) -> str:
         """`86.7%`."""
         return self.text(self.value(scores))
 
-    def interval(self, scores: StepScores | BoutScores) -> str:
+    def interval(self, scores: Scores) -> str:
         """`81.2 to 90.5`, without the unit; empty without an interval."""
         bounds: Interval | None = scores.intervals.get(self.name)
         if bounds is None:
@@ -101,6 +105,12 @@ CLASS_COLUMNS = (
     Column("AP of steps", "frame_ap"),
     Column("calibrated", "calibrated_frame_ap"),
     Column("AP of bouts", "segment_ap"),
+)
+
+EVENT_COLUMNS = (
+    Column("recall", "recall"),
+    Column("precision", "precision"),
+    Column("false alarms/h", "false_alarms_per_hour", rate_text),
 )
 
 _IN_A_LINE = ("frame_map", "calibrated_frame_map", "segment_map", "kappa", "false_alarms_per_hour")
@@ -152,7 +162,52 @@ def step_lines(results: StepResults) -> list[str]:
     return lines
 
 
-def _named(column: Column, scores: StepScores) -> str:
+def event_lines(events: EventScores | None, no_events: str = "") -> list[str]:
+    """What events by the model's thresholds find, and how these were chosen; none without them."""
+    if no_events:
+        return [f"no thresholds of events were chosen: {no_events}"]
+    if events is None:
+        return []
+    found = filter(None, [_named(column, events) for column in EVENT_COLUMNS])
+    lines = [
+        f"events by {_thresholds(events)} in {hours_text(events.hours)}: {', '.join(found)}"
+        if events.num_events
+        else f"events by {_thresholds(events)} in {hours_text(events.hours)}: none"
+    ]
+    if events.no_false_alarms:
+        lines.append(f"false alarms of events are not counted: {events.no_false_alarms}")
+    if (choice := events.choice) is None:
+        return lines
+    most, hours = rate_text(choice.most_per_hour), hours_text(choice.hours)
+    lines.append(
+        f"the model's thresholds, begin {events.rule.begin_threshold:g}, end "
+        f"{events.rule.end_threshold:g}, were chosen for at most {most} false alarms/h on the "
+        f"{choice.chosen_on}: recall {percent(choice.recall)} with "
+        f"{rate_text(choice.false_alarms_per_hour)} false alarms/h in {hours}"
+    )
+    if choice.hours * choice.most_per_hour < 1:
+        lines.append(
+            f"in {hours} one false alarm is more than {most} an hour: the thresholds had to bring "
+            "none there, and on longer recordings the rate may be another"
+        )
+    return lines
+
+
+def _thresholds(events: EventScores) -> str:
+    """`the model's thresholds`, or those of the folds."""
+    return (
+        "the thresholds of the other folds"
+        if len(events.tested_rules) > 1
+        else f"begin {events.rule.begin_threshold:g}, end {events.rule.end_threshold:g}"
+    )
+
+
+def hours_text(hours: float) -> str:
+    """`2.3 h`, or `4.1 min`."""
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
+
+
+def _named(column: Column, scores: Scores) -> str:
     """`kappa 0.71 (0.62 to 0.80)`; empty where there is no number."""
     if column.value(scores) is None:
         return ""

@@ -12,7 +12,7 @@ import mmap
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -183,7 +183,7 @@ def _header(content: bytes) -> tuple[dict[str, Any], int]:
 
 
 def _description(entry: Entry) -> dict[str, Any]:
-    source = {} if entry.video is None else {"source": asdict(entry.video)}
+    source = {} if entry.video is None else {"source": entry.video.to_json()}
     return {"sha256": _BLANK.decode(), "key": entry.key, **entry.provenance.to_json(), **source}
 
 

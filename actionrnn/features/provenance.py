@@ -73,15 +73,22 @@ class Provenance:
         _require_fields(cls, given, "provenance")
         renamed = _with_new_names(given["preprocessing"])
         _require_fields(Preprocessing, renamed, "preprocessing")
-        _require_fields(Sampling, given["sampling"], "sampling")
+        chosen = given["sampling"]
+        if isinstance(chosen, dict):
+            chosen = {"stream": None} | chosen  # left out where the file's default is read
+        _require_fields(Sampling, chosen, "sampling")
         try:
-            return _PROVENANCE.validate_python(given | {"preprocessing": renamed})
+            return _PROVENANCE.validate_python(
+                given | {"preprocessing": renamed, "sampling": chosen}
+            )
         except ValidationError as error:
             raise ValueError(first_problem(error)) from None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types, the fields in their order; what was not recorded is left out."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        if self.sampling.stream is None:
+            del plain["sampling"]["stream"]
         return {name: value for name, value in plain.items() if value or name not in _RECORDED}
 
     def to_json_of_0_1(self) -> dict[str, Any]:
@@ -132,17 +139,25 @@ class VideoFile:
     size_bytes: Annotated[int, Field(strict=True)]
     sha256: str
     """Of all bytes, in hexadecimal."""
+    corrections: tuple[str, ...] | None = None
+    """What was done to its pictures besides their conversion to RGB (`VideoInfo.corrections`);
+    None: not recorded, as by older versions, which did nothing."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; what was not recorded is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_json(cls, value: Any) -> VideoFile:
-        """Read what `dataclasses.asdict` gave.
+        """Read what `to_json` gave.
 
         Raises:
             ValueError: a field is missing, unknown, or has a wrong value.
         """
-        _require_fields(cls, value, "source")
+        given = {"corrections": None} | value if isinstance(value, dict) else value
+        _require_fields(cls, given, "source")
         try:
-            return _VIDEO_FILE.validate_python(value)
+            return _VIDEO_FILE.validate_python(given)
         except ValidationError as error:
             raise ValueError(f"source.{first_problem(error)}") from None
 

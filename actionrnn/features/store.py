@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from actionrnn import __version__
-from actionrnn.errors import FeatureError
+from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.entry import (
     ENDING,
     Entry,
@@ -53,6 +53,7 @@ from actionrnn.files import (
     write_text,
 )
 from actionrnn.progress import progress_bar
+from actionrnn.video.decode import is_read_as_before
 
 FORMAT_VERSION = 2
 ENTRIES = "safetensors"
@@ -63,7 +64,8 @@ FAILURES = "_failures.json"
 _KEYS, _FAILURES = TypeAdapter(list[str]), TypeAdapter(list[Failure])
 
 Presence = Literal["absent", "whole", "changed"]
-"""Of an entry: missing or damaged; whole; whole, but of other bytes than its video has now."""
+"""Of an entry: missing, damaged, or of pixels that are made otherwise today; whole; whole, but of
+other bytes than its video has now."""
 
 _OF_THE_WHOLE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE)
 _Item = TypeVar("_Item")
@@ -294,6 +296,10 @@ class FeatureStore:
         video = stored.video
         if video is None or video.size_bytes != now.size_bytes:
             return "changed"
+        if video.corrections is None and _is_read_otherwise(
+            source, self.provenance.sampling.stream
+        ):
+            return "absent"
         if max(now.mtime_ns, now.ctime_ns) < self.path_of(key).stat().st_mtime_ns:
             return "whole"
         if video.sha256 != file_sha256(source):
@@ -486,3 +492,11 @@ def _read_list(file: Path, kind: TypeAdapter[list[_Item]]) -> list[_Item]:
     except (OSError, ValueError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise FeatureError(f"{file}: is damaged ({reason}); delete it") from None
+
+
+def _is_read_otherwise(source: Path, stream: int | None) -> bool:
+    """Whether an entry that does not say how its pictures were made was made of other pixels."""
+    try:
+        return not is_read_as_before(source, stream=stream)
+    except VideoError:
+        return False  # nothing better can be made of it

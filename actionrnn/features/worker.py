@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.provenance import VideoFile
 from actionrnn.files import FileState, file_sha256, file_state
 from actionrnn.video.address import masked
-from actionrnn.video.decode import probe_video, visit_frames
+from actionrnn.video.decode import probe_video, read_corrections, visit_frames
 from actionrnn.video.request import FrameRequest, FrameSink
 from actionrnn.video.source import Located, Source, require_file
 
@@ -110,8 +110,9 @@ def decode_and_hash(
     decode_video(path, spec, sink, limits)
     with _still_readable(path):
         sha256 = file_sha256(path)
+    corrections = read_corrections(path, limits=limits, stream=spec.sampling.stream)
     _require_unchanged(path, before)
-    return VideoFile(path.name, before.size_bytes, sha256)
+    return VideoFile(path.name, before.size_bytes, sha256, corrections)
 
 
 def _state_of(path: Path) -> FileState:
@@ -162,7 +163,7 @@ def decode_in_messages(
         try:
             file = decode(path, spec, sink, limits)
             sink.flush()
-            waiting.put(("end", {} if file is None else asdict(file)))
+            waiting.put(("end", {} if file is None else file.to_json()))
         except VideoError as error:
             waiting.put(("failed", str(error)))
         except BaseException as error:  # raised where the messages are taken

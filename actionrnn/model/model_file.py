@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 
-from actionrnn.config import Config, load_config, parse_config
+from actionrnn.config import Config, EventRule, load_config, parse_config
 from actionrnn.config_parsing import FiniteFloat, first_problem
 from actionrnn.errors import ConfigError, ModelError, first_line
 from actionrnn.features.provenance import Provenance
@@ -254,6 +254,8 @@ class _Scores:
     mean_class_accuracy: _Rate | None = None
     baseline_mean_pool_top1: _Rate | None = None
     frame_map: _Rate | None = None
+    event_recall: _Rate | None = None
+    event_false_alarms_per_hour: Annotated[FiniteFloat, Field(ge=0)] | None = None
     intervals: dict[_Text, tuple[FiniteFloat, FiniteFloat] | None] = dataclasses.field(
         default_factory=dict
     )
@@ -268,6 +270,7 @@ class _Training:
     window_steps: Annotated[int, Field(ge=1)] | None = None
     groups: list[_Text] = dataclasses.field(default_factory=list)
     fingerprints: list[_Text] = dataclasses.field(default_factory=list)
+    event_rule: EventRule | None = None
     scores: _Scores = _Scores()
 
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from actionrnn import __version__
-from actionrnn.config import Config, EventRule, Precision, Runtime, SegmentRule
+from actionrnn.config import Config, EventRule, Precision, Runtime, Sampling, SegmentRule
 from actionrnn.errors import FeatureError, ModelError, VideoError
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.provenance import TRAINED_ON, Features, Provenance
@@ -43,7 +43,7 @@ from actionrnn.model.segments import Segment, find_lane_segments, find_segments
 from actionrnn.model.stream import Stream, StreamBatch
 from actionrnn.progress import progress_bar
 from actionrnn.text import printable
-from actionrnn.video.decode import declared_span
+from actionrnn.video.last_frame import end_of
 from actionrnn.video.source import Located, Source, VideoSource, find_source
 
 
@@ -124,12 +124,15 @@ class Timeline:
     seen_seconds: float | None = None
     """The time of the last frame that the last answer rests on; None: that of the last step. It
     is later where the video was not read to its end, and the head has a delay."""
+    end_seconds: float | None = None
+    """When the last step ends, where the video says it and was read to its end; None: after the
+    usual time of a step."""
     multi_label: bool = False
     """Whether several labels may be on at once: then segments of different labels overlap."""
     none_of_these: NoneOfThese | None = None
     """The model's."""
-    end_seconds: float | None = None
-    """When the video ends, where it says so and was read to its end."""
+    event_rule: EventRule | None = None
+    """The model's; see `Recognizer.event_rule`."""
 
     @functools.cached_property
     def typicality(self) -> NDArray[np.float64] | None:
@@ -174,10 +177,12 @@ class Timeline:
         """What began and what ended, as an `EventDetector` of a stream says it; see `EventRule`.
 
         Args:
+            rule: None: the model's, or the default rule if it has none.
             ignored: labels that are no actions, such as the background.
             none_rate: nothing begins at steps that look like none of the classes, each by its own
                 scores, as a stream knows them; this part of the classes' own steps is lost so.
         """
+        rule = rule or self.event_rule
         is_none = None
         if none_rate is not None and self.none_of_these is not None:
             typicality = self.none_of_these.of_steps(self.scores)
@@ -205,16 +210,6 @@ def _name_of(video: Located) -> str:
     return str(video) if isinstance(video, Source) else video.name
 
 
-def _end_of(video: Located) -> float | None:
-    """When a video ends, as its file declares; None: it does not, or cannot be asked again."""
-    if video.is_address if isinstance(video, Source) else not video.is_file():
-        return None
-    with contextlib.suppress(VideoError):
-        begin, length = declared_span(video)
-        return None if length is None else begin + length
-    return None
-
-
 @dataclass(frozen=True)
 class Recognizer:
     """A trained model: `classify` and `timeline` of files; `save` and `actionrnn.load`."""
@@ -234,9 +229,26 @@ class Recognizer:
         return self.head.config.multi_label
 
     @property
+    def event_rule(self) -> EventRule | None:
+        """The thresholds of events that were chosen in its training (`train.event_thresholds`)."""
+        chosen = self.training.get("event_rule")
+        return None if chosen is None else EventRule(**chosen)
+
+    @property
     def provenance(self) -> Provenance:
         """Of the features that the head takes: it was trained on such, and scores no others."""
         return Provenance.of(self.backbone, self.config.sampling).for_head()
+
+    def reading(self, stream: int | None) -> Recognizer:
+        """The same, reading another video stream of files that have several.
+
+        Args:
+            stream: as `Sampling.stream`; None: that of the model.
+        """
+        if stream is None:
+            return self
+        sampling = replace(self.config.sampling, stream=stream)
+        return replace(self, config=replace(self.config, sampling=sampling))
 
     def classify(
         self,
@@ -312,7 +324,10 @@ class Recognizer:
         found, pts_seconds = Readouts.joined(answers), np.concatenate(times)
         sure = first_sure(found, stop_at_confidence)
         num_steps = len(pts_seconds) if sure is None else sure + 1
-        is_whole = sure is None and self.config.sampling.end_seconds is None
+        end_seconds = None
+        # a video that is decoded within bounds is not opened outside of them
+        if stop_at_confidence is None and decode is decode_video:
+            end_seconds = _end_of(source, self.config.sampling, pts_seconds)
         last_seen = min(num_steps + self.head.delay_steps, len(pts_seconds)) - 1
         return Timeline(
             self.labels,
@@ -321,10 +336,10 @@ class Recognizer:
             pts_seconds[:num_steps],
             str(source if isinstance(source, Source) else path),
             seen_seconds=float(pts_seconds[last_seen]),
+            end_seconds=end_seconds,
             multi_label=self.multi_label,
             none_of_these=self.none_of_these,
-            # a video that is decoded within bounds is not opened outside of them
-            end_seconds=_end_of(source) if is_whole and decode is decode_video else None,
+            event_rule=self.event_rule,
         )
 
     def score(self, features: Features, path: str = "") -> Timeline:
@@ -345,6 +360,7 @@ class Recognizer:
             path,
             multi_label=self.multi_label,
             none_of_these=self.none_of_these,
+            event_rule=self.event_rule,
         )
 
     def require_feature_size(self, size: int, where: str) -> None:
@@ -472,6 +488,16 @@ def load(
     head = read_head(info).to(backbone.device)
     none_of_these = read_none_of_these(info)
     return Recognizer(backbone, head, info.labels, whole, info.training, none_of_these)
+
+
+def _end_of(video: Located, sampling: Sampling, pts_seconds: NDArray[np.float64]) -> float | None:
+    """When the last step ends; None: the video does not say, or was not read to its end."""
+    is_gone = video.is_address if isinstance(video, Source) else not video.is_file()
+    if is_gone or sampling.num_frames is not None or sampling.end_seconds is not None:
+        return None
+    with contextlib.suppress(VideoError):
+        return end_of(video, pts_seconds, stream=sampling.stream)
+    return None
 
 
 def first_sure(found: Readouts, confidence: float | None) -> int | None:

@@ -15,7 +15,6 @@ NOTHING = -1
 ON = 0.5
 """From this score on a label of a multi-label model is on, unless a rule says otherwise."""
 
-_LATEST_SECONDS = 1.0  # of the last frame, which may be shown for longer than a step
 _ONE = 2**32  # of a score, as a whole number
 
 Runs = list[tuple[int, int, int]]
@@ -48,12 +47,11 @@ def find_segments(
         pts_seconds: (T,), never falling; each step lasts until the next.
         typicality: of the steps, (T,); where it is below the rule's `none_rate`, there is no
             segment.
-        end_seconds: when the video ends, see `step_ends`. It moves the end of the last segment
-            alone: which class a step shows does not hang on it.
+        end_seconds: when the last step ends; None: after the median time of a step.
     """
     if len(scores) == 0:
         return []
-    shown = shown_labels(scores, pts_seconds, rule, typicality)
+    shown = shown_labels(scores, pts_seconds, rule, typicality, end_seconds)
     return _segments(labels, scores, pts_seconds, shown, end_seconds)
 
 
@@ -69,14 +67,14 @@ def find_lane_segments(
     Args:
         scores: probabilities, (T, K), in the order of `labels`.
         pts_seconds: (T,), never falling; each step lasts until the next.
-        end_seconds: as of `find_segments`.
+        end_seconds: see `find_segments`.
 
     Returns:
         the segments by their begin, those that begin together in the order of `labels`.
     """
     if len(scores) == 0:
         return []
-    lanes = shown_lanes(scores, pts_seconds, rule)
+    lanes = shown_lanes(scores, pts_seconds, rule, end_seconds)
     found = [
         segment
         for which in range(len(labels))
@@ -113,13 +111,14 @@ def shown_labels(
     pts_seconds: NDArray[np.float64],
     rule: SegmentRule | None = None,
     typicality: NDArray[np.float64] | None = None,
+    end_seconds: float | None = None,
 ) -> NDArray[np.int64]:
     """The class of the segment that each step belongs to, (T,); NOTHING outside of segments.
 
     Args:
         scores: probabilities, (T, K).
         pts_seconds: (T,), never falling; each step lasts until the next.
-        typicality: see `find_segments`.
+        typicality, end_seconds: see `find_segments`.
     """
     rule = rule or SegmentRule()
     if len(scores) == 0:
@@ -129,29 +128,32 @@ def shown_labels(
     best[smooth.max(axis=1) < (rule.threshold or 0.0)] = NOTHING
     if typicality is not None:
         best[typicality < rule.none_rate] = NOTHING
-    return _long_enough(best, smooth, pts_seconds, rule)
+    ends = step_ends(pts_seconds, end_seconds)
+    return _long_enough(best, smooth, pts_seconds, ends, rule)
 
 
 def shown_lanes(
     scores: NDArray[np.float32],
     pts_seconds: NDArray[np.float64],
     rule: SegmentRule | None = None,
+    end_seconds: float | None = None,
 ) -> NDArray[np.bool_]:
     """Whether each step belongs to a segment of each class of a multi-label model, (T, K).
 
     Args:
         scores: probabilities, (T, K).
         pts_seconds: (T,), never falling; each step lasts until the next.
+        end_seconds: see `find_segments`.
     """
     rule = rule or SegmentRule()
     if len(scores) == 0:
         return np.empty(scores.shape, bool)
     smooth = smooth_scores(scores, pts_seconds, rule.smooth_seconds)
     threshold = ON if rule.threshold is None else rule.threshold
-    lanes = np.empty(scores.shape, bool)
+    lanes, ends = np.empty(scores.shape, bool), step_ends(pts_seconds, end_seconds)
     for which, lane in enumerate(smooth.T):
         is_on = np.where(lane >= threshold, 0, NOTHING)  # class 0 of this lane
-        lanes[:, which] = _long_enough(is_on, lane[:, None], pts_seconds, rule) == 0
+        lanes[:, which] = _long_enough(is_on, lane[:, None], pts_seconds, ends, rule) == 0
     return lanes
 
 
@@ -159,12 +161,11 @@ def _long_enough(
     shown: NDArray[np.int64],
     smooth: NDArray[np.float64],
     pts_seconds: NDArray[np.float64],
+    ends: NDArray[np.float64],
     rule: SegmentRule,
 ) -> NDArray[np.int64]:
     """The class of each step, (T,), when runs that are too short have been merged."""
-    runs = _absorb_short(
-        _runs_of(shown), smooth, pts_seconds, step_ends(pts_seconds), rule.min_seconds
-    )
+    runs = _absorb_short(_runs_of(shown), smooth, pts_seconds, ends, rule.min_seconds)
     # runs side by side differ, so that they are found again in the labels
     lengths = [stop - first for first, stop, _ in runs]
     return np.repeat(np.array([which for *_, which in runs], np.int64), lengths)
@@ -197,18 +198,16 @@ def stretches_of(
 def step_ends(
     pts_seconds: NDArray[np.float64], end_seconds: float | None = None
 ) -> NDArray[np.float64]:
-    """When each step ends, (T,): where the next begins; the last one where the video does.
+    """When each step ends, (T,): where the next begins.
 
     Args:
         pts_seconds: (T,), never falling.
-        end_seconds: when the video ends. None, or more than a step and `_LATEST_SECONDS` after the
-            last step, as where the sound goes on: the last step has the median length.
+        end_seconds: when the last ends; None: it has the median length.
     """
+    if end_seconds is not None:
+        return np.append(pts_seconds[1:], end_seconds)
     usual = float(np.median(np.diff(pts_seconds))) if len(pts_seconds) > 1 else 0.0
-    last = float(pts_seconds[-1])
-    if end_seconds is None or not last < end_seconds <= last + usual + _LATEST_SECONDS:
-        end_seconds = last + usual
-    return np.append(pts_seconds[1:], end_seconds)
+    return np.append(pts_seconds[1:], pts_seconds[-1] + usual)
 
 
 def smooth_scores(

@@ -21,6 +21,7 @@ from actionrnn.datasets.recordings import Clip, Dataset
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold, chosen_split, describe_split, train_val_split
 from actionrnn.errors import ConfigError
+from actionrnn.evaluation.event_scores import EventScores
 from actionrnn.evaluation.predict import (
     MEAN_POOL,
     MEAN_POOL_MOTION,
@@ -30,6 +31,7 @@ from actionrnn.evaluation.predict import (
     predict_steps,
 )
 from actionrnn.evaluation.report import CURVE_FILE, Report
+from actionrnn.evaluation.step_predictions import StepPredictions
 from actionrnn.evaluation.step_scores import StepResults, step_report
 from actionrnn.evaluation.summary import make_report
 from actionrnn.features.backbone import Backbone
@@ -43,6 +45,7 @@ from actionrnn.progress import progress_bar
 from actionrnn.results import replacing
 from actionrnn.training import parallel
 from actionrnn.training.calibrate import Temperatures, from_other_folds, from_validation
+from actionrnn.training.event_rules import choose_and_test, require_background
 from actionrnn.training.fit import DivergedError, Fit, fit_head
 from actionrnn.training.fit_state import STATES, Epoch, FitTask, file_name
 from actionrnn.training.none_of_these import HeldOut, fit_none_of_these
@@ -188,13 +191,17 @@ class Experiment:
             self.folds,
             num_skipped=len(further.get("skipped", ())),
         )
+        steps = [self._predict_steps(fold, heads) for fold in self.folds]
+        events, no_events = self._events(heads, steps)
         return make_report(
             self.dataset.labels,
             by_seed[first],
             by_seed=by_seed,
             calibration=calibration,
             calibration_note=f"A temperature {reason}." if reason else "",
-            steps=self._step_results(heads),
+            steps=self._step_results(steps),
+            events=events,
+            no_events=no_events,
             title=split,
             notes=self.dataset.notes,
             config=self.config.to_dict(),
@@ -331,21 +338,33 @@ class Experiment:
             diagnostics=seed == self.config.train.seed,
         )
 
-    def _step_results(self, heads: Heads) -> StepResults | None:
-        """Of the first seed's heads; None where the sampling has no rate."""
-        recordings = [
-            one
-            for fold in self.folds
-            for one in predict_steps(
-                self.sequences.side(fold.test),
-                self._tested(heads, fold, self.config.train.seed),
-                self.window_steps,
-            )
-        ]
+    def _predict_steps(self, fold: Fold, heads: Heads) -> list[StepPredictions]:
+        """The first seed's answers; none where the sampling has no rate."""
+        tested = self._tested(heads, fold, self.config.train.seed)
+        return predict_steps(self.sequences.side(fold.test), tested, self.window_steps)
+
+    def _step_results(self, steps: Sequence[Sequence[StepPredictions]]) -> StepResults | None:
+        """Of the answers in each fold."""
+        recordings = [one for fold in steps for one in fold]
         if not recordings:
             return None
         joined = not self.sequences.continuous
         return step_report(self.dataset.labels, recordings, joined=joined)
+
+    def _events(
+        self, heads: Heads, steps: Sequence[Sequence[StepPredictions]]
+    ) -> tuple[EventScores | None, str]:
+        """With the thresholds that are wanted; or None, and why there are none."""
+        train = self.config.train
+        if not train.event_thresholds:
+            return None, ""
+        validation: list[StepPredictions] = []
+        if len(self.folds) == 1:
+            [fold] = self.folds
+            held_out = self.sequences.side(_divided(fold, train)[1])
+            head = heads[fold.name, "head", train.seed]
+            validation = predict_steps(held_out, {"head": head}, window=1)
+        return choose_and_test(self.dataset.labels, steps, validation, train.false_alarms_per_hour)
 
     def _tested(self, heads: Heads, fold: Fold, seed: int) -> dict[str, Head]:
         """The fold's heads by their names in the report, the tested one first."""
@@ -359,6 +378,7 @@ class Experiment:
     def _describe_training(self, report: Report) -> dict[str, Any]:
         """What the model file says of its training."""
         config, fold = self.config, self.model_fold
+        step_numbers, step_intervals = _of_steps(report)
         return {
             "data": str(config.data.root or config.data.features),
             "split": chosen_split(self.dataset, config.data),
@@ -368,6 +388,7 @@ class Experiment:
             "groups": sorted({clip.group for clip in fold.known}),
             "fingerprints": sorted({*self.sequences.subset(fold.known).fingerprints}),
             **_temperature(report),
+            **_event_rule(report),
             "scores": {
                 "tested_on": [result.group for result in report.folds],
                 "seen_in_training": report.seen_in_training,
@@ -377,35 +398,50 @@ class Experiment:
                 "top1": report.top1,
                 "mean_class_accuracy": report.mean_class_accuracy,
                 "baseline_mean_pool_top1": report.baseline_mean_pool_top1,
-                **_ranking(report),
-                "intervals": report.intervals,
+                **step_numbers,
+                "intervals": report.intervals | step_intervals,
                 "intervals_over": f"{report.num_units} {report.resampled}",
             },
         }
 
 
-def _ranking(report: Report) -> dict[str, float]:
-    """The per-frame mAP of a multi-label head, where it was measured."""
-    if report.steps is None or not report.multi_label:
-        return {}
-    value = next(iter(report.steps.models.values())).frame_map
-    return {} if value is None else {"frame_map": value}
+def _of_steps(report: Report) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The numbers of whole recordings that a model keeps, and their intervals."""
+    numbers: dict[str, Any] = {}
+    intervals: dict[str, Any] = {}
+    steps, events = report.steps, report.events
+    if steps is not None and (report.multi_label or not steps.joined):
+        scores = next(iter(steps.models.values()))
+        numbers["frame_map"] = scores.frame_map
+        intervals["frame_map"] = scores.intervals.get("frame_map")
+    if events is not None:
+        for name in ("recall", "false_alarms_per_hour"):
+            numbers[f"event_{name}"] = getattr(events, name)
+            intervals[f"event_{name}"] = events.intervals.get(name)
+    return {name: value for name, value in numbers.items() if value is not None}, intervals
 
 
 def require_held_out(config: Config, folds: Sequence[Fold], labels: Sequence[str]) -> None:
     """Refuse before the training what could not be measured in the end.
 
     Raises:
-        ConfigError: a temperature or none-of-these is wanted, and there are no clips that are not
-            trained on, or only one class; or none-of-these of a head that says so by itself.
+        ConfigError: a temperature, none-of-these or thresholds of events are wanted, and there are
+            no clips that are not trained on, or only one class; none-of-these of a head that says
+            so by itself; thresholds without a background.
     """
     train = config.train
+    if train.event_thresholds:
+        require_background(config, labels)
     if train.none_of_these and config.head.multi_label:
         raise ConfigError(
             "train.none_of_these: a head of several labels (head.multi_label=true) says it by "
             "itself: no label is on; set it to false"
         )
-    wanted = {"calibrate": train.calibrate, "none_of_these": train.none_of_these}
+    wanted = {
+        "calibrate": train.calibrate,
+        "none_of_these": train.none_of_these,
+        "event_thresholds": train.event_thresholds,
+    }
     reason = why_not_held_out(config, folds, labels) if any(wanted.values()) else ""
     if reason:
         name = next(name for name, is_wanted in wanted.items() if is_wanted)
@@ -436,6 +472,11 @@ def _temperature(report: Report) -> dict[str, float]:
     """What the logits of the model were divided by."""
     found = report.calibration
     return {} if found is None or not found.applied else {"temperature": found.temperature}
+
+
+def _event_rule(report: Report) -> dict[str, Any]:
+    """By what the model's events begin and end."""
+    return {} if report.events is None else {"event_rule": dataclasses.asdict(report.events.rule)}
 
 
 def _describe_epoch(epoch: Epoch) -> str:

@@ -26,6 +26,7 @@ from actionrnn.evaluation.bout_scores import BOUTS_FILE
 from actionrnn.evaluation.predict import versions
 from actionrnn.evaluation.report import CURVE_FILE, REPORT_FILE, Report, read_curves
 from actionrnn.evaluation.report_page import PAGE_FILE, write_report
+from actionrnn.evaluation.score_table import SCORES_FILE
 from actionrnn.features.backbone import load_backbone
 from actionrnn.files import CONFIG_FILE, MODEL_FILE, as_path, write_text
 from actionrnn.model.privacy import EVERY_CLIP
@@ -37,7 +38,10 @@ from actionrnn.training.experiment import Experiment, Log, require_held_out
 from actionrnn.training.fit_state import Epoch, file_name, resumable
 from actionrnn.training.search import search_heads
 
-OUTPUTS = (MODEL_FILE, CONFIG_FILE, CURVE_FILE, REPORT_FILE, PAGE_FILE, BOUTS_FILE)
+OUTPUTS = (
+    *(MODEL_FILE, CONFIG_FILE, CURVE_FILE),
+    *(REPORT_FILE, PAGE_FILE, SCORES_FILE, BOUTS_FILE),
+)
 TENSORBOARD_FOLDER = "tensorboard"
 
 

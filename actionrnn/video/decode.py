@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.files import as_path
-from actionrnn.video.convert import Converter, Scale, display_matrix, is_transposed
+from actionrnn.video.convert import Converter, Scale, pixel_aspect_of, with_square_pixels
 from actionrnn.video.frame import Frame, Frames
 from actionrnn.video.frame_index import (
     FrameIndex,
@@ -30,6 +30,7 @@ from actionrnn.video.frame_index import (
     timed_frames,
 )
 from actionrnn.video.image_folder import is_folder, iter_frame_folder, visit_frame_folder
+from actionrnn.video.last_frame import shown_until
 from actionrnn.video.request import FrameCollector, FrameRequest, WantedFrames
 from actionrnn.video.seeking import decode_by_counting, decode_by_seeking, threads_for
 from actionrnn.video.source import (
@@ -39,10 +40,24 @@ from actionrnn.video.source import (
     locate,
     open_stream,
     require_pixels,
+    video_streams,
 )
 
 # A damaged video is used if at least this part of the frames that it declares can be decoded.
 LEAST_DECODABLE_FRACTION = 0.5
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """One of a file's video streams, as its header describes it."""
+
+    number: int
+    """For `Sampling.stream`."""
+    codec: str
+    """Empty: there is no decoder for it."""
+    width: int
+    """Pixels, as stored."""
+    height: int
 
 
 @dataclass(frozen=True)
@@ -53,7 +68,7 @@ class VideoInfo:
     container: str
     codec: str
     width: int
-    """Pixels, as shown: rotation is applied."""
+    """Pixels, as shown: square and rotated."""
     height: int
     rate_fps: float | None
     """The average; None: not declared."""
@@ -63,36 +78,90 @@ class VideoInfo:
     """Counted by the packets; 0: it has no known end."""
     size_bytes: int
     """0: not known."""
+    corrections: tuple[str, ...]
+    """What is done to its pictures besides their conversion to RGB, such as `deinterlaced`."""
+    stream: int
+    """The number of the video stream that this is."""
+    streams: tuple[StreamInfo, ...]
+    """All video streams of the file."""
 
 
-def probe_video(path: VideoSource | Source, *, limits: VideoLimits | None = None) -> VideoInfo:
+def probe_video(
+    path: VideoSource | Source, *, limits: VideoLimits | None = None, stream: int | None = None
+) -> VideoInfo:
     """Codec, size, rate and length of a video.
 
     Args:
         path: what `read_frames` takes, except for a folder of pictures.
         limits: the largest frame, and which containers are opened.
+        stream: as `Sampling.stream`.
 
     Raises:
         VideoError: the source is missing, empty, not a video, too large, or has sound only.
     """
-    source = locate(path, limits)
-    with open_stream(source) as stream:
-        num_frames = 0 if _is_live(stream) else len(read_frame_index(stream))
-    with open_stream(source) as stream:  # again, as reading the index has moved to the end
-        first = next(timed_frames(source, stream), None)
-        turned = first is not None and is_transposed(display_matrix(first[0]))
-        width, height = stream.width, stream.height
+    source = replace(locate(path, limits), stream=stream)
+    with open_stream(source) as opened:
+        num_frames = 0 if _is_live(opened) else len(read_frame_index(opened))
+    with open_stream(source) as opened:  # again, as reading the index has moved to the end
+        first = next(timed_frames(source, opened), None)
+        converter = Converter(source, opened)
+        shown = with_square_pixels(opened.width, opened.height, pixel_aspect_of(opened))
+        width, height = shown if first is None else converter.shown_size(first[0])
         return VideoInfo(
             path=Path(source.name),
-            container=container_of(stream).format.name,
-            codec=stream.codec_context.name,
-            width=height if turned else width,
-            height=width if turned else height,
-            rate_fps=float(stream.average_rate) if stream.average_rate else None,
-            duration_seconds=_declared_seconds(stream),
+            container=container_of(opened).format.name,
+            codec=opened.codec_context.name,
+            width=width,
+            height=height,
+            rate_fps=float(opened.average_rate) if opened.average_rate else None,
+            duration_seconds=_declared_seconds(opened),
             num_frames=num_frames,
             size_bytes=source.size_bytes,
+            corrections=() if first is None else converter.corrections(first[0]),
+            stream=opened.index,
+            streams=tuple(map(_stream_info, video_streams(container_of(opened)))),
         )
+
+
+def _stream_info(stream: VideoStream) -> StreamInfo:
+    context = stream.codec_context
+    if context is None:
+        return StreamInfo(stream.index, "", 0, 0)
+    return StreamInfo(stream.index, context.name, context.width, context.height)
+
+
+def read_corrections(
+    path: VideoSource, *, limits: VideoLimits | None = None, stream: int | None = None
+) -> tuple[str, ...]:
+    """`VideoInfo.corrections` alone, for which little more than the first frame is read.
+
+    A folder of pictures has none.
+
+    Raises:
+        VideoError: the source is missing, empty, not a video, too large, or has sound only.
+    """
+    if is_folder(path):
+        return ()
+    source = replace(locate(path, limits), stream=stream)
+    with open_stream(source, num_threads=1) as opened:
+        first = next(timed_frames(source, opened), None)
+        return () if first is None else Converter(source, opened).corrections(first[0])
+
+
+def is_read_as_before(path: VideoSource, *, stream: int | None = None) -> bool:
+    """Whether versions that corrected nothing, and took the stream that FFmpeg ranks best, gave
+    the same pixels.
+
+    Raises:
+        VideoError: as `read_corrections`.
+    """
+    if is_folder(path):
+        return True
+    with open_stream(replace(locate(path), stream=stream)) as opened:
+        best = container_of(opened).streams.best("video")
+        if best is None or best.index != opened.index:
+            return False
+    return not read_corrections(path, stream=stream)
 
 
 def read_frame_times(path: VideoSource) -> NDArray[np.float64]:
@@ -113,18 +182,6 @@ def read_frame_times(path: VideoSource) -> NDArray[np.float64]:
     if not len(index):
         raise _nothing_decodable(source)
     return index.pts_seconds
-
-
-def declared_span(path: VideoSource | Source) -> tuple[float, float | None]:
-    """The start and the length, in seconds, that a video declares; None: no length is declared.
-
-    Raises:
-        VideoError: the source is missing, empty, not a video, or has sound only.
-    """
-    with open_stream(path) as stream:
-        container = container_of(stream)
-        begin, length = container.start_time or 0, container.duration
-    return begin / av.time_base, length / av.time_base if length else None
 
 
 def read_frames(
@@ -177,7 +234,7 @@ def visit_frames(
     if is_folder(path):
         visit_frame_folder(as_path(path), request, limits or VideoLimits())
     else:
-        _visit(locate(path, limits), request)
+        _visit(replace(locate(path, limits), stream=request.sampling.stream), request)
 
 
 def iter_frames(
@@ -187,6 +244,7 @@ def iter_frames(
     num_threads: int = 0,
     limits: VideoLimits | None = None,
     frame_folder_fps: float = Sampling.frame_folder_fps,
+    stream: int | None = None,
 ) -> Iterator[Frame]:
     """Every frame of a video, one at a time, in constant memory.
 
@@ -199,6 +257,7 @@ def iter_frames(
         num_threads: threads of the decoder; 0: the decoder chooses.
         limits: the largest frame, and which containers are opened.
         frame_folder_fps: pictures a second, for a folder of pictures.
+        stream: as `Sampling.stream`.
 
     Raises:
         VideoError: the source is missing, empty, not a video, too large, has sound only, or no
@@ -208,12 +267,12 @@ def iter_frames(
     if is_folder(path):
         yield from iter_frame_folder(as_path(path), frame_folder_fps, scale, limits)
         return
-    source = locate(path, limits)
-    with open_stream(source, num_threads) as stream:
-        time_base = time_base_of(stream)
-        converter = Converter(source, stream, scale)
+    source = replace(locate(path, limits), stream=stream)
+    with open_stream(source, num_threads) as opened:
+        time_base = time_base_of(opened)
+        converter = Converter(source, opened, scale)
         came = False
-        for picture, tick in timed_frames(source, stream):
+        for picture, tick in timed_frames(source, opened):
             came = True
             # now, not when the pixels are needed: too large a frame may be passed over
             require_pixels(picture.width, picture.height, source)
@@ -230,7 +289,7 @@ def _visit(source: Source, request: FrameRequest) -> None:
             return
         declared = _Declared.of(stream)
         index = read_frame_index(stream)
-        promises_enough = declared.enough(index)
+        promises_enough = declared.enough(index) or declared.stands_still(source, index)
         if promises_enough and (index.is_exact or index.is_one_by_one):
             decode = decode_by_seeking if index.is_exact else decode_by_counting
             if decode(source, stream, WantedFrames(source.name, index, request)):
@@ -325,11 +384,18 @@ class _Declared:
         last = float(index.pts_seconds[-1])
         return last >= LEAST_DECODABLE_FRACTION * self.end_seconds or self.end_seconds < 0.1
 
+    def stands_still(self, source: Source, index: FrameIndex) -> bool:
+        """Whether the declared end is that of a last frame which stands still, or near it."""
+        if len(index) == 0 or self.num_frames:
+            return False
+        end = shown_until(source, float(index.pts_seconds[-1]), stream=source.stream)
+        return end is not None and end >= LEAST_DECODABLE_FRACTION * self.end_seconds
+
     def require_enough(self, source: Source, index: FrameIndex) -> None:
         """Raise a VideoError that says how much can be decoded, if that is too little."""
         if len(index) == 0:
             raise _nothing_decodable(source)
-        if self.enough(index):
+        if self.enough(index) or self.stands_still(source, index):
             return
         found = f"{len(index)} of {self.num_frames} frames"
         if not self.num_frames:

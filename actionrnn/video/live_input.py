@@ -162,7 +162,7 @@ class _Stream:
         self, stream: VideoStream, is_timed: bool, options: LiveOptions, stop: threading.Event
     ) -> Iterator[Frame]:
         guard, lag = LagGuard(options.max_lag_seconds), 0.0
-        convert, times = _Converters(self._source), _Times(stream)
+        convert, times = _Converters(self._source, stream), _Times(stream)
         for packet in _packets(self._source, stream):
             arrived = time.monotonic()
             if stop.is_set():
@@ -177,7 +177,7 @@ class _Stream:
         self, stream: VideoStream, is_list: bool, options: LiveOptions, stop: threading.Event
     ) -> Iterator[Frame]:
         guard, lag, pace = LagGuard(options.max_lag_seconds), 0.0, Pace()
-        convert, times = _Converters(self._source), _Times(stream)
+        convert, times = _Converters(self._source, stream), _Times(stream)
         played, waited = self._played_seconds if is_list else None, 0.0
         packets = _packets(self._source, stream)
         while True:
@@ -202,14 +202,14 @@ class _Stream:
 class _Converters:
     """A converter scales to the first size it sees: a live stream may change it for good."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, source: Source, stream: VideoStream) -> None:
+        self._source, self._stream = source, stream
         self._size = (0, 0)
 
     def frame(self, picture: av.VideoFrame, pts_seconds: float) -> Frame:
         if self._size != (picture.width, picture.height):
             self._size = (picture.width, picture.height)
-            self._converter = Converter(self._source)
+            self._converter = Converter(self._source, self._stream, takes_first_size=True)
         return self._converter.frame(picture, pts_seconds)
 
 

@@ -13,6 +13,7 @@ from typing import IO, Any, TypeGuard
 
 import av
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from actionrnn.config import VideoLimits
@@ -50,6 +51,8 @@ class Source:
     limits: VideoLimits
     size_bytes: int
     """0: not known."""
+    stream: int | None = None
+    """The number of the video stream that is read; None: `open_stream` chooses."""
     copy: LocalCopy | None = None
     """The file's copy on this machine, kept for as long as this is."""
 
@@ -133,7 +136,7 @@ def locate(source: VideoSource | Source, limits: VideoLimits | None = None) -> S
         copy = copy_if_needed(text, OPEN_TIMEOUT_SECONDS, limits.max_bytes_held)
         if copy is not None:
             path, size_bytes = copy.path, copy.path.stat().st_size
-            return Source(masked(text), f"file:{path}", False, limits, size_bytes, copy)
+            return Source(masked(text), f"file:{path}", False, limits, size_bytes, copy=copy)
         return Source(masked(text), text, True, limits, 0)
     return _file(as_path(source), limits)
 
@@ -146,7 +149,8 @@ def open_stream(
     timeout_seconds: float | None = None,
     options: dict[str, str] | None = None,
 ) -> Iterator[VideoStream]:
-    """The video stream that FFmpeg ranks best, closed afterwards.
+    """The source's video stream, closed afterwards: of several, that which the source names, or
+    the first of those that the file marks as default.
 
     Args:
         source: a path, an address, an open binary file, bytes, or "-".
@@ -156,11 +160,12 @@ def open_stream(
         options: for FFmpeg's demuxer and protocols.
 
     Raises:
-        VideoError: the source is missing, empty, not a video, too large, or has sound only.
+        VideoError: the source is missing, empty, not a video, too large, or has sound only, or
+            has no such stream.
     """
     source = locate(source)
     with _open_container(source, timeout_seconds, dict(options or {})) as container:
-        stream = _best_stream(container, source)
+        stream = _chosen_stream(container, source)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = num_threads
         stream.codec_context.options = {"max_pixels": str(source.limits.max_frame_pixels)}
@@ -198,6 +203,18 @@ def container_of(stream: VideoStream) -> InputContainer:
     container = stream.container
     assert isinstance(container, InputContainer)
     return container
+
+
+def declared_span(path: VideoSource | Source) -> tuple[float, float | None]:
+    """The start and the length, in seconds, that a video declares; None: no length is declared.
+
+    Raises:
+        VideoError: the source is missing, empty, not a video, or has sound only.
+    """
+    with open_stream(path) as stream:
+        container = container_of(stream)
+        begin, length = container.start_time or 0, container.duration
+    return begin / av.time_base, length / av.time_base if length else None
 
 
 def why_unreadable(error: OSError) -> str:
@@ -254,20 +271,41 @@ def _why_not_opened(source: Source, error: Exception, timeout_seconds: float) ->
     return f"is not a readable video ({reason}); re-encode it, or leave it out if it is damaged"
 
 
-def _best_stream(container: InputContainer, source: Source) -> VideoStream:
-    stream = container.streams.best("video")
-    cover = stream is not None and bool(stream.disposition & av.stream.Disposition.attached_pic)
-    if stream is None or cover:
+def video_streams(container: InputContainer) -> list[VideoStream]:
+    """The streams that are videos, cover pictures left out, in the file's order."""
+    cover = Disposition.attached_pic
+    return [stream for stream in container.streams.video if not stream.disposition & cover]
+
+
+def _chosen_stream(container: InputContainer, source: Source) -> VideoStream:
+    videos = video_streams(container)
+    if not videos:
         found = ", ".join(sorted({s.type for s in container.streams if s.type != "video"}))
-        only = " and ".join(filter(None, [found, "a cover picture" if cover else ""]))
+        cover = "a cover picture" if container.streams.video else ""
+        only = " and ".join(filter(None, [found, cover]))
         raise VideoError(
             f"{source.name}: has no video stream, only {only or 'nothing'}; leave it out"
         )
-    assert isinstance(stream, VideoStream)
+    stream = min(videos, key=_rank)
+    if source.stream is not None:
+        named = [video for video in videos if video.index == source.stream]
+        if not named:
+            numbers = ", ".join(str(video.index) for video in videos)
+            raise VideoError(
+                f"{source.name}: has no video stream {source.stream}; its video streams are "
+                f"{numbers}"
+            )
+        stream = named[0]
     if stream.codec_context is None:
         raise VideoError(f"{source.name}: there is no decoder for its codec; re-encode it")
     require_pixels(stream.codec_context.width, stream.codec_context.height, source)
     return stream
+
+
+def _rank(stream: VideoStream) -> tuple[bool, bool, int]:
+    """The smallest is read: one that can be, that is marked as default, the first of these."""
+    is_known = stream.codec_context is not None and stream.codec_context.width > 0
+    return not is_known, not stream.disposition & Disposition.default, stream.index
 
 
 def _file(path: Path, limits: VideoLimits) -> Source:

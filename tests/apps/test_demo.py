@@ -104,7 +104,15 @@ def test_everything_lies_below_the_output_and_is_named(told: tuple[TrainingRun, 
         "recording.png",
     ]
     found = {path.name for path in run.output.iterdir()}
-    others = {"report.json", "bouts.csv", "config.yaml", "curve.csv", "data", "features"}
+    others = {
+        "report.json",
+        "bouts.csv",
+        "scores.csv",
+        "config.yaml",
+        "curve.csv",
+        "data",
+        "features",
+    }
     assert found == {*files, *others, CHECKSUMS_FILE}
     assert list(run.output.parent.iterdir()) == [run.output]
     for name in files:

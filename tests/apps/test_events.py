@@ -147,6 +147,58 @@ def test_a_wrong_webhook_is_refused_before_anything_else(clip: Path) -> None:
     assert "secret" not in result.output
 
 
+# Thresholds of the model
+
+
+@pytest.fixture
+def own_model(streaming_model: Path, clip: Path, tmp_path: Path) -> Path:
+    """With thresholds below the scores of its best class."""
+    recognizer = actionrnn.load(streaming_model)
+    best = recognizer.timeline(clip).scores.max(axis=1).min()
+    rule = {"begin_threshold": round(0.9 * float(best), 4), "end_threshold": 0.25}
+    training = recognizer.training | {"event_rule": rule | {"min_seconds": 0.0}}
+    file = tmp_path / "own.safetensors"
+    replace(recognizer, training=training).save(file)
+    return file
+
+
+@pytest.mark.parametrize("command", ["timeline", "stream"])
+def test_a_models_own_thresholds_are_used_and_told(
+    own_model: Path, streaming_model: Path, clip: Path, command: str
+) -> None:
+    rule = actionrnn.load(own_model).event_rule
+    assert rule is not None
+    begin = f"{rule.begin_threshold:g}"
+    own = run_command(command, clip, "-m", own_model, "--events")
+    assert (
+        f"note: events begin at {begin} and end below 0.25: the model's own, chosen for at most "
+        "1 false alarm an hour\n"
+    ) in own.stderr
+    both = "--begin-threshold", begin, "--end-threshold", "0.25"
+    given = run_command(command, clip, "-m", streaming_model, "--events", *both)
+    assert "note: events" not in given.stderr
+
+    def without_clock(text: str) -> list[dict[str, Any]]:
+        return [{**one, "unix_seconds": 0, "score": 0} for one in lines_of(text)]
+
+    assert without_clock(own.stdout) == without_clock(given.stdout) != []
+
+
+def test_options_go_before_a_models_own_thresholds(own_model: Path, clip: Path) -> None:
+    never = run_command("timeline", clip, "-m", own_model, "--events", "--begin-threshold", 1)
+    assert (never.exit_code, never.stdout) == (0, "")
+    assert never.stderr == (
+        "note: events begin at 1 and end below 0.25: one of them the model's own\n"
+    )
+    low = run_command("timeline", clip, "-m", own_model, "--events", "--begin-threshold", 0.1)
+    assert low.exit_code == 1
+    assert low.stderr == (
+        "error: end_threshold (0.25) must be at most begin_threshold (0.1); give both\n"
+    )
+    both = "--begin-threshold", 0.9, "--end-threshold", 0.9
+    assert run_command("timeline", clip, "-m", own_model, "--events", *both).stderr == ""
+
+
 # Live
 
 
@@ -216,7 +268,8 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Recognizer:
     monkeypatch.setattr("actionrnn.apps.live.LiveSource", FakeSource)
     backbone = make_tiny_backbone(2)
     torch.manual_seed(2)  # its scores of the background and of waving vary around 0.355
-    config = Config(sampling=Sampling(rate_fps=10.0), head=HeadConfig(hidden_size=6, delay_steps=2))
+    head_config = HeadConfig(hidden_size=6, projection=False, delay_steps=2)
+    config = Config(sampling=Sampling(rate_fps=10.0), head=head_config)
     head = Head(config.head, backbone.feature_size, len(LABELS)).eval()
     return Recognizer(backbone, head, LABELS, config)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 import actionrnn
@@ -37,6 +40,31 @@ def test_a_video(clips: Path) -> None:
         "rate": "12.000 frames/s",
         "duration": "1.00 s, 12 frames",
     }
+
+
+def test_a_video_says_what_is_done_to_its_pictures_and_which_streams_it_has(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("mpeg4", rate=25) for _ in range(2)]
+        for stream, width in zip(streams, (64, 96), strict=True):
+            stream.width, stream.height, stream.pix_fmt = width, 48, "yuv420p"
+            stream.codec_context.sample_aspect_ratio = Fraction(2)
+        for stream, width in zip(streams, (64, 96), strict=True):
+            frame = av.VideoFrame.from_ndarray(np.zeros((48, width, 3), np.uint8), format="rgb24")
+            frame.pts, frame.time_base = 0, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode(None))
+    rows = describe(path)
+    assert rows["size"].startswith("128 x 48, ")
+    assert rows["pictures"] == "pixels 2:1 made square"
+    assert rows["stream 0"] == "mpeg4, 64 x 48 (described here)"
+    assert rows["stream 1"] == "mpeg4, 96 x 48 (--stream 1)"
+    rows = describe(path, 1)
+    assert rows["size"].startswith("192 x 48, ")
+    assert rows["stream 1"] == "mpeg4, 96 x 48 (described here)"
 
 
 def test_a_path_may_be_text(clips: Path) -> None:

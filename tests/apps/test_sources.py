@@ -232,7 +232,7 @@ def test_raw_h264_from_a_pipe_has_answers(streaming_model: Path, tmp_path: Path)
 def test_an_error_of_the_system_shows_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     address = f"rtsp://me:{SECRET}@cam/1"
 
-    def fail(path: str) -> None:
+    def fail(path: str, stream: int | None) -> None:
         raise OSError(5, "Input/output error", address)
 
     monkeypatch.setattr("actionrnn.apps.info.describe", fail)

@@ -318,7 +318,7 @@ def test_the_run_that_is_tested_is_not_written_to(
     if output is not None:
         stores = list((output / "features").iterdir())
         assert {path.name for path in output.iterdir()} == {
-            *("report.json", "report.html", "features", CHECKSUMS_FILE)
+            *("report.json", "report.html", "scores.csv", "features", CHECKSUMS_FILE)
         }
         assert sorted(len(FeatureStore.open(store).keys()) for store in stores) == [2, 5]
         shutil.rmtree(output)

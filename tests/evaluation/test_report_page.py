@@ -301,6 +301,47 @@ def test_bouts_are_a_table_on_the_page_and_a_csv_file_beside_it(tmp_path: Path) 
     assert not (tmp_path / "bouts.csv").exists()  # it would be taken for this report's
 
 
+def test_the_numbers_of_head_and_baselines_are_a_csv_file(tmp_path: Path) -> None:
+    report = with_steps(make(("rest", "run"), 12))
+    write_report(report, tmp_path)
+    text = (tmp_path / "scores.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines()))
+    assert list(rows[0]) == ["of", "model", "score", "value", "low", "high", "unit"]
+    assert len({(row["of"], row["model"], row["score"]) for row in rows}) == len(rows)
+    found = {(row["of"], row["model"], row["score"]): row for row in rows}
+    top1 = found["clips", report.head_name, "top1"]
+    assert float(top1["value"]) == pytest.approx(report.top1, rel=1e-5)
+    assert report.steps is not None
+    for model, scores in report.steps.models.items():
+        for name, bounds in scores.intervals.items():
+            if (value := getattr(scores, name)) is None:
+                assert ("steps", model, name) not in found
+                continue
+            row = found["steps", model, name]
+            known = ["" if bounds is None else f"{bound:.6g}" for bound in bounds or (0, 0)]
+            assert [row["value"], row["low"], row["high"]] == [f"{value:.6g}", *known]
+    units = {row["score"]: row["unit"] for row in rows}
+    assert (units["delay_seconds"], units["false_alarms_per_hour"]) == ("s", "1/h")
+    assert (units["accuracy"], units["kappa"]) == ("part", "-1 to 1")
+
+
+def test_no_csv_of_scores_has_noise_of_floats(tmp_path: Path) -> None:
+    """393 steps of 1 / 25 s, added up, are 15.719999999999999 s."""
+    report = make(("rest", "run"), 12)
+    targets = np.repeat([0, 1], 393)
+    scores = np.eye(2, dtype=np.float32)[targets]
+    recordings = [
+        StepPredictions(name, name, np.cumsum(np.full(786, 0.04)), targets, {"gru": scores})
+        for name in ("ann", "bob")
+    ]
+    steps = step_report(report.labels, recordings, report.labels[0])
+    write_report(replace(report, steps=steps), tmp_path)
+    rows = list(csv.DictReader((tmp_path / "bouts.csv").read_text().splitlines()))
+    assert [row["true_seconds"] for row in rows] == ["31.44", "31.44"]
+    for name in ("bouts.csv", "scores.csv"):
+        assert not re.search(r"\d\.\d{9}", (tmp_path / name).read_text())
+
+
 def test_a_bouts_csv_of_somebody_else_stays(tmp_path: Path) -> None:
     (tmp_path / "bouts.csv").write_text("mine")
     for report in (with_steps(make(("rest", "run"), 12)), make(("rest", "run"), 12)):

@@ -128,7 +128,7 @@ def test_false_alarms_need_time_in_which_none_of_the_classes_is_seen() -> None:
     truth = "w" * 30 + "r" * 30
     for background, reason in (
         ("background", "there is no class background"),
-        ("rest", "no step of the test recordings is rest"),
+        ("rest", "no labelled step of the test recordings is rest"),
     ):
         found = step_report(LABELS, [recording(truth, gru="w" * 60)], background)
         assert found.models["gru"].false_alarms_per_hour is None

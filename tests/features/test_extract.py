@@ -12,8 +12,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -282,6 +284,50 @@ def test_a_changed_source_is_extracted_again(
     assert not np.array_equal(new, old)
     expected = extract_features(videos / "run/ido.avi", backbone=tiny_backbone, num_frames=4)
     np.testing.assert_array_equal(new, expected.values.astype(np.float16))
+
+
+def test_pixels_that_were_made_otherwise_are_extracted_again(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone
+) -> None:
+    """Entries of versions that did not make pixels square, of those videos alone."""
+    wide = videos / "run" / "wide.mp4"
+    with av.open(str(wide), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
+        for index in range(6):
+            frame = av.VideoFrame.from_ndarray(
+                np.full((48, 64, 3), 40 * index, np.uint8), format="rgb24"
+            )
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    options = {"backbone": tiny_backbone, "sampling": FOUR}
+    store = extract_to_store([videos], tmp_path / "store", **options).store  # type: ignore[arg-type]
+    made = {key: store.read(key) for key in ("run/wide", *KEYS)}
+    assert made["run/wide"].video is not None and made["run/ido"].video is not None
+    assert made["run/wide"].video.corrections == ("pixels 2:1 made square",)
+    assert made["run/ido"].video.corrections == ()
+    for key, features in made.items():  # as versions wrote them that did not record it
+        assert features.video is not None
+        video = dataclasses.replace(features.video, corrections=None)
+        store.write(key, dataclasses.replace(features, video=video))
+        assert "corrections" not in video.to_json()
+    done = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    assert (done.num_extracted, done.num_skipped) == (1, 3)
+    assert done.store.read("run/wide").video == made["run/wide"].video
+    done = extract_to_store([videos], tmp_path / "store", **options)  # type: ignore[arg-type]
+    assert (done.num_extracted, done.num_skipped) == (0, 4)
+
+
+def test_features_of_another_stream_are_not_mixed(
+    videos: Path, tmp_path: Path, tiny_backbone: Backbone
+) -> None:
+    store = tmp_path / "store"
+    extract_to_store([videos], store, backbone=tiny_backbone, sampling=FOUR)
+    other = dataclasses.replace(FOUR, stream=0)
+    with pytest.raises(FeatureError, match=r"sampling.stream None, wanted is 0"):
+        extract_to_store([videos], store, backbone=tiny_backbone, sampling=other)
 
 
 def test_a_source_that_was_only_touched_is_skipped(
@@ -779,7 +825,7 @@ def test_a_video_is_read_for_its_checksum_where_a_store_is_written_and_once(
     done = extract_to_store([videos], tmp_path / "store", backbone=tiny_backbone, sampling=FOUR)
     assert sorted(read) == paths
     for path, key in zip(paths, KEYS, strict=True):
-        video = VideoFile(path.name, path.stat().st_size, file_sha256(path))
+        video = VideoFile(path.name, path.stat().st_size, file_sha256(path), ())
         assert done.store.read(key).video == video
 
 

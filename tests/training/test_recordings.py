@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from actionrnn.apps.card import make_card
 from actionrnn.config import Config
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.datasets.sequences import IGNORE, Sequences
 from actionrnn.errors import ConfigError, DatasetError
 from actionrnn.evaluation.evaluate import evaluate
+from actionrnn.model.model_file import read_model_info
 from actionrnn.training import experiment
 from actionrnn.training.fit import Fit, fit_head
 from actionrnn.training.fit_state import FitTask
@@ -151,6 +153,32 @@ def test_background_is_a_class(
     assert run.report.steps.background == BACKGROUND
     assert run.report.steps.num_unlabelled_steps == 0
     assert evaluate(run.output).top1 >= 0.8
+
+
+def test_thresholds_of_events_are_chosen_on_the_recordings_of_others(
+    configure_recordings: ConfigureRecordings, ignoring: TrainingRun
+) -> None:
+    config = configure_recordings("data.unlabelled=background", "train.event_thresholds=true")
+    report = train(config, ignoring.output.parent / "events").report
+    assert (report.events is None) != (report.no_events == "")
+    assert report.events is not None
+    assert report.events.num_true == 3 * len(GROUPS)
+    assert report.events.num_groups == len(report.events.tested_rules) == len(GROUPS)
+    with pytest.raises(ConfigError, match=r"false alarms need a class background"):
+        train(
+            configure_recordings("train.event_thresholds=true"),
+            ignoring.output.parent / "refused",
+        )
+
+
+def test_the_card_tells_the_precision_of_steps_with_its_interval(ignoring: TrainingRun) -> None:
+    assert ignoring.report.steps is not None
+    head = ignoring.report.steps.models["gru"]
+    assert head.frame_map is not None
+    bounds = head.intervals["frame_map"]
+    assert bounds is not None
+    row = f"| mAP of steps | {head.frame_map:.1%} | {bounds[0]:.1%} to {bounds[1]:.1%} |"
+    assert row in make_card(read_model_info(ignoring.output))
 
 
 def test_the_baseline_sees_the_frames_of_a_recording_alone(

@@ -69,7 +69,14 @@ def files_below(folder: Path) -> dict[str, int]:
 
 def test_a_run_leaves_a_model_a_report_and_its_configuration(run: TrainingRun) -> None:
     names = {path.name for path in run.output.iterdir()}
-    files = {"model.safetensors", "report.json", "report.html", "config.yaml", "curve.csv"}
+    files = {
+        "model.safetensors",
+        "report.json",
+        "report.html",
+        "config.yaml",
+        "curve.csv",
+        "scores.csv",
+    }
     assert names == {*files, "features", CHECKSUMS_FILE}
 
 

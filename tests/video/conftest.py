@@ -78,14 +78,18 @@ def ffmpeg_decode() -> Callable[..., Decoded]:
     return decode_with_ffmpeg
 
 
-def decode_with_ffmpeg(path: Path, stream: str = "0:v:0") -> Decoded:
+def decode_with_ffmpeg(
+    path: Path, stream: str = "0:v:0", *, filters: str = "", bits: int = 8
+) -> Decoded:
     log, raw = run_ffmpeg(
         *("-copyts", "-i", str(path), "-map", stream, "-fps_mode", "passthrough"),
-        *("-vf", "showinfo", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"),
+        *("-vf", f"{filters}{',' * bool(filters)}showinfo", "-f", "rawvideo"),
+        *("-pix_fmt", "rgb24" if bits == 8 else "rgb48le", "-"),
     )
     times = [float(time) for time in re.findall(r"pts_time:\s*([-\d.]+)", log)]
     width, height = re.findall(r"Output #0.*?rawvideo.*?, (\d+)x(\d+)", log, re.DOTALL)[0]
-    return np.frombuffer(raw, np.uint8).reshape(-1, int(height), int(width), 3), times
+    kind = np.uint8 if bits == 8 else np.uint16
+    return np.frombuffer(raw, kind).reshape(-1, int(height), int(width), 3), times
 
 
 def run_ffmpeg(*arguments: str) -> tuple[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import sys
 from pathlib import Path
@@ -9,7 +10,13 @@ from typing import Any
 
 import click
 
-from actionrnn.apps.cli.options import LiteralChoice, UserPath, config_choice, store_option
+from actionrnn.apps.cli.options import (
+    LiteralChoice,
+    UserPath,
+    config_choice,
+    store_option,
+    stream_option,
+)
 from actionrnn.text import printable
 
 
@@ -52,6 +59,7 @@ def ucf101(folder: Path, fetch: bool, archive: Path | None, check_videos: bool) 
 )
 @click.option("--num-frames", type=int, help="This many frames, evenly over each clip.")
 @click.option("--rate-fps", type=float, help="This many frames per second.")
+@stream_option
 @click.option(
     "--runtime",
     type=config_choice("Runtime"),
@@ -75,6 +83,7 @@ def extract(
     output: str,
     num_frames: int | None,
     rate_fps: float | None,
+    stream_number: int | None,
     address: str | None,
     **options: Any,
 ) -> None:
@@ -86,7 +95,7 @@ def extract(
     from actionrnn.config import parse_config
     from actionrnn.features.extract import choose_sampling, extract_to_store
 
-    sampling = choose_sampling(num_frames, rate_fps)
+    sampling = dataclasses.replace(choose_sampling(num_frames, rate_fps), stream=stream_number)
     given = {"name": options.pop("backbone")}
     given |= {name: options.pop(name) for name in ("weights", "runtime")}
     chosen = {key: value for key, value in given.items() if value is not None}

@@ -10,6 +10,7 @@ from actionrnn.apps.cli.options import (
     UserPath,
     none_rate_option,
     overwrite_option,
+    stream_option,
     weights_option,
 )
 from actionrnn.text import printable
@@ -17,11 +18,12 @@ from actionrnn.text import printable
 
 @click.command()
 @click.argument("path", type=UserPath(), metavar="PATH")
-def info(path: str) -> None:
+@stream_option
+def info(path: str, stream_number: int | None) -> None:
     """What a video, a feature store, a model or a run's folder is."""
     from actionrnn.apps.info import describe
 
-    rows = describe(path)
+    rows = describe(path, stream_number)
     width = max(map(len, rows))
     for name, value in rows.items():
         click.echo(f"{name:<{width}}  {printable(value)}")

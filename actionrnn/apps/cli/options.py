@@ -57,6 +57,13 @@ store_option = click.option(
     metavar="STORE",
     help="The feature store's folder.",
 )
+stream_option = click.option(
+    "--stream",
+    "stream_number",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="The video stream of a file with several, as info numbers them.",
+)
 annotation_format_option = click.option(
     "--to",
     "format_name",

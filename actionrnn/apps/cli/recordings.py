@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from actionrnn.apps.cli.options import (
     model_option,
     none_rate_option,
     overwrite_option,
+    stream_option,
     weights_option,
 )
 from actionrnn.errors import VideoError
@@ -53,6 +55,7 @@ _end_option = click.option(
 )
 @none_rate_option
 @click.option("--runtime", type=config_choice("Runtime"), help="What computes the backbone.")
+@stream_option
 @overwrite_option
 @weights_option
 def classify(
@@ -64,6 +67,7 @@ def classify(
     stop_at_confidence: float | None,
     none_rate: float | None,
     runtime: Any,
+    stream_number: int | None,
     overwrite: bool,
     weights: str | None,
 ) -> None:
@@ -85,7 +89,7 @@ def classify(
         video = _path_of(found[0][0])
         _require_no_frame(sheet, video)
         require_new(sheet, overwrite=overwrite, source=video)
-    recognizer = load(model, weights=weights, runtime=runtime)
+    recognizer = load(model, weights=weights, runtime=runtime).reading(stream_number)
     if none_rate is not None:
         recognizer.require_none_of_these(none_rate, of_steps=False)
     num_failed = 0
@@ -178,8 +182,8 @@ def _print_early_answer(
 
 def _span(path: Located, sampling: Sampling) -> tuple[float, float | None]:
     """When a video, or a folder of pictures, begins, and its length; None: it is not declared."""
-    from actionrnn.video.decode import declared_span
     from actionrnn.video.image_folder import find_pictures, is_folder
+    from actionrnn.video.source import declared_span
 
     if is_folder(path) and isinstance(path, Path):
         return 0.0, len(find_pictures(path)) / sampling.frame_folder_fps
@@ -244,6 +248,7 @@ def _classify_one(
 @none_rate_option
 @_begin_option
 @_end_option
+@stream_option
 @overwrite_option
 @weights_option
 def timeline(
@@ -255,11 +260,12 @@ def timeline(
     marks_file: Path | None,
     format_name: Any,
     rate_fps: float | None,
+    stream_number: int | None,
     overwrite: bool,
     **options: Any,
 ) -> None:
     """When which action happens in VIDEO: subtitles, tables, events, or a page to look at."""
-    from actionrnn.config import EventRule, SegmentRule, parse_section
+    from actionrnn.config import SegmentRule, parse_section
     from actionrnn.model.recognizer import load
     from actionrnn.results import require_new
     from actionrnn.video.source import find_source, require_file
@@ -278,21 +284,22 @@ def timeline(
         require_new(file, overwrite=overwrite, source=_path_of(source))
     thresholds = {name: options.pop(name) for name in THRESHOLDS}
     _require_events(events is not None, thresholds)
-    event_rule = parse_section(EventRule, thresholds | {"min_seconds": options["min_seconds"]})
+    event_fields = thresholds | {"min_seconds": options["min_seconds"]}
     names = ("smooth_seconds", "min_seconds", "threshold", "none_rate")
     rule = parse_section(SegmentRule, {name: options.pop(name) for name in names})
-    recognizer = load(model, weights=options["weights"])
+    recognizer = load(model, weights=options["weights"]).reading(stream_number)
+    event_rule = _event_rule(recognizer, event_fields) if events is not None else None
     if rule.none_rate:
         recognizer.require_none_of_these(rule.none_rate, of_steps=True)
     video = find_source(source)
     found = recognizer.timeline(video, progress=True)
-    if events is not None:
+    if event_rule is not None:
         _give_events(found, event_rule, event_file, rule.none_rate or None)
     if marks_file is not None:
         _write_marks(found, rule, marks_file, format_name, rate_fps)
     # pages take long: interrupted there, nothing has been written that the next try would meet
     for file in sorted(files, key=lambda file: file.suffix.lower() not in PAGE_ENDINGS):
-        _write(found, video, file, rule)
+        _write(found, video, file, rule, stream_number)
     if events != "-":
         _print_segments(found, rule)
 
@@ -321,6 +328,7 @@ def _write_marks(
 @model_option
 @click.option("--output", "-o", required=True, type=UserPath(path_type=Path, dir_okay=False))
 @none_rate_option
+@stream_option
 @overwrite_option
 @weights_option
 def render(
@@ -328,6 +336,7 @@ def render(
     model: str,
     output: Path,
     none_rate: float | None,
+    stream_number: int | None,
     overwrite: bool,
     weights: str | None,
 ) -> None:
@@ -337,7 +346,7 @@ def render(
     from actionrnn.results import require_new
 
     require_new(output, overwrite=overwrite, source=_path_of(source))
-    recognizer = load(model, weights=weights)
+    recognizer = load(model, weights=weights).reading(stream_number)
     num_frames = render_video(recognizer, source, output, none_rate=none_rate)
     click.echo(f"{output}: {num_frames} frames")
 
@@ -398,7 +407,7 @@ def stream(
     """
     from actionrnn.apps.live import LiveSession, run_live
     from actionrnn.apps.webhook import Webhook
-    from actionrnn.config import EventRule, LiveOptions, parse_section
+    from actionrnn.config import LiveOptions, parse_section
     from actionrnn.model.recognizer import load
     from actionrnn.results import require_new
 
@@ -408,19 +417,20 @@ def stream(
         raise click.UsageError("--json gives the scores, --events what begins and ends; give one")
     fields = {name: options.pop(name) for name in (*THRESHOLDS, "min_seconds")}
     _require_events(events, fields | {"webhook": webhook})
+    hook = None if webhook is None else Webhook(webhook, report=_warn_of)
+    weights = options.pop("weights")
+    options["input_options"] = _input_options(options["input_options"])
+    live = parse_section(LiveOptions, options)
+    recognizer = load(model, weights=weights)
     session = LiveSession(
         as_json=as_json,
-        events=parse_section(EventRule, fields) if events else None,
-        webhook=None if webhook is None else Webhook(webhook, report=_warn_of),
+        events=_event_rule(recognizer, fields) if events else None,
+        webhook=hook,
         show_window=window,
         record=record,
         top=top,
         none_rate=none_rate,
     )
-    weights = options.pop("weights")
-    options["input_options"] = _input_options(options["input_options"])
-    live = parse_section(LiveOptions, options)
-    recognizer = load(model, weights=weights)
     run_live(recognizer, source, live, session)
 
 
@@ -429,6 +439,29 @@ def _input_options(given: tuple[str, ...]) -> dict[str, str]:
         if option.find("=") < 1:  # not printed: it may be a secret
             raise click.UsageError("--input-option takes KEY=VALUE; write the name and a '='")
     return {key: value for key, _, value in (option.partition("=") for option in given)}
+
+
+def _event_rule(recognizer: Recognizer, given: dict[str, Any]) -> EventRule:
+    """The options that are given; for the rest the model's own rule, and a line that says so."""
+    from actionrnn.config import EventRule, parse_section
+
+    own = recognizer.event_rule
+    if own is None:
+        return parse_section(EventRule, given)
+    chosen = {name: value for name, value in given.items() if value is not None}
+    rule = parse_section(EventRule, asdict(own) | chosen)
+    if num_own := sum(name not in chosen for name in THRESHOLDS):
+        most = recognizer.config.train.false_alarms_per_hour
+        plural = "" if most == 1 else "s"
+        where = f"the model's own, chosen for at most {most:g} false alarm{plural} an hour"
+        if num_own == 1:
+            where = "one of them the model's own"
+        click.echo(
+            f"note: events begin at {rule.begin_threshold:g} and end below "
+            f"{rule.end_threshold:g}: {where}",
+            err=True,
+        )
+    return rule
 
 
 def _require_events(is_wanted: bool, options: dict[str, Any]) -> None:
@@ -485,11 +518,13 @@ def _require_ending(file: Path, known: tuple[str, ...]) -> None:
         raise click.UsageError(f"{file}: must end in one of {' '.join(known)}")
 
 
-def _write(found: Timeline, video: Located, file: Path, rule: SegmentRule) -> None:
+def _write(
+    found: Timeline, video: Located, file: Path, rule: SegmentRule, stream_number: int | None
+) -> None:
     if file.suffix.lower() in PAGE_ENDINGS:
         from actionrnn.apps.timeline_page import write_page
 
-        write_page(found, video, file, rule)
+        write_page(found, video, file, rule, stream=stream_number)
     else:
         from actionrnn.apps.timeline_files import write_timeline
 

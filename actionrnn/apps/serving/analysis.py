@@ -19,9 +19,8 @@ from actionrnn.config import VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.features.worker import Isolation
 from actionrnn.model.recognizer import Recognizer, Timeline
-from actionrnn.video.decode import declared_span
 from actionrnn.video.frame import Frame
-from actionrnn.video.source import locate
+from actionrnn.video.source import declared_span, locate
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,98 @@
+"""How long the last frame of a video stands.
+
+Screen recordings write a frame only when something changes: their last one may stand for most of
+the file. A length that a file declares is no proof, as a truncated file keeps it; the last frame's
+own duration is, and so is sound that goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import Any
+
+import av
+import numpy as np
+from av.packet import Packet
+from numpy.typing import NDArray
+
+from actionrnn.config import VideoLimits
+from actionrnn.video.frame_index import time_base_of
+from actionrnn.video.source import (
+    Source,
+    VideoSource,
+    container_of,
+    declared_span,
+    locate,
+    open_stream,
+)
+
+FROZEN_SECONDS = 1.0
+"""A last frame that stands longer than this stands still; up to it, it may be any rate's."""
+
+
+def end_of(
+    path: VideoSource | Source, pts_seconds: NDArray[np.float64], *, stream: int | None = None
+) -> float | None:
+    """When the last of some steps ends, (T,) from the first frame on; None: it is not known.
+
+    That is the declared end if it comes within a step and `FROZEN_SECONDS` of the last step: more
+    may be sound that goes on, or what a truncated file has lost, so it needs the proof of
+    `shown_until`.
+
+    Raises:
+        VideoError: the source is missing, empty, not a video, or has sound only.
+    """
+    last = float(pts_seconds[-1])
+    usual = float(np.median(np.diff(pts_seconds))) if len(pts_seconds) > 1 else 0.0
+    begin, length = declared_span(path)
+    end = begin + (length or 0.0)
+    if last < end <= last + usual + FROZEN_SECONDS:
+        return end
+    return shown_until(path, last, stream=stream)
+
+
+def shown_until(
+    path: VideoSource | Source,
+    last_seconds: float,
+    *,
+    limits: VideoLimits | None = None,
+    stream: int | None = None,
+) -> float | None:
+    """When a last frame that stands still is taken away; None: it does not stand still.
+
+    Reads the packets, and those alone of a file whose declared end lies well behind the last
+    frame, or that declares none.
+
+    Args:
+        last_seconds: the time of the last frame that was read.
+        limits: of what is opened.
+        stream: as `Sampling.stream`.
+
+    Raises:
+        VideoError: the source is missing, empty, not a video, or has sound only.
+    """
+    source = replace(locate(path, limits), stream=stream)
+    with open_stream(source) as video:
+        container = container_of(video)
+        begin, length = container.start_time or 0, container.duration
+        if length and (begin + length) / av.time_base <= last_seconds + FROZEN_SECONDS:
+            return None
+        if (container.size or 0) <= 0:
+            return None  # a stream without an end
+        last, end = last_seconds, last_seconds
+        with contextlib.suppress(av.FFmpegError, OSError):  # a truncated file ends
+            for packet in container.demux(video, *container.streams.audio):
+                if not packet.size or packet.pts is None or packet.is_discard:
+                    continue
+                begins, ends = _seconds(packet, float(time_base_of(video)))
+                end = max(end, ends)
+                if packet.stream.index == video.index:
+                    last = max(last, begins)
+    return end if end > last + FROZEN_SECONDS else None
+
+
+def _seconds(packet: Packet[Any], usual_time_base: float) -> tuple[float, float]:
+    time_base = float(packet.time_base or usual_time_base)
+    begins = (packet.pts or 0) * time_base
+    return begins, begins + (packet.duration or 0) * time_base

@@ -1,0 +1,98 @@
+"""Of a file with several video streams, the one that is named is read, or the default one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.stream import Disposition
+
+from actionrnn.config import Sampling
+from actionrnn.errors import VideoError
+from actionrnn.video.decode import (
+    StreamInfo,
+    is_read_as_before,
+    iter_frames,
+    probe_video,
+    read_frames,
+)
+
+FFmpegEncode = Callable[..., Path]
+
+GREY, NOISE = (64, 48), (96, 64)
+
+
+def two_streams(path: Path, *, noise_first: bool = False) -> Path:
+    """A small grey picture of few bits and a larger one of noise, three frames each."""
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        streams = []
+        for width, height in [NOISE, GREY] if noise_first else [GREY, NOISE]:
+            stream = container.add_stream("mpeg4", rate=25)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.bit_rate = 4_000_000
+            stream.disposition = Disposition.default
+            streams.append(stream)
+        for index in range(3):
+            for stream in streams:
+                shape = (stream.height, stream.width, 3)
+                is_grey = stream.width == GREY[0]
+                grey = np.full(shape, 128, np.uint8)
+                pixels = grey if is_grey else rng.integers(0, 256, shape).astype(np.uint8)
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                frame.pts, frame.time_base = index, Fraction(1, 25)
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode(None))
+    return path
+
+
+def shown(width_and_height: tuple[int, int]) -> tuple[int, int]:
+    return width_and_height[::-1]
+
+
+def test_the_first_stream_is_read_whatever_its_bitrate(tmp_path: Path) -> None:
+    grey = two_streams(tmp_path / "grey.mp4")
+    noise = two_streams(tmp_path / "noise.mp4", noise_first=True)
+    assert read_frames(grey).data.shape[1:3] == shown(GREY)
+    assert read_frames(noise).data.shape[1:3] == shown(NOISE)
+    assert not is_read_as_before(grey)
+    assert is_read_as_before(noise)
+
+
+def test_the_default_stream_goes_before_the_first(ffmpeg_encode: FFmpegEncode) -> None:
+    one = ffmpeg_encode("one.mp4", "-c:v libx264", size="64x48", seconds=0.2)
+    other = ffmpeg_encode("other.mp4", "-c:v libx264", size="96x64", seconds=0.2)
+    options = f"-i {other} -map 0:v -map 1:v -c copy -disposition:v:0 0 -disposition:v:1 default"
+    path = ffmpeg_encode("both.mkv", options, source=one)
+    assert read_frames(path).data.shape[1:3] == (64, 96)
+    assert read_frames(path, Sampling(stream=0)).data.shape[1:3] == (48, 64)
+
+
+def test_a_number_chooses(tmp_path: Path) -> None:
+    path = two_streams(tmp_path / "a.mkv")
+    assert read_frames(path, Sampling(stream=1)).data.shape[1:3] == shown(NOISE)
+    assert next(iter_frames(path, stream=1)).rgb.shape[:2] == shown(NOISE)
+    info = probe_video(path, stream=1)
+    assert (info.width, info.height, info.stream) == (*NOISE, 1)
+    assert info.streams == (StreamInfo(0, "mpeg4", *GREY), StreamInfo(1, "mpeg4", *NOISE))
+    assert str(Sampling(num_frames=2, stream=1)) == "2 frames evenly of stream 1"
+
+
+def test_several_readers_read_the_same_stream(ffmpeg_encode: FFmpegEncode) -> None:
+    one = ffmpeg_encode("long_one.mp4", "-c:v libx264 -g 5", size="64x48")
+    other = ffmpeg_encode("long_other.mp4", "-c:v libx264 -g 5 -vf negate", size="64x48")
+    path = ffmpeg_encode("long.mkv", f"-i {other} -map 0:v -map 1:v -c copy", source=one)
+    sampling = Sampling(num_frames=6, stream=1)
+    frames = read_frames(path, sampling, num_threads=2)
+    assert np.array_equal(frames.data, read_frames(other, Sampling(num_frames=6)).data)
+
+
+def test_a_stream_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = two_streams(tmp_path / "a.mkv")
+    with pytest.raises(VideoError, match=r"has no video stream 7; its video streams are 0, 1"):
+        read_frames(path, Sampling(stream=7))
