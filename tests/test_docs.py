@@ -130,9 +130,10 @@ def check(line: str) -> None:
             part = part[1:]
         if part[:2] == ["uv", "run"]:
             part = part[2:]
-            while part[:1] in (["--group"], ["--extra"]):
-                check_group(part[1])
-                part = part[2:]
+            while part[:1] in (["--group"], ["--extra"], ["--no-sync"]):
+                if part[0] != "--no-sync":
+                    check_group(part.pop(1))
+                part = part[1:]
         if not part:
             continue
         if "actionrnn" in part[1:] and part[0] in ("srun", "torchrun"):

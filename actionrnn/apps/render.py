@@ -106,7 +106,7 @@ def render(
     if none_rate is not None:
         model.require_none_of_these(none_rate, of_steps=True)
     video = find_source(path)
-    timeline = model.timeline(video)
+    timeline = model.timeline(video, progress=True)
     is_none = None if none_rate is None else timeline.is_none_of_these(none_rate)
     overlay = ScoreOverlay(model.labels, multi_label=model.multi_label)
     steps = timeline.pts_seconds
@@ -182,7 +182,7 @@ def rewrite(
             sound=video.source if sound else None,
             container=container,
         ) as writer,
-        progress_bar(output.name, video.num_seconds or None) as advance,
+        progress_bar(f"writing {output.name}", video.num_seconds or None) as advance,
     ):
         for frame, tick in video.frames:
             drawn = draw(frame)

@@ -41,6 +41,7 @@ from actionrnn.model.reading import read_blocks
 from actionrnn.model.scoring import Readouts, Scorer
 from actionrnn.model.segments import Segment, find_lane_segments, find_segments
 from actionrnn.model.stream import Stream, StreamBatch
+from actionrnn.progress import progress_bar
 from actionrnn.text import printable
 from actionrnn.video.image_folder import is_folder
 from actionrnn.video.last_frame import end_of
@@ -226,6 +227,10 @@ class Timeline:
         return f"Timeline(scores={self.scores.shape}, path={self.path!r})"
 
 
+def _name_of(video: Located) -> str:
+    return str(video) if isinstance(video, Source) else video.name
+
+
 @dataclass(frozen=True)
 class Recognizer:
     """A trained model: `classify` and `timeline` of files; `save` and `actionrnn.load`."""
@@ -267,7 +272,11 @@ class Recognizer:
         return replace(self, config=replace(self.config, sampling=sampling))
 
     def classify(
-        self, path: VideoSource | Source, *, stop_at_confidence: float | None = None
+        self,
+        path: VideoSource | Source,
+        *,
+        stop_at_confidence: float | None = None,
+        progress: bool = False,
     ) -> Prediction:
         """The action of one video, or of a folder of pictures.
 
@@ -276,11 +285,14 @@ class Recognizer:
             stop_at_confidence: decode hardly further than to the first frame after which the
                 best score so far is at least this; the answer's `pts_seconds` says where that was.
                 With `head.delay_steps` that frame is so many steps after the one answered for.
+            progress: show how far it is, as `timeline`.
 
         Raises:
             VideoError: the video cannot be used.
         """
-        return self.timeline(path, stop_at_confidence=stop_at_confidence).prediction()
+        return self.timeline(
+            path, stop_at_confidence=stop_at_confidence, progress=progress
+        ).prediction()
 
     def timeline(
         self,
@@ -288,6 +300,7 @@ class Recognizer:
         *,
         stop_at_confidence: float | None = None,
         decode: Decode = decode_video,
+        progress: bool = False,
     ) -> Timeline:
         """The scores at every sampled frame of one video, or of a folder of pictures.
 
@@ -296,6 +309,8 @@ class Recognizer:
             stop_at_confidence: end with the first step for which the best score so far is at
                 least this.
             decode: in this process, or within the bounds of an `Isolation`.
+            progress: show how far it is: a bar in a terminal or a notebook, in a log a line every
+                30 s.
 
         Raises:
             VideoError: the video cannot be used.
@@ -308,8 +323,16 @@ class Recognizer:
             decode=decode,
             one_by_one=stop_at_confidence is not None,
         )
-        with contextlib.closing(reading) as blocks:
+        with (
+            contextlib.closing(reading) as blocks,
+            progress_bar(f"reading {_name_of(source)}", None if progress else 0) as advance,
+        ):
+            num_read = 0
             for block in blocks:
+                # backwards where the file is read again
+                now = block.first_step + len(block.values)
+                advance(now - num_read, total=block.num_steps)
+                num_read = now
                 if block.first_step == 0:
                     times: list[NDArray[np.float64]] = []
                     scorer, answers = Scorer(self.head), list[Readouts]()

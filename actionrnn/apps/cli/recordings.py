@@ -76,6 +76,7 @@ def classify(
 ) -> None:
     """Name the action in videos, or in every video of folders."""
     from actionrnn.model.recognizer import load
+    from actionrnn.progress import progress_bar
     from actionrnn.results import require_new
     from actionrnn.video.address import masked
     from actionrnn.video.source import find_source
@@ -95,22 +96,36 @@ def classify(
     if none_rate is not None:
         recognizer.require_none_of_these(none_rate, of_steps=False)
     num_failed = 0
-    for given, problem in found:
-        try:
-            if problem is not None:
-                raise problem
-            path = find_source(given)
-            if stop_at_confidence is not None:
-                _print_early_answer(recognizer, path, stop_at_confidence, clock, top, as_json)
-                continue
-            prediction = _classify_one(recognizer, path, clock, sheet).top(top)
-        except VideoError as error:
-            num_failed += 1
-            if as_json:
-                click.echo(json.dumps({"path": masked(str(given)), "error": str(error)}))
-            click.echo(f"error: {printable(error)}", err=True)
-            continue
-        _print_answer(prediction, none_rate, as_json)
+    # on a terminal the answers themselves show how far it is
+    as_whole = len(found) > 1 and not sys.stdout.isatty()
+    with progress_bar("classifying", len(found) if as_whole else 0) as advance:
+        for given, problem in found:
+            try:
+                if problem is not None:
+                    raise problem
+                path = find_source(given)
+                if stop_at_confidence is not None:
+                    _print_early_answer(
+                        recognizer,
+                        path,
+                        stop_at_confidence,
+                        clock,
+                        top,
+                        as_json,
+                        progress=not as_whole,
+                    )
+                    continue
+                prediction = _classify_one(
+                    recognizer, path, clock, sheet, progress=not as_whole
+                ).top(top)
+                _print_answer(prediction, none_rate, as_json)
+            except VideoError as error:
+                num_failed += 1
+                if as_json:
+                    click.echo(json.dumps({"path": masked(str(given)), "error": str(error)}))
+                click.echo(f"error: {printable(error)}", err=True)
+            finally:
+                advance(note=f"{num_failed} failed" if num_failed else "")
     sys.exit(1 if num_failed else 0)
 
 
@@ -152,9 +167,17 @@ def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[str | Path, VideoErro
 
 
 def _print_early_answer(
-    recognizer: Recognizer, path: Located, confidence: float, clock: Any, top: int, as_json: bool
+    recognizer: Recognizer,
+    path: Located,
+    confidence: float,
+    clock: Any,
+    top: int,
+    as_json: bool,
+    *,
+    progress: bool,
 ) -> None:
-    timeline = recognizer.timeline(path, stop_at_confidence=confidence).on_clock(clock)
+    found = recognizer.timeline(path, stop_at_confidence=confidence, progress=progress)
+    timeline = found.on_clock(clock)
     prediction = timeline.prediction().top(top)
     duration_seconds = _duration(path, recognizer.config.sampling)
     needed = round(prediction.pts_seconds - timeline.start_seconds, 6)
@@ -181,9 +204,9 @@ def _duration(path: Located, sampling: Sampling) -> float | None:
 
 
 def _classify_one(
-    recognizer: Recognizer, path: Located, clock: Any, sheet: Path | None
+    recognizer: Recognizer, path: Located, clock: Any, sheet: Path | None, *, progress: bool
 ) -> Prediction:
-    timeline = recognizer.timeline(path).on_clock(clock)
+    timeline = recognizer.timeline(path, progress=progress).on_clock(clock)
     if sheet is not None:
         from actionrnn.apps.contact_sheet import write_contact_sheet
 
@@ -284,7 +307,7 @@ def timeline(
     if rule.none_rate:
         recognizer.require_none_of_these(rule.none_rate, of_steps=True)
     video = find_source(source)
-    by_file = recognizer.timeline(video)
+    by_file = recognizer.timeline(video, progress=True)
     found = by_file.on_clock(clock)
     if event_rule is not None:
         _give_events(found, event_rule, event_file, rule.none_rate or None)
