@@ -40,7 +40,7 @@ SLOW = ("docs/deploy.md",)  # converts a backbone, twice
 LANGUAGES = ("sh", "python", "yaml", "text")
 OTHERS = (
     *("pip", "uv", "hf", "ray", "srun", "torchrun", "ffmpeg", "curl"),
-    *("pytest", "mkdocs", "playwright", "sh"),
+    *("pytest", "mkdocs", "playwright", "sh", "rpicam-vid"),
 )
 CHECKED = re.compile(r"<!-- (checked, not run: .+|from \S+) -->")
 SERVED_AT = "http://127.0.0.1:7860"

@@ -526,7 +526,7 @@ def _start_of(video: Located, first_seconds: float) -> float:
 def _end_of(video: Located, sampling: Sampling, pts_seconds: NDArray[np.float64]) -> float | None:
     """When the last step ends; None: the video does not say, or was not read to its end."""
     is_gone = video.is_address if isinstance(video, Source) else not video.is_file()
-    if is_gone or sampling.num_frames is not None or sampling.end_seconds is not None:
+    if is_gone or sampling.end_seconds is not None:
         return None
     with contextlib.suppress(VideoError):
         return end_of(video, pts_seconds, stream=sampling.stream)

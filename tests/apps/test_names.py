@@ -212,7 +212,7 @@ def parameters(command: click.Command) -> Iterator[click.Parameter]:
 NO_PATHS = {"overrides", "backbone", "search", "host", "token", "repository", "name", "address"} | {
     "allow_host",
     "allow_origin",
-    *("tiers", "subjects", "labels", "annotators", "webhook", "input_options"),
+    *("tiers", "subjects", "labels", "annotators", "webhook", "input_options", "group_pattern"),
 }
 
 
