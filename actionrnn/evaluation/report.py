@@ -390,7 +390,7 @@ def seeds_text(report: Report) -> str:
     parts = []
     for name in rows[0]:
         known = [100 * value for row in rows if (value := row[name]) is not None]
-        if known:
+        if len(known) > 1:
             parts.append(f"{name} {np.mean(known):.1f} ± {np.std(known, ddof=1):.1f} %")
     return ", ".join(parts)
 

@@ -100,7 +100,7 @@ def test_a_head_learns_from_imported_features(tmp_path: Path) -> None:
     result = run_command("store", "import", source, "-o", store, "--name", "i3d", "--rate-fps", 4)
     assert result.exit_code == 0, result.output
     assert "16 entries" in result.output
-    settings = [f"data.features={store}", "head.temporal_pooling=last", "train.learning_rate=0.01"]
+    settings = [f"data.features={store}", "head.temporal_pooling=last"]
     result = run_command("train", "folder_example", *settings, "-o", tmp_path / "run")
     assert result.exit_code == 0, result.output
     report = json.loads((tmp_path / "run" / "report.json").read_text())

@@ -47,7 +47,7 @@ def settings(folder: Path, *overrides: str, store: str = "store") -> Config:
             "group_pattern": "^(.+)__",
             "split": "leave_one_group_out",
         },
-        "head": {"hidden_size": 8, "dropout": 0.0},
+        "head": {"hidden_size": 8, "dropout": 0.0, "projection": False},
         "train": {"epochs": 20, "batch_size": 8, "learning_rate": 0.03},
     }
     return parse_config(sections, overrides)
