@@ -15,6 +15,7 @@ from av.format import Flags
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from actionrnn.errors import VideoError
 from actionrnn.video.source import Source, container_of, decode_packet
 
 Ticks = NDArray[np.int64]
@@ -127,7 +128,7 @@ def timed_frames(source: Source, stream: VideoStream) -> Iterator[tuple[av.Video
     """
     pending: deque[av.VideoFrame] = deque()
     ticks: list[int] = []
-    step = _frame_ticks(stream)
+    step = frame_ticks(stream)
     newest, shown = -step, -_LAST_TICK
     for picture in _decoded(source, stream):
         known = picture.pts if picture.pts is not None else picture.dts
@@ -143,6 +144,16 @@ def timed_frames(source: Source, stream: VideoStream) -> Iterator[tuple[av.Video
         yield pending.popleft(), shown
 
 
+def require_times(name: str, index: FrameIndex) -> None:
+    """Raise a VideoError if several frames have one time: any rate would choose one of them."""
+    ticks = index.ticks
+    if len(ticks) > 1 and ticks[0] == ticks[-1]:
+        raise VideoError(
+            f"{name}: all of its {len(ticks)} frames are at {index.pts_seconds[0]:.3f} s, so that "
+            "nothing says when each is shown; write it again with a frame rate"
+        )
+
+
 class _Clock:
     """Shifts the times of a recording whose clock starts again midway, so that they never fall.
 
@@ -151,7 +162,7 @@ class _Clock:
 
     def __init__(self, stream: VideoStream) -> None:
         self.jumped = False
-        self._step = _frame_ticks(stream)
+        self._step = frame_ticks(stream)
         self._furthest_fall = max(1, int(JUMP_BACK_SECONDS / time_base_of(stream)))
         self._last: int | None = None
         self._shift = 0
@@ -175,7 +186,7 @@ def time_base_of(stream: VideoStream) -> Fraction:
     return time_base if time_base and time_base > 0 else _TICK_SECONDS
 
 
-def _frame_ticks(stream: VideoStream) -> int:
+def frame_ticks(stream: VideoStream) -> int:
     """How long a frame is shown at the stream's declared rate, at least one tick."""
     rate = stream.average_rate or stream.guessed_rate or _RATE_FPS
     return max(1, round(1 / (rate * time_base_of(stream))))
