@@ -314,7 +314,7 @@ def _side_data_of(picture: av.VideoFrame) -> Any:
         return picture.side_data
     except ValueError:
         graph = Graph()
-        unnamed = set(range(_MOST_SIDE_DATA_KINDS)) - {int(kind.value) for kind in Type}
+        unnamed = set(range(_MOST_SIDE_DATA_KINDS)).difference(kind.value for kind in Type)
         filters = [
             graph.add("buffer", _buffer_options(picture)),
             *(graph.add("sidedata", f"mode=delete:type={kind}") for kind in sorted(unnamed)),

@@ -35,6 +35,8 @@ PICTURE_SUFFIXES = frozenset(
     {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 
+_TIFF_BITS = 258  # the tag BitsPerSample: Pillow opens 12 bits as if they were 16
+
 
 def is_picture(name: str) -> bool:
     """Whether a file's name ends as a picture's does, and is not hidden."""
@@ -157,6 +159,7 @@ def _read_picture(path: Path, scale: Scale | None, limits: VideoLimits) -> NDArr
                 f"{limits.max_frame_pixels} are read"
             )
         _require_one_picture(picture, path)
+        picture.load()  # which already turns TIFF files
         turn = _turn_of(picture)
         rgb = _of_8_bits(picture).convert("RGB")
         if turn is not None:
@@ -222,6 +225,8 @@ def _of_8_bits(picture: Image.Image) -> Image.Image:
 
     if _has_16_bits(picture):
         levels = np.asarray(picture, np.uint32)
+        if getattr(picture, "tag_v2", {}).get(_TIFF_BITS) == (12,):
+            levels <<= 4
         return Image.fromarray(np.minimum((levels + 128) >> 8, 255).astype(np.uint8))
     if picture.mode in ("I", "F"):
         raise ValueError(f"its grey levels have no known range: mode {picture.mode}")
