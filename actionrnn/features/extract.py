@@ -295,11 +295,12 @@ def choose_sampling(
     Raises:
         ConfigError: both of these are given, or a number is impossible.
     """
-    rule = {"num_frames": num_frames, "rate_fps": rate_fps}
-    given: dict[str, object] = {} if num_frames is None and rate_fps is None else {**rule}
-    rest = {"frame_folder_fps": frame_folder_fps, "stream": stream}
-    given |= {name: value for name, value in rest.items() if value is not None}
-    return parse_config({"sampling": given}, source="sampling").sampling
+    sampling = Config().sampling
+    if num_frames is not None or rate_fps is not None:
+        rule = {"num_frames": num_frames, "rate_fps": rate_fps}
+        sampling = parse_config({"sampling": rule}, source="sampling").sampling
+    fps = sampling.frame_folder_fps if frame_folder_fps is None else frame_folder_fps
+    return replace(sampling, frame_folder_fps=fps, stream=stream)
 
 
 def count_folders(sources: Sequence[VideoPart]) -> int:
