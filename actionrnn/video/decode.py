@@ -34,6 +34,7 @@ from actionrnn.video.frame_index import (
 from actionrnn.video.image_folder import (
     folder_corrections,
     is_folder,
+    is_folder_read_as_before,
     iter_frame_folder,
     visit_frame_folder,
 )
@@ -181,7 +182,7 @@ def is_read_as_before(path: VideoSource, *, stream: int | None = None) -> bool:
         VideoError: as `read_corrections`.
     """
     if is_folder(path):
-        return not read_corrections(path)
+        return is_folder_read_as_before(as_path(path))
     with open_stream(replace(locate(path), stream=stream)) as opened:
         best = container_of(opened).streams.best("video")
         if best is None or best.index != opened.index:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import struct
 import warnings
 from collections.abc import Iterator
@@ -80,7 +81,7 @@ def find_pictures(folder: Path) -> list[Path]:
         )
     try:
         frames, left_out = in_order(names)
-    except ValueError as error:
+    except VideoError as error:
         raise VideoError(f"{folder}: {error}") from None
     if left_out:
         warnings.warn(
@@ -101,6 +102,21 @@ def folder_corrections(folder: Path) -> tuple[str, ...]:
         has_16_bits = _has_16_bits(picture)
     found = {"turned as its EXIF data says": is_turned, "16 bits scaled to 8": has_16_bits}
     return tuple(name for name, is_done in found.items() if is_done)
+
+
+def is_folder_read_as_before(folder: Path) -> bool:
+    """Whether versions that counted each part of `0.25`, and took every picture for a frame, gave
+    the same pixels in the same order.
+
+    Raises:
+        VideoError: as `folder_corrections`.
+    """
+    before = sorted(
+        picture_names(folder),
+        key=lambda name: ([int(digits) for digits in re.findall(r"\d+", name)], name),
+    )
+    frames = [path.name for path in find_pictures(folder)]
+    return frames == before and not folder_corrections(folder)
 
 
 def visit_frame_folder(folder: Path, request: FrameRequest, limits: VideoLimits) -> None:

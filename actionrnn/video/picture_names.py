@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 
+from actionrnn.errors import VideoError
+
 PREVIEW = re.compile(r"(thumb|thumbnail|cover|preview|poster)s?", re.IGNORECASE)
 """The name of a picture, without its ending, or of a folder, that is made of a video or for it."""
 
@@ -43,7 +45,8 @@ def in_order(names: Iterable[str]) -> tuple[list[str], list[str]]:
     any number they are sorted as text. Left out are previews (`cover.jpg`) beside other pictures.
 
     Raises:
-        ValueError: the names are of several series, or their numbers leave the order open.
+        VideoError: the names are of several series, or their numbers leave the order open; the
+            folder is not named.
     """
     previews: list[_Name] = []
     parsed: list[_Name] = []
@@ -60,7 +63,7 @@ def in_order(names: Iterable[str]) -> tuple[list[str], list[str]]:
     if len(count) > 1:
         named = ", ".join(f"{series} ({n})" for series, n in count.most_common(_MOST_NAMED))
         more = ", ..." if len(count) > _MOST_NAMED else ""
-        raise ValueError(
+        raise VideoError(
             f"holds several series of pictures: {named}{more}; a clip is one of them, so put each "
             "into a separate folder"
         )
@@ -68,7 +71,7 @@ def in_order(names: Iterable[str]) -> tuple[list[str], list[str]]:
     ordered = sorted(zip(keys, parsed, strict=True), key=lambda pair: pair[0])
     for (key, one), (next_key, other) in pairwise(ordered):
         if key == next_key:
-            raise ValueError(
+            raise VideoError(
                 f"holds {one.name} and {other.name}, which have the same number; leave one out"
             )
     return [name.name for _, name in ordered], left_out
@@ -83,7 +86,7 @@ def are_numbered(names: Iterable[str]) -> bool:
     """
     try:
         frames, _ = in_order(names)
-    except ValueError:
+    except VideoError:
         return False
     columns = zip(*(_parse(name).numbers for name in frames), strict=True)
     return len(frames) > 1 and sum(len(set(numbers)) > 1 for numbers in columns) == 1
@@ -100,7 +103,7 @@ def _require_one_each(names: Sequence[_Name]) -> None:
     seen: dict[str, str] = {}
     for name in names:
         if other := seen.get(name.stem):
-            raise ValueError(
+            raise VideoError(
                 f"holds {other} and {name.name}, of which one may be made of the other; "
                 "leave one out"
             )
@@ -117,11 +120,11 @@ def _values(column: Sequence[str]) -> list[Decimal] | list[tuple[int, ...]]:
     """The values of the numbers in one place of all names.
 
     Raises:
-        ValueError: they are all negative, so that the minus may be a dash.
+        VideoError: they are all negative, so that the minus may be a dash.
     """
     negative = [text for text in column if text.startswith("-")]
     if len(negative) == len(column) > 1 and len(set(column)) > 1:
-        raise ValueError(
+        raise VideoError(
             f"has pictures numbered {negative[0]}, {negative[1]}: a negative number, or a dash? "
             "Rename them without it"
         )

@@ -284,3 +284,19 @@ def test_a_cover_is_no_frame(tmp_path: Path, pictures: NDArray[np.uint8]) -> Non
     with pytest.warns(UserWarning, match=r"clip: left out beside the frames: cover\.jpg"):
         frames = read_frames(folder)
     np.testing.assert_array_equal(frames.data, pictures)
+
+
+@pytest.mark.parametrize(
+    ("names", "as_before"),
+    [
+        (["1.png", "2.png", "10.png"], True),
+        (["0.5.png", "0.25.png"], False),
+        (["-1.png", "-2.png", "0.png"], False),
+    ],
+)
+def test_features_of_another_order_are_not_kept(
+    tmp_path: Path, names: list[str], as_before: bool
+) -> None:
+    for name in names:
+        Image.new("RGB", (32, 24)).save(tmp_path / name)
+    assert is_read_as_before(tmp_path) == as_before

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actionrnn.errors import VideoError
 from actionrnn.video.picture_names import are_numbered, in_order
 
 
@@ -62,7 +63,7 @@ def test_decimals_are_in_the_order_of_their_values(scaled: set[int], places: int
     ],
 )
 def test_what_is_not_one_series_is_refused(names: list[str], reason: str) -> None:
-    with pytest.raises(ValueError, match=reason) as caught:
+    with pytest.raises(VideoError, match=reason) as caught:
         in_order(names)
     assert "\n" not in str(caught.value)
 
