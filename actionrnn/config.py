@@ -55,6 +55,8 @@ ResizeMode = Literal["shortest", "squash"]
 Modality = Literal["rgb", "rgb_diff", "both"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Transport = Literal["tcp", "udp", "multicast"]
+Clock = Literal["player", "file"]
+"""How times are shown: from 0 on, as players do, or as the file has them."""
 Runtime = Literal["auto", "torch", "openvino", "onnx"]
 ClassWeights = Literal["none", "balanced"]
 InputScaling = Literal["sqrt", "l2", "none"]

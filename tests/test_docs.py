@@ -40,7 +40,7 @@ SLOW = ("docs/deploy.md",)  # converts a backbone, twice
 LANGUAGES = ("sh", "python", "yaml", "text")
 OTHERS = (
     *("pip", "uv", "hf", "ray", "srun", "torchrun", "ffmpeg", "curl"),
-    *("pytest", "mkdocs", "playwright", "sh"),
+    *("pytest", "mkdocs", "playwright", "sh", "rpicam-vid"),
 )
 CHECKED = re.compile(r"<!-- (checked, not run: .+|from \S+) -->")
 SERVED_AT = "http://127.0.0.1:7860"
@@ -130,9 +130,10 @@ def check(line: str) -> None:
             part = part[1:]
         if part[:2] == ["uv", "run"]:
             part = part[2:]
-            while part[:1] in (["--group"], ["--extra"]):
-                check_group(part[1])
-                part = part[2:]
+            while part[:1] in (["--group"], ["--extra"], ["--no-sync"]):
+                if part[0] != "--no-sync":
+                    check_group(part.pop(1))
+                part = part[1:]
         if not part:
             continue
         if "actionrnn" in part[1:] and part[0] in ("srun", "torchrun"):

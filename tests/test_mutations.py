@@ -145,7 +145,7 @@ def a_fit(folder: Path) -> Read:
         state = folder / "fit.safetensors"
         fit_head(task, state_file=state, resume=True)
 
-    def stop(epoch: object) -> None:
+    def stop(epoch: object, _: bool) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

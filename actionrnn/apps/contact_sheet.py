@@ -37,7 +37,7 @@ def write_contact_sheet(
     """Write a PNG: frames with time and best label, and below the score of the top classes.
 
     Args:
-        timeline: the scores (T, K) of a video, whose frames are read again.
+        timeline: the scores (T, K) of a video; the frames that are shown are read again.
         sampling: the one that chose the steps.
         video: the video; None: the file `timeline.path`.
         truth: the true label, if it is known.
@@ -46,7 +46,8 @@ def write_contact_sheet(
         VideoError: the video cannot be used any more.
     """
     shown = _ShownFrames()
-    visit_frames(video or timeline.path, FrameRequest(sampling, shown, scale=_small))
+    request = FrameRequest(sampling, shown, scale=_small, pick=shown.pick)
+    visit_frames(video or timeline.path, request)
     figure = _draw(shown.rgb, timeline, _title(timeline, truth))
     with atomic_path(as_path(output)) as temporary:
         figure.savefig(temporary, format="png", dpi=100)
@@ -91,18 +92,20 @@ def _labels_at(timeline: Timeline, step: int) -> str:
 
 
 class _ShownFrames:
-    """A frame sink that keeps a few frames, the first and the last among them."""
+    """Picks a few frames, the first and the last among them, and keeps them."""
+
+    def pick(self, num_steps: int) -> list[int]:
+        """The steps of these frames."""
+        steps = np.linspace(0, num_steps - 1, min(num_steps, MAX_FRAMES)).round().astype(int)
+        self._steps = [int(step) for step in np.unique(steps)]
+        return self._steps
 
     def begin(self, pts_seconds: NDArray[np.float64]) -> None:
-        last = len(pts_seconds) - 1
-        steps = np.linspace(0, last, min(last + 1, MAX_FRAMES)).round().astype(int)
-        self._steps: list[int] = np.unique(steps).tolist()
         self.rgb: dict[int, Pixels] = {}
 
     def add(self, steps: slice, pixels: Pixels) -> None:
-        for step in self._steps:
-            if steps.start <= step < steps.stop:
-                self.rgb[step] = pixels.copy()
+        for step in self._steps[steps]:
+            self.rgb[step] = pixels.copy()
 
 
 def _small(width: int, height: int) -> tuple[int, int]:

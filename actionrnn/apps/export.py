@@ -4,6 +4,7 @@ encoder.onnx   uint8 frames of any size (and the frames before) -> features (N, 
 step.onnx      features (N, D) and the state -> scores (N, K) and the new state
 model.json     labels, sampling, inputs, outputs, sizes, checksums, versions
 run.py         names the action in videos, with onnxruntime, numpy and av
+reader.zip     reads the videos for it, by the same code as here
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from actionrnn import __version__
+from actionrnn.apps.exported_reader import zipped_reader
 from actionrnn.apps.quantise import Int8Report, quantise
-from actionrnn.config import Sampling
 from actionrnn.errors import ModelError
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.engines.onnx import (
@@ -34,7 +35,8 @@ from actionrnn.model.heads import Head, State
 from actionrnn.model.none_of_these import SMALLEST, STRETCH_SECONDS
 from actionrnn.model.recognizer import Recognizer, load
 
-ENCODER, STEP, DESCRIPTION, RUNNER = "encoder.onnx", "step.onnx", "model.json", "run.py"
+ENCODER, STEP, DESCRIPTION = "encoder.onnx", "step.onnx", "model.json"
+RUNNER, READER = "run.py", "reader.zip"
 FORMAT = "actionrnn export"
 FORMAT_VERSION = 2
 
@@ -79,7 +81,6 @@ def export(
     output = as_path(output)
     _require_free(output)
     recognizer = load(model, weights=weights, device="cpu", runtime="torch", precision="float32")
-    _require_plain(recognizer.config.sampling)
     none = None
     if none_rate is not None:
         none = _none_of_these(recognizer, none_rate)
@@ -89,6 +90,7 @@ def export(
             (folder / ENCODER).write_bytes(encoder_to_onnx(recognizer.backbone))
             (folder / STEP).write_bytes(step_to_onnx(recognizer.head))
             shutil.copyfile(Path(__file__).with_name("onnx_runner.py"), folder / RUNNER)
+            (folder / READER).write_bytes(zipped_reader())
             if int8_clips is not None:
                 int8 = quantise(recognizer, folder / ENCODER, int8_clips)
             _write_description(recognizer, folder, int8, none)
@@ -118,7 +120,7 @@ def _write_description(
     """Write model.json, which describes the files in the folder."""
     files = {
         name: {"size_bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)}
-        for name in (ENCODER, STEP, RUNNER)
+        for name in (ENCODER, STEP, RUNNER, READER)
     }
     state = _initial_state(model.head)
     described = {
@@ -218,16 +220,6 @@ def _encoder_inputs(backbone: Backbone) -> list[str]:
     return ["frames", "previous"] if moves else ["frames"]
 
 
-def _require_plain(sampling: Sampling) -> None:
-    """Refuse what the runner cannot do: it samples whole videos, by a number or a rate."""
-    plain = Sampling(num_frames=sampling.num_frames, rate_fps=sampling.rate_fps)
-    if dataclasses.replace(sampling, frame_folder_fps=plain.frame_folder_fps) != plain:
-        raise ModelError(
-            f"sampling {sampling}: key frames, start and end cannot be exported; train with "
-            "sampling.num_frames or sampling.rate_fps alone"
-        )
-
-
 def _require_free(output: Path) -> None:
     """Refuse a folder that holds anything but an export as it was written."""
     if not output.exists():
@@ -250,7 +242,7 @@ def _files_of_export(folder: Path) -> dict[str, str]:
         described = json.loads(file.read_text(encoding="utf-8"))
         if described["format"] != FORMAT:
             return {}
-        known = {name: str(described["files"][name]["sha256"]) for name in (ENCODER, STEP, RUNNER)}
-    except (OSError, ValueError, KeyError, TypeError):
+        known = {name: str(file["sha256"]) for name, file in described["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
     return {**known, DESCRIPTION: file_sha256(file)}

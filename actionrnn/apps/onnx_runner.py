@@ -3,27 +3,46 @@
 Needs no more than: pip install onnxruntime numpy av
 """
 
+import argparse
+import functools
 import json
 import sys
 from pathlib import Path
 
-import av
 import numpy as np
 import onnxruntime
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "reader.zip"))  # Python that reads videos as in training
+
+from actionrnn_reader.config import Sampling  # noqa: E402
+from actionrnn_reader.decode import visit_frames  # noqa: E402
+from actionrnn_reader.errors import VideoError  # noqa: E402
+from actionrnn_reader.request import FrameRequest  # noqa: E402
+
 MODEL = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
 DELAY_STEPS = MODEL["step"]["delay_steps"]  # a step is answered when so many more were seen
 MULTI_LABEL = MODEL["head"]["multi_label"]  # each label is on or off for itself
 ON = 0.5  # from this score on
-CLOSE_SECONDS = 1e-4  # a frame this close to a tick is on it
+
+
+@functools.cache
+def session(part, provider):
+    """The network of "encoder" or "step" on a provider.
+
+    Raises:
+        SystemExit: the provider does not work here, as without its driver.
+    """
+    opened = onnxruntime.InferenceSession(HERE / MODEL[part]["file"], providers=[provider])
+    if provider not in opened.get_providers():
+        sys.exit(f"error: {provider} does not start here; see onnxruntime's message above")
+    return opened
 
 
 class Stream:
     """Sampled frames go in one by one, scores come out; the state carries the rest."""
 
-    encoder = onnxruntime.InferenceSession(HERE / MODEL["encoder"]["file"])
-    head = onnxruntime.InferenceSession(HERE / MODEL["step"]["file"])
+    provider = "CPUExecutionProvider"
 
     def __init__(self):
         self.state = {
@@ -41,7 +60,7 @@ class Stream:
         previous = frame if self.previous is None else self.previous
         views = {"frames": frame[None], "previous": previous[None]}
         views = {name: views[name] for name in MODEL["encoder"]["inputs"]}
-        [self.features] = self.encoder.run(None, views)
+        [self.features] = session("encoder", self.provider).run(None, views)
         self.previous = frame
         self.unanswered = min(self.unanswered + 1, DELAY_STEPS + 1)
         scores = self.step()
@@ -60,7 +79,8 @@ class Stream:
 
     def step(self):
         """The head's step with the last features."""
-        scores, *state = self.head.run(None, {"features": self.features, **self.state})
+        inputs = {"features": self.features, **self.state}
+        scores, *state = session("step", self.provider).run(None, inputs)
         self.state = dict(zip(self.state, state, strict=True))
         return scores[0]
 
@@ -101,41 +121,40 @@ def distances(scores):
     return np.min(squares, axis=0)
 
 
-def decoded(path):
-    """Every frame, in the order of display."""
-    with av.open(str(path)) as container:
-        yield from container.decode(container.streams.best("video"))
+class Answers:
+    """Takes a video's sampled frames, in the order of time, and keeps the answers to them."""
 
+    def begin(self, pts_seconds):
+        """The times (T,) of the frames that come; again where a damaged video is read anew."""
+        self.times, self.stream = pts_seconds, Stream()
+        self.scores, self.so_far = [], []
 
-def chosen(times, num_frames, rate_fps, **_):
-    """Which frames the model's sampling takes: the middles of equal parts, or those at ticks."""
-    if num_frames:
-        return (2 * np.arange(num_frames) + 1) * len(times) // (2 * num_frames)
-    if not rate_fps:
-        return np.arange(len(times))
-    count = int((times[-1] - times[0] + CLOSE_SECONDS) * rate_fps) + 1
-    ticks = times[0] + np.arange(count) / rate_fps + CLOSE_SECONDS
-    return np.searchsorted(times, ticks, side="right") - 1
+    def add(self, steps, rgb):
+        """A frame, with the steps that show it: several, where it is sampled more than once."""
+        frame = rgb.copy()
+        for _ in range(steps.start, steps.stop):
+            self.keep(self.stream.push(frame))
+
+    def keep(self, scores):
+        """One step's scores (K,), with those so far; None: it has none yet."""
+        if scores is not None:
+            self.scores.append(scores)
+            self.so_far.append(self.stream.so_far)
 
 
 def timeline(path):
     """The times (T,) of the sampled frames, and the scores (T, K) at each and so far.
 
     The last row of the scores so far is the video's answer.
+
+    Raises:
+        VideoError: the video cannot be used.
     """
-    times = np.sort([frame.time for frame in decoded(path)])  # some AVI files swap neighbours
-    indices, stream, scores, so_far = chosen(times, **MODEL["sampling"]), Stream(), [], []
-    for index, frame in enumerate(decoded(path)):
-        for _ in range(np.count_nonzero(indices == index)):
-            rgb = frame.to_ndarray(format="rgb24", interpolation="BICUBIC")
-            answer = stream.push(np.ascontiguousarray(np.rot90(rgb, frame.rotation // 90)))
-            if answer is not None:
-                scores.append(answer)
-                so_far.append(stream.so_far)
-    for answer in stream.finish():
-        scores.append(answer)
-        so_far.append(stream.so_far)
-    return times[indices], np.array(scores), np.array(so_far)
+    answers = Answers()  # from one thread frames come in order
+    visit_frames(path, FrameRequest(Sampling(**MODEL["sampling"]), answers, num_threads=1))
+    for scores in answers.stream.finish():
+        answers.keep(scores)
+    return answers.times, np.array(answers.scores), np.array(answers.so_far)
 
 
 def answer(scores):
@@ -149,6 +168,28 @@ def answer(scores):
     return named or f"none (at most {scores.max():.1%})"
 
 
+def main():
+    """Answer for each video; those that cannot be used are told, and the others answered."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("videos", nargs="+", metavar="VIDEO", help="a file or an address")
+    parser.add_argument(
+        "--provider",
+        default=Stream.provider,
+        choices=onnxruntime.get_available_providers(),
+        help="what computes, such as CUDAExecutionProvider with onnxruntime-gpu (default: the CPU)",
+    )
+    arguments = parser.parse_args()
+    Stream.provider = arguments.provider
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    failed = 0
+    for video in arguments.videos:
+        try:
+            print(f"{video}: {answer(timeline(video)[2][-1])}", flush=True)
+        except (VideoError, ImportError) as error:  # folders of pictures need Pillow
+            failed = 1
+            print(f"error: {error}", file=sys.stderr)
+    sys.exit(failed)
+
+
 if __name__ == "__main__":
-    for video in sys.argv[1:]:
-        print(f"{video}: {answer(timeline(video)[2][-1])}")
+    main()

@@ -20,6 +20,7 @@ from actionrnn.features.engines.onnx import open_session
 from actionrnn.features.networks import quietly
 from actionrnn.model.recognizer import Recognizer, read_out
 from actionrnn.model.segments import ON
+from actionrnn.progress import progress_bar
 from actionrnn.video.decode import read_frames
 from actionrnn.video.finding import find_videos
 
@@ -91,7 +92,8 @@ def _quantise_file(model: Recognizer, encoder: Path, small: Path, videos: Sequen
         def get_next(self) -> Any:
             return next(self._feeds, None)
 
-    with quietly():  # it advises a preparation that changes nothing here
+    # quietly: it advises a preparation that changes nothing here
+    with progress_bar("quantising", None), quietly():
         quantize_static(
             str(encoder),
             str(small),
@@ -131,9 +133,11 @@ def _feed(model: Recognizer, video: Path) -> Feed:
 def _compare(model: Recognizer, encoder: Path, small: Path, videos: Sequence[Path]) -> Int8Report:
     sessions = [open_session(file) for file in (encoder, small)]
     scores = []
-    for video in videos:
-        feed = _feed(model, video)
-        scores.append([_clip_scores(model, session, feed) for session in sessions])
+    with progress_bar("testing int8", len(videos)) as advance:
+        for video in videos:
+            feed = _feed(model, video)
+            scores.append([_clip_scores(model, session, feed) for session in sessions])
+            advance()
     full, less = np.array(scores).transpose(1, 0, 2)  # (N, K) each
     answers, answers_less = _answers(model, full), _answers(model, less)
     labels = [video.parent.name for video in videos]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.apps.drawing import Panel, draw_panel, make_panel
-from actionrnn.config import Sampling, VideoLimits
+from actionrnn.config import Clock, Sampling, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.files import atomic_path
 from actionrnn.model.recognizer import Recognizer
@@ -89,6 +89,7 @@ def render(
     *,
     sound: bool = True,
     none_rate: float | None = None,
+    clock: Clock = "player",
 ) -> int:
     """Write `path` with the scores of each moment drawn on it; returns the number of frames.
 
@@ -96,6 +97,7 @@ def render(
         path: what `read_frames` takes, but nothing that has no end.
         none_rate: also say where it looks like none of the labels, as a timeline does; wrongly of
             this part of the labels' own time.
+        clock: as in `rewrite`.
 
     Raises:
         ModelError: `none_rate` is given, and the model was trained without.
@@ -105,7 +107,7 @@ def render(
     if none_rate is not None:
         model.require_none_of_these(none_rate, of_steps=True)
     video = find_source(path)
-    timeline = model.timeline(video)
+    timeline = model.timeline(video, progress=True)
     is_none = None if none_rate is None else timeline.is_none_of_these(none_rate)
     overlay = ScoreOverlay(model.labels, multi_label=model.multi_label)
     steps = timeline.pts_seconds
@@ -121,7 +123,9 @@ def render(
 
     rate_fps = model.config.sampling.frame_folder_fps
     stream = model.config.sampling.stream
-    return rewrite(video, output, draw, sound=sound, frame_folder_fps=rate_fps, stream=stream)
+    return rewrite(
+        video, output, draw, sound=sound, clock=clock, frame_folder_fps=rate_fps, stream=stream
+    )
 
 
 def container_format(output: Path) -> str:
@@ -142,6 +146,7 @@ def rewrite(
     draw: Callable[[Frame], np.ndarray],
     *,
     sound: bool = True,
+    clock: Clock = "player",
     limits: VideoLimits | None = None,
     frame_folder_fps: float = Sampling.frame_folder_fps,
     stream: int | None = None,
@@ -153,7 +158,9 @@ def rewrite(
     Args:
         path: the video; an address is read a second time for its sound.
         draw: is given every frame, in order, and gives RGB (H, W, 3).
-        sound: copy it, too.
+        sound: write it, too.
+        clock: player: the video begins at 0; file: at the file's own time, which .mkv holds as it
+            is, while .mp4 and .mov show nothing until then.
         limits: of the frames, and of what may be opened.
         frame_folder_fps: pictures a second, for a folder of pictures.
         stream: as `Sampling.stream`.
@@ -171,19 +178,20 @@ def rewrite(
         VideoWriter(
             temporary,
             time_base=video.time_base,
+            begin_seconds=video.begin_seconds if clock == "player" else 0.0,
             rate_fps=video.rate_fps,
             sound=video.source if sound else None,
             container=container,
         ) as writer,
-        progress_bar(output.name, video.num_seconds or None) as advance,
+        progress_bar(f"writing {output.name}", video.num_seconds or None) as advance,
     ):
         for frame, tick in video.frames:
             drawn = draw(frame)
             writer.write(drawn, tick)
             count += 1
-            if int(frame.pts_seconds) > shown:
-                advance(int(frame.pts_seconds) - shown)
-                shown = int(frame.pts_seconds)
+            if (now := int(frame.pts_seconds - video.begin_seconds)) > shown:
+                advance(now - shown)
+                shown = now
         if count == 0:
             raise VideoError(f"{path}: no frame can be decoded; re-encode it or leave it out")
         if (end := _end_of(video.source, frame.pts_seconds)) is not None:
@@ -204,6 +212,8 @@ class _OpenVideo:
     time_base: Fraction
     """Seconds a tick."""
     rate_fps: Fraction
+    begin_seconds: float
+    """By its own clock."""
     num_seconds: int
     """0: not declared."""
     source: Source | None
@@ -220,7 +230,7 @@ def _open(
             raise VideoError(f"{path}: {frame_folder_fps:g} frames/s cannot be written")
         pictures = iter_frame_folder(path, frame_folder_fps, None, limits or VideoLimits())
         numbered = ((frame, tick) for tick, frame in enumerate(pictures))
-        yield _OpenVideo(numbered, 1 / rate_fps, rate_fps, 0, None)
+        yield _OpenVideo(numbered, 1 / rate_fps, rate_fps, 0.0, 0, None)
         return
     source = replace(locate(path, limits), stream=number)
     with open_stream(source) as stream:
@@ -230,5 +240,6 @@ def _open(
             for picture, tick in timed_frames(source, stream)
         )
         rate_fps = stream.average_rate or Fraction(25)
+        begin_seconds = (container_of(stream).start_time or 0) / av.time_base
         num_seconds = round((container_of(stream).duration or 0) / av.time_base)
-        yield _OpenVideo(timed, time_base, rate_fps, num_seconds, source)
+        yield _OpenVideo(timed, time_base, rate_fps, begin_seconds, num_seconds, source)

@@ -78,12 +78,14 @@ def as_csv(timeline: Timeline, segments: list[Segment]) -> str:
 def as_json(timeline: Timeline, segments: list[Segment]) -> str:
     """`path`, `labels`, `segments` and `steps` with the scores in the order of `labels`.
 
+    `start_seconds` is when the video begins, on the clock of all times in it.
     The segments of a multi-label model overlap. With the steps' `typicality`, where the model knows
     it.
     """
     described: dict[str, Any] = {
         "path": timeline.path,
         "labels": timeline.labels,
+        "start_seconds": round(timeline.start_seconds, 6),
         "segments": [
             {
                 "label": segment.label,

@@ -70,7 +70,7 @@ def write_page(
         VideoError: the video cannot be read, or is on another drive than the page.
         OSError: the page cannot be written.
     """
-    address, start_seconds, note = _video_address(video, output, stream)
+    address, note = _video_address(video, output, stream)
     page = (
         page_environment(PAGES)
         .get_template("timeline.html")
@@ -78,7 +78,7 @@ def write_page(
             title=plain(_title(video)),
             video=address,
             note=note,
-            data={"start_seconds": start_seconds} | _page_data(timeline, rule),
+            data={"start_seconds": timeline.start_seconds} | _page_data(timeline, rule),
             style=Markup((PAGES / "style.css").read_text(encoding="utf-8")),
             component=Markup((PAGES / "timeline.js").read_text(encoding="utf-8")),
         )
@@ -124,13 +124,12 @@ def _title(video: Located) -> str:
     return str(video) if isinstance(video, Source) else video.name
 
 
-def _video_address(video: Located, output: Path, number: int | None) -> tuple[str, float, str]:
-    """The video's URI for the page (empty: none), its start in seconds, and a note."""
+def _video_address(video: Located, output: Path, number: int | None) -> tuple[str, str]:
+    """The video's URI for the page (empty: none), and a note."""
     if is_folder(video):
-        return "", 0.0, "The scores are of a folder of pictures, so this page has no video."
+        return "", "The scores are of a folder of pictures, so this page has no video."
     with open_stream(replace(locate(video), stream=number)) as stream:
         codec, container = stream.codec_context.name, container_of(stream)
-        begin = (container.start_time or 0) / 1e6
         seconds = (container.duration or 0) / 1e6
         sounds = {s.codec_context.name for s in container.streams.audio}
     suffix = "" if isinstance(video, Source) else video.suffix.lower()
@@ -138,20 +137,20 @@ def _video_address(video: Located, output: Path, number: int | None) -> tuple[st
     is_playable = number is None and codec in codecs
     if isinstance(video, Path) and is_playable and sounds <= {"aac", "mp3", "opus", "vorbis"}:
         if video.stat().st_size <= LARGEST_EMBEDDED_BYTES:
-            return _embedded(video, kind), begin, ""
+            return _embedded(video, kind), ""
         note = "The video is not in this page: keep both files together."
-        return _reference(video, output), begin, note
+        return _reference(video, output), note
     if seconds <= LONGEST_CONVERTED_SECONDS:
         with tempfile.TemporaryDirectory() as folder:
             converted = Path(folder, "video.mp4")
             rewrite(video, converted, lambda frame: frame.rgb, sound=False, stream=number)
             if converted.stat().st_size <= LARGEST_EMBEDDED_BYTES:
                 note = "Converted for browsers, without sound."
-                return _embedded(converted, "video/mp4"), begin, note
+                return _embedded(converted, "video/mp4"), note
     if isinstance(video, Source):
-        return "", begin, f"The scores are of {video}, which is not in this page."
+        return "", f"The scores are of {video}, which is not in this page."
     note = f"Browsers may not play this file ({codec} in {video.suffix}); convert it to .mp4."
-    return _reference(video, output), begin, note
+    return _reference(video, output), note
 
 
 def _embedded(video: Path, kind: str) -> str:

@@ -179,7 +179,7 @@ class _Transfer:
             self.part.open("ab") as file,
             progress_bar(self.target.name, size_bytes, unit="bytes") as advance,
         ):
-            advance(begin_bytes)
+            advance(begin_bytes, skipped=True)
             _copy(response, file, advance)
         if self.offset_bytes < size_bytes:
             raise _DroppedError(f"{self.offset_bytes} of {size_bytes} bytes came")

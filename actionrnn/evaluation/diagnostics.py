@@ -15,6 +15,7 @@ from actionrnn.config import HeadKind
 from actionrnn.datasets.sequences import pad
 from actionrnn.evaluation.metrics import answers_of
 from actionrnn.model.heads import Head
+from actionrnn.progress import progress_bar
 
 NUM_SHUFFLES = 5
 MOST_GRADIENT_CLIPS = 200
@@ -59,15 +60,16 @@ def diagnose(
     head = next(iter(heads.values()))
     some = spread_evenly(sequences)
     untrained = {f"untrained {kind}": one for kind, one in fresh_heads(head, some).items()}
-    return Diagnostics(
-        observed=observed,
-        observed_now=observed_now,
-        shuffled=shuffled_answers(head, sequences, label_sets=label_sets),
-        influence={
-            name: influence(one, [values[:, : one.feature_size] for values in some])
-            for name, one in ({**heads, **untrained}).items()
-        },
-    )
+    with progress_bar("shuffling frames, taking gradients", None):
+        return Diagnostics(
+            observed=observed,
+            observed_now=observed_now,
+            shuffled=shuffled_answers(head, sequences, label_sets=label_sets),
+            influence={
+                name: influence(one, [values[:, : one.feature_size] for values in some])
+                for name, one in ({**heads, **untrained}).items()
+            },
+        )
 
 
 @torch.inference_mode()

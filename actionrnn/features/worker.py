@@ -17,6 +17,7 @@ import multiprocessing.forkserver
 import queue
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -48,6 +49,9 @@ from actionrnn.video.source import Located, Source, require_file
 
 MESSAGES_AHEAD = 4
 _POLL_SECONDS = 0.1
+
+_main_module = threading.Lock()
+"""Held while its names are hidden."""
 
 
 @dataclass(frozen=True)
@@ -259,7 +263,8 @@ class Isolation:
         ours.settimeout(_POLL_SECONDS)
         given = (theirs, self.limits, self.most_memory_bytes, work, path, *arguments)
         process = _context().Process(target=_work, args=given, daemon=True)
-        process.start()
+        with _main_module_hidden():
+            process.start()
         theirs.close()
         receiver = Receiver(lambda size: self.read(ours, size, path, deadline), crop)
         try:
@@ -327,6 +332,24 @@ def _context() -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     return context
+
+
+@contextlib.contextmanager
+def _main_module_hidden() -> Iterator[None]:
+    """A new process would import the caller's script, and run it once more if it has no guard.
+
+    Nothing that it does here is in that script, so it need not know of it.
+    """
+    main = vars(sys.modules["__main__"])
+    with _main_module:
+        hidden = [name for name in ("__spec__", "__file__") if name in main]
+        names: dict[str, Any] = {name: main.pop(name) for name in hidden}
+        main["__spec__"] = None
+        try:
+            yield
+        finally:
+            main.pop("__spec__")
+            main.update(names)
 
 
 def _work(

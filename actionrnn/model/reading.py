@@ -38,6 +38,8 @@ class FeatureBlock:
     """(n, D)."""
     pts_seconds: NDArray[np.float64]
     """(n,)."""
+    num_steps: int
+    """Of the whole file."""
 
 
 def read_blocks(
@@ -106,6 +108,11 @@ class _SquaresInOrder:
         self._ended = self._closed = False
         self._error: BaseException | None = None
 
+    @property
+    def num_steps(self) -> int:
+        """T, of the whole file."""
+        return len(self._pts_seconds)
+
     def begin(self, pts_seconds: NDArray[np.float64]) -> None:
         """The times (T,) of the frames that will come; what came before is forgotten."""
         with self._changed:
@@ -162,6 +169,10 @@ class _SquaresInOrder:
 def _encode(
     squares: _SquaresInOrder, backbone: Backbone, block_frames: int, *, padded: bool
 ) -> Iterator[FeatureBlock]:
+    def block() -> FeatureBlock:
+        values = _encode_pairs(backbone, waiting, padded=padded)
+        return FeatureBlock(waiting[0][0].start, values, np.concatenate(times), squares.num_steps)
+
     preprocessing = backbone.preprocessing
     pairs = FramePairs()
     waiting: list[FramePair] = []
@@ -175,15 +186,16 @@ def _encode(
         else:
             waiting += pairs.add(steps, square)
         if len(waiting) >= block_frames:
-            yield _encode_block(backbone, waiting, times, padded=padded)
+            yield block()
             waiting, times = [], []
     if waiting:
-        yield _encode_block(backbone, waiting, times, padded=padded)
+        yield block()
 
 
-def _encode_block(
-    backbone: Backbone, pairs: list[FramePair], times: list[NDArray[np.float64]], *, padded: bool
-) -> FeatureBlock:
+def _encode_pairs(
+    backbone: Backbone, pairs: list[FramePair], *, padded: bool
+) -> NDArray[np.float32]:
+    """The features of consecutive steps, (n, D)."""
     views = [backbone.preprocessing.views(square[None], last) for _, square, last in pairs]
     try:
         values = backbone.encode(np.concatenate(views), padded=padded)
@@ -194,5 +206,4 @@ def _encode_block(
         ) from error
     # a frame that several steps show is encoded once
     repeats = [steps.stop - steps.start for steps, _, _ in pairs]
-    first_step = pairs[0][0].start
-    return FeatureBlock(first_step, np.repeat(values, repeats, axis=0), np.concatenate(times))
+    return np.repeat(values, repeats, axis=0)

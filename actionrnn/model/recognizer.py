@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from actionrnn import __version__
-from actionrnn.config import Config, EventRule, Precision, Runtime, Sampling, SegmentRule
+from actionrnn.config import Clock, Config, EventRule, Precision, Runtime, Sampling, SegmentRule
 from actionrnn.errors import FeatureError, ModelError, VideoError
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.provenance import TRAINED_ON, Features, Provenance
@@ -41,9 +41,11 @@ from actionrnn.model.reading import read_blocks
 from actionrnn.model.scoring import Readouts, Scorer
 from actionrnn.model.segments import Segment, find_lane_segments, find_segments
 from actionrnn.model.stream import Stream, StreamBatch
+from actionrnn.progress import progress_bar
 from actionrnn.text import printable
+from actionrnn.video.image_folder import is_folder
 from actionrnn.video.last_frame import end_of
-from actionrnn.video.source import Located, Source, VideoSource, find_source
+from actionrnn.video.source import Located, Source, VideoSource, declared_span, find_source
 
 
 @dataclass(frozen=True)
@@ -126,12 +128,32 @@ class Timeline:
     end_seconds: float | None = None
     """When the last step ends, where the video says it and was read to its end; None: after the
     usual time of a step."""
+    start_seconds: float = 0.0
+    """When the video begins, on the clock of these times; players show 0 there. The clocks of
+    transport streams and cameras may begin anywhere."""
     multi_label: bool = False
     """Whether several labels may be on at once: then segments of different labels overlap."""
     none_of_these: NoneOfThese | None = None
     """The model's."""
     event_rule: EventRule | None = None
     """The model's; see `Recognizer.event_rule`."""
+
+    def on_clock(self, clock: Clock) -> Timeline:
+        """The same with times by a player's clock, which is 0 where the video begins.
+
+        Args:
+            clock: file: unchanged.
+        """
+        if clock == "file" or self.start_seconds == 0:
+            return self
+        seen, end = self.seen_seconds, self.end_seconds
+        return replace(
+            self,
+            pts_seconds=self.pts_seconds - self.start_seconds,
+            seen_seconds=None if seen is None else seen - self.start_seconds,
+            end_seconds=None if end is None else end - self.start_seconds,
+            start_seconds=0.0,
+        )
 
     @functools.cached_property
     def typicality(self) -> NDArray[np.float64] | None:
@@ -205,6 +227,10 @@ class Timeline:
         return f"Timeline(scores={self.scores.shape}, path={self.path!r})"
 
 
+def _name_of(video: Located) -> str:
+    return str(video) if isinstance(video, Source) else video.name
+
+
 @dataclass(frozen=True)
 class Recognizer:
     """A trained model: `classify` and `timeline` of files; `save` and `actionrnn.load`."""
@@ -255,7 +281,11 @@ class Recognizer:
         return replace(self, config=replace(self.config, sampling=sampling))
 
     def classify(
-        self, path: VideoSource | Source, *, stop_at_confidence: float | None = None
+        self,
+        path: VideoSource | Source,
+        *,
+        stop_at_confidence: float | None = None,
+        progress: bool = False,
     ) -> Prediction:
         """The action of one video, or of a folder of pictures.
 
@@ -264,11 +294,14 @@ class Recognizer:
             stop_at_confidence: decode hardly further than to the first frame after which the
                 best score so far is at least this; the answer's `pts_seconds` says where that was.
                 With `head.delay_steps` that frame is so many steps after the one answered for.
+            progress: show how far it is, as `timeline`.
 
         Raises:
             VideoError: the video cannot be used.
         """
-        return self.timeline(path, stop_at_confidence=stop_at_confidence).prediction()
+        return self.timeline(
+            path, stop_at_confidence=stop_at_confidence, progress=progress
+        ).prediction()
 
     def timeline(
         self,
@@ -276,6 +309,7 @@ class Recognizer:
         *,
         stop_at_confidence: float | None = None,
         decode: Decode = decode_video,
+        progress: bool = False,
     ) -> Timeline:
         """The scores at every sampled frame of one video, or of a folder of pictures.
 
@@ -284,6 +318,8 @@ class Recognizer:
             stop_at_confidence: end with the first step for which the best score so far is at
                 least this.
             decode: in this process, or within the bounds of an `Isolation`.
+            progress: show how far it is: a bar in a terminal or a notebook, in a log a line every
+                30 s.
 
         Raises:
             VideoError: the video cannot be used.
@@ -296,8 +332,16 @@ class Recognizer:
             decode=decode,
             one_by_one=stop_at_confidence is not None,
         )
-        with contextlib.closing(reading) as blocks:
+        with (
+            contextlib.closing(reading) as blocks,
+            progress_bar(f"reading {_name_of(source)}", None if progress else 0) as advance,
+        ):
+            num_read = 0
             for block in blocks:
+                # backwards where the file is read again
+                now = block.first_step + len(block.values)
+                advance(now - num_read, total=block.num_steps)
+                num_read = now
                 if block.first_step == 0:
                     times: list[NDArray[np.float64]] = []
                     scorer, answers = Scorer(self.head), list[Readouts]()
@@ -310,8 +354,10 @@ class Recognizer:
         found, pts_seconds = Readouts.joined(answers), np.concatenate(times)
         sure = first_sure(found, stop_at_confidence)
         num_steps = len(pts_seconds) if sure is None else sure + 1
-        end_seconds = None
+        start_seconds, end_seconds = 0.0, None
         # a video that is decoded within bounds is not opened outside of them
+        if decode is decode_video:
+            start_seconds = _start_of(source, float(pts_seconds[0]))
         if stop_at_confidence is None and decode is decode_video:
             end_seconds = _end_of(source, self.config.sampling, pts_seconds)
         last_seen = min(num_steps + self.head.delay_steps, len(pts_seconds)) - 1
@@ -323,6 +369,7 @@ class Recognizer:
             str(source if isinstance(source, Source) else path),
             seen_seconds=float(pts_seconds[last_seen]),
             end_seconds=end_seconds,
+            start_seconds=start_seconds,
             multi_label=self.multi_label,
             none_of_these=self.none_of_these,
             event_rule=self.event_rule,
@@ -476,10 +523,19 @@ def load(
     return Recognizer(backbone, head, info.labels, whole, info.training, none_of_these)
 
 
+def _start_of(video: Located, first_seconds: float) -> float:
+    """When a video begins, as it declares; with the first step where it does not."""
+    if is_folder(video):
+        return 0.0
+    with contextlib.suppress(VideoError):
+        return min(declared_span(video)[0], first_seconds)  # a live source begins later by now
+    return first_seconds
+
+
 def _end_of(video: Located, sampling: Sampling, pts_seconds: NDArray[np.float64]) -> float | None:
     """When the last step ends; None: the video does not say, or was not read to its end."""
     is_gone = video.is_address if isinstance(video, Source) else not video.is_file()
-    if is_gone or sampling.num_frames is not None or sampling.end_seconds is not None:
+    if is_gone or sampling.end_seconds is not None:
         return None
     with contextlib.suppress(VideoError):
         return end_of(video, pts_seconds, stream=sampling.stream)

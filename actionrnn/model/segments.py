@@ -15,6 +15,9 @@ NOTHING = -1
 ON = 0.5
 """From this score on a label of a multi-label model is on, unless a rule says otherwise."""
 
+ALONE_SECONDS = 1.0
+"""What one moment lasts where nothing says it: a video of one frame."""
+
 _ONE = 2**32  # of a score, as a whole number
 
 Runs = list[tuple[int, int, int]]
@@ -202,11 +205,14 @@ def step_ends(
 
     Args:
         pts_seconds: (T,), never falling.
-        end_seconds: when the last ends; None: it has the median length.
+        end_seconds: when the last ends; None: it has the median length, or `ALONE_SECONDS` if
+            all are of one moment.
     """
     if end_seconds is not None:
         return np.append(pts_seconds[1:], end_seconds)
-    usual = float(np.median(np.diff(pts_seconds))) if len(pts_seconds) > 1 else 0.0
+    gaps = np.diff(pts_seconds)
+    gaps = gaps[gaps > 0]  # a frame that is sampled twice ends once
+    usual = float(np.median(gaps)) if len(gaps) else ALONE_SECONDS
     return np.append(pts_seconds[1:], pts_seconds[-1] + usual)
 
 

@@ -159,7 +159,9 @@ class Experiment:
         """
         is_search = all(spec.trial for spec in specs)
         doing = "searching" if is_search else "training"
-        with progress_bar(doing, len(specs) * self.config.train.epochs) as advance:
+        # torchrun's other processes do the same
+        num_epochs = len(specs) * self.config.train.epochs if parallel.is_first() else 0
+        with progress_bar(doing, num_epochs) as advance:
             fits = [self._fit_one(spec, advance) for spec in specs]
         if parallel.is_first() and not is_search:
             _write_curves(self.output / CURVE_FILE, specs, fits)
@@ -247,10 +249,10 @@ class Experiment:
     def _fit_one(self, spec: FitSpec, advance: Callable[..., None]) -> Fit | None:
         epochs, done = self.config.train.epochs, 0
 
-        def on_epoch(epoch: Epoch) -> None:
+        def on_epoch(epoch: Epoch, is_new: bool) -> None:
             nonlocal done
             done += 1
-            advance(note=f"{spec.name}: {_describe_epoch(epoch)}")
+            advance(note=f"{spec.name}: {_describe_epoch(epoch)}", skipped=not is_new)
             self.log(spec.name, epoch)
 
         try:
@@ -265,7 +267,7 @@ class Experiment:
             if not spec.trial:
                 raise
             fit = None  # one bad setting does not end a search
-        advance(epochs - done)  # those before which it stopped
+        advance(epochs - done, skipped=True)  # those before which it stopped
         return fit
 
     def _task(self, spec: FitSpec) -> FitTask:

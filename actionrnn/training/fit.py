@@ -63,7 +63,7 @@ def fit_head(
     *,
     state_file: Path | None = None,
     resume: bool = False,
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_epoch: Callable[[Epoch, bool], None] = lambda epoch, is_new: None,
 ) -> Fit:
     """Train one head; the same task gives the same head, bit for bit on the same machine.
 
@@ -73,7 +73,8 @@ def fit_head(
         device: where the head is trained and left.
         state_file: written after each epoch; None: the fit cannot be resumed.
         resume: start after the last epoch in `state_file`, if that file exists.
-        on_epoch: called after each epoch; a resumed fit first calls it for the epochs before.
+        on_epoch: called after each epoch, with True; a resumed fit first calls it for the epochs
+            before, with False.
 
     Raises:
         ModelError: the state is damaged, or of another fit, other clips, features or settings.
@@ -87,7 +88,7 @@ def fit_head(
         if resume and state_file is not None and state_file.exists():
             load_fit_state(state_file, identity, state)
         for row in state.curve:
-            on_epoch(row)
+            on_epoch(row, False)
         for epoch in range(len(state.curve) + 1, task.config.epochs + 1):
             if loop.is_out_of_patience():
                 break
@@ -95,7 +96,7 @@ def fit_head(
             if state_file is not None and parallel.is_first():
                 save_fit_state(state_file, identity, state)
             # Only now: whoever interrupts in `on_epoch` can resume after this epoch.
-            on_epoch(row)
+            on_epoch(row, True)
     chosen = state.averaged_head
     if state.best_weights:
         chosen.load_state_dict(state.best_weights)

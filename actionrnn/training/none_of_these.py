@@ -25,6 +25,7 @@ from actionrnn.model.none_of_these import (
     of_stretches,
 )
 from actionrnn.model.recognizer import read_out
+from actionrnn.progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,14 @@ def fit_none_of_these(head: Head, trained: Sequences, folds: Sequence[HeldOut]) 
 def patterns_of(head: Head, trained: Sequences) -> Patterns:
     """Of the steps that a head was trained on: one state for all clips of a group."""
     scores, targets = [], []
-    for passage in whole_recordings(trained).values():
-        values = trained.batch([passage]).values[0].numpy()  # (T, D)
-        scores.append(read_out(head, values).now)
-        lengths = [len(piece.steps) for piece in passage]
-        targets.append(np.repeat(trained.targets[[piece.index for piece in passage]], lengths))
+    passages = whole_recordings(trained).values()
+    with progress_bar("learning what none of these is", len(passages)) as advance:
+        for passage in passages:
+            values = trained.batch([passage]).values[0].numpy()  # (T, D)
+            scores.append(read_out(head, values).now)
+            lengths = [len(piece.steps) for piece in passage]
+            targets.append(np.repeat(trained.targets[[piece.index for piece in passage]], lengths))
+            advance()
     all_targets = np.concatenate(targets)
     is_labelled = all_targets != IGNORE
     return Patterns.of(np.concatenate(scores)[is_labelled], all_targets[is_labelled])

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from actionrnn.errors import VideoError
+from actionrnn.progress import progress_bar
 from actionrnn.video.image_folder import is_picture, picture_names
 from actionrnn.video.picture_names import PREVIEW, are_numbered
 from actionrnn.video.source import why_unreadable
@@ -80,10 +81,11 @@ def find_videos(folder: str | Path) -> FoundVideos:
     root = Path(folder)
     if not root.is_dir():
         raise VideoError(f"{root}: no such folder")
-    folders = _read_tree(root)
-    if folders[0].problem:
-        raise VideoError(f"{root}: {folders[0].problem}")
-    _find_clips(folders)
+    with progress_bar(f"looking for videos in {root.name}", None):
+        folders = _read_tree(root)
+        if folders[0].problem:
+            raise VideoError(f"{root}: {folders[0].problem}")
+        _find_clips(folders)
     paths = sorted(path for folder in folders for path in folder.clips())
     unreadable = {
         folder.path: f"{folder.path}: {folder.problem}"

@@ -61,7 +61,7 @@ class FrameIndex:
 
 def read_frame_index(stream: VideoStream) -> FrameIndex:
     """The frames that the packets promise, up to where a truncated file ends; decodes nothing."""
-    clock = _Clock(stream)
+    clock = Clock(time_base_of(stream), frame_ticks(stream))
     found: list[tuple[int, bool]] = []
     num_packets, have_pts = 0, True
     with contextlib.suppress(av.FFmpegError, OSError):
@@ -154,16 +154,20 @@ def require_times(name: str, index: FrameIndex) -> None:
         )
 
 
-class _Clock:
+class Clock:
     """Shifts the times of a recording whose clock starts again midway, so that they never fall.
 
     `jumped` says whether that happened so far.
+
+    Args:
+        time_base: seconds a tick.
+        step: ticks from the last packet before to the first one after.
     """
 
-    def __init__(self, stream: VideoStream) -> None:
+    def __init__(self, time_base: Fraction, step: int) -> None:
         self.jumped = False
-        self._step = frame_ticks(stream)
-        self._furthest_fall = max(1, int(JUMP_BACK_SECONDS / time_base_of(stream)))
+        self._step = step
+        self._furthest_fall = max(1, int(JUMP_BACK_SECONDS / time_base))
         self._last: int | None = None
         self._shift = 0
 
@@ -201,7 +205,7 @@ def _stores_display_times(stream: VideoStream) -> bool:
 
 
 def _decoded(source: Source, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    clock = _Clock(stream)
+    clock = Clock(time_base_of(stream), frame_ticks(stream))
     with contextlib.suppress(av.FFmpegError, OSError):  # a truncated file ends
         for packet in container_of(stream).demux(stream):
             if not packet.size:

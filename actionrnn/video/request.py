@@ -52,6 +52,9 @@ class FrameRequest:
     """Maps RGB pixels (H, W, 3) to what the sink takes; runs in the decoding threads."""
     num_threads: int = 0
     """Threads that decode; 0: as many as the work is worth."""
+    pick: Callable[[int], list[int]] | None = None
+    """Given T, the number of sampled frames: those of them that are wanted, ascending. The sink
+    is told of no others. None: all."""
 
 
 class WantedFrames:
@@ -70,6 +73,8 @@ class WantedFrames:
         self.index = index
         self.request = request
         chosen = _choose(name, index, request.sampling)
+        if request.pick is not None:
+            chosen = chosen[request.pick(len(chosen))]
         request.sink.begin(index.pts_seconds[chosen])
         ticks, first, count = np.unique(index.ticks[chosen], return_index=True, return_counts=True)
         starts, stops = first.tolist(), (first + count).tolist()

@@ -164,7 +164,7 @@ def open_stream(
             has no such stream.
     """
     source = locate(source)
-    with _open_container(source, timeout_seconds, dict(options or {})) as container:
+    with open_container(source, timeout_seconds, options) as container:
         stream = _chosen_stream(container, source)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = num_threads
@@ -235,9 +235,17 @@ def require_pixels(width: int, height: int, source: Source) -> None:
         )
 
 
-def _open_container(
-    source: Source, timeout_seconds: float | None, options: dict[str, str]
+def open_container(
+    source: Source,
+    timeout_seconds: float | None = None,
+    options: dict[str, str] | None = None,
 ) -> InputContainer:
+    """Open a source, whatever streams it has; the caller closes it. `open_stream` tells the rest.
+
+    Raises:
+        VideoError: it cannot be opened.
+    """
+    options = dict(options or {})
     target: Any = source.target
     if isinstance(target, bytes):
         target = io.BytesIO(target)
@@ -299,6 +307,11 @@ def _chosen_stream(container: InputContainer, source: Source) -> VideoStream:
     context = stream.codec_context
     if context is None:
         raise VideoError(f"{source.name}: there is no decoder for its codec; re-encode it")
+    if stream.disposition & Disposition.dependent:
+        raise VideoError(
+            f"{source.name}: is a photo in tiles (HEIC, AVIF), which are not put together here; "
+            "save it as .jpg"
+        )
     if context.name == "webp" and context.width <= 0:
         raise VideoError(
             f"{source.name}: is an animated WebP, which is not decoded here; convert it to .gif, "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 from collections.abc import Iterator
 from fractions import Fraction
@@ -13,11 +11,10 @@ from typing import Any
 import av
 import numpy as np
 from av.audio.stream import AudioStream
-from av.container import OutputContainer
 from av.packet import Packet
 from numpy.typing import NDArray
 
-from actionrnn.errors import VideoError
+from actionrnn.video.sound import sound_of, warn_of_loss
 from actionrnn.video.source import Source
 
 # FFmpeg's formats of the files that can be written, by their endings.
@@ -34,7 +31,9 @@ class VideoWriter:
         path: ends in one of `CONTAINERS`, or `container` is given.
         time_base: seconds a tick of the frames' times.
         rate_fps: the nominal rate, which players display; it moves no frame.
-        sound: a video whose sound is copied without being encoded again; None: no sound.
+        sound: a video whose sound is written, too, converted if the container does not hold it;
+            None: no sound.
+        begin_seconds: subtracted from all times.
         container: the format, if the path's ending does not say it (a temporary file).
     """
 
@@ -45,9 +44,12 @@ class VideoWriter:
         time_base: Fraction,
         rate_fps: Fraction = Fraction(25),
         sound: Source | None = None,
+        begin_seconds: float = 0.0,
         container: str | None = None,
     ) -> None:
         self._time_base, self._rate_fps = time_base, rate_fps
+        self._begin_seconds = begin_seconds
+        self._begin_tick = round(begin_seconds / time_base)
         self._container = av.open(str(path), "w", format=container)
         self._video: Any = None
         self._size = (0, 0)
@@ -57,11 +59,8 @@ class VideoWriter:
         self._packet: Packet[AudioStream] | None = None
 
     def write(self, rgb: NDArray[np.uint8], tick: int) -> None:
-        """Show a frame (H, W, 3) from `tick` on, at least one tick after the last frame.
-
-        Raises:
-            VideoError: the file cannot hold this kind of sound.
-        """
+        """Show a frame (H, W, 3) from `tick` on, at least one tick after the last frame."""
+        tick -= self._begin_tick
         if self._video is None:
             self._start(rgb.shape[1], rgb.shape[0])
         if self._last_tick is not None:
@@ -72,14 +71,14 @@ class VideoWriter:
         frame = frame.reformat(format="yuv420p", dst_colorspace=colours)
         frame.pts, frame.time_base = tick, self._time_base
         self._container.mux(self._video.encode(frame))
-        self._copy_sound_until(float(tick * self._time_base))  # interleaved, as players need it
+        self._write_sound_until(float(tick * self._time_base))  # interleaved, as players need it
 
     def close(self) -> None:
         """Write what the encoder holds, the rest of the sound, and the end of the file."""
         try:
             if self._video is not None:
                 self._container.mux(self._video.encode(None))
-                self._copy_sound_until(math.inf)
+                self._write_sound_until(math.inf)
         finally:
             self._container.close()
 
@@ -89,11 +88,16 @@ class VideoWriter:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _copy_sound_until(self, seconds: float) -> None:
+    def _write_sound_until(self, seconds: float) -> None:
         while self._packet is not None:
             if float((self._packet.pts or 0) * self._packet.time_base) > seconds:
                 return
-            self._container.mux(self._packet)
+            try:
+                self._container.mux(self._packet)
+            except (av.FFmpegError, ValueError) as error:
+                assert self._sound_source is not None
+                warn_of_loss(self._sound_source, error)
+                self._sound = iter(())
             self._packet = next(self._sound, None)
 
     def _start(self, width: int, height: int) -> None:
@@ -108,7 +112,7 @@ class VideoWriter:
         context.color_range = 1
         self._video, self._size = video, (video.width, video.height)
         if self._sound_source is not None:
-            self._sound = _copied_sound(self._sound_source, self._container)
+            self._sound = sound_of(self._sound_source, self._container, self._begin_seconds)
             self._packet = next(self._sound, None)
 
     def _fitted(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -124,28 +128,3 @@ class VideoWriter:
         if (high, wide) == (height, width):
             return np.ascontiguousarray(rgb)
         return np.pad(rgb, ((0, height - high), (0, width - wide), (0, 0)), mode="edge")
-
-
-def _copied_sound(source: Source, output: OutputContainer) -> Iterator[Packet[AudioStream]]:
-    """The packets of a video's sound, assigned to a new stream of the output; none if silent.
-
-    Raises:
-        VideoError: the output cannot hold this kind of sound.
-    """
-    target = io.BytesIO(source.target) if isinstance(source.target, bytes) else source.target
-    with av.open(target) as container:
-        audio = container.streams.best("audio")
-        if not isinstance(audio, AudioStream):
-            return
-        try:
-            copied = output.add_stream_from_template(audio)
-        except (av.FFmpegError, ValueError) as error:
-            raise VideoError(
-                f"{source.name}: the output cannot hold this sound, {audio.codec_context.name} "
-                f"({error}); write a .mkv file instead"
-            ) from None
-        with contextlib.suppress(av.FFmpegError, OSError):  # a truncated file ends
-            for packet in container.demux(audio):
-                if packet.size and packet.pts is not None and packet.dts is not None:
-                    packet.stream = copied
-                    yield packet

@@ -256,7 +256,11 @@ class TorchEncoder:
 
 
 def test_export(
-    trained: TrainingRun, model: Recognizer, expected: list[Expected], tmp_path: Path
+    trained: TrainingRun,
+    model: Recognizer,
+    expected: list[Expected],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("onnxruntime")
     from actionrnn.apps.export import export
@@ -265,7 +269,11 @@ def test_export(
     runner = import_runner(export(trained.output, tmp_path / "export", none_rate=RATE).folder)
     own_scores = runner.timeline(expected[-1].clip)[1]
     np.testing.assert_allclose(own_scores, expected[-1].timeline.scores, atol=ENGINES)
-    runner.Stream.encoder = TorchEncoder(model)
+    sessions = {
+        "encoder": TorchEncoder(model),
+        "step": runner.session("step", runner.Stream.provider),
+    }
+    monkeypatch.setattr(runner, "session", lambda part, _: sessions[part])
     for one in expected:
         times, scores, so_far = runner.timeline(one.clip)
         np.testing.assert_allclose(scores, one.timeline.scores, atol=CLOSE)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from actionrnn.apps.contact_sheet import write_contact_sheet
+from actionrnn.apps.contact_sheet import MAX_FRAMES, write_contact_sheet
 from actionrnn.config import Sampling
+from actionrnn.errors import VideoError
 from actionrnn.model.recognizer import Timeline
+from actionrnn.video import seeking
 
 RED, BLUE = (220, 30, 40), (30, 40, 220)
 LABELS = ("clap", "jump", "wave")
@@ -109,3 +113,53 @@ def test_folders_are_made_and_nothing_else_is_left(tmp_path: Path) -> None:
     sheet = tmp_path / "deep" / "sheet"  # the ending does not decide the format
     draw(sheet, [RED] * 2)
     assert sorted(path.name for path in sheet.parent.iterdir()) == ["clips", "sheet"]
+
+
+def test_no_picture_is_read_but_those_that_are_drawn(tmp_path: Path) -> None:
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for number in range(100):
+        Image.new("RGB", (32, 24), RED).save(folder / f"{number:03}.png")
+    drawn = np.linspace(0, 99, MAX_FRAMES).round().astype(int).tolist()
+    for number in set(range(100)) - set(drawn):
+        (folder / f"{number:03}.png").write_bytes(b"cannot be read")
+    timeline = make_timeline(100, LABELS, str(folder))
+    write_contact_sheet(timeline, Sampling(), tmp_path / "sheet.png")
+    assert share_of(RED, read_png(tmp_path / "sheet.png")) > 0.1
+    (folder / f"{drawn[3]:03}.png").write_bytes(b"cannot be read")
+    with pytest.raises(VideoError, match=f"{drawn[3]:03}.png: is not a readable picture"):
+        write_contact_sheet(timeline, Sampling(), tmp_path / "sheet.png")
+
+
+def test_of_a_video_hardly_more_is_decoded_than_what_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a key frame each 10 frames, at most 10 are decoded for each of the 12 pictures."""
+    video = tmp_path / "long.mp4"
+    with av.open(video, "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "10", "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(1200):
+            picture = np.full((48, 64, 3), number % 200, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    converts: list[float] = []
+    convert, plan_spans = seeking.Converter.__call__, seeking.plan_spans
+    planned: list[seeking.Span] = []
+
+    def converted(self: seeking.Converter, picture: av.VideoFrame) -> np.ndarray:
+        converts.append(float(picture.time))
+        return convert(self, picture)
+
+    def plan(*arguments: Any) -> list[seeking.Span]:
+        planned.extend(plan_spans(*arguments))
+        return planned
+
+    monkeypatch.setattr(seeking.Converter, "__call__", converted)
+    monkeypatch.setattr(seeking, "plan_spans", plan)
+    timeline = make_timeline(1200, LABELS, str(video))
+    write_contact_sheet(timeline, Sampling(), tmp_path / "sheet.png")
+    drawn = np.linspace(0, 1199, MAX_FRAMES).round() / 25
+    assert sorted(converts) == pytest.approx(drawn.tolist())
+    assert len(planned) == MAX_FRAMES
+    assert sum(span.num_frames for span in planned) <= MAX_FRAMES * 10

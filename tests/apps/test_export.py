@@ -8,10 +8,12 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -22,14 +24,14 @@ import actionrnn
 from actionrnn.apps.cli import main
 from actionrnn.apps.export import export, step_to_onnx
 from actionrnn.config import HeadConfig, HeadKind, Sampling
-from actionrnn.errors import ModelError
+from actionrnn.errors import ModelError, VideoError
 from actionrnn.features.engines.onnx import open_session
 from actionrnn.files import file_sha256
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer, read_out
 from actionrnn.training.train import TrainingRun
 from actionrnn.video.decode import read_frames
-from tests.tiny import write_video
+from tests.tiny import empty, text, write_video
 
 pytest.importorskip("onnxruntime")
 
@@ -79,6 +81,33 @@ def test_the_runner_gives_the_same_scores(
         require_same_timeline(runner, model, clip)
 
 
+def test_the_runner_answers_deep_and_damaged_videos_as_the_model_does(
+    runner: ModuleType, model: Recognizer, tmp_path: Path
+) -> None:
+    clip = write_hdr(tmp_path / "deep.mp4")
+    require_same_timeline(runner, model, clip)
+    content = bytearray(clip.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + len(content) // 5] = bytes(len(content) // 5)
+    clip.write_bytes(content)
+    require_same_timeline(runner, model, clip)
+
+
+def write_hdr(path: Path) -> Path:
+    """Noise in 10 bits that says it is HDR (PQ)."""
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "10", "crf": "30"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p10le"
+        context = stream.codec_context
+        context.color_primaries, context.color_trc, context.colorspace = 9, 16, 9
+        for _ in range(60):
+            picture = rng.integers(0, 256, (48, 64, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
 def test_without_a_rate_the_runner_does_not_say_none_of_these(runner: ModuleType) -> None:
     assert runner.MODEL["none_of_these"] is None
     unusual = np.full(len(runner.MODEL["labels"]), 1 / len(runner.MODEL["labels"]))
@@ -96,6 +125,27 @@ def test_the_runner_gives_the_same_scores_on_real_clips(
     assert ucf101
     for clip in [*weizmann, *ucf101]:
         require_same_timeline(runner, model, clip)
+
+
+@pytest.mark.realdata
+def test_the_runner_answers_odd_videos_as_the_model_does(
+    runner: ModuleType, model: Recognizer, real_data: Path
+) -> None:
+    answered = 0
+    for file in sorted((real_data / "odd_videos").iterdir()):
+        try:
+            wanted = model.timeline(file)
+        except VideoError as error:
+            with pytest.raises(runner.VideoError) as refused:
+                runner.timeline(file)
+            assert str(refused.value) == str(error)
+            continue
+        pts_seconds, scores, so_far = runner.timeline(file)
+        np.testing.assert_array_equal(pts_seconds, wanted.pts_seconds, str(file))
+        np.testing.assert_allclose(scores, wanted.scores, atol=CLOSE, err_msg=str(file))
+        assert so_far[-1].argmax() == wanted.so_far[-1].argmax()
+        answered += 1
+    assert answered > 30
 
 
 @pytest.mark.realdata
@@ -200,16 +250,60 @@ def test_the_runner_names_the_action(exported: Path, clips: Path, model: Recogni
     assert float(said[2]) == pytest.approx(100 * prediction.scores[0], abs=0.05 + 100 * CLOSE)
 
 
-def test_the_runner_needs_nothing_of_this_toolkit(exported: Path) -> None:
-    code = (exported / "run.py").read_text(encoding="utf-8")
-    assert "actionrnn" not in code
-    assert "torch" not in code
+NOT_NEEDED = ("actionrnn", "torch", "pydantic", "yaml", "PIL")
+
+
+def test_the_runner_needs_nothing_of_this_toolkit(
+    exported: Path, clips: Path, tmp_path: Path
+) -> None:
+    """And answers the videos that it can read, with one line for each of the others."""
+    clip, pictures = clips / "red" / "ann_red.avi", tmp_path / "pictures"
+    raw = write_raw_h264(tmp_path / "raw.h264")
+    pictures.mkdir()
+    (pictures / "1.png").write_bytes(b"")
+    given = [tmp_path / "no.avi", pictures, tmp_path, empty(tmp_path), text(tmp_path), raw, clip]
+    hidden = f"import sys; sys.modules.update(dict.fromkeys({NOT_NEEDED}))"
+    code = (
+        f"{hidden}; import runpy; runpy.run_path({str(exported / 'run.py')!r}, run_name='__main__')"
+    )
+    command = [sys.executable, "-c", code, *map(str, given)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    answers, errors = done.stdout.splitlines(), done.stderr.splitlines()
+    assert [line.rpartition(": ")[0] for line in answers] == [str(raw), str(clip)]
+    assert len(errors) == 5, done.stderr
+    assert all(line.startswith("error: ") for line in errors)
+    assert [line.split(": ")[-1].split(";")[0] for line in errors[:1]] == ["no such file"]
+
+
+def write_raw_h264(path: Path) -> Path:
+    """A stream without a container, and so without times."""
+    with av.open(str(path), "w", format="h264") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for level in range(0, 200, 10):
+            picture = np.full((48, 64, 3), level, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_the_runner_names_its_providers(exported: Path, clips: Path) -> None:
+    command = [sys.executable, str(exported / "run.py"), str(clips / "red" / "ann_red.avi")]
+    for options, code, said in [
+        (["--provider", "CPUExecutionProvider"], 0, "ann_red.avi: "),
+        (["--provider", "NoSuchProvider"], 2, "choose from"),
+        (["--help"], 0, "--provider"),
+    ]:
+        done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=60)
+        assert done.returncode == code, done.stderr
+        assert said in done.stdout + done.stderr
 
 
 def test_the_description_tells_the_files_and_what_goes_in(exported: Path) -> None:
     described = json.loads((exported / "model.json").read_text(encoding="utf-8"))
     assert described["labels"] == ["blue", "green", "red"]
-    assert sorted(described["files"]) == ["encoder.onnx", "run.py", "step.onnx"]
+    assert sorted(described["files"]) == ["encoder.onnx", "reader.zip", "run.py", "step.onnx"]
     for part in ("encoder", "step"):
         session = open_session(exported / described[part]["file"])
         assert [given.name for given in session.get_inputs()] == described[part]["inputs"]
@@ -224,8 +318,11 @@ def test_the_description_tells_the_files_and_what_goes_in(exported: Path) -> Non
 
 def test_no_file_tells_where_it_was_made(exported: Path, run: TrainingRun) -> None:
     package = Path(actionrnn.__file__).parents[1]
-    for file in exported.iterdir():
-        content = file.read_bytes().replace(b"run.py", b"")
+    contents = {file: file.read_bytes() for file in exported.iterdir() if file.suffix != ".zip"}
+    with zipfile.ZipFile(exported / "reader.zip") as packed:
+        contents |= {Path(name).with_suffix(""): packed.read(name) for name in packed.namelist()}
+    for file, content in contents.items():
+        content = content.replace(b"run.py", b"")
         for place in (package, run.output.parent, run.folds[0].train[0].path.parents[2]):
             assert str(place).encode() not in content, file.name
         assert b".py" not in content, file.name

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import click
@@ -181,14 +183,21 @@ def test_a_name_that_a_terminal_cannot_show_ends_nothing(named: Path, encoding: 
     assert b"caf" in done.stdout
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 def test_brackets_in_the_text_behind_the_bar_are_no_markup(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "200")
-    with progress_bar("training", 2) as advance:
+    terminal = Terminal()
+    with redirect_stderr(terminal), progress_bar("[b]training", 2) as advance:
         advance(note="[red]cid [/] \x1b]0;title\x07 caf\udce9")
-    assert r"[red]cid [/] \x1b]0;title\x07 caf\xe9" in capsys.readouterr().err
+    assert "[b]training" in terminal.getvalue()
+    assert r"[red]cid [/] \x1b]0;title\x07 caf\xe9" in terminal.getvalue()
 
 
 # --- the home folder
@@ -203,7 +212,7 @@ def parameters(command: click.Command) -> Iterator[click.Parameter]:
 NO_PATHS = {"overrides", "backbone", "search", "host", "token", "repository", "name", "address"} | {
     "allow_host",
     "allow_origin",
-    *("tiers", "subjects", "labels", "annotators", "webhook", "input_options"),
+    *("tiers", "subjects", "labels", "annotators", "webhook", "input_options", "group_pattern"),
 }
 
 

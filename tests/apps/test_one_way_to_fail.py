@@ -54,6 +54,52 @@ def gif_without_delays(path: Path) -> Path:
     return path
 
 
+def box(kind: bytes, *content: bytes) -> bytes:
+    """Of ISO/IEC 14496-12."""
+    return struct.pack(">I4s", 8 + sum(map(len, content)), kind) + b"".join(content)
+
+
+def inside(content: bytes, kind: bytes) -> bytes:
+    """What the first box of a kind holds."""
+    at = content.index(kind)
+    return content[at + 4 : at - 4 + struct.unpack(">I", content[at - 4 : at])[0]]
+
+
+def tiled(path: Path) -> Path:
+    """One picture of two equal tiles side by side, as phones save photos (ISO/IEC 23008-12)."""
+    one, plain, version_2 = still(path).read_bytes(), bytes(4), b"\2\0\0\0"
+    tile, codec = inside(one, b"mdat"), box(b"av1C", inside(one, b"av1C"))
+    sizes = (box(b"ispe", plain, struct.pack(">II", width, 48)) for width in (64, 128))
+    properties = box(b"ipco", *sizes, codec)
+    used = b"\0\1\1\2\0\2\2\1\x83\0\3\2\1\x83"  # an item, how many, the properties
+    properties += box(b"ipma", plain, struct.pack(">I", 3), used)
+    kinds = [(1, 0, b"grid"), (2, 1, b"av01"), (3, 1, b"av01")]
+    entries = [
+        box(b"infe", version_2[:3], bytes([hidden]), struct.pack(">HH4sx", item, 0, kind))
+        for item, hidden, kind in kinds
+    ]
+    grid = struct.pack(">BBBBHH", 0, 0, 0, 1, 128, 48)
+
+    def head(at: int) -> bytes:
+        """With the items from this byte of the file on."""
+        places = [(1, at, len(grid)), (2, at + 8, len(tile)), (3, at + 8, len(tile))]
+        extents = b"".join(struct.pack(">HHHII", item, 0, 1, *place) for item, *place in places)
+        meta = box(
+            b"meta",
+            plain,
+            box(b"hdlr", plain, b"\0\0\0\0pict", bytes(13)),
+            box(b"pitm", plain, struct.pack(">H", 1)),
+            box(b"iloc", plain, b"\x44\0", struct.pack(">H", 3), extents),
+            box(b"iinf", plain, struct.pack(">H", 3), *entries),
+            box(b"iref", plain, box(b"dimg", struct.pack(">HHHH", 1, 2, 2, 3))),
+            box(b"iprp", properties),
+        )
+        return box(b"ftyp", b"avif\0\0\0\0avifmif1miaf") + meta
+
+    path.write_bytes(head(len(head(0)) + 8) + box(b"mdat", grid, tile))
+    return path
+
+
 def turned(path: Path) -> Path:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
@@ -123,6 +169,7 @@ READ: dict[str, tuple[Callable[[Path], Path], int]] = {
 }
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "animated.webp": (lambda path: moving(path, duration=120), "is an animated WebP"),
+    "tiles.avif": (tiled, "is a photo in tiles"),
     "no_delays.gif": (gif_without_delays, "does not say how long its 8 frames are shown"),
     "no_clock.mkv": (without_clock, r"all of its 8 frames are at 0\.000 s"),
     "cut.mkv": (cut, "is truncated or damaged: "),

@@ -181,10 +181,13 @@ def test_rendering_keeps_times_and_sound(
     output = tmp_path / "out.mp4"
     assert run_command("render", uneven, "-m", streaming_model, "-o", output).exit_code == 0
     frames = list(iter_frames(output))
-    times = [frame.pts_seconds for frame in iter_frames(uneven)]
+    times = [frame.pts_seconds - 2 for frame in iter_frames(uneven)]  # which begins at 2 s
     assert [frame.pts_seconds for frame in frames] == pytest.approx(times, abs=1e-3)
     assert frames[0].rgb.shape == (76, 100, 3)  # H.264 wants even sizes
-    assert packets_of(output, "audio") == packets_of(uneven, "audio")
+    heard, wanted = packets_of(output, "audio"), packets_of(uneven, "audio")
+    assert [data for _, data in heard] == [data for _, data in wanted]
+    seconds = [seconds + 2 for seconds, _ in heard]
+    assert seconds == pytest.approx([seconds for seconds, _ in wanted], abs=1e-3)
     top = [frame.rgb[:20].mean() for frame in frames]
     np.testing.assert_allclose(top, np.arange(7) * 30, atol=4)  # above the panel: as it was
     bottom = frames[-1].rgb[-20:, :90]

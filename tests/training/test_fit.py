@@ -335,7 +335,7 @@ def test_each_epochs_loss_is_told_and_falls(make_sequences: MakeSequences) -> No
     sequences = make_sequences(*order_task(seed=1, count=32))
     fit_head(
         FitTask(sequences, 2, HeadConfig(hidden_size=16), config),
-        on_epoch=lambda epoch: losses.append(epoch.train_loss),
+        on_epoch=lambda epoch, is_new: losses.append(epoch.train_loss),
     )
     assert len(losses) == 12
     assert losses[-1] < losses[0]
@@ -392,17 +392,20 @@ def test_a_resumed_fit_ends_in_the_same_bits(
     task = FitTask(sequences, 2, head, config, make_sequences(*order_task(seed=3, count=6)))
     whole = fit_head(task)
 
-    def stop(epoch: Epoch) -> None:
+    def stop(epoch: Epoch, _: bool) -> None:
         if epoch.epoch == last_epoch:
             raise KilledError
 
     file = tmp_path / "state.safetensors"
     with pytest.raises(KilledError):
         fit_head(task, state_file=file, on_epoch=stop)
-    told: list[Epoch] = []
-    resumed = fit_head(task, state_file=file, resume=True, on_epoch=told.append)
+    told: list[tuple[Epoch, bool]] = []
+    resumed = fit_head(
+        task, state_file=file, resume=True, on_epoch=lambda *epoch: told.append(epoch)
+    )
     assert same(resumed.head, whole.head)
-    assert resumed.curve == whole.curve == tuple(told)
+    assert resumed.curve == whole.curve == tuple(epoch for epoch, _ in told)
+    assert [is_new for _, is_new in told] == [number > last_epoch for number in range(1, 9)]
     assert resumed.best_epoch == whole.best_epoch
 
 
@@ -460,7 +463,7 @@ def test_a_state_is_used_by_its_own_fit_alone(
         with pytest.raises(ModelError, match=rf"it differs .* in: {part}\); leave --resume out"):
             fit_head(dataclasses.replace(own, **other), state_file=file, resume=True)
     told: list[Epoch] = []
-    fit_head(own, state_file=file, resume=True, on_epoch=told.append)
+    fit_head(own, state_file=file, resume=True, on_epoch=lambda epoch, _: told.append(epoch))
     assert len(told) == 2
 
 

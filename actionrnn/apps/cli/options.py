@@ -91,6 +91,13 @@ weights_option = click.option(
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace existing files of these names."
 )
+clock_option = click.option(
+    "--clock",
+    type=config_choice("Clock"),
+    default="player",
+    show_default=True,
+    help="Times from 0 on, as players show them, or the file's own.",
+)
 none_rate_option = click.option(
     "--none-rate",
     type=click.FloatRange(0, 1, min_open=True),

@@ -14,6 +14,7 @@ import click
 from actionrnn.apps.cli.options import (
     UserPath,
     annotation_format_option,
+    clock_option,
     config_choice,
     frame_rate_option,
     model_option,
@@ -57,6 +58,7 @@ _end_option = click.option(
 )
 @none_rate_option
 @click.option("--runtime", type=config_choice("Runtime"), help="What computes the backbone.")
+@clock_option
 @frame_rate_option
 @stream_option
 @overwrite_option
@@ -70,6 +72,7 @@ def classify(
     stop_at_confidence: float | None,
     none_rate: float | None,
     runtime: Any,
+    clock: Any,
     frame_rate: float | None,
     stream_number: int | None,
     overwrite: bool,
@@ -77,6 +80,7 @@ def classify(
 ) -> None:
     """Name the action in videos, or in every video of folders."""
     from actionrnn.model.recognizer import load
+    from actionrnn.progress import progress_bar
     from actionrnn.results import require_new
     from actionrnn.video.address import masked
     from actionrnn.video.source import find_source
@@ -97,22 +101,36 @@ def classify(
     if none_rate is not None:
         recognizer.require_none_of_these(none_rate, of_steps=False)
     num_failed = 0
-    for given, problem in found:
-        try:
-            if problem is not None:
-                raise problem
-            path = find_source(given)
-            if stop_at_confidence is not None:
-                _print_early_answer(recognizer, path, stop_at_confidence, top, as_json)
-                continue
-            prediction = _classify_one(recognizer, path, sheet).top(top)
-        except VideoError as error:
-            num_failed += 1
-            if as_json:
-                click.echo(json.dumps({"path": masked(str(given)), "error": str(error)}))
-            click.echo(f"error: {printable(error)}", err=True)
-            continue
-        _print_answer(prediction, none_rate, as_json)
+    # on a terminal the answers themselves show how far it is
+    as_whole = len(found) > 1 and not sys.stdout.isatty()
+    with progress_bar("classifying", len(found) if as_whole else 0) as advance:
+        for given, problem in found:
+            try:
+                if problem is not None:
+                    raise problem
+                path = find_source(given)
+                if stop_at_confidence is not None:
+                    _print_early_answer(
+                        recognizer,
+                        path,
+                        stop_at_confidence,
+                        clock,
+                        top,
+                        as_json,
+                        progress=not as_whole,
+                    )
+                    continue
+                prediction = _classify_one(
+                    recognizer, path, clock, sheet, progress=not as_whole
+                ).top(top)
+                _print_answer(prediction, none_rate, as_json)
+            except VideoError as error:
+                num_failed += 1
+                if as_json:
+                    click.echo(json.dumps({"path": masked(str(given)), "error": str(error)}))
+                click.echo(f"error: {printable(error)}", err=True)
+            finally:
+                advance(note=f"{num_failed} failed" if num_failed else "")
     sys.exit(1 if num_failed else 0)
 
 
@@ -163,11 +181,20 @@ def _each_video(inputs: tuple[str, ...]) -> Iterator[tuple[str | Path, VideoErro
 
 
 def _print_early_answer(
-    recognizer: Recognizer, path: Located, confidence: float, top: int, as_json: bool
+    recognizer: Recognizer,
+    path: Located,
+    confidence: float,
+    clock: Any,
+    top: int,
+    as_json: bool,
+    *,
+    progress: bool,
 ) -> None:
-    prediction = recognizer.classify(path, stop_at_confidence=confidence).top(top)
-    start_seconds, duration_seconds = _span(path, recognizer.config.sampling)
-    needed = round(prediction.pts_seconds - start_seconds, 6)
+    found = recognizer.timeline(path, stop_at_confidence=confidence, progress=progress)
+    timeline = found.on_clock(clock)
+    prediction = timeline.prediction().top(top)
+    duration_seconds = _duration(path, recognizer.config.sampling)
+    needed = round(prediction.pts_seconds - timeline.start_seconds, 6)
     part = min(1.0, needed / duration_seconds) if duration_seconds else None
     is_early = prediction.scores[0] >= confidence
     if as_json:
@@ -180,18 +207,20 @@ def _print_early_answer(
     click.echo(f"  {verdict} {needed:.2f} s{of_all}")
 
 
-def _span(path: Located, sampling: Sampling) -> tuple[float, float | None]:
-    """When a video, or a folder of pictures, begins, and its length; None: it is not declared."""
+def _duration(path: Located, sampling: Sampling) -> float | None:
+    """The length of a video, or of a folder of pictures, in seconds; None: it is not declared."""
     from actionrnn.video.image_folder import find_pictures, is_folder
     from actionrnn.video.source import declared_span
 
     if is_folder(path) and isinstance(path, Path):
-        return 0.0, len(find_pictures(path)) / sampling.frame_folder_fps
-    return declared_span(path)
+        return len(find_pictures(path)) / sampling.frame_folder_fps
+    return declared_span(path)[1]
 
 
-def _classify_one(recognizer: Recognizer, path: Located, sheet: Path | None) -> Prediction:
-    timeline = recognizer.timeline(path)
+def _classify_one(
+    recognizer: Recognizer, path: Located, clock: Any, sheet: Path | None, *, progress: bool
+) -> Prediction:
+    timeline = recognizer.timeline(path, progress=progress).on_clock(clock)
     if sheet is not None:
         from actionrnn.apps.contact_sheet import write_contact_sheet
 
@@ -246,6 +275,7 @@ def _classify_one(recognizer: Recognizer, path: Located, sheet: Path | None) -> 
 @none_rate_option
 @_begin_option
 @_end_option
+@clock_option
 @frame_rate_option
 @stream_option
 @overwrite_option
@@ -259,6 +289,7 @@ def timeline(
     marks_file: Path | None,
     format_name: Any,
     rate_fps: float | None,
+    clock: Any,
     frame_rate: float | None,
     stream_number: int | None,
     overwrite: bool,
@@ -293,11 +324,12 @@ def timeline(
     if rule.none_rate:
         recognizer.require_none_of_these(rule.none_rate, of_steps=True)
     video = find_source(source)
-    found = recognizer.timeline(video)
+    by_file = recognizer.timeline(video, progress=True)
+    found = by_file.on_clock(clock)
     if event_rule is not None:
         _give_events(found, event_rule, event_file, rule.none_rate or None)
-    if marks_file is not None:
-        _write_marks(found, rule, marks_file, format_name, rate_fps)
+    if marks_file is not None:  # whose writers know the tools' clocks
+        _write_marks(by_file, rule, marks_file, format_name, rate_fps)
     # pages take long: interrupted there, nothing has been written that the next try would meet
     for file in sorted(files, key=lambda file: file.suffix.lower() not in PAGE_ENDINGS):
         _write(found, video, file, rule, stream_number)
@@ -329,6 +361,7 @@ def _write_marks(
 @model_option
 @click.option("--output", "-o", required=True, type=UserPath(path_type=Path, dir_okay=False))
 @none_rate_option
+@clock_option
 @frame_rate_option
 @stream_option
 @overwrite_option
@@ -338,6 +371,7 @@ def render(
     model: str,
     output: Path,
     none_rate: float | None,
+    clock: Any,
     frame_rate: float | None,
     stream_number: int | None,
     overwrite: bool,
@@ -351,7 +385,7 @@ def render(
     require_new(output, overwrite=overwrite, source=_path_of(source))
     recognizer = load(model, weights=weights).reading(stream_number, frame_rate)
     _note_frame_rate(frame_rate, recognizer, [source])
-    num_frames = render_video(recognizer, source, output, none_rate=none_rate)
+    num_frames = render_video(recognizer, source, output, none_rate=none_rate, clock=clock)
     click.echo(f"{output}: {num_frames} frames")
 
 

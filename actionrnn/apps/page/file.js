@@ -81,6 +81,7 @@ function timelineOf(found) {
   return {
     labels: shown.map((index) => found.labels[index]),
     curves: shown.map((index) => found.steps.map((step) => step.scores[index])),
+    start_seconds: found.start_seconds,
     times: found.steps.map((step) => step.pts_seconds),
     segments: found.segments,
     none_of_these: found.none_of_these,

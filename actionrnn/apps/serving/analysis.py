@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -71,10 +72,23 @@ def analyse(upload: Upload, model: Recognizer) -> Answer:
     start = time.perf_counter()
     try:
         timeline = model.timeline(upload.path, decode=upload.isolation().decode)
+        begin = _begin_of(upload)
     except VideoError as error:
         raise upload.problem(error) from None
     took_seconds = time.perf_counter() - start
-    return Answer(replace(timeline, path=upload.name), took_seconds)
+    timeline = replace(timeline, path=upload.name, start_seconds=begin)
+    return Answer(timeline.on_clock("player"), took_seconds)
+
+
+def _begin_of(upload: Upload) -> float:
+    """When a video begins by its own clock, as its file declares; 0 if it says nonsense."""
+    *_, (_, content) = upload.isolation().messages(_begin, upload.path)
+    begin = content.get("begin_seconds")
+    return begin if isinstance(begin, float) and math.isfinite(begin) else 0.0
+
+
+def _begin(path: Path, limits: VideoLimits) -> Iterator[tuple[str, Any]]:
+    yield "end", {"begin_seconds": declared_span(locate(path, limits))[0]}
 
 
 def make_playable(upload: Upload) -> bytes:

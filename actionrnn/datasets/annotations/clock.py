@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions
 from actionrnn.datasets.video_names import VideoNames
 from actionrnn.errors import DatasetError, VideoError
+from actionrnn.progress import progress_bar
 from actionrnn.text import plain
 from actionrnn.video.decode import read_frame_times
 from actionrnn.video.source import declared_span
@@ -133,7 +134,11 @@ def span_of(name: str, videos: VideoNames) -> tuple[float, float | None] | None:
 
 def _late_beginnings(marks: Marks, videos: VideoNames) -> dict[str, float]:
     """By video, where its clock begins, if that is so late that no player counts from there."""
-    spans = {name: span_of(name, videos) for name in marks.videos}
+    spans = {}
+    with progress_bar("reading the clocks of videos", len(marks.videos)) as advance:
+        for name in marks.videos:
+            spans[name] = span_of(name, videos)
+            advance()
     return {name: span[0] for name, span in spans.items() if span and span[0] >= LATE_SECONDS}
 
 

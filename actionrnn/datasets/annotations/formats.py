@@ -49,6 +49,7 @@ from actionrnn.datasets.annotations.text import read_text
 from actionrnn.datasets.annotations.textgrid import is_textgrid, read_textgrid
 from actionrnn.datasets.video_names import VideoNames
 from actionrnn.errors import DatasetError
+from actionrnn.progress import progress_bar
 from actionrnn.text import plain
 
 Format = Literal["csv", "boris", "elan", "label-studio", "activitynet", "frames", "deepethogram"]
@@ -79,7 +80,9 @@ def read_annotations(path: Path, options: ReadOptions) -> Marks:
     """
     if not path.is_dir():
         videos = _videos_of(path, options.videos)
-        return to_video_clock(_with_own_videos(_read_file(path, options), videos), videos)
+        with progress_bar(f"reading {path.name}", None):  # where frames are counted, videos too
+            marks = _with_own_videos(_read_file(path, options), videos)
+        return to_video_clock(marks, videos)
     files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
     files = [
         file
@@ -92,10 +95,12 @@ def read_annotations(path: Path, options: ReadOptions) -> Marks:
         )
     # not each file has each tier, subject and label
     of_each = replace(options, tiers=(), subjects=(), labels=(), every_tier=bool(options.tiers))
-    found = [
-        _with_own_videos(_read_file(file, of_each), _videos_of(path, options.videos))
-        for file in files
-    ]
+    found = []
+    with progress_bar("reading annotations", len(files)) as advance:
+        for file in files:
+            videos = _videos_of(path, options.videos)
+            found.append(_with_own_videos(_read_file(file, of_each), videos))
+            advance()
     together = _joined(path, found)
     return to_video_clock(together.chosen(options), _videos_of(path, options.videos))
 

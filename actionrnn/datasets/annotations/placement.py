@@ -10,6 +10,7 @@ from actionrnn.datasets.annotations.clock import LATE_SECONDS
 from actionrnn.datasets.annotations.marks import TOLERATED_SECONDS, Mark, Marks, Span
 from actionrnn.datasets.video_names import VideoNames, notes_of_paths
 from actionrnn.errors import DatasetError, VideoError
+from actionrnn.progress import progress_bar
 from actionrnn.text import plain
 from actionrnn.video.source import declared_span
 
@@ -62,17 +63,19 @@ def misplaced(marks: Marks, videos: VideoNames) -> Iterator[str]:
     spans: dict[str, Span] = {}
     named = [name for name in marks.videos if name]
     missing, unreadable = list[str](), list[str]()
-    for name in named:
-        try:
-            if not videos.has(name):
-                missing.append(name)
-            elif (path := videos.find(name)[0]).is_file():
-                begin, length = declared_span(path)
-                spans[name] = begin, math.inf if length is None else begin + length
-        except (DatasetError, VideoError) as error:
-            unreadable.append(str(error))
-        if name not in spans and name in marks.duration_seconds:
-            spans[name] = 0.0, marks.duration_seconds[name]
+    with progress_bar("looking into the videos", len(named)) as advance:
+        for name in named:
+            try:
+                if not videos.has(name):
+                    missing.append(name)
+                elif (path := videos.find(name)[0]).is_file():
+                    begin, length = declared_span(path)
+                    spans[name] = begin, math.inf if length is None else begin + length
+            except (DatasetError, VideoError) as error:
+                unreadable.append(str(error))
+            if name not in spans and name in marks.duration_seconds:
+                spans[name] = 0.0, marks.duration_seconds[name]
+            advance()
     yield from notes_of_paths(videos)
     if missing:
         yield (
