@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from actionrnn.config import Sampling
 from actionrnn.errors import ActionrnnError, ModelError
 from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.files import MODEL_FILE, as_path
 from actionrnn.model.hub import fetch, is_address
 from actionrnn.model.privacy import EVERY_CLIP, shown_fold
 from actionrnn.video.address import masked
-from actionrnn.video.decode import probe_video
+from actionrnn.video.decode import iter_frames, probe_video, read_corrections
 from actionrnn.video.finding import find_videos
 from actionrnn.video.image_folder import find_pictures
 from actionrnn.video.source import Located, is_path, locate, why_unreadable
@@ -74,7 +75,7 @@ def _describe_video(path: Located, stream: int | None) -> Rows:
 def _describe_folder(path: Path) -> Rows:
     found = find_videos(path)
     if found.paths == (path,):
-        return {"folder of pictures": str(path), "frames": str(len(find_pictures(path)))}
+        return _describe_frame_folder(path)
     nested = (video.relative_to(path).parts for video in found.paths)
     folders = sorted({parts[0] for parts in nested if len(parts) > 1})
     names = ", ".join(folders[:8]) + (", ..." if folders[8:] else "")
@@ -85,6 +86,20 @@ def _describe_folder(path: Path) -> Rows:
     }
     for number, note in enumerate((*found.unreadable.values(), *found.notes), start=1):
         rows[f"note {number}"] = note
+    return rows
+
+
+def _describe_frame_folder(path: Path) -> Rows:
+    num_frames, corrections = len(find_pictures(path)), read_corrections(path)
+    height, width = next(iter_frames(path)).rgb.shape[:2]
+    rows = {
+        "folder of pictures": str(path),
+        "frames": str(num_frames),
+        "size": f"{width} x {height}",
+        "rate": f"not stated: {Sampling.frame_folder_fps:g} frames/s without --frame-rate",
+    }
+    if corrections:
+        rows["pictures"] = ", ".join(corrections)
     return rows
 
 

@@ -38,6 +38,7 @@ from actionrnn.video.source import (
 )
 from actionrnn.video.writer import CONTAINERS, VideoWriter
 
+_MOST_TICKS = 1_000_000  # of a second, and seconds of a frame: what containers can hold
 NONE_OF_THESE = "none of these"
 
 
@@ -224,7 +225,9 @@ def _open(
     path: Located, limits: VideoLimits | None, frame_folder_fps: float, number: int | None
 ) -> Iterator[_OpenVideo]:
     if is_folder(path) and isinstance(path, Path):
-        rate_fps = Fraction(frame_folder_fps).limit_denominator(1001)
+        rate_fps = Fraction(frame_folder_fps).limit_denominator(_MOST_TICKS)
+        if not 1 <= rate_fps * _MOST_TICKS <= _MOST_TICKS**2:
+            raise VideoError(f"{path}: {frame_folder_fps:g} frames/s cannot be written")
         pictures = iter_frame_folder(path, frame_folder_fps, None, limits or VideoLimits())
         numbered = ((frame, tick) for tick, frame in enumerate(pictures))
         yield _OpenVideo(numbered, 1 / rate_fps, rate_fps, 0.0, 0, None)

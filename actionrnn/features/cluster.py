@@ -24,7 +24,7 @@ from typing import Any
 from actionrnn.config import BackboneConfig, Sampling
 from actionrnn.errors import ActionrnnError, ConfigError, VideoError, first_line, missing_extra
 from actionrnn.features.backbone import load_backbone
-from actionrnn.features.extract import Extraction, keep, plan
+from actionrnn.features.extract import Extraction, count_folders, keep, plan
 from actionrnn.features.pipeline import Pipeline
 from actionrnn.features.provenance import Provenance, VideoFile
 from actionrnn.features.store import EntryError, FeatureStore
@@ -95,7 +95,7 @@ def extract_on_cluster(
                     raise error
                 num_failed = len(todo.failures)
                 advance(note=f"{num_failed} failed" if num_failed else "")
-    return replace(todo.extraction(), notes=notes)
+    return replace(todo.extraction(), notes=notes, num_frame_folders=count_folders(sources))
 
 
 @contextmanager

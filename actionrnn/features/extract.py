@@ -41,6 +41,8 @@ class Extraction:
     """How fast it was; None if there was nothing to do."""
     notes: tuple[str, ...] = ()
     """A line for each kind of thing in the folders that was left out."""
+    num_frame_folders: int = 0
+    """How many of the videos are folders of pictures, whose rate is `sampling.frame_folder_fps`."""
 
 
 def extract_features(
@@ -49,6 +51,7 @@ def extract_features(
     backbone: Backbone | BackboneConfig | str | None = None,
     num_frames: int | None = None,
     rate_fps: float | None = None,
+    frame_folder_fps: float | None = None,
 ) -> Features:
     """Per-frame features of one video.
 
@@ -57,6 +60,7 @@ def extract_features(
         backbone: a loaded backbone, its configuration or its name.
         num_frames: this many frames, evenly over the clip; or
         rate_fps: this many frames per second; neither: the configuration's default.
+        frame_folder_fps: pictures a second of a folder of pictures; None: 25.
 
     Returns:
         `Features` with values (T, D) and pts_seconds (T,).
@@ -64,9 +68,9 @@ def extract_features(
     Raises:
         VideoError: the video cannot be used.
         BackboneError: the backbone is unknown, or its weights are not on this machine.
-        ConfigError: num_frames or rate_fps is impossible.
+        ConfigError: one of these numbers is impossible.
     """
-    sampling = choose_sampling(num_frames, rate_fps)
+    sampling = choose_sampling(num_frames, rate_fps, frame_folder_fps=frame_folder_fps)
     loaded = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
     source = find_source(path)
 
@@ -114,7 +118,8 @@ def extract_to_store(
     sampling = sampling or Config().sampling
     store = FeatureStore.create(output, Provenance.of(loaded, sampling), overwrite=overwrite)
     todo = plan(sources, store, strict=strict, retry_failed=retry_failed, overwrite=overwrite)
-    return replace(extract_missing(todo, loaded, sampling), notes=notes)
+    done = extract_missing(todo, loaded, sampling)
+    return replace(done, notes=notes, num_frame_folders=count_folders(sources))
 
 
 def extract_missing(todo: Plan, backbone: Backbone, sampling: Sampling) -> Extraction:
@@ -278,16 +283,29 @@ def encode_videos(
         yield from (result for result in results if result is not None)
 
 
-def choose_sampling(num_frames: int | None, rate_fps: float | None) -> Sampling:
-    """The sampling of two options, at most one of them given.
+def choose_sampling(
+    num_frames: int | None,
+    rate_fps: float | None,
+    *,
+    frame_folder_fps: float | None = None,
+    stream: int | None = None,
+) -> Sampling:
+    """The default sampling with what is given; `num_frames` or `rate_fps` replaces its rule.
 
     Raises:
-        ConfigError: both are given, or one is not above 0.
+        ConfigError: both of these are given, or a number is impossible.
     """
-    if num_frames is None and rate_fps is None:
-        return Config().sampling
-    given = {"num_frames": num_frames, "rate_fps": rate_fps}
-    return parse_config({"sampling": given}, source="sampling").sampling
+    sampling = Config().sampling
+    if num_frames is not None or rate_fps is not None:
+        rule = {"num_frames": num_frames, "rate_fps": rate_fps}
+        sampling = parse_config({"sampling": rule}, source="sampling").sampling
+    fps = sampling.frame_folder_fps if frame_folder_fps is None else frame_folder_fps
+    return replace(sampling, frame_folder_fps=fps, stream=stream)
+
+
+def count_folders(sources: Sequence[VideoPart]) -> int:
+    """How many of the videos are folders of pictures."""
+    return sum(not source.problem and source.path.is_dir() for source in sources)
 
 
 def _can_be_seen(path: Path) -> bool:

@@ -260,15 +260,24 @@ class Recognizer:
         """Of the features that the head takes: it was trained on such, and scores no others."""
         return Provenance.of(self.backbone, self.config.sampling).for_head()
 
-    def reading(self, stream: int | None) -> Recognizer:
-        """The same, reading another video stream of files that have several.
+    def reading(
+        self, stream: int | None = None, frame_folder_fps: float | None = None
+    ) -> Recognizer:
+        """The same, reading another video stream of files that have several, or folders of
+        pictures at another rate.
 
         Args:
             stream: as `Sampling.stream`; None: that of the model.
+            frame_folder_fps: as `Sampling.frame_folder_fps`; None: that of the model.
+
+        Raises:
+            ConfigError: one of them is impossible.
         """
-        if stream is None:
+        given = {"stream": stream, "frame_folder_fps": frame_folder_fps}
+        changes: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
+        if not changes:
             return self
-        sampling = replace(self.config.sampling, stream=stream)
+        sampling = replace(self.config.sampling, **changes)
         return replace(self, config=replace(self.config, sampling=sampling))
 
     def classify(

@@ -54,6 +54,8 @@ _KNOWN_MATRICES = {0, 1, 2, 4, 5, 6, 7, 9}
 _KNOWN_TRANSFERS = {1, 2, 4, 5, 6, 7, 8, *range(11, 19)}
 _KNOWN_PRIMARIES = {1, 2, *range(4, 13), 22}
 
+_MOST_SIDE_DATA_KINDS = 64  # FFmpeg 8 has 32
+
 
 class Converter:
     """Makes RGB (H, W, 3) of a decoder's pictures: as they are shown, and all in one size.
@@ -211,12 +213,7 @@ def _make_graph(picture: av.VideoFrame, field_to: tuple[int, int] | None, to: st
     graph = Graph()
     graph.threads = 1
     filters = [
-        graph.add(
-            "buffer",
-            f"video_size={picture.width}x{picture.height}:pix_fmt={picture.format.name}:"
-            f"time_base=1/1000:colorspace={int(picture.colorspace)}:"
-            f"range={int(picture.color_range)}",
-        )
+        graph.add("buffer", _buffer_options(picture)),
     ]
     if field_to is None:
         filters.append(graph.add("scale", f"flags={_PLAIN}"))
@@ -227,6 +224,15 @@ def _make_graph(picture: av.VideoFrame, field_to: tuple[int, int] | None, to: st
     filters += [graph.add("format", f"pix_fmts={to}"), graph.add("buffersink")]
     graph.link_nodes(*filters).configure()
     return graph
+
+
+def _buffer_options(picture: av.VideoFrame) -> str:
+    """What a filter graph is told of the pictures that it is given."""
+    return (
+        f"video_size={picture.width}x{picture.height}:pix_fmt={picture.format.name}:"
+        f"time_base=1/1000:colorspace={int(picture.colorspace)}:"
+        f"range={int(picture.color_range)}"
+    )
 
 
 def _pixels_of(rgb: av.VideoFrame, kind: type[Any]) -> NDArray[Any]:
@@ -289,7 +295,7 @@ _UPRIGHT: Matrix = (1, 0, 0, 1)
 
 def display_matrix(picture: av.VideoFrame) -> Matrix:
     """How a picture is rotated or mirrored for display; other angles than 90 degrees count as 0."""
-    side_data: Mapping[Any, Any] = picture.side_data
+    side_data: Mapping[Any, Any] = _side_data_of(picture)
     data = side_data.get(Type.DISPLAYMATRIX)
     if data is None:
         return _UPRIGHT
@@ -300,6 +306,23 @@ def display_matrix(picture: av.VideoFrame) -> Matrix:
     a, b, c, d = (round(value / largest) for value in (a, b, c, d))
     is_quarter_turn = abs(a * d - b * c) == 1 and abs(a) + abs(b) == 1 == abs(c) + abs(d)
     return (a, b, c, d) if is_quarter_turn else _UPRIGHT
+
+
+def _side_data_of(picture: av.VideoFrame) -> Any:
+    """What comes with a picture, as far as PyAV has names for it; it has none for EXIF."""
+    try:
+        return picture.side_data
+    except ValueError:
+        graph = Graph()
+        unnamed = set(range(_MOST_SIDE_DATA_KINDS)).difference(kind.value for kind in Type)
+        filters = [
+            graph.add("buffer", _buffer_options(picture)),
+            *(graph.add("sidedata", f"mode=delete:type={kind}") for kind in sorted(unnamed)),
+            graph.add("buffersink"),
+        ]
+        graph.link_nodes(*filters).configure()
+        graph.push(picture)
+        return graph.pull().side_data
 
 
 def is_transposed(matrix: Matrix) -> bool:

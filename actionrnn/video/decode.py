@@ -19,17 +19,25 @@ from numpy.typing import NDArray
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.files import as_path
-from actionrnn.video.convert import Converter, Scale, pixel_aspect_of, with_square_pixels
+from actionrnn.video.convert import Converter, Scale
 from actionrnn.video.frame import Frame, Frames
 from actionrnn.video.frame_index import (
     FrameIndex,
     decode_frame_index,
+    frame_ticks,
     make_frame_index,
     read_frame_index,
+    require_times,
     time_base_of,
     timed_frames,
 )
-from actionrnn.video.image_folder import is_folder, iter_frame_folder, visit_frame_folder
+from actionrnn.video.image_folder import (
+    folder_corrections,
+    is_folder,
+    is_folder_read_as_before,
+    iter_frame_folder,
+    visit_frame_folder,
+)
 from actionrnn.video.last_frame import shown_until
 from actionrnn.video.request import FrameCollector, FrameRequest, WantedFrames
 from actionrnn.video.seeking import decode_by_counting, decode_by_seeking, threads_for
@@ -100,13 +108,13 @@ def probe_video(
         VideoError: the source is missing, empty, not a video, too large, or has sound only.
     """
     source = replace(locate(path, limits), stream=stream)
-    with open_stream(source) as opened:
-        num_frames = 0 if _is_live(opened) else len(read_frame_index(opened))
+    num_frames = _count_frames(source)
     with open_stream(source) as opened:  # again, as reading the index has moved to the end
         first = next(timed_frames(source, opened), None)
+        if first is None:
+            raise _nothing_decodable(source)
         converter = Converter(source, opened)
-        shown = with_square_pixels(opened.width, opened.height, pixel_aspect_of(opened))
-        width, height = shown if first is None else converter.shown_size(first[0])
+        width, height = converter.shown_size(first[0])
         return VideoInfo(
             path=Path(source.name),
             container=container_of(opened).format.name,
@@ -117,10 +125,30 @@ def probe_video(
             duration_seconds=_declared_seconds(opened),
             num_frames=num_frames,
             size_bytes=source.size_bytes,
-            corrections=() if first is None else converter.corrections(first[0]),
+            corrections=converter.corrections(first[0]),
             stream=opened.index,
             streams=tuple(map(_stream_info, video_streams(container_of(opened)))),
         )
+
+
+def _count_frames(source: Source) -> int:
+    """The frames that the packets promise, 0 for a source without an end; decodes them only where
+    they are too few for the length that is declared.
+
+    Raises:
+        VideoError: too few can be decoded, or all have one time.
+    """
+    with open_stream(source) as opened:
+        if _is_live(opened):
+            return 0
+        index, declared = read_frame_index(opened), _Declared.of(opened)
+    says_length = declared.num_frames or declared.end_seconds
+    if says_length and not (declared.enough(index) or declared.stands_still(source, index)):
+        with open_stream(source, num_threads=1) as opened:
+            index = decode_frame_index(source, opened)
+        declared.require_enough(source, index)
+    require_times(source.name, index)
+    return len(index)
 
 
 def _stream_info(stream: VideoStream) -> StreamInfo:
@@ -135,13 +163,11 @@ def read_corrections(
 ) -> tuple[str, ...]:
     """`VideoInfo.corrections` alone, for which little more than the first frame is read.
 
-    A folder of pictures has none.
-
     Raises:
         VideoError: the source is missing, empty, not a video, too large, or has sound only.
     """
     if is_folder(path):
-        return ()
+        return folder_corrections(as_path(path))
     source = replace(locate(path, limits), stream=stream)
     with open_stream(source, num_threads=1) as opened:
         first = next(timed_frames(source, opened), None)
@@ -156,7 +182,7 @@ def is_read_as_before(path: VideoSource, *, stream: int | None = None) -> bool:
         VideoError: as `read_corrections`.
     """
     if is_folder(path):
-        return True
+        return is_folder_read_as_before(as_path(path))
     with open_stream(replace(locate(path), stream=stream)) as opened:
         best = container_of(opened).streams.best("video")
         if best is None or best.index != opened.index:
@@ -370,10 +396,18 @@ class _Declared:
     """0: not declared."""
     end_seconds: float
     """0: not declared."""
+    frame_seconds: float
+    """How long a frame is shown."""
+    container: str
 
     @classmethod
     def of(cls, stream: VideoStream) -> _Declared:
-        return cls(int(stream.frames or 0), _declared_seconds(stream) or 0.0)
+        return cls(
+            int(stream.frames or 0),
+            _declared_seconds(stream) or 0.0,
+            float(frame_ticks(stream) * time_base_of(stream)),
+            container_of(stream).format.name,
+        )
 
     def enough(self, index: FrameIndex) -> bool:
         """Whether these frames represent the whole clip."""
@@ -381,8 +415,8 @@ class _Declared:
             return False
         if self.num_frames:
             return len(index) >= LEAST_DECODABLE_FRACTION * self.num_frames
-        last = float(index.pts_seconds[-1])
-        return last >= LEAST_DECODABLE_FRACTION * self.end_seconds or self.end_seconds < 0.1
+        last_ends = float(index.pts_seconds[-1]) + self.frame_seconds
+        return last_ends >= LEAST_DECODABLE_FRACTION * self.end_seconds or self.end_seconds < 0.1
 
     def stands_still(self, source: Source, index: FrameIndex) -> bool:
         """Whether the declared end is that of a last frame which stands still, or near it."""
@@ -397,6 +431,12 @@ class _Declared:
             raise _nothing_decodable(source)
         if self.enough(index) or self.stands_still(source, index):
             return
+        if self.container == "gif" and len(index) == 1:
+            raise VideoError(
+                f"{source.name}: does not say how long its {self.num_frames} frames are shown, and "
+                "such a GIF cannot be taken apart here; write it with a time for each frame "
+                "(Pillow: duration=40)"
+            )
         found = f"{len(index)} of {self.num_frames} frames"
         if not self.num_frames:
             found = f"{float(index.pts_seconds[-1]):.2f} of {self.end_seconds:.2f} s"

@@ -8,7 +8,6 @@ lie beside videos, too. Hidden names and folders of other programs (`@eaDir`) ar
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,8 @@ from pathlib import Path
 
 from actionrnn.errors import VideoError
 from actionrnn.progress import progress_bar
-from actionrnn.video.image_folder import are_numbered, find_pictures, is_picture
+from actionrnn.video.image_folder import is_picture, picture_names
+from actionrnn.video.picture_names import PREVIEW, are_numbered
 from actionrnn.video.source import why_unreadable
 
 
@@ -40,7 +40,6 @@ _FOLDERS_OF_PROGRAMS = frozenset(  # of network disks, bins and archives, in low
     {"@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin"}
     | {"__macosx", "__pycache__", "lost+found", "system volume information"}
 )
-_PREVIEWS = re.compile(r"(thumb|thumbnail|cover|preview|poster)s?", re.IGNORECASE)
 _MOST_NAMED = 3
 
 
@@ -167,7 +166,7 @@ class _Folder:
 
     @property
     def has_preview_name(self) -> bool:
-        return self.parent is not None and bool(_PREVIEWS.fullmatch(self.path.name))
+        return self.parent is not None and bool(PREVIEW.fullmatch(self.path.name))
 
     @property
     def is_preview(self) -> bool:
@@ -275,15 +274,15 @@ def _are_frames(folder: _Folder) -> bool:
     """Whether pictures in a tree that holds videos are frames, and not previews of the videos."""
     if folder.is_preview:
         return False
-    pictures = find_pictures(folder.path)
-    if not are_numbered(path.name for path in pictures):
+    pictures = picture_names(folder.path)
+    if not are_numbered(pictures):
         return False
 
     def is_named_as_a_video(name: str) -> bool:
         return any(name in parent.video_names for parent in folder.above())
 
     return not is_named_as_a_video(folder.path.name) and not all(
-        is_named_as_a_video(path.stem) for path in pictures
+        is_named_as_a_video(Path(name).stem) for name in pictures
     )
 
 

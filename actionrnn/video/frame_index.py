@@ -15,6 +15,7 @@ from av.format import Flags
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from actionrnn.errors import VideoError
 from actionrnn.video.source import Source, container_of, decode_packet
 
 Ticks = NDArray[np.int64]
@@ -60,7 +61,7 @@ class FrameIndex:
 
 def read_frame_index(stream: VideoStream) -> FrameIndex:
     """The frames that the packets promise, up to where a truncated file ends; decodes nothing."""
-    clock = Clock(time_base_of(stream), _frame_ticks(stream))
+    clock = Clock(time_base_of(stream), frame_ticks(stream))
     found: list[tuple[int, bool]] = []
     num_packets, have_pts = 0, True
     with contextlib.suppress(av.FFmpegError, OSError):
@@ -127,7 +128,7 @@ def timed_frames(source: Source, stream: VideoStream) -> Iterator[tuple[av.Video
     """
     pending: deque[av.VideoFrame] = deque()
     ticks: list[int] = []
-    step = _frame_ticks(stream)
+    step = frame_ticks(stream)
     newest, shown = -step, -_LAST_TICK
     for picture in _decoded(source, stream):
         known = picture.pts if picture.pts is not None else picture.dts
@@ -141,6 +142,16 @@ def timed_frames(source: Source, stream: VideoStream) -> Iterator[tuple[av.Video
     while pending:
         shown = max(shown, heapq.heappop(ticks))
         yield pending.popleft(), shown
+
+
+def require_times(name: str, index: FrameIndex) -> None:
+    """Raise a VideoError if several frames have one time: any rate would choose one of them."""
+    ticks = index.ticks
+    if len(ticks) > 1 and ticks[0] == ticks[-1]:
+        raise VideoError(
+            f"{name}: all of its {len(ticks)} frames are at {index.pts_seconds[0]:.3f} s, so that "
+            "nothing says when each is shown; write it again with a frame rate"
+        )
 
 
 class Clock:
@@ -179,7 +190,7 @@ def time_base_of(stream: VideoStream) -> Fraction:
     return time_base if time_base and time_base > 0 else _TICK_SECONDS
 
 
-def _frame_ticks(stream: VideoStream) -> int:
+def frame_ticks(stream: VideoStream) -> int:
     """How long a frame is shown at the stream's declared rate, at least one tick."""
     rate = stream.average_rate or stream.guessed_rate or _RATE_FPS
     return max(1, round(1 / (rate * time_base_of(stream))))
@@ -194,7 +205,7 @@ def _stores_display_times(stream: VideoStream) -> bool:
 
 
 def _decoded(source: Source, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    clock = Clock(time_base_of(stream), _frame_ticks(stream))
+    clock = Clock(time_base_of(stream), frame_ticks(stream))
     with contextlib.suppress(av.FFmpegError, OSError):  # a truncated file ends
         for packet in container_of(stream).demux(stream):
             if not packet.size:

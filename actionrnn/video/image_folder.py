@@ -5,10 +5,12 @@ Pictures have no presentation times; picture i is shown at i / rate seconds.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
+import struct
+import warnings
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -23,6 +25,7 @@ from actionrnn.files import as_path
 from actionrnn.video.convert import Scale
 from actionrnn.video.frame import Frame
 from actionrnn.video.frame_index import FrameIndex
+from actionrnn.video.picture_names import in_order
 from actionrnn.video.request import FrameRequest, WantedFrames
 from actionrnn.video.source import why_unreadable
 
@@ -32,6 +35,8 @@ if TYPE_CHECKING:  # exported models read videos without Pillow
 PICTURE_SUFFIXES = frozenset(
     {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
+
+_TIFF_BITS = 258  # the tag BitsPerSample: Pillow opens 12 bits as if they were 16
 
 
 def is_picture(name: str) -> bool:
@@ -48,10 +53,8 @@ def is_folder(path: object) -> TypeGuard[str | Path]:
         return False
 
 
-def find_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder, sorted by the numbers in their names; an empty list without any.
-
-    `frame2.jpg` comes before `frame10.jpg`.
+def picture_names(folder: Path) -> list[str]:
+    """The names of the pictures in a folder, in any order.
 
     Raises:
         VideoError: the folder cannot be read.
@@ -59,23 +62,61 @@ def find_pictures(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
             # a broken link is listed too, so that reading it fails instead of a frame missing
-            names = [e.name for e in entries if is_picture(e.name) and not e.is_dir()]
+            return [e.name for e in entries if is_picture(e.name) and not e.is_dir()]
     except OSError as error:
         raise VideoError(f"{folder}: {why_unreadable(error)}") from None
-    return [folder / name for name in sorted(names, key=lambda name: (_numbers_in(name), name))]
 
 
-def are_numbered(names: Iterable[str]) -> bool:
-    """Whether two or more names differ in one number only, as the frames of a clip do.
+def find_pictures(folder: Path) -> list[Path]:
+    """The pictures that are a clip's frames, in their order; see `in_order`.
 
-    >>> are_numbered(["frame_01.jpg", "frame_02.jpg"]), are_numbered(["ann.jpg", "bob.jpg"])
-    (True, False)
+    Raises:
+        VideoError: the folder cannot be read, or holds no pictures, or several series of them.
     """
-    names = list(names)
-    if len(names) < 2 or len(_series(names)) > 1:
-        return False
-    columns = zip(*map(_numbers_in, names), strict=True)
-    return sum(len(set(numbers)) > 1 for numbers in columns) == 1
+    names = picture_names(folder)
+    if not names:
+        known = " ".join(sorted(PICTURE_SUFFIXES))
+        raise VideoError(
+            f"{folder}: is a folder, not a video file, and holds no pictures ({known})"
+        )
+    try:
+        frames, left_out = in_order(names)
+    except VideoError as error:
+        raise VideoError(f"{folder}: {error}") from None
+    if left_out:
+        warnings.warn(
+            f"{folder}: left out beside the frames: {', '.join(left_out)}",
+            stacklevel=1,  # one place, so that it is said once
+        )
+    return [folder / name for name in frames]
+
+
+def folder_corrections(folder: Path) -> tuple[str, ...]:
+    """What is done to the first picture of a folder besides its conversion to RGB of 8 bits.
+
+    Raises:
+        VideoError: the folder has no pictures that are a clip, or the first cannot be read.
+    """
+    with _opened(find_pictures(folder)[0]) as picture:
+        is_turned = _turn_of(picture) is not None
+        has_16_bits = _has_16_bits(picture)
+    found = {"turned as its EXIF data says": is_turned, "16 bits scaled to 8": has_16_bits}
+    return tuple(name for name, is_done in found.items() if is_done)
+
+
+def is_folder_read_as_before(folder: Path) -> bool:
+    """Whether versions that counted each part of `0.25`, and took every picture for a frame, gave
+    the same pixels in the same order.
+
+    Raises:
+        VideoError: as `folder_corrections`.
+    """
+    before = sorted(
+        picture_names(folder),
+        key=lambda name: ([int(digits) for digits in re.findall(r"\d+", name)], name),
+    )
+    frames = [path.name for path in find_pictures(folder)]
+    return frames == before and not folder_corrections(folder)
 
 
 def visit_frame_folder(folder: Path, request: FrameRequest, limits: VideoLimits) -> None:
@@ -85,7 +126,7 @@ def visit_frame_folder(folder: Path, request: FrameRequest, limits: VideoLimits)
         VideoError: the folder has no pictures, none where `sampling` looks, one that cannot be
             read or exceeds the limits, or pictures of several sizes.
     """
-    pictures = _require_pictures(folder)
+    pictures = find_pictures(folder)
     index = FrameIndex(
         ticks=np.arange(len(pictures)),
         is_keyframe=np.ones(len(pictures), np.bool_),  # each can be read without the others
@@ -114,7 +155,7 @@ def iter_frame_folder(
     Raises:
         VideoError: the folder has no pictures.
     """
-    for number, path in enumerate(_require_pictures(folder)):
+    for number, path in enumerate(find_pictures(folder)):
         yield Frame(number / rate_fps, partial(_read_picture, path, scale, limits))
 
 
@@ -127,15 +168,31 @@ def _read_picture(path: Path, scale: Scale | None, limits: VideoLimits) -> NDArr
     """
     from PIL import Image
 
+    with _opened(path) as picture:
+        if picture.width * picture.height > limits.max_frame_pixels:
+            raise VideoError(
+                f"{path}: is too large: {picture.width} x {picture.height} pixels, at most "
+                f"{limits.max_frame_pixels} are read"
+            )
+        _require_one_picture(picture, path)
+        picture.load()  # which already turns TIFF files
+        turn = _turn_of(picture)
+        rgb = _of_8_bits(picture).convert("RGB")
+        if turn is not None:
+            rgb = rgb.transpose(turn)
+    if scale is not None:
+        rgb = rgb.resize(scale(*rgb.size), Image.Resampling.BICUBIC)
+    return np.asarray(rgb)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An open picture; what fails while it is open is a VideoError, too."""
+    from PIL import Image
+
     try:
         with Image.open(path) as picture:
-            if picture.width * picture.height > limits.max_frame_pixels:
-                raise VideoError(
-                    f"{path}: is too large: {picture.width} x {picture.height} pixels, at most "
-                    f"{limits.max_frame_pixels} are read"
-                )
-            _require_one_picture(picture, path)
-            rgb = _of_8_bits(picture).convert("RGB")
+            yield picture
     except PermissionError as error:
         raise VideoError(f"{path}: {why_unreadable(error)}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -143,34 +200,25 @@ def _read_picture(path: Path, scale: Scale | None, limits: VideoLimits) -> NDArr
         raise VideoError(
             f"{path}: is not a readable picture ({reason}); replace it, or leave the clip out"
         ) from None
-    if scale is not None:
-        rgb = rgb.resize(scale(*rgb.size), Image.Resampling.BICUBIC)
-    return np.asarray(rgb)
 
 
-def _require_pictures(folder: Path) -> list[Path]:
-    pictures = find_pictures(folder)
-    if not pictures:
-        known = " ".join(sorted(PICTURE_SUFFIXES))
-        raise VideoError(
-            f"{folder}: is a folder, not a video file, and holds no pictures ({known})"
-        )
-    series = [name for name, count in _series(path.name for path in pictures).items() if count > 1]
-    if len(series) > 1:
-        raise VideoError(
-            f"{folder}: holds several series of pictures ({', '.join(sorted(series)[:3])}); "
-            "a clip is one of them, so put each into a separate folder"
-        )
-    return pictures
+def _turn_of(picture: Image.Image) -> Image.Transpose | None:
+    """How the EXIF data say that the picture is to be turned or mirrored; None: not at all."""
+    from PIL import ExifTags, Image
 
-
-def _series(names: Iterable[str]) -> Counter[str]:
-    """The number of names for each pattern: `{"frame_#.jpg": 16}`."""
-    return Counter(re.sub(r"\d+", "#", name.lower()) for name in names)
-
-
-def _numbers_in(name: str) -> list[int]:
-    return [int(digits) for digits in re.findall(r"\d+", name)]
+    turns: dict[object, Image.Transpose] = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+    try:
+        return turns.get(picture.getexif().get(ExifTags.Base.Orientation))
+    except (SyntaxError, ValueError, TypeError, struct.error):  # damaged: viewers ignore it, too
+        return None
 
 
 def _require_one_picture(picture: Image.Image, path: Path) -> None:
@@ -181,13 +229,21 @@ def _require_one_picture(picture: Image.Image, path: Path) -> None:
         )
 
 
+def _has_16_bits(picture: Image.Image) -> bool:
+    """Whether it is grey of 16 bits."""
+    is_whole = picture.mode == "I" and picture.format in ("PNG", "PPM")
+    return is_whole or picture.mode.startswith("I;16")
+
+
 def _of_8_bits(picture: Image.Image) -> Image.Image:
-    """16-bit pictures scaled to 8 bits; Pillow's own conversion would clip them to white."""
+    """16-bit pictures scaled to 8 bits as those of videos are; Pillow's own conversion clips."""
     from PIL import Image
 
-    has_16_bits = picture.mode == "I" and picture.format in ("PNG", "PPM")
-    if has_16_bits or picture.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(picture, np.uint32) * 255 // 65535).astype(np.uint8))
+    if _has_16_bits(picture):
+        levels = np.asarray(picture, np.uint32)
+        if getattr(picture, "tag_v2", {}).get(_TIFF_BITS) == (12,):
+            levels <<= 4
+        return Image.fromarray(np.minimum((levels + 128) >> 8, 255).astype(np.uint8))
     if picture.mode in ("I", "F"):
         raise ValueError(f"its grey levels have no known range: mode {picture.mode}")
     return picture

@@ -14,7 +14,7 @@ from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.video.convert import Scale
 from actionrnn.video.frame import Frames
-from actionrnn.video.frame_index import FrameIndex
+from actionrnn.video.frame_index import FrameIndex, require_times
 from actionrnn.video.sampling import choose_frames
 
 Pixels = NDArray[np.uint8]
@@ -153,6 +153,7 @@ class FrameCollector:
 
 
 def _choose(name: str, index: FrameIndex, sampling: Sampling) -> NDArray[np.intp]:
+    require_times(name, index)
     times = index.pts_seconds
     span = f"its frames are at {times[0]:.3f} to {times[-1]:.3f} s"
     try:

@@ -304,16 +304,28 @@ def _chosen_stream(container: InputContainer, source: Source) -> VideoStream:
                 f"{numbers}"
             )
         stream = named[0]
-    if stream.codec_context is None:
+    context = stream.codec_context
+    if context is None:
         raise VideoError(f"{source.name}: there is no decoder for its codec; re-encode it")
-    require_pixels(stream.codec_context.width, stream.codec_context.height, source)
+    if stream.disposition & Disposition.dependent:
+        raise VideoError(
+            f"{source.name}: is a photo in tiles (HEIC, AVIF), which are not put together here; "
+            "save it as .jpg"
+        )
+    if context.name == "webp" and context.width <= 0:
+        raise VideoError(
+            f"{source.name}: is an animated WebP, which is not decoded here; convert it to .gif, "
+            ".png or .mp4"
+        )
+    require_pixels(context.width, context.height, source)
     return stream
 
 
-def _rank(stream: VideoStream) -> tuple[bool, bool, int]:
-    """The smallest is read: one that can be, that is marked as default, the first of these."""
+def _rank(stream: VideoStream) -> tuple[bool, bool, bool, int]:
+    """The smallest is read: a stream that can be, that moves, that is the default, the first."""
     is_known = stream.codec_context is not None and stream.codec_context.width > 0
-    return not is_known, not stream.disposition & Disposition.default, stream.index
+    is_still = stream.frames == 1 and not stream.duration  # the title picture of an AVIF film
+    return not is_known, is_still, not stream.disposition & Disposition.default, stream.index
 
 
 def _file(path: Path, limits: VideoLimits) -> Source:

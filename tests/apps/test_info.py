@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 import actionrnn
 from actionrnn.apps.info import describe
@@ -82,8 +83,13 @@ def test_a_folder_of_videos(clips: Path) -> None:
 
 def test_a_folder_of_pictures(tmp_path: Path) -> None:
     for number in range(3):
-        (tmp_path / f"{number}.png").touch()
-    assert describe(tmp_path) == {"folder of pictures": str(tmp_path), "frames": "3"}
+        Image.new("RGB", (32, 24)).save(tmp_path / f"{number}.png")
+    assert describe(tmp_path) == {
+        "folder of pictures": str(tmp_path),
+        "frames": "3",
+        "size": "32 x 24",
+        "rate": "not stated: 25 frames/s without --frame-rate",
+    }
 
 
 def test_what_is_left_out_of_a_folder_is_said(tmp_path: Path) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from actionrnn.config import Sampling, VideoLimits
 from actionrnn.errors import VideoError
-from actionrnn.video.decode import iter_frames, read_frames
-from actionrnn.video.image_folder import find_pictures
+from actionrnn.video.decode import is_read_as_before, iter_frames, read_frames
+from actionrnn.video.image_folder import find_pictures, folder_corrections
 
 
 def save_frames(
@@ -99,7 +101,8 @@ def test_pictures_of_each_kind_are_frames(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "clip").mkdir()
     Image.new("L", (32, 24), 100).save(tmp_path / "clip" / f"1.{suffix}")
     (tmp_path / "clip" / "._1.jpg").write_bytes(b"hidden")
-    (tmp_path / "clip" / "n_frames").write_text("1")
+    for name in ("n_frames", "Thumbs.db", ".DS_Store"):
+        (tmp_path / "clip" / name).write_bytes(b"no picture")
     frames = read_frames(tmp_path / "clip")
     assert frames.data.shape == (1, 24, 32, 3)
     assert np.abs(frames.data.astype(int) - 100).max() <= 1
@@ -131,9 +134,11 @@ def truncated_picture(folder: Path) -> str:
 
 def two_series(folder: Path) -> str:
     """As tools for optical flow write them: the frames of three videos, mixed."""
-    for name in ("flow_x_1", "flow_x_2", "flow_y_1", "flow_y_2", "img_1", "img_2", "cover"):
+    for name in ("flow_x_1", "flow_x_2", "flow_y_1", "flow_y_2", "img_1", "img_2"):
         Image.new("RGB", (32, 24)).save(folder / f"{name}.jpg")
-    return r"holds several series of pictures \(flow_x_#\.jpg, flow_y_#\.jpg, img_#\.jpg\); a clip"
+    return (
+        r"several series of pictures: flow_x_#\.jpg \(2\), flow_y_#\.jpg \(2\), img_#\.jpg \(2\);"
+    )
 
 
 def many_in_one(folder: Path) -> str:
@@ -205,10 +210,93 @@ def test_more_frames_than_memory_holds_are_refused(
         read_frames(folder, Sampling(num_frames=10**9))
 
 
+@pytest.fixture(scope="module")
+def as_video(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.uint8]:
+    """Every grey level of 16 bits, (256, 256), as a video of 16 bits shows it."""
+    path = tmp_path_factory.mktemp("levels") / "levels.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 256, 256, "gray16le"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(LEVELS, format="gray16le")))
+        container.mux(stream.encode(None))
+    return read_frames(path).data[0]
+
+
+LEVELS = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+
+
 @pytest.mark.parametrize("ending", ["png", "tif", "pgm"])
-def test_grey_levels_of_16_bits_are_scaled_not_clipped(tmp_path: Path, ending: str) -> None:
-    levels = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
+def test_grey_levels_of_16_bits_are_those_of_a_video(
+    tmp_path: Path, as_video: NDArray[np.uint8], ending: str
+) -> None:
     (tmp_path / "clip").mkdir()
-    Image.fromarray(levels).save(tmp_path / "clip" / f"1.{ending}")
-    frames = read_frames(tmp_path / "clip")
-    np.testing.assert_array_equal(frames.data[0, :, :, 0], levels // 257)
+    Image.fromarray(LEVELS).save(tmp_path / "clip" / f"1.{ending}")
+    np.testing.assert_array_equal(read_frames(tmp_path / "clip").data[0], as_video)
+    assert folder_corrections(tmp_path / "clip") == ("16 bits scaled to 8",)
+
+
+def test_grey_levels_of_12_bits_are_scaled(tmp_path: Path) -> None:
+    """Two pixels, 0x800 and 0xFFF, in a TIFF file of 12 bits without padding."""
+    fields = [(256, 2), (257, 1), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1)]
+    fields.append((279, 3))  # bytes of the strip
+    directory = struct.pack("<H", len(fields)) + b"".join(
+        struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in fields
+    )
+    content = b"II*\0" + struct.pack("<I", 12) + b"\x80\x0f\xff\0" + directory + b"\0\0\0\0"
+    (tmp_path / "1.tif").write_bytes(content)
+    assert read_frames(tmp_path).data[0, 0, :, 0].tolist() == [128, 255]
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_turned_as_their_exif_data_say(
+    tmp_path: Path, orientation: int, ending: str
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3, 4, 3), np.uint8)
+    stored = Image.fromarray(noise.repeat(8, 0).repeat(8, 1))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    (tmp_path / "clip").mkdir()
+    path = tmp_path / "clip" / f"1.{ending}"
+    stored.save(path, exif=exif, **({"quality": 100} if ending in ("jpg", "webp") else {}))
+    with Image.open(path) as picture:
+        expected = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    found = read_frames(tmp_path / "clip")
+    np.testing.assert_array_equal(found.data[0], expected)
+    np.testing.assert_array_equal(next(iter_frames(tmp_path / "clip")).rgb, expected)
+    assert bool(folder_corrections(tmp_path / "clip")) == (orientation != 1)
+    assert is_read_as_before(tmp_path / "clip") == (orientation == 1)
+    if ending != "webp":  # whose EXIF data FFmpeg leaves alone
+        as_video = read_frames(path).data[0].astype(int)
+        assert as_video.shape == expected.shape
+        assert np.abs(as_video - expected).mean() < 20  # colours at the edges
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_damaged_exif_data_change_nothing(tmp_path: Path) -> None:
+    Image.new("RGB", (32, 24)).save(tmp_path / "1.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert read_frames(tmp_path).data.shape == (1, 24, 32, 3)
+
+
+def test_a_cover_is_no_frame(tmp_path: Path, pictures: NDArray[np.uint8]) -> None:
+    folder = save_frames(tmp_path / "clip", pictures)
+    Image.new("RGB", (300, 400)).save(folder / "cover.jpg")
+    with pytest.warns(UserWarning, match=r"clip: left out beside the frames: cover\.jpg"):
+        frames = read_frames(folder)
+    np.testing.assert_array_equal(frames.data, pictures)
+
+
+@pytest.mark.parametrize(
+    ("names", "as_before"),
+    [
+        (["1.png", "2.png", "10.png"], True),
+        (["0.5.png", "0.25.png"], False),
+        (["-1.png", "-2.png", "0.png"], False),
+    ],
+)
+def test_features_of_another_order_are_not_kept(
+    tmp_path: Path, names: list[str], as_before: bool
+) -> None:
+    for name in names:
+        Image.new("RGB", (32, 24)).save(tmp_path / name)
+    assert is_read_as_before(tmp_path) == as_before

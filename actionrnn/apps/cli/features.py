@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import sys
 from pathlib import Path
@@ -14,6 +13,8 @@ from actionrnn.apps.cli.options import (
     LiteralChoice,
     UserPath,
     config_choice,
+    frame_rate_option,
+    note_frame_rate,
     store_option,
     stream_option,
 )
@@ -59,6 +60,7 @@ def ucf101(folder: Path, fetch: bool, archive: Path | None, check_videos: bool) 
 )
 @click.option("--num-frames", type=int, help="This many frames, evenly over each clip.")
 @click.option("--rate-fps", type=float, help="This many frames per second.")
+@frame_rate_option
 @stream_option
 @click.option(
     "--runtime",
@@ -83,6 +85,7 @@ def extract(
     output: str,
     num_frames: int | None,
     rate_fps: float | None,
+    frame_rate: float | None,
     stream_number: int | None,
     address: str | None,
     **options: Any,
@@ -95,7 +98,9 @@ def extract(
     from actionrnn.config import parse_config
     from actionrnn.features.extract import choose_sampling, extract_to_store
 
-    sampling = dataclasses.replace(choose_sampling(num_frames, rate_fps), stream=stream_number)
+    sampling = choose_sampling(
+        num_frames, rate_fps, frame_folder_fps=frame_rate, stream=stream_number
+    )
     given = {"name": options.pop("backbone")}
     given |= {name: options.pop(name) for name in ("weights", "runtime")}
     chosen = {key: value for key, value in given.items() if value is not None}
@@ -106,6 +111,7 @@ def extract(
 
         run = functools.partial(extract_on_cluster, address=address)
     done = run(videos, output, backbone=config, sampling=sampling, **options)
+    note_frame_rate(frame_rate, done.num_frame_folders, sampling.frame_folder_fps)
     for note in done.notes:
         click.echo(f"note: {printable(note)}", err=True)
     known = f", {done.num_known_failures} of them before" if done.num_known_failures else ""

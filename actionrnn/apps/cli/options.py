@@ -64,6 +64,12 @@ stream_option = click.option(
     metavar="N",
     help="The video stream of a file with several, as info numbers them.",
 )
+frame_rate_option = click.option(
+    "--frame-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="FPS",
+    help="The frames a second of folders of pictures, which do not say it.",
+)
 annotation_format_option = click.option(
     "--to",
     "format_name",
@@ -98,3 +104,26 @@ none_rate_option = click.option(
     metavar="RATE",
     help="Say 'none of these' of the least usual, so much of the classes' own included: 0.05.",
 )
+
+
+def note_frame_rate(given: float | None, num_folders: int, rate_fps: float) -> None:
+    """Say that the rate of folders of pictures was assumed, or that the given one has no use.
+
+    Args:
+        given: by `frame_rate_option`.
+        num_folders: how many there are.
+        rate_fps: that of them.
+    """
+    if given is None and num_folders:
+        which = "a folder of pictures does" if num_folders == 1 else f"{num_folders} folders do"
+        click.echo(
+            f"note: {which} not say the frame rate: {rate_fps:g} frames/s assumed; "
+            "--frame-rate sets another",
+            err=True,
+        )
+    if given is not None and not num_folders:
+        click.echo(
+            "note: --frame-rate has no effect: it is for folders of pictures, and videos have "
+            "their own times",
+            err=True,
+        )

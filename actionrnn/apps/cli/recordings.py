@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,10 @@ from actionrnn.apps.cli.options import (
     annotation_format_option,
     clock_option,
     config_choice,
+    frame_rate_option,
     model_option,
     none_rate_option,
+    note_frame_rate,
     overwrite_option,
     stream_option,
     weights_option,
@@ -57,6 +59,7 @@ _end_option = click.option(
 @none_rate_option
 @click.option("--runtime", type=config_choice("Runtime"), help="What computes the backbone.")
 @clock_option
+@frame_rate_option
 @stream_option
 @overwrite_option
 @weights_option
@@ -70,6 +73,7 @@ def classify(
     none_rate: float | None,
     runtime: Any,
     clock: Any,
+    frame_rate: float | None,
     stream_number: int | None,
     overwrite: bool,
     weights: str | None,
@@ -92,7 +96,8 @@ def classify(
         video = _path_of(found[0][0])
         _require_no_frame(sheet, video)
         require_new(sheet, overwrite=overwrite, source=video)
-    recognizer = load(model, weights=weights, runtime=runtime).reading(stream_number)
+    recognizer = load(model, weights=weights, runtime=runtime).reading(stream_number, frame_rate)
+    _note_frame_rate(frame_rate, recognizer, [given for given, why in found if why is None])
     if none_rate is not None:
         recognizer.require_none_of_these(none_rate, of_steps=False)
     num_failed = 0
@@ -127,6 +132,15 @@ def classify(
             finally:
                 advance(note=f"{num_failed} failed" if num_failed else "")
     sys.exit(1 if num_failed else 0)
+
+
+def _note_frame_rate(
+    given: float | None, recognizer: Recognizer, videos: Sequence[str | Path]
+) -> None:
+    from actionrnn.video.image_folder import is_folder
+
+    num_folders = sum(map(is_folder, videos))
+    note_frame_rate(given, num_folders, recognizer.config.sampling.frame_folder_fps)
 
 
 def _print_answer(prediction: Prediction, none_rate: float | None, as_json: bool) -> None:
@@ -262,6 +276,7 @@ def _classify_one(
 @_begin_option
 @_end_option
 @clock_option
+@frame_rate_option
 @stream_option
 @overwrite_option
 @weights_option
@@ -275,6 +290,7 @@ def timeline(
     format_name: Any,
     rate_fps: float | None,
     clock: Any,
+    frame_rate: float | None,
     stream_number: int | None,
     overwrite: bool,
     **options: Any,
@@ -302,7 +318,8 @@ def timeline(
     event_fields = thresholds | {"min_seconds": options["min_seconds"]}
     names = ("smooth_seconds", "min_seconds", "threshold", "none_rate")
     rule = parse_section(SegmentRule, {name: options.pop(name) for name in names})
-    recognizer = load(model, weights=options["weights"]).reading(stream_number)
+    recognizer = load(model, weights=options["weights"]).reading(stream_number, frame_rate)
+    _note_frame_rate(frame_rate, recognizer, [source])
     event_rule = _event_rule(recognizer, event_fields) if events is not None else None
     if rule.none_rate:
         recognizer.require_none_of_these(rule.none_rate, of_steps=True)
@@ -345,6 +362,7 @@ def _write_marks(
 @click.option("--output", "-o", required=True, type=UserPath(path_type=Path, dir_okay=False))
 @none_rate_option
 @clock_option
+@frame_rate_option
 @stream_option
 @overwrite_option
 @weights_option
@@ -354,6 +372,7 @@ def render(
     output: Path,
     none_rate: float | None,
     clock: Any,
+    frame_rate: float | None,
     stream_number: int | None,
     overwrite: bool,
     weights: str | None,
@@ -364,7 +383,8 @@ def render(
     from actionrnn.results import require_new
 
     require_new(output, overwrite=overwrite, source=_path_of(source))
-    recognizer = load(model, weights=weights).reading(stream_number)
+    recognizer = load(model, weights=weights).reading(stream_number, frame_rate)
+    _note_frame_rate(frame_rate, recognizer, [source])
     num_frames = render_video(recognizer, source, output, none_rate=none_rate, clock=clock)
     click.echo(f"{output}: {num_frames} frames")
 

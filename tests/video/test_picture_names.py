@@ -1,0 +1,91 @@
+"""Which pictures are a clip's frames, and in which order, by their names."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actionrnn.errors import VideoError
+from actionrnn.video.picture_names import are_numbered, in_order
+
+
+@pytest.mark.parametrize(
+    "ordered",
+    [
+        ["f1.jpg", "f9.jpg", "f10.jpg", "f100.jpg"],
+        ["f1.jpg", "f02.jpg", "f010.jpg"],
+        ["frame_0.5.png", "frame_2.png", "frame_10.25.png", "frame_10.5.png"],
+        ["0.0.png", "0.25.png", "0.5.png", "1.0.png"],
+        ["shot1.8.png", "shot1.9.png", "shot1.10.png", "shot1.11.png"],
+        ["shot2.0001.png", "shot2.0002.png", "shot2.0010.png"],
+        ["v1.2.9_3.png", "v1.2.10_1.png"],
+        ["t_-1.5.png", "t_-1.png", "t_0.png", "t_1.png"],
+        ["-2.png", "-01.png", "0.png"],
+        ["img-1.png", "img-2.png", "img-10.png"],
+        ["2024-05-01_10-59.jpg", "2024-05-01_11-00.jpg", "2024-05-02_00-01.jpg"],
+        ["1311868164.363181.png", "1311868164.399026.png", "1311868165.031.png"],
+        ["a.jpg", "b.jpg"],
+        ["IMG_1.JPG", "img_2.jpg"],
+        ["x_99999999999999999999.png", "x_100000000000000000000.png"],
+    ],
+)
+def test_names_are_in_the_order_of_their_numbers(ordered: list[str]) -> None:
+    assert in_order(reversed(ordered)) == (ordered, [])
+    assert in_order(ordered) == (ordered, [])
+
+
+@given(st.sets(st.integers(-(10**4), 10**4), min_size=1), st.integers(0, 4))
+def test_decimals_are_in_the_order_of_their_values(scaled: set[int], places: int) -> None:
+    values = sorted({-1, *scaled, 1})  # not all negative
+    names = [f"t_{(Decimal(value) / 10**places).normalize():f}.png" for value in values]
+    assert in_order(sorted(names))[0] == names
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (
+            ["img_1.jpg", "img_2.jpg", "flow_x_1.jpg", "flow_x_2.jpg", "flow_y_1.jpg"],
+            r"flow_x_#\.jpg \(2\), img_#\.jpg \(2\), flow_y_#\.jpg \(1\); a clip is one of them",
+        ),
+        (["color_1.png", "depth_1.png"], r"color_#\.png \(1\), depth_#\.png \(1\);"),
+        (["1.jpg", "2.jpg", "1.png", "2.png"], r"#\.jpg \(2\), #\.png \(2\);"),
+        (["1.jpg", "2.jpg", "title.jpg"], r"#\.jpg \(2\), title\.jpg \(1\);"),
+        (["f.jpg", "f (1).jpg", "f (2).jpg"], r"f \(#\)\.jpg \(2\), f\.jpg \(1\);"),
+        (["a1.jpg", "b1.jpg", "c1.jpg", "d1.jpg"], r"\(1\), \.\.\.; a clip"),
+        (["ann.jpg", "ann.png"], r"ann\.jpg and ann\.png, of which one may be made of the other"),
+        (["1.jpg", "01.jpg"], r"01\.jpg and 1\.jpg, which have the same number"),
+        (["0.5.jpg", "0.50.jpg"], r"0\.5\.jpg and 0\.50\.jpg, which have the same number"),
+        (["t_-1.jpg", "t_-2.jpg"], r"numbered -1, -2: a negative number, or a dash\?"),
+    ],
+)
+def test_what_is_not_one_series_is_refused(names: list[str], reason: str) -> None:
+    with pytest.raises(VideoError, match=reason) as caught:
+        in_order(names)
+    assert "\n" not in str(caught.value)
+
+
+def test_previews_beside_other_pictures_are_left_out() -> None:
+    numbered = ["1.jpg", "2.jpg"]
+    assert in_order(["Cover.jpg", *numbered, "thumb.png"]) == (numbered, ["Cover.jpg", "thumb.png"])
+    assert in_order(["a.jpg", "cover.jpg"]) == (["a.jpg"], ["cover.jpg"])
+    assert in_order(["cover.jpg", "poster.jpg"]) == (["cover.jpg", "poster.jpg"], [])
+
+
+@pytest.mark.parametrize(
+    ("names", "numbered"),
+    [
+        (["1.jpg", "2.jpg", "cover.jpg"], True),
+        (["t_0.5.jpg", "t_1.jpg"], True),
+        (["s1_1.jpg", "s1_2.jpg"], True),
+        (["s1_1.jpg", "s2_2.jpg"], False),
+        (["1.jpg"], False),
+        (["1.jpg", "2.jpg", "flow_1.jpg"], False),
+        ([], False),
+    ],
+)
+def test_numbered_names_differ_in_one_number(names: list[str], numbered: bool) -> None:
+    assert are_numbered(names) == numbered
