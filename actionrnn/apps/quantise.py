@@ -177,10 +177,10 @@ def _limits(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """The largest number that int8 must hold, for weights (M, C, ...) of M output channels: (M,).
 
     A CPU without VNNI adds the products of two neighbouring inputs in 16 bits and cuts what is
-    beyond (`VPMADDUBSW`): with inputs up to 255, weights of 127 that stand side by side cost a
-    tenth of the features. So no two neighbours of one sign may add up to more than 127, which is
-    the same on every CPU and keeps more than 7 bits for all (`reduce_range`) would. Convolutions of
-    single channels are computed otherwise.
+    beyond (`VPMADDUBSW`); with free weights that took features from a cosine of 0.99 to 0.95. So
+    no two neighbours of one sign may add up to more than 127: every CPU computes the same, and
+    less is lost than with 7 bits for all (`reduce_range`). Convolutions of single channels are
+    computed otherwise.
     """
     limits: NDArray[np.float32]
     if weights.ndim > 2 and weights.shape[1] == 1:
