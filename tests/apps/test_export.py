@@ -391,15 +391,3 @@ def test_classify_with_onnx_gives_the_same(
     prediction = model.classify(clip)
     assert found["labels"] == list(prediction.labels)
     np.testing.assert_allclose(found["scores"], prediction.scores, atol=CLOSE)
-
-
-@pytest.mark.slow
-def test_int8_says_its_cost_or_is_refused(run: TrainingRun, clips: Path, tmp_path: Path) -> None:
-    arguments = ["export", str(run.output), "-o", str(tmp_path / "export"), "--int8", str(clips)]
-    done = CliRunner().invoke(main, arguments)
-    assert "int8 on 4 clips: accuracy" in done.output
-    if done.exit_code:
-        assert "export without --int8" in done.output
-        assert not (tmp_path / "export").exists()
-    else:
-        assert (tmp_path / "export" / "encoder.onnx").stat().st_size < 6e6
