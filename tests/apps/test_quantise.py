@@ -35,7 +35,7 @@ def test_features_stay_those_of_float32_and_the_file_is_small(exported: Export) 
     assert exported.int8.worst_cosine >= 0.98
     assert "layers stay in float32" in str(exported.int8)
     assert sorted(file.name for file in exported.folder.iterdir()) == [
-        *("encoder.onnx", "model.json", "run.py", "step.onnx")
+        *("encoder.onnx", "model.json", "reader.zip", "run.py", "step.onnx")
     ]
     assert (exported.folder / "encoder.onnx").stat().st_size < 6e6
 
