@@ -15,6 +15,7 @@ import onnxruntime
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "reader.zip"))  # Python that reads videos as in training
 
+from actionrnn_reader.address import masked  # noqa: E402
 from actionrnn_reader.config import Sampling  # noqa: E402
 from actionrnn_reader.decode import visit_frames  # noqa: E402
 from actionrnn_reader.errors import VideoError  # noqa: E402
@@ -184,7 +185,7 @@ def main():
     failed = 0
     for video in arguments.videos:
         try:
-            print(f"{video}: {answer(timeline(video)[2][-1])}", flush=True)
+            print(f"{masked(video)}: {answer(timeline(video)[2][-1])}", flush=True)
         except (VideoError, ImportError) as error:  # folders of pictures need Pillow
             failed = 1
             print(f"error: {error}", file=sys.stderr)

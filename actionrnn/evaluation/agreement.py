@@ -13,15 +13,18 @@ from rich.table import Table
 from rich.text import Text
 
 from actionrnn.evaluation.bootstrap import intervals_note
-from actionrnn.evaluation.bout_scores import BOUTS_FILE, BoutScores, Kappa, write_bouts
+from actionrnn.evaluation.bout_scores import BoutScores, Kappa, write_bouts
+from actionrnn.evaluation.score_table import rows_of_scores, write_scores
 from actionrnn.evaluation.step_scores import StepScores
 from actionrnn.evaluation.step_tables import COLUMNS, Column, count_text, kappa_text
-from actionrnn.evaluation.time_scores import SCORES_FILE, write_scores
 from actionrnn.files import write_text
 from actionrnn.results import replacing, results_folder
 from actionrnn.text import plain, printable
 
 AGREEMENT_FILE = "agreement.json"
+# not those of a run: both may lie in one folder
+AGREEMENT_SCORES_FILE = "agreement_scores.csv"
+AGREEMENT_BOUTS_FILE = "agreement_bouts.csv"
 
 
 @dataclass(frozen=True)
@@ -55,18 +58,20 @@ class Agreement:
 
 
 def write_agreement(agreement: Agreement, folder: Path) -> None:
-    """Write `agreement.json`, `scores.csv` and `bouts.csv` into a folder of results.
+    """Write `agreement.json`, `agreement_scores.csv` and `agreement_bouts.csv` into a folder.
 
     Raises:
         ActionrnnError: the folder holds files of others with these names, or cannot be written.
     """
-    with results_folder(folder, (AGREEMENT_FILE, SCORES_FILE, BOUTS_FILE)):
+    with results_folder(folder, (AGREEMENT_FILE, AGREEMENT_SCORES_FILE, AGREEMENT_BOUTS_FILE)):
         with replacing(folder / AGREEMENT_FILE):
             write_text(folder / AGREEMENT_FILE, json.dumps(agreement.to_dict(), indent=1))
-        with replacing(folder / SCORES_FILE):
-            write_scores({agreement.second: agreement.scores}, folder / SCORES_FILE)
-        with replacing(folder / BOUTS_FILE):
-            write_bouts(agreement.classes, folder / BOUTS_FILE)
+        with replacing(folder / AGREEMENT_SCORES_FILE):
+            scores = agreement.scores
+            rows = rows_of_scores("time", agreement.second, scores, scores.intervals)
+            write_scores(rows, folder / AGREEMENT_SCORES_FILE)
+        with replacing(folder / AGREEMENT_BOUTS_FILE):
+            write_bouts(agreement.classes, folder / AGREEMENT_BOUTS_FILE)
 
 
 _COLUMNS = (

@@ -49,7 +49,7 @@ from actionrnn.evaluation.report_plots import (
     percent_text,
     time_bars,
 )
-from actionrnn.evaluation.score_table import SCORES_FILE, write_scores
+from actionrnn.evaluation.score_table import SCORES_FILE, rows_of_report, write_scores
 from actionrnn.evaluation.step_tables import (
     CLASS_COLUMNS,
     EVENT_COLUMNS,
@@ -103,7 +103,7 @@ def write_report(report: Report, folder: Path) -> None:
     with replacing(folder / PAGE_FILE):
         write_text(folder / PAGE_FILE, page)
     with replacing(folder / SCORES_FILE):
-        write_scores(report, folder / SCORES_FILE)
+        write_scores(rows_of_report(report), folder / SCORES_FILE)
     bouts = folder / BOUTS_FILE
     if report.steps is None and not bouts.exists():
         return

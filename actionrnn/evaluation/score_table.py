@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -29,29 +29,33 @@ Row = tuple[str, str, str, float, Interval | None]
 """What is scored, the model, the score, its value and interval."""
 
 
-def write_scores(report: Report, path: Path) -> None:
-    """A CSV file: a row for each number of the head and its baselines that there is.
+def write_scores(rows: Iterable[Row], path: Path) -> None:
+    """A CSV file: a row for each number.
 
-    `of` says what is counted: clips, steps (of whole recordings), or events. The scores are called
-    as in `report.json`. `low` and `high` are the 95 % interval, empty without one.
+    `of` says what is counted: clips, steps (of whole recordings), events, or the time of two
+    annotators. The scores are called as in `report.json`. `low` and `high` are the 95 % interval,
+    empty without one.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for of, model, score, value, bounds in _rows(report):
+    for of, model, score, value, bounds in rows:
         low, high = bounds or (None, None)
         unit = UNITS.get(score, PART)
         writer.writerow([of, in_utf8(model), score, cell(value), cell(low), cell(high), unit])
     write_text(path, text.getvalue())
 
 
-def _rows(report: Report) -> Iterator[Row]:
+def rows_of_report(report: Report) -> Iterator[Row]:
+    """A row for each number of the head and its baselines that there is."""
     yield from _of_clips(report)
     if report.steps is not None:
         for model, scores in report.steps.models.items():
-            yield from _of_object("steps", model, scores, scores.intervals)
+            yield from rows_of_scores("steps", model, scores, scores.intervals)
     if report.events is not None:
-        yield from _of_object("events", report.head_name, report.events, report.events.intervals)
+        yield from rows_of_scores(
+            "events", report.head_name, report.events, report.events.intervals
+        )
 
 
 def _of_clips(report: Report) -> Iterator[Row]:
@@ -70,7 +74,7 @@ def _of_clips(report: Report) -> Iterator[Row]:
             yield "clips", model, score, value, report.intervals.get(name)
 
 
-def _of_object(
+def rows_of_scores(
     of: str,
     model: str,
     scores: StepScores | EventScores,

@@ -7,11 +7,8 @@ Average precision needs scores to rank by, which people do not give.
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,11 +27,8 @@ from actionrnn.evaluation.segment_metrics import (
     segments_of,
 )
 from actionrnn.evaluation.step_scores import StepScores
-from actionrnn.files import write_text
 from actionrnn.model.segments import NOTHING
-from actionrnn.text import in_utf8
 
-SCORES_FILE = "scores.csv"
 _TICKS = 1e6  # a second: overlaps are compared in whole microseconds
 
 
@@ -176,23 +170,3 @@ def _ratio(parts: Floats, wholes: Floats) -> float | None:
     if not counted.any():
         return None
     return float(np.minimum(sums[counted] / totals[counted], 1).mean())
-
-
-_UNITS = {"delay_seconds": "s", "false_alarms_per_hour": "1/h"}
-"""Of scores that have one; all others are parts of 1."""
-
-
-def write_scores(models: Mapping[str, StepScores], path: Path) -> None:
-    """A CSV file: a row a score that is known, with its interval."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["model", "score", "value", "low", "high", "unit"])
-    for model, scores in models.items():
-        for name in (name for name in vars(scores) if name != "intervals"):
-            value = getattr(scores, name)
-            if value is None:
-                continue
-            numbers = [value, *(scores.intervals.get(name) or (None, None))]
-            cells = ["" if one is None else f"{one:.6g}" for one in numbers]
-            writer.writerow([in_utf8(model), name, *cells, _UNITS.get(name, "1")])
-    write_text(path, text.getvalue())

@@ -32,6 +32,7 @@ from actionrnn.tensor_file import (
     write_tensors,
 )
 from actionrnn.text import is_harmless, readable
+from actionrnn.video.address import masked
 
 FORMAT_VERSION = 2
 DESCRIPTION = "actionrnn"  # the metadata that holds it
@@ -152,10 +153,11 @@ def read_model_info(path: str | Path) -> ModelInfo:
     Raises:
         ModelError: the file does not exist, or is not a model of this version.
     """
-    path = model_file(path)
+    given, path = path, model_file(path)
     if not path.is_file():
         raise ModelError(
-            f"{path}: no such model file; train one with `actionrnn train` or `actionrnn demo`"
+            f"{masked(str(given))}: no such model file; train one with `actionrnn train` or "
+            "`actionrnn demo`"
         )
     try:
         described = read_description(path, DESCRIPTION)

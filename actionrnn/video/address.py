@@ -6,6 +6,8 @@ import re
 
 # `rtsp://`, and FFmpeg's chains `cache:http://`; a letter and a colon are a drive
 _SCHEME = re.compile(r"(?!file:)(?:[a-z][a-z0-9+.-]+:)+//", re.IGNORECASE)
+# as a path writes it
+_SCHEME_OF_PATH = re.compile(_SCHEME.pattern.removesuffix("/"), re.IGNORECASE)
 _LOGIN_WITHOUT_SCHEME = re.compile(r"(?![a-z]:[/\\])[^/\\]*:.*@", re.IGNORECASE | re.DOTALL)
 _HOST = re.compile(r"(\[[0-9a-f:.%]*\]|[\w.%~*-]*)(:[0-9]{1,5})?", re.IGNORECASE)
 
@@ -32,7 +34,7 @@ def masked(text: str) -> str:
     >>> masked("rtsp://admin:p@ss/word@10.0.0.5:554/h264?pwd=1")
     'rtsp://***@10.0.0.5:554/h264?***'
     """
-    scheme = _SCHEME.match(text)
+    scheme = _SCHEME.match(text) or _SCHEME_OF_PATH.match(text)
     if scheme is None:
         login = _LOGIN_WITHOUT_SCHEME.match(text)  # `user:password@host`
         return text if login is None else f"{HIDDEN}@{masked_place(text[login.end() :])}"

@@ -89,7 +89,9 @@ def shown_until(
                 end = max(end, ends)
                 if packet.stream.index == video.index:
                     last = max(last, begins)
-    return end if end > last + FROZEN_SECONDS else None
+    # a frame behind the last that was read proves it as well: until then that one stood
+    stands = max(end - last, last - last_seconds)
+    return end if stands > FROZEN_SECONDS else None
 
 
 def _seconds(packet: Packet[Any], usual_time_base: float) -> tuple[float, float]:

@@ -214,6 +214,8 @@ def declared_span(path: VideoSource | Source) -> tuple[float, float | None]:
     with open_stream(path) as stream:
         container = container_of(stream)
         begin, length = container.start_time or 0, container.duration
+        if length and container.format.name.startswith("matroska"):
+            length -= begin  # it counts from time 0, not from its first picture
     return begin / av.time_base, length / av.time_base if length else None
 
 

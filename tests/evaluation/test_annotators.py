@@ -383,16 +383,18 @@ def test_a_folder_gets_all_of_it_and_no_file_of_others_is_replaced(tmp_path: Pat
     found = compare_annotators(ann, bob)
     write_agreement(found, tmp_path / "out")
     write_agreement(found, tmp_path / "out")
-    rows = list(csv.DictReader((tmp_path / "out" / "scores.csv").read_text().splitlines()))
-    assert list(rows[0]) == ["model", "score", "value", "low", "high", "unit"]
+    rows = list(
+        csv.DictReader((tmp_path / "out" / "agreement_scores.csv").read_text().splitlines())
+    )
+    assert list(rows[0]) == ["of", "model", "score", "value", "low", "high", "unit"]
     by_name = {row["score"]: (row["value"], row["unit"]) for row in rows}
-    assert (by_name["accuracy"], by_name["delay_seconds"]) == (("0.95", "1"), ("5", "s"))
+    assert (by_name["accuracy"], by_name["delay_seconds"]) == (("0.95", "part"), ("5", "s"))
     assert by_name["false_alarms_per_hour"] == ("0", "1/h")
     assert {row["model"] for row in rows} == {"bob.csv"}
     said = json.loads((tmp_path / "out" / "agreement.json").read_text())
     assert said["scores"]["accuracy"] == pytest.approx(0.95)
-    assert "eat" in (tmp_path / "out" / "bouts.csv").read_text()
-    (tmp_path / "scores.csv").write_text("mine")
+    assert "eat" in (tmp_path / "out" / "agreement_bouts.csv").read_text()
+    (tmp_path / "agreement_scores.csv").write_text("mine")
     with pytest.raises(ActionrnnError, match="is not what actionrnn wrote"):
         write_agreement(found, tmp_path)
 

@@ -45,7 +45,7 @@ def parts_of(secret: str) -> set[str]:
         (f"rtmp://host app=x playpath={SECRET}", "rtmp://host:***"),
         (f"cache:http://me:{SECRET}@host/a.mp4", "cache:http://***@host/a.mp4"),
         (f"concat:http://a:{SECRET}@h/1|http://b:{SECRET}@h/2", "concat:http://***@h/2"),
-        (f"rtsp:/admin:{SECRET}@cam/h264", "***@cam/h264"),  # a slash too few: no address
+        (f"rtsp:/admin:{SECRET}@cam/h264", "rtsp:/***@cam/h264"),  # a slash too few: no address
         (f"admin:{SECRET}@cam/h264", "***@cam/h264"),
     ],
 )
@@ -95,3 +95,8 @@ def test_an_address_is_no_path() -> None:
         "a/b://c",
     ]
     assert list(itertools.compress(texts, map(is_address, texts))) == texts[:3]
+
+
+def test_a_path_that_was_an_address_shows_no_password() -> None:
+    assert masked("http:/bob:SECRET@host/a.csv") == "http:/***@host/a.csv"
+    assert masked("C:/videos/a@b.mp4") == "C:/videos/a@b.mp4"

@@ -94,12 +94,28 @@ def test_a_copy_shows_the_last_picture_to_the_end(tmp_path: Path) -> None:
         assert (container.duration or 0) / av.time_base == pytest.approx(6, abs=0.2)
 
 
-@pytest.mark.parametrize("last", [0.5, 2.0])
-def test_a_declared_end_counts_if_it_is_near_the_last_step(
-    encode_video: EncodeVideo, last: float
-) -> None:
+def test_a_declared_end_is_that_of_the_last_step(encode_video: EncodeVideo) -> None:
     path = encode_video("two.mp4", np.zeros((50, 48, 64, 3), np.uint8))
     begin, length = declared_span(path)
     assert length is not None
-    found = end_of(path, np.arange(0, last, 0.25))
-    assert found == (begin + length if last == 2.0 else None)
+    assert end_of(path, np.arange(0, 2, 0.25)) == begin + length
+
+
+def test_a_frame_at_the_very_end_proves_how_long_the_one_before_stood(tmp_path: Path) -> None:
+    path = tmp_path / "screen.mkv"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for pts in (*range(10), 99):
+            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+            frame.pts, frame.time_base = pts, Fraction(1, 10)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    assert shown_until(path, 0.9) == pytest.approx(10.0, abs=0.11)
+
+
+def test_matroska_that_begins_late_has_its_own_length(encode_video: EncodeVideo) -> None:
+    pictures, times_ms = np.zeros((25, 48, 64, 3), np.uint8), range(5000, 6000, 40)
+    path = encode_video("late.mkv", pictures, times_ms=times_ms)
+    begin, length = declared_span(path)
+    assert (begin, length) == (5.0, pytest.approx(1.0, abs=0.05))

@@ -139,7 +139,8 @@ def compare(
 
     The scores that `evaluate` gives a model's steps and segments, Cohen's kappa, and for each label
     bouts, time budget, precision and recall. The files may be of different formats; FIRST stands
-    for the truth. --output writes agreement.json, scores.csv and bouts.csv.
+    for the truth. --output writes agreement.json,
+    agreement_scores.csv and agreement_bouts.csv.
     """
     from rich.console import Console
 

@@ -79,10 +79,9 @@ def read_annotations(path: Path, options: ReadOptions) -> Marks:
         VideoError: a video that must tell the times of its frames cannot be read.
     """
     if not path.is_dir():
-        videos = _videos_of(path, options.videos)
         with progress_bar(f"reading {path.name}", None):  # where frames are counted, videos too
-            marks = _with_own_videos(_read_file(path, options), videos)
-        return to_video_clock(marks, videos)
+            marks = _with_own_videos(_read_file(path, options), _videos_of(path, options.videos))
+        return to_video_clock(marks, videos_of(marks, options.videos))
     files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
     files = [
         file
@@ -102,7 +101,7 @@ def read_annotations(path: Path, options: ReadOptions) -> Marks:
             found.append(_with_own_videos(_read_file(file, of_each), videos))
             advance()
     together = _joined(path, found)
-    return to_video_clock(together.chosen(options), _videos_of(path, options.videos))
+    return to_video_clock(together.chosen(options), videos_of(together, options.videos))
 
 
 def _read_file(file: Path, options: ReadOptions) -> Marks:
@@ -206,7 +205,7 @@ def with_paths_from(marks: Marks, folder: Path, videos: Path | None = None) -> M
 
     A file in that folder then names them as they lie; names of videos that are not found stay.
     """
-    names = _videos_of(marks.file, videos)
+    names = videos_of(marks, videos)
     moved: dict[str, str] = {}
     for name in marks.videos:
         if name and names.has(name):

@@ -6,6 +6,7 @@ import codecs
 from pathlib import Path
 
 from actionrnn.errors import DatasetError
+from actionrnn.video.address import masked
 
 _ENCODINGS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -25,7 +26,7 @@ def read_text(file: Path) -> str:
         marks = (name for mark, name in _ENCODINGS.items() if content.startswith(mark))
         text = content.decode(next(marks, "utf-8"))
     except OSError as error:
-        raise DatasetError(f"{file}: cannot be read ({error.strerror})") from None
+        raise DatasetError(f"{masked(str(file))}: cannot be read ({error.strerror})") from None
     except UnicodeError as error:
         raise DatasetError(f"{file}: is not text ({error}); save it as UTF-8") from None
     if "\0" in text:

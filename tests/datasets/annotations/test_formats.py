@@ -301,3 +301,12 @@ def test_where_both_looked_is_united_when_their_paths_become_one(tmp_path: Path)
         tmp_path, "any", (), {"C:\\Anna\\rec.mp4": ((0, 1),), "/home/ben/rec.mp4": ((2, 3),)}
     )
     assert with_paths_from(marks, tmp_path).looked_at == {"rec.mp4": ((0, 1), (2, 3))}
+
+
+def test_a_csv_whose_videos_are_missing_keeps_its_paths(tmp_path: Path) -> None:
+    """A video of the same name that lies elsewhere is not meant."""
+    write_video(tmp_path / "rec.mp4", seconds=1)
+    file = tmp_path / "marks.csv"
+    file.write_text("path,start,end,label\nx/rec.mp4,0,1,a\ny/rec.mp4,0,1,b\n")
+    moved = with_paths_from(read_annotations(file, ReadOptions()), tmp_path / "out")
+    assert [one.video for one in moved.marks] == ["x/rec.mp4", "y/rec.mp4"]
