@@ -263,7 +263,7 @@ class HeadConfig:
     gives away need not pass through the recurrence. false: the state alone, as in version 0.1."""
     projection: Annotated[bool, Field(strict=True)] = True
     """Put a linear layer to hidden_size and LayerNorm (Ba et al., 2016) before the recurrent layer.
-    It learns order from fewer clips and from large features, and takes a third of the arithmetic.
+    It learns order from fewer clips and from large features, and takes less arithmetic.
     false: the recurrent layer reads the features themselves, as in version 0.1."""
     temporal_pooling: TemporalPooling = "running_mean"
     """How the answer so far, which is the clip's in the end, is made of the logits of all steps:
