@@ -37,8 +37,7 @@ from tests.tiny import write_video
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
-CLOSE = 1e-5
-ENGINES = 1e-4  # what another engine's arithmetic in the backbone may change
+CLOSE = 1e-4  # what frames one by one, or another engine, change in the backbone's last digits
 RATE = 0.3  # of 9 held-out clips nothing can be less usual than 0.1
 OPTIONS = (
     "train.calibrate=true",
@@ -268,7 +267,7 @@ def test_export(
 
     runner = import_runner(export(trained.output, tmp_path / "export", none_rate=RATE).folder)
     own_scores = runner.timeline(expected[-1].clip)[1]
-    np.testing.assert_allclose(own_scores, expected[-1].timeline.scores, atol=ENGINES)
+    np.testing.assert_allclose(own_scores, expected[-1].timeline.scores, atol=CLOSE)
     sessions = {
         "encoder": TorchEncoder(model),
         "step": runner.session("step", runner.Stream.provider),
