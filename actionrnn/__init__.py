@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from actionrnn.config import Config, EventRule, Sampling, SegmentRule, load_config
+    from actionrnn.config import Config, Sampling
+    from actionrnn.config_reading import load_config
     from actionrnn.errors import (
         ActionrnnError,
         BackboneError,
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
     from actionrnn.features.store import FeatureStore
     from actionrnn.model.events import Event, EventDetector
     from actionrnn.model.heads import Head
-    from actionrnn.model.recognizer import Prediction, Recognizer, Timeline, load
+    from actionrnn.model.recognizer import Recognizer, load
     from actionrnn.model.segments import Segment
     from actionrnn.model.stream import Stream, StreamBatch
+    from actionrnn.model.timeline import Prediction, Timeline
+    from actionrnn.options import EventRule, SegmentRule
     from actionrnn.training.train import train
     from actionrnn.video.decode import iter_frames, read_frames
     from actionrnn.video.frame import Frame, Frames
@@ -46,7 +49,7 @@ _HOME_OF = {
     "DatasetError": "errors",
     "Event": "model.events",
     "EventDetector": "model.events",
-    "EventRule": "config",
+    "EventRule": "options",
     "FeatureError": "errors",
     "FeatureStore": "features.store",
     "Features": "features.provenance",
@@ -54,15 +57,15 @@ _HOME_OF = {
     "Frames": "video.frame",
     "Head": "model.heads",
     "ModelError": "errors",
-    "Prediction": "model.recognizer",
+    "Prediction": "model.timeline",
     "Recognizer": "model.recognizer",
     "Report": "evaluation.report",
     "Sampling": "config",
     "Segment": "model.segments",
-    "SegmentRule": "config",
+    "SegmentRule": "options",
     "Stream": "model.stream",
     "StreamBatch": "model.stream",
-    "Timeline": "model.recognizer",
+    "Timeline": "model.timeline",
     "VideoError": "errors",
     "evaluate": "evaluation.evaluate",
     "extract_features": "features.extract",
@@ -70,7 +73,7 @@ _HOME_OF = {
     "iter_frames": "video.decode",
     "load": "model.recognizer",
     "load_backbone": "features.backbone",
-    "load_config": "config",
+    "load_config": "config_reading",
     "read_frames": "video.decode",
     "train": "training.train",
 }

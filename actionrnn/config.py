@@ -1,21 +1,16 @@
 """The configuration: the documentation and the default of every setting.
 
-A YAML file holds the sections of `Config`; `section.key=value` on the command line overrides one
-field. A value is read according to its field's type. This module does not import torch.
+`config_reading` makes one of YAML files and overrides. This module does not import torch.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 import warnings
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from actionrnn.config_parsing import (
@@ -25,24 +20,13 @@ from actionrnn.config_parsing import (
     HomePath,
     Name,
     Names,
-    NonNegativeFloat,
     Number,
     Part,
     PositiveFloat,
     PositiveInt,
     Probability,
-    Scalar,
-    first_problem,
-    load_plain_yaml,
-    meaning,
-    nearest,
-    of_kind,
-    renamed_field,
-    with_new_names,
     with_own_errors,
 )
-from actionrnn.errors import ConfigError
-from actionrnn.files import as_path
 
 Layout = Literal["folder", "ucf101", "manifest", "annotations", "rendered"]
 Unlabelled = Literal["background", "ignore"]
@@ -54,15 +38,11 @@ Split = Annotated[
 ResizeMode = Literal["shortest", "squash"]
 Modality = Literal["rgb", "rgb_diff", "both"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
-Transport = Literal["tcp", "udp", "multicast"]
-Clock = Literal["player", "file"]
-"""How times are shown: from 0 on, as players do, or as the file has them."""
 Runtime = Literal["auto", "torch", "openvino", "onnx"]
 ClassWeights = Literal["none", "balanced"]
 InputScaling = Literal["sqrt", "l2", "none"]
 HeadKind = Literal["rnn_tanh", "rnn_relu", "lstm", "gru", "mean"]
 TemporalPooling = Literal["last", "running_mean", "exponential_mean"]
-Section = TypeVar("Section")
 
 ONLY_OF_VERSION_0_1 = ("temporal_pooling", "pooling_decay")
 """Fields of `HeadConfig` that are read from its models and configurations, and not offered."""
@@ -123,19 +103,6 @@ class Sampling:
         end = "" if self.end_seconds is None else f" until {self.end_seconds:g} s"
         stream = "" if self.stream is None else f" of stream {self.stream}"
         return text + start + end + stream
-
-
-@dataclass(frozen=True, config=STRICT_KEYS)
-class VideoLimits:
-    """Limits on one video, so that none can exhaust the memory."""
-
-    max_frame_pixels: Annotated[int, Field(ge=1, strict=True)] = 8192 * 8192
-    """Width x height of a frame before scaling; 8K video has half of it."""
-    max_bytes_held: Annotated[int, Field(ge=1, strict=True)] = 4 * 2**30
-    """Bytes of all frames that one call returns, and of a source that is read whole (a pipe)."""
-    containers: tuple[str, ...] = ()
-    """FFmpeg's names of the formats that are read. If any is given, only the given file itself is
-    read: a playlist in it cannot open other files or addresses. Empty: every format."""
 
 
 @dataclass(frozen=True, config=STRICT_KEYS)
@@ -406,224 +373,3 @@ class Config:
 def _with_lists(items: list[tuple[str, Any]]) -> dict[str, Any]:
     """As JSON and YAML read them back."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in items}
-
-
-# The sections below are chosen when a recording is read; a model contains none of them but the
-# `EventRule` that its training may have chosen.
-
-
-@dataclass(frozen=True, config=STRICT_KEYS)
-class SegmentRule:
-    """How the scores of a timeline become segments with one label each."""
-
-    smooth_seconds: NonNegativeFloat = 0.5
-    """The scores are averaged over this much time around each step; 0: not at all."""
-    min_seconds: NonNegativeFloat = 1.0
-    """Shorter segments are merged into the segments next to them; of a multi-label model, each
-    label for itself: shorter segments go, and shorter gaps between two of its segments close."""
-    threshold: Probability | None = None
-    """Steps whose best score is below this get no label; null: 0. Of a multi-label model, a label
-    is on where its score is at least this; null: 0.5."""
-    none_rate: Probability = 0.0
-    """Steps that look like none of the labels get none; this part of the steps of the labels
-    themselves is lost so. 0: every step gets one. For models that were trained with
-    `train.none_of_these`."""
-
-
-@with_own_errors
-@dataclass(frozen=True, config=STRICT_KEYS)
-class EventRule:
-    """When an action begins and when it ends, for each label by its own scores.
-
-    Two thresholds, so that scores which waver around one do not begin an action again and again
-    (hysteresis; Schmitt 1938, "A thermionic trigger").
-    """
-
-    begin_threshold: Part = 0.6
-    """An action begins with the first step whose score reaches this. Lower: events come earlier,
-    and there are more false ones."""
-    end_threshold: Part = 0.4
-    """It ends with the next step whose score is below this; at most `begin_threshold`. Lower: an
-    action that is doubtful for a moment stays one."""
-    min_seconds: NonNegativeFloat = 0.0
-    """Actions that end sooner are no events. The begin is reported as soon as it has lasted this
-    long, and so this much later; the time in it is that at which it began."""
-
-    @model_validator(mode="after")
-    def _end_below_begin(self) -> EventRule:
-        if self.end_threshold > self.begin_threshold:
-            raise ValueError(
-                f"end_threshold ({self.end_threshold:g}) must be at most begin_threshold "
-                f"({self.begin_threshold:g}); give both"
-            )
-        return self
-
-
-@dataclass(frozen=True, config=STRICT_KEYS)
-class LiveOptions:
-    """How a live source is followed."""
-
-    max_lag_seconds: PositiveFloat = 0.5
-    """Frames that wait longer for the model are dropped, so that answers are never older."""
-    stall_seconds: PositiveFloat = 5.0
-    """The source is reopened after this long without a frame."""
-    give_up_seconds: NonNegativeFloat = 60.0
-    """No further attempts after this long without a frame."""
-    first_wait_seconds: PositiveFloat = 0.5
-    """The wait before the source is reopened; doubled each time."""
-    longest_wait_seconds: PositiveFloat = 8.0
-    """The longest of these waits."""
-    reset_on_reconnect: bool = False
-    """Start with a new state after an interruption, instead of continuing with the old one."""
-    transport: Transport = "tcp"
-    """How RTSP sends its packets: tcp loses none; udp and multicast are never late, and where
-    packets are lost, pictures are damaged."""
-    input_options: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """For FFmpeg's demuxer and protocol: user_agent, cookies, headers, localaddr, ..."""
-
-
-@dataclass(frozen=True, config=STRICT_KEYS)
-class WebhookOptions:
-    """How events are posted; none of it makes the stream wait."""
-
-    timeout_seconds: PositiveFloat = 5.0
-    """The longest wait for the connection, and for each part of the answer."""
-    max_attempts: PositiveInt = 4
-    """An event is given up after so many posts that failed."""
-    first_wait_seconds: PositiveFloat = 0.5
-    """The wait before an event is posted again; doubled each time."""
-    queue_size: PositiveInt = 1000
-    """Events that may wait; of more, the oldest are dropped and counted."""
-    flush_seconds: NonNegativeFloat = 5.0
-    """At the end of the stream, the longest wait for the events that are left."""
-
-
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML file, then apply overrides such as `train.epochs=5`.
-
-    `path` may also be the bare name of a shipped configuration (`demo`).
-
-    Raises:
-        ConfigError: the file is missing or is not YAML; a key, type or value is wrong.
-    """
-    file = as_path(path) if as_path(path).is_file() else _shipped_config(str(path))
-    try:
-        sections = load_plain_yaml(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
-        remedy = "; put it in single quotes: '...'" if "escape character" in str(error) else ""
-        raise ConfigError(f"{file}: is not YAML ({error}){remedy}") from None
-    return parse_config(sections or {}, overrides, source=str(path))
-
-
-def parse_config(
-    sections: Mapping[str, Any], overrides: Sequence[str] = (), *, source: str = "config"
-) -> Config:
-    """Build a `Config` from nested mappings and `section.key=value` overrides.
-
-    An override's value is taken literally, without escapes; one pair of quotes around it is
-    removed, and `null` is None if the field allows it. Names and values of version 0.1 are still
-    read; one FutureWarning lists them.
-
-    Raises:
-        ConfigError: a key, type or value is wrong; the message names the key.
-    """
-    if not isinstance(sections, Mapping):
-        raise ConfigError(
-            f"{source}: must hold sections ({', '.join(get_type_hints(Config))}), not {sections!r}"
-        )
-    renamed: list[str] = []
-    merged: dict[str, Any] = {
-        section: with_new_names(str(section), values, source, renamed)
-        if isinstance(values, Mapping)
-        else values
-        for section, values in sections.items()
-    }
-    for override in overrides:
-        section, key, value = _read_override(override)
-        values = merged.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise ConfigError(f"{section} must be a section, not {meaning(values)!r}")
-        key, value = renamed_field(section, key, value, renamed)
-        values[key] = value
-    if renamed:
-        warnings.warn(f"{source}: {'; '.join(renamed)}", FutureWarning, stacklevel=2)
-    _refuse_unknown_keys(merged, source)
-    for section, kind in _kinds(Config).items():
-        kinds = _kinds(kind)
-        for key, value in merged.get(section, {}).items():
-            merged[section][key] = of_kind(value, kinds[key])
-    try:
-        return _adapter().validate_python(merged)
-    except ValidationError as error:
-        raise ConfigError(f"{source}: {first_problem(error)}") from None
-
-
-def override_config(config: Config, overrides: Sequence[str]) -> Config:
-    """The same configuration with `section.key=value` overrides applied."""
-    return parse_config(config.to_dict(), overrides, source="override")
-
-
-def parse_section(kind: type[Section], values: Mapping[str, Any]) -> Section:
-    """Build a `SegmentRule`, `EventRule` or `LiveOptions` from some fields; None is the default.
-
-    Raises:
-        ConfigError: a value is wrong; the message names it.
-    """
-    given = {key: value for key, value in values.items() if value is not None}
-    try:
-        return TypeAdapter(kind).validate_python(given)
-    except ValidationError as error:
-        raise ConfigError(first_problem(error).removeprefix(": ")) from None
-
-
-def shipped_configs() -> dict[str, Path]:
-    """The names and paths of the configurations that come with actionrnn."""
-    package = Path(__file__).parent
-    folder = next(d for d in (package / "configs", package.parent / "configs") if d.is_dir())
-    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
-
-
-def _shipped_config(name: str) -> Path:
-    shipped = shipped_configs()
-    if name in shipped:
-        return shipped[name]
-    raise ConfigError(
-        f"{name}: no such file, and not a shipped configuration; shipped are {', '.join(shipped)}"
-    )
-
-
-@functools.cache
-def _adapter() -> TypeAdapter[Config]:
-    return TypeAdapter(Config)
-
-
-_kinds = functools.cache(get_type_hints)
-"""The fields of a dataclass with their types."""
-
-
-def _read_override(override: str) -> tuple[str, str, str]:
-    """The section, key and value of `section.key=value`."""
-    name, equals, text = override.partition("=")
-    section, dot, key = name.partition(".")
-    if not (equals and dot and section and key):
-        raise ConfigError(f"{override!r} is not an override; write section.key=value")
-    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
-    return section, key, text[1:-1] if quoted else text if text == "~" else Scalar(text)
-
-
-def _refuse_unknown_keys(sections: Mapping[str, Any], source: str) -> None:
-    known = _kinds(Config)
-    for name, values in sections.items():
-        if name not in known:
-            raise ConfigError(f"{source}: unknown section {name!r}; {nearest(name, known)}")
-        if not isinstance(values, Mapping):
-            raise ConfigError(
-                f"{source}: {name} must be a section with keys, not {meaning(values)!r}"
-            )
-        keys = _kinds(known[name])
-        for key in values:
-            if key not in keys:
-                near = nearest(str(key), keys, prefix=f"{name}.")
-                raise ConfigError(f"{source}: unknown key '{name}.{key}'; {near}")

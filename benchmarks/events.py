@@ -30,12 +30,13 @@ import numpy as np
 import torch
 from long_recordings import Experiment, prepare, task_of
 
-from actionrnn.config import EventRule, load_config
+from actionrnn.config_reading import load_config
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.datasets.splits import Fold
 from actionrnn.evaluation.event_scores import EventScores, count_events, event_scores
 from actionrnn.evaluation.step_predictions import StepPredictions
-from actionrnn.model.recognizer import read_out
+from actionrnn.model.scoring import read_out
+from actionrnn.options import EventRule
 from actionrnn.progress import progress_bar
 from actionrnn.training.event_rules import choose_and_test
 from actionrnn.training.fit import fit_head

@@ -63,7 +63,8 @@ from long_recordings import (
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from actionrnn.config import Config, HeadConfig, load_config
+from actionrnn.config import Config, HeadConfig
+from actionrnn.config_reading import load_config
 from actionrnn.datasets import passages as passages_module
 from actionrnn.datasets import rendered as rendered_module
 from actionrnn.datasets import sequences as sequences_module
@@ -79,7 +80,7 @@ from actionrnn.evaluation.window_baselines import sliding_mean_pool
 from actionrnn.features.backbone import load_backbone
 from actionrnn.model import heads as heads_module
 from actionrnn.model.heads import Head
-from actionrnn.model.recognizer import read_out
+from actionrnn.model.scoring import read_out
 from actionrnn.progress import progress_bar
 from actionrnn.training import fit as fit_module
 from actionrnn.training.fit import fit_head, validate

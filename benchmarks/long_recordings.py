@@ -35,7 +35,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from actionrnn.config import Config, HeadConfig, Sampling, load_config
+from actionrnn.config import Config, HeadConfig, Sampling
+from actionrnn.config_reading import load_config
 from actionrnn.datasets.recordings import Dataset
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold, make_folds, open_dataset, train_val_split
@@ -46,7 +47,7 @@ from actionrnn.evaluation.window_baselines import restarted_per_window, sliding_
 from actionrnn.features.backbone import Backbone, load_backbone, num_cores
 from actionrnn.features.provenance import Provenance
 from actionrnn.files import atomic_path
-from actionrnn.model.recognizer import read_out
+from actionrnn.model.scoring import read_out
 from actionrnn.progress import progress_bar
 from actionrnn.training.fit import fit_head
 from actionrnn.training.fit_state import FitTask

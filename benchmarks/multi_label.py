@@ -31,7 +31,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 
-from actionrnn.config import Config, HeadConfig, parse_config
+from actionrnn.config import Config, HeadConfig
+from actionrnn.config_reading import parse_config
 from actionrnn.datasets.rendered import (
     HEIGHT,
     OVERSAMPLING,

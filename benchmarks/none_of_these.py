@@ -53,13 +53,15 @@ from heads import World as Clips
 from long_recordings import Joined, task_of
 from numpy.typing import NDArray
 
-from actionrnn.config import Config, SegmentRule, load_config
+from actionrnn.config import Config
+from actionrnn.config_reading import load_config
 from actionrnn.datasets.passages import whole_recordings
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold
 from actionrnn.model.heads import Head
 from actionrnn.model.none_of_these import Patterns
 from actionrnn.model.segments import smooth_scores
+from actionrnn.options import SegmentRule
 from actionrnn.progress import progress_bar
 from actionrnn.training.fit import fit_head
 

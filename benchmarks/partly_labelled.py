@@ -25,10 +25,11 @@ import numpy as np
 from long_recordings import Experiment, Joined, in_processes, prepare
 from numpy.typing import NDArray
 
-from actionrnn.config import Config, load_config
+from actionrnn.config import Config
+from actionrnn.config_reading import load_config
 from actionrnn.datasets.recordings import BACKGROUND, UNLABELLED, Annotation, Clip, Recording
 from actionrnn.datasets.sequences import IGNORE, Sequences
-from actionrnn.model.recognizer import read_out
+from actionrnn.model.scoring import read_out
 from actionrnn.progress import progress_bar
 from actionrnn.training.fit import fit_head
 from actionrnn.training.fit_state import FitTask

@@ -34,7 +34,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from actionrnn.config import Config, Sampling, load_config
+from actionrnn.config import Config, Sampling
+from actionrnn.config_reading import load_config
 from actionrnn.datasets.recordings import Recording
 from actionrnn.datasets.sequences import Sequences, load_sequences
 from actionrnn.features.backbone import load_backbone

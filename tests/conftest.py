@@ -121,7 +121,7 @@ def clips(make_clips: MakeClips) -> Path:
 @pytest.fixture(scope="session")
 def configure() -> Callable[..., Config]:
     """The configuration that trains on such clips."""
-    from actionrnn.config import parse_config
+    from actionrnn.config_reading import parse_config
 
     def make(root: Path, *overrides: str) -> Config:
         sections = {

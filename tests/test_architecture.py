@@ -15,6 +15,8 @@ SHARED = (
     "errors",
     "config",
     "config_parsing",
+    "config_reading",
+    "options",
     "results",
     "tensor_file",
     "text",

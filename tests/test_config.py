@@ -23,11 +23,8 @@ from actionrnn.config import (
     DataConfig,
     HeadConfig,
     Sampling,
-    load_config,
-    override_config,
-    parse_config,
-    shipped_configs,
 )
+from actionrnn.config_reading import load_config, override_config, parse_config, shipped_configs
 from actionrnn.errors import ConfigError
 
 SHIPPED = sorted(shipped_configs())

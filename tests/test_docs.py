@@ -26,7 +26,8 @@ from click.testing import CliRunner
 
 from actionrnn import errors
 from actionrnn.apps import cli
-from actionrnn.config import Config, load_config, shipped_configs
+from actionrnn.config import Config
+from actionrnn.config_reading import load_config, shipped_configs
 from actionrnn.model.recognizer import load
 from tests.apps.serving import Running, running
 

@@ -17,7 +17,8 @@ import pytest
 import torch
 
 import actionrnn
-from actionrnn.config import BackboneConfig, parse_config
+from actionrnn.config import BackboneConfig
+from actionrnn.config_reading import parse_config
 
 FILE = Path(__file__).parent / "golden" / "numbers.json"
 TOLERANCE = 2e-3

@@ -21,15 +21,8 @@ from rich.console import Console
 import actionrnn
 from actionrnn.apps.card import make_card
 from actionrnn.apps.info import describe
-from actionrnn.config import (
-    BackboneConfig,
-    Config,
-    DataConfig,
-    HeadConfig,
-    Sampling,
-    TrainConfig,
-    load_config,
-)
+from actionrnn.config import BackboneConfig, Config, DataConfig, HeadConfig, Sampling, TrainConfig
+from actionrnn.config_reading import load_config
 from actionrnn.datasets.recordings import Recording
 from actionrnn.datasets.sequences import IGNORE, Sequences
 from actionrnn.datasets.splits import make_folds, open_dataset

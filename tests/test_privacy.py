@@ -23,7 +23,8 @@ from safetensors.torch import save_file
 
 import actionrnn
 from actionrnn.apps.cli import main
-from actionrnn.config import Config, override_config, parse_config
+from actionrnn.config import Config
+from actionrnn.config_reading import override_config, parse_config
 from actionrnn.errors import BackboneError, ConfigError
 from actionrnn.features.exported import export_store
 from actionrnn.features.store import FeatureStore

@@ -23,7 +23,8 @@ from safetensors.torch import save_file
 
 import actionrnn
 from actionrnn.apps import cli
-from actionrnn.config import Sampling, load_config, parse_config
+from actionrnn.config import Sampling
+from actionrnn.config_reading import load_config, parse_config
 from actionrnn.datasets.folders import open_folder
 from actionrnn.errors import ActionrnnError, ConfigError, DatasetError, FeatureError, ModelError
 from actionrnn.features.imported import import_features

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from actionrnn.config import Sampling
 from actionrnn.files import as_path, atomic_path
-from actionrnn.model.recognizer import Timeline
 from actionrnn.model.segments import labels_on
+from actionrnn.model.timeline import Timeline
 from actionrnn.text import in_utf8
 from actionrnn.video.decode import visit_frames
 from actionrnn.video.request import FrameRequest

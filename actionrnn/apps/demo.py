@@ -11,7 +11,7 @@ from rich.table import Table
 
 from actionrnn.apps.contact_sheet import write_contact_sheet
 from actionrnn.apps.joined_recording import follow, join_clips, write_bars
-from actionrnn.config import load_config
+from actionrnn.config_reading import load_config
 from actionrnn.datasets.rendered import (
     CLIPS_PER_GROUP,
     NUM_GROUPS,

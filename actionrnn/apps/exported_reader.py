@@ -1,7 +1,7 @@
 """The modules that decode videos as one zip file, from which an exported runner imports them.
 
 The same code gives the same frames, pixels and errors as here. It needs numpy and PyAV: the
-configuration's classes, which are checked by pydantic here, become plain dataclasses.
+settings' classes, which are checked by pydantic here, become plain dataclasses.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import re
 import zipfile
 from pathlib import Path
 
-from actionrnn import config
+from actionrnn import config, options
 
 PACKAGE = "actionrnn_reader"
 """Its name in the zip file: another one than here, where both may be installed."""
 
 _FIRST = "video.decode"
+_SETTINGS = {"config": config, "options": options}
 _IMPORT = re.compile(r"^( *from )actionrnn\.([\w.]*?)(\w+)( import )(.*)$", re.MULTILINE)
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same bytes each time
 
@@ -26,7 +27,8 @@ _DATE = (1980, 1, 1, 0, 0, 0)  # the same bytes each time
 def zipped_reader() -> bytes:
     """The zip file: `video.decode` and all that it imports, side by side in one package."""
     root = Path(__file__).parents[1]
-    sources, wanted = {"__init__": ""}, set[str]()
+    sources = {"__init__": ""}
+    wanted: dict[str, set[str]] = {module: set() for module in _SETTINGS}
     waiting = [_FIRST]
     while waiting:
         module = waiting.pop()
@@ -35,12 +37,13 @@ def zipped_reader() -> bytes:
             continue
         source = (root / module.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8")
         for found in _IMPORT.finditer(source):
-            if found[3] == "config":
-                wanted.update(found[5].split(", "))
+            if found[3] in wanted:
+                wanted[found[3]].update(found[5].split(", "))
             else:
                 waiting.append(found[2] + found[3])
         sources[name] = _IMPORT.sub(r"\1.\3\4\5", source)
-    sources["config"] = _plain_config(wanted)
+    for module, names in wanted.items():
+        sources[module] = _plain_classes(module, names)
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w") as file:
         for name, source in sorted(sources.items()):
@@ -49,11 +52,11 @@ def zipped_reader() -> bytes:
     return written.getvalue()
 
 
-def _plain_config(names: set[str]) -> str:
-    """These classes of the configuration with their defaults, and without their checks."""
+def _plain_classes(module: str, names: set[str]) -> str:
+    """These classes with their defaults, and without their checks."""
     lines = ["from dataclasses import dataclass"]
     for name in sorted(names):
-        kind = getattr(config, name)
+        kind = getattr(_SETTINGS[module], name)
         lines += ["", "", "@dataclass(frozen=True)", f"class {name}:"]
         lines += [
             f"    {field.name}: object = {field.default!r}" for field in dataclasses.fields(kind)

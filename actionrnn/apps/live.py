@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from actionrnn.apps.render import ScoreOverlay, container_format
 from actionrnn.apps.webhook import Webhook
-from actionrnn.config import EventRule, LiveOptions
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.errors import ActionrnnError, VideoError
 from actionrnn.files import atomic_path
@@ -29,6 +28,7 @@ from actionrnn.model.events import Event, EventDetector
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.segments import ON
 from actionrnn.model.stream import Scores
+from actionrnn.options import EventRule, LiveOptions
 from actionrnn.text import plain
 from actionrnn.video.frame import Frame
 from actionrnn.video.live import Arrival, LiveSource

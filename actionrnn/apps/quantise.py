@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from actionrnn.errors import ModelError
 from actionrnn.features.engines.onnx import open_session
 from actionrnn.features.networks import quietly
-from actionrnn.model.recognizer import Recognizer, read_out
+from actionrnn.model.recognizer import Recognizer
+from actionrnn.model.scoring import read_out
 from actionrnn.model.segments import ON
 from actionrnn.progress import progress_bar
 from actionrnn.video.decode import read_frames

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.apps.drawing import Panel, draw_panel, make_panel
-from actionrnn.config import Clock, Sampling, VideoLimits
+from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.files import atomic_path
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.segments import ON
 from actionrnn.model.stream import Scores
+from actionrnn.options import Clock, VideoLimits
 from actionrnn.progress import progress_bar
 from actionrnn.text import plain
 from actionrnn.video.convert import Converter

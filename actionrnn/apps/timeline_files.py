@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actionrnn.config import SegmentRule
 from actionrnn.datasets.annotations.marks import Mark, Marks
 from actionrnn.files import write_text
-from actionrnn.model.recognizer import Timeline
 from actionrnn.model.segments import Segment
+from actionrnn.model.timeline import Timeline
+from actionrnn.options import SegmentRule
 from actionrnn.text import plain
 
 _FORMULA = ("=", "+", "-", "@")  # a spreadsheet would evaluate such a cell

@@ -14,12 +14,12 @@ import numpy as np
 from markupsafe import Markup
 
 from actionrnn.apps.render import rewrite
-from actionrnn.config import SegmentRule
 from actionrnn.errors import VideoError
 from actionrnn.evaluation.report_page import page_environment
 from actionrnn.files import write_text
-from actionrnn.model.recognizer import Timeline
 from actionrnn.model.segments import stretches_of
+from actionrnn.model.timeline import Timeline
+from actionrnn.options import SegmentRule
 from actionrnn.text import plain
 from actionrnn.video.image_folder import is_folder
 from actionrnn.video.source import Located, Source, container_of, locate, open_stream

@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from actionrnn import __version__
-from actionrnn.config import WebhookOptions
 from actionrnn.errors import ConfigError, first_line
+from actionrnn.options import WebhookOptions
 from actionrnn.text import plain
 
 # What may be otherwise a moment later (RFC 9110, section 15; 429: RFC 6585); the rest of 3xx and

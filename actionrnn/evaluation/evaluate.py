@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from actionrnn.config import Config, DataConfig, override_config
+from actionrnn.config import Config, DataConfig
+from actionrnn.config_reading import override_config
 from actionrnn.datasets.recordings import Dataset
 from actionrnn.datasets.sequences import IGNORE, Sequences
 from actionrnn.datasets.splits import Fold, describe_split, make_folds, open_dataset

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from pydantic import FiniteFloat, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
-from actionrnn.config import EventRule
 from actionrnn.datasets.sequences import IGNORE
 from actionrnn.evaluation.bootstrap import bootstrap_ratio, measured_rates, sum_by_unit
 from actionrnn.evaluation.metrics import Rate
@@ -23,6 +22,7 @@ from actionrnn.evaluation.segment_metrics import Labels, lane_segments, segments
 from actionrnn.evaluation.step_predictions import StepPredictions, true_lanes
 from actionrnn.model.events import event_lanes
 from actionrnn.model.segments import step_ends
+from actionrnn.options import EventRule
 
 
 @dataclass(frozen=True)

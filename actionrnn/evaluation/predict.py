@@ -23,8 +23,7 @@ from actionrnn.features.backbone import Backbone
 from actionrnn.features.provenance import TRAINED_ON, Provenance
 from actionrnn.model.heads import Head
 from actionrnn.model.privacy import hashed_group
-from actionrnn.model.recognizer import read_out
-from actionrnn.model.scoring import Readouts
+from actionrnn.model.scoring import Readouts, read_out
 from actionrnn.progress import progress_bar
 
 MEAN_POOL: Final = "mean-pool"

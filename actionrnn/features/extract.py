@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from actionrnn import __version__
-from actionrnn.config import BackboneConfig, Config, Sampling, parse_config
+from actionrnn.config import BackboneConfig, Config, Sampling
+from actionrnn.config_reading import parse_config
 from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.pipeline import Pace, Pipeline

@@ -24,12 +24,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrnn.config import Sampling, VideoLimits
+from actionrnn.config import Sampling
 from actionrnn.errors import BackboneError, VideoError, first_line
 from actionrnn.features.backbone import Backbone, num_cores, set_own_threads
 from actionrnn.features.provenance import Features, Provenance, VideoFile
 from actionrnn.features.video_parts import VideoPart
 from actionrnn.features.worker import Decode, FrameSpec, decode_video
+from actionrnn.options import VideoLimits
 
 MOST_DECODERS = 32
 

@@ -30,7 +30,7 @@ import numpy as np
 import torch  # noqa: F401 ahead of the first video, as it takes more memory than one may take
 from numpy.typing import NDArray
 
-from actionrnn.config import Sampling, VideoLimits
+from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.features.decoder_messages import (
     SQUARES_IN_A_MESSAGE,
@@ -42,6 +42,7 @@ from actionrnn.features.decoder_messages import (
 from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.provenance import VideoFile
 from actionrnn.files import FileState, file_sha256, file_state
+from actionrnn.options import VideoLimits
 from actionrnn.video.address import masked
 from actionrnn.video.decode import probe_video, read_corrections, visit_frames
 from actionrnn.video.request import FrameRequest, FrameSink

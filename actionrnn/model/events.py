@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrnn.config import EventRule
 from actionrnn.errors import ModelError
+from actionrnn.options import EventRule
 
 EventKind = Literal["begin", "end"]
 

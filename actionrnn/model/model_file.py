@@ -15,8 +15,9 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 
-from actionrnn.config import Config, EventRule, load_config, parse_config
+from actionrnn.config import Config
 from actionrnn.config_parsing import FiniteFloat, first_problem
+from actionrnn.config_reading import load_config, parse_config
 from actionrnn.errors import ConfigError, ModelError, first_line
 from actionrnn.features.provenance import Provenance
 from actionrnn.files import CONFIG_FILE, MODEL_FILE, as_path
@@ -24,6 +25,7 @@ from actionrnn.model import hub
 from actionrnn.model.heads import Head
 from actionrnn.model.none_of_these import NoneOfThese, is_own
 from actionrnn.model.privacy import belongs_to, public_config, public_training
+from actionrnn.options import EventRule
 from actionrnn.tensor_file import (
     pack_tensors,
     read_description,

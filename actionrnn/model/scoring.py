@@ -71,6 +71,15 @@ class Scorer:
         return Readouts.of(logits, self._head)
 
 
+@torch.inference_mode()
+def read_out(head: Head, values: NDArray[np.float32]) -> Readouts:
+    """The answers for every step of one sequence of features (T, D)."""
+    head.eval()
+    logits = head(torch.from_numpy(np.ascontiguousarray(values))[None].to(head.mean.device))
+    now, so_far = (head.scores(part)[0].cpu().numpy() for part in (logits, head.so_far(logits)))
+    return Readouts(now, so_far)
+
+
 def num_known(head: Head, unanswered: int, new: int) -> int:
     """How many answers become known with `new` steps, `unanswered` ones being before them."""
     return max(0, unanswered + new - head.delay_steps)

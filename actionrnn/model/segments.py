@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrnn.config import SegmentRule
+from actionrnn.options import SegmentRule
 
 NOTHING = -1
 ON = 0.5

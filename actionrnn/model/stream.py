@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,9 @@ from numpy.typing import NDArray
 from actionrnn.config import Sampling
 from actionrnn.errors import ModelError
 from actionrnn.features.backbone import Backbone
-from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.provenance import Provenance
 from actionrnn.files import as_path
-from actionrnn.model.heads import Head, State
+from actionrnn.model.heads import Head
 from actionrnn.model.scoring import (
     Readouts,
     last_answers,
@@ -30,12 +28,12 @@ from actionrnn.model.scoring import (
     one_thread,
     step_together,
 )
+from actionrnn.model.stream_memory import Square, StreamMemory, rebuilt, require_kept, saved
 from actionrnn.tensor_file import read_description, read_tensors, write_tensors
 from actionrnn.video.frame import Frame
-from actionrnn.video.sampling import FrameSampler, SamplerState
+from actionrnn.video.sampling import FrameSampler
 
-Pixels = NDArray[np.uint8]
-Step = tuple["Square", float]
+Step = tuple[Square, float]
 """What the backbone sees of a frame, and the frame's time in seconds."""
 Scores = NDArray[np.float32]
 
@@ -147,25 +145,7 @@ class Stream:
 
         The same in size after a second and after a day; `save` writes it.
         """
-        memory, preprocessing = self._memory, self.backbone.preprocessing
-        last, held = memory.last, memory.sampler.held
-        arrays = {
-            "picture.held": None if held is None or held is last else held.cut(preprocessing),
-            "picture.last": None if last is None else last.cut(preprocessing),
-            "features.last": memory.last_features,
-        }
-        return {
-            **{name: torch.from_numpy(v) for name, v in arrays.items() if v is not None},
-            **{f"state.{name}": value for name, value in memory.state.items()},
-            "identity": self._identity(),
-            "clock": {  # JSON has no infinity
-                name: None if value in (np.inf, -np.inf) else value
-                for name, value in asdict(memory.sampler.state).items()
-            },
-            "held_is_last": held is last,
-            "last_repeats": memory.last_repeats,
-            "unanswered_seconds": list(memory.unanswered),
-        }
+        return saved(self._memory, self.backbone.preprocessing) | {"identity": self._identity()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where the stream of `state_dict` was; if it is refused, nothing has changed.
@@ -175,17 +155,17 @@ class Stream:
                 streams restarted their state or let it fade.
             KeyError, TypeError, ValueError: it is damaged.
         """
-        saved, own = dict(state["identity"]), self._identity()
-        head, policy = saved.pop("head_sha256"), saved.pop("policy", None)
-        difference = Provenance.from_json(saved).difference(self.provenance)
+        given, own = dict(state["identity"]), self._identity()
+        head, policy = given.pop("head_sha256"), given.pop("policy", None)
+        difference = Provenance.from_json(given).difference(self.provenance)
         if not difference and head != own["head_sha256"]:
             difference = f"head_sha256 {head}, wanted is {own['head_sha256']}"
         if difference:
             raise ModelError(
                 f"was saved with {difference}; restore it into a stream of the same model"
             )
-        _require_kept(policy)
-        memory = _rebuilt(state, self)
+        require_kept(policy)
+        memory = rebuilt(state, self.sampling, self.head)
         self.reset()
         self._memory = memory
 
@@ -249,66 +229,6 @@ class StreamBatch:
         wait.
         """
         self.streams[index].reset()
-
-
-@dataclass(eq=False)
-class Square:
-    """What the backbone sees of a frame, cut when it is first needed; the frame is then let go."""
-
-    frame: Frame | None = None
-    pixels: Pixels | None = None
-    """(crop, crop, 3)."""
-
-    def cut(self, preprocessing: Preprocessing) -> Pixels:
-        """The pixels, (crop, crop, 3).
-
-        Raises:
-            VideoError: the frame cannot be made, or no square can be cut from it.
-        """
-        if self.pixels is None:
-            assert self.frame is not None
-            self.pixels = np.array(preprocessing.square(self.frame.rgb), order="C")
-            self.frame = None
-        return self.pixels
-
-    def own(self) -> None:
-        """Hold pixels that the caller cannot change after the push."""
-        if self.frame is not None:
-            self.frame = self.frame.copy()
-
-
-@dataclass
-class StreamMemory:
-    """All that a stream remembers."""
-
-    sampler: FrameSampler[Square]
-    state: State
-    last: Square | None = None
-    """Of the last step."""
-    last_repeats: bool = False
-    """Whether the step before showed the same frame."""
-    last_features: NDArray[np.float32] | None = None
-    """(D,)."""
-    unanswered: tuple[float, ...] = ()
-    """The times of the last steps, at most `head.delay_steps`, whose answers are not known yet."""
-
-    def copy(self) -> StreamMemory:
-        """One that moves on while this one stays; what both hold is replaced, never changed."""
-        return replace(self, sampler=self.sampler.copy())
-
-    def views(self, square: Square, preprocessing: Preprocessing) -> Pixels | None:
-        """What is encoded for the next step, (num_views, crop, crop, 3).
-
-        None: the step has the features of the one before, as it shows the same frame.
-        """
-        last, repeats = self.last, square is self.last
-        # where changes are encoded, the first repetition is one: from moving to standing still
-        is_known = repeats and (preprocessing.modality == "rgb" or self.last_repeats)
-        self.last, self.last_repeats = square, repeats
-        if is_known:
-            return None
-        previous = None if last is None else last.cut(preprocessing)
-        return preprocessing.views(square.cut(preprocessing)[None], previous)
 
 
 @torch.inference_mode()
@@ -412,88 +332,3 @@ def _encode(
             rows.append(memory.last_features)
         features.append(rows)
     return features
-
-
-def _rebuilt(state: dict[str, Any], stream: Stream) -> StreamMemory:
-    """What a stream remembered, from `Stream.state_dict`."""
-    sampler: FrameSampler[Square] = FrameSampler(stream.sampling)
-    clock = state["clock"]
-    first, held = clock["first_seconds"], clock["held_seconds"]
-    sampler.restore(
-        SamplerState(
-            first_seconds=None if first is None else _seconds(first),
-            next_tick=int(clock["next_tick"]),
-            held_seconds=-np.inf if held is None else _seconds(held),
-        )
-    )
-    last, features = _square(state.get("picture.last")), state.get("features.last")
-    sampler.held = last if state["held_is_last"] else _square(state.get("picture.held"))
-    head_state = _head_state(state, stream.head)
-    return StreamMemory(
-        sampler,
-        head_state,
-        last=last,
-        last_repeats=bool(state["last_repeats"]),
-        last_features=None if features is None else features.numpy(),
-        unanswered=_unanswered(state, head_state, stream.head.delay_steps),
-    )
-
-
-def _unanswered(state: dict[str, Any], head_state: State, delay_steps: int) -> tuple[float, ...]:
-    """The times of the steps that wait for their answers, from `Stream.state_dict`.
-
-    Raises:
-        ValueError: they are not as many as the delay leaves, or their times fall.
-    """
-    saved = state.get("unanswered_seconds", ())  # older streams had no delay
-    times = tuple(map(_seconds, saved))
-    expected = int(min(head_state["steps"].item(), delay_steps))
-    if len(times) != expected or sorted(times) != list(times):
-        raise ValueError(f"{list(times)} should be the times of {expected} steps")
-    return times
-
-
-def _head_state(state: dict[str, Any], head: Head) -> State:
-    """The head's part of `Stream.state_dict`, for the head's device.
-
-    Raises:
-        KeyError, ValueError: a tensor of it is missing, or is not one of this head.
-    """
-    start = head.initial_state(1, head.mean.device)
-    saved = {n.removeprefix("state."): v for n, v in state.items() if n.startswith("state.")}
-    if not saved and state["births"] == []:  # of version 0.1, before the first step
-        return start
-    if "summary" in saved:  # of version 0.1, which pooled the states, not their logits
-        saved["so_far"] = head.classifier(saved["summary"].to(head.mean)).detach()
-    if wrong := [name for name in start if saved[name].shape != start[name].shape]:
-        raise ValueError(f"the shape of {', '.join(wrong)}")
-    return {name: saved[name].to(value) for name, value in start.items()}
-
-
-def _require_kept(policy: dict[str, Any] | None) -> None:
-    """Refuse the state of an older stream that restarted it, or let it fade.
-
-    Args:
-        policy: of the saved stream; None: it was saved since all streams keep their state.
-
-    Raises:
-        ModelError: the state is not what has been kept since the first step.
-    """
-    if policy is None or (policy["kind"] == "keep" and not policy.get("reset_at_cuts")):
-        return
-    how = "restart at cuts" if policy["kind"] == "keep" else policy["kind"]
-    raise ModelError(
-        f"was saved with the state policy {how!r}, which is gone; begin a new stream: it keeps one "
-        "state for the whole recording"
-    )
-
-
-def _square(pixels: torch.Tensor | None) -> Square | None:
-    return None if pixels is None else Square(pixels=pixels.numpy())
-
-
-def _seconds(value: Any) -> float:
-    seconds = float(value)
-    if not np.isfinite(seconds):
-        raise ValueError(f"{value} is not a time")
-    return seconds

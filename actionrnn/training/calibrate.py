@@ -18,7 +18,7 @@ from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import Calibration
 from actionrnn.model.calibration import at_temperature, fit_label_temperature, fit_temperature
 from actionrnn.model.heads import Head
-from actionrnn.model.recognizer import read_out
+from actionrnn.model.scoring import read_out
 
 
 @dataclass(frozen=True)

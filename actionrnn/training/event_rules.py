@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from actionrnn.config import Config, EventRule
+from actionrnn.config import Config
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.errors import ConfigError
 from actionrnn.evaluation.event_scores import (
@@ -25,6 +25,7 @@ from actionrnn.evaluation.event_scores import (
 )
 from actionrnn.evaluation.step_predictions import StepPredictions
 from actionrnn.evaluation.step_scores import background_of, why_no_false_alarms
+from actionrnn.options import EventRule
 
 
 def _probability(logit: float) -> float:

@@ -16,11 +16,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from actionrnn.config import Config, HeadConfig, TrainConfig
-from actionrnn.datasets.recordings import Clip, Dataset
+from actionrnn.config import Config, HeadConfig
+from actionrnn.datasets.recordings import Dataset
 from actionrnn.datasets.sequences import Sequences
-from actionrnn.datasets.splits import Fold, chosen_split, describe_split, train_val_split
-from actionrnn.errors import ConfigError
+from actionrnn.datasets.splits import Fold, describe_split
 from actionrnn.evaluation.event_scores import EventScores
 from actionrnn.evaluation.predict import (
     MEAN_POOL,
@@ -45,9 +44,11 @@ from actionrnn.progress import progress_bar
 from actionrnn.results import replacing
 from actionrnn.training import parallel
 from actionrnn.training.calibrate import Temperatures, from_other_folds, from_validation
-from actionrnn.training.event_rules import choose_and_test, require_background
+from actionrnn.training.describe import describe_training
+from actionrnn.training.event_rules import choose_and_test
 from actionrnn.training.fit import DivergedError, Fit, fit_head
 from actionrnn.training.fit_state import STATES, Epoch, FitTask, file_name
+from actionrnn.training.held_out import divided, why_not_held_out
 from actionrnn.training.none_of_these import HeldOut, fit_none_of_these
 
 Purpose = Literal["head", "mean-pool", "mean-pool + motion"]
@@ -216,7 +217,10 @@ class Experiment:
             temperature = report.calibration.temperature
             head = calibrated(head, temperature)
             heads = {key: calibrated(one, temperature) for key, one in heads.items()}
-        training = public_training(self._describe_training(report))
+        described = describe_training(
+            config, self.dataset, self.sequences, self.model_fold, report, self.window_steps
+        )
+        training = public_training(described)
         none_of_these = self._none_of_these(head, heads) if config.train.none_of_these else None
         return Recognizer(
             backbone, head, self.dataset.labels, config, training, none_of_these=none_of_these
@@ -276,7 +280,7 @@ class Experiment:
         if spec.purpose != "head":
             # a baseline at its best: trained for what it says of the clip, not of single frames
             config = replace(config, now_weight=0.0)
-        train, validation = _divided(spec.fold, config)
+        train, validation = divided(spec.fold, config)
         seen = self.sequences.first_features(spec.num_features)
         return FitTask(
             seen.side(train),
@@ -296,7 +300,7 @@ class Experiment:
         if len(predictions) > 1:
             return from_other_folds(predictions)
         [fold], config = self.folds, self.config.train
-        validation = _divided(fold, config)[1]
+        validation = divided(fold, config)[1]
         head = heads[fold.name, "head", config.seed]
         return from_validation(head, self.sequences.subset(validation))
 
@@ -304,7 +308,7 @@ class Experiment:
         """For the model's head, from the first seed's heads of the folds."""
         held_out = []
         for fold in self.folds:
-            trained, validation = _divided(fold, self.config.train)
+            trained, validation = divided(fold, self.config.train)
             clips = fold.test if len(self.folds) > 1 else validation
             held_out.append(
                 HeldOut(
@@ -314,7 +318,7 @@ class Experiment:
                     recordings=self.sequences.side(clips),
                 )
             )
-        trained = _divided(self.model_fold, self.config.train)[0]
+        trained = divided(self.model_fold, self.config.train)[0]
         return fit_none_of_these(head, self.sequences.side(trained), held_out)
 
     def _calibrated(self, heads: Heads, temperatures: Temperatures) -> Heads:
@@ -361,7 +365,7 @@ class Experiment:
         validation: list[StepPredictions] = []
         if len(self.folds) == 1:
             [fold] = self.folds
-            held_out = self.sequences.side(_divided(fold, train)[1])
+            held_out = self.sequences.side(divided(fold, train)[1])
             head = heads[fold.name, "head", train.seed]
             validation = predict_steps(held_out, {"head": head}, window=1)
         return choose_and_test(self.dataset.labels, steps, validation, train.false_alarms_per_hour)
@@ -374,109 +378,6 @@ class Experiment:
             if (of_fold, of_seed) == (fold.name, seed) and purpose != "head":
                 tested[purpose] = head
         return tested
-
-    def _describe_training(self, report: Report) -> dict[str, Any]:
-        """What the model file says of its training."""
-        config, fold = self.config, self.model_fold
-        step_numbers, step_intervals = _of_steps(report)
-        return {
-            "data": str(config.data.root or config.data.features),
-            "split": chosen_split(self.dataset, config.data),
-            "fold": fold.name,
-            "num_clips": len(fold.known),
-            "window_steps": self.window_steps,
-            "groups": sorted({clip.group for clip in fold.known}),
-            "fingerprints": sorted({*self.sequences.subset(fold.known).fingerprints}),
-            **_temperature(report),
-            **_event_rule(report),
-            "scores": {
-                "tested_on": [result.group for result in report.folds],
-                "seen_in_training": report.seen_in_training,
-                "leaked_clips": report.leaked_clips,
-                "leaked_groups": list(report.leaked_groups),
-                "num_clips": report.num_clips,
-                "top1": report.top1,
-                "mean_class_accuracy": report.mean_class_accuracy,
-                "baseline_mean_pool_top1": report.baseline_mean_pool_top1,
-                **step_numbers,
-                "intervals": report.intervals | step_intervals,
-                "intervals_over": f"{report.num_units} {report.resampled}",
-            },
-        }
-
-
-def _of_steps(report: Report) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The numbers of whole recordings that a model keeps, and their intervals."""
-    numbers: dict[str, Any] = {}
-    intervals: dict[str, Any] = {}
-    steps, events = report.steps, report.events
-    if steps is not None and (report.multi_label or not steps.joined):
-        scores = next(iter(steps.models.values()))
-        numbers["frame_map"] = scores.frame_map
-        intervals["frame_map"] = scores.intervals.get("frame_map")
-    if events is not None:
-        for name in ("recall", "false_alarms_per_hour"):
-            numbers[f"event_{name}"] = getattr(events, name)
-            intervals[f"event_{name}"] = events.intervals.get(name)
-    return {name: value for name, value in numbers.items() if value is not None}, intervals
-
-
-def require_held_out(config: Config, folds: Sequence[Fold], labels: Sequence[str]) -> None:
-    """Refuse before the training what could not be measured in the end.
-
-    Raises:
-        ConfigError: a temperature, none-of-these or thresholds of events are wanted, and there are
-            no clips that are not trained on, or only one class; none-of-these of a head that says
-            so by itself; thresholds without a background.
-    """
-    train = config.train
-    if train.event_thresholds:
-        require_background(config, labels)
-    if train.none_of_these and config.head.multi_label:
-        raise ConfigError(
-            "train.none_of_these: a head of several labels (head.multi_label=true) says it by "
-            "itself: no label is on; set it to false"
-        )
-    wanted = {
-        "calibrate": train.calibrate,
-        "none_of_these": train.none_of_these,
-        "event_thresholds": train.event_thresholds,
-    }
-    reason = why_not_held_out(config, folds, labels) if any(wanted.values()) else ""
-    if reason:
-        name = next(name for name, is_wanted in wanted.items() if is_wanted)
-        raise ConfigError(f"train.{name}: {reason}")
-
-
-def why_not_held_out(config: Config, folds: Sequence[Fold], labels: Sequence[str]) -> str:
-    """Why nothing can be fitted on clips that are not trained on, and the remedy; empty: it can."""
-    if len(labels) < 2 and not config.head.multi_label:
-        return f"needs several classes, and there is {', '.join(labels)} alone"
-    if len(folds) > 1 or _divided(folds[0], config.train)[1]:
-        return ""
-    return (
-        "needs clips that are not trained on, and there is one fold without validation clips; set "
-        "train.validation_fraction=0.15 (with more groups if none of them can be held back), or "
-        "train several folds (data.split=leave_one_group_out)"
-    )
-
-
-def _divided(fold: Fold, config: TrainConfig) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
-    """A fold's clips that train, and those that choose the epoch."""
-    if fold.validation:
-        return fold.train, fold.validation
-    return train_val_split(fold.train, config.validation_fraction, config.seed)
-
-
-def _temperature(report: Report) -> dict[str, float]:
-    """What the logits of the model were divided by."""
-    found = report.calibration
-    return {} if found is None or not found.applied else {"temperature": found.temperature}
-
-
-def _event_rule(report: Report) -> dict[str, Any]:
-    """By what the model's events begin and end."""
-    return {} if report.events is None else {"event_rule": dataclasses.asdict(report.events.rule)}
 
 
 def _describe_epoch(epoch: Epoch) -> str:

@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from actionrnn import __version__
-from actionrnn.config import Config, HeadConfig, TrainConfig, parse_config
+from actionrnn.config import Config, HeadConfig, TrainConfig
+from actionrnn.config_reading import parse_config
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ActionrnnError, ConfigError, ModelError, first_line
 from actionrnn.features.provenance import TRAINED_ON

@@ -24,7 +24,7 @@ from actionrnn.model.none_of_these import (
     keep_some,
     of_stretches,
 )
-from actionrnn.model.recognizer import read_out
+from actionrnn.model.scoring import read_out
 from actionrnn.progress import progress_bar
 
 

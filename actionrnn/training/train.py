@@ -34,8 +34,9 @@ from actionrnn.model.recognizer import Recognizer
 from actionrnn.results import replacing, results_folder
 from actionrnn.text import plain, printable
 from actionrnn.training import parallel
-from actionrnn.training.experiment import Experiment, Log, require_held_out
+from actionrnn.training.experiment import Experiment, Log
 from actionrnn.training.fit_state import Epoch, file_name, resumable
+from actionrnn.training.held_out import require_held_out
 from actionrnn.training.search import search_heads
 
 OUTPUTS = (

@@ -16,9 +16,10 @@ import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from actionrnn.config import Sampling, VideoLimits
+from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.files import as_path
+from actionrnn.options import VideoLimits
 from actionrnn.video.convert import Converter, Scale
 from actionrnn.video.frame import Frame, Frames
 from actionrnn.video.frame_index import (

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrnn.config import VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.files import as_path
+from actionrnn.options import VideoLimits
 from actionrnn.video.convert import Scale
 from actionrnn.video.frame import Frame
 from actionrnn.video.frame_index import FrameIndex

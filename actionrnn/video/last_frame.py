@@ -16,7 +16,7 @@ import numpy as np
 from av.packet import Packet
 from numpy.typing import NDArray
 
-from actionrnn.config import VideoLimits
+from actionrnn.options import VideoLimits
 from actionrnn.video.frame_index import time_base_of
 from actionrnn.video.source import (
     Source,

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from actionrnn.config import LiveOptions
 from actionrnn.errors import VideoError
+from actionrnn.options import LiveOptions
 from actionrnn.video.frame import Frame
 from actionrnn.video.live_clocks import SteadyClock
 from actionrnn.video.live_input import live_input

@@ -21,8 +21,8 @@ import numpy as np
 from av.format import Flags
 from av.video.stream import VideoStream
 
-from actionrnn.config import LiveOptions, VideoLimits
 from actionrnn.errors import VideoError
+from actionrnn.options import LiveOptions, VideoLimits
 from actionrnn.video.convert import Converter
 from actionrnn.video.frame import Frame
 from actionrnn.video.frame_index import time_base_of

@@ -16,9 +16,9 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from actionrnn.config import VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.files import as_path
+from actionrnn.options import VideoLimits
 from actionrnn.video.address import is_address, masked
 from actionrnn.video.download import LocalCopy, copy_if_needed
 

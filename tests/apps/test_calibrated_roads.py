@@ -25,9 +25,11 @@ from actionrnn.apps.drawing import make_panel
 from actionrnn.apps.live import LiveSession, run_live
 from actionrnn.apps.render import ScoreOverlay, render
 from actionrnn.apps.timeline_page import write_page
-from actionrnn.config import Config, LiveOptions, SegmentRule
+from actionrnn.config import Config
 from actionrnn.evaluation.evaluate import evaluate
-from actionrnn.model.recognizer import Recognizer, Timeline
+from actionrnn.model.recognizer import Recognizer
+from actionrnn.model.timeline import Timeline
+from actionrnn.options import LiveOptions, SegmentRule
 from actionrnn.training.train import TrainingRun, train
 from actionrnn.video.decode import iter_frames
 from actionrnn.video.frame import Frame

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 
 import actionrnn
 from actionrnn.apps import cli
-from actionrnn.config import parse_config
+from actionrnn.config_reading import parse_config
 from actionrnn.training.train import TrainingRun, train
 
 MakeClips = Callable[..., Path]

@@ -13,7 +13,7 @@ from PIL import Image
 from actionrnn.apps.contact_sheet import MAX_FRAMES, write_contact_sheet
 from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
-from actionrnn.model.recognizer import Timeline
+from actionrnn.model.timeline import Timeline
 from actionrnn.video import seeking
 
 RED, BLUE = (220, 30, 40), (30, 40, 220)

@@ -14,7 +14,8 @@ from PIL import Image
 import actionrnn
 from actionrnn.apps import demo
 from actionrnn.apps.demo import run_demo
-from actionrnn.config import Config, load_config
+from actionrnn.config import Config
+from actionrnn.config_reading import load_config
 from actionrnn.datasets import rendered
 from actionrnn.results import CHECKSUMS_FILE
 from actionrnn.training.train import TrainingRun

@@ -18,11 +18,12 @@ from click.testing import CliRunner, Result
 import actionrnn
 from actionrnn.apps import cli
 from actionrnn.apps.live import LiveSession, run_live
-from actionrnn.config import Config, EventRule, HeadConfig, LiveOptions, Sampling, WebhookOptions
+from actionrnn.config import Config, HeadConfig, Sampling
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.errors import VideoError
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer
+from actionrnn.options import EventRule, LiveOptions, WebhookOptions
 from actionrnn.video.frame import Frame
 from actionrnn.video.live import Arrival, LiveCounts
 from tests.apps.webhooks import receiving

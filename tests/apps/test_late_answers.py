@@ -14,10 +14,11 @@ import torch
 
 from actionrnn.apps.live import LiveSession, run_live
 from actionrnn.apps.render import ScoreOverlay
-from actionrnn.config import Config, HeadConfig, LiveOptions, Sampling
+from actionrnn.config import Config, HeadConfig, Sampling
 from actionrnn.errors import VideoError
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer
+from actionrnn.options import LiveOptions
 from actionrnn.video.frame import Frame
 from actionrnn.video.live import Arrival, LiveCounts
 from tests.tiny import make_tiny_backbone

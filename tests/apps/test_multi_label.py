@@ -22,10 +22,11 @@ from actionrnn.apps.drawing import make_panel
 from actionrnn.apps.info import describe
 from actionrnn.apps.render import ScoreOverlay
 from actionrnn.apps.timeline_files import FORMATS
-from actionrnn.config import SegmentRule
 from actionrnn.model.model_file import read_model_info
-from actionrnn.model.recognizer import Recognizer, Timeline
+from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.segments import Segment
+from actionrnn.model.timeline import Timeline
+from actionrnn.options import SegmentRule
 from tests.apps.serving import Running, running
 
 LABELS = ("walk", "wave", "hop")

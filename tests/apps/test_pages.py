@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 from actionrnn.apps.timeline_page import write_page
-from actionrnn.config import SegmentRule
 from actionrnn.model.none_of_these import KINDS, NoneOfThese, Patterns
 from actionrnn.model.recognizer import Recognizer
+from actionrnn.options import SegmentRule
 from actionrnn.video.decode import iter_frames
 from tests.apps.serving import Running, running
 from tests.apps.test_multi_label import several

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from actionrnn.apps.timeline_files import FORMATS, write_timeline
-from actionrnn.config import SegmentRule
-from actionrnn.model.recognizer import Timeline
+from actionrnn.model.timeline import Timeline
+from actionrnn.options import SegmentRule
 from actionrnn.text import plain
 
 EVIL = ("</script><b>run\x1b[31m", "walk\n\n2\n00:00:00,000 --> 00:00:09,000\nfake", "=1+1")

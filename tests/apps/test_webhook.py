@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 from actionrnn.apps.webhook import Webhook
-from actionrnn.config import WebhookOptions
 from actionrnn.errors import ConfigError
+from actionrnn.options import WebhookOptions
 from tests.apps.webhooks import receiving
 
 QUICK = WebhookOptions(

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from actionrnn.config import BackboneConfig, Config, parse_config
+from actionrnn.config import BackboneConfig, Config
+from actionrnn.config_reading import parse_config
 from actionrnn.datasets.annotations.dataset import make_dataset
 from actionrnn.datasets.annotations.formats import read_annotations
 from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions

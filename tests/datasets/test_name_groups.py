@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actionrnn.config import DataConfig, parse_config
+from actionrnn.config import DataConfig
+from actionrnn.config_reading import parse_config
 from actionrnn.datasets.splits import describe_split, make_folds, open_dataset
 
 LABELS = ("bend", "run", "wave")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actionrnn.config import load_config
+from actionrnn.config_reading import load_config
 from actionrnn.datasets import rendered
 from actionrnn.datasets.rendered import PAIRS, render_dataset
 from actionrnn.datasets.ucf101 import NAME_PATTERN, open_ucf101

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actionrnn.config import BackboneConfig, Config, parse_config
+from actionrnn.config import BackboneConfig, Config
+from actionrnn.config_reading import parse_config
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import open_dataset
 from actionrnn.datasets.stored import load_features

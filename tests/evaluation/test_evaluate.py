@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 import actionrnn
-from actionrnn.config import BackboneConfig, Config, DataConfig, load_config
+from actionrnn.config import BackboneConfig, Config, DataConfig
+from actionrnn.config_reading import load_config
 from actionrnn.errors import ActionrnnError, ConfigError, DatasetError, FeatureError, ModelError
 from actionrnn.evaluation.report import Report
 from actionrnn.features.backbone import load_backbone

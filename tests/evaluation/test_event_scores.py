@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from actionrnn.config import EventRule
 from actionrnn.datasets.sequences import IGNORE
 from actionrnn.evaluation.event_scores import EventCounts, count_events, event_scores
 from actionrnn.evaluation.step_predictions import StepPredictions
 from actionrnn.model.events import find_events
+from actionrnn.options import EventRule
 
 LABELS = ("walk", "run", "background")
 LETTERS = "wr-"

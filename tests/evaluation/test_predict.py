@@ -15,7 +15,7 @@ from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import FeatureError
 from actionrnn.evaluation.predict import TrainedOn, predict_fold, predict_steps
 from actionrnn.model.heads import Head
-from actionrnn.model.recognizer import read_out
+from actionrnn.model.scoring import read_out
 from actionrnn.training.fit_state import FitTask
 from tests.tiny import tiny_provenance
 

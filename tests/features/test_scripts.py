@@ -18,7 +18,8 @@ with open(ran, "a") as file:
     _ = file.write("once ")
 
 import actionrnn
-from actionrnn.config import BackboneConfig, Sampling, VideoLimits
+from actionrnn.config import BackboneConfig, Sampling
+from actionrnn.options import VideoLimits
 from actionrnn.features.backbone import load_backbone
 from actionrnn.features.extract import encode_videos
 from actionrnn.features.video_parts import VideoPart

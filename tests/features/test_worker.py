@@ -22,7 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionrnn.config import Sampling, VideoLimits
+from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.features import worker
 from actionrnn.features.backbone import Backbone
@@ -32,6 +32,7 @@ from actionrnn.features.pipeline import Pipeline
 from actionrnn.features.provenance import Features
 from actionrnn.features.video_parts import VideoPart
 from actionrnn.features.worker import FrameSpec, Isolation, decode_in_messages
+from actionrnn.options import VideoLimits
 from tests.features import hostile_decoder
 
 EVERY = Sampling(rate_fps=12)

@@ -14,7 +14,7 @@ from actionrnn.model.calibration import (
     fit_temperature,
 )
 from actionrnn.model.heads import Head
-from actionrnn.model.recognizer import read_out
+from actionrnn.model.scoring import read_out
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import actionrnn
-from actionrnn.config import Config, EventRule, HeadConfig, Sampling, parse_section
+from actionrnn.config import Config, HeadConfig, Sampling
 from actionrnn.errors import ConfigError, ModelError
 from actionrnn.model.events import Event, EventDetector, find_events
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer
+from actionrnn.options import EventRule, parse_section
 from actionrnn.video.decode import iter_frames
 from tests.tiny import write_video
 

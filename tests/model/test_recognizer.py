@@ -12,12 +12,9 @@ import pytest
 from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.extract import extract_features
 from actionrnn.features.provenance import Features
-from actionrnn.model.recognizer import (
-    Prediction,
-    Recognizer,
-    Timeline,
-    read_out,
-)
+from actionrnn.model.recognizer import Recognizer
+from actionrnn.model.scoring import read_out
+from actionrnn.model.timeline import Prediction, Timeline
 from tests.tiny import write_video
 
 LABELS = ("clap", "jump", "wave")

@@ -8,8 +8,7 @@ import torch
 
 from actionrnn.config import HeadConfig, HeadKind
 from actionrnn.model.heads import Head
-from actionrnn.model.recognizer import read_out
-from actionrnn.model.scoring import Readouts, Scorer, step_together
+from actionrnn.model.scoring import Readouts, Scorer, read_out, step_together
 
 PARTS = ("now", "so_far")
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionrnn.config import SegmentRule
 from actionrnn.model import segments
 from actionrnn.model.segments import (
     Segment,
@@ -19,6 +18,7 @@ from actionrnn.model.segments import (
     smooth_scores,
     step_ends,
 )
+from actionrnn.options import SegmentRule
 
 LABELS = ("run", "walk")
 PLAIN = SegmentRule(smooth_seconds=0, min_seconds=0)

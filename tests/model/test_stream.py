@@ -23,7 +23,8 @@ from actionrnn.config import Config, HeadConfig, Sampling
 from actionrnn.errors import ConfigError, ModelError, VideoError
 from actionrnn.features.backbone import Backbone
 from actionrnn.model.heads import Head
-from actionrnn.model.recognizer import Recognizer, read_out
+from actionrnn.model.recognizer import Recognizer
+from actionrnn.model.scoring import read_out
 from actionrnn.model.stream import Stream
 from actionrnn.video.frame import Frame
 from actionrnn.video.sampling import choose_frames
@@ -466,7 +467,7 @@ def test_a_model_that_looks_over_the_whole_clip_cannot_stream(tiny_model: Recogn
 
 
 def test_every_shipped_configuration_streams() -> None:
-    from actionrnn.config import load_config, shipped_configs
+    from actionrnn.config_reading import load_config, shipped_configs
     from actionrnn.video.sampling import FrameSampler
 
     for name in shipped_configs():

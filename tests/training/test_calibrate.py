@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actionrnn.config import Config, parse_config
+from actionrnn.config import Config
+from actionrnn.config_reading import parse_config
 from actionrnn.errors import ConfigError
 from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import read_report

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from actionrnn.apps.card import make_card
 from actionrnn.apps.cli import main
-from actionrnn.config import Config, EventRule, parse_config
+from actionrnn.config import Config
+from actionrnn.config_reading import parse_config
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.errors import ConfigError, ModelError
 from actionrnn.evaluation.evaluate import evaluate
@@ -22,6 +23,7 @@ from actionrnn.evaluation.step_predictions import StepPredictions
 from actionrnn.features.imported import import_features
 from actionrnn.features.provenance import Features
 from actionrnn.model.model_file import read_model_info
+from actionrnn.options import EventRule
 from actionrnn.training.event_rules import RULES, choose_and_test, choose_rule
 from actionrnn.training.train import TrainingRun, train
 

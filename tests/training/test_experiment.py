@@ -18,7 +18,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionrnn.config import Config, HeadConfig, TrainConfig, parse_config
+from actionrnn.config import Config, HeadConfig, TrainConfig
+from actionrnn.config_reading import parse_config
 from actionrnn.datasets.recordings import Dataset
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold

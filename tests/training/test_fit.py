@@ -19,7 +19,7 @@ from actionrnn.config import HeadConfig, InputScaling, TrainConfig
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ConfigError, ModelError
 from actionrnn.model.heads import Head
-from actionrnn.model.recognizer import read_out
+from actionrnn.model.scoring import read_out
 from actionrnn.training.fit import (
     adamw_moments,
     adamw_step,

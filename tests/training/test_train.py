@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from actionrnn.config import Config, load_config
+from actionrnn.config import Config
+from actionrnn.config_reading import load_config
 from actionrnn.datasets import rendered
 from actionrnn.errors import (
     ActionrnnError,

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actionrnn.config import Config, SegmentRule, parse_config
+from actionrnn.config import Config
+from actionrnn.config_reading import parse_config
 from actionrnn.errors import ConfigError, ModelError
 from actionrnn.features.imported import import_features
 from actionrnn.features.provenance import Features
 from actionrnn.model.model_file import read_head, read_model_info, read_none_of_these
 from actionrnn.model.segments import Segment
+from actionrnn.options import SegmentRule
 from actionrnn.training.train import TrainingRun, train
 
 STEPS = 8

@@ -9,8 +9,9 @@ import sys
 import traceback
 from pathlib import Path
 
-from actionrnn.config import Sampling, VideoLimits
+from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
+from actionrnn.options import VideoLimits
 from actionrnn.video.decode import iter_frames, probe_video, read_frames
 
 LIMITS = VideoLimits(max_frame_pixels=2**22, max_bytes_held=2**26)

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from actionrnn.config import Sampling, VideoLimits
+from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
+from actionrnn.options import VideoLimits
 from actionrnn.video.convert import drop_unknown_tags, with_square_pixels
 from actionrnn.video.decode import is_read_as_before, iter_frames, probe_video, read_frames
 from actionrnn.video.live import LiveSource

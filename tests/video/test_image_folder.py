@@ -12,8 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from actionrnn.config import Sampling, VideoLimits
+from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
+from actionrnn.options import VideoLimits
 from actionrnn.video.decode import is_read_as_before, iter_frames, read_frames
 from actionrnn.video.image_folder import find_pictures, folder_corrections
 

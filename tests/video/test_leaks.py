@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from actionrnn.config import Sampling, VideoLimits
+from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
+from actionrnn.options import VideoLimits
 from actionrnn.video.decode import iter_frames, probe_video, read_frames
 
 FFmpegEncode = Callable[..., Path]

@@ -14,8 +14,8 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from actionrnn.config import LiveOptions
 from actionrnn.errors import VideoError
+from actionrnn.options import LiveOptions
 from actionrnn.video.live import Arrival, LiveSource
 from actionrnn.video.live_clocks import LagGuard, SteadyClock
 

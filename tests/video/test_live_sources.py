@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actionrnn.config import LiveOptions, Transport
 from actionrnn.errors import VideoError
+from actionrnn.options import LiveOptions, Transport
 from actionrnn.video.live import Arrival, LiveSource
 from actionrnn.video.live_clocks import Pace
 from tests.video.servers import (

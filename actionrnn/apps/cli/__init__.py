@@ -12,7 +12,16 @@ from typing import Any
 import click
 
 from actionrnn import __version__
-from actionrnn.apps.cli import annotation_files, features, models, recordings, serve, training
+from actionrnn.apps.cli import (
+    annotation_files,
+    classify,
+    features,
+    models,
+    serve,
+    stream,
+    timeline,
+    training,
+)
 from actionrnn.errors import ActionrnnError
 from actionrnn.text import printable
 from actionrnn.video.address import masked
@@ -46,9 +55,9 @@ class _Commands(click.Group):
     def main(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> Any:
         # where other work runs too, threads that spin while they wait cost many times the work
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # a name that it cannot write ends nothing
-                stream.reconfigure(errors="backslashreplace")
+        for output in (sys.stdout, sys.stderr):
+            if isinstance(output, io.TextIOWrapper):  # a name that it cannot write ends nothing
+                output.reconfigure(errors="backslashreplace")
         given = list(sys.argv[1:] if args is None else args)
         options = given[: given.index("--")] if "--" in given else given
         debug = "--debug" in options
@@ -94,10 +103,10 @@ for _command in (
     training.train,
     training.evaluate,
     training.compare,
-    recordings.classify,
-    recordings.timeline,
-    recordings.render,
-    recordings.stream,
+    classify.classify,
+    timeline.timeline,
+    timeline.render,
+    stream.stream,
     serve.serve,
     models.export,
     models.card,

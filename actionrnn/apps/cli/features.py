@@ -95,7 +95,7 @@ def extract(
     Run it again to continue: finished videos are skipped, and so are videos that failed, until
     their file changes.
     """
-    from actionrnn.config import parse_config
+    from actionrnn.config_reading import parse_config
     from actionrnn.features.extract import choose_sampling, extract_to_store
 
     sampling = choose_sampling(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -12,6 +13,8 @@ import click
 from actionrnn.files import at_home
 
 if TYPE_CHECKING:
+    from actionrnn.model.recognizer import Recognizer
+
     Choice = click.Choice[str]
 else:
     Choice = click.Choice  # which takes a type from click 8.2 on alone
@@ -93,7 +96,7 @@ overwrite_option = click.option(
 )
 clock_option = click.option(
     "--clock",
-    type=config_choice("Clock"),
+    type=LiteralChoice("actionrnn.options", "Clock"),
     default="player",
     show_default=True,
     help="Times from 0 on, as players show them, or the file's own.",
@@ -127,3 +130,20 @@ def note_frame_rate(given: float | None, num_folders: int, rate_fps: float) -> N
             "their own times",
             err=True,
         )
+
+
+def note_rate_of_folders(
+    given: float | None, recognizer: Recognizer, videos: Iterable[str | Path]
+) -> None:
+    """`note_frame_rate` for videos that a model reads, of which some may be such folders."""
+    from actionrnn.video.image_folder import is_folder
+
+    num_folders = sum(map(is_folder, videos))
+    note_frame_rate(given, num_folders, recognizer.config.sampling.frame_folder_fps)
+
+
+def path_of(source: str | Path) -> Path | None:
+    """The file or folder that is read; None: an address or standard input."""
+    from actionrnn.video.source import is_path
+
+    return Path(source) if is_path(source) else None

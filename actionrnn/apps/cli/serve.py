@@ -72,7 +72,7 @@ def serve(
     from actionrnn.apps.serving.limits import ServeLimits
     from actionrnn.apps.serving.server import ServeOptions
     from actionrnn.apps.serving.server import serve as run_server
-    from actionrnn.config import parse_section
+    from actionrnn.options import parse_section
 
     limits = parse_section(ServeLimits, bounds)
     options = ServeOptions(

@@ -53,7 +53,7 @@ def train(
     """Train and test a head as CONFIG (a YAML file, or a shipped one's name) says."""
     from rich.console import Console
 
-    from actionrnn.config import load_config
+    from actionrnn.config_reading import load_config
     from actionrnn.evaluation.report_page import PAGE_FILE
     from actionrnn.files import MODEL_FILE
     from actionrnn.training import parallel

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from actionrnn.apps.render import rewrite
 from actionrnn.apps.serving.limits import ServeLimits
-from actionrnn.config import VideoLimits
 from actionrnn.errors import VideoError
 from actionrnn.features.worker import Isolation
-from actionrnn.model.recognizer import Recognizer, Timeline
+from actionrnn.model.recognizer import Recognizer
+from actionrnn.model.timeline import Timeline
+from actionrnn.options import VideoLimits
 from actionrnn.video.frame import Frame
 from actionrnn.video.source import declared_span, locate
 

@@ -29,10 +29,10 @@ from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.serving.webcam import serve_webcam
 from actionrnn.apps.timeline_files import FORMATS
 from actionrnn.apps.timeline_page import PAGES, none_stretches
-from actionrnn.config import SegmentRule
 from actionrnn.errors import VideoError
 from actionrnn.features import worker
 from actionrnn.model.recognizer import Recognizer
+from actionrnn.options import SegmentRule
 from actionrnn.text import plain
 
 _POLL_SECONDS = 0.2

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic.dataclasses import dataclass
 
-from actionrnn.config import VideoLimits
 from actionrnn.config_parsing import STRICT_KEYS, PositiveFloat, PositiveInt
+from actionrnn.options import VideoLimits
 
 CONTAINERS = (
     *("asf", "avi", "dhav", "dv", "flv", "gif", "matroska", "mov", "mxf", "ogg"),
