@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from actionrnn.datasets.annotations.clock import LATE_SECONDS
@@ -108,17 +108,16 @@ def _of_times(placed: list[_Placed]) -> Iterator[str]:
             f"{len(mixed)} videos have marks of several clocks, or of another video: some fit, as "
             f"{fitting[first.mark.video]}, and others do not, as {first}{hint}"
         )
-    early = [one for one in within if one.early_seconds > TOLERATED_SECONDS]
-    if early:
+    yield from _cut_off("begin before", "from", [(one.early_seconds, one) for one in within])
+    yield from _cut_off("end after", "until", [(one.late_seconds, one) for one in within])
+
+
+def _cut_off(verb: str, counted: str, placed: Sequence[tuple[float, _Placed]]) -> Iterator[str]:
+    """Of marks that are partly outside of their videos, each with the seconds that it is."""
+    found = [(seconds, one) for seconds, one in placed if seconds > TOLERATED_SECONDS]
+    if found:
         yield (
-            f"{len(early)} marks begin before their videos, by up to "
-            f"{max(one.early_seconds for one in early):.3g} s, and count from there (the first: "
-            f"{early[0]})"
-        )
-    late = [one for one in within if one.late_seconds > TOLERATED_SECONDS]
-    if late:
-        yield (
-            f"{len(late)} marks end after their videos, by up to "
-            f"{max(one.late_seconds for one in late):.3g} s, and count until there (the first: "
-            f"{late[0]})"
+            f"{len(found)} marks {verb} their videos, by up to "
+            f"{max(seconds for seconds, _ in found):.3g} s, and count {counted} there (the first: "
+            f"{found[0][1]})"
         )
