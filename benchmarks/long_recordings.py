@@ -274,15 +274,15 @@ def _work(job: tuple[Any, ...]) -> Any:
     return _WORK(_SHARED, *job)
 
 
-def summarise(results: Sequence[StepResults]) -> list[dict[str, Any]]:
+def summarise(results: Sequence[StepResults], minutes: float) -> list[dict[str, Any]]:
     """A row for each rival, from the results of each seed."""
-    rows = []
+    rows, length = [], "an hour" if minutes == 60 else f"{minutes:g} minutes"
     for rival in results[0].models:
         scores = [of_seed.models[rival] for of_seed in results]
         kept = [of_seed.models[KEPT] for of_seed in results]
         rows.append(
             {
-                "case": "an hour of Weizmann's clips",
+                "case": f"{length} of Weizmann's clips",
                 "rival": rival,
                 "ratio": mean_of(scores, "accuracy") / mean_of(kept, "accuracy"),
                 **{name: mean_of(scores, name) for name in COLUMNS},
@@ -334,7 +334,8 @@ def main() -> None:
             advance(note=fold.name)
     labels, names = experiment.dataset.labels, [fold.name for fold in experiment.folds]
     rows = summarise(
-        [step_report(labels, [of_seed[name] for name in names]) for of_seed in found.values()]
+        [step_report(labels, [of_seed[name] for name in names]) for of_seed in found.values()],
+        arguments.minutes,
     )
     print(as_markdown(rows))
     if arguments.json:
