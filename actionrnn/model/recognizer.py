@@ -183,7 +183,7 @@ class Recognizer:
             found.now[:num_steps],
             found.so_far[:num_steps],
             pts_seconds[:num_steps],
-            str(source if isinstance(source, Source) else path),
+            str(source),
             seen_seconds=float(pts_seconds[last_seen]),
             end_seconds=end_seconds,
             start_seconds=start_seconds,

@@ -22,6 +22,7 @@ from av.format import Flags
 from av.video.stream import VideoStream
 
 from actionrnn.errors import VideoError
+from actionrnn.files import as_path
 from actionrnn.options import LiveOptions, VideoLimits
 from actionrnn.video.convert import Converter
 from actionrnn.video.frame import Frame
@@ -59,8 +60,8 @@ def live_input(address: str) -> LiveInput:
         return _Camera(int(camera[1]))
     if address == "-":
         return _Stream(Source("standard input", "pipe:0", False, VideoLimits(), 0))
-    if is_path(address) and is_pipe(Path(address)):
-        return _Stream(Source(address, f"file:{address}", False, VideoLimits(), 0))
+    if is_path(address) and is_pipe(path := as_path(address)):
+        return _Stream(Source(str(path), f"file:{path}", False, VideoLimits(), 0))
     return _Stream(locate(address))
 
 

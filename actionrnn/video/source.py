@@ -34,6 +34,8 @@ _ALONE = {"protocol_whitelist": "file", "enable_drefs": "0", "use_absolute_path"
 
 _BLOCK_BYTES = 1 << 20
 
+_EMPTY = "the name of the video is empty; give a path or an address"
+
 # av.logging.set_level is left alone: by default FFmpeg's log is dropped, and any level set there
 # calls Python from the decoder's threads, which can deadlock.
 
@@ -77,10 +79,10 @@ def find_source(source: VideoSource | Source) -> Located:
 
 
 def is_path(source: object) -> TypeGuard[str | os.PathLike[str]]:
-    """Whether it names a file or folder: no address, no "-", no content."""
+    """Whether it names a file or folder: no address, no "-", no content, no empty text."""
     if not isinstance(source, str | os.PathLike):
         return False
-    return source != "-" and not is_address(os.fspath(source))
+    return source not in ("", "-") and not is_address(os.fspath(source))
 
 
 def require_file(source: VideoSource | Source, purpose: str) -> Path:
@@ -96,6 +98,8 @@ def require_file(source: VideoSource | Source, purpose: str) -> Path:
         return as_path(source)
     is_name = isinstance(source, str | os.PathLike | Source)
     name = source if is_name else getattr(source, "name", "the content")
+    if name == "":
+        raise VideoError(_EMPTY)
     if name == "-":
         name = "standard input"
     raise VideoError(
@@ -130,6 +134,8 @@ def locate(source: VideoSource | Source, limits: VideoLimits | None = None) -> S
         name = getattr(source, "name", None)
         return _read_whole(name if isinstance(name, str) else "the file object", source, limits)
     text = os.fspath(source)
+    if text == "":
+        raise VideoError(_EMPTY)
     if text == "-":
         return _read_whole("standard input", sys.stdin.buffer, limits)
     if is_address(text):

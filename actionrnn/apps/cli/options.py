@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from actionrnn.files import at_home
+from actionrnn.files import as_path, as_written
 
 if TYPE_CHECKING:
     from actionrnn.model.recognizer import Recognizer
@@ -21,11 +21,11 @@ else:
 
 
 class UserPath(click.Path):
-    """A path; `~` is the home folder, which shells leave alone in `--output=~/runs`."""
+    """A path; `~`, which shells leave alone in `--output=~/runs`, and `file://` are understood."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path without `~`."""
-        return super().convert(at_home(os.fspath(value)), param, ctx)
+        """The path as `as_written` reads it."""
+        return super().convert(as_written(os.fspath(value)), param, ctx)
 
 
 class LiteralChoice(Choice):
@@ -146,4 +146,4 @@ def path_of(source: str | Path) -> Path | None:
     """The file or folder that is read; None: an address or standard input."""
     from actionrnn.video.source import is_path
 
-    return Path(source) if is_path(source) else None
+    return as_path(source) if is_path(source) else None
