@@ -25,7 +25,8 @@ CONFIG_FILE = "config.yaml"
 
 def as_written(path: str, *, on_windows: bool = os.name == "nt") -> str:
     """The path that a text names: `~` and `~user` are expanded, `file:///a%20b` is `/a b`
-    (RFC 8089), on Windows `file:///C:/a` is `C:/a`; any other text is returned as it is."""
+    (RFC 8089), on Windows `file:///C:/a` is `C:/a`; any other text is returned as it is.
+    """
     if path[:6].lower() != "file:/":
         return os.path.expanduser(path)  # noqa: PTH111 - leaves `~unknown` as it is
     name = os.fsdecode(unquote_to_bytes(path[5:]))

@@ -15,8 +15,8 @@ _BROKEN_SCHEME = re.compile(
 _LOGIN = re.compile(r"(?!file:|[a-z]:[/\\]|[/\\.~])[^:]*:.*@", re.IGNORECASE | re.DOTALL)
 _HOST = re.compile(r"(\[[0-9a-f:.%]*\]|[\w.~*-]*)(:[0-9]{1,5})?", re.IGNORECASE)
 
-# `ann_red.avi`, `VID-20240501-0003.mp4`, `live1.m3u8`: words, numbers, or a word with a number. What
-# mixes them as keys do, is long, or has no ending is not shown
+# `ann_red.avi`, `VID-20240501-0003.mp4`, `live1.m3u8`: words, numbers, or a word with a number.
+# What mixes them as keys do, is long, or has no ending is not shown
 _WORD = r"(?:[^\W\d_]{0,20}\d{0,4}|\d{0,8})"
 _FILE_NAME = re.compile(rf"{_WORD}(?:[ _-]{_WORD}){{0,5}}\.[a-z][a-z0-9]{{1,3}}", re.IGNORECASE)
 HIDDEN = "***"

@@ -26,8 +26,8 @@ from actionrnn.files import as_path
 from actionrnn.options import LiveOptions, VideoLimits
 from actionrnn.video.convert import Converter
 from actionrnn.video.frame import Frame
-from actionrnn.video.frame_index import time_base_of
-from actionrnn.video.live_clocks import USUAL_STEP_SECONDS, LagGuard, Pace
+from actionrnn.video.frame_index import frame_ticks, time_base_of
+from actionrnn.video.live_clocks import LagGuard, Pace
 from actionrnn.video.source import (
     Source,
     container_of,
@@ -219,8 +219,7 @@ class _Times:
 
     def __init__(self, stream: VideoStream) -> None:
         self._time_base = time_base_of(stream)
-        rate = stream.average_rate or stream.guessed_rate
-        self._step = 1 / float(rate) if rate else USUAL_STEP_SECONDS
+        self._step = float(frame_ticks(stream) * self._time_base)
         self._last = -self._step
 
     def of(self, picture: av.VideoFrame) -> float:

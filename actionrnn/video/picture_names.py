@@ -103,7 +103,7 @@ def _require_one_run(ordered: Sequence[tuple[Key, _Name]]) -> None:
     if all(len(run) == 1 for run in runs):
         return
     for run, following in pairwise(runs):
-        if following[0][0][last] <= run[-1][0][last]:
+        if following[0][0][last:] <= run[-1][0][last:]:
             raise VideoError(
                 f"holds {_first_and_last(run)}, then {_first_and_last(following)}: their last "
                 "number begins again, so they are several series; put each into a separate "
@@ -118,7 +118,9 @@ def _are_times(stems: Sequence[str]) -> bool:
     (True, False)
     """
     found = [_CLOCK.search(stem) for stem in stems]
-    around = {match and (match.string[: match.start()], match.string[match.end() :]) for match in found}
+    around = {
+        match and (match.string[: match.start()], match.string[match.end() :]) for match in found
+    }
     return None not in around and len(around) == 1
 
 

@@ -295,4 +295,7 @@ def test_an_error_of_the_system_shows_no_password(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr("actionrnn.apps.info.describe", fail)
     result = run_command("info", address)
-    assert (result.exit_code, result.output) == (1, "error: rtsp://***@cam/***: Input/output error\n")
+    assert (result.exit_code, result.output) == (
+        1,
+        "error: rtsp://***@cam/***: Input/output error\n",
+    )

@@ -30,8 +30,7 @@ from actionrnn.video.picture_names import are_numbered, in_order
         ["20240101_235959_001.jpg", "20240101_235959_002.jpg", "20240102_000000_001.jpg"],
         ["a20240101T1059-1.jpg", "a20240101T1059-2.jpg", "a20240101T1100-1.jpg"],
         ["2024-05-01_10-58.jpg", "2024-05-01_10-59.jpg", "2024-05-01_11-58.jpg"],
-        ["vlcsnap-2024-05-01-10h59m30s1.png", "vlcsnap-2024-05-01-10h59m30s9.png"]
-        + ["vlcsnap-2024-05-01-11h00m00s1.png"],
+        [f"vlcsnap-2024-05-01-{time}.png" for time in ("10h59m30s1", "10h59m30s9", "11h00m00s1")],
         ["f_00-00-58.png", "f_00-00-59.png", "f_00-01-58.png"],
         ["1311868164_1.png", "1311868164_2.png", "1311868165_1.png"],
         ["part1_001.jpg", "part1_002.jpg", "part2_003.jpg", "part2_004.jpg"],
@@ -71,8 +70,8 @@ def test_decimals_are_in_the_order_of_their_values(scaled: set[int], places: int
         (["0.5.jpg", "0.50.jpg"], r"0\.5\.jpg and 0\.50\.jpg, which have the same number"),
         (
             [f"cam{cam}_{n:03}.jpg" for cam in (1, 2) for n in range(1, 101)],
-            r"cam1_001\.jpg \.\.\. cam1_100\.jpg, then cam2_001\.jpg \.\.\. cam2_100\.jpg: .* begins "
-            "again, so they are several series; put each into a separate folder, or give",
+            r"cam1_001\.jpg \.\.\. cam1_100\.jpg, then cam2_001\.jpg \.\.\. cam2_100\.jpg: .* "
+            "begins again, so they are several series; put each into a separate folder, or give",
         ),
         (
             ["s01e01_1.png", "s01e01_2.png", "s01e02_1.png", "s02e01_1.png"],
@@ -83,8 +82,7 @@ def test_decimals_are_in_the_order_of_their_values(scaled: set[int], places: int
         (["20240501_1.jpg", "20240501_2.jpg", "20240502_1.jpg"], "several series"),
         (["2024_001.jpg", "2024_002.jpg", "2025_001.jpg"], "several series"),
         (
-            ["cam1_20240101_235959_1.jpg", "cam1_20240101_235959_2.jpg"]
-            + ["cam2_20240101_235959_1.jpg", "cam2_20240101_235959_2.jpg"],
+            [f"cam{cam}_20240101_235959_{n}.jpg" for cam in (1, 2) for n in (1, 2)],
             "several series",
         ),
         (["t_-1.jpg", "t_-2.jpg"], r"numbered -1, -2: a negative number, or a dash\?"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -71,7 +72,7 @@ frame_rate_option = click.option(
     "--frame-rate",
     type=click.FloatRange(min=0, min_open=True),
     metavar="FPS",
-    help="The frames a second of folders of pictures, which do not say it.",
+    help="The frames a second of what does not say it: pictures, raw .h264 and .mjpeg.",
 )
 annotation_format_option = click.option(
     "--to",
@@ -110,13 +111,17 @@ none_rate_option = click.option(
 
 
 def note_frame_rate(given: float | None, num_folders: int, rate_fps: float) -> None:
-    """Say that the rate of folders of pictures was assumed, or that the given one has no use.
+    """Say that the rate of folders of pictures was assumed, or that most videos need none.
+
+    Decoding warns of other videos whose rate is assumed, which is left out if it was given.
 
     Args:
         given: by `frame_rate_option`.
         num_folders: how many there are.
         rate_fps: that of them.
     """
+    from actionrnn.video.frame_index import AssumedRateWarning
+
     if given is None and num_folders:
         which = "a folder of pictures does" if num_folders == 1 else f"{num_folders} folders do"
         click.echo(
@@ -124,10 +129,12 @@ def note_frame_rate(given: float | None, num_folders: int, rate_fps: float) -> N
             "--frame-rate sets another",
             err=True,
         )
+    if given is not None:
+        warnings.simplefilter("ignore", AssumedRateWarning)
     if given is not None and not num_folders:
         click.echo(
-            "note: --frame-rate has no effect: it is for folders of pictures, and videos have "
-            "their own times",
+            "note: --frame-rate is for folders of pictures and raw streams; videos that state "
+            "their times or their rate keep them",
             err=True,
         )
 
