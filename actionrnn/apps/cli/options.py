@@ -68,9 +68,21 @@ stream_option = click.option(
     metavar="N",
     help="The video stream of a file with several, as info numbers them.",
 )
+
+
+def _without_warning(_: click.Context, __: click.Parameter, rate_fps: float | None) -> float | None:
+    """A rate that was given is not assumed."""
+    if rate_fps is not None:
+        from actionrnn.video.frame_index import AssumedRateWarning
+
+        warnings.simplefilter("ignore", AssumedRateWarning)
+    return rate_fps
+
+
 frame_rate_option = click.option(
     "--frame-rate",
     type=click.FloatRange(min=0, min_open=True),
+    callback=_without_warning,
     metavar="FPS",
     help="The frames a second of what does not say it: pictures, raw .h264 and .mjpeg.",
 )
@@ -113,15 +125,13 @@ none_rate_option = click.option(
 def note_frame_rate(given: float | None, num_folders: int, rate_fps: float) -> None:
     """Say that the rate of folders of pictures was assumed, or that most videos need none.
 
-    Decoding warns of other videos whose rate is assumed, which is left out if it was given.
+    Of other videos whose rate is assumed, decoding warns.
 
     Args:
         given: by `frame_rate_option`.
         num_folders: how many there are.
         rate_fps: that of them.
     """
-    from actionrnn.video.frame_index import AssumedRateWarning
-
     if given is None and num_folders:
         which = "a folder of pictures does" if num_folders == 1 else f"{num_folders} folders do"
         click.echo(
@@ -129,8 +139,6 @@ def note_frame_rate(given: float | None, num_folders: int, rate_fps: float) -> N
             "--frame-rate sets another",
             err=True,
         )
-    if given is not None:
-        warnings.simplefilter("ignore", AssumedRateWarning)
     if given is not None and not num_folders:
         click.echo(
             "note: --frame-rate is for folders of pictures and raw streams; videos that state "
