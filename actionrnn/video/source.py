@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any, TypeGuard
+from urllib.parse import urlsplit
 
 import av
 from av.container import InputContainer
@@ -34,6 +35,8 @@ READ_TIMEOUT_SECONDS = 10.0
 
 # For untrusted files: other files that a video names (QuickTime's references) are not opened.
 _ALONE = {"protocol_whitelist": "file", "enable_drefs": "0", "use_absolute_path": "0"}
+
+_DASH_HEAD_BYTES = 4096
 
 NUMBERED = ("dirac", "mpjpeg")
 """Formats whose times are the numbers of the frames, though FFmpeg gives them another time base."""
@@ -339,6 +342,11 @@ def _assumed_rate(source: Source) -> Fraction:
 
 
 def _why_not_opened(source: Source, error: Exception, timeout_seconds: float) -> str:
+    if _is_dash(source):
+        return (
+            "is a DASH manifest (.mpd), which is not read here; give the address of one of the "
+            "video files that it names, or of the same video as HLS (.m3u8), or download the video"
+        )
     if isinstance(error, PermissionError) and not source.is_address:
         return why_unreadable(error)
     reason = getattr(error, "strerror", None) or str(error)
@@ -351,6 +359,17 @@ def _why_not_opened(source: Source, error: Exception, timeout_seconds: float) ->
     if source.is_address:
         return f"cannot be opened ({reason}); check the address, and that the server is up"
     return f"is not a readable video ({reason}); re-encode it, or leave it out if it is damaged"
+
+
+def _is_dash(source: Source) -> bool:
+    """Whether what could not be opened is a list of DASH, by its content or its address."""
+    if source.is_address:
+        return urlsplit(str(source.target)).path.lower().endswith(".mpd")
+    content = source.target
+    if isinstance(content, str):
+        with contextlib.suppress(OSError), Path(content.removeprefix("file:")).open("rb") as file:
+            content = file.read(_DASH_HEAD_BYTES)
+    return b"<MPD" in content[:_DASH_HEAD_BYTES] if isinstance(content, bytes) else False
 
 
 def video_streams(container: InputContainer) -> list[VideoStream]:
