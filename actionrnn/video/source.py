@@ -342,7 +342,7 @@ def _assumed_rate(source: Source) -> Fraction:
 
 
 def _why_not_opened(source: Source, error: Exception, timeout_seconds: float) -> str:
-    if _is_dash(source):
+    if not source.limits.containers and _is_dash(source):
         return (
             "is a DASH manifest (.mpd), which is not read here; give the address of one of the "
             "video files that it names, or of the same video as HLS (.m3u8), or download the video"
