@@ -70,8 +70,8 @@ class Sampling:
     """Decode only the key frames, which is many times faster. The encoder chose where they are
     (often seconds apart), so each sampled frame may be older than asked for."""
     frame_folder_fps: PositiveFloat = 25.0
-    """The frame rate of a clip that is a folder of pictures, since pictures do not state one.
-    UCF101's paper says 25; some of its files have 29.97."""
+    """The frame rate of what states neither times nor a rate: a folder of pictures, raw .h264 or
+    .mjpeg. UCF101's paper says 25; some of its files have 29.97."""
     stream: Annotated[int, Field(ge=0, strict=True)] | None = None
     """The video stream that is read of a file with several, by the number that `actionrnn info`
     and ffprobe show; null: the first of those that the file marks as default."""

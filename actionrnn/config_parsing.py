@@ -19,7 +19,7 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
 
 from actionrnn.errors import ConfigError
-from actionrnn.files import at_home
+from actionrnn.files import as_written
 from actionrnn.text import plain, readable
 
 _T = TypeVar("_T")
@@ -43,7 +43,7 @@ Number = Annotated[float, BeforeValidator(_no_bool)]
 PositiveFloat = Annotated[Number, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[Number, Field(ge=0, allow_inf_nan=False)]
 FiniteFloat = Annotated[Number, Field(allow_inf_nan=False)]
-HomePath = Annotated[str, AfterValidator(at_home)]
+HomePath = Annotated[str, AfterValidator(as_written)]
 """A path as text; `~` is the home folder."""
 Name = Annotated[str, AfterValidator(readable)]
 """Of a group, spelled as the data set's are."""

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 MODEL_FILE = "model.safetensors"
 """The model in the folder of a training run."""
@@ -21,14 +23,20 @@ CONFIG_FILE = "config.yaml"
 """The run's configuration, with the paths of this machine."""
 
 
-def at_home(path: str) -> str:
-    """The path with a leading `~` or `~user` expanded; any other text is returned as it is."""
-    return os.path.expanduser(path)  # noqa: PTH111 - leaves `~unknown` as it is
+def as_written(path: str, *, on_windows: bool = os.name == "nt") -> str:
+    """The path that a text names: `~` and `~user` are expanded, `file:///a%20b` is `/a b`
+    (RFC 8089), on Windows `file:///C:/a` is `C:/a`; any other text is returned as it is.
+    """
+    if path[:6].lower() != "file:/":
+        return os.path.expanduser(path)  # noqa: PTH111 - leaves `~unknown` as it is
+    name = os.fsdecode(unquote_to_bytes(path[5:]))
+    name = re.sub("^//(localhost)?(?=/)", "", name, flags=re.IGNORECASE)
+    return re.sub("^/+(?=[A-Za-z]:)", "", name) if on_windows else name
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
-    """A path that a user gave: `~` is expanded in a text; a Path is returned as it is."""
-    return Path(at_home(path)) if isinstance(path, str) else Path(path)
+    """A path that a user gave, a text as in `as_written`; a Path is returned as it is."""
+    return Path(as_written(path)) if isinstance(path, str) else Path(path)
 
 
 @contextlib.contextmanager

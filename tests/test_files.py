@@ -7,8 +7,17 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from actionrnn.files import atomic_folder, atomic_path, file_sha256, file_state, write_text
+from actionrnn.files import (
+    as_written,
+    atomic_folder,
+    atomic_path,
+    file_sha256,
+    file_state,
+    write_text,
+)
 
 
 def test_a_file_appears_with_its_folders_when_the_block_ends(tmp_path: Path) -> None:
@@ -115,3 +124,27 @@ def test_the_umask_of_the_process_is_never_touched(
         os.umask(before)
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
     assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "path_on_windows"),
+    [
+        ("file:///data/a%20b.mp4", "/data/a b.mp4", "/data/a b.mp4"),
+        ("FILE://localhost/data/%C3%A4%23.mp4", "/data/ä#.mp4", "/data/ä#.mp4"),
+        ("file:/data/a.mp4", "/data/a.mp4", "/data/a.mp4"),
+        ("file:///C:/films/a.mp4", "/C:/films/a.mp4", "C:/films/a.mp4"),
+        ("file://server/films/a.mp4", "//server/films/a.mp4", "//server/films/a.mp4"),
+        ("file.mp4", "file.mp4", "file.mp4"),
+        ("file:a%20.mp4", "file:a%20.mp4", "file:a%20.mp4"),
+        ("/data/a%20b.mp4", "/data/a%20b.mp4", "/data/a%20b.mp4"),
+    ],
+)
+def test_the_address_of_a_file_is_its_path(text: str, path: str, path_on_windows: str) -> None:
+    assert as_written(text, on_windows=False) == path
+    assert as_written(text, on_windows=True) == path_on_windows
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
+def test_every_file_has_an_address(name: str) -> None:
+    path = Path("/data") / name
+    assert as_written(path.as_uri(), on_windows=False) == str(path)

@@ -5,21 +5,37 @@ Needs no more than: pip install onnxruntime numpy av
 
 import argparse
 import functools
+import hashlib
+import importlib
 import json
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE / "reader.zip"))  # Python that reads videos as in training
 
-from actionrnn_reader.address import masked  # noqa: E402
-from actionrnn_reader.config import Sampling  # noqa: E402
-from actionrnn_reader.decode import visit_frames  # noqa: E402
-from actionrnn_reader.errors import VideoError  # noqa: E402
-from actionrnn_reader.request import FrameRequest  # noqa: E402
+
+def reader(module):
+    """A module of reader.zip: Python that reads videos as in training.
+
+    Another export in the same process has its own, under another name.
+    """
+    packed = HERE / "reader.zip"
+    package = f"actionrnn_reader_{hashlib.sha256(packed.read_bytes()).hexdigest()[:16]}"
+    if package not in sys.modules:
+        sys.modules[package] = types.ModuleType(package)
+        sys.modules[package].__path__ = [str(packed / "actionrnn_reader")]
+    return importlib.import_module(f"{package}.{module}")
+
+
+masked = reader("address").masked
+Sampling = reader("config").Sampling
+visit_frames = reader("decode").visit_frames
+VideoError = reader("errors").VideoError
+FrameRequest = reader("request").FrameRequest
 
 MODEL = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
 DELAY_STEPS = MODEL["step"]["delay_steps"]  # a step is answered when so many more were seen

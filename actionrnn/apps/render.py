@@ -24,7 +24,7 @@ from actionrnn.progress import progress_bar
 from actionrnn.text import plain
 from actionrnn.video.convert import Converter
 from actionrnn.video.frame import Frame
-from actionrnn.video.frame_index import time_base_of, timed_frames
+from actionrnn.video.frame_index import declared_rate, time_base_of, timed_frames
 from actionrnn.video.image_folder import is_folder, iter_frame_folder
 from actionrnn.video.last_frame import shown_until
 from actionrnn.video.sampling import TICK_TOLERANCE_SECONDS
@@ -163,7 +163,7 @@ def rewrite(
         clock: player: the video begins at 0; file: at the file's own time, which .mkv holds as it
             is, while .mp4 and .mov show nothing until then.
         limits: of the frames, and of what may be opened.
-        frame_folder_fps: pictures a second, for a folder of pictures.
+        frame_folder_fps: as `Sampling.frame_folder_fps`.
         stream: as `Sampling.stream`.
 
     Returns:
@@ -201,7 +201,7 @@ def rewrite(
 
 
 def _end_of(source: Source | None, last_seconds: float) -> float | None:
-    return None if source is None else shown_until(source, last_seconds, stream=source.stream)
+    return None if source is None else shown_until(source, last_seconds)
 
 
 @dataclass(frozen=True)
@@ -233,14 +233,14 @@ def _open(
         numbered = ((frame, tick) for tick, frame in enumerate(pictures))
         yield _OpenVideo(numbered, 1 / rate_fps, rate_fps, 0.0, 0, None)
         return
-    source = replace(locate(path, limits), stream=number)
+    source = replace(locate(path, limits), stream=number, rate_fps=frame_folder_fps)
     with open_stream(source) as stream:
         convert, time_base = Converter(source, stream), time_base_of(stream)
         timed = (
             (convert.frame(picture, float(tick * time_base)), tick)
             for picture, tick in timed_frames(source, stream)
         )
-        rate_fps = stream.average_rate or Fraction(25)
+        rate_fps = declared_rate(stream) or stream.average_rate or Fraction(frame_folder_fps)
         begin_seconds = (container_of(stream).start_time or 0) / av.time_base
         num_seconds = round((container_of(stream).duration or 0) / av.time_base)
         yield _OpenVideo(timed, time_base, rate_fps, begin_seconds, num_seconds, source)

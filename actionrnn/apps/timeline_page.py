@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +13,7 @@ import numpy as np
 from markupsafe import Markup
 
 from actionrnn.apps.render import rewrite
+from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.evaluation.report_page import page_environment
 from actionrnn.files import write_text
@@ -22,7 +22,7 @@ from actionrnn.model.timeline import Timeline
 from actionrnn.options import SegmentRule
 from actionrnn.text import plain
 from actionrnn.video.image_folder import is_folder
-from actionrnn.video.source import Located, Source, container_of, locate, open_stream
+from actionrnn.video.source import Located, Source, as_sampled, container_of, open_stream
 
 PAGES = Path(__file__).with_name("page")
 """The folder of the pages' files; `timeline.js` and `style.css` are the server's, too."""
@@ -50,7 +50,7 @@ def write_page(
     output: Path,
     rule: SegmentRule,
     *,
-    stream: int | None = None,
+    sampling: Sampling | None = None,
 ) -> None:
     """Write a timeline and its video as one HTML file, which loads nothing from the network.
 
@@ -64,13 +64,14 @@ def write_page(
             here (an address, standard input) is converted as a file that browsers do not play.
         output: where the page is written; an existing file is replaced.
         rule: how the segments are made from the scores.
-        stream: as `Sampling.stream`; a browser plays its own choice, so the video is converted.
+        sampling: of the scores; where it names a stream the video is converted, as a browser
+            plays its own choice.
 
     Raises:
         VideoError: the video cannot be read, or is on another drive than the page.
         OSError: the page cannot be written.
     """
-    address, note = _video_address(video, output, stream)
+    address, note = _video_address(video, output, sampling or Sampling())
     page = (
         page_environment(PAGES)
         .get_template("timeline.html")
@@ -124,17 +125,17 @@ def _title(video: Located) -> str:
     return str(video) if isinstance(video, Source) else video.name
 
 
-def _video_address(video: Located, output: Path, number: int | None) -> tuple[str, str]:
+def _video_address(video: Located, output: Path, sampling: Sampling) -> tuple[str, str]:
     """The video's URI for the page (empty: none), and a note."""
     if is_folder(video):
         return "", "The scores are of a folder of pictures, so this page has no video."
-    with open_stream(replace(locate(video), stream=number)) as stream:
+    with open_stream(as_sampled(video, sampling)) as stream:
         codec, container = stream.codec_context.name, container_of(stream)
         seconds = (container.duration or 0) / 1e6
         sounds = {s.codec_context.name for s in container.streams.audio}
     suffix = "" if isinstance(video, Source) else video.suffix.lower()
     codecs, kind = _PLAYABLE.get(suffix, (set(), ""))
-    is_playable = number is None and codec in codecs
+    is_playable = sampling.stream is None and codec in codecs
     if isinstance(video, Path) and is_playable and sounds <= {"aac", "mp3", "opus", "vorbis"}:
         if video.stat().st_size <= LARGEST_EMBEDDED_BYTES:
             return _embedded(video, kind), ""
@@ -143,7 +144,14 @@ def _video_address(video: Located, output: Path, number: int | None) -> tuple[st
     if seconds <= LONGEST_CONVERTED_SECONDS:
         with tempfile.TemporaryDirectory() as folder:
             converted = Path(folder, "video.mp4")
-            rewrite(video, converted, lambda frame: frame.rgb, sound=False, stream=number)
+            rewrite(
+                video,
+                converted,
+                lambda frame: frame.rgb,
+                sound=False,
+                frame_folder_fps=sampling.frame_folder_fps,
+                stream=sampling.stream,
+            )
             if converted.stat().st_size <= LARGEST_EMBEDDED_BYTES:
                 note = "Converted for browsers, without sound."
                 return _embedded(converted, "video/mp4"), note

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from actionrnn.errors import DatasetError
-from actionrnn.files import at_home
+from actionrnn.files import as_written
 from actionrnn.text import plain
 from actionrnn.video.finding import VIDEO_SUFFIXES, clip_key
 
@@ -44,7 +44,7 @@ class VideoNames:
             DatasetError: the name has no ending, and several files begin with it, or a file and a
                 folder; or several paths end in a name that several videos have.
         """
-        name = at_home(name)
+        name = as_written(name)
         path = self.folder / name
         if "\\" in name and not exists(path):  # written on Windows
             name = name.replace("\\", "/")

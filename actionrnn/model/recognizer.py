@@ -41,7 +41,14 @@ from actionrnn.options import EventRule
 from actionrnn.progress import progress_bar
 from actionrnn.video.image_folder import is_folder
 from actionrnn.video.last_frame import end_of
-from actionrnn.video.source import Located, Source, VideoSource, declared_span, find_source
+from actionrnn.video.source import (
+    Located,
+    Source,
+    VideoSource,
+    as_sampled,
+    declared_span,
+    find_source,
+)
 
 
 def _name_of(video: Located) -> str:
@@ -80,8 +87,8 @@ class Recognizer:
     def reading(
         self, stream: int | None = None, frame_folder_fps: float | None = None
     ) -> Recognizer:
-        """The same, reading another video stream of files that have several, or folders of
-        pictures at another rate.
+        """The same, reading another video stream of files that have several, or what states no
+        times (folders of pictures, raw .h264) at another rate.
 
         Args:
             stream: as `Sampling.stream`; None: that of the model.
@@ -183,7 +190,7 @@ class Recognizer:
             found.now[:num_steps],
             found.so_far[:num_steps],
             pts_seconds[:num_steps],
-            str(source if isinstance(source, Source) else path),
+            str(source),
             seen_seconds=float(pts_seconds[last_seen]),
             end_seconds=end_seconds,
             start_seconds=start_seconds,
@@ -355,7 +362,7 @@ def _end_of(video: Located, sampling: Sampling, pts_seconds: NDArray[np.float64]
     if is_gone or sampling.end_seconds is not None:
         return None
     with contextlib.suppress(VideoError):
-        return end_of(video, pts_seconds, stream=sampling.stream)
+        return end_of(as_sampled(video, sampling), pts_seconds)
     return None
 
 

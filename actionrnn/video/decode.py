@@ -24,6 +24,7 @@ from actionrnn.video.convert import Converter, Scale
 from actionrnn.video.frame import Frame, Frames
 from actionrnn.video.frame_index import (
     FrameIndex,
+    declared_rate,
     decode_frame_index,
     frame_ticks,
     make_frame_index,
@@ -31,6 +32,7 @@ from actionrnn.video.frame_index import (
     require_times,
     time_base_of,
     timed_frames,
+    warn_if_rate_is_assumed,
 )
 from actionrnn.video.image_folder import (
     folder_corrections,
@@ -45,6 +47,7 @@ from actionrnn.video.seeking import decode_by_counting, decode_by_seeking, threa
 from actionrnn.video.source import (
     Source,
     VideoSource,
+    as_sampled,
     container_of,
     locate,
     open_stream,
@@ -122,7 +125,7 @@ def probe_video(
             codec=opened.codec_context.name,
             width=width,
             height=height,
-            rate_fps=float(opened.average_rate) if opened.average_rate else None,
+            rate_fps=float(rate) if (rate := declared_rate(opened)) else None,
             duration_seconds=_declared_seconds(opened),
             num_frames=num_frames,
             size_bytes=source.size_bytes,
@@ -261,7 +264,7 @@ def visit_frames(
     if is_folder(path):
         visit_frame_folder(as_path(path), request, limits or VideoLimits())
     else:
-        _visit(replace(locate(path, limits), stream=request.sampling.stream), request)
+        _visit(as_sampled(path, request.sampling, limits), request)
 
 
 def iter_frames(
@@ -283,7 +286,7 @@ def iter_frames(
         scale: as in `read_frames`.
         num_threads: threads of the decoder; 0: the decoder chooses.
         limits: the largest frame, and which containers are opened.
-        frame_folder_fps: pictures a second, for a folder of pictures.
+        frame_folder_fps: as `Sampling.frame_folder_fps`.
         stream: as `Sampling.stream`.
 
     Raises:
@@ -294,17 +297,19 @@ def iter_frames(
     if is_folder(path):
         yield from iter_frame_folder(as_path(path), frame_folder_fps, scale, limits)
         return
-    source = replace(locate(path, limits), stream=stream)
+    source = replace(locate(path, limits), stream=stream, rate_fps=frame_folder_fps)
     with open_stream(source, num_threads) as opened:
         time_base = time_base_of(opened)
         converter = Converter(source, opened, scale)
-        came = False
+        num_came = 0
         for picture, tick in timed_frames(source, opened):
-            came = True
+            num_came += 1
+            if num_came == 2:
+                warn_if_rate_is_assumed(source, opened, num_came)
             # now, not when the pixels are needed: too large a frame may be passed over
             require_pixels(picture.width, picture.height, source)
             yield converter.frame(picture, float(tick * time_base))
-        if not came:
+        if num_came == 0:
             raise _nothing_decodable(source)
 
 
@@ -316,6 +321,7 @@ def _visit(source: Source, request: FrameRequest) -> None:
             return
         declared = _Declared.of(stream)
         index = read_frame_index(stream)
+        warn_if_rate_is_assumed(source, stream, len(index))
         promises_enough = declared.enough(index) or declared.stands_still(source, index)
         if promises_enough and (index.is_exact or index.is_one_by_one):
             decode = decode_by_seeking if index.is_exact else decode_by_counting
@@ -332,6 +338,7 @@ def _visit(source: Source, request: FrameRequest) -> None:
     request = replace(request, num_threads=1)
     with open_stream(source, request.num_threads) as stream:
         index = decode_frame_index(source, stream)
+        warn_if_rate_is_assumed(source, stream, len(index))
     declared.require_enough(source, index)
     if not _decode_in_order(source, index, request):
         raise VideoError(
@@ -383,6 +390,7 @@ def _collect(source: Source, stream: VideoStream, request: FrameRequest) -> None
             )
     if not found:
         raise _nothing_decodable(source)
+    warn_if_rate_is_assumed(source, stream, len(found))
     wanted = WantedFrames(source.name, make_frame_index(stream, found), request)
     for tick, rgb in zip(wanted.index.ticks.tolist(), kept, strict=True):
         if wanted.wants(tick):
@@ -423,7 +431,7 @@ class _Declared:
         """Whether the declared end is that of a last frame which stands still, or near it."""
         if len(index) == 0 or self.num_frames:
             return False
-        end = shown_until(source, float(index.pts_seconds[-1]), stream=source.stream)
+        end = shown_until(source, float(index.pts_seconds[-1]))
         return end is not None and end >= LEAST_DECODABLE_FRACTION * self.end_seconds
 
     def require_enough(self, source: Source, index: FrameIndex) -> None:

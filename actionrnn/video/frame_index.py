@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import warnings
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from actionrnn.errors import VideoError
-from actionrnn.video.source import Source, container_of, decode_packet
+from actionrnn.video.source import NUMBERED, Source, container_of, decode_packet
 
 Ticks = NDArray[np.int64]
 
@@ -31,6 +32,10 @@ JUMP_BACK_SECONDS = 1.0
 _TICK_SECONDS = Fraction(1, 1000)
 _RATE_FPS = 25
 _LAST_TICK = 2**62
+
+
+class AssumedRateWarning(UserWarning):
+    """Nothing says when the frames of a video are shown."""
 
 
 @dataclass(frozen=True)
@@ -192,8 +197,43 @@ def time_base_of(stream: VideoStream) -> Fraction:
 
 def frame_ticks(stream: VideoStream) -> int:
     """How long a frame is shown at the stream's declared rate, at least one tick."""
-    rate = stream.average_rate or stream.guessed_rate or _RATE_FPS
+    if _counts_frames(stream):
+        return 1
+    rate = declared_rate(stream) or stream.average_rate or stream.guessed_rate or _RATE_FPS
     return max(1, round(1 / (rate * time_base_of(stream))))
+
+
+def declared_rate(stream: VideoStream) -> Fraction | None:
+    """The frames a second that a stream states, on the average; None: it does not.
+
+    FFmpeg says 25, or what it was told to assume, of raw streams and of pictures one after the
+    other; what the former state in their headers is the decoder's.
+    """
+    return stream.codec_context.framerate or None if _is_raw(stream) else stream.average_rate
+
+
+def warn_if_rate_is_assumed(source: Source, stream: VideoStream, num_frames: int) -> None:
+    """Say that a source states neither a rate nor the times of its frames, if it has several."""
+    if num_frames > 1 and _is_raw(stream) and declared_rate(stream) is None:
+        warnings.warn(
+            f"{source.name}: does not say the frame rate: {source.rate_fps:g} frames/s assumed; "
+            "--frame-rate (in Python frame_folder_fps) sets another",
+            AssumedRateWarning,
+            stacklevel=1,  # one place, so that it is said once
+        )
+
+
+def _is_raw(stream: VideoStream) -> bool:
+    """Whether nothing tells the times of its frames: coded pictures one after the other."""
+    return _counts_frames(stream) or (
+        Flags.no_timestamps in Flags(container_of(stream).format.flags)
+    )
+
+
+def _counts_frames(stream: VideoStream) -> bool:
+    """Whether its times are the numbers of its frames."""
+    name = container_of(stream).format.name
+    return name in ("image2", *NUMBERED) or name.endswith("_pipe")
 
 
 def _stores_display_times(stream: VideoStream) -> bool:

@@ -48,7 +48,7 @@ def is_picture(name: str) -> bool:
 def is_folder(path: object) -> TypeGuard[str | Path]:
     """Whether it is the path of an existing folder; False for a name that cannot exist."""
     try:
-        return isinstance(path, str | Path) and as_path(path).is_dir()
+        return isinstance(path, str | Path) and path != "" and as_path(path).is_dir()
     except (OSError, ValueError):
         return False
 

@@ -8,7 +8,6 @@ own duration is, and so is sound that goes on.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from typing import Any
 
 import av
@@ -16,7 +15,6 @@ import numpy as np
 from av.packet import Packet
 from numpy.typing import NDArray
 
-from actionrnn.options import VideoLimits
 from actionrnn.video.frame_index import time_base_of
 from actionrnn.video.source import (
     Source,
@@ -31,9 +29,7 @@ FROZEN_SECONDS = 1.0
 """A last frame that stands longer than this stands still; up to it, it may be any rate's."""
 
 
-def end_of(
-    path: VideoSource | Source, pts_seconds: NDArray[np.float64], *, stream: int | None = None
-) -> float | None:
+def end_of(path: VideoSource | Source, pts_seconds: NDArray[np.float64]) -> float | None:
     """When the last of some steps ends, (T,) from the first frame on; None: it is not known.
 
     That is the declared end if it comes within a step and `FROZEN_SECONDS` of the last step: more
@@ -49,15 +45,12 @@ def end_of(
     end = begin + (length or 0.0)
     if last < end <= last + usual + FROZEN_SECONDS:
         return end
-    return shown_until(path, last, stream=stream)
+    return shown_until(path, last)
 
 
 def shown_until(
     path: VideoSource | Source,
     last_seconds: float,
-    *,
-    limits: VideoLimits | None = None,
-    stream: int | None = None,
 ) -> float | None:
     """When a last frame that stands still is taken away; None: it does not stand still.
 
@@ -66,18 +59,16 @@ def shown_until(
 
     Args:
         last_seconds: the time of the last frame that was read.
-        limits: of what is opened.
-        stream: as `Sampling.stream`.
 
     Raises:
         VideoError: the source is missing, empty, not a video, or has sound only.
     """
-    source = replace(locate(path, limits), stream=stream)
+    source = locate(path)
+    begin, length = declared_span(source)
+    if length and begin + length <= last_seconds + FROZEN_SECONDS:
+        return None
     with open_stream(source) as video:
         container = container_of(video)
-        begin, length = container.start_time or 0, container.duration
-        if length and (begin + length) / av.time_base <= last_seconds + FROZEN_SECONDS:
-            return None
         if (container.size or 0) <= 0:
             return None  # a stream without an end
         last, end = last_seconds, last_seconds

@@ -22,11 +22,12 @@ from av.format import Flags
 from av.video.stream import VideoStream
 
 from actionrnn.errors import VideoError
+from actionrnn.files import as_path
 from actionrnn.options import LiveOptions, VideoLimits
 from actionrnn.video.convert import Converter
 from actionrnn.video.frame import Frame
-from actionrnn.video.frame_index import time_base_of
-from actionrnn.video.live_clocks import USUAL_STEP_SECONDS, LagGuard, Pace
+from actionrnn.video.frame_index import frame_ticks, time_base_of
+from actionrnn.video.live_clocks import LagGuard, Pace
 from actionrnn.video.source import (
     Source,
     container_of,
@@ -59,8 +60,8 @@ def live_input(address: str) -> LiveInput:
         return _Camera(int(camera[1]))
     if address == "-":
         return _Stream(Source("standard input", "pipe:0", False, VideoLimits(), 0))
-    if is_path(address) and is_pipe(Path(address)):
-        return _Stream(Source(address, f"file:{address}", False, VideoLimits(), 0))
+    if is_path(address) and is_pipe(path := as_path(address)):
+        return _Stream(Source(str(path), f"file:{path}", False, VideoLimits(), 0))
     return _Stream(locate(address))
 
 
@@ -218,8 +219,7 @@ class _Times:
 
     def __init__(self, stream: VideoStream) -> None:
         self._time_base = time_base_of(stream)
-        rate = stream.average_rate or stream.guessed_rate
-        self._step = 1 / float(rate) if rate else USUAL_STEP_SECONDS
+        self._step = float(frame_ticks(stream) * self._time_base)
         self._last = -self._step
 
     def of(self, picture: av.VideoFrame) -> float:

@@ -12,12 +12,23 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from actionrnn.errors import VideoError
 
 PREVIEW = re.compile(r"(thumb|thumbnail|cover|preview|poster)s?", re.IGNORECASE)
 """The name of a picture, without its ending, or of a folder, that is made of a video or for it."""
+
+# Beside frames, of the film whose folder it is: players and Windows write them
+_COVER = re.compile(rf"{PREVIEW.pattern}|folder|albumart(small|_.*)?", re.IGNORECASE)
+
+# Times of day, with a number behind or not: 20240501_235959_001, 2024-05-01-10h59m30s123, 10-59-30;
+# seconds since 1970: 1311868164_001. `0001_02` and `01_02_03` are none, as frames are so numbered.
+_DATE = r"(?<!\d)(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])"
+_TIME = r"(?:[01]\d|2[0-3])[-_.:h]?[0-5]\d(?:[-_.:m]?[0-5]\d)?"
+_TIME_ALONE = r"(?<![0-9A-Za-z])\d\d[-:h][0-5]\d[-:m][0-5]\d"
+_EPOCH = r"(?<!\d)[1-9]\d{8,}(?=[-_]\d)"
+_CLOCK = re.compile(rf"(?:{_DATE}[-_.T ]*{_TIME}|{_TIME_ALONE}|{_EPOCH})s?(?:[-_.]?\d+)?(?!\d)")
 
 # A minus is a sign behind nothing or a separator: in `t_-1` and `-1`, not in `img-1` or `05-01`.
 _NUMBER = re.compile(r"(?:(?:^|(?<=[^0-9A-Za-z-]))-)?\d+(?:\.\d+)*")
@@ -44,6 +55,10 @@ def in_order(names: Iterable[str]) -> tuple[list[str], list[str]]:
     `t_2.5.png`, unless what is behind the dots is counted (`shot1.9.png`, `shot1.10.png`). Without
     any number they are sorted as text. Left out are previews (`cover.jpg`) beside other pictures.
 
+    Names of several numbers are one clip if the last goes on from each value of those before to
+    the next one (`part1_001` ... `part1_100`, `part2_101`), or if they are times. Where it begins
+    again (`cam1_001` ... `cam1_100`, `cam2_001`), they are several series.
+
     Raises:
         VideoError: the names are of several series, or their numbers leave the order open; the
             folder is not named.
@@ -51,7 +66,7 @@ def in_order(names: Iterable[str]) -> tuple[list[str], list[str]]:
     previews: list[_Name] = []
     parsed: list[_Name] = []
     for name in map(_parse, sorted(names)):
-        is_preview = PREVIEW.fullmatch(name.stem) is not None
+        is_preview = _COVER.fullmatch(name.stem) is not None
         (previews if is_preview else parsed).append(name)
     if not parsed:
         parsed, previews = previews, []
@@ -74,7 +89,44 @@ def in_order(names: Iterable[str]) -> tuple[list[str], list[str]]:
             raise VideoError(
                 f"holds {one.name} and {other.name}, which have the same number; leave one out"
             )
+    _require_one_run(ordered)
     return [name.name for _, name in ordered], left_out
+
+
+def _require_one_run(ordered: Sequence[tuple[Key, _Name]]) -> None:
+    """Refuse `cam1_1, cam1_2, cam2_1, cam2_2`: cameras one after the other, no clip of one."""
+    changing = [len(set(column)) > 1 for column in zip(*(key for key, _ in ordered), strict=True)]
+    if sum(changing) < 2 or _are_times([name.stem for _, name in ordered]):
+        return
+    last = len(changing) - 1 - changing[::-1].index(True)
+    runs = [list(run) for _, run in groupby(ordered, key=lambda pair: pair[0][:last])]
+    if all(len(run) == 1 for run in runs):
+        return
+    for run, following in pairwise(runs):
+        if following[0][0][last:] <= run[-1][0][last:]:
+            raise VideoError(
+                f"holds {_first_and_last(run)}, then {_first_and_last(following)}: their last "
+                "number begins again, so they are several series; put each into a separate "
+                "folder, or give the frames of one clip one number"
+            )
+
+
+def _are_times(stems: Sequence[str]) -> bool:
+    """Whether the names are the same but for a time in each.
+
+    >>> _are_times(["a_20240501_235959_1", "a_20240502_000001_1"]), _are_times(["1_1", "2_1"])
+    (True, False)
+    """
+    found = [_CLOCK.search(stem) for stem in stems]
+    around = {
+        match and (match.string[: match.start()], match.string[match.end() :]) for match in found
+    }
+    return None not in around and len(around) == 1
+
+
+def _first_and_last(run: Sequence[tuple[Key, _Name]]) -> str:
+    first, last = run[0][1].name, run[-1][1].name
+    return first if len(run) == 1 else f"{first} ... {last}"
 
 
 def are_numbered(names: Iterable[str]) -> bool:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any, TypeGuard
+from urllib.parse import urlsplit
 
 import av
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.files import as_path
 from actionrnn.options import VideoLimits
@@ -32,7 +36,14 @@ READ_TIMEOUT_SECONDS = 10.0
 # For untrusted files: other files that a video names (QuickTime's references) are not opened.
 _ALONE = {"protocol_whitelist": "file", "enable_drefs": "0", "use_absolute_path": "0"}
 
+_DASH_HEAD_BYTES = 4096
+
+NUMBERED = ("dirac", "mpjpeg")
+"""Formats whose times are the numbers of the frames, though FFmpeg gives them another time base."""
+
 _BLOCK_BYTES = 1 << 20
+
+_EMPTY = "the name of the video is empty; give a path or an address"
 
 # av.logging.set_level is left alone: by default FFmpeg's log is dropped, and any level set there
 # calls Python from the decoder's threads, which can deadlock.
@@ -53,6 +64,8 @@ class Source:
     """0: not known."""
     stream: int | None = None
     """The number of the video stream that is read; None: `open_stream` chooses."""
+    rate_fps: float = Sampling.frame_folder_fps
+    """Frames a second of a stream that states neither times nor a rate."""
     copy: LocalCopy | None = None
     """The file's copy on this machine, kept for as long as this is."""
 
@@ -77,10 +90,10 @@ def find_source(source: VideoSource | Source) -> Located:
 
 
 def is_path(source: object) -> TypeGuard[str | os.PathLike[str]]:
-    """Whether it names a file or folder: no address, no "-", no content."""
+    """Whether it names a file or folder: no address, no "-", no content, no empty text."""
     if not isinstance(source, str | os.PathLike):
         return False
-    return source != "-" and not is_address(os.fspath(source))
+    return source not in ("", "-") and not is_address(os.fspath(source))
 
 
 def require_file(source: VideoSource | Source, purpose: str) -> Path:
@@ -96,6 +109,8 @@ def require_file(source: VideoSource | Source, purpose: str) -> Path:
         return as_path(source)
     is_name = isinstance(source, str | os.PathLike | Source)
     name = source if is_name else getattr(source, "name", "the content")
+    if name == "":
+        raise VideoError(_EMPTY)
     if name == "-":
         name = "standard input"
     raise VideoError(
@@ -130,6 +145,8 @@ def locate(source: VideoSource | Source, limits: VideoLimits | None = None) -> S
         name = getattr(source, "name", None)
         return _read_whole(name if isinstance(name, str) else "the file object", source, limits)
     text = os.fspath(source)
+    if text == "":
+        raise VideoError(_EMPTY)
     if text == "-":
         return _read_whole("standard input", sys.stdin.buffer, limits)
     if is_address(text):
@@ -139,6 +156,18 @@ def locate(source: VideoSource | Source, limits: VideoLimits | None = None) -> S
             return Source(masked(text), f"file:{path}", False, limits, size_bytes, copy=copy)
         return Source(masked(text), text, True, limits, 0)
     return _file(as_path(source), limits)
+
+
+def as_sampled(
+    path: VideoSource | Source, sampling: Sampling, limits: VideoLimits | None = None
+) -> Source:
+    """`locate`, with the stream and the assumed rate that a sampling says.
+
+    Raises:
+        VideoError: as `locate`.
+    """
+    source = locate(path, limits)
+    return replace(source, stream=sampling.stream, rate_fps=sampling.frame_folder_fps)
 
 
 @contextlib.contextmanager
@@ -169,6 +198,9 @@ def open_stream(
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = num_threads
         stream.codec_context.options = {"max_pixels": str(source.limits.max_frame_pixels)}
+        if container.format.name in NUMBERED:
+            rate_fps = stream.codec_context.framerate or _assumed_rate(source)
+            stream.time_base = 1 / rate_fps
         yield stream
 
 
@@ -208,15 +240,53 @@ def container_of(stream: VideoStream) -> InputContainer:
 def declared_span(path: VideoSource | Source) -> tuple[float, float | None]:
     """The start and the length, in seconds, that a video declares; None: no length is declared.
 
+    An MP4 file whose last frames come after the end that it declares (B-frames at a variable rate)
+    ends with them.
+
+    Args:
+        path: of a source that names a stream, the length goes to the end of that stream, where
+            this declares one.
+
     Raises:
-        VideoError: the source is missing, empty, not a video, or has sound only.
+        VideoError: the source is missing, empty, not a video, or has sound only, or no such stream.
     """
-    with open_stream(path) as stream:
-        container = container_of(stream)
-        begin, length = container.start_time or 0, container.duration
+    source = locate(path)
+    with open_stream(source) as video:
+        container = container_of(video)
+        start, length = container.start_time or 0, container.duration
         if length and container.format.name.startswith("matroska"):
-            length -= begin  # it counts from time 0, not from its first picture
-    return begin / av.time_base, length / av.time_base if length else None
+            length -= start  # it counts from time 0, not from its first picture
+        begin = start / av.time_base
+        end = begin + length / av.time_base if length else None
+        if source.stream is not None:
+            end = _end_of_stream(video) or end
+        if end is not None and _may_end_later(video) and not source.is_address:
+            end = max(end, _last_frame_from(video, end))
+    return begin, None if end is None else end - begin
+
+
+def _end_of_stream(video: VideoStream) -> float | None:
+    if video.duration and video.time_base:
+        return float(((video.start_time or 0) + video.duration) * video.time_base)
+    # Matroska's, which counts from time 0: 00:00:09.040000000
+    tag = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", video.metadata.get("DURATION", ""))
+    return 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3]) if tag else None
+
+
+def _may_end_later(video: VideoStream) -> bool:
+    """Whether what it declares is the end of decoding, not that of showing."""
+    return container_of(video).format.name.startswith("mov") and video.codec_context.has_b_frames
+
+
+def _last_frame_from(video: VideoStream, seconds: float) -> float:
+    """The time of the last frame, read from the key frame before a time on."""
+    container, last = container_of(video), seconds
+    with contextlib.suppress(av.FFmpegError, OSError):
+        container.seek(int(seconds * av.time_base))
+        for packet in container.demux(video):
+            if packet.size and packet.pts is not None and not packet.is_discard:
+                last = max(last, float(packet.pts * (packet.time_base or 0)))
+    return last
 
 
 def why_unreadable(error: OSError) -> str:
@@ -247,7 +317,7 @@ def open_container(
     Raises:
         VideoError: it cannot be opened.
     """
-    options = dict(options or {})
+    options = {"framerate": str(_assumed_rate(source))} | (options or {})
     target: Any = source.target
     if isinstance(target, bytes):
         target = io.BytesIO(target)
@@ -266,7 +336,17 @@ def open_container(
     return container
 
 
+def _assumed_rate(source: Source) -> Fraction:
+    """What FFmpeg takes for a stream that states none; it ignores it elsewhere."""
+    return max(Fraction(source.rate_fps).limit_denominator(10**6), Fraction(1, 10**6))
+
+
 def _why_not_opened(source: Source, error: Exception, timeout_seconds: float) -> str:
+    if not source.limits.containers and _is_dash(source):
+        return (
+            "is a DASH manifest (.mpd), which is not read here; give the address of one of the "
+            "video files that it names, or of the same video as HLS (.m3u8), or download the video"
+        )
     if isinstance(error, PermissionError) and not source.is_address:
         return why_unreadable(error)
     reason = getattr(error, "strerror", None) or str(error)
@@ -279,6 +359,17 @@ def _why_not_opened(source: Source, error: Exception, timeout_seconds: float) ->
     if source.is_address:
         return f"cannot be opened ({reason}); check the address, and that the server is up"
     return f"is not a readable video ({reason}); re-encode it, or leave it out if it is damaged"
+
+
+def _is_dash(source: Source) -> bool:
+    """Whether what could not be opened is a list of DASH, by its content or its address."""
+    if source.is_address:
+        return urlsplit(str(source.target)).path.lower().endswith(".mpd")
+    content = source.target
+    if isinstance(content, str):
+        with contextlib.suppress(OSError), Path(content.removeprefix("file:")).open("rb") as file:
+            content = file.read(_DASH_HEAD_BYTES)
+    return b"<MPD" in content[:_DASH_HEAD_BYTES] if isinstance(content, bytes) else False
 
 
 def video_streams(container: InputContainer) -> list[VideoStream]:

@@ -18,6 +18,7 @@ from actionrnn.video.decode import iter_frames, read_frame_times
 from actionrnn.video.source import declared_span
 from tests.apps.serving import Running
 from tests.tiny import write_recording, write_video
+from tests.video.test_last_frame import recording
 from tests.video.test_sound import write_talking
 
 BEGIN = 50_000.0
@@ -123,6 +124,19 @@ def test_the_server_has_a_players_clock(
     assert found["start_seconds"] == 0
     answer = server.post("/classify", late).json()
     assert answer["pts_seconds"] == pytest.approx(times[-1], abs=1e-5)
+
+
+def test_on_the_server_a_last_step_ends_as_everywhere(
+    late: Path, server: Running, model: Recognizer, tmp_path: Path
+) -> None:
+    frozen = recording(tmp_path / "frozen.mkv", sound_seconds=6)
+    ends = []
+    for video in (frozen, late):
+        found = server.post("/timeline", video).json()
+        ends.append(found["segments"][-1]["end_seconds"])
+        expected = model.timeline(video).on_clock("player").segments()[-1].end_seconds
+        assert ends[-1] == pytest.approx(expected, abs=1e-5)
+    assert ends == pytest.approx([6, 2], abs=0.1)
 
 
 def test_pictures_and_videos_from_0_on_stay_as_they_are(

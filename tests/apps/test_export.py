@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -299,6 +300,20 @@ def test_the_runner_names_its_providers(exported: Path, clips: Path) -> None:
         done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=60)
         assert done.returncode == code, done.stderr
         assert said in done.stdout + done.stderr
+
+
+def test_two_exports_in_one_process_have_a_reader_each(exported: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(exported, tmp_path / "other")
+    with zipfile.ZipFile(other / "reader.zip", "a") as packed:
+        packed.writestr("actionrnn_reader/only_here.py", "")
+    one, two = import_runner(exported), import_runner(other)
+    for runner, another in ((one, two), (two, one)):
+        with pytest.raises(runner.VideoError, match=r"^missing\.mp4: no such file"):
+            runner.timeline("missing.mp4")
+        assert not issubclass(runner.VideoError, another.VideoError)
+    two.reader("only_here")
+    with pytest.raises(ModuleNotFoundError):
+        one.reader("only_here")
 
 
 def test_the_description_tells_the_files_and_what_goes_in(exported: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -16,7 +19,7 @@ from actionrnn.apps.render import rewrite
 from actionrnn.errors import ConfigError, VideoError
 from actionrnn.features.store import FeatureStore
 from actionrnn.model.recognizer import Recognizer
-from actionrnn.video.decode import iter_frames, probe_video
+from actionrnn.video.decode import iter_frames, probe_video, read_frames
 
 ASSUMED = (
     "note: a folder of pictures does not say the frame rate: 25 frames/s assumed; --frame-rate"
@@ -92,10 +95,53 @@ def test_extract_takes_the_rate(folder: Path, tmp_path: Path) -> None:
 def test_a_video_has_its_own_times(clip: Path, streaming_model: Path, tmp_path: Path) -> None:
     given = ("--model", streaming_model, "--json")
     done = run("classify", clip, *given, "--frame-rate", 3)
-    assert "note: --frame-rate has no effect" in done.stderr
+    assert "note: --frame-rate is for folders of pictures and raw streams" in done.stderr
     assert done.stdout == run("classify", clip, *given).stdout
     done = run("extract", clip, "-o", tmp_path / "store", "--rate-fps", 4, "--frame-rate", 3)
-    assert "note: --frame-rate has no effect" in done.stderr
+    assert "note: --frame-rate is for folders of pictures and raw streams" in done.stderr
+
+
+@pytest.mark.filterwarnings("default::actionrnn.video.frame_index.AssumedRateWarning")
+def test_raw_video_is_at_the_rate_that_is_given(
+    clip: Path, streaming_model: Path, model: Recognizer, tmp_path: Path
+) -> None:
+    raw = tmp_path / "clip.mjpeg"
+    with av.open(str(clip)) as file, av.open(str(raw), "w") as copied:
+        pictures = copied.add_stream("mjpeg", rate=12)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuvj444p"
+        for frame in file.decode(video=0):
+            frame.pts = None
+            copied.mux(pictures.encode(frame.reformat(format="yuvj444p")))
+        copied.mux(pictures.encode(None))
+    given = (raw, "-m", streaming_model)
+    assumed = "clip.mjpeg: does not say the frame rate: 25 frames/s assumed; --frame-rate"
+    files = [tmp_path / name for name in ("a.json", "a.html", "a.mp4")]
+    commands = (
+        ("classify", *given),
+        ("timeline", *given, "-o", files[0], "-o", files[1]),
+        ("render", *given, "-o", files[2]),
+        ("extract", raw, "-o", tmp_path / "store", "--rate-fps", 4, "--overwrite"),
+    )
+    for command in commands:
+        assert run(*command).stderr.count(assumed) == 1
+    for file in files:
+        file.unlink()
+    for command in commands:
+        assert "assumed" not in run(*command, "--frame-rate", 12).stderr
+    steps = json.loads(files[0].read_text())["steps"]
+    assert [step["pts_seconds"] for step in steps] == [0.0, 0.25, 0.5, 0.75]
+    assert [frame.pts_seconds for frame in iter_frames(files[2])] == pytest.approx(
+        np.arange(12) / 12, abs=1e-3
+    )
+    assert FeatureStore.open(tmp_path / "store").read("clip").pts_seconds.tolist() == [
+        *(0.0, 0.25, 0.5, 0.75)
+    ]
+    video = re.findall('base64,([^"]+)', files[1].read_text())[0]
+    assert len(read_frames(base64.b64decode(video))) == 12
+    assert read_frames(base64.b64decode(video)).pts_seconds[-1] == pytest.approx(11 / 12, abs=1e-3)
+    found = model.reading(frame_folder_fps=12).timeline(raw)
+    np.testing.assert_allclose(found.pts_seconds, model.timeline(clip).pts_seconds, atol=1e-4)
+    assert model.classify(raw).pts_seconds < 0.5
 
 
 def test_several_folders_are_counted(folder: Path, streaming_model: Path) -> None:

@@ -227,6 +227,7 @@ COMMANDS: dict[str, Callable[[Recognizer, Path], int]] = {
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("kind", READ)
+@pytest.mark.filterwarnings("ignore::actionrnn.video.frame_index.AssumedRateWarning")
 def test_what_one_command_reads_all_read(
     model: Recognizer, tmp_path: Path, kind: str, command: str
 ) -> None:

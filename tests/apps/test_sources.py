@@ -62,6 +62,7 @@ def given(
 
 
 SOURCES: dict[str, Callable[[Path], Any]] = {
+    "file address": lambda clip: clip.as_uri(),
     "bytes": lambda clip: clip.read_bytes(),
     "file object": lambda clip: io.BytesIO(clip.read_bytes()),
     "text": str,
@@ -80,6 +81,63 @@ def test_every_call_takes_every_source(
     same = actionrnn.extract_features(clip, backbone=model.backbone, num_frames=3)
     np.testing.assert_allclose(features.values, same.values, atol=1e-5)
     assert render(model, make(clip), tmp_path / "out.mp4") == 12
+
+
+def test_every_command_takes_the_address_of_a_file(
+    streaming_model: Path, clip: Path, tmp_path: Path
+) -> None:
+    named = tmp_path / "a b#1%.avi"
+    named.write_bytes(clip.read_bytes())
+    address, model = named.as_uri(), ("-m", streaming_model.as_uri())
+    assert "%20" in address
+    outputs = {name: tmp_path / name for name in ("a.csv", "a.mp4", "a.boris", "store")}
+    for command in (
+        ("info", address),
+        ("classify", address, *model),
+        ("timeline", address, *model, "-o", outputs["a.csv"], "--annotations", outputs["a.boris"]),
+        ("render", address, *model, "-o", outputs["a.mp4"].as_uri()),
+        ("stream", address, *model),
+        ("extract", address, "-o", outputs["store"]),
+        ("classify", named.parent.as_uri() + "/", *model),
+    ):
+        result = run_command(*command)
+        assert result.exit_code == 0, result.output
+    assert all(path.exists() for path in outputs.values())
+    assert named.name in outputs["a.boris"].read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([named.name, *outputs])
+
+
+def test_an_empty_name_is_not_the_current_folder(
+    model: Recognizer,
+    streaming_model: Path,
+    clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(clip.parent)
+    given = ("", "-m", streaming_model)
+    for command in (
+        ("info", ""),
+        ("classify", *given),
+        ("timeline", *given),
+        ("render", *given, "-o", tmp_path / "a.mp4"),
+        ("stream", *given),
+        ("extract", "", "-o", tmp_path / "store"),
+    ):
+        result = run_command(*command)
+        expected = "error: the name of the video is empty; give a path or an address\n"
+        assert (result.exit_code, result.output) == (1, expected)
+    calls: list[Callable[[str], object]] = [
+        model.classify,
+        actionrnn.read_frames,
+        probe_video,
+        lambda path: next(actionrnn.iter_frames(path)),
+        lambda path: actionrnn.extract_features(path, backbone=model.backbone),
+        lambda path: render(model, path, tmp_path / "a.mp4"),
+    ]
+    for call in calls:
+        with pytest.raises(VideoError, match="name of the video is empty"):
+            call("")
 
 
 def test_an_open_file_is_read(model: Recognizer, clip: Path) -> None:
@@ -237,4 +295,7 @@ def test_an_error_of_the_system_shows_no_password(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr("actionrnn.apps.info.describe", fail)
     result = run_command("info", address)
-    assert (result.exit_code, result.output) == (1, "error: rtsp://***@cam/1: Input/output error\n")
+    assert (result.exit_code, result.output) == (
+        1,
+        "error: rtsp://***@cam/***: Input/output error\n",
+    )

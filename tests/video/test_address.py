@@ -1,4 +1,4 @@
-"""What is shown of an address: never a part of a password, however it is written."""
+"""What is shown of an address: no part of a secret, wherever it is written."""
 
 from __future__ import annotations
 
@@ -21,32 +21,43 @@ def parts_of(secret: str) -> set[str]:
 @pytest.mark.parametrize(
     ("address", "shown"),
     [
-        (f"rtsp://admin:{SECRET}@10.0.0.5:554/h264", "rtsp://***@10.0.0.5:554/h264"),
-        (f"rtsp://admin:{SECRET}/x@10.0.0.5/h264", "rtsp://***@10.0.0.5/h264"),
-        (f"rtsp://admin:x@{SECRET}@10.0.0.5/h264", "rtsp://***@10.0.0.5/h264"),
-        (f"rtsp://admin:x#{SECRET}@10.0.0.5/h264", "rtsp://***@10.0.0.5/h264"),
+        (f"rtsp://admin:{SECRET}@10.0.0.5:554/h264", "rtsp://***@10.0.0.5:554/***"),
+        (f"rtsp://admin:{SECRET}/x@10.0.0.5/a.mp4", "rtsp://***@10.0.0.5/a.mp4"),
+        (f"rtsp://admin:x@{SECRET}@10.0.0.5", "rtsp://***@10.0.0.5"),
+        (f"rtsp://admin:x#{SECRET}@10.0.0.5", "rtsp://***@10.0.0.5"),
         (f"rtsp://admin:x?{SECRET}@10.0.0.5/h264", "rtsp://***"),
-        (f"rtsp://{SECRET}@10.0.0.5/h264", "rtsp://***@10.0.0.5/h264"),
-        (f"RTSP://admin:{SECRET}@cam/h264", "RTSP://***@cam/h264"),
+        (f"rtsp://{SECRET}@10.0.0.5", "rtsp://***@10.0.0.5"),
+        (f"RTSP://admin:{SECRET}@cam", "RTSP://***@cam"),
         (f"rtsp://admin:{SECRET}", "rtsp://admin:***"),
-        (f"rtsp://admin:{SECRET}/10.0.0.5", "rtsp://admin:***/10.0.0.5"),
+        (f"rtsp://admin:{SECRET}/10.0.0.5", "rtsp://admin:***/***"),
         (f"rtsp://cam:554/user=admin&password={SECRET}/z&channel=1.sdp", "rtsp://cam:554/***"),
-        (f"rtsp://cam/live/admin:{SECRET}/1", "rtsp://cam/live/***"),
+        (f"rtsp://cam/live/admin:{SECRET}/1", "rtsp://cam/***"),
         (f"http://cam/video.mjpg?user=me&pwd={SECRET}", "http://cam/video.mjpg?***"),
         (f"http://cam/video.mjpg?user=me&pwd=p@{SECRET}", "http://***"),
         (f"http://cam/video.mjpg?pwd=a&{SECRET}=b", "http://cam/video.mjpg?***"),
         (f"http://cam/video.mjpg?{SECRET}", "http://cam/video.mjpg?***"),
+        (f"http://cam/video.mjpg%3Fpwd%3D{SECRET}", "http://cam/***"),
         (f"https://cdn/a.m3u8#token={SECRET}", "https://cdn/a.m3u8#***"),
-        (f"http://tv:8080/live/me/{SECRET}/12.ts", "http://tv:8080/live/***/***/12.ts"),
-        (f"http://tv:8080/me/{SECRET}/12", "http://tv:8080/***/***/12"),
+        (f"http://tv:8080/live/me/{SECRET}/12.ts", "http://tv:8080/***/12.ts"),
+        (f"http://tv:8080/me/{SECRET}/12", "http://tv:8080/***"),
+        (f"http://tv/admin/{SECRET}/123.mkv", "http://tv/***/123.mkv"),
+        (f"http://tv/hls/{SECRET}/index.m3u8", "http://tv/***/index.m3u8"),
+        (f"http://tv/hls/{SECRET}.m3u8", "http://tv/***"),
+        (f"http://tv//{SECRET}/", "http://tv/***/"),
         (f"srt://host:9000?passphrase={SECRET}&mode=caller", "srt://host:9000?***"),
         (f"rtmp://host/app/{SECRET}", "rtmp://host/***"),
         (f"rtmps://host/{SECRET}", "rtmps://host/***"),
+        (f"whip://host/{SECRET}", "whip://host/***"),
         (f"rtmp://host app=x playpath={SECRET}", "rtmp://host:***"),
         (f"cache:http://me:{SECRET}@host/a.mp4", "cache:http://***@host/a.mp4"),
-        (f"concat:http://a:{SECRET}@h/1|http://b:{SECRET}@h/2", "concat:http://***@h/2"),
-        (f"rtsp:/admin:{SECRET}@cam/h264", "rtsp:/***@cam/h264"),  # a slash too few: no address
-        (f"admin:{SECRET}@cam/h264", "***@cam/h264"),
+        (f"concat:http://a:{SECRET}@h/1|http://b:{SECRET}@h/2", "concat:http://***@h/***"),
+        # no addresses, though they were meant as such: a slash or a colon too few, no scheme
+        (f"rtsp:/admin:{SECRET}@cam/a.mp4", "rtsp:/***@cam/a.mp4"),
+        (f"rtsp//admin:{SECRET}@cam/a.mp4", "rtsp//***@cam/a.mp4"),
+        (f"rtsp/admin:{SECRET}@cam/a.mp4", "rtsp/***@cam/a.mp4"),
+        (f"http//cam/a.mp4?pwd={SECRET}", "http//cam/a.mp4?***"),
+        (f"htp//admin:{SECRET}@cam/a.mp4", "***@cam/a.mp4"),
+        (f"admin:{SECRET}@cam", "***@cam"),
     ],
 )
 def test_no_part_of_a_password_is_shown(address: str, shown: str) -> None:
@@ -62,11 +73,15 @@ def test_no_part_of_a_password_is_shown(address: str, shown: str) -> None:
         "/data/a:b.mp4",
         r"C:\clips\me@home.mp4",
         "me@home.mp4",
-        "http://10.0.0.5:8080/a/b.mp4",
+        "./a:b@c.mp4",
+        "file:///data/a:b@c.mp4",
+        "http://10.0.0.5:8080/ann_red.avi",
         "http://[fe80::1]:80/a.mp4",
         "udp://239.0.0.1:5000",
-        "https://host/2024/05/fall.mp4",
-        "rtsp://***@cam/h264",
+        "https://host/GOPR0123.MP4",
+        "https://host/VID-20240501_120000.mp4",
+        "https://host/",
+        "rtsp://***@cam/***",
     ],
 )
 def test_what_holds_no_secret_is_shown_as_it_is(text: str) -> None:
@@ -78,9 +93,18 @@ def test_what_holds_no_secret_is_shown_as_it_is(text: str) -> None:
     st.sampled_from(["rtsp", "http", "srt", "cache:https"]),
 )
 def test_a_password_before_a_host_is_never_seen(password: str, scheme: str) -> None:
-    shown = masked(f"{scheme}://admin:{password}@camera/h264")
+    shown = masked(f"{scheme}://admin:{password}@camera/a.mp4")
     assert "0x!" not in shown
-    assert shown in (f"{scheme}://***@camera/h264", f"{scheme}://***")
+    assert shown in (f"{scheme}://***@camera/a.mp4", f"{scheme}://***")
+
+
+@given(st.lists(st.text("abcXYZ019/=%+.-_", min_size=1), min_size=1).map("/".join))
+def test_of_a_path_no_more_is_seen_than_its_last_part(path: str) -> None:
+    name = path.rpartition("/")[2]
+    assert masked(f"http://tv:80/{path}/0x/{name}") in (
+        f"http://tv:80/***/{name}",
+        "http://tv:80/***",
+    )
 
 
 def test_an_address_is_no_path() -> None:

@@ -78,6 +78,7 @@ def test_a_folder_without_videos_or_none_at_all_is_refused(tmp_path: Path) -> No
         ("nut", ""),
     ],
 )
+@pytest.mark.filterwarnings("ignore::actionrnn.video.frame_index.AssumedRateWarning")
 def test_less_usual_endings_are_found_and_read(
     ffmpeg_encode: EncodeVideo, ending: str, options: str
 ) -> None:

@@ -27,6 +27,15 @@ from actionrnn.video.picture_names import are_numbered, in_order
         ["img-1.png", "img-2.png", "img-10.png"],
         ["2024-05-01_10-59.jpg", "2024-05-01_11-00.jpg", "2024-05-02_00-01.jpg"],
         ["1311868164.363181.png", "1311868164.399026.png", "1311868165.031.png"],
+        ["20240101_235959_001.jpg", "20240101_235959_002.jpg", "20240102_000000_001.jpg"],
+        ["a20240101T1059-1.jpg", "a20240101T1059-2.jpg", "a20240101T1100-1.jpg"],
+        ["2024-05-01_10-58.jpg", "2024-05-01_10-59.jpg", "2024-05-01_11-58.jpg"],
+        [f"vlcsnap-2024-05-01-{time}.png" for time in ("10h59m30s1", "10h59m30s9", "11h00m00s1")],
+        ["f_00-00-58.png", "f_00-00-59.png", "f_00-01-58.png"],
+        ["1311868164_1.png", "1311868164_2.png", "1311868165_1.png"],
+        ["part1_001.jpg", "part1_002.jpg", "part2_003.jpg", "part2_004.jpg"],
+        ["2024_364.jpg", "2024_365.jpg", "2025_366.jpg"],
+        ["cam1_001_v2.jpg", "cam1_002_v2.jpg"],
         ["a.jpg", "b.jpg"],
         ["IMG_1.JPG", "img_2.jpg"],
         ["x_99999999999999999999.png", "x_100000000000000000000.png"],
@@ -59,6 +68,23 @@ def test_decimals_are_in_the_order_of_their_values(scaled: set[int], places: int
         (["ann.jpg", "ann.png"], r"ann\.jpg and ann\.png, of which one may be made of the other"),
         (["1.jpg", "01.jpg"], r"01\.jpg and 1\.jpg, which have the same number"),
         (["0.5.jpg", "0.50.jpg"], r"0\.5\.jpg and 0\.50\.jpg, which have the same number"),
+        (
+            [f"cam{cam}_{n:03}.jpg" for cam in (1, 2) for n in range(1, 101)],
+            r"cam1_001\.jpg \.\.\. cam1_100\.jpg, then cam2_001\.jpg \.\.\. cam2_100\.jpg: .* "
+            "begins again, so they are several series; put each into a separate folder, or give",
+        ),
+        (
+            ["s01e01_1.png", "s01e01_2.png", "s01e02_1.png", "s02e01_1.png"],
+            r"s01e01_1\.png \.\.\. s01e01_2\.png, then s01e02_1\.png: their",
+        ),
+        (["cam1_1.jpg", "cam1_9.jpg", "cam2_5.jpg", "cam2_6.jpg"], "several series"),
+        (["000000_10.png", "000000_11.png", "000001_10.png", "000001_11.png"], "several series"),
+        (["20240501_1.jpg", "20240501_2.jpg", "20240502_1.jpg"], "several series"),
+        (["2024_001.jpg", "2024_002.jpg", "2025_001.jpg"], "several series"),
+        (
+            [f"cam{cam}_20240101_235959_{n}.jpg" for cam in (1, 2) for n in (1, 2)],
+            "several series",
+        ),
         (["t_-1.jpg", "t_-2.jpg"], r"numbered -1, -2: a negative number, or a dash\?"),
     ],
 )
@@ -71,6 +97,8 @@ def test_what_is_not_one_series_is_refused(names: list[str], reason: str) -> Non
 def test_previews_beside_other_pictures_are_left_out() -> None:
     numbered = ["1.jpg", "2.jpg"]
     assert in_order(["Cover.jpg", *numbered, "thumb.png"]) == (numbered, ["Cover.jpg", "thumb.png"])
+    covers = ["AlbumArtSmall.jpg", "AlbumArt_{A-1}_Large.jpg", "Folder.jpg"]
+    assert in_order([*covers, *numbered]) == (numbered, covers)
     assert in_order(["a.jpg", "cover.jpg"]) == (["a.jpg"], ["cover.jpg"])
     assert in_order(["cover.jpg", "poster.jpg"]) == (["cover.jpg", "poster.jpg"], [])
 

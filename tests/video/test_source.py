@@ -20,6 +20,7 @@ from actionrnn.errors import VideoError
 from actionrnn.options import VideoLimits
 from actionrnn.video import source as opening
 from actionrnn.video.decode import iter_frames, probe_video, read_frames
+from tests.video.servers import serving
 
 FFmpegEncode = Callable[..., Path]
 
@@ -193,6 +194,7 @@ def test_too_large_a_frame_is_refused(ffmpeg_encode: FFmpegEncode, name: str) ->
     ],
 )
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(rate_fps=5)])
+@pytest.mark.filterwarnings("ignore::actionrnn.video.frame_index.AssumedRateWarning")
 def test_a_frame_that_is_too_large_later_on_is_refused(
     ffmpeg_encode: FFmpegEncode, tmp_path: Path, name: str, options: str, sampling: Sampling
 ) -> None:
@@ -241,3 +243,18 @@ def test_a_list_of_files_is_read_only_where_it_may_be(
     assert probe_video(file).num_frames == 10
     with pytest.raises(VideoError, match=r"is not in a format that is read here; convert it"):
         probe_video(file, limits=ALONE)
+
+
+def test_a_dash_manifest_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "stream.mpd"
+    path.write_text('<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"></MPD>\n')
+    with serving(tmp_path) as (place, _):
+        for source in (path, path.read_bytes(), f"{place}/stream.mpd?token=1"):
+            with pytest.raises(
+                VideoError, match=r"^[^\n]*: is a DASH manifest \(\.mpd\)"
+            ) as caught:
+                read_frames(source)
+            assert "HLS (.m3u8), or download" in str(caught.value)
+    path.write_text("no video")
+    with pytest.raises(VideoError, match="is not a readable video"):
+        read_frames(path)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from actionrnn.files import at_home
+from actionrnn.files import as_path, as_written
 
 if TYPE_CHECKING:
     from actionrnn.model.recognizer import Recognizer
@@ -21,11 +22,11 @@ else:
 
 
 class UserPath(click.Path):
-    """A path; `~` is the home folder, which shells leave alone in `--output=~/runs`."""
+    """A path; `~`, which shells leave alone in `--output=~/runs`, and `file://` are understood."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path without `~`."""
-        return super().convert(at_home(os.fspath(value)), param, ctx)
+        """The path as `as_written` reads it."""
+        return super().convert(as_written(os.fspath(value)), param, ctx)
 
 
 class LiteralChoice(Choice):
@@ -67,11 +68,23 @@ stream_option = click.option(
     metavar="N",
     help="The video stream of a file with several, as info numbers them.",
 )
+
+
+def _without_warning(_: click.Context, __: click.Parameter, rate_fps: float | None) -> float | None:
+    """A rate that was given is not assumed."""
+    if rate_fps is not None:
+        from actionrnn.video.frame_index import AssumedRateWarning
+
+        warnings.simplefilter("ignore", AssumedRateWarning)
+    return rate_fps
+
+
 frame_rate_option = click.option(
     "--frame-rate",
     type=click.FloatRange(min=0, min_open=True),
+    callback=_without_warning,
     metavar="FPS",
-    help="The frames a second of folders of pictures, which do not say it.",
+    help="The frames a second of what does not say it: pictures, raw .h264 and .mjpeg.",
 )
 annotation_format_option = click.option(
     "--to",
@@ -110,7 +123,9 @@ none_rate_option = click.option(
 
 
 def note_frame_rate(given: float | None, num_folders: int, rate_fps: float) -> None:
-    """Say that the rate of folders of pictures was assumed, or that the given one has no use.
+    """Say that the rate of folders of pictures was assumed, or that most videos need none.
+
+    Of other videos whose rate is assumed, decoding warns.
 
     Args:
         given: by `frame_rate_option`.
@@ -126,8 +141,8 @@ def note_frame_rate(given: float | None, num_folders: int, rate_fps: float) -> N
         )
     if given is not None and not num_folders:
         click.echo(
-            "note: --frame-rate has no effect: it is for folders of pictures, and videos have "
-            "their own times",
+            "note: --frame-rate is for folders of pictures and raw streams; videos that state "
+            "their times or their rate keep them",
             err=True,
         )
 
@@ -146,4 +161,4 @@ def path_of(source: str | Path) -> Path | None:
     """The file or folder that is read; None: an address or standard input."""
     from actionrnn.video.source import is_path
 
-    return Path(source) if is_path(source) else None
+    return as_path(source) if is_path(source) else None

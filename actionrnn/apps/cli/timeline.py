@@ -31,6 +31,7 @@ from actionrnn.apps.cli.options import (
 from actionrnn.text import printable
 
 if TYPE_CHECKING:
+    from actionrnn.config import Sampling
     from actionrnn.model.timeline import Timeline
     from actionrnn.options import EventRule, SegmentRule
     from actionrnn.video.source import Located
@@ -142,7 +143,7 @@ def timeline(
         _write_marks(by_file, rule, marks_file, format_name, rate_fps)
     # pages take long: interrupted there, nothing has been written that the next try would meet
     for file in sorted(files, key=lambda file: file.suffix.lower() not in PAGE_ENDINGS):
-        _write(found, video, file, rule, stream_number)
+        _write(found, video, file, rule, recognizer.config.sampling)
     if events != "-":
         _print_segments(found, rule)
 
@@ -187,12 +188,12 @@ def _require_ending(file: Path, known: tuple[str, ...]) -> None:
 
 
 def _write(
-    found: Timeline, video: Located, file: Path, rule: SegmentRule, stream_number: int | None
+    found: Timeline, video: Located, file: Path, rule: SegmentRule, sampling: Sampling
 ) -> None:
     if file.suffix.lower() in PAGE_ENDINGS:
         from actionrnn.apps.timeline_page import write_page
 
-        write_page(found, video, file, rule, stream=stream_number)
+        write_page(found, video, file, rule, sampling=sampling)
     else:
         from actionrnn.apps.timeline_files import write_timeline
 

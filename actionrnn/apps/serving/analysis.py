@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 from actionrnn.apps.render import rewrite
 from actionrnn.apps.serving.limits import ServeLimits
+from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.features.worker import Isolation
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.timeline import Timeline
 from actionrnn.options import VideoLimits
 from actionrnn.video.frame import Frame
-from actionrnn.video.source import declared_span, locate
+from actionrnn.video.last_frame import end_of
+from actionrnn.video.source import as_sampled, declared_span, locate
 
 
 @dataclass(frozen=True)
@@ -73,23 +75,34 @@ def analyse(upload: Upload, model: Recognizer) -> Answer:
     start = time.perf_counter()
     try:
         timeline = model.timeline(upload.path, decode=upload.isolation().decode)
-        begin = _begin_of(upload)
+        begin, end = _span_of(upload, timeline.pts_seconds, model.config.sampling)
     except VideoError as error:
         raise upload.problem(error) from None
     took_seconds = time.perf_counter() - start
-    timeline = replace(timeline, path=upload.name, start_seconds=begin)
+    timeline = replace(timeline, path=upload.name, start_seconds=begin, end_seconds=end)
     return Answer(timeline.on_clock("player"), took_seconds)
 
 
-def _begin_of(upload: Upload) -> float:
-    """When a video begins by its own clock, as its file declares; 0 if it says nonsense."""
-    *_, (_, content) = upload.isolation().messages(_begin, upload.path)
-    begin = content.get("begin_seconds")
-    return begin if isinstance(begin, float) and math.isfinite(begin) else 0.0
+def _span_of(
+    upload: Upload, pts_seconds: NDArray[np.float64], sampling: Sampling
+) -> tuple[float, float | None]:
+    """When a video begins by its own clock, 0 if it says nonsense; and when its last step ends."""
+    *_, (_, content) = upload.isolation().messages(_span, upload.path, pts_seconds, sampling)
+    begin, end = content.get("begin_seconds"), content.get("end_seconds")
+    if not (isinstance(begin, float) and math.isfinite(begin)):
+        begin = 0.0
+    longest = float(pts_seconds[0]) + upload.limits.video_seconds
+    is_whole = sampling.end_seconds is None
+    is_end = is_whole and isinstance(end, float) and float(pts_seconds[-1]) < end <= longest
+    return begin, end if is_end else None
 
 
-def _begin(path: Path, limits: VideoLimits) -> Iterator[tuple[str, Any]]:
-    yield "end", {"begin_seconds": declared_span(locate(path, limits))[0]}
+def _span(
+    path: Path, pts_seconds: NDArray[np.float64], sampling: Sampling, limits: VideoLimits
+) -> Iterator[tuple[str, Any]]:
+    source = as_sampled(path, sampling, limits)
+    begin, _ = declared_span(source)
+    yield "end", {"begin_seconds": begin, "end_seconds": end_of(source, pts_seconds)}
 
 
 def make_playable(upload: Upload) -> bytes:

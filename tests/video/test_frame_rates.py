@@ -1,0 +1,122 @@
+"""Videos that state neither times nor a rate, and those that state a rate alone."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from actionrnn.config import Sampling
+from actionrnn.errors import VideoError
+from actionrnn.options import LiveOptions
+from actionrnn.video.decode import iter_frames, probe_video, read_frames
+from actionrnn.video.frame_index import AssumedRateWarning
+from actionrnn.video.live import LiveSource
+from tests.video.servers import encode, ffmpeg_sends, free_port
+
+X265 = "-c:v libx265 -x265-params log-level=none"
+SILENT = f"{X265}:vui-timing-info=0"
+"""No rate in its headers."""
+STATED = {
+    "a.h264": "-c:v libx264 -pix_fmt yuv420p",
+    "a.hevc": X265,
+    "a.m4v": "-c:v mpeg4 -f m4v",
+    "a.vc2": "-c:v vc2 -pix_fmt yuv422p -f dirac",
+    "a.y4m": "-pix_fmt yuv420p",
+}
+UNSTATED = {"a.hevc": SILENT, "a.mjpeg": "-c:v mjpeg"}
+
+
+@pytest.fixture(autouse=True)
+def warnings_are_new() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_a_rate_that_is_stated_is_that_of_the_frames(tmp_path: Path, name: str) -> None:
+    path = encode(tmp_path / name, STATED[name], rate=12)
+    for sampling in (Sampling(), Sampling(frame_folder_fps=50)):
+        times = read_frames(path, sampling).pts_seconds
+        np.testing.assert_allclose(np.diff(times)[:11], [1 / 12] * 11, atol=1e-5)
+        fps = sampling.frame_folder_fps
+        times = np.array([f.pts_seconds for f in iter_frames(path, frame_folder_fps=fps)])
+        np.testing.assert_allclose(np.diff(times)[:11], [1 / 12] * 11, atol=1e-5)
+    assert probe_video(path).rate_fps == 12
+
+
+@pytest.mark.parametrize("name", UNSTATED)
+def test_a_rate_that_is_not_stated_is_assumed_aloud(tmp_path: Path, name: str) -> None:
+    path = encode(tmp_path / name, UNSTATED[name], rate=12)
+    expected = rf"{name}: does not say the frame rate: 25 frames/s assumed; --frame-rate"
+    with pytest.warns(AssumedRateWarning, match=expected):
+        times = read_frames(path).pts_seconds
+    np.testing.assert_allclose(times, np.arange(12) / 25, atol=1e-5)
+    with pytest.warns(AssumedRateWarning, match=expected):
+        times = np.array([frame.pts_seconds for frame in iter_frames(path)])
+    np.testing.assert_allclose(times, np.arange(12) / 25, atol=1e-5)
+    assert probe_video(path).rate_fps is None
+
+
+@pytest.mark.parametrize("name", UNSTATED)
+@pytest.mark.parametrize("rate_fps", [12, 7.5, 30000 / 1001])
+def test_a_rate_that_is_given_is_taken(tmp_path: Path, name: str, rate_fps: float) -> None:
+    path = encode(tmp_path / name, UNSTATED[name], rate=12)
+    warnings.simplefilter("ignore", AssumedRateWarning)
+    frames = read_frames(path, Sampling(frame_folder_fps=rate_fps))
+    np.testing.assert_allclose(frames.pts_seconds, np.arange(12) / rate_fps, atol=1e-4)
+    third = read_frames(path, Sampling(rate_fps=rate_fps / 3, frame_folder_fps=rate_fps))
+    np.testing.assert_array_equal(third.data, frames.data[::3])
+    times = [frame.pts_seconds for frame in iter_frames(path, frame_folder_fps=rate_fps)]
+    np.testing.assert_allclose(times, np.arange(12) / rate_fps, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-c:v mjpeg -f mpjpeg -content_type multipart/x-mixed-replace;boundary=ffmpeg",
+        "-c:v mjpeg -f mjpeg",
+        f"{SILENT} -f hevc",
+    ],
+)
+@pytest.mark.parametrize("rate_fps", [25, 10])
+def test_a_live_source_has_the_rate_that_is_given(options: str, rate_fps: float) -> None:
+    address = f"http://127.0.0.1:{free_port()}/"
+    with (
+        ffmpeg_sends(f"{options} -listen 1 {address}", seconds=0.5, rate=20),
+        pytest.warns(AssumedRateWarning, match=rf"{rate_fps} frames/s assumed"),
+    ):
+        times = patiently_read(address, Sampling(frame_folder_fps=rate_fps))
+    np.testing.assert_allclose(times, np.arange(len(times)) / rate_fps, atol=1e-4)
+    assert len(times) == 10
+
+
+def patiently_read(address: str, sampling: Sampling) -> np.ndarray:
+    """Once ffmpeg listens."""
+    for _ in range(100):
+        try:
+            return read_frames(address, sampling).pts_seconds
+        except VideoError as error:
+            if "refused" not in str(error):
+                raise
+            time.sleep(0.1)
+    raise AssertionError("ffmpeg does not listen")
+
+
+def test_one_picture_has_no_rate(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png"):
+        path = encode(tmp_path / name, "-frames:v 1 -update 1")
+        assert len(read_frames(path)) == len(list(iter_frames(path))) == 1
+
+
+def test_a_raw_file_is_played_at_the_rate_that_it_states(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.h264", STATED["a.h264"], rate=50, seconds=0.5)
+    source = LiveSource(str(path), LiveOptions(max_lag_seconds=5))
+    times = [arrival.frame.pts_seconds for arrival in source.frames() if arrival is not None]
+    source.close()
+    np.testing.assert_allclose(np.diff(times), [0.02] * 24, atol=1e-4)
