@@ -29,8 +29,10 @@ from actionrnn.video.source import Source, container_of, open_stream
 SEEK_COST_FRAMES = 4
 KEPT_SEEK_COST_FRAMES = 1
 
-# Pixels that a thread must decode (about 20 ms of work) to gain more than it costs.
+# Pixels that a thread must decode (about 20 ms of work) to gain more than it costs, and those of
+# a reader of packets that are kept, which opens the file, but needs no index (3 ms).
 PIXELS_WORTH_A_THREAD = 30_000_000
+PIXELS_WORTH_A_READER = 4_000_000
 
 _PROGRESSIVE = (0, 1)  # AVFieldOrder: unknown, progressive
 
@@ -71,10 +73,23 @@ def plan_spans(index: FrameIndex, wanted: Ticks) -> list[Span]:
 
 
 def threads_for(num_threads: int, num_frames: int, stream: VideoStream) -> int:
-    """How many threads are worth decoding this many frames; `num_threads` if it is not 0."""
+    """How many threads of one decoder are worth decoding this many frames; `num_threads` if it is
+    not 0."""
+    worth = _worth(num_frames, stream, PIXELS_WORTH_A_THREAD)
+    # one more than cores, as FFmpeg's own choice: none idles while a picture is converted
+    return num_threads or (worth + 1 if worth > 1 else 1)
+
+
+def readers_for(num_threads: int, num_frames: int, index: FrameIndex, stream: VideoStream) -> int:
+    """How many readers, each with one decoder, are worth decoding this many frames at once."""
+    is_kept = index.packets is not None
+    pixels = PIXELS_WORTH_A_READER if is_kept else PIXELS_WORTH_A_THREAD
+    return num_threads or _worth(num_frames, stream, pixels)
+
+
+def _worth(num_frames: int, stream: VideoStream, pixels_each: int) -> int:
     pixels = num_frames * stream.codec_context.width * stream.codec_context.height
-    worth = 1 + pixels // PIXELS_WORTH_A_THREAD
-    return num_threads or min(os.cpu_count() or 1, worth)
+    return min(os.cpu_count() or 1, 1 + pixels // pixels_each)
 
 
 def decode_by_seeking(source: Source, stream: VideoStream, wanted: WantedFrames) -> bool:
@@ -85,16 +100,19 @@ def decode_by_seeking(source: Source, stream: VideoStream, wanted: WantedFrames)
     """
     spans = plan_spans(wanted.index, wanted.missing_ticks())
     num_frames = sum(span.num_frames for span in spans)
-    threads = threads_for(wanted.request.num_threads, num_frames, stream)
-    num_readers = min(threads, len(spans))
+    given = wanted.request.num_threads
+    num_readers = min(len(spans), readers_for(given, num_frames, wanted.index, stream))
+    threads = threads_for(given, num_frames, stream)
     queue = deque(spans)
 
     def read(opened: VideoStream | None) -> bool:
         """Take spans from the queue until it is empty or one fails."""
         with contextlib.ExitStack() as stack:
+            # where one fails, everything is decoded again, in order: the others are spared the rest
+            stack.callback(queue.clear)
             # a demuxer has one position and a decoder one state: each reader opens its own
             reader = opened or stack.enter_context(open_stream(source))
-            reader.codec_context.thread_count = threads // num_readers
+            reader.codec_context.thread_count = max(1, threads // num_readers)
             convert = Converter(source, reader, wanted.request.scale)
             while True:
                 try:
@@ -102,14 +120,14 @@ def decode_by_seeking(source: Source, stream: VideoStream, wanted: WantedFrames)
                 except IndexError:
                     return True
                 if not _decode_span(reader, span, wanted, convert):
-                    # everything is decoded again, in order: spare the other readers the rest
-                    queue.clear()
                     return False
 
     if num_readers == 1:
         return read(stream)
-    with ThreadPoolExecutor(num_readers, thread_name_prefix="reader") as pool:
-        return all(list(pool.map(read, [stream] + [None] * (num_readers - 1))))
+    with ThreadPoolExecutor(num_readers - 1, thread_name_prefix="reader") as pool:
+        others = [pool.submit(read, None) for _ in range(num_readers - 1)]
+        found = read(stream)
+        return all([found, *(other.result() for other in others)])
 
 
 def decode_by_counting(source: Source, stream: VideoStream, wanted: WantedFrames) -> bool:
