@@ -256,8 +256,9 @@ def _pixels_of(rgb: av.VideoFrame, kind: type[Any]) -> NDArray[Any]:
     """The pixels (H, W, 3) of a packed RGB picture: a view."""
     plane, size_bytes = rgb.planes[0], np.dtype(kind).itemsize
     strides = (plane.line_size, 3 * size_bytes, size_bytes)
-    buffer: Any = plane
-    return np.ndarray((rgb.height, rgb.width, 3), kind, buffer, strides=strides)
+    shape, buffer = (rgb.height, rgb.width, 3), memoryview(plane)
+    pixels: NDArray[Any] = np.ndarray(shape, kind, buffer, strides=strides)
+    return pixels
 
 
 def pixel_aspect_of(stream: VideoStream) -> Fraction:

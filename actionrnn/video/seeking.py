@@ -56,11 +56,12 @@ def plan_spans(index: FrameIndex, wanted: Ticks) -> list[Span]:
     (from 9 it is nearer to decode on than to jump to 10), another from 20 takes 27.
     """
     cost = SEEK_COST_FRAMES if index.packets is None else KEPT_SEEK_COST_FRAMES
-    keys = np.union1d(0, np.flatnonzero(index.is_keyframe))
-    positions = np.unique(np.searchsorted(index.ticks, wanted))
+    # (np.unique would import numpy.ma, 50 ms)
+    keys = np.flatnonzero(np.append(True, index.is_keyframe[1:]))
+    positions = sorted(set(np.searchsorted(index.ticks, wanted).tolist()))
     begins = keys[np.searchsorted(keys, positions, side="right") - 1]
     spans: list[list[int]] = []  # [key, wanted, wanted, ...], positions in the index
-    for begin, position in zip(begins.tolist(), positions.tolist(), strict=True):
+    for begin, position in zip(begins.tolist(), positions, strict=True):
         if spans and (begin <= spans[-1][0] or begin <= spans[-1][-1] + cost):
             spans[-1].append(position)
         else:
@@ -73,15 +74,14 @@ def plan_spans(index: FrameIndex, wanted: Ticks) -> list[Span]:
 
 
 def threads_for(num_threads: int, num_frames: int, stream: VideoStream) -> int:
-    """How many threads of one decoder are worth decoding this many frames; `num_threads` if it is
-    not 0."""
+    """How many threads of a decoder this many frames are worth; `num_threads` if it is not 0."""
     worth = _worth(num_frames, stream, PIXELS_WORTH_A_THREAD)
     # one more than cores, as FFmpeg's own choice: none idles while a picture is converted
     return num_threads or (worth + 1 if worth > 1 else 1)
 
 
 def readers_for(num_threads: int, num_frames: int, index: FrameIndex, stream: VideoStream) -> int:
-    """How many readers, each with one decoder, are worth decoding this many frames at once."""
+    """How many decoders at once this many frames are worth; `num_threads` if it is not 0."""
     is_kept = index.packets is not None
     pixels = PIXELS_WORTH_A_READER if is_kept else PIXELS_WORTH_A_THREAD
     return num_threads or _worth(num_frames, stream, pixels)
