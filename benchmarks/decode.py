@@ -4,8 +4,9 @@
     pip install torchcodec decord    # the rivals; one that is missing ends the run
 
 All run in one process, in turns; the ratio is the rival's median over ours, so above 1 this
-toolkit is faster. Each rival's frames are compared with ours. The long videos are encoded on
-the spot by the ffmpeg command of imageio-ffmpeg, and kept where --videos says.
+toolkit is faster. Each rival's frames are compared with ours; one that cannot read a video has a
+row that says so. The long videos are encoded on the spot by the ffmpeg command of imageio-ffmpeg,
+and kept where --videos says. `--quick` runs each case once, with videos of a tenth of the length.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import av  # first: the others bring FFmpeg libraries of their own
@@ -48,25 +49,41 @@ REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 # Two colour conversions of one picture differ by less, two neighbouring pictures by more.
 SAME_PICTURE_MEAN_DIFFERENCE = 2.5
 
-MOVING = "-f lavfi -i testsrc2=size={size}:rate={rate}:duration={seconds},noise=alls=6:allf=t"
-ENCODERS = {
-    "1080p": (MOVING.format(size="1920x1080", rate=30, seconds=60), "-c:v libx264", "mp4"),
-    "HEVC": (
-        MOVING.format(size="1280x720", rate=30, seconds=20),
-        "-c:v libx265 -preset fast -x265-params log-level=none",
-        "mp4",
+# Without them a table says nothing.
+NEEDED_RIVALS = ("torchcodec", "torchcodec, all cores", "decord")
+
+QUICK_LENGTH = 0.1  # of the long videos
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A video that is made on the spot: a moving test picture with noise."""
+
+    size: str
+    rate_fps: int
+    seconds: float
+    codec: str
+    container: str
+
+    def options(self) -> str:
+        return (
+            f"-f lavfi -i testsrc2=size={self.size}:rate={self.rate_fps}:duration={self.seconds:g},"
+            f"noise=alls=6:allf=t {self.codec} -pix_fmt yuv420p"
+        )
+
+
+ENCODINGS = {
+    "1080p": Encoding("1920x1080", 30, 60, "-c:v libx264", "mp4"),
+    "HEVC": Encoding(
+        "1280x720", 30, 20, "-c:v libx265 -preset fast -x265-params log-level=none", "mp4"
     ),
-    "VP9": (
-        MOVING.format(size="1280x720", rate=30, seconds=20),
+    "VP9": Encoding(
+        *("1280x720", 30, 20),
         "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -row-mt 1 -b:v 4M",
         "webm",
     ),
-    "UCF101": (MOVING.format(size="320x240", rate=25, seconds=7), "-c:v mpeg4 -bf 2 -q:v 5", "avi"),
-    "UCF101, no B-frames": (
-        MOVING.format(size="320x240", rate=25, seconds=6),
-        "-c:v mpeg4 -q:v 5",
-        "avi",
-    ),
+    "UCF101": Encoding("320x240", 25, 7, "-c:v mpeg4 -bf 2 -q:v 5", "avi"),
+    "UCF101, no B-frames": Encoding("320x240", 25, 6, "-c:v mpeg4 -q:v 5", "avi"),
 }
 
 
@@ -85,6 +102,12 @@ class Case:
     def name(self) -> str:
         return f"{self.video}, {self.job}"
 
+    def shortened(self) -> Case:
+        """The same job in a video of `QUICK_LENGTH`, once."""
+        start = self.sampling.start_seconds
+        sampling = replace(self.sampling, start_seconds=start and start * QUICK_LENGTH)
+        return replace(self, sampling=sampling, repeats=1)
+
 
 CASES = [
     Case("UCF101", "16 uniform frames", Sampling(num_frames=16), 21),
@@ -93,8 +116,8 @@ CASES = [
     Case("UCF101, no B-frames", "16 uniform frames", Sampling(num_frames=16), 21),
     Case("1080p", "16 uniform frames", Sampling(num_frames=16), 3),
     Case("1080p", "4 frames/s", Sampling(rate_fps=4), 1),
-    Case("1080p 10 min", "16 uniform frames", Sampling(num_frames=16), 1),
-    Case("1080p 10 min", "4 frames/s of 20 s", Sampling(rate_fps=4, start_seconds=580), 1),
+    Case("long 1080p", "16 uniform frames", Sampling(num_frames=16), 1),
+    Case("long 1080p", "4 frames/s at its end", Sampling(rate_fps=4, start_seconds=580), 1),
     Case("HEVC", "16 uniform frames", Sampling(num_frames=16), 3),
     Case("HEVC", "4 frames/s", Sampling(rate_fps=4), 3),
     Case("VP9", "16 uniform frames", Sampling(num_frames=16), 3),
@@ -112,14 +135,14 @@ class Row:
 
     case: str
     rival: str
-    ratio: float
-    """The rival's median over ours."""
-    cpu_ratio: float
+    ratio: float | None
+    """The rival's median over ours; None: the rival failed."""
+    cpu_ratio: float | None
     """The same of processor time: what is left of the ratio on a busy machine."""
     ours_seconds: float
-    rival_seconds: float
+    rival_seconds: float | None
     frames: str
-    """Whether the rival found the same ones."""
+    """Whether the rival found the same ones, or why it failed."""
 
 
 def with_torchcodec(path: Path, places: list[int]) -> Pictures:
@@ -192,17 +215,24 @@ def load_rivals(chosen: str) -> dict[str, Rival]:
     return loaded
 
 
-def video_of(name: str, folder: Path) -> Path:
-    """The video of a case, encoded if it is not there yet."""
+def video_of(name: str, folder: Path, length: float) -> Path:
+    """The video of a case, encoded if it is not there yet.
+
+    Args:
+        length: of the long videos, by their whole length.
+    """
     if name in UCF101_CLIPS:
         clip = Path(os.environ.get("ACTIONRNN_REAL_DATA", REAL_DATA)) / UCF101_CLIPS[name]
         if clip.is_file():
             return clip
-    if name == "1080p 10 min":
-        short, path = video_of("1080p", folder), folder / "1080p_10_min.mp4"
-        return encoded(path, f"-stream_loop 9 -i {short} -c copy")
-    source, codec, suffix = ENCODERS[name]
-    return encoded(folder / f"{name}.{suffix}", f"{source} {codec} -pix_fmt yuv420p")
+    if name == "long 1080p":
+        short = video_of("1080p", folder, length)
+        return encoded(short.with_stem(f"long_{short.stem}"), f"-stream_loop 9 -i {short} -c copy")
+    encoding = ENCODINGS[name]
+    if name not in UCF101_CLIPS:
+        encoding = replace(encoding, seconds=encoding.seconds * length)
+    path = folder / f"{name}_{encoding.seconds:g}_s.{encoding.container}"
+    return encoded(path, encoding.options())
 
 
 def encoded(path: Path, options: str) -> Path:
@@ -248,17 +278,18 @@ def run(case: Case, path: Path, rivals: dict[str, Rival], repeats: int) -> list[
     ours_timings: list[Timing] = []
     timings: dict[str, list[Timing]] = {name: [] for name in rivals}
     verdicts: dict[str, str] = {}
+    failed: set[str] = set()
     for _ in range(repeats):
         ours, timing = timed(lambda: read_frames(path, case.sampling).data)
         ours_timings.append(timing)
-        for name, read in list(rivals.items()):
-            if verdicts.get(name) == "failed":
+        for name, read in rivals.items():
+            if name in failed:
                 continue
             try:
                 theirs, timing = timed(functools.partial(read, path, places))
             except Exception as error:
-                verdicts[name] = "failed"
-                print(f"{case.name}: {name} failed: {str(error).splitlines()[0]}")
+                failed.add(name)
+                verdicts[name] = f"failed: {str(error).splitlines()[0]}"
                 continue
             timings[name].append(timing)
             verdicts.setdefault(name, verdict_on(case, ours, theirs))
@@ -267,17 +298,15 @@ def run(case: Case, path: Path, rivals: dict[str, Rival], repeats: int) -> list[
     mine = median(ours_timings)
     rows = []
     for name in rivals:
-        if verdicts[name] == "failed":
-            continue
-        rivals_median = median(timings[name])
+        theirs_median = None if name in failed else median(timings[name])
         rows.append(
             Row(
                 case.name,
                 name,
-                ratio=rivals_median.seconds / mine.seconds,
-                cpu_ratio=rivals_median.cpu_seconds / mine.cpu_seconds,
+                ratio=theirs_median and theirs_median.seconds / mine.seconds,
+                cpu_ratio=theirs_median and theirs_median.cpu_seconds / mine.cpu_seconds,
                 ours_seconds=mine.seconds,
-                rival_seconds=rivals_median.seconds,
+                rival_seconds=theirs_median and theirs_median.seconds,
                 frames=verdicts[name],
             )
         )
@@ -295,12 +324,24 @@ def verdict_on(case: Case, ours: Pictures, theirs: Pictures) -> str:
 
 
 def print_row(row: Row) -> None:
-    ours_ms, rival_ms = 1000 * row.ours_seconds, 1000 * row.rival_seconds
+    ours = f"ours {1000 * row.ours_seconds:9.1f} ms"
+    if row.rival_seconds is None:
+        print(f"{row.case:40} {row.rival:22} {'':21} {ours}   {row.frames}", flush=True)
+        return
     print(
         f"{row.case:40} {row.rival:22} {row.ratio:6.2f} x (cpu {row.cpu_ratio:5.2f})"
-        f"   ours {ours_ms:9.1f} ms   rival {rival_ms:9.1f} ms   {row.frames}",
+        f"   {ours}   rival {1000 * row.rival_seconds:9.1f} ms   {row.frames}",
         flush=True,
     )
+
+
+def cpu_features() -> str:
+    """What of this processor decides how fast the decoders are."""
+    try:
+        flags = set(re.findall(r"\b(?:avx\w*|amx\w*)", Path("/proc/cpuinfo").read_text()))
+    except OSError:
+        flags = set()
+    return f"{os.cpu_count()} cores, {' '.join(sorted(flags)) or 'features not known'}"
 
 
 def lend_torchcodec_the_libraries_of_pyav() -> None:
@@ -328,9 +369,13 @@ def main() -> None:
     parser.add_argument("--rivals", default="", help="only rivals whose name holds this")
     parser.add_argument("--repeats", type=int, help="of each case, instead of its own number")
     parser.add_argument("--videos", type=Path, help="keep the encoded videos in this folder")
+    parser.add_argument("--quick", action="store_true", help="each case once, in short videos")
     arguments = parser.parse_args()
     lend_torchcodec_the_libraries_of_pyav()
     rivals = load_rivals(arguments.rivals)
+    if arguments.json and not rivals.keys() >= set(NEEDED_RIVALS):
+        sys.exit(f"--json needs {' and '.join(NEEDED_RIVALS)}; leave out --rivals, or --json")
+    print(f"{cpu_features()}, av {av.__version__}")
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.videos or Path(temporary)
@@ -338,8 +383,9 @@ def main() -> None:
         for case in CASES:
             if arguments.only not in case.name:
                 continue
-            path = video_of(case.video, folder)
-            for row in run(case, path, rivals, arguments.repeats or case.repeats):
+            path = video_of(case.video, folder, QUICK_LENGTH if arguments.quick else 1.0)
+            chosen = case.shortened() if arguments.quick else case
+            for row in run(chosen, path, rivals, arguments.repeats or chosen.repeats):
                 print_row(row)
                 rows.append(row)
     if arguments.json:

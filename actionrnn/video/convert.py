@@ -15,6 +15,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -94,8 +95,8 @@ class Converter:
             if not takes_first_size:
                 self._stored = context.width, context.height
         self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
-        self._graph: Graph | None = None
-        self._graph_is_for: tuple[object, ...] = ()
+        self._way: _Way | None = None
+        self._graph: Graph | None = None  # for this way
         self._lock = threading.Lock()
 
     def __call__(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
@@ -104,13 +105,16 @@ class Converter:
         Raises:
             VideoError: the picture is too large, or has a format that cannot be converted.
         """
-        require_pixels(picture.width, picture.height, self._source)
         matrix = display_matrix(picture)
-        shown = self.shown_size(picture)
-        wanted = shown if self._scale is None else self._scale(*shown)
-        width, height = wanted[::-1] if is_transposed(matrix) else wanted
-        transfer, primaries = int(picture.color_trc), int(picture.color_primaries)
-        is_hdr = transfer in HDR_NAMES
+        kind = (
+            *(picture.width, picture.height, picture.format.name, picture.interlaced_frame),
+            *(int(picture.colorspace), int(picture.color_range)),
+            *(int(picture.color_trc), int(picture.color_primaries), matrix),
+        )
+        way = self._way
+        if way is None or way.kind != kind:
+            way, self._graph = self._way_for(picture, kind, matrix), None
+            self._way = way
         if dropped := drop_unknown_tags(picture):
             warnings.warn(
                 f"{self._source.name}: {dropped} not known here, its colours are converted as "
@@ -118,16 +122,15 @@ class Converter:
                 stacklevel=1,  # one place, so that it is said once
             )
         try:
-            rgb = self._convert(picture, width, height, "rgb48le" if is_hdr else "rgb24")
+            rgb = self._convert(picture, way)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise VideoError(
                 f"{self._source.name}: frames of the format {picture.format.name} cannot be "
-                f"converted to {width} x {height} RGB ({error}); re-encode it"
+                f"converted to {way.width} x {way.height} RGB ({error}); re-encode it"
             ) from None
-        pixels = _pixels_of(rgb, np.uint16 if is_hdr else np.uint8)
-        if is_hdr:
-            pixels = tone_mapped(pixels, transfer, primaries)
-        return _oriented(pixels, matrix)
+        if way.hdr_tags is None:
+            return _oriented(_pixels_of(rgb, np.uint8), matrix)
+        return _oriented(tone_mapped(_pixels_of(rgb, np.uint16), *way.hdr_tags), matrix)
 
     def frame(self, picture: av.VideoFrame, pts_seconds: float) -> Frame:
         """A frame that converts the picture when its pixels are needed, in any thread."""
@@ -176,30 +179,44 @@ class Converter:
             found.append(f"HDR ({name}) tone-mapped")
         return tuple(found)
 
-    def _convert(
-        self, picture: av.VideoFrame, width: int, height: int, pixel_format: str
-    ) -> av.VideoFrame:
-        # one thread each: several readers or videos are converted at the same time
-        is_interlaced = self.is_interlaced(picture)
-        if not is_interlaced and (width, height) != (picture.width, picture.height):
-            return self._reformatter.reformat(
-                picture, width, height, pixel_format, interpolation=_EXACT, threads=1
-            )
-        # a graph is configured for one kind of picture, and kept while that stays the same
-        is_for = (
-            *(picture.width, picture.height, picture.format.name),
-            *(int(picture.colorspace), int(picture.color_range)),
-            *(int(picture.color_trc), int(picture.color_primaries)),
-            *(is_interlaced, width, height, pixel_format),
+    def _way_for(self, picture: av.VideoFrame, kind: tuple[object, ...], matrix: Matrix) -> _Way:
+        require_pixels(picture.width, picture.height, self._source)
+        shown = self.shown_size(picture)
+        wanted = shown if self._scale is None else self._scale(*shown)
+        transfer, primaries = int(picture.color_trc), int(picture.color_primaries)
+        return _Way(
+            kind,
+            *(wanted[::-1] if is_transposed(matrix) else wanted),
+            is_interlaced=self.is_interlaced(picture),
+            hdr_tags=(transfer, primaries) if transfer in HDR_NAMES else None,
         )
-        if self._graph is None or is_for != self._graph_is_for:
-            size = (width, height) if is_interlaced else None
-            self._graph = _make_graph(picture, size, pixel_format)
-            self._graph_is_for = is_for
+
+    def _convert(self, picture: av.VideoFrame, way: _Way) -> av.VideoFrame:
+        # one thread each: several readers or videos are converted at the same time
+        size, pixel_format = (way.width, way.height), "rgb24" if way.hdr_tags is None else "rgb48le"
+        if not way.is_interlaced and size != (picture.width, picture.height):
+            return self._reformatter.reformat(
+                picture, *size, pixel_format, interpolation=_EXACT, threads=1
+            )
+        if self._graph is None:
+            self._graph = _make_graph(picture, size if way.is_interlaced else None, pixel_format)
         self._graph.push(picture)
         rgb = self._graph.pull()
         assert isinstance(rgb, av.VideoFrame)
         return rgb
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How pictures of one kind are converted; it is found once, as most videos have one kind."""
+
+    kind: tuple[object, ...]
+    width: int
+    """After the conversion, before it is rotated."""
+    height: int
+    is_interlaced: bool
+    hdr_tags: tuple[int, int] | None
+    """The numbers of the transfer and the primaries that `tone_mapped` takes; None: no HDR."""
 
 
 def _make_graph(picture: av.VideoFrame, field_to: tuple[int, int] | None, to: str) -> Graph:
@@ -237,10 +254,11 @@ def _buffer_options(picture: av.VideoFrame) -> str:
 
 def _pixels_of(rgb: av.VideoFrame, kind: type[Any]) -> NDArray[Any]:
     """The pixels (H, W, 3) of a packed RGB picture: a view."""
-    plane, samples = rgb.planes[0], 3 * rgb.width
-    size_bytes = np.dtype(kind).itemsize
-    lines = np.frombuffer(memoryview(plane), kind).reshape(-1, plane.line_size // size_bytes)
-    return lines[: rgb.height, :samples].reshape(rgb.height, rgb.width, 3)
+    plane, size_bytes = rgb.planes[0], np.dtype(kind).itemsize
+    strides = (plane.line_size, 3 * size_bytes, size_bytes)
+    shape, buffer = (rgb.height, rgb.width, 3), memoryview(plane)
+    pixels: NDArray[Any] = np.ndarray(shape, kind, buffer, strides=strides)
+    return pixels
 
 
 def pixel_aspect_of(stream: VideoStream) -> Fraction:
@@ -296,7 +314,7 @@ _UPRIGHT: Matrix = (1, 0, 0, 1)
 def display_matrix(picture: av.VideoFrame) -> Matrix:
     """How a picture is rotated or mirrored for display; other angles than 90 degrees count as 0."""
     side_data: Mapping[Any, Any] = _side_data_of(picture)
-    data = side_data.get(Type.DISPLAYMATRIX)
+    data = side_data.get(Type.DISPLAYMATRIX) if side_data else None
     if data is None:
         return _UPRIGHT
     a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import heapq
 import warnings
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import TypeAlias
 
 import av
 import numpy as np
@@ -20,6 +22,7 @@ from actionrnn.errors import VideoError
 from actionrnn.video.source import NUMBERED, Source, container_of, decode_packet
 
 Ticks = NDArray[np.int64]
+Packet: TypeAlias = "av.Packet[VideoStream]"
 
 # AVI files with packed B-frames give adjacent frames swapped times, though the decoder returns
 # the frames in the right order. The smallest of this many times belongs to the first frame.
@@ -27,6 +30,10 @@ REORDER_DEPTH_FRAMES = 4
 
 # A decoding time that falls by more than this is a new clock (a joined MPEG-TS), not disorder.
 JUMP_BACK_SECONDS = 1.0
+
+# The packets of a file that take less are kept from the index on, so that it is read once.
+MAX_KEPT_BYTES = 8 << 20
+_PACKET_BYTES = 1 << 10  # what one takes besides its content
 
 # For streams that do not say how long a tick or a frame is.
 _TICK_SECONDS = Fraction(1, 1000)
@@ -54,6 +61,13 @@ class FrameIndex:
     is_one_by_one: bool = False
     """Whether packet n makes the decoder return frame n - 1 (MPEG-4 with B-frames in AVI,
     which stores no display times). False if `is_exact`."""
+    packets: list[Packet] | None = None
+    """All of them, in the file's order; None: they are too many to be kept."""
+
+    @functools.cached_property
+    def places(self) -> dict[int | None, int]:
+        """Where in `packets` the frame of a tick is."""
+        return {packet.pts: place for place, packet in enumerate(self.packets or [])}
 
     def __len__(self) -> int:
         return len(self.ticks)
@@ -68,10 +82,20 @@ def read_frame_index(stream: VideoStream) -> FrameIndex:
     """The frames that the packets promise, up to where a truncated file ends; decodes nothing."""
     clock = Clock(time_base_of(stream), frame_ticks(stream))
     found: list[tuple[int, bool]] = []
+    kept: list[Packet] = []
+    room_bytes = MAX_KEPT_BYTES
     num_packets, have_pts = 0, True
     with contextlib.suppress(av.FFmpegError, OSError):
         for packet in container_of(stream).demux(stream):
-            if not packet.size or packet.is_discard:  # discarded: cut off by an edit list
+            size_bytes = packet.size
+            if not size_bytes:
+                continue
+            room_bytes -= size_bytes + _PACKET_BYTES
+            if room_bytes >= 0:
+                kept.append(packet)
+            else:
+                kept.clear()
+            if packet.is_discard:  # cut off by an edit list
                 continue
             num_packets += 1
             have_pts &= packet.pts is not None
@@ -94,7 +118,8 @@ def read_frame_index(stream: VideoStream) -> FrameIndex:
         and not clock.jumped
         and len(found) == num_packets
     )
-    return make_frame_index(stream, found, is_exact=is_exact, is_one_by_one=is_one_by_one)
+    index = make_frame_index(stream, found, is_exact=is_exact, is_one_by_one=is_one_by_one)
+    return replace(index, packets=kept if room_bytes >= 0 else None)
 
 
 def decode_frame_index(source: Source, stream: VideoStream) -> FrameIndex:

@@ -8,6 +8,7 @@ file says about itself.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -19,15 +20,19 @@ import numpy as np
 from av.video.stream import VideoStream
 
 from actionrnn.video.convert import Converter
-from actionrnn.video.frame_index import FrameIndex, Ticks
+from actionrnn.video.frame_index import FrameIndex, Packet, Ticks
 from actionrnn.video.request import WantedFrames
 from actionrnn.video.source import Source, container_of, open_stream
 
-# A jump to the next key frame costs about as much as decoding this many frames.
+# A jump to the next key frame costs about as much as decoding this many frames; within packets that
+# are kept it costs nothing, but also brings nothing where decoding on leads there anyway.
 SEEK_COST_FRAMES = 4
+KEPT_SEEK_COST_FRAMES = 1
 
-# Pixels that a thread must decode (about 20 ms of work) to gain more than it costs.
+# Pixels that a thread must decode (about 20 ms of work) to gain more than it costs, and those of
+# a reader of packets that are kept, which opens the file, but needs no index (3 ms).
 PIXELS_WORTH_A_THREAD = 30_000_000
+PIXELS_WORTH_A_READER = 4_000_000
 
 _PROGRESSIVE = (0, 1)  # AVFieldOrder: unknown, progressive
 
@@ -50,12 +55,14 @@ def plan_spans(index: FrameIndex, wanted: Ticks) -> list[Span]:
     Key frames at 0, 10 and 20; wanted are 3, 9, 11 and 27: one span from 0 takes 3, 9 and 11
     (from 9 it is nearer to decode on than to jump to 10), another from 20 takes 27.
     """
-    keys = np.union1d(0, np.flatnonzero(index.is_keyframe))
-    positions = np.unique(np.searchsorted(index.ticks, wanted))
+    cost = SEEK_COST_FRAMES if index.packets is None else KEPT_SEEK_COST_FRAMES
+    # (np.unique would import numpy.ma, 50 ms)
+    keys = np.flatnonzero(np.append(True, index.is_keyframe[1:]))
+    positions = sorted(set(np.searchsorted(index.ticks, wanted).tolist()))
     begins = keys[np.searchsorted(keys, positions, side="right") - 1]
     spans: list[list[int]] = []  # [key, wanted, wanted, ...], positions in the index
-    for begin, position in zip(begins.tolist(), positions.tolist(), strict=True):
-        if spans and (begin <= spans[-1][0] or begin <= spans[-1][-1] + SEEK_COST_FRAMES):
+    for begin, position in zip(begins.tolist(), positions, strict=True):
+        if spans and (begin <= spans[-1][0] or begin <= spans[-1][-1] + cost):
             spans[-1].append(position)
         else:
             spans.append([begin, position])
@@ -67,10 +74,22 @@ def plan_spans(index: FrameIndex, wanted: Ticks) -> list[Span]:
 
 
 def threads_for(num_threads: int, num_frames: int, stream: VideoStream) -> int:
-    """How many threads are worth decoding this many frames; `num_threads` if it is not 0."""
+    """How many threads of a decoder this many frames are worth; `num_threads` if it is not 0."""
+    worth = _worth(num_frames, stream, PIXELS_WORTH_A_THREAD)
+    # one more than cores, as FFmpeg's own choice: none idles while a picture is converted
+    return num_threads or (worth + 1 if worth > 1 else 1)
+
+
+def readers_for(num_threads: int, num_frames: int, index: FrameIndex, stream: VideoStream) -> int:
+    """How many decoders at once this many frames are worth; `num_threads` if it is not 0."""
+    is_kept = index.packets is not None
+    pixels = PIXELS_WORTH_A_READER if is_kept else PIXELS_WORTH_A_THREAD
+    return num_threads or _worth(num_frames, stream, pixels)
+
+
+def _worth(num_frames: int, stream: VideoStream, pixels_each: int) -> int:
     pixels = num_frames * stream.codec_context.width * stream.codec_context.height
-    worth = 1 + pixels // PIXELS_WORTH_A_THREAD
-    return num_threads or min(os.cpu_count() or 1, worth)
+    return min(os.cpu_count() or 1, 1 + pixels // pixels_each)
 
 
 def decode_by_seeking(source: Source, stream: VideoStream, wanted: WantedFrames) -> bool:
@@ -81,16 +100,19 @@ def decode_by_seeking(source: Source, stream: VideoStream, wanted: WantedFrames)
     """
     spans = plan_spans(wanted.index, wanted.missing_ticks())
     num_frames = sum(span.num_frames for span in spans)
-    threads = threads_for(wanted.request.num_threads, num_frames, stream)
-    num_readers = min(threads, len(spans))
+    given = wanted.request.num_threads
+    num_readers = min(len(spans), readers_for(given, num_frames, wanted.index, stream))
+    threads = threads_for(given, num_frames, stream)
     queue = deque(spans)
 
     def read(opened: VideoStream | None) -> bool:
         """Take spans from the queue until it is empty or one fails."""
         with contextlib.ExitStack() as stack:
+            # where one fails, everything is decoded again, in order: the others are spared the rest
+            stack.callback(queue.clear)
             # a demuxer has one position and a decoder one state: each reader opens its own
             reader = opened or stack.enter_context(open_stream(source))
-            reader.codec_context.thread_count = threads // num_readers
+            reader.codec_context.thread_count = max(1, threads // num_readers)
             convert = Converter(source, reader, wanted.request.scale)
             while True:
                 try:
@@ -98,14 +120,14 @@ def decode_by_seeking(source: Source, stream: VideoStream, wanted: WantedFrames)
                 except IndexError:
                     return True
                 if not _decode_span(reader, span, wanted, convert):
-                    # everything is decoded again, in order: spare the other readers the rest
-                    queue.clear()
                     return False
 
     if num_readers == 1:
         return read(stream)
-    with ThreadPoolExecutor(num_readers, thread_name_prefix="reader") as pool:
-        return all(list(pool.map(read, [stream] + [None] * (num_readers - 1))))
+    with ThreadPoolExecutor(num_readers - 1, thread_name_prefix="reader") as pool:
+        others = [pool.submit(read, None) for _ in range(num_readers - 1)]
+        found = read(stream)
+        return all([found, *(other.result() for other in others)])
 
 
 def decode_by_counting(source: Source, stream: VideoStream, wanted: WantedFrames) -> bool:
@@ -130,17 +152,13 @@ def decode_by_counting(source: Source, stream: VideoStream, wanted: WantedFrames
     last = max(position for position, tick in enumerate(ticks) if wanted.wants(tick))
     position = -1  # of the frame that the next packet makes the decoder return
     try:
-        # the decoder has been given nothing, but reading the index moved the demuxer to the end
-        container_of(stream).seek(ticks[0], stream=stream)
-        for packet in container_of(stream).demux(stream):
-            if not packet.size:
-                continue
+        for packet in _packets_from(stream, wanted.index, ticks[0]):
             is_wanted = position >= 0 and wanted.wants(ticks[position])
             # a packed B-frame reaches the decoder a packet early, and is lost if the packet
             # before it is skipped: so that one is decoded as well
             is_needed = is_wanted or wanted.wants(ticks[min(position + 1, last)])
             context.skip_frame = "DEFAULT" if is_needed else "NONREF"
-            pictures = packet.decode()
+            pictures = context.decode(packet)
             if is_wanted and len(pictures) == 1 and not pictures[0].is_corrupt:
                 wanted.add(ticks[position], convert(pictures[0]))
             elif is_wanted or len(pictures) > (position >= 0):
@@ -159,12 +177,9 @@ def decode_by_counting(source: Source, stream: VideoStream, wanted: WantedFrames
 def _decode_span(stream: VideoStream, span: Span, wanted: WantedFrames, convert: Converter) -> bool:
     """Whether all wanted frames of the span were found, from an intact key frame on."""
     try:
-        # To the key frame's own presentation time, not to the wanted frame's: many demuxers
-        # look for the last key frame by decoding time, and a frame shown just before a key frame
-        # may be decoded after it, so that they would land on that one.
-        container_of(stream).seek(span.key_tick, stream=stream)
         reached_key, due = False, iter(sorted(span.ticks))
-        for picture in _frames_of_span(stream, span.ticks):
+        packets = _packets_from(stream, wanted.index, span.key_tick)
+        for picture in _frames_of_span(stream, packets, span.ticks):
             if picture.pts is None or picture.pts < span.key_tick:
                 continue  # shown before the key frame: its references may be missing
             # The demuxer landed somewhere else, or the index was wrong about the key frame:
@@ -183,7 +198,24 @@ def _decode_span(stream: VideoStream, span: Span, wanted: WantedFrames, convert:
     return not any(map(wanted.wants, span.ticks))
 
 
-def _frames_of_span(stream: VideoStream, ticks: frozenset[int]) -> Iterator[av.VideoFrame]:
+def _packets_from(stream: VideoStream, index: FrameIndex, key_tick: int) -> Iterator[Packet]:
+    """The packets from a key frame on, or a little earlier; the decoder forgets all before."""
+    if index.packets is not None:
+        stream.codec_context.flush_buffers()
+        place = index.places[key_tick] if index.is_exact else 0
+        return itertools.islice(index.packets, place, None)
+    # To the key frame's own presentation time, not to the wanted frame's: many demuxers look for
+    # the last key frame by decoding time, and a frame shown just before a key frame may be decoded
+    # after it, so that they would land on that one.
+    container = container_of(stream)
+    container.seek(key_tick, stream=stream)
+    # an empty packet would end the decoding
+    return (packet for packet in container.demux(stream) if packet.size)
+
+
+def _frames_of_span(
+    stream: VideoStream, packets: Iterator[Packet], ticks: frozenset[int]
+) -> Iterator[av.VideoFrame]:
     """Decode until each wanted packet went in."""
     context = stream.codec_context
     # No other frame refers to a non-reference frame (most B-frames), so skipping those that are
@@ -191,13 +223,11 @@ def _frames_of_span(stream: VideoStream, ticks: frozenset[int]) -> Iterator[av.V
     # fields of one may come in two packets.
     may_skip = context.has_b_frames and getattr(context, "field_order", None) in _PROGRESSIVE
     coming = set(ticks)
-    for packet in container_of(stream).demux(stream):
-        if not packet.size:
-            continue  # an empty one would end the decoding
+    for packet in packets:
         tick = packet.pts
         if may_skip:
             context.skip_frame = "DEFAULT" if tick in coming else "NONREF"
-        yield from packet.decode()
+        yield from context.decode(packet)
         coming.discard(tick)
         if not coming:
             break

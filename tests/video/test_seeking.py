@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 
 from actionrnn.config import Sampling
-from actionrnn.video import decode
+from actionrnn.video import decode, frame_index
 from actionrnn.video.decode import read_frames
-from actionrnn.video.frame_index import FrameIndex
+from actionrnn.video.frame_index import FrameIndex, read_frame_index
 from actionrnn.video.seeking import plan_spans
+from actionrnn.video.source import open_stream
 
 FFmpegEncode = Callable[..., Path]
 
@@ -61,6 +63,53 @@ def test_whole_files_take_the_fast_way(
     monkeypatch.delattr(decode, "_decode_in_order")
     for sampling in (Sampling(num_frames=4), Sampling(keyframes=True), Sampling()):
         assert len(read_frames(path, sampling)) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("h264.mp4", "-c:v libx264 -g 10 -bf 3"),
+        ("open_gop.mkv", "-c:v libx264 -g 10 -bf 3 -x264-params open-gop=1"),
+        ("mpeg2.ts", "-c:v mpeg2video -g 10 -bf 2"),
+        ("mpeg4.avi", "-c:v mpeg4 -g 10"),
+        ("counted.avi", "-c:v mpeg4 -g 10 -bf 2"),
+    ],
+)
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_packets_that_are_kept_and_read_again_give_the_same_frames(
+    ffmpeg_encode: FFmpegEncode,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    options: str,
+    num_threads: int,
+) -> None:
+    path = ffmpeg_encode(name, options, seconds=3.0)
+    samplings = [Sampling(num_frames=7), Sampling(rate_fps=4), Sampling(keyframes=True)]
+    kept = [read_frames(path, sampling, num_threads=num_threads) for sampling in samplings]
+    monkeypatch.setattr(frame_index, "MAX_KEPT_BYTES", 0)
+    for sampling, frames in zip(samplings, kept, strict=True):
+        again = read_frames(path, sampling, num_threads=num_threads)
+        np.testing.assert_array_equal(again.pts_seconds, frames.pts_seconds)
+        np.testing.assert_array_equal(again.data, frames.data)
+
+
+def test_the_packets_of_a_small_file_alone_are_kept(
+    ffmpeg_encode: FFmpegEncode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = ffmpeg_encode("small.mp4", "-c:v libx264 -g 10")
+    with open_stream(path) as stream:
+        index = read_frame_index(stream)
+    assert index.packets is not None
+    assert len(index.packets) == len(index)
+    monkeypatch.setattr(frame_index, "MAX_KEPT_BYTES", sum(p.size for p in index.packets))
+    with open_stream(path) as stream:
+        assert read_frame_index(stream).packets is None
+
+
+def test_within_kept_packets_every_key_frame_is_near() -> None:
+    table = replace(table_of(30, [0, 10, 20]), packets=[])
+    planned = plan_spans(table, 10 * np.array([3, 8, 10, 12, 19, 20]))
+    assert [(span.key_tick // 10, span.num_frames) for span in planned] == [(0, 9), (10, 11)]
 
 
 def test_frames_that_nobody_wants_are_not_decoded(
