@@ -146,18 +146,24 @@ class Head(nn.Module):
         logits = logits.float()
         return logits.sigmoid() if self.config.multi_label else logits.softmax(dim=-1)
 
-    def pooling_weights(self, member: Tensor) -> Tensor:
-        """How much each of N steps counts in the answer for each of P clips: (P, N), rows sum to 1.
+    def pooled(self, steps: Tensor, lengths: Tensor) -> Tensor:
+        """The answers for P clips from those at their steps: (N, K) -> (P, K).
 
         Args:
-            member: (P, N), which steps are of which clip, in the order of time.
+            steps: the logits of now, of one clip after another, each in the order of time.
+            lengths: (P,), of each clip at least one; they add up to N.
         """
         if self._pooling == "running_mean":
-            return member / member.sum(dim=1, keepdim=True)
-        age = member.flip(1).cumsum(dim=1).flip(1) - 1  # 0 at the clip's last step
+            return torch.segment_reduce(steps, "mean", lengths=lengths)
+        ends = lengths.cumsum(dim=0).repeat_interleave(lengths)
+        age = ends - 1 - torch.arange(len(steps), device=steps.device)  # 0 at the clip's last step
         decay = 0.0 if self._pooling == "last" else self.config.pooling_decay
-        weights = member * torch.as_tensor(decay, device=member.device) ** age.clamp(min=0)
-        return weights / weights.sum(dim=1, keepdim=True)
+        weights = torch.full((), decay, device=steps.device) ** age  # (N,)
+        sums, total = (
+            torch.segment_reduce(one, "sum", lengths=lengths)
+            for one in (steps * weights[:, None], weights[:, None])
+        )
+        return sums / total
 
     def step(self, features: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """The logits of now after one more frame; for inference, without dropout.
@@ -216,12 +222,16 @@ class Head(nn.Module):
         if self.config.input_scaling == "l2":
             return F.normalize(features, dim=-1)
         if self.config.input_scaling == "sqrt":
-            return features.sign() * features.abs().sqrt()
+            # In place: each tensor of this size that is made costs more than the arithmetic.
+            return features.abs().sqrt_().copysign_(features)
         return features
 
     def standardise(self, features: Tensor) -> Tensor:
-        """Features (..., D), rescaled, with mean 0 and standard deviation 1 in the training set."""
-        return (self.rescale(features) - self.mean) / self.std
+        """Features (..., D), rescaled, with mean 0 and standard deviation 1 in the training set.
+
+        They get no gradient: what needs one takes it from `run`.
+        """
+        return (self.rescale(features) - self.mean).div_(self.std)
 
     def _inputs(self, normal: Tensor) -> Tensor:
         if not self.config.temporal_differences:
