@@ -103,13 +103,17 @@ class Head(nn.Module):
         Returns:
             (B, T, K); zero behind a row's length.
         """
-        return self.run(self.standardise(features), lengths)
+        valid = _valid_steps(features, lengths)  # (B, T, 1)
+        return self._run(self.standardise(features).masked_fill_(~valid, 0), valid)
 
     def run(self, standardised: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """`forward` of features that `standardise` has made, (B, T, D)."""
-        valid = _valid_steps(standardised, lengths)  # (B, T, 1)
+        """`forward` of features that `standardise` has made, (B, T, D); they may need a gradient."""
+        valid = _valid_steps(standardised, lengths)
         # whatever stands behind a row's length, NaN included, must not reach a gradient
-        known = standardised.masked_fill(~valid, 0)
+        return self._run(standardised.masked_fill(~valid, 0), valid)
+
+    def _run(self, known: Tensor, valid: Tensor) -> Tensor:
+        """The logits of now; `known`, a new tensor, is 0 where `valid` is false."""
         if self.delay_steps:
             known = _with_last_repeated(known, valid, self.delay_steps)
         inputs = self._dropout(self._inputs(known))  # (B, T, I), with a delay T + d steps
@@ -223,7 +227,7 @@ class Head(nn.Module):
             return F.normalize(features, dim=-1)
         if self.config.input_scaling == "sqrt":
             # In place: each tensor of this size that is made costs more than the arithmetic.
-            return features.abs().sqrt_().copysign_(features)
+            return features.abs().sqrt_().mul_(features.sign())
         return features
 
     def standardise(self, features: Tensor) -> Tensor:
@@ -231,7 +235,9 @@ class Head(nn.Module):
 
         They get no gradient: what needs one takes it from `run`.
         """
-        return (self.rescale(features) - self.mean).div_(self.std)
+        rescaled = self.rescale(features)
+        centred = rescaled - self.mean if rescaled is features else rescaled.sub_(self.mean)
+        return centred.div_(self.std)
 
     def _inputs(self, normal: Tensor) -> Tensor:
         if not self.config.temporal_differences:
@@ -296,7 +302,7 @@ class Head(nn.Module):
             return sequence
         kept = 1 - self.config.dropout
         mask = torch.empty_like(sequence[:, :1]).bernoulli_(kept) / kept  # (B, 1, I)
-        return sequence * mask
+        return sequence * mask if sequence.requires_grad else sequence.mul_(mask)
 
     @property
     def _pooling(self) -> str:

@@ -31,6 +31,10 @@ class Temperatures:
     fitted_on: str
     num_clips: int
     """On how many clips the model's was fitted."""
+    helps: bool = True
+    """Whether the calibration error is lower with them, of the clips that `fitted_on` names. The
+    likelihood, by which they are fitted, may say so where that error does not: a few answers that
+    are sure and wrong weigh much in the one, and little in the other."""
 
     def apply(self, predictions: Sequence[FoldPredictions]) -> list[FoldPredictions]:
         """The folds' predictions at their temperatures; their baselines stay."""
@@ -57,7 +61,7 @@ def from_other_folds(predictions: Sequence[FoldPredictions]) -> Temperatures:
     Args:
         predictions: of at least two folds, at temperature 1.
     """
-    return Temperatures(
+    found = Temperatures(
         model=_fit(predictions),
         folds=tuple(
             _fit([*predictions[:index], *predictions[index + 1 :]])
@@ -66,6 +70,7 @@ def from_other_folds(predictions: Sequence[FoldPredictions]) -> Temperatures:
         fitted_on="test clips of the other folds",
         num_clips=sum(len(fold.targets) for fold in predictions),
     )
+    return _judged(found, predictions)
 
 
 def from_validation(head: Head, validation: Sequences) -> Temperatures:
@@ -74,7 +79,14 @@ def from_validation(head: Head, validation: Sequences) -> Temperatures:
     label_sets = validation.sets(head.num_classes) if head.config.multi_label else None
     held_out = FoldPredictions("validation", scores, validation.targets, label_sets=label_sets)
     temperature = _fit([held_out])
-    return Temperatures(temperature, (temperature,), "validation clips", len(scores))
+    found = Temperatures(temperature, (temperature,), "validation clips", len(scores))
+    return _judged(found, [held_out])
+
+
+def _judged(found: Temperatures, predictions: Sequence[FoldPredictions]) -> Temperatures:
+    """The same, with whether they help on these predictions at temperature 1."""
+    after, before = _calibration_error(found.apply(predictions)), _calibration_error(predictions)
+    return replace(found, helps=after < before)
 
 
 def _scaled(fold: FoldPredictions, temperature: float) -> NDArray[np.float32]:
