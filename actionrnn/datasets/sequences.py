@@ -261,9 +261,12 @@ class Chosen(Sequence[NDArray[np.float32]]):
         values: Sequence[NDArray[Any]],
         chosen: Sequence[int] | Sequence[tuple[int, int, int]],
     ) -> None:
-        if isinstance(values, Chosen):  # some of some: one look-up instead of several
-            values, chosen = values._values, [values._chosen[index] for index in chosen]
-        self._values, self._chosen = values, chosen
+        self._values: Sequence[NDArray[Any]] = values
+        self._chosen: Sequence[int | tuple[int, int, int]] = chosen
+        whole = [index for index in chosen if isinstance(index, int)]
+        if isinstance(values, Chosen) and len(whole) == len(chosen):
+            # some of some: one look-up instead of several
+            self._values, self._chosen = values._values, [values._chosen[index] for index in whole]
 
     def __len__(self) -> int:
         return len(self._chosen)

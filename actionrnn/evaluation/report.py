@@ -129,8 +129,8 @@ class Calibration:
     ece_after: Rate
     """At the temperature that was fitted without the test clip's fold."""
     applied: bool
-    """Whether the model and all scores of the report are at it: `train.calibrate`, unless the
-    calibration error of the clips that it was fitted on is not lower with it."""
+    """Whether the model and all scores of the report are at it: `train.calibrate`, unless there
+    are several folds, and `ece_after` is not below `ece_before`."""
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ class Head(nn.Module):
         return self._run(self.standardise(features).masked_fill_(~valid, 0), valid)
 
     def run(self, standardised: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """`forward` of features that `standardise` has made, (B, T, D); they may need a gradient."""
+        """`forward` of what `standardise` has made, (B, T, D), which may need a gradient."""
         valid = _valid_steps(standardised, lengths)
         # whatever stands behind a row's length, NaN included, must not reach a gradient
         return self._run(standardised.masked_fill(~valid, 0), valid)

@@ -32,9 +32,9 @@ class Temperatures:
     num_clips: int
     """On how many clips the model's was fitted."""
     helps: bool = True
-    """Whether the calibration error is lower with them, of the clips that `fitted_on` names. The
-    likelihood, by which they are fitted, may say so where that error does not: a few answers that
-    are sure and wrong weigh much in the one, and little in the other."""
+    """Whether each fold's lower the calibration error of its own clips, by which they were not
+    fitted. A few answers that are sure and wrong weigh much in the likelihood, and little in that
+    error. Of one fold nothing says so, and its temperature is taken to help."""
 
     def apply(self, predictions: Sequence[FoldPredictions]) -> list[FoldPredictions]:
         """The folds' predictions at their temperatures; their baselines stay."""
@@ -70,7 +70,8 @@ def from_other_folds(predictions: Sequence[FoldPredictions]) -> Temperatures:
         fitted_on="test clips of the other folds",
         num_clips=sum(len(fold.targets) for fold in predictions),
     )
-    return _judged(found, predictions)
+    after, before = _calibration_error(found.apply(predictions)), _calibration_error(predictions)
+    return replace(found, helps=after < before)
 
 
 def from_validation(head: Head, validation: Sequences) -> Temperatures:
@@ -79,14 +80,7 @@ def from_validation(head: Head, validation: Sequences) -> Temperatures:
     label_sets = validation.sets(head.num_classes) if head.config.multi_label else None
     held_out = FoldPredictions("validation", scores, validation.targets, label_sets=label_sets)
     temperature = _fit([held_out])
-    found = Temperatures(temperature, (temperature,), "validation clips", len(scores))
-    return _judged(found, [held_out])
-
-
-def _judged(found: Temperatures, predictions: Sequence[FoldPredictions]) -> Temperatures:
-    """The same, with whether they help on these predictions at temperature 1."""
-    after, before = _calibration_error(found.apply(predictions)), _calibration_error(predictions)
-    return replace(found, helps=after < before)
+    return Temperatures(temperature, (temperature,), "validation clips", len(scores))
 
 
 def _scaled(fold: FoldPredictions, temperature: float) -> NDArray[np.float32]:

@@ -187,8 +187,8 @@ class Experiment:
             calibration = temperatures.describe(by_seed[first], applied=wanted and helps)
             if wanted and not helps:
                 no_calibration = (
-                    "No temperature is applied: the calibration error of the "
-                    f"{temperatures.fitted_on} is not lower with it."
+                    "No temperature is applied: the calibration error is not lower with those "
+                    f"fitted on the {temperatures.fitted_on}."
                 )
             if calibration.applied:
                 by_seed[first] = temperatures.apply(by_seed[first])
