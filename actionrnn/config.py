@@ -327,8 +327,8 @@ class TrainConfig:
     say. It is fitted on clips that were not trained on: with several folds on their test clips
     (each fold's score is reported at the temperature of the others), with one on its validation
     clips. If that does not lower the calibration error of several folds, none is applied. The order
-    of the labels stays; thresholds mean something else then. One for all labels of head.multi_label.
-    false: the report says what it would do."""
+    of the labels stays; thresholds mean something else then. One for all labels of
+    head.multi_label. false: the report says what it would do."""
     none_of_these: Annotated[bool, Field(strict=True)] = False
     """Give the model what it needs to tell that none of its classes is seen (--none-rate): how far
     the answers for clips that were not trained on are from those that were. These clips are the
