@@ -326,7 +326,8 @@ class TrainConfig:
     """Divide the model's logits by the temperature that makes its scores right as often as they
     say. It is fitted on clips that were not trained on: with several folds on their test clips
     (each fold's score is reported at the temperature of the others), with one on its validation
-    clips. The order of the labels stays; thresholds mean something else then. One for all labels of
+    clips. If that does not lower the calibration error of several folds, none is applied. The order
+    of the labels stays; thresholds mean something else then. One for all labels of
     head.multi_label. false: the report says what it would do."""
     none_of_these: Annotated[bool, Field(strict=True)] = False
     """Give the model what it needs to tell that none of its classes is seen (--none-rate): how far

@@ -151,16 +151,17 @@ def _windows(
     passages: list[Passage] = []
     size = config.window_steps
     for parts in sequences.recordings.values():
-        length = int(sequences.lengths[parts].sum())
+        ends = sequences.lengths[parts].cumsum()
+        length = int(ends[-1])
         # a recording that is hardly longer than a window is one: cut, it would lose its beginning
         first = int(rng.integers(0, size)) - size if length > size else 0
         for start in range(first, length, size):
             begin, stop = max(0, start), min(start + size, length)
             lead = max(0, begin - config.state_warmup_steps)
             passage = [
-                *_cut(sequences, parts, lead, begin, counted=False),
-                *_cut(sequences, parts, begin, stop, counted=True),
-                *_cut(sequences, parts, stop, stop + delay_steps, counted=False),
+                *_cut(parts, ends, lead, begin, counted=False),
+                *_cut(parts, ends, begin, stop, counted=True),
+                *_cut(parts, ends, stop, stop + delay_steps, counted=False),
             ]
             if any(_is_labelled(piece, sequences) for piece in passage):
                 passages.append(passage)
@@ -168,16 +169,22 @@ def _windows(
 
 
 def _cut(
-    sequences: Sequences, parts: Sequence[int], start: int, stop: int, *, counted: bool
+    parts: Sequence[int], ends: NDArray[np.intp], start: int, stop: int, *, counted: bool
 ) -> list[Piece]:
-    """The steps of a recording from `start` to before `stop`, part by part."""
-    pieces, begin = [], 0
-    for index in parts:
-        end = begin + int(sequences.lengths[index])
-        first, last = max(start, begin), min(stop, end)
-        if first < last:
-            pieces.append(Piece(index, np.arange(first - begin, last - begin), counted))
-        begin = end
+    """The steps of a recording from `start` to before `stop`, part by part.
+
+    Args:
+        ends: the step of the recording at which each part ends.
+    """
+    stop = min(stop, int(ends[-1]))
+    pieces = []
+    # from the part that holds `start`: recordings have thousands of parts, a window a few
+    place = int(np.searchsorted(ends, start, side="right"))
+    while start < stop:
+        begin = int(ends[place - 1]) if place else 0
+        last = min(stop, int(ends[place]))
+        pieces.append(Piece(parts[place], np.arange(start - begin, last - begin), counted))
+        start, place = last, place + 1
     return pieces
 
 

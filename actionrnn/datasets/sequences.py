@@ -155,34 +155,32 @@ class Sequences:
 
     def batch(self, passages: Sequence[Passage]) -> Batch:
         """The values and targets of some passages."""
-        rows, targets, pieces = [], [], []
-        piece_targets: list[int] = []
-        for passage in passages:
-            parts = [self.values[piece.index] for piece in passage]
-            kept = [
-                values if len(piece.steps) == len(values) else values[piece.steps]
-                for values, piece in zip(parts, passage, strict=True)
-            ]
-            rows.append(kept[0] if len(kept) == 1 else np.concatenate(kept))
-            for piece in passage:
-                target = int(self.targets[piece.index])
-                counts = piece.counted and target != IGNORE
-                targets.append(np.full(len(piece.steps), target if counts else IGNORE))
-                pieces.append(np.full(len(piece.steps), len(piece_targets) if counts else -1))
-                if counts:
-                    piece_targets.append(target)
-        values, lengths = pad(rows)
+        pieces = [piece for passage in passages for piece in passage]
+        steps = np.array([len(piece.steps) for piece in pieces])
+        is_counted = np.array([piece.counted for piece in pieces])
+        targets = np.where(is_counted, self.targets[[piece.index for piece in pieces]], IGNORE)
+        counts = targets != IGNORE
+        numbers = np.where(counts, counts.cumsum() - 1, -1)
+        values, lengths = pad([np.concatenate(self._values_of(passage)) for passage in passages])
         valid = torch.arange(values.shape[1]) < lengths[:, None]
         batch = Batch(
             values,
             lengths,
             torch.full(valid.shape, IGNORE),
             torch.full(valid.shape, -1),
-            torch.tensor(piece_targets, dtype=torch.int64),
+            torch.from_numpy(targets[counts]),
         )
-        batch.targets[valid] = torch.from_numpy(np.concatenate(targets))
-        batch.pieces[valid] = torch.from_numpy(np.concatenate(pieces))
+        batch.targets[valid] = torch.from_numpy(targets.repeat(steps))
+        batch.pieces[valid] = torch.from_numpy(numbers.repeat(steps))
         return batch
+
+    def _values_of(self, passage: Passage) -> list[NDArray[np.float32]]:
+        """The values of each of its pieces."""
+        of_pieces = [self.values[piece.index] for piece in passage]
+        return [
+            values if len(piece.steps) == len(values) else values[piece.steps]
+            for values, piece in zip(of_pieces, passage, strict=True)
+        ]
 
     def _take(self, chosen: Sequence[int]) -> Sequences:
         return Sequences(
@@ -263,7 +261,12 @@ class Chosen(Sequence[NDArray[np.float32]]):
         values: Sequence[NDArray[Any]],
         chosen: Sequence[int] | Sequence[tuple[int, int, int]],
     ) -> None:
-        self._values, self._chosen = values, chosen
+        self._values: Sequence[NDArray[Any]] = values
+        self._chosen: Sequence[int | tuple[int, int, int]] = chosen
+        whole = [index for index in chosen if isinstance(index, int)]
+        if isinstance(values, Chosen) and len(whole) == len(chosen):
+            # some of some: one look-up instead of several
+            self._values, self._chosen = values._values, [values._chosen[index] for index in whole]
 
     def __len__(self) -> int:
         return len(self._chosen)

@@ -133,11 +133,12 @@ def influence(head: Head, sequences: Sequence[Values]) -> list[NDArray[np.float6
 def _batches(head: Head, sequences: Sequence[Values]) -> Iterator[tuple[Tensor, Tensor]]:
     """Padded values (B, T, D) and lengths (B,) of consecutive clips, as many as fit."""
     batch: list[Values] = []
+    longest = 0
     for one in sequences:
-        longest = max(len(other) for other in (*batch, one))
+        longest = max(longest, len(one))
         if batch and longest * (len(batch) + 1) > MOST_STEPS:
             yield _on_device(head, batch)
-            batch = []
+            batch, longest = [], len(one)
         batch.append(one)
     if batch:
         yield _on_device(head, batch)

@@ -129,7 +129,8 @@ class Calibration:
     ece_after: Rate
     """At the temperature that was fitted without the test clip's fold."""
     applied: bool
-    """Whether the model and all scores of the report are at it (`train.calibrate`)."""
+    """Whether the model and all scores of the report are at it: `train.calibrate`, unless there
+    are several folds, and `ece_after` is not below `ece_before`."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,8 @@ class Report:
     calibration: Calibration | None = None
     """None where `calibration_note` says why."""
     calibration_note: str = ""
-    """Why there is no `calibration`, and what to do for one: a sentence."""
+    """Why there is no `calibration`, and what to do for one; or why it is not applied though
+    `train.calibrate` asks for it: a sentence."""
     horizon: dict[str, Horizon] = field(default_factory=dict)
     """By model."""
     curves: tuple[Curve, ...] = ()
@@ -378,7 +380,9 @@ def temperature_text(calibration: Calibration) -> str:
         before = percent(calibration.ece_before)
         return f"at temperature {calibration.temperature:.2f}; {before} without it"
     after = percent(calibration.ece_after)
-    return f"{after} at temperature {calibration.temperature:.2f}: train.calibrate"
+    helps = calibration.ece_after < calibration.ece_before
+    advice = ": train.calibrate" if helps else ", which is no better"
+    return f"{after} at temperature {calibration.temperature:.2f}{advice}"
 
 
 def seeds_text(report: Report) -> str:

@@ -114,15 +114,19 @@ class EventDetector:
         steps = zip(pts_seconds.tolist(), scores.astype(np.float64), none.tolist(), strict=True)
         return [event for step in steps for event in self._step(*step)]
 
-    def close(self) -> list[Event]:
+    def close(self, end_seconds: float | None = None) -> list[Event]:
         """The recording has ended, and so has what is going on; the counts stay.
 
-        The last step is taken to be as long as the one before it. What is pushed next is of a new
-        recording.
+        What is pushed next is of a new recording.
+
+        Args:
+            end_seconds: when it ended; None: the last step is as long as the one before it.
         """
         if self._last_seconds is None:
             return []
-        events = self._until(self._last_seconds + self._step_seconds, self._memory.is_on.copy())
+        if end_seconds is None:
+            end_seconds = self._last_seconds + self._step_seconds
+        events = self._until(end_seconds, self._memory.is_on.copy())
         self._last_seconds, self._step_seconds = None, 0.0
         return events
 
@@ -212,6 +216,7 @@ def find_events(
     rule: EventRule | None = None,
     ignored: Collection[str] = (),
     is_none: NDArray[np.bool_] | None = None,
+    end_seconds: float | None = None,
 ) -> list[Event]:
     """The events of a whole recording: those that a stream of it gives, to its end.
 
@@ -222,9 +227,10 @@ def find_events(
         rule: the thresholds; None: the default rule.
         ignored: labels that are no actions.
         is_none: see `EventDetector.push`.
+        end_seconds: see `EventDetector.close`.
     """
     detector = EventDetector(labels, rule, ignored)
-    return detector.push(scores, pts_seconds, is_none) + detector.close()
+    return detector.push(scores, pts_seconds, is_none) + detector.close(end_seconds)
 
 
 def event_lanes(

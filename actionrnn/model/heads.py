@@ -103,13 +103,17 @@ class Head(nn.Module):
         Returns:
             (B, T, K); zero behind a row's length.
         """
-        return self.run(self.standardise(features), lengths)
+        valid = _valid_steps(features, lengths)  # (B, T, 1)
+        return self._run(self.standardise(features).masked_fill_(~valid, 0), valid)
 
     def run(self, standardised: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """`forward` of features that `standardise` has made, (B, T, D)."""
-        valid = _valid_steps(standardised, lengths)  # (B, T, 1)
+        """`forward` of what `standardise` has made, (B, T, D), which may need a gradient."""
+        valid = _valid_steps(standardised, lengths)
         # whatever stands behind a row's length, NaN included, must not reach a gradient
-        known = standardised.masked_fill(~valid, 0)
+        return self._run(standardised.masked_fill(~valid, 0), valid)
+
+    def _run(self, known: Tensor, valid: Tensor) -> Tensor:
+        """The logits of now; `known`, a new tensor, is 0 where `valid` is false."""
         if self.delay_steps:
             known = _with_last_repeated(known, valid, self.delay_steps)
         inputs = self._dropout(self._inputs(known))  # (B, T, I), with a delay T + d steps
@@ -146,18 +150,24 @@ class Head(nn.Module):
         logits = logits.float()
         return logits.sigmoid() if self.config.multi_label else logits.softmax(dim=-1)
 
-    def pooling_weights(self, member: Tensor) -> Tensor:
-        """How much each of N steps counts in the answer for each of P clips: (P, N), rows sum to 1.
+    def pooled(self, steps: Tensor, lengths: Tensor) -> Tensor:
+        """The answers for P clips from those at their steps: (N, K) -> (P, K).
 
         Args:
-            member: (P, N), which steps are of which clip, in the order of time.
+            steps: the logits of now, of one clip after another, each in the order of time.
+            lengths: (P,), of each clip at least one; they add up to N.
         """
         if self._pooling == "running_mean":
-            return member / member.sum(dim=1, keepdim=True)
-        age = member.flip(1).cumsum(dim=1).flip(1) - 1  # 0 at the clip's last step
+            return torch.segment_reduce(steps, "mean", lengths=lengths)
+        ends = lengths.cumsum(dim=0).repeat_interleave(lengths)
+        age = ends - 1 - torch.arange(len(steps), device=steps.device)  # 0 at the clip's last step
         decay = 0.0 if self._pooling == "last" else self.config.pooling_decay
-        weights = member * torch.as_tensor(decay, device=member.device) ** age.clamp(min=0)
-        return weights / weights.sum(dim=1, keepdim=True)
+        weights = torch.full((), decay, device=steps.device) ** age  # (N,)
+        sums, total = (
+            torch.segment_reduce(one, "sum", lengths=lengths)
+            for one in (steps * weights[:, None], weights[:, None])
+        )
+        return sums / total
 
     def step(self, features: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """The logits of now after one more frame; for inference, without dropout.
@@ -216,12 +226,18 @@ class Head(nn.Module):
         if self.config.input_scaling == "l2":
             return F.normalize(features, dim=-1)
         if self.config.input_scaling == "sqrt":
-            return features.sign() * features.abs().sqrt()
+            # In place: each tensor of this size that is made costs more than the arithmetic.
+            return features.abs().sqrt_().mul_(features.sign())
         return features
 
     def standardise(self, features: Tensor) -> Tensor:
-        """Features (..., D), rescaled, with mean 0 and standard deviation 1 in the training set."""
-        return (self.rescale(features) - self.mean) / self.std
+        """Features (..., D), rescaled, with mean 0 and standard deviation 1 in the training set.
+
+        They get no gradient: what needs one takes it from `run`.
+        """
+        rescaled = self.rescale(features)
+        centred = rescaled - self.mean if rescaled is features else rescaled.sub_(self.mean)
+        return centred.div_(self.std)
 
     def _inputs(self, normal: Tensor) -> Tensor:
         if not self.config.temporal_differences:
@@ -286,7 +302,7 @@ class Head(nn.Module):
             return sequence
         kept = 1 - self.config.dropout
         mask = torch.empty_like(sequence[:, :1]).bernoulli_(kept) / kept  # (B, 1, I)
-        return sequence * mask
+        return sequence * mask if sequence.requires_grad else sequence.mul_(mask)
 
     @property
     def _pooling(self) -> str:

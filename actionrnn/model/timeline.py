@@ -177,7 +177,9 @@ class Timeline:
         if none_rate is not None and self.none_of_these is not None:
             typicality = self.none_of_these.of_steps(self.scores)
             is_none = None if typicality is None else typicality < none_rate
-        return find_events(self.labels, self.scores, self.pts_seconds, rule, ignored, is_none)
+        return find_events(
+            self.labels, self.scores, self.pts_seconds, rule, ignored, is_none, self.end_seconds
+        )
 
     def prediction(self) -> Prediction:
         """The answer for the whole video."""

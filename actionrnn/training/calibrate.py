@@ -31,6 +31,10 @@ class Temperatures:
     fitted_on: str
     num_clips: int
     """On how many clips the model's was fitted."""
+    helps: bool = True
+    """Whether each fold's lower the calibration error of its own clips, by which they were not
+    fitted. A few answers that are sure and wrong weigh much in the likelihood, and little in that
+    error. Of one fold nothing says so, and its temperature is taken to help."""
 
     def apply(self, predictions: Sequence[FoldPredictions]) -> list[FoldPredictions]:
         """The folds' predictions at their temperatures; their baselines stay."""
@@ -57,7 +61,7 @@ def from_other_folds(predictions: Sequence[FoldPredictions]) -> Temperatures:
     Args:
         predictions: of at least two folds, at temperature 1.
     """
-    return Temperatures(
+    found = Temperatures(
         model=_fit(predictions),
         folds=tuple(
             _fit([*predictions[:index], *predictions[index + 1 :]])
@@ -66,6 +70,8 @@ def from_other_folds(predictions: Sequence[FoldPredictions]) -> Temperatures:
         fitted_on="test clips of the other folds",
         num_clips=sum(len(fold.targets) for fold in predictions),
     )
+    after, before = _calibration_error(found.apply(predictions)), _calibration_error(predictions)
+    return replace(found, helps=after < before)
 
 
 def from_validation(head: Head, validation: Sequences) -> Temperatures:

@@ -178,14 +178,21 @@ class Experiment:
         by_seed = {
             seed: [self._predict(fold, heads, seed) for fold in self.folds] for seed in self.seeds
         }
-        applied, calibration = self.config.train.calibrate, None
-        reason = why_not_held_out(self.config, self.folds, self.dataset.labels)
-        temperatures = None if reason else self._temperatures(heads, by_seed[first])
-        if temperatures is not None:
-            calibration = temperatures.describe(by_seed[first], applied=applied)
-        if temperatures is not None and applied:
-            by_seed[first] = temperatures.apply(by_seed[first])
-            heads = self._calibrated(heads, temperatures)
+        calibration, no_calibration = None, ""
+        if reason := why_not_held_out(self.config, self.folds, self.dataset.labels):
+            no_calibration = f"A temperature {reason}."
+        else:
+            temperatures = self._temperatures(heads, by_seed[first])
+            wanted, helps = self.config.train.calibrate, temperatures.helps
+            calibration = temperatures.describe(by_seed[first], applied=wanted and helps)
+            if wanted and not helps:
+                no_calibration = (
+                    "No temperature is applied: the calibration error is not lower with those "
+                    f"fitted on the {temperatures.fitted_on}."
+                )
+            if calibration.applied:
+                by_seed[first] = temperatures.apply(by_seed[first])
+                heads = self._calibrated(heads, temperatures)
         split = describe_split(
             self.dataset,
             self.config.data,
@@ -199,7 +206,7 @@ class Experiment:
             by_seed[first],
             by_seed=by_seed,
             calibration=calibration,
-            calibration_note=f"A temperature {reason}." if reason else "",
+            calibration_note=no_calibration,
             steps=self._step_results(steps),
             events=events,
             no_events=no_events,
@@ -278,8 +285,9 @@ class Experiment:
         """A fit with its clips divided into those that train and those that choose the epoch."""
         config = replace(self.config.train, seed=spec.seed)
         if spec.purpose != "head":
-            # a baseline at its best: trained for what it says of the clip, not of single frames
-            config = replace(config, now_weight=0.0)
+            # a baseline at its best: trained for what it says of the clip, not of single frames;
+            # and without a state there is none to lead anywhere
+            config = replace(config, now_weight=0.0, state_warmup_steps=0)
         train, validation = divided(spec.fold, config)
         seen = self.sequences.first_features(spec.num_features)
         return FitTask(

@@ -290,19 +290,18 @@ def piece_losses(
     """
     smoothing = config.label_smoothing
     counted = batch.pieces >= 0
-    steps, piece_of = logits[counted], batch.pieces[counted]  # (N, K), (N,)
-    numbers = torch.arange(len(batch.piece_targets), device=logits.device)
-    member = piece_of == numbers[:, None]  # (P, N)
-    lengths = member.sum(dim=1)
-    losses = torch.zeros(len(numbers), device=logits.device)
+    steps = logits[counted]  # (N, K), one piece after another
+    lengths = torch.bincount(batch.pieces[counted], minlength=len(batch.piece_targets))  # (P,)
+    losses = torch.zeros(len(lengths), device=logits.device)
     if config.now_weight < 1:
-        answers = head.pooling_weights(member) @ steps  # (P, K)
-        of_pieces = table.losses(answers, batch.piece_targets, smoothing)
+        of_pieces = table.losses(head.pooled(steps, lengths), batch.piece_targets, smoothing)
         losses = losses + (1 - config.now_weight) * of_pieces
     if config.now_weight > 0:
         at_steps = table.losses(steps, batch.targets[counted], smoothing)  # (N,)
         # a mean over the piece's steps: how much a piece counts is decided by the caller
-        losses = losses + config.now_weight * (member.float() @ at_steps) / lengths
+        losses = losses + config.now_weight * torch.segment_reduce(
+            at_steps, "mean", lengths=lengths
+        )
     return losses
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from actionrnn.evaluation.report import read_report
 from actionrnn.features.imported import import_features
 from actionrnn.model.calibration import at_temperature, fit_temperature
 from actionrnn.model.model_file import read_model_info
-from actionrnn.training.calibrate import from_other_folds
+from actionrnn.training.calibrate import Temperatures, from_other_folds
 from actionrnn.training.train import TrainingRun, train
 
 
@@ -71,6 +72,43 @@ def test_no_fold_has_a_say_in_its_own_temperature() -> None:
     assert before.folds[1] == after.folds[1]
     assert before.folds[0] != after.folds[0]
     assert before.model != after.model
+
+
+def overconfident(name: str) -> FoldPredictions:
+    """Right as often as it says in 90 of 100; of 10 that are all but certain half are wrong."""
+    best = np.repeat([0.9, 1 - 1e-6], [90, 10]).astype(np.float32)
+    targets = np.zeros(100, np.int64)
+    targets[81:95] = 1
+    return FoldPredictions(name, np.stack([best, 1 - best], axis=1), targets)
+
+
+def test_a_temperature_that_raises_the_calibration_error_does_not_help() -> None:
+    found = from_other_folds([overconfident("a"), overconfident("b")])
+    described = found.describe([overconfident("a"), overconfident("b")], applied=False)
+    assert found.model > 2
+    assert described.ece_after > described.ece_before
+    assert not found.helps
+
+
+def test_one_that_lowers_it_helps() -> None:
+    sure = np.full((40, 2), [0.99, 0.01], np.float32)
+    folds = [FoldPredictions(name, sure, np.repeat([0, 1], [28, 12])) for name in "ab"]
+    assert from_other_folds(folds).helps
+
+
+def test_none_is_applied_that_does_not_help(
+    folder: Path, plain: TrainingRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_help(predictions: Sequence[FoldPredictions]) -> Temperatures:
+        return replace(from_other_folds(predictions), helps=False)
+
+    monkeypatch.setattr("actionrnn.training.experiment.from_other_folds", no_help)
+    run = train(settings(folder, "train.calibrate=true"), tmp_path)
+    assert run.report.calibration == plain.report.calibration
+    assert run.report.ece == plain.report.ece
+    assert "temperature" not in run.model.training
+    assert run.report.calibration_note.startswith("No temperature is applied: the calibration")
+    assert run.report.calibration_note in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_without_calibrate_the_report_says_what_it_would_do(plain: TrainingRun) -> None:
