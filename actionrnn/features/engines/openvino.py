@@ -38,6 +38,7 @@ BATCH_FRAMES = 4
 _core_lock = threading.Lock()
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+_BESIDE_INT8 = "f32"  # of the layers that are not quantised
 
 
 def is_installed() -> bool:
@@ -89,13 +90,31 @@ def load(job: Job) -> Engine:
             f"runtime openvino runs on the cpu in float32 or bfloat16, not on {job.device} in "
             f"{str(job.dtype).removeprefix('torch.')}; use runtime torch"
         )
+    _require_installed()
+    return _compiled(job, lambda: _model(job))
+
+
+def open_onnx(content: bytes, job: Job) -> Engine:
+    """An engine for a network, with its normalisation, that is an ONNX file.
+
+    Raises:
+        BackboneError: OpenVINO is not installed, or cannot run it.
+    """
+    _require_installed()
+    return _compiled(job, lambda: _core().read_model(content))
+
+
+def _require_installed() -> None:
     if not is_installed():
         raise BackboneError(
             "runtime openvino is not installed; run: pip install 'actionrnn[openvino]', "
             "or use runtime auto"
         )
+
+
+def _compiled(job: Job, read: Callable[[], Any]) -> Engine:
     try:
-        model, crop = _model(job), job.preprocessing.crop
+        model, crop = read(), job.preprocessing.crop
 
         def compile_for(num_frames: int) -> Any:
             model.reshape([num_frames, crop, crop, 3])
@@ -103,7 +122,7 @@ def load(job: Job) -> Engine:
             if num_frames == 1:
                 threads, streams = max(1, threads // 2), 1
             options = {
-                "INFERENCE_PRECISION_HINT": PRECISIONS[job.dtype],
+                "INFERENCE_PRECISION_HINT": PRECISIONS.get(job.dtype, _BESIDE_INT8),
                 "NUM_STREAMS": str(streams),
                 "INFERENCE_NUM_THREADS": str(threads),
             }
