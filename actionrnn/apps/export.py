@@ -75,8 +75,8 @@ def export(
             clips; None: it does not.
 
     Raises:
-        ModelError: the model cannot be loaded, was trained on int8 features, cannot say 'none of these', int8 costs too much, or
-            the output cannot be written or holds anything else.
+        ModelError: the model cannot be loaded, was trained on int8 features, cannot say 'none of
+            these', int8 costs too much, or the output cannot be written or holds anything else.
         BackboneError: the extra `onnx` is not installed, ONNX cannot express the backbone, or its
             int8 features are too far from those in float32.
     """
