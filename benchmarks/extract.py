@@ -1,7 +1,7 @@
 """Whole extractions: this toolkit beside its own parts, the common way, and other tools.
 
     python benchmarks/extract.py --json extract.json
-    pip install openvino             # or --runtime torch
+    pip install openvino onnx onnxruntime onnxscript    # or --runtime torch
     python benchmarks/extract.py --other 'TOOL=tool --input {videos} --output {output}'
 
 All run in one process, in turns, on the same clips, frames and weights (EfficientNet-Lite0):
@@ -35,6 +35,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import imageio_ffmpeg
@@ -55,6 +56,11 @@ from actionrnn.features.store import FeatureStore
 from actionrnn.video.decode import read_frames
 from actionrnn.video.sampling import uniform_frames
 
+RUNTIMES: dict[str, dict[str, Any]] = {
+    "torch": {"runtime": "torch"},
+    "openvino": {"runtime": "openvino"},
+    "int8": {"runtime": "openvino", "precision": "int8"},
+}
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 Job = Callable[[], object]
 
@@ -193,7 +199,7 @@ def worst_cosine(store: Path, others: Path) -> float:
 def chosen_runtimes(wanted: str) -> list[str]:
     if wanted != "torch" and not openvino.is_installed():
         sys.exit("openvino: is not installed; install it, or choose --runtime torch")
-    return ["torch", "openvino"] if wanted == "all" else [wanted]
+    return list(RUNTIMES) if wanted == "all" else [wanted]
 
 
 def main() -> None:
@@ -202,7 +208,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=24)
     parser.add_argument("--num-frames", type=int, default=16, help="of each clip")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--runtime", choices=["all", "torch", "openvino"], default="all")
+    parser.add_argument("--runtime", choices=["all", *RUNTIMES], default="all")
     parser.add_argument("--other", action="append", default=[], metavar="NAME=COMMAND")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -215,8 +221,8 @@ def measure(folder: Path, arguments: argparse.Namespace) -> list[Row]:
     clips = make_clips(folder / "clips", arguments.clips)
     sampling, network = Sampling(num_frames=arguments.num_frames), timm_network()
     backbones = {
-        runtime: load_backbone(BackboneConfig(device="cpu", runtime=runtime))
-        for runtime in chosen_runtimes(arguments.runtime)
+        name: load_backbone(BackboneConfig(device="cpu", **RUNTIMES[name]))
+        for name in chosen_runtimes(arguments.runtime)
     }
     ready = decode_all(clips, next(iter(backbones.values())), sampling)  # (N, 224, 224, 3)
     jobs: dict[str, Job] = {}

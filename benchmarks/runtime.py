@@ -3,14 +3,22 @@
     python benchmarks/runtime.py --json runtime.json
     pip install onnxruntime onnx openvino   # one that is missing ends the run
 
-The bundled backbone encodes the same random frames in two cases, in turns, in one process:
+The bundled backbone encodes the same frames in two cases, in turns, in one process:
 
     file     64 frames at once, as `classify` and `extract` do: frames per second count
     stream   one frame, as `stream` does with a camera: the time until its features count
 
 The rival is eager PyTorch in float32; the ratio is its median over that of the runtime, so that
 above 1 the runtime is faster. Beside it stands the worst cosine to the rival's features, and the
-seconds that loading takes (and compiling, on the first call).
+seconds that loading takes (and compiling, on the first call). The frames are those of real UCF101
+clips (beside the checkout, or where ACTIONRNN_REAL_DATA says), else random. As on a CPU with AVX2
+alone, for OpenVINO and torch: ONEDNN_MAX_CPU_ISA=AVX2.
+
+    python benchmarks/runtime.py --accuracy features --weizmann WEIZMANN --seeds 5
+
+trains and tests the heads of the built-in data set (`demo`), and of Weizmann (each person left out
+in turn), on float32 and on int8 features, which are kept in the folder `features`: the held-out
+clips that are named rightly, with each seed.
 """
 
 from __future__ import annotations
@@ -22,16 +30,25 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
+from long_recordings import task_of
 from numpy.typing import NDArray
 
-from actionrnn.config import BackboneConfig, Precision, Runtime
+from actionrnn.config import BackboneConfig, Config, Precision, Runtime, Sampling
+from actionrnn.config_reading import load_config
+from actionrnn.datasets.rendered import render_dataset
+from actionrnn.datasets.splits import make_folds, open_dataset
+from actionrnn.datasets.stored import load_features
 from actionrnn.errors import BackboneError
 from actionrnn.features.backbone import Backbone, load_backbone
+from actionrnn.features.quantise import cosines
+from actionrnn.training.fit import fit_head, validate
+from actionrnn.video.decode import read_frames
 
 RIVAL = "torch float32"
 RUNTIMES: dict[str, tuple[Runtime, Precision]] = {
@@ -39,8 +56,13 @@ RUNTIMES: dict[str, tuple[Runtime, Precision]] = {
     "torch auto": ("torch", "auto"),
     "onnx": ("onnx", "float32"),
     "openvino": ("openvino", "auto"),
+    "openvino float32": ("openvino", "float32"),
+    "openvino int8": ("openvino", "int8"),
+    "onnx int8": ("onnx", "int8"),
 }
 CASES = {"file": 64, "stream": 1}
+REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+COMPARED: tuple[Precision, ...] = ("float32", "int8")
 
 Row = dict[str, object]
 
@@ -64,8 +86,7 @@ def load_all() -> dict[str, Backbone]:
 
 def compare(backbones: dict[str, Backbone], repeats: int) -> list[Row]:
     """Every case with every runtime, in turns."""
-    frames = np.random.default_rng(0).integers(0, 256, (64, 224, 224, 3), np.uint8)
-    frames = np.ascontiguousarray(frames)
+    frames = some_frames(backbones[RIVAL])
     wanted = backbones[RIVAL].encode(frames)
     rows: list[Row] = []
     for case, count in CASES.items():
@@ -79,6 +100,20 @@ def compare(backbones: dict[str, Backbone], repeats: int) -> list[Row]:
             rows.append({"case": f"{case}: {name}", "rival": RIVAL, "ratio": round(ratio, 2)})
             print(f"{case:<7} {name:<16} {ratio:5.2f}x   worst cosine {worst:.5f}")
     return rows
+
+
+def some_frames(backbone: Backbone) -> NDArray[np.uint8]:
+    """64 frames of real clips, else random ones, as the backbone sees them."""
+    real = Path(os.environ.get("ACTIONRNN_REAL_DATA", REAL_DATA)) / "ucf101_clips"
+    clips = sorted(real.glob("*.avi"))[:4]
+    if len(clips) < 4:
+        print("random frames")
+        return np.random.default_rng(0).integers(0, 256, (64, 224, 224, 3), np.uint8)
+    print(f"frames of {', '.join(clip.name for clip in clips)}")
+    pictures = [
+        picture for clip in clips for picture in read_frames(clip, Sampling(num_frames=16)).data
+    ]
+    return np.stack([backbone.preprocessing.square(picture) for picture in pictures])
 
 
 def encoding(backbone: Backbone, frames: NDArray[np.uint8]) -> Callable[[], object]:
@@ -97,10 +132,42 @@ def medians_in_turns(calls: dict[str, Callable[[], object]], repeats: int) -> di
     return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
-def cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of the rows."""
-    result: NDArray[np.float32] = (a * b).sum(1) / np.linalg.norm(a, axis=1)
-    return result / np.linalg.norm(b, axis=1)
+def compare_accuracy(folder: Path, weizmann: Path | None, seeds: int) -> list[Row]:
+    """What heads on int8 features lose against those on float32 features."""
+    rendered = folder / "rendered"
+    render_dataset(rendered)
+    worlds = {"built-in": load_config("demo", [f"data.root={rendered}"])}
+    if weizmann is not None:
+        worlds["Weizmann"] = load_config("weizmann_gru", [f"data.root={weizmann}"])
+    rows: list[Row] = []
+    for world, config in worlds.items():
+        means = []
+        for precision in COMPARED:
+            found = accuracies(config, precision, folder / precision, seeds)
+            means.append(statistics.mean(found))
+            rows.append({"case": f"{world}: {precision}", "top1": found})
+            each = " ".join(f"{one:.1%}" for one in found)
+            print(f"{world:<10} {precision:<8} {means[-1]:.1%}   {each}", flush=True)
+        print(f"{world:<10} int8 - float32: {100 * (means[1] - means[0]):+.2f} points")
+    return rows
+
+
+def accuracies(config: Config, precision: Precision, folder: Path, seeds: int) -> list[float]:
+    """Of the held-out clips of all folds, with each seed."""
+    config = replace(config, backbone=replace(config.backbone, precision=precision, device="cpu"))
+    dataset = open_dataset(config.data)
+    backbone = load_backbone(config.backbone)
+    dataset, sequences, _ = load_features(dataset, backbone, config, folder)
+    found = []
+    for seed in range(seeds):
+        right = total = 0
+        for fold in make_folds(dataset, config.data):
+            head = fit_head(task_of(sequences, fold, len(dataset.labels), config, seed)).head
+            test = sequences.subset(fold.test)
+            right += round(validate(head, test, config.train)[1] * len(test))
+            total += len(test)
+        found.append(right / total)
+    return found
 
 
 def main() -> None:
@@ -108,8 +175,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--repeats", type=int, default=10, help="of the 64 frames; 10x of one")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--accuracy", type=Path, metavar="FOLDER", help="compare accuracies")
+    parser.add_argument("--weizmann", type=Path, help="the folder of Weizmann's clips")
+    parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
-    rows = compare(load_all(), arguments.repeats)
+    if arguments.accuracy:
+        rows = compare_accuracy(arguments.accuracy, arguments.weizmann, arguments.seeds)
+    else:
+        rows = compare(load_all(), arguments.repeats)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 

@@ -30,8 +30,10 @@ from actionrnn.features.engines.onnx import (
     to_onnx,
     versions,
 )
+from actionrnn.features.provenance import INT8
 from actionrnn.files import as_path, atomic_folder, file_sha256
 from actionrnn.model.heads import Head, State
+from actionrnn.model.model_file import read_model_info
 from actionrnn.model.none_of_these import SMALLEST, STRETCH_SECONDS
 from actionrnn.model.recognizer import Recognizer, load
 
@@ -73,13 +75,19 @@ def export(
             clips; None: it does not.
 
     Raises:
-        ModelError: the model cannot be loaded, cannot say 'none of these', int8 costs too much, or
-            the output cannot be written or holds anything else.
-        BackboneError: the extra `onnx` is not installed, or ONNX cannot express the backbone.
+        ModelError: the model cannot be loaded, was trained on int8 features, cannot say 'none of
+            these', int8 costs too much, or the output cannot be written or holds anything else.
+        BackboneError: the extra `onnx` is not installed, ONNX cannot express the backbone, or its
+            int8 features are too far from those in float32.
     """
     require_installed()
     output = as_path(output)
     _require_free(output)
+    if read_model_info(model).provenance.precision == INT8:
+        raise ModelError(
+            f"{model}: was trained on int8 features, and the exported encoder computes others; "
+            "train it with backbone.precision=float32, and export with --int8"
+        )
     recognizer = load(model, weights=weights, device="cpu", runtime="torch", precision="float32")
     none = None
     if none_rate is not None:

@@ -20,6 +20,7 @@ from torch import nn
 from actionrnn.config import BackboneConfig, Runtime
 from actionrnn.errors import BackboneError, first_line
 from actionrnn.features.engines.engine import Engine, Job
+from actionrnn.features.engines.int8 import load as load_int8
 from actionrnn.features.engines.onnx import load as load_onnx
 from actionrnn.features.engines.openvino import can_run as openvino_can_run
 from actionrnn.features.engines.openvino import load as load_openvino
@@ -206,6 +207,8 @@ def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
 
 
 def _load_engine(runtime: Runtime, job: Job) -> Engine:
+    if job.dtype == torch.int8:
+        return load_int8(runtime, job)
     if runtime == "onnx":
         return load_onnx(job)
     if runtime == "openvino":
@@ -222,7 +225,7 @@ def _num_workers(device: torch.device) -> int:
 
 def _device(config: BackboneConfig) -> torch.device:
     name = config.device
-    if name == "auto" and config.runtime == "onnx":
+    if name == "auto" and (config.runtime == "onnx" or config.precision == "int8"):
         return torch.device("cpu")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -242,6 +245,7 @@ def _dtype(config: BackboneConfig, device: torch.device) -> torch.dtype:
             "float32": torch.float32,
             "bfloat16": torch.bfloat16,
             "float16": torch.float16,
+            "int8": torch.int8,
         }[precision]
     if config.runtime == "onnx":
         return torch.float32

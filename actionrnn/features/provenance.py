@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from actionrnn.features.backbone import Backbone
 
 _RECORDED = ("precision", "runtime")
+INT8 = "int8"
 TRAINED_ON = "give the model features of the kind that it was trained on"
 """The remedy where a head gets others."""
 _OTHER_FOLDER = "choose another folder, or delete this one (extract: --overwrite)"
@@ -30,7 +31,7 @@ class Provenance:
 
     Two sets of features may be mixed, and a head may score features, if all fields but
     `precision` and `runtime` are equal: bfloat16 and float32, torch and OpenVINO differ by less
-    than a head can tell.
+    than a head can tell. int8 is another network: its features fit each other alone.
     """
 
     backbone: str
@@ -40,7 +41,7 @@ class Provenance:
     preprocessing: Preprocessing
     sampling: Sampling
     precision: str = ""
-    """`float32`, `bfloat16` or `float16`; empty where it was not recorded."""
+    """`float32`, `bfloat16`, `float16` or `int8`; empty where it was not recorded: not int8."""
     runtime: str = ""
     """`torch`, `openvino` or `onnx`; empty where it was not recorded."""
 
@@ -102,8 +103,8 @@ class Provenance:
         return plain | {"preprocessing": renamed}
 
     def for_head(self) -> Provenance:
-        """The same for a head, which takes features of any precision and runtime."""
-        return replace(self, precision="", runtime="")
+        """The same for a head, which takes features of any runtime, int8 ones alone or none."""
+        return replace(self, precision=INT8 if self.precision == INT8 else "", runtime="")
 
     def difference(self, other: Provenance) -> str:
         """Each part that must be equal and is not, with both values; empty if there is none."""
@@ -124,7 +125,7 @@ class Provenance:
             remedy: ends the error.
 
         Raises:
-            FeatureError: backbone, weights, preprocessing or sampling differ.
+            FeatureError: backbone, weights, preprocessing or sampling differ, or one alone is int8.
         """
         if difference := self.difference(wanted):
             raise FeatureError(f"{where}: its features have {difference}; {remedy}")
@@ -218,6 +219,8 @@ def _flat(provenance: Provenance) -> dict[str, Any]:
     for name, value in asdict(provenance).items():
         if isinstance(value, dict):
             found |= {f"{name}.{part}": inner for part, inner in value.items()}
+        elif name == "precision":
+            found[name] = INT8 if value == INT8 else "floating point"
         elif name not in _RECORDED:
             found[name] = value
     return found

@@ -91,7 +91,7 @@ class FeatureStore:
 
     root: Path
     provenance: Provenance
-    """Of all entries, but that their precision and runtime may differ."""
+    """Of all entries, but that runtime and floating-point precision may differ."""
 
     @classmethod
     def create(

@@ -339,8 +339,8 @@ def load(
     backbone = load_backbone(config)
     if difference := info.provenance.difference(Provenance.of(backbone, whole.sampling)):
         raise ModelError(
-            f"{path}: was trained with {difference}; point --weights at the original weights, or "
-            "train again"
+            f"{path}: was trained with {difference}; point --weights at the original weights, set "
+            "the precision of its training, or train again"
         )
     head = read_head(info).to(backbone.device)
     none_of_these = read_none_of_these(info)

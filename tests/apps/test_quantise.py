@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from actionrnn.apps import quantise
 from actionrnn.apps.cli import main
 from actionrnn.apps.export import Export, export
+from actionrnn.features import quantise as network
 from actionrnn.features.engines.onnx import open_session
 from actionrnn.training.train import TrainingRun
 
@@ -79,12 +80,12 @@ def test_neighbouring_weights_fit_into_16_bits_with_any_input(graph: Any) -> Non
 def test_features_too_far_from_float32_are_refused(
     run: TrainingRun, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quantise, "LEAST_COSINE", 1.01)
-    monkeypatch.setattr(quantise, "_MOST_TRIALS", 2)
+    monkeypatch.setattr(network, "LEAST_COSINE", 1.01)
+    monkeypatch.setattr(network, "_MOST_TRIALS", 2)
     arguments = ["export", str(run.output), "-o", str(tmp_path / "export"), "--int8", str(clips)]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 1
-    assert "even with half of the layers in float32; export without --int8" in done.output
+    assert "even with half of the layers in float32; leave int8 out" in done.output
     assert not (tmp_path / "export").exists()
 
 

@@ -31,6 +31,7 @@ PREPROCESSING, SAMPLING = MADE.preprocessing, MADE.sampling
     [
         (MADE, ""),
         (replace(MADE, precision="bfloat16", runtime="onnx"), ""),
+        (replace(MADE, precision="int8"), "precision int8, wanted is floating point"),
         (replace(MADE, backbone="timm/resnet18"), "backbone timm/resnet18, wanted is tiny"),
         (
             replace(MADE, weights_sha256="1" * 64),
@@ -56,6 +57,16 @@ def test_what_differs_is_named_with_both_values_and_nothing_else(
     with pytest.raises(FeatureError) as caught:
         other.require_same(MADE, "here", "go away")
     assert str(caught.value) == f"here: its features have {difference}; go away"
+
+
+@pytest.mark.parametrize(
+    ("precision", "of_head"), [("float32", ""), ("bfloat16", ""), ("", ""), ("int8", "int8")]
+)
+def test_a_head_takes_int8_alone_or_never(precision: str, of_head: str) -> None:
+    made = replace(MADE, precision=precision, runtime="onnx")
+    assert made.for_head() == replace(MADE, precision=of_head, runtime="")
+    assert not made.difference(made.for_head())
+    assert Provenance.from_json(json.loads(json.dumps(made.to_json()))) == made
 
 
 @pytest.mark.parametrize("resize_mode", ["shortest", "squash"])

@@ -67,6 +67,11 @@ def ucf101(folder: Path, fetch: bool, archive: Path | None, check_videos: bool) 
     type=config_choice("Runtime"),
     help="What computes; auto: OpenVINO on a CPU where it is installed, else torch.",
 )
+@click.option(
+    "--precision",
+    type=config_choice("Precision"),
+    help="Of the computation; int8 is faster, and fits int8 features alone.",
+)
 @click.option("--strict", is_flag=True, help="Stop at the first video that cannot be used.")
 @click.option("--retry-failed", is_flag=True, help="Try videos again that failed before.")
 @click.option(
@@ -102,7 +107,7 @@ def extract(
         num_frames, rate_fps, frame_folder_fps=frame_rate, stream=stream_number
     )
     given = {"name": options.pop("backbone")}
-    given |= {name: options.pop(name) for name in ("weights", "runtime")}
+    given |= {name: options.pop(name) for name in ("weights", "runtime", "precision")}
     chosen = {key: value for key, value in given.items() if value is not None}
     config = parse_config({"backbone": chosen}, source="extract").backbone
     run = extract_to_store

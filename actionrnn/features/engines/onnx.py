@@ -110,21 +110,38 @@ def load(job: Job) -> Engine:
             f"{str(job.dtype).removeprefix('torch.')}; use runtime torch"
         )
     require_installed()
-    num_threads = max(1, job.num_cores // job.num_workers)
     file = cache_file("onnx", job, onnx=versions())
     cached = read_cache(file)
     if cached is not None:
         with contextlib.suppress(BackboneError, KeyError):  # whole, but of something else
-            return OnnxEngine(cached["model"].tobytes(), num_threads)
+            return open_engine(cached["model"].tobytes(), job)
+    content = normalised_to_onnx(job)
+    write_cache(file, {"model": np.frombuffer(content, np.uint8)})
+    return open_engine(content, job)
+
+
+def open_engine(content: bytes, job: Job) -> Engine:
+    """An engine for a network that is an ONNX file already.
+
+    Raises:
+        BackboneError: ONNX Runtime cannot run it.
+    """
+    return OnnxEngine(content, max(1, job.num_cores // job.num_workers))
+
+
+def normalised_to_onnx(job: Job) -> bytes:
+    """The network with its normalisation as an ONNX file: uint8 (N, crop, crop, 3) -> (N, D).
+
+    Raises:
+        BackboneError: ONNX cannot express it.
+    """
     crop = job.preprocessing.crop
-    content = to_onnx(
+    return to_onnx(
         Normalised(job.network, job.preprocessing),
         {"frames": torch.zeros(2, crop, crop, 3, dtype=torch.uint8)},
         ["features"],
         {"frames": {0: torch.export.Dim("batch")}},
     )
-    write_cache(file, {"model": np.frombuffer(content, np.uint8)})
-    return OnnxEngine(content, num_threads)
 
 
 @torch.inference_mode()
