@@ -33,9 +33,8 @@ import torch
 
 from actionrnn.config import BackboneConfig, Config, HeadConfig, Sampling
 from actionrnn.features.backbone import Backbone, load_backbone
-from actionrnn.model.heads import Head
+from actionrnn.model.heads import Head, read_out
 from actionrnn.model.recognizer import Recognizer
-from actionrnn.model.scoring import read_out
 from actionrnn.video.decode import iter_frames
 from actionrnn.video.frame import Frame
 

@@ -23,8 +23,8 @@ from actionrnn.apps.card import make_card
 from actionrnn.apps.info import describe
 from actionrnn.config import BackboneConfig, Config, DataConfig, HeadConfig, Sampling, TrainConfig
 from actionrnn.config_reading import load_config
-from actionrnn.datasets.recordings import Recording
-from actionrnn.datasets.sequences import IGNORE, Sequences
+from actionrnn.datasets.recordings import IGNORE, Recording
+from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import make_folds, open_dataset
 from actionrnn.datasets.ucf101 import find_lists
 from actionrnn.errors import ActionrnnError

@@ -52,7 +52,7 @@ class Provenance:
             weights_sha256=backbone.weights_sha256,
             preprocessing=backbone.preprocessing,
             sampling=sampling,
-            precision=str(backbone.dtype).removeprefix("torch."),
+            precision=backbone.precision,
             runtime=backbone.runtime,
         )
 

@@ -27,9 +27,8 @@ from actionrnn.config import HeadConfig, HeadKind, Sampling
 from actionrnn.errors import ModelError, VideoError
 from actionrnn.features.engines.onnx import open_session
 from actionrnn.files import file_sha256
-from actionrnn.model.heads import Head
+from actionrnn.model.heads import Head, read_out
 from actionrnn.model.recognizer import Recognizer
-from actionrnn.model.scoring import read_out
 from actionrnn.training.train import TrainingRun
 from actionrnn.video.decode import read_frames
 from tests.tiny import empty, text, write_video

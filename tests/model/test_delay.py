@@ -17,9 +17,9 @@ from actionrnn.config import Config, HeadConfig, HeadKind, Sampling
 from actionrnn.config_reading import parse_config
 from actionrnn.errors import ConfigError
 from actionrnn.features.backbone import Backbone
-from actionrnn.model.heads import Head, State
+from actionrnn.model.heads import Head, State, read_out
 from actionrnn.model.recognizer import Recognizer, load
-from actionrnn.model.scoring import Readouts, Scorer, read_out
+from actionrnn.model.scoring import Readouts, Scorer
 from actionrnn.video.decode import iter_frames
 
 KINDS: tuple[HeadKind, ...] = ("rnn_tanh", "rnn_relu", "lstm", "gru", "mean")

@@ -18,9 +18,9 @@ from torch import nn
 from actionrnn.config import HeadConfig
 from actionrnn.errors import ModelError
 from actionrnn.features.provenance import Features
-from actionrnn.model.heads import Head
+from actionrnn.model.heads import Head, read_out
 from actionrnn.model.recognizer import Recognizer, load
-from actionrnn.model.scoring import Scorer, read_out
+from actionrnn.model.scoring import Scorer
 from actionrnn.model.segments import find_lane_segments, labels_on, shown_lanes
 from actionrnn.model.stream import Stream
 from actionrnn.options import SegmentRule

@@ -12,8 +12,8 @@ import pytest
 from actionrnn.errors import FeatureError, VideoError
 from actionrnn.features.extract import extract_features
 from actionrnn.features.provenance import Features
+from actionrnn.model.heads import read_out
 from actionrnn.model.recognizer import Recognizer
-from actionrnn.model.scoring import read_out
 from actionrnn.model.timeline import Prediction, Timeline
 from tests.tiny import write_video
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from actionrnn.config import HeadConfig, HeadKind
-from actionrnn.model.heads import Head
-from actionrnn.model.scoring import Readouts, Scorer, read_out, step_together
+from actionrnn.model.heads import Head, read_out
+from actionrnn.model.scoring import Readouts, Scorer, step_together
 
 PARTS = ("now", "so_far")
 

@@ -22,9 +22,8 @@ from safetensors.torch import save_file
 from actionrnn.config import Config, HeadConfig, Sampling
 from actionrnn.errors import ConfigError, ModelError, VideoError
 from actionrnn.features.backbone import Backbone
-from actionrnn.model.heads import Head
+from actionrnn.model.heads import Head, read_out
 from actionrnn.model.recognizer import Recognizer
-from actionrnn.model.scoring import read_out
 from actionrnn.model.stream import Stream
 from actionrnn.video.frame import Frame
 from actionrnn.video.sampling import choose_frames
