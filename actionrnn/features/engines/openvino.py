@@ -143,6 +143,7 @@ def _compiled(job: Job, parts: Parts) -> OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": PRECISIONS[job.precision],
             "NUM_STREAMS": str(streams),
             "INFERENCE_NUM_THREADS": str(threads),
+            "CACHE_DIR": str(_cache_file(job).with_suffix("")),  # what it makes of it, for this CPU
         }
         return _core().compile_model(model, "CPU", options)
 
