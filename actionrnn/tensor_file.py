@@ -102,7 +102,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _stored(tensors: Tensors) -> dict[str, NDArray[Any]]:
     """The tensors as safetensors needs them: it writes the memory as it lies there."""
-    return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    return {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
 
 
 def _texts(metadata: Mapping[str, Any]) -> dict[str, str]:

@@ -52,7 +52,7 @@ def model(**changes: Any) -> actionrnn.Recognizer:
     with torch.random.fork_rng():
         torch.manual_seed(7)
         head = actionrnn.Head(config.head, backbone.feature_size, len(LABELS))
-    return actionrnn.Recognizer(backbone, head.eval(), LABELS, config)
+    return actionrnn.Recognizer(backbone, head.trained(), LABELS, config)
 
 
 def rounded(values: Any) -> Any:

@@ -90,7 +90,7 @@ def tiny_model() -> Recognizer:
     }
     backbone = tiny_backbone()
     head = Head(config.head, backbone.feature_size, len(LABELS)).eval()
-    return Recognizer(backbone, head, LABELS, config, training)
+    return Recognizer(backbone, head.trained(), LABELS, config, training)
 
 
 def a_model(folder: Path) -> Read:

@@ -223,7 +223,9 @@ def test_the_runner_answers_as_late_as_the_model(
     torch.nn.init.normal_(head.residual.weight, std=0.01)
     sampling = Sampling(rate_fps=6.0)
     late = dataclasses.replace(
-        model, head=head, config=dataclasses.replace(model.config, head=config, sampling=sampling)
+        model,
+        head=head.trained(),
+        config=dataclasses.replace(model.config, head=config, sampling=sampling),
     )
     late.save(tmp_path / "late.safetensors")
     folder = export(tmp_path / "late.safetensors", tmp_path / "export").folder

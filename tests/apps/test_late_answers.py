@@ -36,7 +36,7 @@ def make_model(delay: int) -> Recognizer:
         sampling=Sampling(rate_fps=RATE_FPS), head=HeadConfig(hidden_size=6, delay_steps=delay)
     )
     head = Head(config.head, backbone.feature_size, len(LABELS)).eval()
-    return Recognizer(backbone, head, LABELS, config)
+    return Recognizer(backbone, head.trained(), LABELS, config)
 
 
 class FakeSource:

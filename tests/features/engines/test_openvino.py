@@ -68,15 +68,18 @@ def small_features() -> np.ndarray[Any, Any]:
         torch.manual_seed(0)
         layers = nn.Conv2d(3, 32, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten()
     job = Job(
-        network=nn.Sequential(*layers).eval(),
+        name="small",
         preprocessing=Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
         weights_sha256="0" * 64,
-        device=torch.device("cpu"),
-        dtype=torch.float32,
+        device="cpu",
+        precision="float32",
         num_workers=1,
         num_cores=1,
     )
-    return openvino.load(job)(np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), np.uint8))
+    network = nn.Sequential(*layers).eval()
+    return openvino.load(job, network)(
+        np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), np.uint8)
+    )
 
 
 def test_a_conversion_is_kept_and_used_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
