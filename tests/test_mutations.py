@@ -435,7 +435,7 @@ def mutated(folder: Path, name: str) -> Iterator[str]:
 def tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Instead of the backbone that a model names: nothing is fetched from anywhere."""
     backbone = tiny_backbone()
-    monkeypatch.setattr("actionrnn.model.recognizer.load_backbone", lambda config: backbone)
+    monkeypatch.setattr("actionrnn.model.recognizer.load_backbone", lambda *_: backbone)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: str(example.__name__))
