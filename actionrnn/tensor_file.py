@@ -96,7 +96,7 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with utf8_path(path) as named, safe_open(named, framework="np") as file:
             yield file
-    except SafetensorError as error:
+    except (SafetensorError, AttributeError, TypeError) as error:  # or numbers NumPy does not have
         raise ValueError(str(error)) from None
 
 

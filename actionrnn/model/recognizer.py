@@ -343,9 +343,15 @@ def load(
 
 def _trained_with(info: ModelInfo, config: BackboneConfig) -> Known | None:
     """The backbone of a model, unless another one is asked for."""
-    if config.name != info.provenance.backbone:
+    preprocessing = info.provenance.preprocessing
+    own = info.config.backbone.weights, preprocessing.resize_mode, preprocessing.modality
+    if config.name != info.provenance.backbone or own != (
+        config.weights,
+        config.resize_mode,
+        config.modality,
+    ):
         return None
-    return Known(info.provenance.weights_sha256, info.provenance.preprocessing)
+    return Known(info.provenance.weights_sha256, preprocessing)
 
 
 def _start_of(video: Located, first_seconds: float) -> float:

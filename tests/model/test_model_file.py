@@ -240,3 +240,14 @@ def test_a_place_that_cannot_be_written_is_refused(
         with pytest.raises(ModelError, match="cannot be written"):
             bundled_model.save(path)
     assert {path.name for path in tmp_path.iterdir()} == {"file", "folder"}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn, torch.int64])
+def test_tensors_of_no_numbers_of_numpy_are_refused(saved: Path, dtype: torch.dtype) -> None:
+    with safe_open(saved, framework="pt") as file:
+        tensors = {name: file.get_tensor(name).to(dtype) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    save_file(tensors, saved, metadata=metadata)
+    with pytest.raises(ModelError, match="its tensors do not fit its description") as caught:
+        load(saved)
+    assert "\n" not in str(caught.value)

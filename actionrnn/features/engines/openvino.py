@@ -143,8 +143,11 @@ def _compiled(job: Job, parts: Parts) -> OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": PRECISIONS[job.precision],
             "NUM_STREAMS": str(streams),
             "INFERENCE_NUM_THREADS": str(threads),
-            "CACHE_DIR": str(_cache_file(job).with_suffix("")),  # what it makes of it, for this CPU
         }
+        # what it makes of it, for this CPU
+        kept = {"CACHE_DIR": str(_cache_file(job).with_suffix(""))}
+        with contextlib.suppress(RuntimeError):  # where nothing can be kept, that costs time only
+            return _core().compile_model(model, "CPU", options | kept)
         return _core().compile_model(model, "CPU", options)
 
     return OpenVinoEngine(compile_for)

@@ -84,7 +84,7 @@ def small_features() -> np.ndarray[Any, Any]:
 
 def test_a_conversion_is_kept_and_used_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = small_features()
-    (file,) = cache.iterdir()
+    (file,) = cache.glob("*.safetensors")
     before = file.stat().st_mtime_ns
     monkeypatch.delattr(openvino, "_convert")
     np.testing.assert_array_equal(small_features(), expected)
@@ -108,11 +108,11 @@ def empty(file: Path) -> None:
 @pytest.mark.parametrize("damage", [shorten, flip_a_weight, empty, Path.unlink])
 def test_a_damaged_or_lost_conversion_is_made_again(cache: Path, damage: Any) -> None:
     expected = small_features()
-    (file,) = cache.iterdir()
+    (file,) = cache.glob("*.safetensors")
     damage(file)
     assert read_cache(file) is None
     np.testing.assert_array_equal(small_features(), expected)
-    assert list(cache.iterdir()) == [file]
+    assert list(cache.glob("*.safetensors")) == [file]
     assert read_cache(file) is not None
 
 
