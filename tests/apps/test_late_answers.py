@@ -152,5 +152,5 @@ def test_a_model_without_a_state_is_never_late(capsys: pytest.CaptureFixture[str
     model = make_model(0)
     head = replace(model.config.head, kind="mean", delay_steps=3)
     mean = Head(head, model.backbone.feature_size, len(LABELS)).eval()
-    run_live(replace(model, head=mean), "fake", LiveOptions(), LiveSession())
+    run_live(replace(model, head=mean.trained()), "fake", LiveOptions(), LiveSession())
     assert "ago" not in capsys.readouterr().out
