@@ -10,37 +10,35 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save, save_file
 
 from actionrnn.files import atomic_path, utf8_path
 
-if TYPE_CHECKING:
-    from torch import Tensor
+Tensors = Mapping[str, NDArray[Any]]
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+def write_tensors(path: Path, tensors: Tensors, metadata: Mapping[str, Any]) -> None:
     """Write a file whole or not at all, replacing an existing one.
 
     Args:
         path: its folder is made.
-        tensors: by name, of any shapes, on any device.
+        tensors: by name, of any shapes.
         metadata: by name; texts are stored as they are, anything else as JSON.
 
     Raises:
         OSError: it cannot be written.
     """
-    from safetensors.torch import save_file
-
     with atomic_path(path) as temporary:
         save_file(_stored(tensors), temporary, metadata=_texts(metadata))
 
 
-def pack_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
+def pack_tensors(tensors: Tensors, metadata: Mapping[str, Any]) -> bytes:
     """The bytes of the file that `write_tensors` would write."""
-    from safetensors.torch import save
-
     return save(_stored(tensors), _texts(metadata))
 
 
@@ -51,7 +49,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         OSError: the file cannot be read.
         ValueError: it is not a safetensors file.
     """
-    with _opened(path, "np") as file:
+    with _opened(path) as file:
         return dict(file.metadata() or {})
 
 
@@ -78,33 +76,33 @@ def read_shapes(path: Path) -> dict[str, Sequence[int]]:
         OSError: the file cannot be read.
         ValueError: it is not a safetensors file.
     """
-    with _opened(path, "np") as file:
+    with _opened(path) as file:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors by name, on the CPU.
+def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """All tensors by name.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: it is not a safetensors file.
     """
-    with _opened(path, "pt") as file:
+    with _opened(path) as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
 @contextlib.contextmanager
-def _opened(path: Path, framework: str) -> Iterator[Any]:
+def _opened(path: Path) -> Iterator[Any]:
     try:
-        with utf8_path(path) as named, safe_open(named, framework=framework) as file:
+        with utf8_path(path) as named, safe_open(named, framework="np") as file:
             yield file
-    except SafetensorError as error:
+    except (SafetensorError, AttributeError, TypeError) as error:  # or numbers NumPy does not have
         raise ValueError(str(error)) from None
 
 
-def _stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors as safetensors needs them: on the CPU, contiguous, sharing no memory."""
-    return {name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}
+def _stored(tensors: Tensors) -> dict[str, NDArray[Any]]:
+    """The tensors as safetensors needs them: it writes the memory as it lies there."""
+    return {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
 
 
 def _texts(metadata: Mapping[str, Any]) -> dict[str, str]:

@@ -35,7 +35,7 @@ from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.datasets.splits import Fold
 from actionrnn.evaluation.event_scores import EventScores, count_events, event_scores
 from actionrnn.evaluation.step_predictions import StepPredictions
-from actionrnn.model.scoring import read_out
+from actionrnn.model.heads import read_out
 from actionrnn.options import EventRule
 from actionrnn.progress import progress_bar
 from actionrnn.training.event_rules import choose_and_test

@@ -79,8 +79,7 @@ from actionrnn.evaluation.step_scores import step_report
 from actionrnn.evaluation.window_baselines import sliding_mean_pool
 from actionrnn.features.backbone import load_backbone
 from actionrnn.model import heads as heads_module
-from actionrnn.model.heads import Head
-from actionrnn.model.scoring import read_out
+from actionrnn.model.heads import Head, read_out
 from actionrnn.progress import progress_bar
 from actionrnn.training import fit as fit_module
 from actionrnn.training.fit import fit_head, validate

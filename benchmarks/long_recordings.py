@@ -47,7 +47,7 @@ from actionrnn.evaluation.window_baselines import restarted_per_window, sliding_
 from actionrnn.features.backbone import Backbone, load_backbone, num_cores
 from actionrnn.features.provenance import Provenance
 from actionrnn.files import atomic_path
-from actionrnn.model.scoring import read_out
+from actionrnn.model.heads import read_out
 from actionrnn.progress import progress_bar
 from actionrnn.training.fit import fit_head
 from actionrnn.training.fit_state import FitTask

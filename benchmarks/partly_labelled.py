@@ -27,9 +27,16 @@ from numpy.typing import NDArray
 
 from actionrnn.config import Config
 from actionrnn.config_reading import load_config
-from actionrnn.datasets.recordings import BACKGROUND, UNLABELLED, Annotation, Clip, Recording
-from actionrnn.datasets.sequences import IGNORE, Sequences
-from actionrnn.model.scoring import read_out
+from actionrnn.datasets.recordings import (
+    BACKGROUND,
+    IGNORE,
+    UNLABELLED,
+    Annotation,
+    Clip,
+    Recording,
+)
+from actionrnn.datasets.sequences import Sequences
+from actionrnn.model.heads import read_out
 from actionrnn.progress import progress_bar
 from actionrnn.training.fit import fit_head
 from actionrnn.training.fit_state import FitTask

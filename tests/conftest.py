@@ -33,9 +33,9 @@ def imitate_a_cpu(parts: Sequence[str]) -> None:
     if "torch" in parts:
         sys.modules["openvino"] = None  # type: ignore[assignment]  # as if it were not installed
     if "float32" in parts:
-        import torch
+        from actionrnn.features import backbone
 
-        torch.cpu.get_capabilities = dict
+        backbone._cpu_has_bfloat16 = lambda: False
 
 
 imitate_a_cpu(os.environ.get("ACTIONRNN_TEST_CPU", "").split())
@@ -68,7 +68,7 @@ def real_data() -> Path:
 @pytest.fixture(autouse=True)
 def bundled_backbone_is_loaded_once() -> None:
     """Not in each test: its weights are read, and converted for OpenVINO, once in a process."""
-    backbone = sys.modules.get("actionrnn.features.backbone")
+    backbone = sys.modules.get("actionrnn.features.torch_backbone")
     if backbone is not None and not hasattr(backbone, "loaded_once"):
         load_once(backbone)
 
@@ -85,11 +85,10 @@ def load_once(backbone: Any) -> None:
             networks[name] = load_network(name, weights)
         return copy.deepcopy(networks[name])
 
-    def load_openvino_once(job: Any) -> Any:
-        key = type(job.network), job.preprocessing, job.dtype, job.weights_sha256
-        if key not in converted or not backbone.openvino_can_run(job):
-            converted[key] = load_openvino(job)
-        return converted[key]
+    def load_openvino_once(job: Any, network: Any) -> Any:
+        if job not in converted or not backbone.openvino_can_run(job):
+            converted[job] = load_openvino(job, network)
+        return converted[job]
 
     backbone.load_network, backbone.load_openvino = load_network_once, load_openvino_once
 

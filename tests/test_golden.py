@@ -42,7 +42,7 @@ def model(**changes: Any) -> actionrnn.Recognizer:
     sections = {
         "sampling": {"rate_fps": 4.0, "num_frames": None},
         "backbone": {"runtime": "torch", "precision": "float32", "device": "cpu"},
-        "head": {"kind": "gru", "hidden_size": 8, "input_scaling": "none"},
+        "head": {"kind": "gru", "hidden_size": 8, "input_scaling": "none", "projection": False},
     }
     for name, value in changes.items():
         section, _, key = name.partition("__")
@@ -52,7 +52,7 @@ def model(**changes: Any) -> actionrnn.Recognizer:
     with torch.random.fork_rng():
         torch.manual_seed(7)
         head = actionrnn.Head(config.head, backbone.feature_size, len(LABELS))
-    return actionrnn.Recognizer(backbone, head.eval(), LABELS, config)
+    return actionrnn.Recognizer(backbone, head.trained(), LABELS, config)
 
 
 def rounded(values: Any) -> Any:
@@ -127,6 +127,7 @@ def reported(folder: Path) -> dict[str, Any]:
                 "hidden_size": 8,
                 "dropout": 0.0,
                 "residual": False,
+                "projection": False,
                 "input_scaling": "none",
             },
             "train": {

@@ -23,8 +23,8 @@ from actionrnn.apps.card import make_card
 from actionrnn.apps.info import describe
 from actionrnn.config import BackboneConfig, Config, DataConfig, HeadConfig, Sampling, TrainConfig
 from actionrnn.config_reading import load_config
-from actionrnn.datasets.recordings import Recording
-from actionrnn.datasets.sequences import IGNORE, Sequences
+from actionrnn.datasets.recordings import IGNORE, Recording
+from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import make_folds, open_dataset
 from actionrnn.datasets.ucf101 import find_lists
 from actionrnn.errors import ActionrnnError
@@ -90,7 +90,7 @@ def tiny_model() -> Recognizer:
     }
     backbone = tiny_backbone()
     head = Head(config.head, backbone.feature_size, len(LABELS)).eval()
-    return Recognizer(backbone, head, LABELS, config, training)
+    return Recognizer(backbone, head.trained(), LABELS, config, training)
 
 
 def a_model(folder: Path) -> Read:
@@ -435,7 +435,7 @@ def mutated(folder: Path, name: str) -> Iterator[str]:
 def tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Instead of the backbone that a model names: nothing is fetched from anywhere."""
     backbone = tiny_backbone()
-    monkeypatch.setattr("actionrnn.model.recognizer.load_backbone", lambda config: backbone)
+    monkeypatch.setattr("actionrnn.model.recognizer.load_backbone", lambda *_: backbone)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: str(example.__name__))

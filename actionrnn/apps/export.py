@@ -23,14 +23,9 @@ from actionrnn.apps.exported_reader import zipped_reader
 from actionrnn.apps.quantise import Int8Report, quantise
 from actionrnn.errors import ModelError
 from actionrnn.features.backbone import Backbone
-from actionrnn.features.engines.onnx import (
-    OPSET,
-    Encoder,
-    require_installed,
-    to_onnx,
-    versions,
-)
-from actionrnn.features.provenance import INT8
+from actionrnn.features.engines.onnx import require_installed, versions
+from actionrnn.features.engines.onnx_export import OPSET, Encoder, to_onnx
+from actionrnn.features.known import INT8
 from actionrnn.files import as_path, atomic_folder, file_sha256
 from actionrnn.model.heads import Head, State
 from actionrnn.model.model_file import read_model_info
@@ -96,7 +91,7 @@ def export(
     try:
         with atomic_folder(output, replace=True) as folder:
             (folder / ENCODER).write_bytes(encoder_to_onnx(recognizer.backbone))
-            (folder / STEP).write_bytes(step_to_onnx(recognizer.head))
+            (folder / STEP).write_bytes(step_to_onnx(Head.of(recognizer.head)))
             shutil.copyfile(Path(__file__).with_name("onnx_runner.py"), folder / RUNNER)
             (folder / READER).write_bytes(zipped_reader())
             if int8_clips is not None:
@@ -130,7 +125,7 @@ def _write_description(
         name: {"size_bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)}
         for name in (ENCODER, STEP, RUNNER, READER)
     }
-    state = _initial_state(model.head)
+    state = _initial_state(Head.of(model.head))
     described = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -185,6 +180,7 @@ def encoder_to_onnx(backbone: Backbone) -> bytes:
     sides = [torch.export.Dim(side, min=2, max=LARGEST_SIDE) for side in ("height", "width")]
     shape = {0: torch.export.Dim("batch"), 1: sides[0], 2: sides[1]}
     inputs = {name: torch.zeros(2, 240, 320, 3, dtype=torch.uint8) for name in names}
+    assert backbone.network is not None  # torch has loaded it
     network = backbone.network.to(memory_format=torch.contiguous_format)
     module = Encoder(network, backbone.preprocessing)
     return to_onnx(module, inputs, ["features"], dict.fromkeys(names, shape))

@@ -20,6 +20,7 @@ from actionrnn.evaluation.step_scores import StepResults, step_report
 from actionrnn.evaluation.window_baselines import restarted_per_window
 from actionrnn.features.extract import extract_features
 from actionrnn.files import atomic_path
+from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.segments import step_ends
 from actionrnn.video.decode import read_frames
@@ -107,7 +108,7 @@ def follow(model: Recognizer, recording: JoinedRecording, window: int) -> StepPr
         targets=classes[clip_of],
         scores={
             KEPT: timeline.scores,
-            window_name(window): restarted_per_window(model.head, features.values, window),
+            window_name(window): restarted_per_window(Head.of(model.head), features.values, window),
         },
         delay_steps={KEPT: model.head.delay_steps},
     )

@@ -17,7 +17,7 @@ from actionrnn.features.engines.onnx import open_session
 from actionrnn.features.quantise import Feed, cosines, features_of
 from actionrnn.features.quantise import quantise as quantise_network
 from actionrnn.model.recognizer import Recognizer
-from actionrnn.model.scoring import read_out
+from actionrnn.model.scoring import score_sequence
 from actionrnn.model.segments import ON
 from actionrnn.progress import progress_bar
 from actionrnn.video.decode import read_frames
@@ -122,7 +122,7 @@ def _compare(
         for video in videos:
             parts = list(_parts(_feed(model, video)))
             features = [features_of(session, parts) for session in sessions]
-            scores.append([read_out(model.head, values).so_far[-1] for values in features])
+            scores.append([score_sequence(model.head, values).so_far[-1] for values in features])
             worst_cosine = min(worst_cosine, float(cosines(*features).min()))
             advance()
     full, less = np.array(scores).transpose(1, 0, 2)  # (N, K) each

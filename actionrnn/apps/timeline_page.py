@@ -15,7 +15,7 @@ from markupsafe import Markup
 from actionrnn.apps.render import rewrite
 from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
-from actionrnn.evaluation.report_page import page_environment
+from actionrnn.evaluation.page_templates import page_environment
 from actionrnn.files import write_text
 from actionrnn.model.segments import stretches_of
 from actionrnn.model.timeline import Timeline

@@ -16,6 +16,7 @@ from actionrnn.config import Sampling
 from actionrnn.datasets.annotations.marks import TOLERATED_SECONDS
 from actionrnn.datasets.recordings import (
     BACKGROUND,
+    IGNORE,
     UNLABELLED,
     Annotation,
     Clip,
@@ -23,7 +24,7 @@ from actionrnn.datasets.recordings import (
     Recording,
     begin_of,
 )
-from actionrnn.datasets.sequences import IGNORE, Chosen, Sequences, map_entries
+from actionrnn.datasets.sequences import Chosen, Sequences, map_entries
 from actionrnn.errors import DatasetError, FeatureError
 from actionrnn.features.store import FeatureStore
 from actionrnn.text import plain

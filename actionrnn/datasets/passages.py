@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.config import TrainConfig
-from actionrnn.datasets.sequences import IGNORE, Passage, Piece, Sequences
+from actionrnn.datasets.recordings import IGNORE
+from actionrnn.datasets.sequences import Passage, Piece, Sequences
 
 ALONE = "single clips"
 """The name of a recording of clips that are alone in their group."""

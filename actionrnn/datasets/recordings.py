@@ -23,6 +23,8 @@ SIDE_NAMES: dict[str, Side] = {
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
 """How lists and folders name the sides, in lower case."""
+IGNORE = -100
+"""The target of a step that has no label: it takes no part in a loss or a score."""
 BACKGROUND = "background"
 """The class of what nobody labelled, where `data.unlabelled` makes it one. Where labels may overlap
 it is no class: it says that somebody looked, and that no class is on."""

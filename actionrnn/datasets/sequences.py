@@ -16,13 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from actionrnn.datasets.recordings import Clip
+from actionrnn.datasets.recordings import IGNORE, Clip
 from actionrnn.errors import FeatureError
 from actionrnn.features.provenance import Provenance
 from actionrnn.features.store import FeatureStore
-
-IGNORE = -100
-"""The target of a step that has no label: it takes no part in a loss or a score."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from actionrnn.errors import ConfigError, DatasetError, FeatureError
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.extract import extract_missing, known_outcome, plan
 from actionrnn.features.imported import imported_store
-from actionrnn.features.networks import is_imported
+from actionrnn.features.known import is_imported
 from actionrnn.features.provenance import Failure, Provenance
 from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.features.video_parts import VideoPart

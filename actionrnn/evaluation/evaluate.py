@@ -12,8 +12,8 @@ import numpy as np
 
 from actionrnn.config import Config, DataConfig
 from actionrnn.config_reading import override_config
-from actionrnn.datasets.recordings import Dataset
-from actionrnn.datasets.sequences import IGNORE, Sequences
+from actionrnn.datasets.recordings import IGNORE, Dataset
+from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold, describe_split, make_folds, open_dataset
 from actionrnn.datasets.stored import FEATURES_FOLDER, load_features
 from actionrnn.errors import ActionrnnError, ConfigError, DatasetError
@@ -38,7 +38,7 @@ from actionrnn.evaluation.step_scores import (
 )
 from actionrnn.evaluation.summary import make_report
 from actionrnn.features.imported import imported_store
-from actionrnn.features.networks import is_imported
+from actionrnn.features.known import is_imported
 from actionrnn.features.provenance import TRAINED_ON
 from actionrnn.files import MODEL_FILE, as_path
 from actionrnn.model.heads import Head
@@ -218,7 +218,7 @@ def _events(recognizer: Recognizer, recordings: Sequence[StepPredictions]) -> Ev
 
 
 def _heads(recognizer: Recognizer) -> dict[str, Head]:
-    return {str(recognizer.head.config.kind): recognizer.head}
+    return {str(recognizer.head.config.kind): Head.of(recognizer.head)}
 
 
 def _with_classes_of(recognizer: Recognizer, test: Sequences, labels: Sequence[str]) -> Sequences:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from pydantic import FiniteFloat, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
-from actionrnn.datasets.sequences import IGNORE
+from actionrnn.datasets.recordings import IGNORE
 from actionrnn.evaluation.bootstrap import bootstrap_ratio, measured_rates, sum_by_unit
 from actionrnn.evaluation.metrics import Rate
 from actionrnn.evaluation.segment_metrics import Labels, lane_segments, segments_of

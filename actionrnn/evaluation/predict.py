@@ -21,9 +21,9 @@ from actionrnn.evaluation.step_predictions import StepPredictions
 from actionrnn.evaluation.window_baselines import restarted_per_window, sliding_mean_pool
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.provenance import TRAINED_ON, Provenance
-from actionrnn.model.heads import Head
+from actionrnn.model.heads import Head, read_out
 from actionrnn.model.privacy import hashed_group
-from actionrnn.model.scoring import Readouts, read_out
+from actionrnn.model.scoring import Readouts
 from actionrnn.progress import progress_bar
 
 MEAN_POOL: Final = "mean-pool"
@@ -219,6 +219,6 @@ def versions(backbone: Backbone) -> dict[str, str]:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "platform": platform.platform(),
-        "device": str(backbone.device),
+        "device": backbone.device,
         "backbone's weights": f"sha256 {backbone.weights_sha256}",
     }

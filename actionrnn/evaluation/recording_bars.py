@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import FiniteFloat
 
-from actionrnn.datasets.sequences import IGNORE
+from actionrnn.datasets.recordings import IGNORE
 from actionrnn.evaluation.metrics import Rate, answers_of
 from actionrnn.evaluation.segment_metrics import Labels
 from actionrnn.evaluation.step_predictions import StepPredictions, true_lanes

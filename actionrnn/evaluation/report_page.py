@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import os
 import re
@@ -14,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
@@ -23,6 +21,7 @@ from actionrnn.errors import VideoError
 from actionrnn.evaluation.bootstrap import FEW_UNITS
 from actionrnn.evaluation.bout_scores import BOUTS_FILE, write_bouts
 from actionrnn.evaluation.metrics import PERCENTS_OBSERVED, percent
+from actionrnn.evaluation.page_templates import page_environment
 from actionrnn.evaluation.predict import MEAN_POOL, MEAN_POOL_MOTION
 from actionrnn.evaluation.recording_bars import RecordingBars
 from actionrnn.evaluation.report import (
@@ -159,27 +158,6 @@ def render_page(report: Report, mistakes: list[Mistake]) -> str:
         style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         script=Markup((_TEMPLATES / "report.js").read_text(encoding="utf-8")),
     )
-
-
-def page_environment(folder: Path) -> Environment:
-    """For the page templates in a folder: everything is escaped, a missing value is an error.
-
-    The filter `csp_hash` names a script or a style as the page's Content-Security-Policy does.
-    """
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["csp_hash"] = _csp_hash
-    return environment
-
-
-def _csp_hash(source: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
 
 
 def _without_folders(report: Report) -> Callable[[Any], Any]:

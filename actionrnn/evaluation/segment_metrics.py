@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrnn.datasets.sequences import IGNORE
+from actionrnn.datasets.recordings import IGNORE
 from actionrnn.model.segments import NOTHING
 
 OVERLAP_PERCENTS = (10, 25, 50)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrnn.datasets.sequences import IGNORE
+from actionrnn.datasets.recordings import IGNORE
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import FiniteFloat, NonNegativeFloat
 
-from actionrnn.datasets.recordings import BACKGROUND
-from actionrnn.datasets.sequences import IGNORE
+from actionrnn.datasets.recordings import BACKGROUND, IGNORE
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.bootstrap import bootstrap_median, bootstrap_ratio
 from actionrnn.evaluation.bout_scores import (

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrnn.datasets.sequences import IGNORE
+from actionrnn.datasets.recordings import IGNORE
 from actionrnn.evaluation.bootstrap import bootstrap_median, bootstrap_ratio
 from actionrnn.evaluation.bout_scores import false_alarms, overall
 from actionrnn.evaluation.bouts import Floats, Tally

@@ -5,35 +5,30 @@ Names: `efficientnet_lite0` (bundled), `torchvision/<name>`, `timm/<name>`.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
+import ctypes
 import os
-import threading
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from actionrnn.config import BackboneConfig, Runtime
-from actionrnn.errors import BackboneError, first_line
+from actionrnn.config import BackboneConfig
+from actionrnn.errors import BackboneError
+from actionrnn.features.engines import int8, onnx, openvino
 from actionrnn.features.engines.engine import Engine, Job
-from actionrnn.features.engines.int8 import load as load_int8
-from actionrnn.features.engines.onnx import load as load_onnx
-from actionrnn.features.engines.openvino import can_run as openvino_can_run
-from actionrnn.features.engines.openvino import load as load_openvino
-from actionrnn.features.engines.torch import TorchEngine
-from actionrnn.features.engines.torch import load as load_torch
-from actionrnn.features.networks import absent_network, is_imported, load_network
+from actionrnn.features.known import INT8, Known, find_known, is_imported
 from actionrnn.features.preprocess import Preprocessing
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # Batches at once on a CPU, each in a few threads: that beats all threads in one batch by a fifth.
 # On a GPU one: a second thread gains 15 %, and each new one sets up cuDNN anew, 1.7 seconds.
 MOST_CPU_WORKERS = 8
-
-_counting, _seeding = threading.Lock(), threading.Lock()
 
 
 def num_cores() -> int:
@@ -48,16 +43,19 @@ class Backbone:
     """A frozen network and all that is needed to feed it."""
 
     config: BackboneConfig
-    network: nn.Module
     preprocessing: Preprocessing
     weights_sha256: str
     """Of the weights as tensors: the same however they were stored."""
     view_size: int
     """Features of one picture."""
-    device: torch.device
-    dtype: torch.dtype
+    device: str
+    """As torch names it."""
+    precision: str
+    """Of the computation: `float32`, `bfloat16` or `float16`."""
     engine: Engine
     """What computes, with the network's weights: torch, OpenVINO or ONNX Runtime."""
+    network: nn.Module | None = None
+    """In torch; None where an engine has it converted, and nobody needed torch."""
 
     @property
     def name(self) -> str:
@@ -86,7 +84,7 @@ class Backbone:
     @property
     def num_workers(self) -> int:
         """How many threads should call `encode_batch` at once."""
-        return _num_workers(self.device)
+        return num_workers(self.device)
 
     def encode(self, frames: NDArray[np.uint8], *, padded: bool = True) -> NDArray[np.float32]:
         """Features of pictures that `preprocessing` has scaled, cut and made views of.
@@ -103,7 +101,7 @@ class Backbone:
             return self._encode_now(frames)
         size = self.batch_frames
         parts = [frames[start : start + size] for start in range(0, len(frames), size)]
-        on_cpu = self.device.type == "cpu"
+        on_cpu = self.device == "cpu"
         # torch rounds by how many threads it has: even one batch takes those of a worker
         by_threads = self.runtime == "torch" and on_cpu
         if not on_cpu or not parts or (len(parts) == 1 and not by_threads):
@@ -132,7 +130,9 @@ class Backbone:
 
     def limit_threads(self) -> None:
         """Give the calling thread, which must be one of ours, its share of the cores."""
-        if self.device.type == "cpu":
+        if self.runtime == "torch" and self.device == "cpu":
+            from actionrnn.features.engines.torch import set_own_threads
+
             set_own_threads(max(1, num_cores() // self.num_workers))
 
     def _encode_part(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -143,32 +143,17 @@ class Backbone:
         return self.encode_batch(np.ascontiguousarray(frames))[:count]
 
 
-def set_own_threads(count: int, others: int | None = None) -> int:
-    """Set the number of threads for what torch computes in the calling thread; return the old one.
-
-    `torch.set_num_threads` decides for all threads that have not used torch yet, too. One of those
-    takes that back at once: none of ours, and none that begins later, is left with our number.
-
-    Args:
-        others: for threads to come; None: as many as worked for the calling thread before.
-    """
-    with _counting:
-        before = torch.get_num_threads()
-        if count != before:
-            torch.set_num_threads(count)
-            if others != count:
-                given = [before if others is None else others]
-                later = threading.Thread(target=torch.set_num_threads, args=given)
-                later.start()
-                later.join()
-    return before
-
-
-def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
+def load_backbone(
+    config: BackboneConfig | str | None = None, trained_with: Known | None = None
+) -> Backbone:
     """Load a frozen backbone with its weights and its own preprocessing.
+
+    Where it was converted for OpenVINO or ONNX Runtime before, that is all that is read: neither
+    its weights' file nor torch is needed then.
 
     Args:
         config: a `BackboneConfig`, or just the backbone's name.
+        trained_with: what a model's own backbone is; it must be that of `config`.
 
     Raises:
         BackboneError: the name is unknown, the weights are missing or do not fit,
@@ -177,99 +162,101 @@ def load_backbone(config: BackboneConfig | str | None = None) -> Backbone:
     if not isinstance(config, BackboneConfig):
         config = BackboneConfig(name=config) if config else BackboneConfig()
     if is_imported(config.name):
-        absent = absent_network(config.name)
-        cpu = torch.device("cpu")
-        return Backbone(config, *absent, "", 1, cpu, torch.float32, TorchEngine(*absent, cpu))
-    with _seeding, torch.random.fork_rng(devices=[]):  # the generator is the whole process's
-        torch.manual_seed(0)  # weights `none` are random, but the same every time
-        network, preprocessing = load_network(config.name, config.weights)
-    preprocessing = replace(preprocessing, resize_mode=config.resize_mode, modality=config.modality)
-    device = _device(config)
+        return _absent(config)
+    known = find_known(config, trained_with)
+    converted = None if known is None else _open_converted(config, known)
+    if converted is not None:
+        return converted
+    from actionrnn.features.torch_backbone import load  # which takes seconds to import
+
+    return load(config)
+
+
+def num_workers(device: str) -> int:
+    """How many threads should use a backbone on this device at once."""
+    return min(MOST_CPU_WORKERS, num_cores()) if device == "cpu" else 1
+
+
+def cpu_precision(config: BackboneConfig) -> str:
+    """The precision on a CPU: bfloat16 where it has instructions for it, else float32."""
+    if config.precision != "auto":
+        return config.precision
+    return "bfloat16" if config.runtime != "onnx" and _cpu_has_bfloat16() else "float32"
+
+
+def _open_converted(config: BackboneConfig, known: Known) -> Backbone | None:
+    """A backbone whose network was converted before; None: torch has to load it."""
+    if config.runtime == "torch" or not _is_cpu(config):
+        return None
     job = Job(
-        network=network.eval().requires_grad_(False),
-        preprocessing=preprocessing,
-        weights_sha256=_hash_tensors(network),
-        device=device,
-        dtype=_dtype(config, device),
-        num_workers=_num_workers(device),
+        config.name,
+        known.preprocessing,
+        known.weights_sha256,
+        device="cpu",
+        precision=cpu_precision(config),
+        num_workers=num_workers("cpu"),
         num_cores=num_cores(),
     )
+    if job.precision == INT8:
+        engine = int8.open_converted(config.runtime, job)
+    else:
+        engine = (onnx if config.runtime == "onnx" else openvino).open_converted(job)
+    if engine is None:
+        return None
     return Backbone(
-        config=config,
-        network=network,
-        preprocessing=preprocessing,
-        weights_sha256=job.weights_sha256,
-        view_size=_view_size(network, preprocessing),  # before an engine moves the network
-        device=device,
-        dtype=job.dtype,
-        engine=_load_engine(config.runtime, job),
+        config,
+        known.preprocessing,
+        known.weights_sha256,
+        engine.view_size,
+        job.device,
+        job.precision,
+        engine,
     )
 
 
-def _load_engine(runtime: Runtime, job: Job) -> Engine:
-    if job.dtype == torch.int8:
-        return load_int8(runtime, job)
-    if runtime == "onnx":
-        return load_onnx(job)
-    if runtime == "openvino":
-        return load_openvino(job)
-    if runtime == "auto" and openvino_can_run(job):
-        with contextlib.suppress(BackboneError):  # what OpenVINO cannot convert, torch runs
-            return load_openvino(job)
-    return load_torch(job)
+def _is_cpu(config: BackboneConfig) -> bool:
+    """Whether it is computed on the CPU, without asking torch; False: only that can tell."""
+    if config.device != "auto":
+        return config.device == "cpu"
+    return config.runtime == "onnx" or config.precision == INT8 or not _has_nvidia_driver()
 
 
-def _num_workers(device: torch.device) -> int:
-    return min(MOST_CPU_WORKERS, num_cores()) if device.type == "cpu" else 1
-
-
-def _device(config: BackboneConfig) -> torch.device:
-    name = config.device
-    if name == "auto" and (config.runtime == "onnx" or config.precision == "int8"):
-        return torch.device("cpu")
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _has_nvidia_driver() -> bool:
+    """Whether torch could have a GPU: only it knows, but without a driver it need not be asked."""
     try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = first_line(error)
-        raise BackboneError(f"device {name!r} cannot be used ({reason}); use auto or cpu") from None
-    return device
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
-def _dtype(config: BackboneConfig, device: torch.device) -> torch.dtype:
-    precision = config.precision
-    if precision != "auto":
-        return {
-            "float32": torch.float32,
-            "bfloat16": torch.bfloat16,
-            "float16": torch.float16,
-            "int8": torch.int8,
-        }[precision]
-    if config.runtime == "onnx":
-        return torch.float32
-    if device.type == "cuda":
-        major = torch.cuda.get_device_capability(device)[0]
-        return torch.bfloat16 if major >= 8 else torch.float16 if major >= 7 else torch.float32
-    if device.type == "cpu":
+def _cpu_has_bfloat16() -> bool:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # not Linux
+        import torch
+
         can = torch.cpu.get_capabilities()
-        return torch.bfloat16 if can.get("avx512_bf16") or can.get("amx_bf16") else torch.float32
-    return torch.float32
+        return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def _hash_tensors(network: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        digest.update(tensor.contiguous().cpu().numpy().tobytes())
-    return digest.hexdigest()
+class _Absent:
+    """In the place of what computed imported features; it raises when it is used."""
+
+    name, batch_frames = "torch", 8
+
+    def __init__(self, backbone: str) -> None:
+        self._backbone = backbone
+
+    def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        raise BackboneError(
+            f"{self._backbone}: the model was trained on imported features and has no backbone "
+            "that sees videos; use `actionrnn evaluate MODEL data.features=STORE`"
+        )
 
 
-@torch.inference_mode()
-def _view_size(network: nn.Module, preprocessing: Preprocessing) -> int:
-    side = preprocessing.crop
-    features = network(torch.zeros(1, 3, side, side))
-    if features.ndim != 2:
-        raise BackboneError(f"{type(network).__name__}: gives {tuple(features.shape)}, not (N, D)")
-    return int(features.shape[1])
+def _absent(config: BackboneConfig) -> Backbone:
+    preprocessing = Preprocessing(1, 1, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    return Backbone(config, preprocessing, "", 1, "cpu", "float32", _Absent(config.name))

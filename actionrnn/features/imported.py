@@ -24,7 +24,7 @@ from torch import Tensor
 from actionrnn.config import Sampling
 from actionrnn.errors import FeatureError, first_line, missing_extra
 from actionrnn.features.backbone import load_backbone
-from actionrnn.features.networks import IMPORTED, is_imported
+from actionrnn.features.known import IMPORTED, is_imported
 from actionrnn.features.provenance import Features, Provenance, VideoFile
 from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.files import as_path, read_json

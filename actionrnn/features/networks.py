@@ -27,12 +27,10 @@ from actionrnn.features.efficientnet_lite0 import (
     load_bundled_weights,
     load_published_weights,
 )
-from actionrnn.features.preprocess import Interpolation, Preprocessing
+from actionrnn.features.known import BUNDLED, BUNDLED_PREPROCESSING
+from actionrnn.features.preprocess import Preprocessing
+from actionrnn.features.scaling import Interpolation
 from actionrnn.files import utf8_path
-
-BUNDLED = "efficientnet_lite0"
-IMPORTED = "imported/"
-"""Begins the name of what computed features elsewhere."""
 
 MOST_TIMM_NAMES = 40
 HERE, TO_FETCH, UNTRAINED = "here", "to be downloaded", "none published"
@@ -40,26 +38,22 @@ HERE, TO_FETCH, UNTRAINED = "here", "to be downloaded", "none published"
 _one_at_a_time = threading.RLock()
 
 
-def is_imported(name: str) -> bool:
-    """Whether a backbone's name means features that were computed elsewhere."""
-    return name.startswith(IMPORTED)
+class Normalised(nn.Module):
+    """Normalisation and network in one."""
 
-
-def absent_network(name: str) -> tuple[nn.Module, Preprocessing]:
-    """In the place of the network that computed imported features; it raises when it is used."""
-    return _Absent(name), Preprocessing(1, 1, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-
-
-class _Absent(nn.Module):
-    def __init__(self, name: str) -> None:
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
-        self.name = name
+        self.network, self.preprocessing = network, preprocessing
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        raise BackboneError(
-            f"{self.name}: the model was trained on imported features and has no backbone that "
-            "sees videos; use `actionrnn evaluate MODEL data.features=STORE`"
-        )
+    def forward(self, frames: Tensor) -> Tensor:
+        """RGB uint8 (N, crop, crop, 3) -> (N, D)."""
+        features: Tensor = self.network(self.preprocessing.normalise(frames))
+        return features
+
+
+def float32_layers(network: nn.Module) -> tuple[nn.Module, ...]:
+    """The layers that stay in float32 where the rest does not."""
+    return network.float32_layers() if isinstance(network, EfficientNetLite0) else ()
 
 
 def load_network(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
@@ -86,12 +80,11 @@ def load_network(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
 
 
 def _load_bundled(weights: str) -> tuple[nn.Module, Preprocessing]:
-    preprocessing = Preprocessing(resize=256, crop=224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     if weights == "none":
-        return EfficientNetLite0(), preprocessing
+        return EfficientNetLite0(), BUNDLED_PREPROCESSING
     if weights == "default":
-        return load_bundled_weights(), preprocessing
-    return load_published_weights(_read_weights(Path(weights)), weights), preprocessing
+        return load_bundled_weights(), BUNDLED_PREPROCESSING
+    return load_published_weights(_read_weights(Path(weights)), weights), BUNDLED_PREPROCESSING
 
 
 def _load_torchvision(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from actionrnn.config import Sampling
 from actionrnn.errors import BackboneError, VideoError, first_line
-from actionrnn.features.backbone import Backbone, num_cores, set_own_threads
+from actionrnn.features.backbone import Backbone, num_cores
 from actionrnn.features.provenance import Features, Provenance, VideoFile
 from actionrnn.features.video_parts import VideoPart
 from actionrnn.features.worker import Decode, FrameSpec, decode_video
@@ -292,7 +292,6 @@ class Pipeline:
                 self._put(self._finished, error)
 
     def _decode(self) -> None:
-        set_own_threads(1)
         while not self.stop.is_set():
             with self._fill_lock:
                 source = next(self._sources, None)

@@ -6,7 +6,7 @@ an antialiased filter, cut the centre, normalise. Training, files and streams sh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from einops import rearrange
@@ -15,14 +15,13 @@ from pydantic.dataclasses import dataclass
 
 from actionrnn.config import Modality, ResizeMode
 from actionrnn.errors import VideoError
+from actionrnn.features.scaling import Interpolation, scaled
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MOTION_GAIN = 3
 """Changes between frames are small; amplified, the backbone sees them as a picture."""
-
-Interpolation = Literal["bicubic", "bilinear"]
 
 # A frame this many times longer than wide would take gigabytes once its shorter side is scaled.
 LARGEST_ASPECT = 100
@@ -78,16 +77,11 @@ class Preprocessing:
                 f"{width} x {height} pixels are too long a frame to cut a square from; use "
                 "resize_mode squash, or leave it out"
             )
-        if (wide, high) != (width, height):
-            picture = self._scaled(picture, wide, high)
-        square: NDArray[np.uint8] = self.centre(picture[None])[0]
-        return square
-
-    def centre(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Cut the square out of scaled frames: (T, H, W, 3) -> (T, crop, crop, 3)."""
-        height, width = frames.shape[1:3]
-        top, left = round((height - self.crop) / 2), round((width - self.crop) / 2)
-        return frames[:, top : top + self.crop, left : left + self.crop]
+        top, left = round((high - self.crop) / 2), round((wide - self.crop) / 2)
+        cut = slice(top, top + self.crop), slice(left, left + self.crop)
+        if (wide, high) == (width, height):
+            return picture[cut]
+        return scaled(picture, (wide, high), self.interpolation, cut)
 
     def views(
         self, frames: NDArray[np.uint8], previous: NDArray[np.uint8] | None = None
@@ -125,17 +119,3 @@ class Preprocessing:
             [-m / s for m, s in zip(self.mean, self.std, strict=True)], device=frames.device
         )
         return pixels * scale.view(1, 3, 1, 1) + shift.view(1, 3, 1, 1)
-
-    def _scaled(self, picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-        import torch  # here: commands that only look into a store need not wait for it
-        from torch.nn import functional as F
-
-        if not (picture.flags.c_contiguous and picture.flags.writeable):
-            picture = picture.copy()
-        pixels = rearrange(torch.from_numpy(picture), "h w c -> 1 c h w")
-        # on uint8 in channels-last memory this is vectorised, and rounds as Pillow does
-        scaled = F.interpolate(
-            pixels, (height, width), mode=self.interpolation, antialias=True, align_corners=False
-        )
-        resized: NDArray[np.uint8] = rearrange(scaled, "1 c h w -> h w c").numpy()
-        return resized

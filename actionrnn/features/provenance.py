@@ -13,13 +13,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 from actionrnn.config import Sampling
 from actionrnn.config_parsing import OLD_PREPROCESSING, first_problem
 from actionrnn.errors import FeatureError
+from actionrnn.features.known import INT8
 from actionrnn.features.preprocess import Preprocessing
 
 if TYPE_CHECKING:
     from actionrnn.features.backbone import Backbone
 
 _RECORDED = ("precision", "runtime")
-INT8 = "int8"
 TRAINED_ON = "give the model features of the kind that it was trained on"
 """The remedy where a head gets others."""
 _OTHER_FOLDER = "choose another folder, or delete this one (extract: --overwrite)"
@@ -53,7 +53,7 @@ class Provenance:
             weights_sha256=backbone.weights_sha256,
             preprocessing=backbone.preprocessing,
             sampling=sampling,
-            precision=str(backbone.dtype).removeprefix("torch."),
+            precision=backbone.precision,
             runtime=backbone.runtime,
         )
 

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch  # noqa: F401 ahead of the first video, as it takes more memory than one may take
 from numpy.typing import NDArray
 
 from actionrnn.config import Sampling

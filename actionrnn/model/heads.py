@@ -10,36 +10,31 @@ Two answers are read from them. *Now*, softmax(z_t), is what a timeline, a strea
 *So far*, the softmax of the running mean of z_1 ... z_t, is what is said about the whole clip; a
 clip's answer is its last value. With `head.multi_label` a sigmoid stands in place of each softmax.
 
-Every z_t uses the frames up to t + d alone, so `forward` over a sequence and `step` after `step`
-give the same numbers. d is `head.delay_steps`, 0 by default: the state sees d more frames before
-step t is answered. At a recording's end its last frame is repeated d times, so that every step has
-an answer.
+Every z_t uses the frames up to t + d alone, so `forward` over a sequence, for training, and `step`
+after `step` (`head_step.py`) give the same numbers. d is `head.delay_steps`, 0 by default: the
+state sees d more frames before step t is answered. At a recording's end its last frame is repeated
+d times, so that every step has an answer.
 (Elman 1990; LSTM: Hochreiter and Schmidhuber 1997; GRU: Cho et al. 2014; the projection: An et
 al., ICCV 2023, who have a ReLU behind it.)
 """
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 import torch
 from einops import repeat
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from actionrnn.config import HeadConfig
+from actionrnn.model import head_step
+from actionrnn.model.scoring import Readouts
+from actionrnn.model.trained_head import TrainedHead
 
 State = dict[str, Tensor]
-"""What a head remembers between steps; each tensor has the batch in its first dimension."""
 
 _CORES = {"rnn_tanh": nn.RNN, "rnn_relu": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
-_CELLS = {
-    "rnn_tanh": torch.rnn_tanh_cell,
-    "rnn_relu": torch.rnn_relu_cell,
-    "gru": torch.gru_cell,
-}
-_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-
 LEAST_VARIATION = 1e-6
 """Relative to a feature's mean: single precision has 1.2e-7, so below it is rounding alone."""
 
@@ -72,7 +67,7 @@ class Head(nn.Module):
                 nn.Linear(input_size, core_size), nn.LayerNorm(core_size)
             )
         self.core = _make_core(config, core_size)
-        self.delay_steps = 0 if self.core is None else config.delay_steps
+        self.delay_steps = head_step.delay_steps(config)
         """How many further steps are seen before a step is answered; without a state: none."""
         hidden_size = input_size if self.core is None else config.hidden_size
         self.classifier = nn.Linear(hidden_size, num_classes)
@@ -133,7 +128,9 @@ class Head(nn.Module):
             return logits.cumsum(dim=1) / steps[:, None]
         pooled, rows = torch.zeros_like(logits[:, 0]), []
         for step, now in enumerate(logits.unbind(dim=1), start=1):
-            pooled = self._so_far_step(now, pooled, torch.full_like(now[:, :1], step))
+            pooled = head_step.so_far_step(
+                torch, self.config, now, pooled, torch.full_like(now[:, :1], step)
+            )
             rows.append(pooled)
         return torch.stack(rows, dim=1)
 
@@ -147,8 +144,8 @@ class Head(nn.Module):
         They sum to 1; of a multi-label head, each is that of its class alone. Whatever shows a
         score takes it from here: recogniser, stream, report and export.
         """
-        logits = logits.float()
-        return logits.sigmoid() if self.config.multi_label else logits.softmax(dim=-1)
+        found: Tensor = head_step.scores(torch, self.config, logits.float())
+        return found
 
     def pooled(self, steps: Tensor, lengths: Tensor) -> Tensor:
         """The answers for P clips from those at their steps: (N, K) -> (P, K).
@@ -170,65 +167,45 @@ class Head(nn.Module):
         return sums / total
 
     def step(self, features: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """The logits of now after one more frame; for inference, without dropout.
-
-        With `delay_steps` they are those of that many steps before, and mean nothing until more
-        steps than that were seen. At a recording's end further steps with the state's `previous`
-        give what is still missing.
-
-        Args:
-            features: (B, D), one frame of each row.
-            state: of the step before; None at the start.
-
-        Returns:
-            logits (B, K) and the new state, whose `so_far` (B, K) are the logits of so far,
-            in float64: the mean over the steps that are answered.
-        """
-        state = state if state is not None else self.initial_state(len(features), features.device)
-        inputs = self._step_inputs(features, state)
-        new: State = {"steps": state["steps"] + 1, "previous": features}
-        hidden = inputs
-        if self.core is not None:
-            hidden = self._step_core(self._project(inputs), state, new)
-        logits: Tensor = self.classifier(hidden)
-        if self.residual is not None:
-            logits = logits + self._step_residual(inputs, state, new)
-        new["so_far"] = self._step_so_far(logits, state, new)
-        return logits, new
+        """The logits of now after one more frame, as of `TrainedHead.step`; without dropout."""
+        state = self.initial_state(len(features), features.device) if state is None else state
+        return head_step.step(_TorchParts(self), features, state)
 
     def initial_state(self, batch_size: int, device: torch.device | None = None) -> State:
-        """The state before the first frame: zeros.
+        """The state before the first frame: zeros; see `head_step.EXACT`.
 
-        The count of steps and the mean over them are in float64: in float32 both would stand still
-        after 2^24 steps, a week at 25 a second. (Apple's GPUs have float32 alone.)
+        (Apple's GPUs have float32 alone.)
         """
         exact = torch.float32 if device is not None and device.type == "mps" else torch.float64
-
-        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-            return torch.zeros(batch_size, *shape, dtype=dtype, device=device)
-
-        layers, size = self.config.num_layers, self.config.hidden_size
-        state = {
-            "steps": zeros(1, dtype=exact),
-            "previous": zeros(self.feature_size),
-            "so_far": zeros(self.num_classes, dtype=exact),
+        return {
+            name: torch.zeros(
+                batch_size,
+                *shape,
+                dtype=exact if name in head_step.EXACT else torch.float32,
+                device=device,
+            )
+            for name, shape in head_step.state_shapes(_TorchParts(self)).items()
         }
-        if self.core is not None:
-            state["hidden"] = zeros(layers, size)
-        if isinstance(self.core, nn.LSTM):
-            state["cell"] = zeros(layers, size)
-        if self.residual is not None and self.delay_steps:
-            state["residual"] = zeros(self.delay_steps, self.num_classes)
-        return state
+
+    def trained(self) -> TrainedHead:
+        """The same in NumPy, with a copy of the weights: what answers."""
+        tensors = {name: v.detach().cpu().numpy().copy() for name, v in self.state_dict().items()}
+        return TrainedHead(self.config, tensors)
+
+    @classmethod
+    def of(cls, trained: TrainedHead) -> Head:
+        """The same in torch, with a copy of the weights, in evaluation mode."""
+        head = cls(trained.config, trained.feature_size, trained.num_classes)
+        head.load_state_dict({name: torch.tensor(v) for name, v in trained.tensors.items()})
+        return head.eval()
 
     def rescale(self, features: Tensor) -> Tensor:
         """What is standardised: features (..., D) after `head.input_scaling`."""
-        if self.config.input_scaling == "l2":
-            return F.normalize(features, dim=-1)
         if self.config.input_scaling == "sqrt":
             # In place: each tensor of this size that is made costs more than the arithmetic.
             return features.abs().sqrt_().mul_(features.sign())
-        return features
+        found: Tensor = head_step.rescaled(torch, self.config, features)
+        return found
 
     def standardise(self, features: Tensor) -> Tensor:
         """Features (..., D), rescaled, with mean 0 and standard deviation 1 in the training set.
@@ -246,55 +223,9 @@ class Head(nn.Module):
         difference[:, 1:] = normal[:, 1:] - normal[:, :-1]
         return torch.cat([normal, difference], dim=-1)
 
-    def _step_inputs(self, features: Tensor, state: State) -> Tensor:
-        normal = self.standardise(features)
-        if not self.config.temporal_differences:
-            return normal
-        difference = normal - self.standardise(state["previous"])
-        return torch.cat([normal, difference * (state["steps"] > 0)], dim=-1)
-
     def _project(self, inputs: Tensor) -> Tensor:
         """What the recurrent layer reads, (..., H), or the inputs themselves, (..., I)."""
         return inputs if self.projection is None else self.projection(inputs)
-
-    def _step_core(self, inputs: Tensor, state: State, new: State) -> Tensor:
-        """One cell a layer: for a single step many times faster than the layer for sequences."""
-        assert self.core is not None
-        hidden, cells, below = [], [], inputs
-        for layer in range(self.core.num_layers):
-            weights = [getattr(self.core, f"{name}_l{layer}") for name in _WEIGHTS]
-            before = state["hidden"][:, layer]
-            if isinstance(self.core, nn.LSTM):
-                below, cell = torch.lstm_cell(below, (before, state["cell"][:, layer]), *weights)
-                cells.append(cell)
-            else:
-                below = _CELLS[self.config.kind](below, before, *weights)
-            hidden.append(below)
-        new["hidden"] = torch.stack(hidden, dim=1)
-        if cells:
-            new["cell"] = torch.stack(cells, dim=1)
-        return below
-
-    def _step_residual(self, inputs: Tensor, state: State, new: State) -> Tensor:
-        """What the residual path says of the frame that is answered, (B, K).
-
-        What it said of the frames since then waits in the state, oldest first: V x_t, K numbers a
-        step, not x_t itself.
-        """
-        assert self.residual is not None
-        direct: Tensor = self.residual(inputs)
-        if not self.delay_steps:
-            return direct
-        waiting = torch.cat([state["residual"], direct[:, None]], dim=1)  # (B, d + 1, K)
-        new["residual"] = waiting[:, 1:]
-        return waiting[:, 0]
-
-    def _step_so_far(self, logits: Tensor, state: State, new: State) -> Tensor:
-        if not self.delay_steps:
-            return self._so_far_step(logits, state["so_far"], new["steps"])
-        answered = new["steps"] - self.delay_steps  # (B, 1), below 1 before the first answer
-        pooled = self._so_far_step(logits, state["so_far"], answered.clamp(min=1))
-        return torch.where(answered > 0, pooled, state["so_far"])
 
     def _dropout(self, sequence: Tensor) -> Tensor:
         """One mask per clip for all its steps (Gal and Ghahramani, NIPS 2016)."""
@@ -308,17 +239,31 @@ class Head(nn.Module):
     def _pooling(self) -> str:
         return "running_mean" if self.core is None else self.config.temporal_pooling
 
-    def _so_far_step(self, logits: Tensor, so_far: Tensor, steps: Tensor) -> Tensor:
-        """The logits of so far after one more answer; `steps` (B, 1) counts it already."""
-        if self._pooling == "last":
-            return logits.to(so_far.dtype)
-        if self._pooling == "running_mean":
-            return so_far + (logits - so_far) / steps
-        # weights decay^age, normalised to 1: no bias towards the zeros of the start
-        decay = self.config.pooling_decay
-        log_decay = math.log(decay) if decay > 0 else -math.inf
-        total = -torch.expm1(steps * log_decay)  # 1 - decay^steps, exact near 0
-        return so_far + (logits - so_far) * ((1 - decay) / total)
+
+class _TorchParts:
+    """A head as `head_step` reads it."""
+
+    xp = torch
+
+    def __init__(self, head: Head) -> None:
+        self.config = head.config
+        self.tensors: dict[str, Tensor] = {
+            **dict(head.named_parameters()),
+            **dict(head.named_buffers()),
+        }
+
+    def linear(self, x: Tensor, weight: str, bias: str | None = None) -> Tensor:
+        """X W^T + b, (B, I) -> (B, O), by the names of W and b."""
+        return F.linear(x, self.tensors[weight], None if bias is None else self.tensors[bias])
+
+
+@torch.inference_mode()
+def read_out(head: Head, values: NDArray[np.float32]) -> Readouts:
+    """The answers for every step of one sequence of features (T, D)."""
+    head.eval()
+    logits = head(torch.from_numpy(np.ascontiguousarray(values))[None].to(head.mean.device))
+    now, so_far = (head.scores(part)[0].cpu().numpy() for part in (logits, head.so_far(logits)))
+    return Readouts(now, so_far)
 
 
 def last_step(logits: Tensor, lengths: Tensor) -> Tensor:

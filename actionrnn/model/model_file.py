@@ -12,7 +12,8 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 
 from actionrnn.config import Config
@@ -22,9 +23,9 @@ from actionrnn.errors import ConfigError, ModelError, first_line
 from actionrnn.features.provenance import Provenance
 from actionrnn.files import CONFIG_FILE, MODEL_FILE, as_path
 from actionrnn.model import hub
-from actionrnn.model.heads import Head
 from actionrnn.model.none_of_these import NoneOfThese, is_own
 from actionrnn.model.privacy import belongs_to, public_config, public_training
+from actionrnn.model.trained_head import TrainedHead, tensor_shapes
 from actionrnn.options import EventRule
 from actionrnn.tensor_file import (
     pack_tensors,
@@ -54,7 +55,9 @@ class ModelInfo:
     actionrnn_version: str
 
 
-def write_model(info: ModelInfo, head: Head, none_of_these: NoneOfThese | None = None) -> None:
+def write_model(
+    info: ModelInfo, head: TrainedHead, none_of_these: NoneOfThese | None = None
+) -> None:
     """Write a model whole or not at all, without the paths and groups that `info` may name.
 
     Raises:
@@ -71,7 +74,7 @@ def write_model(info: ModelInfo, head: Head, none_of_these: NoneOfThese | None =
         "training": public_training(info.training),
     }
     further = {} if none_of_these is None else none_of_these.tensors()
-    tensors = head.state_dict() | {name: torch.from_numpy(v) for name, v in further.items()}
+    tensors = {**head.tensors, **further}
     try:
         write_tensors(info.path, tensors, {DESCRIPTION: described})
     except OSError as error:
@@ -95,22 +98,26 @@ def public_bytes(info: ModelInfo) -> bytes:
     return pack_tensors(tensors, {DESCRIPTION: described})
 
 
-def read_head(info: ModelInfo) -> Head:
-    """The head of a model file, on the CPU.
+def read_head(info: ModelInfo) -> TrainedHead:
+    """The head of a model file.
 
     Raises:
         ModelError: the tensors do not fit the description.
     """
     try:
         _require_shapes(info)
-        head = Head(info.config.head, info.feature_size, len(info.labels))
-        tensors = read_tensors(info.path)
-        head.load_state_dict({name: v for name, v in tensors.items() if not is_own(name)})
-    except (RuntimeError, ValueError) as error:
+        tensors = {n: _single(v) for n, v in read_tensors(info.path).items() if not is_own(n)}
+    except (OSError, ValueError) as error:
         raise ModelError(
             f"{info.path}: its tensors do not fit its description ({first_line(error)})"
         ) from None
-    return head.eval()
+    return TrainedHead(info.config.head, tensors)
+
+
+def _single(tensor: NDArray[Any]) -> NDArray[np.float32]:
+    if not np.issubdtype(tensor.dtype, np.floating):
+        raise ValueError(f"a tensor of {tensor.dtype}")
+    return tensor.astype(np.float32, copy=False)
 
 
 def read_none_of_these(info: ModelInfo) -> NoneOfThese | None:
@@ -120,7 +127,7 @@ def read_none_of_these(info: ModelInfo) -> NoneOfThese | None:
         ModelError: it is damaged.
     """
     try:
-        own = {n: v.float().numpy() for n, v in read_tensors(info.path).items() if is_own(n)}
+        own = {n: _single(v) for n, v in read_tensors(info.path).items() if is_own(n)}
         return NoneOfThese.from_tensors(own, len(info.labels))
     except (OSError, ValueError) as error:
         raise ModelError(f"{info.path}: is damaged ({first_line(error)})") from None
@@ -139,14 +146,15 @@ def with_own_paths(info: ModelInfo) -> Config:
 
 def _require_shapes(info: ModelInfo) -> None:
     """Compare the description with the tensors before it takes any memory."""
-    shapes = read_shapes(info.path)
-    if info.config.head.num_layers > len(shapes):
-        raise ValueError(f"{len(shapes)} tensors for {info.config.head.num_layers} layers")
-    with torch.device("meta"):
-        head = Head(info.config.head, info.feature_size, len(info.labels))
-    for name, tensor in head.state_dict().items():
-        if name in shapes and shapes[name] != tuple(tensor.shape):
-            raise ValueError(f"{name} should have the shape {list(tensor.shape)}")
+    found = {name: shape for name, shape in read_shapes(info.path).items() if not is_own(name)}
+    if info.config.head.num_layers > len(found):
+        raise ValueError(f"{len(found)} tensors for {info.config.head.num_layers} layers")
+    wanted = tensor_shapes(info.config.head, info.feature_size, len(info.labels))
+    if wrong := sorted(found.keys() ^ wanted.keys()):
+        raise ValueError(f"{wrong[0]} is {'missing' if wrong[0] in wanted else 'not of this head'}")
+    for name, shape in wanted.items():
+        if found[name] != shape:
+            raise ValueError(f"{name} should have the shape {list(shape)}")
 
 
 def read_model_info(path: str | Path) -> ModelInfo:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from actionrnn.config import Sampling
 from actionrnn.errors import BackboneError, first_line
-from actionrnn.features.backbone import Backbone, set_own_threads
+from actionrnn.features.backbone import Backbone
 from actionrnn.features.pipeline import FramePair, FramePairs
 from actionrnn.features.worker import Decode, FrameSpec, decode_video
 from actionrnn.video.source import Located
@@ -70,7 +70,6 @@ def read_blocks(
     squares = _SquaresInOrder(most_waiting)
 
     def read() -> None:
-        set_own_threads(1)  # for scaling and cutting: the other cores encode
         try:
             decode(path, spec, squares)
             squares.end(None)

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn import __version__
-from actionrnn.config import Config, Precision, Runtime, Sampling
+from actionrnn.config import BackboneConfig, Config, Precision, Runtime, Sampling
 from actionrnn.errors import FeatureError, ModelError, VideoError
 from actionrnn.features.backbone import Backbone, load_backbone
+from actionrnn.features.known import Known
 from actionrnn.features.provenance import TRAINED_ON, Features, Provenance
 from actionrnn.features.worker import Decode, decode_video
 from actionrnn.files import as_path
 from actionrnn.model import hub
-from actionrnn.model.heads import Head
 from actionrnn.model.model_file import (
     ModelInfo,
     read_head,
@@ -34,9 +34,10 @@ from actionrnn.model.model_file import (
 )
 from actionrnn.model.none_of_these import NoneOfThese
 from actionrnn.model.reading import read_blocks
-from actionrnn.model.scoring import Readouts, Scorer, read_out
+from actionrnn.model.scoring import Readouts, Scorer, score_sequence
 from actionrnn.model.stream import Stream, StreamBatch
 from actionrnn.model.timeline import Prediction, Timeline
+from actionrnn.model.trained_head import TrainedHead
 from actionrnn.options import EventRule
 from actionrnn.progress import progress_bar
 from actionrnn.video.image_folder import is_folder
@@ -60,7 +61,7 @@ class Recognizer:
     """A trained model: `classify` and `timeline` of files; `save` and `actionrnn.load`."""
 
     backbone: Backbone
-    head: Head
+    head: TrainedHead
     labels: tuple[str, ...]
     config: Config
     training: dict[str, Any] = field(default_factory=dict)
@@ -208,7 +209,7 @@ class Recognizer:
         if features.provenance is not None:
             features.provenance.require_same(self.provenance, path or "the features", TRAINED_ON)
         self.require_feature_size(features.values.shape[1], path or "the features")
-        found = read_out(self.head, features.values)
+        found = score_sequence(self.head, features.values)
         return Timeline(
             self.labels,
             found.now,
@@ -336,15 +337,28 @@ def load(
     given = {"weights": weights, "device": device, "runtime": runtime, "precision": precision}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     config = replace(config, **changes)
-    backbone = load_backbone(config)
+    backbone = load_backbone(config, _trained_with(info, config))
     if difference := info.provenance.difference(Provenance.of(backbone, whole.sampling)):
         raise ModelError(
             f"{path}: was trained with {difference}; point --weights at the original weights, set "
             "the precision of its training, or train again"
         )
-    head = read_head(info).to(backbone.device)
+    head = read_head(info)
     none_of_these = read_none_of_these(info)
     return Recognizer(backbone, head, info.labels, whole, info.training, none_of_these)
+
+
+def _trained_with(info: ModelInfo, config: BackboneConfig) -> Known | None:
+    """The backbone of a model, unless another one is asked for."""
+    preprocessing = info.provenance.preprocessing
+    own = info.config.backbone.weights, preprocessing.resize_mode, preprocessing.modality
+    if config.name != info.provenance.backbone or own != (
+        config.weights,
+        config.resize_mode,
+        config.modality,
+    ):
+        return None
+    return Known(info.provenance.weights_sha256, preprocessing)
 
 
 def _start_of(video: Located, first_seconds: float) -> float:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from actionrnn.config import Sampling
@@ -20,15 +19,9 @@ from actionrnn.errors import ModelError
 from actionrnn.features.backbone import Backbone
 from actionrnn.features.provenance import Provenance
 from actionrnn.files import as_path
-from actionrnn.model.heads import Head
-from actionrnn.model.scoring import (
-    Readouts,
-    last_answers,
-    num_known,
-    one_thread,
-    step_together,
-)
+from actionrnn.model.scoring import Logits, Readouts, last_answers, num_known, step_together
 from actionrnn.model.stream_memory import Square, StreamMemory, rebuilt, require_kept, saved
+from actionrnn.model.trained_head import TrainedHead
 from actionrnn.tensor_file import read_description, read_tensors, write_tensors
 from actionrnn.video.frame import Frame
 from actionrnn.video.sampling import FrameSampler
@@ -54,13 +47,13 @@ class Stream:
         ConfigError: the sampling needs the whole clip.
     """
 
-    def __init__(self, backbone: Backbone, head: Head, sampling: Sampling) -> None:
+    def __init__(self, backbone: Backbone, head: TrainedHead, sampling: Sampling) -> None:
         self.backbone, self.head, self.sampling = backbone, head, sampling
         self.reset()
 
     def reset(self) -> None:
         """Forget everything, as if no frame had been pushed."""
-        start = self.head.initial_state(1, self.head.mean.device)
+        start = self.head.initial_state()
         self._memory = StreamMemory(FrameSampler(self.sampling), start)
         self.pts_seconds: NDArray[np.float64] = np.empty(0)
         """(m,), the times of the frames that the last push's scores are for."""
@@ -89,7 +82,6 @@ class Stream:
         [scores] = advance([self], [_listed(frames)])
         return scores
 
-    @torch.inference_mode()
     def finish(self) -> Scores:
         """The recording has ended: answer for the steps that wait; then begin anew, as `reset`.
 
@@ -98,8 +90,7 @@ class Stream:
             were fewer: none without a delay. `pts_seconds` and `so_far` are those beside them.
         """
         memory = self._memory
-        with one_thread():
-            logits = last_answers(self.head, memory.state, len(memory.unanswered))
+        logits = last_answers(self.head, memory.state, len(memory.unanswered))
         found = Readouts.of(logits, self.head)
         self.reset()
         self.pts_seconds = np.array(memory.unanswered, np.float64)
@@ -113,7 +104,7 @@ class Stream:
             ModelError: the file cannot be written.
         """
         state = self.state_dict()
-        tensors = {name: v for name, v in state.items() if isinstance(v, torch.Tensor)}
+        tensors = {name: v for name, v in state.items() if isinstance(v, np.ndarray)}
         plain = {"format": FILE_FORMAT} | {k: v for k, v in state.items() if k not in tensors}
         try:
             write_tensors(as_path(path), tensors, {"stream": plain})
@@ -141,7 +132,7 @@ class Stream:
         return self
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is remembered: tensors, and values that JSON can hold.
+        """All that is remembered: arrays, and values that JSON can hold.
 
         The same in size after a second and after a day; `save` writes it.
         """
@@ -177,9 +168,9 @@ class Stream:
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a state to mean the same, as JSON gives it back."""
         digest = hashlib.sha256()
-        for name, tensor in sorted(self.head.state_dict().items()):
-            digest.update(f"{name} {tuple(tensor.shape)};".encode())
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        for name, tensor in sorted(self.head.tensors.items()):
+            digest.update(f"{name} {tensor.shape};".encode())
+            digest.update(tensor.tobytes())
         if self.head.delay_steps:  # it has no tensor of its own
             digest.update(f"delay_steps {self.head.delay_steps};".encode())
         if self.head.config.multi_label:  # nor has this
@@ -231,7 +222,6 @@ class StreamBatch:
         self.streams[index].reset()
 
 
-@torch.inference_mode()
 def advance(streams: Sequence[Stream], given: Sequence[list[Step]]) -> list[Scores]:
     """Push to many streams of one model; one call of the backbone, and one of the head a step.
 
@@ -248,21 +238,20 @@ def advance(streams: Sequence[Stream], given: Sequence[list[Step]]) -> list[Scor
     for memory, pushed in zip(memories, given, strict=True):
         if pushed and memory.sampler.held is not None:  # the caller may use its buffer again
             memory.sampler.held.own()
-    logits: list[list[tuple[torch.Tensor, torch.Tensor]]] = [[] for _ in streams]
+    logits: list[list[Logits]] = [[] for _ in streams]
     if any(steps):  # most frames of a live source make none, and must cost nothing
         features = _encode(backbone, memories, steps)
-        with one_thread():
-            # streams differ in their number of new steps: those with an n-th make it together
-            for step in range(max(map(len, steps))):
-                active = [row for row, mine in enumerate(steps) if step < len(mine)]
-                answers = step_together(
-                    head,
-                    [memories[row].state for row in active],
-                    np.stack([features[row][step] for row in active]),
-                )
-                for row, (now, state) in zip(active, answers, strict=True):
-                    memories[row].state = state
-                    logits[row].append((now, state["so_far"][0]))
+        # streams differ in their number of new steps: those with an n-th make it together
+        for step in range(max(map(len, steps))):
+            active = [row for row, mine in enumerate(steps) if step < len(mine)]
+            answers = step_together(
+                head,
+                [memories[row].state for row in active],
+                np.stack([features[row][step] for row in active]),
+            )
+            for row, (now, state) in zip(active, answers, strict=True):
+                memories[row].state = state
+                logits[row].append((now, state["so_far"][0]))
     known = [
         num_known(head, len(memory.unanswered), len(mine))
         for memory, mine in zip(memories, steps, strict=True)
@@ -298,17 +287,16 @@ def _sample(memory: StreamMemory, pushed: list[Step]) -> list[Step]:
 
 def _cut_squares(streams: Sequence[Stream], steps: Sequence[list[Step]]) -> None:
     """Make all squares that will be needed, before anything else is done."""
-    with one_thread():
-        for stream, mine in zip(streams, steps, strict=True):
-            sampler = stream._memory.sampler
-            for square, _ in mine:
-                try:
-                    square.cut(stream.backbone.preprocessing)
-                except Exception:
-                    # held since an earlier push, it would make every push to come fail
-                    if square is sampler.held:
-                        sampler.held = None
-                    raise
+    for stream, mine in zip(streams, steps, strict=True):
+        sampler = stream._memory.sampler
+        for square, _ in mine:
+            try:
+                square.cut(stream.backbone.preprocessing)
+            except Exception:
+                # held since an earlier push, it would make every push to come fail
+                if square is sampler.held:
+                    sampler.held = None
+                raise
 
 
 def _encode(

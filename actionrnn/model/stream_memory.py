@@ -6,13 +6,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from actionrnn.config import Sampling
 from actionrnn.errors import ModelError
 from actionrnn.features.preprocess import Preprocessing
-from actionrnn.model.heads import Head, State
+from actionrnn.model.trained_head import State, TrainedHead
 from actionrnn.video.frame import Frame
 from actionrnn.video.sampling import FrameSampler, SamplerState
 
@@ -80,7 +79,7 @@ class StreamMemory:
 
 
 def saved(memory: StreamMemory, preprocessing: Preprocessing) -> dict[str, Any]:
-    """What `rebuilt` makes it of again: tensors, and values that JSON can hold."""
+    """What `rebuilt` makes it of again: arrays, and values that JSON can hold."""
     last, held = memory.last, memory.sampler.held
     arrays = {
         "picture.held": None if held is None or held is last else held.cut(preprocessing),
@@ -88,7 +87,7 @@ def saved(memory: StreamMemory, preprocessing: Preprocessing) -> dict[str, Any]:
         "features.last": memory.last_features,
     }
     return {
-        **{name: torch.from_numpy(v) for name, v in arrays.items() if v is not None},
+        **{name: v for name, v in arrays.items() if v is not None},
         **{f"state.{name}": value for name, value in memory.state.items()},
         "clock": {  # JSON has no infinity
             name: None if value in (np.inf, -np.inf) else value
@@ -100,7 +99,7 @@ def saved(memory: StreamMemory, preprocessing: Preprocessing) -> dict[str, Any]:
     }
 
 
-def rebuilt(state: dict[str, Any], sampling: Sampling, head: Head) -> StreamMemory:
+def rebuilt(state: dict[str, Any], sampling: Sampling, head: TrainedHead) -> StreamMemory:
     """What a stream remembered, from `Stream.state_dict`.
 
     Raises:
@@ -124,7 +123,7 @@ def rebuilt(state: dict[str, Any], sampling: Sampling, head: Head) -> StreamMemo
         head_state,
         last=last,
         last_repeats=bool(state["last_repeats"]),
-        last_features=None if features is None else features.numpy(),
+        last_features=features,
         unanswered=_unanswered(state, head_state, head.delay_steps),
     )
 
@@ -143,21 +142,21 @@ def _unanswered(state: dict[str, Any], head_state: State, delay_steps: int) -> t
     return times
 
 
-def _head_state(state: dict[str, Any], head: Head) -> State:
+def _head_state(state: dict[str, Any], head: TrainedHead) -> State:
     """The head's part of `Stream.state_dict`, for the head's device.
 
     Raises:
         KeyError, ValueError: a tensor of it is missing, or is not one of this head.
     """
-    start = head.initial_state(1, head.mean.device)
+    start = head.initial_state()
     saved = {n.removeprefix("state."): v for n, v in state.items() if n.startswith("state.")}
     if not saved and state["births"] == []:  # of version 0.1, before the first step
         return start
     if "summary" in saved:  # of version 0.1, which pooled the states, not their logits
-        saved["so_far"] = head.classifier(saved["summary"].to(head.mean)).detach()
+        saved["so_far"] = head.linear(saved["summary"], "classifier.weight", "classifier.bias")
     if wrong := [name for name in start if saved[name].shape != start[name].shape]:
         raise ValueError(f"the shape of {', '.join(wrong)}")
-    return {name: saved[name].to(value) for name, value in start.items()}
+    return {name: saved[name].astype(value.dtype) for name, value in start.items()}
 
 
 def require_kept(policy: dict[str, Any] | None) -> None:
@@ -178,8 +177,8 @@ def require_kept(policy: dict[str, Any] | None) -> None:
     )
 
 
-def _square(pixels: torch.Tensor | None) -> Square | None:
-    return None if pixels is None else Square(pixels=pixels.numpy())
+def _square(pixels: Pixels | None) -> Square | None:
+    return None if pixels is None else Square(pixels=pixels)
 
 
 def _seconds(value: Any) -> float:

@@ -17,8 +17,7 @@ from actionrnn.evaluation.metrics import expected_calibration_error, reliability
 from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import Calibration
 from actionrnn.model.calibration import at_temperature, fit_label_temperature, fit_temperature
-from actionrnn.model.heads import Head
-from actionrnn.model.scoring import read_out
+from actionrnn.model.heads import Head, read_out
 
 
 @dataclass(frozen=True)

@@ -230,7 +230,12 @@ class Experiment:
         training = public_training(described)
         none_of_these = self._none_of_these(head, heads) if config.train.none_of_these else None
         return Recognizer(
-            backbone, head, self.dataset.labels, config, training, none_of_these=none_of_these
+            backbone,
+            head.trained(),
+            self.dataset.labels,
+            config,
+            training,
+            none_of_these=none_of_these,
         )
 
     def _specs(self, chosen: Mapping[str, HeadConfig]) -> list[FitSpec]:

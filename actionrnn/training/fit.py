@@ -31,7 +31,8 @@ from actionrnn.datasets.passages import (
     shuffled_batches,
     whole_passages,
 )
-from actionrnn.datasets.sequences import IGNORE, Batch, Passage, Sequences
+from actionrnn.datasets.recordings import IGNORE
+from actionrnn.datasets.sequences import Batch, Passage, Sequences
 from actionrnn.errors import ConfigError, FeatureError
 from actionrnn.model.heads import Head
 from actionrnn.model.segments import ON

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
@@ -164,7 +165,8 @@ def save_fit_state(file: Path, identity: Mapping[str, Any], state: FitState) -> 
     }
     tensors = state.tensors()
     checksum = _checksum(described, tensors)
-    write_tensors(file, tensors, {"actionrnn": described, "sha256": checksum})
+    arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+    write_tensors(file, arrays, {"actionrnn": described, "sha256": checksum})
 
 
 def load_fit_state(file: Path, identity: Mapping[str, Any], state: FitState) -> None:
@@ -175,7 +177,8 @@ def load_fit_state(file: Path, identity: Mapping[str, Any], state: FitState) -> 
             or settings.
     """
     try:
-        described, tensors = read_description(file, "actionrnn"), read_tensors(file)
+        described = read_description(file, "actionrnn")
+        tensors = {name: torch.from_numpy(v) for name, v in read_tensors(file).items()}
         # safetensors has no checksum, and a flipped bit in a weight would go unnoticed
         if _checksum(described, tensors) != read_metadata(file)["sha256"]:
             raise ValueError("its bytes are not those that were written")

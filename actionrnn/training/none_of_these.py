@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from actionrnn.datasets.passages import whole_recordings
-from actionrnn.datasets.sequences import IGNORE, Sequences
+from actionrnn.datasets.recordings import IGNORE
+from actionrnn.datasets.sequences import Sequences
 from actionrnn.evaluation.predict import predict_steps
-from actionrnn.model.heads import Head
+from actionrnn.model.heads import Head, read_out
 from actionrnn.model.none_of_these import (
     Kind,
     NoneOfThese,
@@ -24,7 +25,6 @@ from actionrnn.model.none_of_these import (
     keep_some,
     of_stretches,
 )
-from actionrnn.model.scoring import read_out
 from actionrnn.progress import progress_bar
 
 

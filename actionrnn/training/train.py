@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from actionrnn.config import Config
@@ -98,7 +99,14 @@ def train(
                 _print_notes(dataset.notes[len(found.notes) :])
             folds = make_folds(dataset, config.data)  # again: videos may have been left out
             experiment = Experiment(
-                config, dataset, folds, sequences, backbone.device, output, resume, log
+                config,
+                dataset,
+                folds,
+                sequences,
+                torch.device(backbone.device),
+                output,
+                resume,
+                log,
             )
             trials = []
             if config.train.search:

@@ -272,7 +272,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Recognizer:
     head_config = HeadConfig(hidden_size=6, projection=False, delay_steps=2)
     config = Config(sampling=Sampling(rate_fps=10.0), head=head_config)
     head = Head(config.head, backbone.feature_size, len(LABELS)).eval()
-    return Recognizer(backbone, head, LABELS, config)
+    return Recognizer(backbone, head.trained(), LABELS, config)
 
 
 def offline(model: Recognizer, part: slice) -> tuple[np.ndarray, np.ndarray]:

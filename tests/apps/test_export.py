@@ -28,9 +28,8 @@ from actionrnn.config import HeadConfig, HeadKind, Sampling
 from actionrnn.errors import ModelError, VideoError
 from actionrnn.features.engines.onnx import open_session
 from actionrnn.files import file_sha256
-from actionrnn.model.heads import Head
+from actionrnn.model.heads import Head, read_out
 from actionrnn.model.recognizer import Recognizer
-from actionrnn.model.scoring import read_out
 from actionrnn.training.train import TrainingRun
 from actionrnn.video.decode import read_frames
 from tests.tiny import empty, text, write_video
@@ -225,7 +224,9 @@ def test_the_runner_answers_as_late_as_the_model(
     torch.nn.init.normal_(head.residual.weight, std=0.01)
     sampling = Sampling(rate_fps=6.0)
     late = dataclasses.replace(
-        model, head=head, config=dataclasses.replace(model.config, head=config, sampling=sampling)
+        model,
+        head=head.trained(),
+        config=dataclasses.replace(model.config, head=config, sampling=sampling),
     )
     late.save(tmp_path / "late.safetensors")
     folder = export(tmp_path / "late.safetensors", tmp_path / "export").folder

@@ -36,7 +36,7 @@ def make_model(delay: int) -> Recognizer:
         sampling=Sampling(rate_fps=RATE_FPS), head=HeadConfig(hidden_size=6, delay_steps=delay)
     )
     head = Head(config.head, backbone.feature_size, len(LABELS)).eval()
-    return Recognizer(backbone, head, LABELS, config)
+    return Recognizer(backbone, head.trained(), LABELS, config)
 
 
 class FakeSource:
@@ -152,5 +152,5 @@ def test_a_model_without_a_state_is_never_late(capsys: pytest.CaptureFixture[str
     model = make_model(0)
     head = replace(model.config.head, kind="mean", delay_steps=3)
     mean = Head(head, model.backbone.feature_size, len(LABELS)).eval()
-    run_live(replace(model, head=mean), "fake", LiveOptions(), LiveSession())
+    run_live(replace(model, head=mean.trained()), "fake", LiveOptions(), LiveSession())
     assert "ago" not in capsys.readouterr().out

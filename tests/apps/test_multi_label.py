@@ -139,9 +139,8 @@ def test_a_panel_has_a_row_for_each_that_is_on_or_counts_the_rest() -> None:
 def several(model: Recognizer) -> Recognizer:
     """The same weights, but each label answered for itself."""
     config = replace(model.config.head, multi_label=True)
-    head = type(model.head)(config, model.head.feature_size, model.head.num_classes)
-    head.load_state_dict(model.head.state_dict())
-    return replace(model, head=head.eval(), config=replace(model.config, head=config))
+    head = replace(model.head, config=config)
+    return replace(model, head=head, config=replace(model.config, head=config))
 
 
 @pytest.fixture(scope="module")

@@ -177,7 +177,7 @@ ROADS: dict[str, Callable[[Recognizer, Path, Path], np.ndarray | None]] = {
 def make_model() -> Callable[[Sampling], Recognizer]:
     backbone = make_tiny_backbone(2)
     torch.manual_seed(0)
-    head = Head(HeadConfig(hidden_size=8), backbone.feature_size, len(LABELS)).eval()
+    head = Head(HeadConfig(hidden_size=8), backbone.feature_size, len(LABELS)).trained()
 
     def make(sampling: Sampling) -> Recognizer:
         return Recognizer(backbone, head, LABELS, Config(sampling=sampling))

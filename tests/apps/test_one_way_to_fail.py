@@ -192,7 +192,7 @@ def model() -> Recognizer:
     torch.manual_seed(0)
     backbone = make_tiny_backbone(2)
     head = Head(HeadConfig(hidden_size=8), backbone.feature_size, len(LABELS)).eval()
-    return Recognizer(backbone, head, LABELS, Config(sampling=Sampling()))
+    return Recognizer(backbone, head.trained(), LABELS, Config(sampling=Sampling()))
 
 
 def by_extract(model: Recognizer, path: Path) -> int:

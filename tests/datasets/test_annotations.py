@@ -21,8 +21,15 @@ from actionrnn.datasets.annotations.dataset import make_dataset
 from actionrnn.datasets.annotations.formats import read_annotations
 from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions
 from actionrnn.datasets.parts import load_parts
-from actionrnn.datasets.recordings import BACKGROUND, UNLABELLED, Annotation, Dataset, Recording
-from actionrnn.datasets.sequences import IGNORE, Sequences
+from actionrnn.datasets.recordings import (
+    BACKGROUND,
+    IGNORE,
+    UNLABELLED,
+    Annotation,
+    Dataset,
+    Recording,
+)
+from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import describe_split, make_folds, open_dataset
 from actionrnn.datasets.stored import load_features, require_no_class_lost
 from actionrnn.datasets.video_names import VideoNames

@@ -15,8 +15,8 @@ from actionrnn.datasets.annotations.dataset import make_dataset
 from actionrnn.datasets.annotations.formats import read_annotations
 from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions
 from actionrnn.datasets.parts import load_parts
-from actionrnn.datasets.recordings import BACKGROUND, Annotation, Dataset, Recording
-from actionrnn.datasets.sequences import IGNORE, Sequences
+from actionrnn.datasets.recordings import BACKGROUND, IGNORE, Annotation, Dataset, Recording
+from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import make_folds, open_dataset
 from actionrnn.datasets.video_names import VideoNames
 from actionrnn.errors import DatasetError

@@ -21,8 +21,8 @@ from actionrnn.datasets.passages import (
     whole_passages,
     whole_recordings,
 )
-from actionrnn.datasets.recordings import Annotation, Clip, Recording
-from actionrnn.datasets.sequences import IGNORE, Passage, Sequences
+from actionrnn.datasets.recordings import IGNORE, Annotation, Clip, Recording
+from actionrnn.datasets.sequences import Passage, Sequences
 from tests.tiny import tiny_provenance
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from actionrnn.datasets.recordings import Clip, Recording
-from actionrnn.datasets.sequences import IGNORE, Piece, load_sequences, pad
+from actionrnn.datasets.recordings import IGNORE, Clip, Recording
+from actionrnn.datasets.sequences import Piece, load_sequences, pad
 from actionrnn.errors import FeatureError
 from actionrnn.features.provenance import Features, VideoFile
 from actionrnn.features.store import FeatureStore

@@ -393,7 +393,7 @@ def replace_backbone(run: TrainingRun, folder: Path) -> Path:
     head = Head(run.model.head.config, backbone.feature_size, len(run.model.labels))
     config = replace(run.model.config, backbone=BackboneConfig(), data=DataConfig(root="gone"))
     path = folder / "model.safetensors"
-    Recognizer(backbone, head, run.model.labels, config).save(path)
+    Recognizer(backbone, head.trained(), run.model.labels, config).save(path)
     return path
 
 

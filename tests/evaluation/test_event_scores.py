@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from actionrnn.datasets.sequences import IGNORE
+from actionrnn.datasets.recordings import IGNORE
 from actionrnn.evaluation.event_scores import EventCounts, count_events, event_scores
 from actionrnn.evaluation.step_predictions import StepPredictions
 from actionrnn.model.events import find_events

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
-from actionrnn.datasets.sequences import IGNORE
+from actionrnn.datasets.recordings import IGNORE
 from actionrnn.evaluation.metrics import answers_of, label_results
 from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import Report, read_report

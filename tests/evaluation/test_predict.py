@@ -14,8 +14,7 @@ from actionrnn.datasets.recordings import Recording
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import FeatureError
 from actionrnn.evaluation.predict import TrainedOn, predict_fold, predict_steps
-from actionrnn.model.heads import Head
-from actionrnn.model.scoring import read_out
+from actionrnn.model.heads import Head, read_out
 from actionrnn.training.fit_state import FitTask
 from tests.tiny import tiny_provenance
 

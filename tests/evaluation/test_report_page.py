@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from actionrnn.datasets.recordings import Recording
-from actionrnn.datasets.sequences import IGNORE
+from actionrnn.datasets.recordings import IGNORE, Recording
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.bootstrap import Interval
 from actionrnn.evaluation.metrics import ReliabilityBin

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from actionrnn.datasets.sequences import IGNORE
+from actionrnn.datasets.recordings import IGNORE
 from actionrnn.evaluation.segment_metrics import (
     class_hits,
     delays,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from actionrnn.datasets.sequences import IGNORE
+from actionrnn.datasets.recordings import IGNORE
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.step_predictions import StepPredictions
 from actionrnn.evaluation.step_scores import step_report

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from actionrnn.config import HeadConfig
 from actionrnn.evaluation import window_baselines
 from actionrnn.evaluation.window_baselines import restarted_per_window, sliding_mean_pool
-from actionrnn.model.heads import Head
-from actionrnn.model.scoring import read_out
+from actionrnn.model.heads import Head, read_out
 
 T, D, K = 23, 5, 3
 

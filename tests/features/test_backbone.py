@@ -53,12 +53,14 @@ def test_the_default_is_the_bundled_backbone(bundled: Backbone) -> None:
     assert bundled.preprocessing == Preprocessing(256, 224, half, half, "shortest")
 
 
-def test_the_network_is_frozen_and_evaluating(bundled: Backbone) -> None:
+def test_the_network_is_frozen_and_evaluating() -> None:
+    bundled = on_cpu()
     assert not any(module.training for module in bundled.network.modules())
     assert not any(parameter.requires_grad for parameter in bundled.network.parameters())
 
 
-def test_encoding_changes_no_weight(bundled: Backbone) -> None:
+def test_encoding_changes_no_weight() -> None:
+    bundled = on_cpu()
     before = {key: value.clone() for key, value in bundled.network.state_dict().items()}
     bundled.encode(random_frames(1))
     for key, value in bundled.network.state_dict().items():
@@ -156,13 +158,13 @@ def test_auto_precision_is_close_to_float32(bundled: Backbone, bundled_float32: 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_named_precision_is_kept(precision: str) -> None:
     backbone = on_cpu(weights="none", precision=precision, runtime="torch")
-    assert backbone.dtype == getattr(torch, precision)
+    assert backbone.precision == precision
     layers = backbone.network.state_dict()
     exact = {name for name, tensor in layers.items() if tensor.dtype == torch.float32}
     rest = {tensor.dtype for name, tensor in layers.items() if name not in exact}
-    if backbone.dtype != torch.float32:  # the first two layers stay exact
+    if precision != "float32":  # the first two layers stay exact
         assert {name.rpartition(".")[0] for name in exact} == {"stem", "blocks.0.filter"}
-        assert rest == {backbone.dtype}
+        assert rest == {getattr(torch, precision)}
 
 
 @pytest.mark.needs_cuda

@@ -13,7 +13,7 @@ from PIL import Image
 
 from actionrnn.config import Modality
 from actionrnn.errors import VideoError
-from actionrnn.features.engines.onnx import squares
+from actionrnn.features.engines.onnx_export import squares
 from actionrnn.features.preprocess import Preprocessing
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -63,7 +63,8 @@ def test_the_pixels_are_those_of_pillow(
     scaled = picture.resize(
         preprocessing.scaled_size(*size), getattr(Image.Resampling, interpolation.upper())
     )
-    expected = preprocessing.centre(np.asarray(scaled)[None])[0].astype(np.int16)
+    top, left = round((scaled.height - 224) / 2), round((scaled.width - 224) / 2)
+    expected = np.asarray(scaled)[top : top + 224, left : left + 224].astype(np.int16)
     found = preprocessing.square(np.asarray(picture)).astype(np.int16)
     assert found.shape == (224, 224, 3)
     assert np.abs(found - expected).max() <= 3
@@ -90,9 +91,10 @@ def test_a_frame_that_is_nothing_but_long_is_refused_when_cutting() -> None:
 def test_the_square_is_cut_out_of_the_middle(height: int, width: int, top: int, left: int) -> None:
     rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
     frame = np.stack([rows % 256, columns % 256, rows // 256 + 2 * (columns // 256)], axis=-1)
-    frames = np.stack([frame, frame]).astype(np.uint8)
-    cut = CROP.centre(frames)
-    np.testing.assert_array_equal(cut, frames[:, top : top + 224, left : left + 224])
+    frame = frame.astype(np.uint8)
+    resize = min(height, width)
+    cut = replace(CROP, resize=resize).square(frame)
+    np.testing.assert_array_equal(cut, frame[top : top + 224, left : left + 224])
 
 
 def test_normalising_is_the_textbook_formula() -> None:

@@ -66,4 +66,6 @@ def redescribe() -> Callable[..., None]:
 def _model(backbone: Backbone, config: Config) -> Recognizer:
     torch.manual_seed(0)
     head = Head(config.head, backbone.feature_size, len(LABELS)).eval()
-    return Recognizer(backbone, head, LABELS, config, {"data": "clips", "fold": "holdout"})
+    return Recognizer(
+        backbone, head.trained(), LABELS, config, {"data": "clips", "fold": "holdout"}
+    )

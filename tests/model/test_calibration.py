@@ -13,8 +13,7 @@ from actionrnn.model.calibration import (
     fit_label_temperature,
     fit_temperature,
 )
-from actionrnn.model.heads import Head
-from actionrnn.model.scoring import read_out
+from actionrnn.model.heads import Head, read_out
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -17,9 +17,9 @@ from actionrnn.config import Config, HeadConfig, HeadKind, Sampling
 from actionrnn.config_reading import parse_config
 from actionrnn.errors import ConfigError
 from actionrnn.features.backbone import Backbone
-from actionrnn.model.heads import Head, State
+from actionrnn.model.heads import Head, State, read_out
 from actionrnn.model.recognizer import Recognizer, load
-from actionrnn.model.scoring import Readouts, Scorer, read_out
+from actionrnn.model.scoring import Readouts, Scorer
 from actionrnn.video.decode import iter_frames
 
 KINDS: tuple[HeadKind, ...] = ("rnn_tanh", "rnn_relu", "lstm", "gru", "mean")
@@ -184,7 +184,7 @@ def test_blocks_of_any_size_and_the_end_score_as_the_whole(
     whole = read_out(head, values)
     for seed in range(4):
         ends = np.sort(np.random.default_rng(seed).integers(0, count + 1, seed)).tolist()
-        scorer, parts, seen = Scorer(head), [], 0
+        scorer, parts, seen = Scorer(head.trained()), [], 0
         for block in np.split(values, ends):
             parts.append(scorer.push(block))
             seen += len(block)
@@ -201,7 +201,7 @@ def test_blocks_of_any_size_and_the_end_score_as_the_whole(
 def make_model(backbone: Backbone, delay: int, kind: HeadKind = "gru") -> Recognizer:
     head = make_head(kind, delay, backbone.feature_size)
     config = Config(sampling=Sampling(rate_fps=8.0), head=head.config)
-    return Recognizer(backbone, head, LABELS, config)
+    return Recognizer(backbone, head.trained(), LABELS, config)
 
 
 @pytest.fixture
@@ -275,12 +275,16 @@ def test_a_model_file_holds_the_delay(
 ) -> None:
     head = make_head(kind, 4, bundled_model.head.feature_size)
     config = dataclasses.replace(bundled_model.config, head=head.config)
-    dataclasses.replace(bundled_model, head=head, config=config).save(tmp_path / "m.safetensors")
+    model = dataclasses.replace(bundled_model, head=head.trained(), config=config)
+    model.save(tmp_path / "m.safetensors")
     found = load(tmp_path / "m.safetensors", device="cpu")
     assert found.config.head.delay_steps == 4
     assert found.head.delay_steps == head.delay_steps == (0 if kind == "mean" else 4)
     values = np.random.default_rng(0).normal(size=(9, head.feature_size)).astype(np.float32)
-    np.testing.assert_array_equal(read_out(found.head, values).now, read_out(head, values).now)
+    for one in (found.head, model.head):
+        np.testing.assert_array_equal(
+            read_out(Head.of(one), values).now, read_out(head, values).now
+        )
 
 
 def test_a_late_head_says_so() -> None:

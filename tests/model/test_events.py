@@ -278,7 +278,7 @@ def test_a_stream_gives_the_events_of_the_timeline(
     )
     torch.manual_seed(0)
     head = Head(config.head, tiny_model.backbone.feature_size, 3).eval()
-    model = replace(tiny_model, head=head, config=config)
+    model = replace(tiny_model, head=head.trained(), config=config)
     timeline = model.timeline(video)
     middle = float(np.median(timeline.scores))
     rule = actionrnn.EventRule(begin_threshold=middle, end_threshold=middle)

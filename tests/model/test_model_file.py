@@ -46,7 +46,7 @@ def test_a_loaded_model_knows_all_that_was_saved(bundled_model: Recognizer, save
     assert loaded.config == bundled_model.config
     assert loaded.training == bundled_model.training
     assert loaded.provenance == bundled_model.provenance
-    assert not loaded.head.training
+    assert not Head.of(loaded.head).training
 
 
 def test_saving_what_was_loaded_gives_the_same_bytes(saved: Path, tmp_path: Path) -> None:
@@ -64,7 +64,9 @@ def test_a_model_of_0_1_is_read(
     )
     bundled_model = replace(
         bundled_model,
-        head=Head(head_config, bundled_model.head.feature_size, len(bundled_model.labels)),
+        head=Head(
+            head_config, bundled_model.head.feature_size, len(bundled_model.labels)
+        ).trained(),
         config=replace(bundled_model.config, head=head_config),
     )
     saved = tmp_path / "model.safetensors"
@@ -131,7 +133,7 @@ def test_the_description_needs_no_backbone(
 
 def test_the_file_holds_the_head_alone(bundled_model: Recognizer, saved: Path) -> None:
     with safe_open(saved, framework="pt") as file:
-        assert set(file.keys()) == set(bundled_model.head.state_dict())
+        assert set(file.keys()) == set(bundled_model.head.tensors)
         assert json.loads(file.metadata()["actionrnn"])["format_version"] == 2
 
 
@@ -238,3 +240,14 @@ def test_a_place_that_cannot_be_written_is_refused(
         with pytest.raises(ModelError, match="cannot be written"):
             bundled_model.save(path)
     assert {path.name for path in tmp_path.iterdir()} == {"file", "folder"}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn, torch.int64])
+def test_tensors_of_no_numbers_of_numpy_are_refused(saved: Path, dtype: torch.dtype) -> None:
+    with safe_open(saved, framework="pt") as file:
+        tensors = {name: file.get_tensor(name).to(dtype) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    save_file(tensors, saved, metadata=metadata)
+    with pytest.raises(ModelError, match="its tensors do not fit its description") as caught:
+        load(saved)
+    assert "\n" not in str(caught.value)

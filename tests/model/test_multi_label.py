@@ -18,9 +18,9 @@ from torch import nn
 from actionrnn.config import HeadConfig
 from actionrnn.errors import ModelError
 from actionrnn.features.provenance import Features
-from actionrnn.model.heads import Head
+from actionrnn.model.heads import Head, read_out
 from actionrnn.model.recognizer import Recognizer, load
-from actionrnn.model.scoring import Scorer, read_out
+from actionrnn.model.scoring import Scorer
 from actionrnn.model.segments import find_lane_segments, labels_on, shown_lanes
 from actionrnn.model.stream import Stream
 from actionrnn.options import SegmentRule
@@ -42,7 +42,7 @@ def make_head(size: int = 6, *, multi_label: bool = True, **options: Any) -> Hea
 
 def with_head(model: Recognizer, **options: Any) -> Recognizer:
     head = make_head(model.backbone.feature_size, **options)
-    return replace(model, head=head, config=replace(model.config, head=head.config))
+    return replace(model, head=head.trained(), config=replace(model.config, head=head.config))
 
 
 def features(count: int, size: int = 6) -> NDArray[np.float32]:
@@ -55,7 +55,7 @@ def test_now_and_so_far_are_sigmoids(delay: int) -> None:
     with torch.inference_mode():
         logits = head(torch.from_numpy(values)[None])[0].numpy().astype(np.float64)
     mean = logits.cumsum(axis=0) / np.arange(1, 21)[:, None]
-    scorer = Scorer(head)
+    scorer = Scorer(head.trained())
     pushed, rest = scorer.push(values), scorer.finish()
     whole = read_out(head, values)
     for part, expected in (("now", logits), ("so_far", mean)):

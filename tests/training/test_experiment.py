@@ -70,7 +70,7 @@ def scores(run: TrainingRun) -> list[tuple[float, str]]:
 
 
 def weights(run: TrainingRun) -> list[np.ndarray]:
-    return [tensor.numpy() for tensor in run.model.head.state_dict().values()]
+    return list(run.model.head.tensors.values())
 
 
 @pytest.fixture(scope="module")

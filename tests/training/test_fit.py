@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from actionrnn.config import HeadConfig, InputScaling, TrainConfig
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ConfigError, ModelError
-from actionrnn.model.heads import Head
-from actionrnn.model.scoring import read_out
+from actionrnn.model.heads import Head, read_out
 from actionrnn.training.fit import (
     adamw_moments,
     adamw_step,

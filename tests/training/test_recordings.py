@@ -10,8 +10,8 @@ import pytest
 
 from actionrnn.apps.card import make_card
 from actionrnn.config import Config
-from actionrnn.datasets.recordings import BACKGROUND
-from actionrnn.datasets.sequences import IGNORE, Sequences
+from actionrnn.datasets.recordings import BACKGROUND, IGNORE
+from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ConfigError, DatasetError
 from actionrnn.evaluation.evaluate import evaluate
 from actionrnn.model.model_file import read_model_info

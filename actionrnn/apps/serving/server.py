@@ -129,12 +129,13 @@ def load_model(model: str | None, weights: str | None) -> Recognizer:
     Raises:
         ModelError, BackboneError: the model cannot be loaded.
     """
-    from actionrnn.apps.demo import run_demo
     from actionrnn.model.recognizer import load
 
     if model is not None:
         return load(model, weights=weights)
     if not (DEMO / MODEL_FILE).is_file():
+        from actionrnn.apps.demo import run_demo  # it trains, and so needs torch
+
         print(f"no --model was given and {DEMO} has none: running the demo first (a minute)\n")
         run_demo(DEMO)
     print(f"model   {DEMO / MODEL_FILE} (of rendered figures; give --model for real actions)")

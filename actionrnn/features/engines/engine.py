@@ -1,6 +1,7 @@
-"""What every engine is, and what OpenVINO and ONNX Runtime share: normalisation and cache.
+"""What every engine is, and the cache that OpenVINO and ONNX Runtime share.
 
-Each file beside this one has `load(job) -> Engine`.
+Each file beside this one has `load(job, network) -> Engine`, and those two
+`open_converted(job) -> Engine | None`, which needs no torch.
 """
 
 from __future__ import annotations
@@ -9,19 +10,19 @@ import contextlib
 import hashlib
 import json
 import os
+import re
+import zlib
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from torch import Tensor, nn
 
 from actionrnn import __version__
-from actionrnn.features.efficientnet_lite0 import EfficientNetLite0
 from actionrnn.features.preprocess import Preprocessing
 from actionrnn.files import atomic_path
 
@@ -44,37 +45,20 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """A frozen float32 network, and where and how exactly it shall be computed."""
+    """A frozen network, and where and how exactly it shall be computed."""
 
-    network: nn.Module
-    """In eval mode, without gradients."""
+    name: str
+    """As in the configuration."""
     preprocessing: Preprocessing
     weights_sha256: str
-    device: torch.device
-    dtype: torch.dtype
-    """Of the computation; features are float32 in any case."""
+    device: str
+    """As torch names it."""
+    precision: str
+    """Of the computation, as in the provenance; features are float32 in any case."""
     num_workers: int
     """Threads that call the engine at once."""
     num_cores: int
     """Threads that compute, for all of them together."""
-
-    def float32_layers(self) -> tuple[nn.Module, ...]:
-        """The layers that stay in float32 where the rest does not."""
-        network = self.network
-        return network.float32_layers() if isinstance(network, EfficientNetLite0) else ()
-
-
-class Normalised(nn.Module):
-    """Normalisation and network in one."""
-
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
-        super().__init__()
-        self.network, self.preprocessing = network, preprocessing
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """RGB uint8 (N, crop, crop, 3) -> (N, D)."""
-        features: Tensor = self.network(self.preprocessing.normalise(frames))
-        return features
 
 
 def cache_file(engine: str, job: Job, **more: Any) -> Path:
@@ -86,20 +70,21 @@ def cache_file(engine: str, job: Job, **more: Any) -> Path:
     preprocessing = job.preprocessing
     identity = {
         "weights_sha256": job.weights_sha256,
-        "network": type(job.network).__name__,
+        "network": job.name,
         "preprocessing": [preprocessing.crop, *preprocessing.mean, *preprocessing.std],
-        "versions": [__version__, torch.__version__],
+        "versions": [__version__, metadata.version("torch")],
         **more,
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return caches / "actionrnn" / engine / f"{identity['network']}-{digest[:20]}.safetensors"
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", job.name)
+    return caches / "actionrnn" / engine / f"{readable}-{digest[:20]}.safetensors"
 
 
 def write_cache(file: Path, parts: Parts) -> None:
     """Keep a converted network; a cache that cannot be written costs time only."""
     with contextlib.suppress(OSError), atomic_path(file) as temporary:
-        save_file(parts, temporary, metadata={"sha256": _digest(parts)})
+        save_file(parts, temporary, metadata={"crc32": _checksum(parts)})
 
 
 def read_cache(file: Path) -> Parts | None:
@@ -107,13 +92,14 @@ def read_cache(file: Path) -> Parts | None:
     try:
         with safe_open(file, framework="np") as cached:
             parts = {name: cached.get_tensor(name) for name in cached.keys()}  # noqa: SIM118
-            return parts if cached.metadata()["sha256"] == _digest(parts) else None
+            return parts if cached.metadata()["crc32"] == _checksum(parts) else None
     except (OSError, KeyError, TypeError, SafetensorError):
         return None
 
 
-def _digest(parts: Parts) -> str:
-    digest = hashlib.sha256()
+def _checksum(parts: Parts) -> str:
+    """Against damage alone: the file lies in the user's own folder, and is read at each start."""
+    found = 0
     for name in sorted(parts):
-        digest.update(parts[name].data)
-    return digest.hexdigest()
+        found = zlib.crc32(parts[name].data, found)
+    return f"{found:08x}"

@@ -7,37 +7,38 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.metadata
 import importlib.util
 import sys
 import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from actionrnn.errors import BackboneError, first_line
 from actionrnn.features.engines.engine import (
     Engine,
     Job,
-    Normalised,
     Parts,
     cache_file,
     read_cache,
     write_cache,
 )
-from actionrnn.features.networks import quietly
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # More frames at once leave the processor's cache: in float32 4 are 8 % slower than 2.
-BATCH_FRAMES = {torch.float32: 2, torch.bfloat16: 4, torch.int8: 4}
+BATCH_FRAMES = {"float32": 2, "bfloat16": 4, "int8": 4}
 
 _core_lock = threading.Lock()
 
-PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 _BESIDE_INT8 = "f32"  # of the layers that are not quantised
 
 
@@ -63,6 +64,11 @@ class OpenVinoEngine:
         self._compiling = threading.Lock()
         self._own = threading.local()
 
+    @property
+    def view_size(self) -> int:
+        """D."""
+        return int(self._compiled[self.batch_frames].output(0).shape[1])
+
     def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """RGB uint8 (N, crop, crop, 3) -> (N, D)."""
         size = len(frames)
@@ -79,7 +85,7 @@ class OpenVinoEngine:
         return features
 
 
-def load(job: Job) -> Engine:
+def load(job: Job, network: nn.Module) -> Engine:
     """Convert the network, or take the conversion from the cache, and compile it.
 
     Raises:
@@ -88,20 +94,44 @@ def load(job: Job) -> Engine:
     if not _fits(job):
         raise BackboneError(
             f"runtime openvino runs on the cpu in float32 or bfloat16, not on {job.device} in "
-            f"{str(job.dtype).removeprefix('torch.')}; use runtime torch"
+            f"{job.precision}; use runtime torch"
         )
     _require_installed()
-    return _compiled(job, lambda: _model(job))
+    try:
+        if (found := open_converted(job)) is not None:
+            return found
+        parts = _convert(job, network)
+        write_cache(_cache_file(job), parts)
+        return _compiled(job, _read(parts))
+    except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
+        raise BackboneError(
+            f"OpenVINO cannot run this backbone ({first_line(error)}); use runtime torch"
+        ) from None
 
 
-def open_onnx(content: bytes, job: Job) -> Engine:
+def open_onnx(content: bytes, job: Job) -> OpenVinoEngine:
     """An engine for a network, with its normalisation, that is an ONNX file.
 
     Raises:
         BackboneError: OpenVINO is not installed, or cannot run it.
     """
     _require_installed()
-    return _compiled(job, lambda: _core().read_model(content))
+    try:
+        return _compiled(job, _core().read_model(content))
+    except RuntimeError as error:
+        raise BackboneError(
+            f"OpenVINO cannot run this backbone ({first_line(error)}); use runtime onnx"
+        ) from None
+
+
+def open_converted(job: Job) -> OpenVinoEngine | None:
+    """The network as it was converted before; None: it was not, or OpenVINO is not for this."""
+    cached = read_cache(_cache_file(job)) if can_run(job) else None
+    if cached is None:
+        return None
+    with contextlib.suppress(RuntimeError, KeyError):  # whole, but of something else
+        return _compiled(job, _read(cached))
+    return None
 
 
 def _require_installed() -> None:
@@ -112,45 +142,35 @@ def _require_installed() -> None:
         )
 
 
-def _compiled(job: Job, read: Callable[[], Any]) -> Engine:
-    try:
-        model, crop = read(), job.preprocessing.crop
-
-        def compile_for(num_frames: int) -> Any:
-            model.reshape([num_frames, crop, crop, 3])
-            threads, streams = job.num_cores, job.num_workers
-            if num_frames == 1:
-                threads, streams = max(1, threads // 2), 1
-            options = {
-                "INFERENCE_PRECISION_HINT": PRECISIONS.get(job.dtype, _BESIDE_INT8),
-                "NUM_STREAMS": str(streams),
-                "INFERENCE_NUM_THREADS": str(threads),
-            }
-            return _core().compile_model(model, "CPU", options)
-
-        return OpenVinoEngine(compile_for, BATCH_FRAMES[job.dtype])
-    except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
-        raise BackboneError(
-            f"OpenVINO cannot run this backbone ({first_line(error)}); use runtime torch"
-        ) from None
-
-
 def _fits(job: Job) -> bool:
-    return job.device.type == "cpu" and job.dtype in PRECISIONS
+    return job.device == "cpu" and job.precision in PRECISIONS
 
 
-def _model(job: Job) -> Any:
-    """The converted network, as OpenVINO reads it."""
-    exact = [name for name, module in job.network.named_modules() if module in job.float32_layers()]
-    more = {"batch_frames": BATCH_FRAMES[job.dtype], "float32_layers": exact}
-    file = cache_file("openvino", job, **more, openvino=_import_openvino().__version__)
-    cached = read_cache(file)
-    if cached is not None:
-        with contextlib.suppress(RuntimeError, KeyError):  # whole, but of something else
-            return _read(cached)
-    parts = _convert(job, exact)
-    write_cache(file, parts)
-    return _read(parts)
+def _cache_file(job: Job) -> Path:
+    version, batch = importlib.metadata.version("openvino"), BATCH_FRAMES[job.precision]
+    return cache_file("openvino", job, batch_frames=batch, openvino=version)
+
+
+def _compiled(job: Job, model: Any) -> OpenVinoEngine:
+    crop = job.preprocessing.crop
+
+    def compile_for(num_frames: int) -> Any:
+        model.reshape([num_frames, crop, crop, 3])
+        threads, streams = job.num_cores, job.num_workers
+        if num_frames == 1:
+            threads, streams = max(1, threads // 2), 1
+        options = {
+            "INFERENCE_PRECISION_HINT": PRECISIONS.get(job.precision, _BESIDE_INT8),
+            "NUM_STREAMS": str(streams),
+            "INFERENCE_NUM_THREADS": str(threads),
+        }
+        # what it makes of it, for this CPU
+        kept = {"CACHE_DIR": str(_cache_file(job).with_suffix(""))}
+        with contextlib.suppress(RuntimeError):  # where nothing can be kept, that costs time only
+            return _core().compile_model(model, "CPU", options | kept)
+        return _core().compile_model(model, "CPU", options)
+
+    return OpenVinoEngine(compile_for, BATCH_FRAMES[job.precision])
 
 
 def _read(parts: Parts) -> Any:
@@ -183,16 +203,21 @@ def _only_core() -> Any:
     return _import_openvino().Core()
 
 
-@torch.inference_mode()
-def _convert(job: Job, float32_layers: list[str]) -> Parts:
+def _convert(job: Job, network: nn.Module) -> Parts:
     """The description of the converted network (`xml`) and its `weights`."""
+    import torch
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
+    from actionrnn.features.networks import Normalised, float32_layers, quietly
+
+    exact = {*float32_layers(network)}
+    scopes = [f"__module.network.{n}/" for n, layer in network.named_modules() if layer in exact]
     crop = job.preprocessing.crop
-    shape = (BATCH_FRAMES[job.dtype], crop, crop, 3)
-    with quietly():  # tracing warns that it is old, and that padding is now fixed, as it is
-        whole = Normalised(job.network, job.preprocessing).eval()
+    shape = (BATCH_FRAMES[job.precision], crop, crop, 3)
+    # tracing warns that it is old, and that padding is now fixed, as it is
+    with quietly(), torch.inference_mode():
+        whole = Normalised(network, job.preprocessing).eval()
         blank = torch.zeros(shape, dtype=torch.uint8)
         traced = torch.jit.trace(whole, blank, check_trace=False)  # type: ignore[no-untyped-call]
         decoder = TorchScriptPythonDecoder(traced)  # must live until the conversion is done
@@ -202,7 +227,7 @@ def _convert(job: Job, float32_layers: list[str]) -> Parts:
     with tempfile.TemporaryDirectory() as folder:
         xml, weights = Path(folder, "model.xml"), Path(folder, "model.bin")
         _import_openvino().serialize(model, xml, weights)
-        _keep_float32(xml, [f"__module.network.{name}/" for name in float32_layers])
+        _keep_float32(xml, scopes)
         return {"xml": np.fromfile(xml, np.uint8), "weights": np.fromfile(weights, np.uint8)}
 
 

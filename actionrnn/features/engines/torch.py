@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from actionrnn.features.engines.engine import Engine, Job
+from actionrnn.features.networks import float32_layers
 from actionrnn.features.preprocess import Preprocessing
 
 # On a CPU larger batches gained nothing.
 BATCH_FRAMES = {"cpu": 8, "cuda": 128}
 
+_counting = threading.Lock()
 _own = threading.local()
 
 
@@ -50,15 +52,36 @@ class TorchEngine:
         return features
 
 
-def load(job: Job) -> Engine:
+def load(job: Job, network: nn.Module) -> Engine:
     """Move the network itself to its device, and convert all layers but those kept exact."""
-    exact = job.float32_layers()
+    exact = float32_layers(network)
     states = [copy.deepcopy(layer.state_dict()) for layer in exact]
-    network = job.network.to(device=job.device, dtype=job.dtype)
+    network = network.to(device=job.device, dtype=getattr(torch, job.precision))
     for layer, state in zip(exact, states, strict=True):
         layer.to(torch.float32).load_state_dict(state)
     network = network.to(memory_format=torch.channels_last)
-    return TorchEngine(network, job.preprocessing, job.device)
+    return TorchEngine(network, job.preprocessing, torch.device(job.device))
+
+
+def set_own_threads(count: int, others: int | None = None) -> int:
+    """Set the number of threads for what torch computes in the calling thread; return the old one.
+
+    `torch.set_num_threads` decides for all threads that have not used torch yet, too. One of those
+    takes that back at once: none of ours, and none that begins later, is left with our number.
+
+    Args:
+        others: for threads to come; None: as many as worked for the calling thread before.
+    """
+    with _counting:
+        before = torch.get_num_threads()
+        if count != before:
+            torch.set_num_threads(count)
+            if others != count:
+                given = [before if others is None else others]
+                later = threading.Thread(target=torch.set_num_threads, args=given)
+                later.start()
+                later.join()
+    return before
 
 
 def _own_stream(device: torch.device) -> torch.cuda.Stream:

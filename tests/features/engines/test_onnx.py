@@ -12,7 +12,7 @@ from torch import nn
 from actionrnn.config import BackboneConfig
 from actionrnn.errors import BackboneError
 from actionrnn.features.backbone import Backbone, load_backbone
-from actionrnn.features.engines import onnx
+from actionrnn.features.engines import onnx_export
 from actionrnn.features.engines.engine import Job
 from actionrnn.features.preprocess import Preprocessing
 
@@ -31,8 +31,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def tiny_features() -> np.ndarray:
-    cpu = torch.device("cpu")
-    return onnx.load(Job(TINY, PREPROCESSING, "0" * 64, cpu, torch.float32, 1, 1))(FRAMES)
+    job = Job("tiny", PREPROCESSING, "0" * 64, "cpu", "float32", 1, 1)
+    return onnx_export.load(job, TINY)(FRAMES)
 
 
 def test_it_is_converted_once_and_a_damaged_cache_is_made_anew(
@@ -49,7 +49,7 @@ def test_it_is_converted_once_and_a_damaged_cache_is_made_anew(
     def fail(*_: object) -> bytes:
         raise AssertionError("converted again")
 
-    monkeypatch.setattr(onnx, "to_onnx", fail)
+    monkeypatch.setattr(onnx_export, "to_onnx", fail)
     np.testing.assert_allclose(tiny_features(), wanted, atol=1e-5)
 
 
@@ -74,4 +74,4 @@ def test_a_network_that_onnx_cannot_express_is_one_error() -> None:
             return torch.linalg.svd(frames)[1]
 
     with pytest.raises(BackboneError, match="use runtime torch"):
-        onnx.to_onnx(Sorted(), {"frames": torch.zeros(2, 3, 4)}, ["out"], {"frames": {}})
+        onnx_export.to_onnx(Sorted(), {"frames": torch.zeros(2, 3, 4)}, ["out"], {"frames": {}})

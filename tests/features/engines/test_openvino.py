@@ -68,20 +68,23 @@ def small_features() -> np.ndarray[Any, Any]:
         torch.manual_seed(0)
         layers = nn.Conv2d(3, 32, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten()
     job = Job(
-        network=nn.Sequential(*layers).eval(),
+        name="small",
         preprocessing=Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
         weights_sha256="0" * 64,
-        device=torch.device("cpu"),
-        dtype=torch.float32,
+        device="cpu",
+        precision="float32",
         num_workers=1,
         num_cores=1,
     )
-    return openvino.load(job)(np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), np.uint8))
+    network = nn.Sequential(*layers).eval()
+    return openvino.load(job, network)(
+        np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), np.uint8)
+    )
 
 
 def test_a_conversion_is_kept_and_used_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = small_features()
-    (file,) = cache.iterdir()
+    (file,) = cache.glob("*.safetensors")
     before = file.stat().st_mtime_ns
     monkeypatch.delattr(openvino, "_convert")
     np.testing.assert_array_equal(small_features(), expected)
@@ -105,11 +108,11 @@ def empty(file: Path) -> None:
 @pytest.mark.parametrize("damage", [shorten, flip_a_weight, empty, Path.unlink])
 def test_a_damaged_or_lost_conversion_is_made_again(cache: Path, damage: Any) -> None:
     expected = small_features()
-    (file,) = cache.iterdir()
+    (file,) = cache.glob("*.safetensors")
     damage(file)
     assert read_cache(file) is None
     np.testing.assert_array_equal(small_features(), expected)
-    assert list(cache.iterdir()) == [file]
+    assert list(cache.glob("*.safetensors")) == [file]
     assert read_cache(file) is not None
 
 

@@ -1,0 +1,179 @@
+"""Once a network is converted, every road answers where torch cannot be imported."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime"}
+ABSENT = ("torch", "torchvision", "timm")
+LABELS = ("clap", "jump", "wave")
+CLOSE = 1e-5
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module", params=PACKAGES)
+def runtime(request: pytest.FixtureRequest) -> Any:
+    pytest.importorskip(PACKAGES[request.param])
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("no_torch")
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Run:
+    """Python in a process with its own cache folder; `absent`: it has no torch, nor have its own.
+
+    Packages that cannot be imported stand before the installed ones.
+    """
+    for name in ABSENT:
+        (folder / "absent").mkdir(exist_ok=True)
+        content = f"raise ImportError('{name} is absent')\n"
+        (folder / "absent" / f"{name}.py").write_text(content, encoding="utf-8")
+
+    def start(*arguments: object, absent: bool) -> subprocess.CompletedProcess[str]:
+        before = [str(folder / "absent")] if absent else []
+        further = {
+            "PYTHONPATH": os.pathsep.join([*before, str(ROOT)]),
+            "XDG_CACHE_HOME": str(folder / "cache"),
+        }
+        return subprocess.run(
+            [sys.executable, "-m", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=os.environ | further,
+        )
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path, runtime: Any) -> Path:
+    """Untrained, with the bundled backbone, four steps a second."""
+    import torch
+
+    from actionrnn.config import BackboneConfig, Config, HeadConfig, Sampling
+    from actionrnn.features.known import BUNDLED_PREPROCESSING, BUNDLED_SHA256
+    from actionrnn.model.heads import Head
+    from actionrnn.model.recognizer import Recognizer
+    from tests.tiny import make_tiny_backbone
+
+    backbone = BackboneConfig(device="cpu", precision="float32", runtime=runtime)
+    config = Config(backbone=backbone, head=HeadConfig(), sampling=Sampling(rate_fps=8.0))
+    torch.manual_seed(0)
+    head = Head(config.head, 1280, len(LABELS)).trained()
+    path = folder / f"{runtime}.safetensors"
+    described = replace(  # the file says of the backbone which it is, and holds none
+        make_tiny_backbone(2),
+        config=backbone,
+        preprocessing=BUNDLED_PREPROCESSING,
+        weights_sha256=BUNDLED_SHA256,
+    )
+    Recognizer(described, head, LABELS, config).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def video(folder: Path) -> Path:
+    from tests.tiny import write_video
+
+    return write_video(folder / "clip.avi")
+
+
+@pytest.fixture(scope="module")
+def answers(run: Run, model: Path, video: Path, folder: Path) -> tuple[dict[str, Any], ...]:
+    """With torch, which converts the network, and without."""
+    found = []
+    for absent in (False, True):
+        done = run(
+            "tests.apps.no_torch", model, video, folder / f"{model.stem}_{absent}", absent=absent
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(done.stdout))
+    return tuple(found)
+
+
+def numbers(table: str) -> np.ndarray:
+    """Of the rows of a CSV file, without the names in the first."""
+    rows = list(csv.reader(table.splitlines()))[1:]
+    return np.array([[float(cell) for cell in row if cell not in LABELS] for row in rows])
+
+
+def test_one_process_had_torch_and_the_other_had_not(answers: tuple[dict[str, Any], ...]) -> None:
+    assert [one["has torch"] for one in answers] == [True, False]
+
+
+@pytest.mark.parametrize("road", ["classify", "early", "isolated", "served", "batch"])
+def test_the_scores_are_the_same(answers: tuple[dict[str, Any], ...], road: str) -> None:
+    wanted, found = (np.array(one[road]) for one in answers)
+    assert wanted.size >= len(LABELS)
+    np.testing.assert_allclose(found, wanted, atol=CLOSE)
+
+
+def test_a_table_and_a_page_are_the_same(answers: tuple[dict[str, Any], ...]) -> None:
+    wanted, found = (numbers(one["csv"]) for one in answers)
+    assert wanted.size >= 6 * len(LABELS)
+    np.testing.assert_allclose(found, wanted, atol=CLOSE)
+    pages = [one["page"] for one in answers]
+    assert min(pages) > 10_000
+    assert pages[1] == pytest.approx(pages[0], rel=0.01)
+
+
+def test_a_stream_says_the_same(answers: tuple[dict[str, Any], ...]) -> None:
+    wanted, found = ([line for line in one["stream"] if "event" not in line] for one in answers)
+    assert len(found) == len(wanted) >= 6
+    for mine, its in zip(found, wanted, strict=True):
+        assert mine["pts_seconds"] == its["pts_seconds"]
+        assert mine["label"] == its["label"]
+        np.testing.assert_allclose(mine["scores"], its["scores"], atol=CLOSE)
+
+
+def test_the_roads_agree(answers: tuple[dict[str, Any], ...]) -> None:
+    found = answers[1]
+    np.testing.assert_allclose(found["served"], found["classify"], atol=CLOSE)
+    now = numbers(found["csv"])[:, -len(LABELS) :]
+    np.testing.assert_allclose(found["isolated"], now, atol=CLOSE)
+
+
+def test_a_command_by_itself_needs_no_torch(
+    answers: tuple[dict[str, Any], ...], run: Run, model: Path, video: Path
+) -> None:
+    done = run("actionrnn", "classify", video, "-m", model, "--json", absent=True)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(
+        json.loads(done.stdout)["scores"], answers[0]["classify"], atol=CLOSE
+    )
+
+
+def test_training_says_what_it_needs(run: Run, folder: Path) -> None:
+    config = folder / "train.yaml"
+    config.write_text(f"data:\n  root: {json.dumps(str(folder))}\n", encoding="utf-8")
+    done = run("actionrnn", "train", config, absent=True)
+    assert done.returncode != 0
+    assert "ImportError: torch is absent" in done.stderr
+    for command in (["--help"], ["train", "--help"]):
+        assert run("actionrnn", *command, absent=True).returncode == 0
+
+
+def test_a_network_that_was_not_converted_says_what_it_needs(
+    run: Run, model: Path, video: Path
+) -> None:
+    done = run("actionrnn", "classify", video, "-m", model, "--runtime", "torch", absent=True)
+    assert done.returncode != 0
+    assert "torch is absent" in done.stderr
