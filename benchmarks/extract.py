@@ -49,9 +49,10 @@ from timm.data import create_transform, resolve_model_data_config
 from torch import nn
 
 from actionrnn.config import BackboneConfig, Sampling
-from actionrnn.features.backbone import Backbone, load_backbone, num_cores
+from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.engines import openvino
 from actionrnn.features.extract import Extraction, extract_to_store
+from actionrnn.features.machine import num_cores
 from actionrnn.features.store import FeatureStore
 from actionrnn.video.decode import read_frames
 from actionrnn.video.sampling import uniform_frames

@@ -44,7 +44,8 @@ from actionrnn.datasets.stored import load_features
 from actionrnn.evaluation.step_predictions import StepPredictions
 from actionrnn.evaluation.step_scores import StepResults, StepScores, step_report
 from actionrnn.evaluation.window_baselines import restarted_per_window, sliding_mean_pool
-from actionrnn.features.backbone import Backbone, load_backbone, num_cores
+from actionrnn.features.backbone import Backbone, load_backbone
+from actionrnn.features.machine import num_cores
 from actionrnn.features.provenance import Provenance
 from actionrnn.files import atomic_path
 from actionrnn.model.heads import read_out

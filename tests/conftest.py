@@ -33,9 +33,9 @@ def imitate_a_cpu(parts: Sequence[str]) -> None:
     if "torch" in parts:
         sys.modules["openvino"] = None  # type: ignore[assignment]  # as if it were not installed
     if "float32" in parts:
-        from actionrnn.features import backbone
+        from actionrnn.features import machine
 
-        backbone._cpu_has_bfloat16 = lambda: False
+        machine._cpu_has_bfloat16 = lambda: False
 
 
 imitate_a_cpu(os.environ.get("ACTIONRNN_TEST_CPU", "").split())

@@ -5,12 +5,8 @@ Names: `efficientnet_lite0` (bundled), `torchvision/<name>`, `timm/<name>`.
 
 from __future__ import annotations
 
-import ctypes
-import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,21 +17,11 @@ from actionrnn.errors import BackboneError
 from actionrnn.features.engines import int8, onnx, openvino
 from actionrnn.features.engines.engine import Engine, Job
 from actionrnn.features.known import INT8, Known, find_known, is_imported
+from actionrnn.features.machine import cpu_precision, is_cpu, num_cores, num_workers
 from actionrnn.features.preprocess import Preprocessing
 
 if TYPE_CHECKING:
     from torch import nn
-
-# Batches at once on a CPU, each in a few threads: that beats all threads in one batch by a fifth.
-# On a GPU one: a second thread gains 15 %, and each new one sets up cuDNN anew, 1.7 seconds.
-MOST_CPU_WORKERS = 8
-
-
-def num_cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -167,26 +153,15 @@ def load_backbone(
     converted = None if known is None else _open_converted(config, known)
     if converted is not None:
         return converted
-    from actionrnn.features.torch_backbone import load  # which takes seconds to import
+    from actionrnn.features import torch_backbone  # which takes seconds to import
 
-    return load(config)
-
-
-def num_workers(device: str) -> int:
-    """How many threads should use a backbone on this device at once."""
-    return min(MOST_CPU_WORKERS, num_cores()) if device == "cpu" else 1
-
-
-def cpu_precision(config: BackboneConfig) -> str:
-    """The precision on a CPU: bfloat16 where it has instructions for it, else float32."""
-    if config.precision != "auto":
-        return config.precision
-    return "bfloat16" if config.runtime != "onnx" and _cpu_has_bfloat16() else "float32"
+    loaded = torch_backbone.load(config)
+    return _made(config, loaded.job, loaded.engine, loaded.view_size, loaded.network)
 
 
 def _open_converted(config: BackboneConfig, known: Known) -> Backbone | None:
     """A backbone whose network was converted before; None: torch has to load it."""
-    if config.runtime == "torch" or not _is_cpu(config):
+    if config.runtime == "torch" or not is_cpu(config):
         return None
     job = Job(
         config.name,
@@ -203,43 +178,26 @@ def _open_converted(config: BackboneConfig, known: Known) -> Backbone | None:
         engine = (onnx if config.runtime == "onnx" else openvino).open_converted(job)
     if engine is None:
         return None
+    return _made(config, job, engine, engine.view_size)
+
+
+def _made(
+    config: BackboneConfig,
+    job: Job,
+    engine: Engine,
+    view_size: int,
+    network: nn.Module | None = None,
+) -> Backbone:
     return Backbone(
         config,
-        known.preprocessing,
-        known.weights_sha256,
-        engine.view_size,
+        job.preprocessing,
+        job.weights_sha256,
+        view_size,
         job.device,
         job.precision,
         engine,
+        network,
     )
-
-
-def _is_cpu(config: BackboneConfig) -> bool:
-    """Whether it is computed on the CPU, without asking torch; False: only that can tell."""
-    if config.device != "auto":
-        return config.device == "cpu"
-    return config.runtime == "onnx" or config.precision == INT8 or not _has_nvidia_driver()
-
-
-def _has_nvidia_driver() -> bool:
-    """Whether torch could have a GPU: only it knows, but without a driver it need not be asked."""
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True
-
-
-def _cpu_has_bfloat16() -> bool:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # not Linux
-        import torch
-
-        can = torch.cpu.get_capabilities()
-        return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
-    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 class _Absent:

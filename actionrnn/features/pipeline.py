@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from actionrnn.config import Sampling
 from actionrnn.errors import BackboneError, VideoError, first_line
-from actionrnn.features.backbone import Backbone, num_cores
+from actionrnn.features.backbone import Backbone
+from actionrnn.features.machine import num_cores
 from actionrnn.features.provenance import Features, Provenance, VideoFile
 from actionrnn.features.video_parts import VideoPart
 from actionrnn.features.worker import Decode, FrameSpec, decode_video

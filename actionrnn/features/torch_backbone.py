@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import threading
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +14,6 @@ from torch import nn
 
 from actionrnn.config import BackboneConfig, Runtime
 from actionrnn.errors import BackboneError, first_line
-from actionrnn.features.backbone import Backbone, cpu_precision, num_cores, num_workers
 from actionrnn.features.drawn_frames import drawn_frames
 from actionrnn.features.engines import int8, onnx
 from actionrnn.features.engines.engine import Engine, Job, write_cache
@@ -23,6 +23,7 @@ from actionrnn.features.engines.openvino import can_run as openvino_can_run
 from actionrnn.features.engines.openvino import load as load_openvino
 from actionrnn.features.engines.torch import load as load_torch
 from actionrnn.features.known import INT8
+from actionrnn.features.machine import cpu_precision, num_cores, num_workers
 from actionrnn.features.networks import load_network
 from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.quantise import quantise
@@ -30,7 +31,17 @@ from actionrnn.features.quantise import quantise
 _seeding = threading.Lock()
 
 
-def load(config: BackboneConfig) -> Backbone:
+class Loaded(NamedTuple):
+    """The parts of a backbone."""
+
+    job: Job
+    engine: Engine
+    view_size: int
+    """Features of one picture."""
+    network: nn.Module
+
+
+def load(config: BackboneConfig) -> Loaded:
     """See `backbone.load_backbone`."""
     with _seeding, torch.random.fork_rng(devices=[]):  # the generator is the whole process's
         torch.manual_seed(0)  # weights `none` are random, but the same every time
@@ -47,16 +58,8 @@ def load(config: BackboneConfig) -> Backbone:
         num_workers=num_workers(device.type),
         num_cores=num_cores(),
     )
-    return Backbone(
-        config=config,
-        preprocessing=preprocessing,
-        weights_sha256=job.weights_sha256,
-        view_size=_view_size(network, preprocessing),  # before an engine moves the network
-        device=job.device,
-        precision=job.precision,
-        engine=_load_engine(config.runtime, job, network),
-        network=network,
-    )
+    view_size = _view_size(network, preprocessing)  # before an engine moves the network
+    return Loaded(job, _load_engine(config.runtime, job, network), view_size, network)
 
 
 def _load_engine(runtime: Runtime, job: Job, network: nn.Module) -> Engine:

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from actionrnn.config import BackboneConfig, Sampling
 from actionrnn.errors import BackboneError
-from actionrnn.features.backbone import Backbone, load_backbone, num_cores
+from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.extract import encode_videos
+from actionrnn.features.machine import num_cores
 from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.provenance import Provenance
 from actionrnn.features.video_parts import VideoPart
