@@ -80,8 +80,9 @@ nothing of its class is seen. Train with `train.none_of_these=true` for a score 
 class `background` where it is annotated."""
 _WITH_NONE = """There is no class for none of these: a score can be above all others although
 nothing of its class is seen. `--none-rate 0.05` says 'none of these' of what is less usual than
-95 % of held-out clips of the classes; how much of something else is found so was not measured with
-this model (on Weizmann with three of ten classes unseen: AUROC of steps 0.85)."""
+95 % of held-out clips of the classes; how much of something else is found so cannot be measured
+with this model, which was taught every class of its data (on Weizmann with three of ten classes
+unseen: AUROC of steps 0.85)."""
 _WITH_BACKGROUND = f"""Where none of the others is seen, the class `{BACKGROUND}` has the highest
 score."""
 
