@@ -102,8 +102,8 @@ class Comparison:
         for name, root in zip(self.names[1:], roots, strict=True):
             if root != first:
                 lines.append(
-                    f"{name}: tested {self._clips} below {root}, {self.names[0]} below {first}: they "
-                    "are paired by their names alone"
+                    f"{name}: tested {self._clips} below {root}, {self.names[0]} below {first}: "
+                    "they are paired by their names alone"
                 )
         for name, report, test in zip(self.names, self.reports, self.tests, strict=True):
             if test and test.num_clips < max(report.num_clips, self.reports[0].num_clips):

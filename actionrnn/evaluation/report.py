@@ -275,8 +275,8 @@ class Report:
             names = ", ".join(self.leaked_groups[:MOST_GROUPS_SHOWN])
             more = ", ..." if len(self.leaked_groups) > MOST_GROUPS_SHOWN else ""
             lines.append(
-                f"GROUP LEAK: {self.leaked_clips} of these {self.num_clips} {self.clip_name}s are of "
-                f"groups that the model was trained on ({names}{more}); the score is too good"
+                f"GROUP LEAK: {self.leaked_clips} of these {self.num_clips} {self.clip_name}s are "
+                f"of groups that the model was trained on ({names}{more}); the score is too good"
             )
         return lines
 
