@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from actionrnn.datasets.recordings import BACKGROUND
+from actionrnn.datasets.recordings import BACKGROUND, tested_as
 from actionrnn.model.model_file import ModelInfo
 from actionrnn.model.privacy import public_training, shown_fold
 from actionrnn.text import plain
@@ -80,8 +80,9 @@ nothing of its class is seen. Train with `train.none_of_these=true` for a score 
 class `background` where it is annotated."""
 _WITH_NONE = """There is no class for none of these: a score can be above all others although
 nothing of its class is seen. `--none-rate 0.05` says 'none of these' of what is less usual than
-95 % of held-out clips of the classes; how much of something else is found so was not measured with
-this model (on Weizmann with three of ten classes unseen: AUROC of steps 0.85)."""
+95 % of held-out clips of the classes; how much of something else is found so cannot be measured
+with this model, which was taught every class of its data (on Weizmann with three of ten classes
+unseen: AUROC of steps 0.85)."""
 _WITH_BACKGROUND = f"""Where none of the others is seen, the class `{BACKGROUND}` has the highest
 score."""
 
@@ -94,6 +95,7 @@ def make_card(info: ModelInfo, address: str = "hf://USER/NAME") -> str:
         address: what the card's example loads.
     """
     head, training = info.config.head, public_training(info.training)
+    clip = tested_as(info.config.data.layout, multi_label=head.multi_label)
     licence = weights_licence(info.provenance.backbone)
     shown = [_text(label) for label in info.labels[:_MOST_LABELS]]
     more = f" and {len(info.labels) - len(shown)} more" if len(info.labels) > len(shown) else ""
@@ -113,8 +115,8 @@ def make_card(info: ModelInfo, address: str = "hf://USER/NAME") -> str:
         sampling=str(info.config.sampling),
         num_labels=len(info.labels),
         labels=", ".join(shown) + more,
-        data=_data(training),
-        scores=_scores(training, multi_label=head.multi_label),
+        data=_data(training, clip),
+        scores=_scores(training, clip, multi_label=head.multi_label),
         use=_use(info),
         licence=licence,
     )
@@ -156,17 +158,17 @@ def _timm_licence(name: str) -> str:
     return _text(licence or f"not said by timm; look at the page of timm/{name}")
 
 
-def _data(training: dict[str, Any]) -> str:
+def _data(training: dict[str, Any], clip: str) -> str:
     data = str(training.get("data") or "unknown")
     groups, num_clips = training.get("groups") or [], training.get("num_clips")
     return (
-        f"{_text(data)}: {num_clips} clips of {len(groups)} groups (people, "
+        f"{_text(data)}: {num_clips} {clip}s of {len(groups)} groups (people, "
         f"scenes), split {_text(str(training.get('split')))}, "
         f"{_text(shown_fold(training.get('fold')))}."
     )
 
 
-def _scores(training: dict[str, Any], *, multi_label: bool) -> str:
+def _scores(training: dict[str, Any], clip: str, *, multi_label: bool) -> str:
     scores = training.get("scores") or {}
     if "top1" not in scores:
         return "Not measured."
@@ -178,10 +180,10 @@ def _scores(training: dict[str, Any], *, multi_label: bool) -> str:
         "baseline_mean_pool_top1": f"mean-pool baseline, {accuracy}",
     }
     seen, number = scores.get("seen_in_training") or 0, scores.get("num_clips")
-    tested = "clips"
+    tested = f"{clip}s"
     if seen:
         verdict = "no test" if seen == number else "the score is too good"
-        tested = f"clips, {_text(str(seen))} of which it was TRAINED on: {verdict}"
+        tested = f"{clip}s, {_text(str(seen))} of which it was TRAINED on: {verdict}"
     lines = [f"On {number} {tested}:", "", "| | score | 95 % interval |", "|---|---|---|"]
     for name, title in names.items():
         if isinstance(scores.get(name), float | int):
@@ -193,7 +195,7 @@ def _scores(training: dict[str, Any], *, multi_label: bool) -> str:
     if over:
         lines += ["", f"Intervals: bootstrap over {_text(str(over))}; of one group there is none."]
     if scores.get("leaked_clips"):
-        leaked = f"{scores['leaked_clips']} of the clips are of groups that it was trained on"
+        leaked = f"{scores['leaked_clips']} of the {clip}s are of groups that it was trained on"
         lines += ["", f"{leaked}; the score is too good."]
     return "\n".join(lines)
 

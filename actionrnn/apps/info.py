@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from actionrnn.config import Sampling
+from actionrnn.datasets.recordings import tested_as
 from actionrnn.errors import ActionrnnError, ModelError
 from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.files import MODEL_FILE, as_path
@@ -160,6 +161,7 @@ def _describe_model(path: Path) -> Rows:
         }
     head, training = model.config.head, model.training
     scores = training.get("scores", {})
+    clip = tested_as(model.config.data.layout, multi_label=head.multi_label)
     rows = {
         "model": str(path),
         "labels": f"{len(model.labels)}: {', '.join(model.labels)}",
@@ -169,14 +171,14 @@ def _describe_model(path: Path) -> Rows:
         "preprocessing": str(model.provenance.to_json()["preprocessing"]),
         "sampling": str(model.config.sampling),
         "trained on": f"{training.get('data')}, {_part(training.get('fold'))}, "
-        f"{training.get('num_clips')} clips in {len(training.get('groups', []))} groups",
+        f"{training.get('num_clips')} {clip}s in {len(training.get('groups', []))} groups",
     }
     if "top1" in scores:
         baseline = scores.get("baseline_mean_pool_top1")
         beside = "" if baseline is None else f" (mean-pool {baseline:.1%})"
         name = "exact match" if head.multi_label else "top-1"
         seen, number = scores.get("seen_in_training") or 0, scores["num_clips"]
-        tested = f"clips, {seen} of which it was trained on" if seen else "held-out clips"
+        tested = f"{clip}s, {seen} of which it was trained on" if seen else f"held-out {clip}s"
         rows["scores"] = f"{name} {scores['top1']:.1%}{beside} on {number} {tested}"
     if scores.get("frame_map") is not None:
         rows["mAP of steps"] = f"{scores['frame_map']:.1%}, mean over labels"
@@ -189,7 +191,7 @@ def _describe_model(path: Path) -> Rows:
     if scores.get("leaked_clips"):
         groups = len(scores.get("leaked_groups", []))
         rows["group leak"] = (
-            f"{scores['leaked_clips']} of those clips are of groups that it was trained on "
+            f"{scores['leaked_clips']} of those {clip}s are of groups that it was trained on "
             f"({groups} groups); the score is too good"
         )
     for number, note in enumerate(_notes_beside(path), start=1):

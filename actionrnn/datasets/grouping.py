@@ -82,7 +82,7 @@ def join_groups(recordings: Iterable[Recording], copies: Copies) -> tuple[Record
     return tuple(replace(recording, group=first(recording.group)) for recording in recordings)
 
 
-def describe_copies(copies: Copies, num_clips: int, *, joined: bool) -> Iterator[str]:
+def describe_copies(copies: Copies, dataset: Dataset, *, joined: bool) -> Iterator[str]:
     """Notes on the copies, in one line each.
 
     Args:
@@ -95,7 +95,7 @@ def describe_copies(copies: Copies, num_clips: int, *, joined: bool) -> Iterator
         number = sum(clip.path != clips[0].path for clips in same_parts for clip in clips)
         side = "they are of one group" if joined else "the official split may part them"
         yield (
-            f"{number} of {num_clips} clips are copies of others "
+            f"{number} of {len(dataset.clips)} {dataset.clips_name} are copies of others "
             f"({plain(one.key)} and {plain(other.key)} are one video); {side}"
         )
     disputed = [pair for pair in map(_two_labels, copies) if pair is not None]

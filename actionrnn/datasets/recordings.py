@@ -174,6 +174,15 @@ def name_of(labels: Iterable[str]) -> str:
     return " + ".join(sorted(labels)) or BACKGROUND
 
 
+def tested_as(layout: str | None, *, multi_label: bool) -> str:
+    """What each thing is called that a head is tested on: a clip, or a part of a recording.
+
+    Where annotations may overlap, recordings are cut into parts (`Recording.elementary_parts`);
+    there are not as many of them as of the annotations.
+    """
+    return "part" if multi_label and layout == "annotations" else "clip"
+
+
 def begin_of(annotation: Annotation) -> float:
     """Its start in seconds, as a number to compare."""
     return -math.inf if annotation.start_seconds is None else annotation.start_seconds
@@ -275,6 +284,11 @@ class Dataset:
         """A clip for each annotation, sorted by key."""
         clips = (clip for recording in self.recordings for clip in recording.clips)
         return tuple(sorted(clips, key=lambda clip: clip.key))
+
+    @property
+    def clips_name(self) -> str:
+        """What `clips` are called where they are counted: see `tested_as`."""
+        return "annotations" if self.multi_label else "clips"
 
     @cached_property
     def labels(self) -> tuple[str, ...]:

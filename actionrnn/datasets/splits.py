@@ -86,7 +86,7 @@ def open_dataset(config: DataConfig, *, multi_label: bool = False) -> Dataset:
     notes = (
         *dataset.notes,
         *_given_split_notes(dataset, config),
-        *describe_copies(copies, len(dataset.clips), joined=join),
+        *describe_copies(copies, dataset, joined=join),
         *(describe_names(dataset.clips, tested_side) if ungrouped and split != "none" else ()),
         *_class_notes(dataset),
     )
@@ -152,8 +152,8 @@ def _given_split_notes(dataset: Dataset, config: DataConfig) -> Iterator[str]:
         )
     elif count["validation"] and not count["test"]:
         yield (
-            f"the data names {count['validation']} validation clips and no test clips: they are "
-            "the test, and choose no epoch"
+            f"the data names {count['validation']} validation {dataset.clips_name} and no test "
+            f"{dataset.clips_name}: they are the test, and choose no epoch"
         )
 
 
@@ -165,8 +165,8 @@ def _class_notes(dataset: Dataset) -> Iterator[str]:
     if most >= UNEQUAL_RATIO * fewest:
         fair = "mean average precision" if dataset.multi_label else "mean class accuracy"
         yield (
-            f"the classes are of unequal size ({plain(largest)} has {most} clips, "
-            f"{plain(smallest)} {fewest}): look at the {fair}; "
+            f"the classes are of unequal size ({plain(largest)} has {most} "
+            f"{dataset.clips_name}, {plain(smallest)} {fewest}): look at the {fair}; "
             "train.class_weights=balanced trains on them as if they were equal"
         )
 

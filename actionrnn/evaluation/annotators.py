@@ -26,6 +26,9 @@ from actionrnn.evaluation.spans import Spans, common_spans, length_of, spans_of
 from actionrnn.evaluation.time_scores import SaidOverTime, time_scores
 from actionrnn.text import plain
 
+VideoSpans = Mapping[str, tuple[float, float | None]]
+"""By name, from when until when a video goes; None: not known."""
+
 
 @dataclass(frozen=True)
 class _Pair:
@@ -41,6 +44,7 @@ def compare_annotators(
     second: Marks,
     *,
     looked_at: Mapping[str, Sequence[Span]] | None = None,
+    spans: VideoSpans | None = None,
     groups: Mapping[str, str] | None = None,
 ) -> Agreement:
     """The scores of a model, of the second annotator, in the videos that both annotated.
@@ -57,6 +61,8 @@ def compare_annotators(
             video of which a file does not say it, its annotator is taken to have looked at all of
             it, or, where its length is not known, from the first begin to the last end of
             all its marks; notes count these videos.
+        spans: by a name of a video in either file, from when until when it goes, as it declares
+            (`clock.spans_of_videos`); else it is as long as a file says.
         groups: by the first's name of a video, what is drawn for the intervals; None: the videos.
 
     Raises:
@@ -69,7 +75,7 @@ def compare_annotators(
     if not labels:
         raise DatasetError(f"{first.file} and {second.file}: mark no interval; nothing to compare")
     chosen = [
-        _pair(first, second, names, labels, (looked_at or {}).get(names[0]), counts)
+        _pair(first, second, names, labels, (looked_at or {}).get(names[0]), spans or {}, counts)
         for names in pairs
     ]
     if not sum(length_of(one.spans) for one in chosen):
@@ -120,8 +126,8 @@ def groups_of(marks: Marks, pattern: str | None) -> dict[str, str]:
 
 _WHOLE = "videos of which a file does not say where somebody looked are taken as looked at whole"
 _BY_MARKS = (
-    "videos of which a file says neither that nor their length are taken as looked at from the "
-    "first begin to the last end of all marks"
+    "videos of which neither that nor their length is known are taken as looked at from the first "
+    "begin to the last end of all marks; say where the videos are (--videos)"
 )
 
 
@@ -191,6 +197,7 @@ def _pair(
     names: tuple[str, str],
     labels: list[str],
     looked_at: Sequence[Span] | None,
+    video_spans: VideoSpans,
     counts: Counter[str],
 ) -> _Pair:
     files = tuple(zip((first, second), names, strict=True))
@@ -200,7 +207,7 @@ def _pair(
         kept.append([mark for mark in ours if not mark.is_point])
         _count(counts, len(ours) - len(kept[-1]), f"points of {marks.file.name} have no length")
     if looked_at is None:
-        spans = reduce(common_spans, _looked_at(files, kept, counts))
+        spans = reduce(common_spans, _looked_at(files, kept, video_spans, counts))
     else:
         spans = spans_of(looked_at)
     index_of = {label: number for number, label in enumerate(labels)}
@@ -220,18 +227,20 @@ def _count(counts: Counter[str], number: int, what: str) -> None:
 
 
 def _looked_at(
-    files: Sequence[tuple[Marks, str]], kept: Sequence[Sequence[Mark]], counts: Counter[str]
+    files: Sequence[tuple[Marks, str]],
+    kept: Sequence[Sequence[Mark]],
+    video_spans: VideoSpans,
+    counts: Counter[str],
 ) -> list[Spans]:
     """Where each looked, as said or assumed."""
     known = [marks.looked_at.get(name) for marks, name in files]
     given = [spans_of(spans) for spans in known if spans is not None]
     if len(given) == len(known):
         return given
-    lengths = (marks.duration_seconds.get(name) for marks, name in files)
-    length = next((one for one in lengths if one is not None), None)
-    if length is not None:
+    whole = _whole(files, video_spans)
+    if whole is not None:
         counts[_WHOLE] += 1
-        return [*given, spans_of([(0.0, length)])]
+        return [*given, spans_of([whole])]
     if given:  # what the other looked at is all that can count
         counts[_WHOLE] += 1
         return given
@@ -242,10 +251,22 @@ def _looked_at(
         raise DatasetError(
             f"{files[0][0].file}: a mark of {plain(files[0][1]) or 'the video'} in one of the "
             "files lasts to the video's begin or end, and none says how long the video is; write "
-            "seconds, or say where both looked"
+            "seconds, or say where the videos are (--videos)"
         )
     counts[_BY_MARKS] += 1
     return [spans_of([(min(finite), max(finite))] if finite else [])]
+
+
+def _whole(files: Sequence[tuple[Marks, str]], video_spans: VideoSpans) -> Span | None:
+    """From when until when a video goes, as it declares, or else as a file says."""
+    begin = 0.0
+    for _, name in files:
+        begin, end = video_spans.get(name, (begin, None))
+        if end is not None:
+            return begin, end
+    ends = (marks.duration_seconds.get(name) for marks, name in files)
+    end = next((one for one in ends if one is not None), None)
+    return None if end is None else (begin, end)
 
 
 def _within(

@@ -73,7 +73,7 @@ class Comparison:
         table = Table(title="runs, each against the first", title_justify="left")
         table.add_column("run")
         accuracy = self.reports[0].accuracy_name
-        headings = ("head", "clips", f"{accuracy} (95 %)", "mean-pool", "difference (95 %)")
+        headings = ("head", self._clips, f"{accuracy} (95 %)", "mean-pool", "difference (95 %)")
         for heading in (*headings, "right alone", "p"):
             table.add_column(heading, justify="right")
         for name, report, test in zip(self.names, self.reports, self.tests, strict=True):
@@ -87,6 +87,11 @@ class Comparison:
             )
         return Group(table, Text(printable("\n".join(self._notes()))))
 
+    @property
+    def _clips(self) -> str:
+        """What the runs were tested on, in the plural."""
+        return f"{self.reports[0].clip_name}s"
+
     def _notes(self) -> list[str]:
         lines = [
             f"{name}: {warning}"
@@ -97,15 +102,17 @@ class Comparison:
         for name, root in zip(self.names[1:], roots, strict=True):
             if root != first:
                 lines.append(
-                    f"{name}: tested clips below {root}, {self.names[0]} below {first}: clips are "
-                    "paired by their names alone"
+                    f"{name}: tested {self._clips} below {root}, {self.names[0]} below {first}: "
+                    "they are paired by their names alone"
                 )
         for name, report, test in zip(self.names, self.reports, self.tests, strict=True):
             if test and test.num_clips < max(report.num_clips, self.reports[0].num_clips):
-                lines.append(f"{name}: compared over the {test.num_clips} clips that both tested")
+                shared = f"{test.num_clips} {self._clips}"
+                lines.append(f"{name}: compared over the {shared} that both tested")
         lines.append(
-            "p: exact McNemar test over clips, first seeds; below 0.05 the difference is hardly "
-            "luck. Clips of one group are alike: trust the interval, which draws groups, first."
+            f"p: exact McNemar test over {self._clips}, first seeds; below 0.05 the difference is "
+            "hardly luck. Those of one group are alike: trust the interval, which draws groups, "
+            "first."
         )
         if len(self.tests) > 2:
             lines.append("Several comparisons: divide 0.05 by their number (Bonferroni).")

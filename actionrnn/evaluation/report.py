@@ -18,7 +18,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from actionrnn.datasets.recordings import Clip
+from actionrnn.datasets.recordings import Clip, tested_as
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.bootstrap import intervals_note
 from actionrnn.evaluation.event_scores import EventScores
@@ -255,6 +255,12 @@ class Report:
         return "exact match" if self.multi_label else "top-1"
 
     @property
+    def clip_name(self) -> str:
+        """What `num_clips` counts, here and in folds and classes: `clip`, or `part`."""
+        layout = self.config.get("data", {}).get("layout")
+        return tested_as(layout, multi_label=self.multi_label)
+
+    @property
     def warnings(self) -> list[str]:
         """What makes the score too good, a line each; every output shows them."""
         lines = []
@@ -263,14 +269,14 @@ class Report:
             verdict = "this is no test" if is_all else "the score is too good"
             lines.append(
                 f"NOTE: the model was trained on {self.seen_in_training} of these "
-                f"{self.num_clips} clips; {verdict}"
+                f"{self.num_clips} {self.clip_name}s; {verdict}"
             )
         if self.leaked_clips:
             names = ", ".join(self.leaked_groups[:MOST_GROUPS_SHOWN])
             more = ", ..." if len(self.leaked_groups) > MOST_GROUPS_SHOWN else ""
             lines.append(
-                f"GROUP LEAK: {self.leaked_clips} of these {self.num_clips} clips are of groups "
-                f"that the model was trained on ({names}{more}); the score is too good"
+                f"GROUP LEAK: {self.leaked_clips} of these {self.num_clips} {self.clip_name}s are "
+                f"of groups that the model was trained on ({names}{more}); the score is too good"
             )
         return lines
 
@@ -440,7 +446,7 @@ def _table(report: Report) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("test on")
     head = f"{report.head_name} {report.accuracy_name}"
-    for heading in ("clips", head, *baselines_of(report, report)):
+    for heading in (f"{report.clip_name}s", head, *baselines_of(report, report)):
         table.add_column(heading, justify="right")
     for fold in report.folds:
         table.add_row(Text(printable(fold.group)), *_cells(report, fold))

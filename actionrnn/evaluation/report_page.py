@@ -125,6 +125,7 @@ def render_page(report: Report, mistakes: list[Mistake]) -> str:
     return environment.get_template("report.html").render(
         report=report,
         head=report.head_name,
+        clip=report.clip_name,
         mistakes=mistakes,
         warnings=report.warnings,
         baselines_of=baselines_of,

@@ -27,15 +27,16 @@ def describe_training(
         fold: what the model was trained on.
         window_steps: the median length of what it learned from.
     """
+    known = sequences.subset(fold.known)
     step_numbers, step_intervals = _of_steps(report)
     return {
         "data": str(config.data.root or config.data.features),
         "split": chosen_split(dataset, config.data),
         "fold": fold.name,
-        "num_clips": len(fold.known),
+        "num_clips": len(known),
         "window_steps": window_steps,
         "groups": sorted({clip.group for clip in fold.known}),
-        "fingerprints": sorted({*sequences.subset(fold.known).fingerprints}),
+        "fingerprints": sorted({*known.fingerprints}),
         **_temperature(report),
         **_event_rule(report),
         "scores": {

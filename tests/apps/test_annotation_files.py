@@ -129,12 +129,35 @@ def test_two_annotators_are_compared_whatever_their_tools(rows: Path, tmp_path: 
     assert "does not match data.group_pattern" in result.stderr
 
 
-def test_a_converted_file_names_the_videos_as_they_lie(rows: Path, tmp_path: Path) -> None:
-    (tmp_path / "films").mkdir()
-    video = tmp_path / "films" / "v.mp4"
-    with VideoWriter(video, time_base=Fraction(1, 1000)) as writer:
+def test_two_annotators_are_compared_over_all_of_the_video(rows: Path, tmp_path: Path) -> None:
+    video = write_film(tmp_path / "films" / "v.mp4")
+    other = tmp_path / "other.csv"
+    other.write_text("path,start,end,label\nD:\\films\\v.mp4,0,1.5,walk\n")
+    known = ("--videos", video.parent, "--json")
+    by_marks, whole = (
+        json.loads(run_command("annotations", "compare", rows, other, *options).stdout)
+        for options in (("--json",), known)
+    )
+    assert (by_marks["seconds"], whole["seconds"]) == (3, pytest.approx(4, abs=0.05))
+    assert by_marks["kappa"] < whole["kappa"]  # both saw nothing in the last second
+    assert "1 videos of which neither that nor their length is known" in by_marks["notes"][-1]
+    assert "(--videos)" in by_marks["notes"][-1]
+    assert whole["notes"][-1].endswith("looked at whole")
+    swapped = json.loads(run_command("annotations", "compare", other, rows, *known).stdout)
+    assert swapped["seconds"] == whole["seconds"]
+
+
+def write_film(path: Path) -> Path:
+    """Of 4 seconds."""
+    path.parent.mkdir()
+    with VideoWriter(path, time_base=Fraction(1, 1000)) as writer:
         for tick in range(0, 4000, 40):
             writer.write(np.zeros((32, 48, 3), np.uint8), tick)
+    return path
+
+
+def test_a_converted_file_names_the_videos_as_they_lie(rows: Path, tmp_path: Path) -> None:
+    video = write_film(tmp_path / "films" / "v.mp4")
     target = tmp_path / "other" / "v.csv"
     run_command("annotations", "convert", rows, target, "--videos", video.parent)
     assert {one.video for one in read_annotations(target, ReadOptions()).marks} == {

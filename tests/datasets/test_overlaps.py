@@ -252,7 +252,7 @@ def test_copies_with_the_same_labels_do_not_disagree(tmp_path: Path) -> None:
     rows = [f"{name}.mp4,0,5,{label}" for name in "ab" for label in ("walk", "wave")]
     config = data_of(write_rows(tmp_path, *rows), split="none")
     notes = open_dataset(config, multi_label=True).notes
-    assert any("2 of 4 clips are copies of others" in note for note in notes)
+    assert any("2 of 4 annotations are copies of others" in note for note in notes)
     assert not any("disagree" in note for note in notes)
     config = data_of(write_rows(tmp_path, *rows[:-1]), split="none")
     assert any("disagree" in note for note in open_dataset(config, multi_label=True).notes)

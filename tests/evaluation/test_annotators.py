@@ -164,6 +164,28 @@ def test_what_is_assumed_of_the_time_is_said_and_then_no_false_alarm_is_counted(
     assert (of_one.seconds, of_one.classes[0].predicted_share) == (20, 1)
 
 
+def test_a_video_goes_as_far_as_it_declares() -> None:
+    """Its clock may begin late, and either file may know it by its name."""
+    ann = marks(("eat", 1005, 1010), duration=1040)
+    bob = marks(("eat", 1010, 1015), name="bob.csv", video="films/a.mp4")
+    whole_video = {"films/a.mp4": (1000.0, 1060.0)}
+    found = compare_annotators(ann, bob, spans=whole_video)
+    assert found.seconds == 60
+    assert found.classes[0].kappa == pytest.approx(1 - (10 / 60) / (2 * (5 / 60) * (55 / 60)))
+    assert compare_annotators(bob, ann, spans=whole_video).seconds == 60
+    # a length that it does not declare is the file's
+    assert compare_annotators(ann, bob, spans={"a.mp4": (1000.0, None)}).seconds == 40
+    assert compare_annotators(ann, bob, spans={"b.mp4": (0.0, 5.0)}).seconds == 1040
+    # where somebody said to have looked, nothing else counts
+    said = marks(("eat", 1005, 1010), looked_at={"a.mp4": ((1000.0, 1090.0),)})
+    assert compare_annotators(said, bob, spans=whole_video).seconds == 60
+    both = marks(("eat", 1010, 1015), name="bob.csv", looked_at={"a.mp4": ((1000.0, 1030.0),)})
+    assert compare_annotators(said, both, spans=whole_video).seconds == 30
+    # a mark without bounds lasts as long as the video
+    every = marks(("eat", None, None))
+    assert compare_annotators(every, bob, spans=whole_video).classes[0].true_seconds == 60
+
+
 def test_points_and_background_are_no_bouts() -> None:
     ann = marks(("eat", 0, 5), ("cough", 7, 7), ("background", 5, 10), looked_at=whole(10))
     bob = marks(("eat", 0, 5), looked_at=whole(10), name="bob.csv")

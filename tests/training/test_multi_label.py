@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +12,20 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
 from torch.nn import functional as F
 
 import actionrnn
+from actionrnn.apps.card import make_card
+from actionrnn.apps.info import describe
 from actionrnn.config import Config, HeadConfig, TrainConfig
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ConfigError, DatasetError
+from actionrnn.evaluation.compare import compare_runs
 from actionrnn.evaluation.evaluate import evaluate
 from actionrnn.evaluation.report_page import PAGE_FILE
+from actionrnn.model.model_file import read_model_info
 from actionrnn.training.fit import TargetTable, fit_head, on_off_weights, validate
 from actionrnn.training.fit_state import FitTask
 from actionrnn.training.train import TrainingRun, train
@@ -86,6 +93,30 @@ def test_overlapping_labels_are_learned(trained: TrainingRun) -> None:
     assert trained.model.training["scores"]["frame_map"] > 0.95
     page = (trained.output / PAGE_FILE).read_text()
     assert "mAP of steps" in page
+
+
+def shown(what: object) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    console.print(what)
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_what_is_trained_and_tested_on_are_parts_in_every_output(trained: TrainingRun) -> None:
+    """Each recording has 7 annotations, background included, which cut it into 6 parts."""
+    assert (len(trained.folds[0].known), len(trained.folds[0].test)) == (14, 7)
+    model = trained.output / "model.safetensors"
+    card = make_card(read_model_info(model))
+    rows = describe(model)
+    page = (trained.output / PAGE_FILE).read_text()
+    assert "12 parts of 2 groups" in card and "On 6 parts:" in card
+    assert rows["trained on"].endswith("12 parts in 2 groups")
+    assert rows["scores"].endswith("on 6 held-out parts")
+    assert "6 test parts, 2 classes" in page
+    assert sum(map(int, re.findall(r"(\d+) classes of parts: score", page))) == 2 * 6
+    outputs = [shown(trained.report), shown(compare_runs([trained.output] * 2)), page, card]
+    for text in outputs:
+        assert "parts" in text
+        assert not re.search(r"\d (test |held-out )?clips|(all|of the|mean over|[│>]) *clips", text)
 
 
 def test_an_evaluation_gives_the_numbers_of_the_training(trained: TrainingRun) -> None:
@@ -182,7 +213,7 @@ def test_trimmed_clips_have_one_label_each(
     overrides = ("head.multi_label=true", "data.fold=bob", "train.label_smoothing=0")
     run = train(configure(clips, *overrides), tmp_path / "run")
     assert run.report.multi_label
-    assert run.report.num_clips == 3
+    assert (run.report.num_clips, run.report.clip_name) == (3, "clip")
     assert run.report.top1 >= 2 / 3  # exactly its own class is on
     assert evaluate(run.output).top1 == run.report.top1
 

@@ -139,19 +139,23 @@ def compare(
 
     The scores that `evaluate` gives a model's steps and segments, Cohen's kappa, and for each label
     bouts, time budget, precision and recall. The files may be of different formats; FIRST stands
-    for the truth. --output writes agreement.json,
-    agreement_scores.csv and agreement_bouts.csv.
+    for the truth. Where a file does not say where somebody looked, all of the video counts, so say
+    where the videos are (--videos), unless they lie beside the files. --output writes
+    agreement.json, agreement_scores.csv and agreement_bouts.csv.
     """
     from rich.console import Console
 
-    from actionrnn.datasets.annotations.formats import read_annotations
+    from actionrnn.datasets.annotations.clock import spans_of_videos
+    from actionrnn.datasets.annotations.formats import read_annotations, videos_of
     from actionrnn.evaluation.agreement import write_agreement
     from actionrnn.evaluation.annotators import compare_annotators, groups_of
 
     # one of them may not know a label or a subject of the other
     everything = replace(options, labels=(), subjects=())
     ours, theirs = (read_annotations(path, everything).among(options) for path in (first, second))
-    found = compare_annotators(ours, theirs, groups=groups_of(ours, group_pattern))
+    spans = [spans_of_videos(one, videos_of(one, options.videos)) for one in (theirs, ours)]
+    groups = groups_of(ours, group_pattern)
+    found = compare_annotators(ours, theirs, spans=spans[0] | spans[1], groups=groups)
     if output is not None:
         write_agreement(found, output)
     if as_json:

@@ -132,14 +132,21 @@ def span_of(name: str, videos: VideoNames) -> tuple[float, float | None] | None:
     return begin, None if length is None else begin + length
 
 
-def _late_beginnings(marks: Marks, videos: VideoNames) -> dict[str, float]:
-    """By video, where its clock begins, if that is so late that no player counts from there."""
-    spans = {}
+def spans_of_videos(marks: Marks, videos: VideoNames) -> dict[str, tuple[float, float | None]]:
+    """By name: `span_of` each video that is found."""
+    found = {}
     with progress_bar("reading the clocks of videos", len(marks.videos)) as advance:
         for name in marks.videos:
-            spans[name] = span_of(name, videos)
+            if span := span_of(name, videos):
+                found[name] = span
             advance()
-    return {name: span[0] for name, span in spans.items() if span and span[0] >= LATE_SECONDS}
+    return found
+
+
+def _late_beginnings(marks: Marks, videos: VideoNames) -> dict[str, float]:
+    """By video, where its clock begins, if that is so late that no player counts from there."""
+    spans = spans_of_videos(marks, videos)
+    return {name: begin for name, (begin, _) in spans.items() if begin >= LATE_SECONDS}
 
 
 def _moved(marks: Marks, seconds_of: Mapping[str, float]) -> Marks:
