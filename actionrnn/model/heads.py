@@ -203,7 +203,7 @@ class Head(nn.Module):
         """What is standardised: features (..., D) after `head.input_scaling`."""
         if self.config.input_scaling == "sqrt":
             # In place: each tensor of this size that is made costs more than the arithmetic.
-            return features.abs().sqrt_().mul_(features.sign())
+            return features.abs().sqrt_().copysign_(features)
         found: Tensor = head_step.rescaled(torch, self.config, features)
         return found
 
