@@ -156,13 +156,12 @@ def _compiled(job: Job, model: Any) -> OpenVinoEngine:
 
     def compile_for(num_frames: int) -> Any:
         model.reshape([num_frames, crop, crop, 3])
-        threads, streams = job.num_cores, job.num_workers
-        if num_frames == 1:
-            threads, streams = max(1, threads // 2), 1
+        # a stream's single frame is answered by all cores: somebody waits for it
+        streams = 1 if num_frames == 1 else job.num_workers
         options = {
             "INFERENCE_PRECISION_HINT": PRECISIONS.get(job.precision, _BESIDE_INT8),
             "NUM_STREAMS": str(streams),
-            "INFERENCE_NUM_THREADS": str(threads),
+            "INFERENCE_NUM_THREADS": str(job.num_cores),
         }
         # what it makes of it, for this CPU
         kept = {"CACHE_DIR": str(_cache_file(job).with_suffix(""))}
