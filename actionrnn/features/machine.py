@@ -50,7 +50,13 @@ def _has_nvidia_driver() -> bool:
     return True
 
 
+_LIMITS_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
+"""Of oneDNN, which OpenVINO and torch compute with: what `ONEDNN_MAX_CPU_ISA` may say."""
+
+
 def _cpu_has_bfloat16() -> bool:
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _LIMITS_WITHOUT_BFLOAT16:
+        return False
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # not Linux
