@@ -93,12 +93,18 @@ class Recognizer:
 
         Args:
             stream: as `Sampling.stream`; None: that of the model.
-            frame_folder_fps: as `Sampling.frame_folder_fps`; None: that of the model.
+            frame_folder_fps: as `Sampling.frame_folder_fps`, also where raw video states another;
+                None: that of the model.
 
         Raises:
             ConfigError: one of them is impossible.
         """
-        given = {"stream": stream, "frame_folder_fps": frame_folder_fps}
+        overrules = True if frame_folder_fps is not None else None
+        given = {
+            "stream": stream,
+            "frame_folder_fps": frame_folder_fps,
+            "overrules_stated_rate": overrules,
+        }
         changes: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
         if not changes:
             return self

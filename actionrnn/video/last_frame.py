@@ -69,8 +69,8 @@ def shown_until(
         return None
     with open_stream(source) as video:
         container = container_of(video)
-        if (container.size or 0) <= 0:
-            return None  # a stream without an end
+        if (container.size or 0) <= 0 or source.raw_rate.counted(video):
+            return None  # a stream without an end, or without times
         last, end = last_seconds, last_seconds
         with contextlib.suppress(av.FFmpegError, OSError):  # a truncated file ends
             for packet in container.demux(video, *container.streams.audio):

@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any, TypeGuard
 from urllib.parse import urlsplit
@@ -25,6 +24,7 @@ from actionrnn.files import as_path
 from actionrnn.options import VideoLimits
 from actionrnn.video.address import is_address, masked
 from actionrnn.video.download import LocalCopy, copy_if_needed
+from actionrnn.video.raw import RawRate
 
 VideoSource = str | os.PathLike[str] | bytes | IO[bytes]
 """Anything that a video is read from; "-" is standard input."""
@@ -37,9 +37,6 @@ READ_TIMEOUT_SECONDS = 10.0
 _ALONE = {"protocol_whitelist": "file", "enable_drefs": "0", "use_absolute_path": "0"}
 
 _DASH_HEAD_BYTES = 4096
-
-NUMBERED = ("dirac", "mpjpeg")
-"""Formats whose times are the numbers of the frames, though FFmpeg gives them another time base."""
 
 _BLOCK_BYTES = 1 << 20
 
@@ -64,8 +61,8 @@ class Source:
     """0: not known."""
     stream: int | None = None
     """The number of the video stream that is read; None: `open_stream` chooses."""
-    rate_fps: float = Sampling.frame_folder_fps
-    """Frames a second of a stream that states neither times nor a rate."""
+    raw_rate: RawRate = RawRate()
+    """Of a stream that states neither times nor a rate."""
     copy: LocalCopy | None = None
     """The file's copy on this machine, kept for as long as this is."""
 
@@ -167,7 +164,8 @@ def as_sampled(
         VideoError: as `locate`.
     """
     source = locate(path, limits)
-    return replace(source, stream=sampling.stream, rate_fps=sampling.frame_folder_fps)
+    rate = RawRate(sampling.frame_folder_fps, sampling.overrules_stated_rate)
+    return replace(source, stream=sampling.stream, raw_rate=rate)
 
 
 @contextlib.contextmanager
@@ -198,9 +196,8 @@ def open_stream(
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = num_threads
         stream.codec_context.options = {"max_pixels": str(source.limits.max_frame_pixels)}
-        if container.format.name in NUMBERED:
-            rate_fps = stream.codec_context.framerate or _assumed_rate(source)
-            stream.time_base = 1 / rate_fps
+        if rate := source.raw_rate.counted(stream):
+            stream.time_base = 1 / rate  # a tick is the number of a frame
         yield stream
 
 
@@ -317,7 +314,8 @@ def open_container(
     Raises:
         VideoError: it cannot be opened.
     """
-    options = {"framerate": str(_assumed_rate(source))} | (options or {})
+    # what it takes for a stream that states none; it ignores it elsewhere
+    options = {"framerate": str(source.raw_rate.exact)} | (options or {})
     target: Any = source.target
     if isinstance(target, bytes):
         target = io.BytesIO(target)
@@ -334,11 +332,6 @@ def open_container(
         raise VideoError(f"{source.name}: {_why_not_opened(source, error, opening)}") from None
     assert isinstance(container, InputContainer)
     return container
-
-
-def _assumed_rate(source: Source) -> Fraction:
-    """What FFmpeg takes for a stream that states none; it ignores it elsewhere."""
-    return max(Fraction(source.rate_fps).limit_denominator(10**6), Fraction(1, 10**6))
 
 
 def _why_not_opened(source: Source, error: Exception, timeout_seconds: float) -> str:

@@ -157,9 +157,8 @@ def test_a_rate_that_is_none_is_refused(folder: Path, model: Recognizer, tmp_pat
     )
     for rate_fps in (1e-9, 1e9):
         with pytest.raises(VideoError, match=r"pictures: 1e\W\d+ frames/s cannot be written"):
-            rewrite(
-                folder, tmp_path / "out.mp4", lambda frame: frame.rgb, frame_folder_fps=rate_fps
-            )
+            sampling = Sampling(frame_folder_fps=rate_fps)
+            rewrite(folder, tmp_path / "out.mp4", lambda frame: frame.rgb, sampling=sampling)
 
 
 def test_info_says_what_is_done_to_pictures(folder: Path) -> None:

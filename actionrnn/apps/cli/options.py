@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -70,19 +69,9 @@ stream_option = click.option(
 )
 
 
-def _without_warning(_: click.Context, __: click.Parameter, rate_fps: float | None) -> float | None:
-    """A rate that was given is not assumed."""
-    if rate_fps is not None:
-        from actionrnn.video.frame_index import AssumedRateWarning
-
-        warnings.simplefilter("ignore", AssumedRateWarning)
-    return rate_fps
-
-
 frame_rate_option = click.option(
     "--frame-rate",
     type=click.FloatRange(min=0, min_open=True),
-    callback=_without_warning,
     metavar="FPS",
     help="The frames a second of what does not say it: pictures, raw .h264 and .mjpeg.",
 )
@@ -142,7 +131,7 @@ def note_frame_rate(given: float | None, num_folders: int, rate_fps: float) -> N
     if given is not None and not num_folders:
         click.echo(
             "note: --frame-rate is for folders of pictures and raw streams; videos that state "
-            "their times or their rate keep them",
+            "their times keep them",
             err=True,
         )
 
