@@ -40,7 +40,7 @@ from actionrnn.model.timeline import Prediction, Timeline
 from actionrnn.model.trained_head import TrainedHead
 from actionrnn.options import EventRule
 from actionrnn.progress import progress_bar
-from actionrnn.video.image_folder import is_folder
+from actionrnn.video.image_folder import folder_seconds, is_folder
 from actionrnn.video.last_frame import end_of
 from actionrnn.video.source import (
     Located,
@@ -378,10 +378,14 @@ def _start_of(video: Located, first_seconds: float) -> float:
 
 def _end_of(video: Located, sampling: Sampling, pts_seconds: NDArray[np.float64]) -> float | None:
     """When the last step ends; None: the video does not say, or was not read to its end."""
-    is_gone = video.is_address if isinstance(video, Source) else not video.is_file()
-    if is_gone or sampling.end_seconds is not None:
+    if sampling.end_seconds is not None:
         return None
     with contextlib.suppress(VideoError):
+        if isinstance(video, Path) and is_folder(video):
+            return folder_seconds(video, sampling.frame_folder_fps)
+        is_gone = video.is_address if isinstance(video, Source) else not video.is_file()
+        if is_gone:
+            return None
         return end_of(as_sampled(video, sampling), pts_seconds)
     return None
 

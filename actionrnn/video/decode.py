@@ -49,6 +49,7 @@ from actionrnn.video.source import (
     VideoSource,
     as_sampled,
     container_of,
+    end_of_stream,
     locate,
     open_stream,
     require_pixels,
@@ -469,5 +470,7 @@ def _nothing_decodable(source: Source) -> VideoError:
 def _declared_seconds(stream: VideoStream) -> float | None:
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
+    if (end := end_of_stream(stream)) is not None:
+        return end - float((stream.start_time or 0) * time_base_of(stream))
     container_ticks = container_of(stream).duration
     return container_ticks / av.time_base if container_ticks else None

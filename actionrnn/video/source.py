@@ -241,8 +241,8 @@ def declared_span(path: VideoSource | Source) -> tuple[float, float | None]:
     ends with them.
 
     Args:
-        path: of a source that names a stream, the length goes to the end of that stream, where
-            this declares one.
+        path: of a source with several video streams, the length goes to the end of that which is
+            read, where this declares one.
 
     Raises:
         VideoError: the source is missing, empty, not a video, or has sound only, or no such stream.
@@ -255,14 +255,15 @@ def declared_span(path: VideoSource | Source) -> tuple[float, float | None]:
             length -= start  # it counts from time 0, not from its first picture
         begin = start / av.time_base
         end = begin + length / av.time_base if length else None
-        if source.stream is not None:
-            end = _end_of_stream(video) or end
+        if len(video_streams(container)) > 1:
+            end = end_of_stream(video) or end
         if end is not None and _may_end_later(video) and not source.is_address:
             end = max(end, _last_frame_from(video, end))
     return begin, None if end is None else end - begin
 
 
-def _end_of_stream(video: VideoStream) -> float | None:
+def end_of_stream(video: VideoStream) -> float | None:
+    """When a stream ends, in seconds on its clock, as it declares itself; None: it does not."""
     if video.duration and video.time_base:
         return float(((video.start_time or 0) + video.duration) * video.time_base)
     # Matroska's, which counts from time 0: 00:00:09.040000000

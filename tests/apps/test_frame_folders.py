@@ -16,6 +16,7 @@ from PIL import Image
 import actionrnn
 from actionrnn.apps.cli import main
 from actionrnn.apps.render import rewrite
+from actionrnn.config import Sampling
 from actionrnn.errors import ConfigError, VideoError
 from actionrnn.features.store import FeatureStore
 from actionrnn.model.recognizer import Recognizer
@@ -142,6 +143,12 @@ def test_raw_video_is_at_the_rate_that_is_given(
     found = model.reading(frame_folder_fps=12).timeline(raw)
     np.testing.assert_allclose(found.pts_seconds, model.timeline(clip).pts_seconds, atol=1e-4)
     assert model.classify(raw).pts_seconds < 0.5
+
+
+def test_a_timeline_ends_with_the_last_picture(folder: Path, model: Recognizer) -> None:
+    for rate_fps in (12, 5):
+        timeline = model.reading(frame_folder_fps=rate_fps).timeline(folder)
+        assert timeline.segments()[-1].end_seconds == pytest.approx(12 / rate_fps)
 
 
 def test_several_folders_are_counted(folder: Path, streaming_model: Path) -> None:
