@@ -147,6 +147,7 @@ def locate(source: VideoSource | Source, limits: VideoLimits | None = None) -> S
     if text == "-":
         return _read_whole("standard input", sys.stdin.buffer, limits)
     if is_address(text):
+        text = text.strip()
         copy = copy_if_needed(text, OPEN_TIMEOUT_SECONDS, limits.max_bytes_held)
         if copy is not None:
             path, size_bytes = copy.path, copy.path.stat().st_size
