@@ -25,9 +25,9 @@ from actionrnn.text import plain
 from actionrnn.video.convert import Converter
 from actionrnn.video.frame import Frame
 from actionrnn.video.frame_index import time_base_of, timed_frames
-from actionrnn.video.raw import declared_rate
 from actionrnn.video.image_folder import is_folder, iter_frame_folder
 from actionrnn.video.last_frame import shown_until
+from actionrnn.video.raw import declared_rate
 from actionrnn.video.sampling import TICK_TOLERANCE_SECONDS
 from actionrnn.video.source import (
     Located,
@@ -217,9 +217,7 @@ class _OpenVideo:
 
 
 @contextlib.contextmanager
-def _open(
-    path: Located, limits: VideoLimits | None, sampling: Sampling
-) -> Iterator[_OpenVideo]:
+def _open(path: Located, limits: VideoLimits | None, sampling: Sampling) -> Iterator[_OpenVideo]:
     if is_folder(path) and isinstance(path, Path):
         frame_folder_fps = sampling.frame_folder_fps
         rate_fps = Fraction(frame_folder_fps).limit_denominator(_MOST_TICKS)

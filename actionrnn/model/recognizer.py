@@ -382,7 +382,7 @@ def _end_of(video: Located, sampling: Sampling, pts_seconds: NDArray[np.float64]
         return None
     with contextlib.suppress(VideoError):
         if isinstance(video, Path) and is_folder(video):
-            return folder_seconds(video, sampling.frame_folder_fps)
+            return folder_seconds(as_path(video), sampling.frame_folder_fps)
         is_gone = video.is_address if isinstance(video, Source) else not video.is_file()
         if is_gone:
             return None

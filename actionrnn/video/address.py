@@ -33,8 +33,8 @@ _WORD = re.compile(
 _BETWEEN_WORDS = re.compile(r"[ _.(),+-]+")
 _MOST_WORDS, _MOST_LETTERS = 12, 60
 _ENDING = re.compile(r"[a-z][a-z0-9]{1,3}", re.IGNORECASE)
-_OF_VIDEOS = frozenset(
-    "3gp avi flv gif m2ts m3u8 m4v mjpeg mjpg mkv mov mp4 mpd mpeg mpg mts ts webm wmv".split()
+_OF_VIDEOS = re.compile(
+    r"3gp|avi|flv|gif|m2ts|m3u8|m4v|mjpe?g|mkv|mov|mp4|mpd|mpe?g|mts|ts|webm|wmv", re.IGNORECASE
 )
 HIDDEN = "***"
 
@@ -100,7 +100,7 @@ def _is_file_name(part: str) -> bool:
         0 < len(stem) <= _MOST_LETTERS
         and len(words) <= _MOST_WORDS
         and _ENDING.fullmatch(ending) is not None
-        and ("." not in stem or ending.lower() in _OF_VIDEOS)  # tokens have dots
+        and ("." not in stem or _OF_VIDEOS.fullmatch(ending) is not None)  # tokens have dots
         and all(map(_WORD.fullmatch, words))
     )
 

@@ -225,8 +225,10 @@ class _Times:
 
     def of(self, picture: av.VideoFrame) -> float:
         tick = picture.dts if picture.pts is None else picture.pts
-        is_step = tick is None or self._are_counted
-        self._last = self._last + self._step if is_step else float(tick * self._time_base)
+        if tick is None or self._are_counted:
+            self._last += self._step
+        else:
+            self._last = float(tick * self._time_base)
         return self._last
 
 

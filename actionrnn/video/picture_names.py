@@ -23,8 +23,8 @@ PREVIEW = re.compile(r"(thumb|thumbnail|cover|preview|poster)s?", re.IGNORECASE)
 _COVER = re.compile(rf"{PREVIEW.pattern}|folder|albumart(small|_.*)?", re.IGNORECASE)
 
 # Times of day: 20240501_235959, 2024-5-1_9-5-59, 01-05-2024 10.59.59, 24-05-01-10-59-59,
-# 2024-05-01-10h59m30s, 10-59-30, 0m59s; seconds since 1970: 1311868164_001. `0001_02` and `01_02_03`
-# are none, as frames are so numbered.
+# 2024-05-01-10h59m30s, 10-59-30, 0m59s; seconds since 1970: 1311868164_001. `0001_02` and
+# `01_02_03` are none, as frames are so numbered.
 _DATE = (
     r"(?<!\d)(?:(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
     r"|(?:19|20)\d\d([-_.])\d\d?\1\d\d?|\d\d?([-_.])\d\d?\2(?:(?:19|20)?\d\d))"

@@ -15,12 +15,12 @@ from av.video.stream import VideoStream
 
 from actionrnn.config import Sampling
 
+# Formats whose times are the numbers of the frames, though FFmpeg gives them another time base
 _NUMBERED = ("dirac", "mpjpeg")
-"""Formats whose times are the numbers of the frames, though FFmpeg gives them another time base."""
 
 _RATES = 1, 240  # frames a second that a header is believed
 
-_MOST_DIGITS = 10**6
+_MOST_DIGITS = 10**6  # of a numerator or denominator that FFmpeg holds
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,6 @@ class RawRate:
     overrules: bool = False
     """Take it for raw video that states another, too."""
 
-    def __post_init__(self) -> None:
-        assert self.fps > 0
-
     @property
     def exact(self) -> Fraction:
         """As FFmpeg can hold it."""
@@ -41,13 +38,18 @@ class RawRate:
 
     def counted(self, stream: VideoStream) -> Fraction | None:
         """The rate of a stream whose frames are to be counted, whatever times its packets have;
-        None: those are times, or steps at the rate that it states."""
+        None: those are times, or steps at the rate that it states.
+        """
         if not (_is_numbered(stream) or _has_no_times(stream)):
             return None
         stated = declared_rate(stream)
         if stated is None or self.overrules:
             return self.exact
         return stated if _is_numbered(stream) else None
+
+
+RAW_RATE = RawRate()
+"""Where nothing is given."""
 
 
 def declared_rate(stream: VideoStream) -> Fraction | None:

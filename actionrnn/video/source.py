@@ -24,7 +24,7 @@ from actionrnn.files import as_path
 from actionrnn.options import VideoLimits
 from actionrnn.video.address import is_address, masked
 from actionrnn.video.download import LocalCopy, copy_if_needed
-from actionrnn.video.raw import RawRate
+from actionrnn.video.raw import RAW_RATE, RawRate
 
 VideoSource = str | os.PathLike[str] | bytes | IO[bytes]
 """Anything that a video is read from; "-" is standard input."""
@@ -61,7 +61,7 @@ class Source:
     """0: not known."""
     stream: int | None = None
     """The number of the video stream that is read; None: `open_stream` chooses."""
-    raw_rate: RawRate = RawRate()
+    raw_rate: RawRate = RAW_RATE
     """Of a stream that states neither times nor a rate."""
     copy: LocalCopy | None = None
     """The file's copy on this machine, kept for as long as this is."""

@@ -20,7 +20,6 @@ from actionrnn.video.decode import (
     probe_video,
     read_frames,
 )
-
 from actionrnn.video.last_frame import end_of
 from actionrnn.video.source import as_sampled
 

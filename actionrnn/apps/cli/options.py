@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from actionrnn.errors import ActionrnnError
 from actionrnn.files import as_path, as_written
+from actionrnn.video.address import masked
 
 if TYPE_CHECKING:
     from actionrnn.model.recognizer import Recognizer
@@ -25,7 +27,11 @@ class UserPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path as `as_written` reads it."""
-        return super().convert(as_written(os.fspath(value)), param, ctx)
+        path = as_written(os.fspath(value))
+        try:
+            return super().convert(path, param, ctx)
+        except ValueError as error:
+            raise ActionrnnError(f"{masked(path)}: cannot be a path ({error})") from None
 
 
 class LiteralChoice(Choice):
