@@ -86,7 +86,7 @@ def test_a_rate_that_is_given_is_taken(tmp_path: Path, name: str, rate_fps: floa
         f"{SILENT} -f hevc",
     ],
 )
-@pytest.mark.parametrize("rate_fps", [25, 10])
+@pytest.mark.parametrize("rate_fps", [25, 10, 50])
 def test_a_live_source_has_the_rate_that_is_given(options: str, rate_fps: float) -> None:
     address = f"http://127.0.0.1:{free_port()}/"
     with (
