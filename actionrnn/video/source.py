@@ -361,9 +361,10 @@ def _is_dash(source: Source) -> bool:
     if source.is_address:
         return urlsplit(str(source.target)).path.lower().endswith(".mpd")
     content = source.target
-    if isinstance(content, str):
-        with contextlib.suppress(OSError), Path(content.removeprefix("file:")).open("rb") as file:
-            content = file.read(_DASH_HEAD_BYTES)
+    file = None if isinstance(content, bytes) else Path(str(content).removeprefix("file:"))
+    if file is not None and file.is_file():  # a pipe would wait for somebody to write into it
+        with contextlib.suppress(OSError), file.open("rb") as opened:
+            content = opened.read(_DASH_HEAD_BYTES)
     return b"<MPD" in content[:_DASH_HEAD_BYTES] if isinstance(content, bytes) else False
 
 

@@ -284,7 +284,7 @@ def test_a_tilde_in_python_and_in_a_manifest_is_the_home_folder(
     assert actionrnn.load_config("~/config.yaml").train.epochs == 1
     model = actionrnn.load("~/run")
     model.save("~/saved.safetensors")
-    assert model.classify("~/video.avi").path == "~/video.avi"
+    assert model.classify("~/video.avi").path == str(home / "video.avi")
     manifest = home / "list.csv"
     manifest.write_text("path,label\n~/video.avi,red\n")
     (clip,) = open_manifest("~/list.csv").clips

@@ -142,9 +142,9 @@ def test_a_frames_features_do_not_depend_on_the_frames_beside_it(
     runtime: str, precision: str
 ) -> None:
     backbone = on_cpu(runtime=runtime, precision=precision)
-    frames = random_frames(backbone.batch_frames + 5)
+    frames = random_frames(2 * backbone.batch_frames + 1)
     together = backbone.encode(frames)
-    for place in (0, 7, backbone.batch_frames - 1, backbone.batch_frames + 2):
+    for place in (0, backbone.batch_frames - 1, backbone.batch_frames + 1, len(frames) - 1):
         alone = backbone.encode(frames[place : place + 1])
         np.testing.assert_array_equal(alone[0], together[place])
 
