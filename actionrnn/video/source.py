@@ -428,9 +428,9 @@ def _file(path: Path, limits: VideoLimits) -> Source:
                 return _read_whole(str(path), pipe, limits)
         size_bytes = path.stat().st_size
     except OSError as error:
-        raise VideoError(f"{path}: {why_unreadable(error)}") from None
+        raise VideoError(f"{masked(str(path))}: {why_unreadable(error)}") from None
     except ValueError as error:
-        raise VideoError(f"{path}: cannot be read ({error})") from None
+        raise VideoError(f"{masked(str(path))}: cannot be read ({error})") from None
     if size_bytes == 0:
         raise VideoError(f"{path}: is empty (0 bytes); copy or download it again")
     return Source(str(path), f"file:{path}", False, limits, size_bytes)

@@ -171,3 +171,10 @@ def test_spaces_around_an_address_are_not_its_own(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match=r"^http://127\.0\.0\.1:1/a\.mp4: cannot be opened"):
         read_frames(" http://127.0.0.1:1/a.mp4 ")
     assert is_address(" http://a ")
+
+
+@pytest.mark.parametrize("end", ["\0", "x" * 5000, ""])
+def test_no_error_of_a_mistyped_address_shows_a_password(end: str) -> None:
+    with pytest.raises(VideoError, match=r"^10\.0\.0\.5/\*\*\*: ") as caught:
+        read_frames(f"10.0.0.5/user=admin&password={SECRET}{end}")
+    assert not any(part in str(caught.value) for part in parts_of(SECRET))
