@@ -35,8 +35,12 @@ def as_written(path: str, *, on_windows: bool = os.name == "nt") -> str:
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
-    """A path that a user gave, a text as in `as_written`; a Path is returned as it is."""
-    return Path(as_written(path)) if isinstance(path, str) else Path(path)
+    """A path that a user gave, a text as in `as_written`; a Path is returned as it is, unless it
+    was made of a `file:///` text.
+    """
+    text = os.fspath(path)
+    is_text = isinstance(path, str) or text[:6].lower() == "file:/"
+    return Path(as_written(text)) if is_text else Path(path)
 
 
 @contextlib.contextmanager

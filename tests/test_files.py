@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actionrnn.files import (
+    as_path,
     as_written,
     atomic_folder,
     atomic_path,
@@ -148,3 +149,8 @@ def test_the_address_of_a_file_is_its_path(text: str, path: str, path_on_windows
 def test_every_file_has_an_address(name: str) -> None:
     path = Path("/data") / name
     assert as_written(path.as_uri(), on_windows=False) == str(path)
+
+
+def test_a_path_made_of_the_address_of_a_file_is_that_file() -> None:
+    assert as_path(Path("file:///a/b%20c.mp4")) == Path("/a/b c.mp4")
+    assert as_path(Path("~/file:/a")) == Path("~/file:/a")

@@ -10,6 +10,7 @@ import importlib
 import json
 import sys
 import types
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ def reader(module):
 masked = reader("address").masked
 Sampling = reader("config").Sampling
 visit_frames = reader("decode").visit_frames
+is_folder = reader("image_folder").is_folder
 VideoError = reader("errors").VideoError
 FrameRequest = reader("request").FrameRequest
 
@@ -159,16 +161,27 @@ class Answers:
             self.so_far.append(self.stream.so_far)
 
 
-def timeline(path):
+def sampling(frame_rate=None):
+    """Which frames are looked at, as in training.
+
+    frame_rate: the frames a second of pictures and raw video; None: what raw video states, else
+        the rate of the training.
+    """
+    given = {} if frame_rate is None else {"frame_folder_fps": frame_rate}
+    overrules = frame_rate is not None
+    return Sampling(**{**MODEL["sampling"], **given, "overrules_stated_rate": overrules})
+
+
+def timeline(path, frame_rate=None):
     """The times (T,) of the sampled frames, and the scores (T, K) at each and so far.
 
-    The last row of the scores so far is the video's answer.
+    The last row of the scores so far is the video's answer. frame_rate: see `sampling`.
 
     Raises:
         VideoError: the video cannot be used.
     """
     answers = Answers()  # from one thread frames come in order
-    visit_frames(path, FrameRequest(Sampling(**MODEL["sampling"]), answers, num_threads=1))
+    visit_frames(path, FrameRequest(sampling(frame_rate), answers, num_threads=1))
     for scores in answers.stream.finish():
         answers.keep(scores)
     return answers.times, np.array(answers.scores), np.array(answers.so_far)
@@ -185,6 +198,22 @@ def answer(scores):
     return named or f"none (at most {scores.max():.1%})"
 
 
+def note(message, *_, **__):
+    """Tell what was assumed, in one line."""
+    print(f"note: {message}", file=sys.stderr)
+
+
+def rate(text):
+    """Frames a second, as --frame-rate has them.
+
+    Raises:
+        ValueError: they are not above 0.
+    """
+    if not 0 < float(text) < float("inf"):
+        raise ValueError
+    return float(text)
+
+
 def main():
     """Answer for each video; those that cannot be used are told, and the others answered."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -195,16 +224,31 @@ def main():
         choices=onnxruntime.get_available_providers(),
         help="what computes, such as CUDAExecutionProvider with onnxruntime-gpu (default: the CPU)",
     )
+    parser.add_argument(
+        "--frame-rate",
+        type=rate,
+        metavar="FPS",
+        help="the frames a second of what does not say it: pictures, raw .h264 and .mjpeg",
+    )
     arguments = parser.parse_args()
-    Stream.provider = arguments.provider
+    Stream.provider, given = arguments.provider, arguments.frame_rate
+    warnings.showwarning = note
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     failed = 0
     for video in arguments.videos:
         try:
-            print(f"{masked(video)}: {answer(timeline(video)[2][-1])}", flush=True)
+            said = answer(timeline(video, given)[2][-1])
         except (VideoError, ImportError) as error:  # folders of pictures need Pillow
             failed = 1
             print(f"error: {error}", file=sys.stderr)
+            continue
+        if given is None and is_folder(video):
+            fps = sampling().frame_folder_fps
+            note(
+                f"{masked(video)}: does not say the frame rate: {fps:g} frames/s assumed; "
+                "--frame-rate sets another"
+            )
+        print(f"{masked(video)}: {said}", flush=True)
     sys.exit(failed)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,17 +24,18 @@ from actionrnn.progress import progress_bar
 from actionrnn.text import plain
 from actionrnn.video.convert import Converter
 from actionrnn.video.frame import Frame
-from actionrnn.video.frame_index import declared_rate, time_base_of, timed_frames
+from actionrnn.video.frame_index import time_base_of, timed_frames
 from actionrnn.video.image_folder import is_folder, iter_frame_folder
 from actionrnn.video.last_frame import shown_until
+from actionrnn.video.raw import declared_rate
 from actionrnn.video.sampling import TICK_TOLERANCE_SECONDS
 from actionrnn.video.source import (
     Located,
     Source,
     VideoSource,
+    as_sampled,
     container_of,
     find_source,
-    locate,
     open_stream,
 )
 from actionrnn.video.writer import CONTAINERS, VideoWriter
@@ -122,11 +123,7 @@ def render(
         drawn = max(drawn, known)
         return overlay.draw(frame.rgb)
 
-    rate_fps = model.config.sampling.frame_folder_fps
-    stream = model.config.sampling.stream
-    return rewrite(
-        video, output, draw, sound=sound, clock=clock, frame_folder_fps=rate_fps, stream=stream
-    )
+    return rewrite(video, output, draw, sound=sound, clock=clock, sampling=model.config.sampling)
 
 
 def container_format(output: Path) -> str:
@@ -149,8 +146,7 @@ def rewrite(
     sound: bool = True,
     clock: Clock = "player",
     limits: VideoLimits | None = None,
-    frame_folder_fps: float = Sampling.frame_folder_fps,
-    stream: int | None = None,
+    sampling: Sampling | None = None,
 ) -> int:
     """Write a video again with each frame as `draw` makes it, times and sound kept.
 
@@ -163,8 +159,7 @@ def rewrite(
         clock: player: the video begins at 0; file: at the file's own time, which .mkv holds as it
             is, while .mp4 and .mov show nothing until then.
         limits: of the frames, and of what may be opened.
-        frame_folder_fps: as `Sampling.frame_folder_fps`.
-        stream: as `Sampling.stream`.
+        sampling: says the stream, and the rate of what states none; all frames are written.
 
     Returns:
         The number of frames.
@@ -175,7 +170,7 @@ def rewrite(
     container, count, shown = container_format(output), 0, 0
     with (
         atomic_path(output) as temporary,
-        _open(path, limits, frame_folder_fps, stream) as video,
+        _open(path, limits, sampling or Sampling()) as video,
         VideoWriter(
             temporary,
             time_base=video.time_base,
@@ -222,10 +217,9 @@ class _OpenVideo:
 
 
 @contextlib.contextmanager
-def _open(
-    path: Located, limits: VideoLimits | None, frame_folder_fps: float, number: int | None
-) -> Iterator[_OpenVideo]:
+def _open(path: Located, limits: VideoLimits | None, sampling: Sampling) -> Iterator[_OpenVideo]:
     if is_folder(path) and isinstance(path, Path):
+        frame_folder_fps = sampling.frame_folder_fps
         rate_fps = Fraction(frame_folder_fps).limit_denominator(_MOST_TICKS)
         if not 1 <= rate_fps * _MOST_TICKS <= _MOST_TICKS**2:
             raise VideoError(f"{path}: {frame_folder_fps:g} frames/s cannot be written")
@@ -233,14 +227,19 @@ def _open(
         numbered = ((frame, tick) for tick, frame in enumerate(pictures))
         yield _OpenVideo(numbered, 1 / rate_fps, rate_fps, 0.0, 0, None)
         return
-    source = replace(locate(path, limits), stream=number, rate_fps=frame_folder_fps)
+    source = as_sampled(path, sampling, limits)
     with open_stream(source) as stream:
         convert, time_base = Converter(source, stream), time_base_of(stream)
         timed = (
             (convert.frame(picture, float(tick * time_base)), tick)
             for picture, tick in timed_frames(source, stream)
         )
-        rate_fps = declared_rate(stream) or stream.average_rate or Fraction(frame_folder_fps)
+        rate_fps = (
+            source.raw_rate.counted(stream)
+            or declared_rate(stream)
+            or stream.average_rate
+            or source.raw_rate.exact
+        )
         begin_seconds = (container_of(stream).start_time or 0) / av.time_base
         num_seconds = round((container_of(stream).duration or 0) / av.time_base)
         yield _OpenVideo(timed, time_base, rate_fps, begin_seconds, num_seconds, source)

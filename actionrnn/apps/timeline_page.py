@@ -149,8 +149,7 @@ def _video_address(video: Located, output: Path, sampling: Sampling) -> tuple[st
                 converted,
                 lambda frame: frame.rgb,
                 sound=False,
-                frame_folder_fps=sampling.frame_folder_fps,
-                stream=sampling.stream,
+                sampling=sampling,
             )
             if converted.stat().st_size <= LARGEST_EMBEDDED_BYTES:
                 note = "Converted for browsers, without sound."

@@ -61,7 +61,8 @@ def extract_features(
         backbone: a loaded backbone, its configuration or its name.
         num_frames: this many frames, evenly over the clip; or
         rate_fps: this many frames per second; neither: the configuration's default.
-        frame_folder_fps: as `Sampling.frame_folder_fps`; None: 25.
+        frame_folder_fps: as `Sampling.frame_folder_fps`, also where raw video states another;
+            None: 25.
 
     Returns:
         `Features` with values (T, D) and pts_seconds (T,).
@@ -300,8 +301,9 @@ def choose_sampling(
     if num_frames is not None or rate_fps is not None:
         rule = {"num_frames": num_frames, "rate_fps": rate_fps}
         sampling = parse_config({"sampling": rule}, source="sampling").sampling
-    fps = sampling.frame_folder_fps if frame_folder_fps is None else frame_folder_fps
-    return replace(sampling, frame_folder_fps=fps, stream=stream)
+    if frame_folder_fps is not None:
+        sampling = replace(sampling, frame_folder_fps=frame_folder_fps, overrules_stated_rate=True)
+    return replace(sampling, stream=stream)
 
 
 def count_folders(sources: Sequence[VideoPart]) -> int:

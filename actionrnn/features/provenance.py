@@ -52,7 +52,7 @@ class Provenance:
             backbone=backbone.name,
             weights_sha256=backbone.weights_sha256,
             preprocessing=backbone.preprocessing,
-            sampling=sampling,
+            sampling=replace(sampling, overrules_stated_rate=False),
             precision=backbone.precision,
             runtime=backbone.runtime,
         )
@@ -76,7 +76,7 @@ class Provenance:
         _require_fields(Preprocessing, renamed, "preprocessing")
         chosen = given["sampling"]
         if isinstance(chosen, dict):
-            chosen = {"stream": None} | chosen  # left out where the file's default is read
+            chosen = {"stream": None, "overrules_stated_rate": False} | chosen  # as left out
         _require_fields(Sampling, chosen, "sampling")
         try:
             return _PROVENANCE.validate_python(
@@ -89,7 +89,8 @@ class Provenance:
         """Plain JSON types, the fields in their order; what was not recorded is left out."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         if self.sampling.stream is None:
-            del plain["sampling"]["stream"]
+            del plain["sampling"]["stream"]  # the file's default is read
+        del plain["sampling"]["overrules_stated_rate"]
         return {name: value for name, value in plain.items() if value or name not in _RECORDED}
 
     def to_json_of_0_1(self) -> dict[str, Any]:

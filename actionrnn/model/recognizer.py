@@ -40,7 +40,7 @@ from actionrnn.model.timeline import Prediction, Timeline
 from actionrnn.model.trained_head import TrainedHead
 from actionrnn.options import EventRule
 from actionrnn.progress import progress_bar
-from actionrnn.video.image_folder import is_folder
+from actionrnn.video.image_folder import folder_seconds, is_folder
 from actionrnn.video.last_frame import end_of
 from actionrnn.video.source import (
     Located,
@@ -93,12 +93,18 @@ class Recognizer:
 
         Args:
             stream: as `Sampling.stream`; None: that of the model.
-            frame_folder_fps: as `Sampling.frame_folder_fps`; None: that of the model.
+            frame_folder_fps: as `Sampling.frame_folder_fps`, also where raw video states another;
+                None: that of the model.
 
         Raises:
             ConfigError: one of them is impossible.
         """
-        given = {"stream": stream, "frame_folder_fps": frame_folder_fps}
+        overrules = True if frame_folder_fps is not None else None
+        given = {
+            "stream": stream,
+            "frame_folder_fps": frame_folder_fps,
+            "overrules_stated_rate": overrules,
+        }
         changes: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
         if not changes:
             return self
@@ -372,10 +378,14 @@ def _start_of(video: Located, first_seconds: float) -> float:
 
 def _end_of(video: Located, sampling: Sampling, pts_seconds: NDArray[np.float64]) -> float | None:
     """When the last step ends; None: the video does not say, or was not read to its end."""
-    is_gone = video.is_address if isinstance(video, Source) else not video.is_file()
-    if is_gone or sampling.end_seconds is not None:
+    if sampling.end_seconds is not None:
         return None
     with contextlib.suppress(VideoError):
+        if isinstance(video, Path) and is_folder(video):
+            return folder_seconds(as_path(video), sampling.frame_folder_fps)
+        is_gone = video.is_address if isinstance(video, Source) else not video.is_file()
+        if is_gone:
+            return None
         return end_of(as_sampled(video, sampling), pts_seconds)
     return None
 

@@ -24,7 +24,6 @@ from actionrnn.video.convert import Converter, Scale
 from actionrnn.video.frame import Frame, Frames
 from actionrnn.video.frame_index import (
     FrameIndex,
-    declared_rate,
     decode_frame_index,
     frame_ticks,
     make_frame_index,
@@ -42,6 +41,7 @@ from actionrnn.video.image_folder import (
     visit_frame_folder,
 )
 from actionrnn.video.last_frame import shown_until
+from actionrnn.video.raw import RawRate, declared_rate
 from actionrnn.video.request import FrameCollector, FrameRequest, WantedFrames
 from actionrnn.video.seeking import decode_by_counting, decode_by_seeking, threads_for
 from actionrnn.video.source import (
@@ -49,6 +49,7 @@ from actionrnn.video.source import (
     VideoSource,
     as_sampled,
     container_of,
+    end_of_stream,
     locate,
     open_stream,
     require_pixels,
@@ -145,7 +146,7 @@ def _count_frames(source: Source) -> int:
     with open_stream(source) as opened:
         if _is_live(opened):
             return 0
-        index, declared = read_frame_index(opened), _Declared.of(opened)
+        index, declared = read_frame_index(source, opened), _Declared.of(source, opened)
     says_length = declared.num_frames or declared.end_seconds
     if says_length and not (declared.enough(index) or declared.stands_still(source, index)):
         with open_stream(source, num_threads=1) as opened:
@@ -204,8 +205,8 @@ def read_frame_times(path: VideoSource) -> NDArray[np.float64]:
     """
     source = locate(path)
     with open_stream(source) as stream:
-        index = read_frame_index(stream)
-        if _Declared.of(stream).enough(index):
+        index = read_frame_index(source, stream)
+        if _Declared.of(source, stream).enough(index):
             return index.pts_seconds
     with open_stream(source) as stream:
         index = decode_frame_index(source, stream)
@@ -274,6 +275,7 @@ def iter_frames(
     num_threads: int = 0,
     limits: VideoLimits | None = None,
     frame_folder_fps: float = Sampling.frame_folder_fps,
+    overrules_stated_rate: bool = False,
     stream: int | None = None,
 ) -> Iterator[Frame]:
     """Every frame of a video, one at a time, in constant memory.
@@ -287,6 +289,7 @@ def iter_frames(
         num_threads: threads of the decoder; 0: the decoder chooses.
         limits: the largest frame, and which containers are opened.
         frame_folder_fps: as `Sampling.frame_folder_fps`.
+        overrules_stated_rate: as `Sampling.overrules_stated_rate`.
         stream: as `Sampling.stream`.
 
     Raises:
@@ -297,7 +300,8 @@ def iter_frames(
     if is_folder(path):
         yield from iter_frame_folder(as_path(path), frame_folder_fps, scale, limits)
         return
-    source = replace(locate(path, limits), stream=stream, rate_fps=frame_folder_fps)
+    rate = RawRate(frame_folder_fps, overrules_stated_rate)
+    source = replace(locate(path, limits), stream=stream, raw_rate=rate)
     with open_stream(source, num_threads) as opened:
         time_base = time_base_of(opened)
         converter = Converter(source, opened, scale)
@@ -319,8 +323,8 @@ def _visit(source: Source, request: FrameRequest) -> None:
         if _is_live(stream):
             _collect(source, stream, request)
             return
-        declared = _Declared.of(stream)
-        index = read_frame_index(stream)
+        declared = _Declared.of(source, stream)
+        index = read_frame_index(source, stream)
         warn_if_rate_is_assumed(source, stream, len(index))
         promises_enough = declared.enough(index) or declared.stands_still(source, index)
         if promises_enough and (index.is_exact or index.is_one_by_one):
@@ -410,11 +414,11 @@ class _Declared:
     container: str
 
     @classmethod
-    def of(cls, stream: VideoStream) -> _Declared:
+    def of(cls, source: Source, stream: VideoStream) -> _Declared:
         return cls(
             int(stream.frames or 0),
             _declared_seconds(stream) or 0.0,
-            float(frame_ticks(stream) * time_base_of(stream)),
+            float(frame_ticks(source, stream) * time_base_of(stream)),
             container_of(stream).format.name,
         )
 
@@ -466,5 +470,7 @@ def _nothing_decodable(source: Source) -> VideoError:
 def _declared_seconds(stream: VideoStream) -> float | None:
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
+    if (end := end_of_stream(stream)) is not None:
+        return end - float((stream.start_time or 0) * time_base_of(stream))
     container_ticks = container_of(stream).duration
     return container_ticks / av.time_base if container_ticks else None

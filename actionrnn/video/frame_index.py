@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import heapq
+import itertools
 import warnings
 from collections import deque
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from actionrnn.errors import VideoError
-from actionrnn.video.source import NUMBERED, Source, container_of, decode_packet
+from actionrnn.video.raw import are_numbers, declared_rate, is_raw
+from actionrnn.video.source import Source, container_of, decode_packet
 
 Ticks = NDArray[np.int64]
 Packet: TypeAlias = "av.Packet[VideoStream]"
@@ -42,7 +44,7 @@ _LAST_TICK = 2**62
 
 
 class AssumedRateWarning(UserWarning):
-    """Nothing says when the frames of a video are shown."""
+    """Nothing says when the frames of a video are shown, or what does is overruled."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,14 @@ class FrameIndex:
         return self.ticks.astype(np.float64) * self.time_base.numerator / self.time_base.denominator
 
 
-def read_frame_index(stream: VideoStream) -> FrameIndex:
-    """The frames that the packets promise, up to where a truncated file ends; decodes nothing."""
-    clock = Clock(time_base_of(stream), frame_ticks(stream))
+def read_frame_index(source: Source, stream: VideoStream) -> FrameIndex:
+    """The frames that the packets promise, up to where a truncated file ends; decodes nothing.
+
+    None of raw video whose frames are counted and may refer to each other.
+    """
+    if source.raw_rate.counted(stream):
+        return make_frame_index(stream, _counted_packets(stream))
+    clock = Clock(time_base_of(stream), frame_ticks(source, stream))
     found: list[tuple[int, bool]] = []
     kept: list[Packet] = []
     room_bytes = MAX_KEPT_BYTES
@@ -122,6 +129,17 @@ def read_frame_index(stream: VideoStream) -> FrameIndex:
     return replace(index, packets=kept if room_bytes >= 0 else None)
 
 
+def _counted_packets(stream: VideoStream) -> list[tuple[int, bool]]:
+    """One frame for each packet, where each holds one; else none, as only decoding tells."""
+    if not stream.codec_context.codec.intra_only:
+        return []
+    count = 0
+    with contextlib.suppress(av.FFmpegError, OSError):
+        for packet in container_of(stream).demux(stream):
+            count += packet.size > 0
+    return [(number, True) for number in range(count)]
+
+
 def decode_frame_index(source: Source, stream: VideoStream) -> FrameIndex:
     """The frames that really can be decoded; decodes everything.
 
@@ -156,9 +174,12 @@ def timed_frames(source: Source, stream: VideoStream) -> Iterator[tuple[av.Video
     Raises:
         VideoError: a frame is larger than the limits.
     """
+    if source.raw_rate.counted(stream):
+        yield from zip(_decoded(source, stream), itertools.count())
+        return
     pending: deque[av.VideoFrame] = deque()
     ticks: list[int] = []
-    step = frame_ticks(stream)
+    step = frame_ticks(source, stream)
     newest, shown = -step, -_LAST_TICK
     for picture in _decoded(source, stream):
         known = picture.pts if picture.pts is not None else picture.dts
@@ -220,45 +241,33 @@ def time_base_of(stream: VideoStream) -> Fraction:
     return time_base if time_base and time_base > 0 else _TICK_SECONDS
 
 
-def frame_ticks(stream: VideoStream) -> int:
+def frame_ticks(source: Source, stream: VideoStream) -> int:
     """How long a frame is shown at the stream's declared rate, at least one tick."""
-    if _counts_frames(stream):
+    if are_numbers(stream) or source.raw_rate.counted(stream):
         return 1
     rate = declared_rate(stream) or stream.average_rate or stream.guessed_rate or _RATE_FPS
     return max(1, round(1 / (rate * time_base_of(stream))))
 
 
-def declared_rate(stream: VideoStream) -> Fraction | None:
-    """The frames a second that a stream states, on the average; None: it does not.
-
-    FFmpeg says 25, or what it was told to assume, of raw streams and of pictures one after the
-    other; what the former state in their headers is the decoder's.
-    """
-    return stream.codec_context.framerate or None if _is_raw(stream) else stream.average_rate
-
-
 def warn_if_rate_is_assumed(source: Source, stream: VideoStream, num_frames: int) -> None:
-    """Say that a source states neither a rate nor the times of its frames, if it has several."""
-    if num_frames > 1 and _is_raw(stream) and declared_rate(stream) is None:
+    """Say that the rate of raw video with several frames is not one that it states."""
+    if num_frames < 2 or not is_raw(stream):
+        return
+    stated, given = declared_rate(stream), source.raw_rate
+    if stated is None and not given.overrules:
         warnings.warn(
-            f"{source.name}: does not say the frame rate: {source.rate_fps:g} frames/s assumed; "
+            f"{source.name}: does not say the frame rate: {given.fps:g} frames/s assumed; "
             "--frame-rate (in Python frame_folder_fps) sets another",
             AssumedRateWarning,
             stacklevel=1,  # one place, so that it is said once
         )
-
-
-def _is_raw(stream: VideoStream) -> bool:
-    """Whether nothing tells the times of its frames: coded pictures one after the other."""
-    return _counts_frames(stream) or (
-        Flags.no_timestamps in Flags(container_of(stream).format.flags)
-    )
-
-
-def _counts_frames(stream: VideoStream) -> bool:
-    """Whether its times are the numbers of its frames."""
-    name = container_of(stream).format.name
-    return name in ("image2", *NUMBERED) or name.endswith("_pipe")
+    elif stated is not None and given.overrules and stated != given.exact:
+        warnings.warn(
+            f"{source.name}: states {float(stated):g} frames/s; {given.fps:g} are taken, as "
+            "--frame-rate says",
+            AssumedRateWarning,
+            stacklevel=1,
+        )
 
 
 def _stores_display_times(stream: VideoStream) -> bool:
@@ -270,7 +279,7 @@ def _stores_display_times(stream: VideoStream) -> bool:
 
 
 def _decoded(source: Source, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    clock = Clock(time_base_of(stream), frame_ticks(stream))
+    clock = Clock(time_base_of(stream), frame_ticks(source, stream))
     with contextlib.suppress(av.FFmpegError, OSError):  # a truncated file ends
         for packet in container_of(stream).demux(stream):
             if not packet.size:

@@ -91,6 +91,15 @@ def find_pictures(folder: Path) -> list[Path]:
     return [folder / name for name in frames]
 
 
+def folder_seconds(folder: Path, rate_fps: float) -> float:
+    """The length of a folder of pictures.
+
+    Raises:
+        VideoError: as `find_pictures`.
+    """
+    return len(find_pictures(folder)) / rate_fps
+
+
 def folder_corrections(folder: Path) -> tuple[str, ...]:
     """What is done to the first picture of a folder besides its conversion to RGB of 8 bits.
 

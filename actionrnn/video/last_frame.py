@@ -15,7 +15,8 @@ import numpy as np
 from av.packet import Packet
 from numpy.typing import NDArray
 
-from actionrnn.video.frame_index import time_base_of
+from actionrnn.video.frame_index import frame_ticks, time_base_of
+from actionrnn.video.raw import is_raw
 from actionrnn.video.source import (
     Source,
     VideoSource,
@@ -42,10 +43,32 @@ def end_of(path: VideoSource | Source, pts_seconds: NDArray[np.float64]) -> floa
     last = float(pts_seconds[-1])
     usual = float(np.median(np.diff(pts_seconds))) if len(pts_seconds) > 1 else 0.0
     begin, length = declared_span(path)
+    if length is None and (end_of_raw := _end_of_raw(locate(path), last, usual)) is not None:
+        return end_of_raw
     end = begin + (length or 0.0)
     if last < end <= last + usual + FROZEN_SECONDS:
         return end
     return shown_until(path, last)
+
+
+def _end_of_raw(source: Source, last: float, usual: float) -> float | None:
+    """When the last frame of raw video ends; None: it is none, or has no known end.
+
+    Its packets are counted. Where they are more than the frames, as fields are, the last step is
+    taken for the last frame.
+    """
+    with open_stream(source) as video:
+        container = container_of(video)
+        if not is_raw(video) or (container.size or 0) <= 0:
+            return None
+        frame_seconds = float(frame_ticks(source, video) * time_base_of(video))
+        count = 0
+        with contextlib.suppress(av.FFmpegError, OSError):  # a truncated file ends
+            for packet in container.demux(video):
+                count += packet.size > 0
+    end = count * frame_seconds
+    is_end = last < end < last + usual + 2.5 * frame_seconds  # steps show the frame before
+    return end if is_end else last + frame_seconds
 
 
 def shown_until(
@@ -69,8 +92,8 @@ def shown_until(
         return None
     with open_stream(source) as video:
         container = container_of(video)
-        if (container.size or 0) <= 0:
-            return None  # a stream without an end
+        if (container.size or 0) <= 0 or source.raw_rate.counted(video):
+            return None  # a stream without an end, or without times
         last, end = last_seconds, last_seconds
         with contextlib.suppress(av.FFmpegError, OSError):  # a truncated file ends
             for packet in container.demux(video, *container.streams.audio):

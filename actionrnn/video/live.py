@@ -139,8 +139,9 @@ class LiveSource:
             reason = problem or "ended"
             if silent + wait_seconds > options.give_up_seconds:
                 self._error = VideoError(
-                    f"{self.name}: no picture for {silent:.0f} s ({reason.removeprefix(self.name)}"
-                    "); check the source, or wait longer with --give-up-seconds"
+                    f"{self.name}: no picture for {silent:.0f} s "
+                    f"({reason.removeprefix(f'{self.name}: ')}); check the source, or wait longer "
+                    "with --give-up-seconds"
                 )
                 return
             self._report(f"{reason}; opening it again in {wait_seconds:g} s")

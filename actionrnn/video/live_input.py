@@ -163,7 +163,7 @@ class _Stream:
         self, stream: VideoStream, is_timed: bool, options: LiveOptions, stop: threading.Event
     ) -> Iterator[Frame]:
         guard, lag = LagGuard(options.max_lag_seconds), 0.0
-        convert, times = _Converters(self._source, stream), _Times(stream)
+        convert, times = _Converters(self._source, stream), _Times(self._source, stream)
         for packet in _packets(self._source, stream):
             arrived = time.monotonic()
             if stop.is_set():
@@ -178,7 +178,7 @@ class _Stream:
         self, stream: VideoStream, is_list: bool, options: LiveOptions, stop: threading.Event
     ) -> Iterator[Frame]:
         guard, lag, pace = LagGuard(options.max_lag_seconds), 0.0, Pace()
-        convert, times = _Converters(self._source, stream), _Times(stream)
+        convert, times = _Converters(self._source, stream), _Times(self._source, stream)
         played, waited = self._played_seconds if is_list else None, 0.0
         packets = _packets(self._source, stream)
         while True:
@@ -217,14 +217,18 @@ class _Converters:
 class _Times:
     """When pictures are shown; if nothing says it, a step of the declared rate after the last."""
 
-    def __init__(self, stream: VideoStream) -> None:
+    def __init__(self, source: Source, stream: VideoStream) -> None:
         self._time_base = time_base_of(stream)
-        self._step = float(frame_ticks(stream) * self._time_base)
+        self._step = float(frame_ticks(source, stream) * self._time_base)
+        self._are_counted = source.raw_rate.counted(stream) is not None
         self._last = -self._step
 
     def of(self, picture: av.VideoFrame) -> float:
         tick = picture.dts if picture.pts is None else picture.pts
-        self._last = self._last + self._step if tick is None else float(tick * self._time_base)
+        if tick is None or self._are_counted:
+            self._last += self._step
+        else:
+            self._last = float(tick * self._time_base)
         return self._last
 
 

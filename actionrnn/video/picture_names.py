@@ -10,7 +10,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import groupby, pairwise
 
@@ -22,13 +22,29 @@ PREVIEW = re.compile(r"(thumb|thumbnail|cover|preview|poster)s?", re.IGNORECASE)
 # Beside frames, of the film whose folder it is: players and Windows write them
 _COVER = re.compile(rf"{PREVIEW.pattern}|folder|albumart(small|_.*)?", re.IGNORECASE)
 
-# Times of day, with a number behind or not: 20240501_235959_001, 2024-05-01-10h59m30s123, 10-59-30;
-# seconds since 1970: 1311868164_001. `0001_02` and `01_02_03` are none, as frames are so numbered.
-_DATE = r"(?<!\d)(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])"
-_TIME = r"(?:[01]\d|2[0-3])[-_.:h]?[0-5]\d(?:[-_.:m]?[0-5]\d)?"
-_TIME_ALONE = r"(?<![0-9A-Za-z])\d\d[-:h][0-5]\d[-:m][0-5]\d"
-_EPOCH = r"(?<!\d)[1-9]\d{8,}(?=[-_]\d)"
-_CLOCK = re.compile(rf"(?:{_DATE}[-_.T ]*{_TIME}|{_TIME_ALONE}|{_EPOCH})s?(?:[-_.]?\d+)?(?!\d)")
+# Times of day: 20240501_235959, 2024-5-1_9-5-59, 01-05-2024 10.59.59, 24-05-01-10-59-59,
+# 2024-05-01-10h59m30s, 10-59-30, 0m59s; seconds since 1970: 1311868164_001. `0001_02` and
+# `01_02_03` are none, as frames are so numbered.
+_DATE = (
+    r"(?<!\d)(?:(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
+    r"|(?:19|20)\d\d([-_.])\d\d?\1\d\d?|\d\d?([-_.])\d\d?\2(?:(?:19|20)?\d\d))"
+)
+_TIME = (
+    r"(?:(?:[01]\d|2[0-3])[0-5]\d(?:[0-5]\d)?"
+    r"|(?:[01]?\d|2[0-3])[-_.:h][0-5]?\d(?:[-_.:m][0-5]?\d)?)"
+)
+_TIME_ALONE = (
+    r"(?<![0-9A-Za-z])(?:\d\d[-:h.][0-5]\d[-:m.][0-5]\d|\d\d?:[0-5]\d(?::[0-5]\d)?)"
+    r"|(?<!\d)(?:\d+h[0-5]?\dm(?:[0-5]?\ds)?|\d+m[0-5]?\ds)"
+)
+_EPOCH = r"(?<!\d)[1-9]\d{8,}(?=[-_ ]\(?\d)"
+_CLOCK = re.compile(rf"(?:{_DATE}[-_.T ]*{_TIME}|{_TIME_ALONE}|{_EPOCH})(?!\d)")
+_YEAR_LAST = re.compile(r"(?<!\d)(\d\d?)([-_.])(\d\d?)\2((?:19|20)\d\d)(?!\d)")
+_MONTHS = 12
+
+# Behind a time that many times has the same few numbers: those of cameras, not of frames.
+_MANY_TIMES = 10
+_MANY_CAMERAS = 10
 
 # A minus is a sign behind nothing or a separator: in `t_-1` and `-1`, not in `img-1` or `05-01`.
 _NUMBER = re.compile(r"(?:(?:^|(?<=[^0-9A-Za-z-]))-)?\d+(?:\.\d+)*")
@@ -57,7 +73,8 @@ def in_order(names: Iterable[str]) -> tuple[list[str], list[str]]:
 
     Names of several numbers are one clip if the last goes on from each value of those before to
     the next one (`part1_001` ... `part1_100`, `part2_101`), or if they are times. Where it begins
-    again (`cam1_001` ... `cam1_100`, `cam2_001`), they are several series.
+    again (`cam1_001` ... `cam1_100`, `cam2_001`), or many times have the same few numbers, they
+    are several series.
 
     Raises:
         VideoError: the names are of several series, or their numbers leave the order open; the
@@ -82,7 +99,7 @@ def in_order(names: Iterable[str]) -> tuple[list[str], list[str]]:
             f"holds several series of pictures: {named}{more}; a clip is one of them, so put each "
             "into a separate folder"
         )
-    keys = _keys(parsed)
+    keys = _keys(_year_first(parsed))
     ordered = sorted(zip(keys, parsed, strict=True), key=lambda pair: pair[0])
     for (key, one), (next_key, other) in pairwise(ordered):
         if key == next_key:
@@ -96,7 +113,7 @@ def in_order(names: Iterable[str]) -> tuple[list[str], list[str]]:
 def _require_one_run(ordered: Sequence[tuple[Key, _Name]]) -> None:
     """Refuse `cam1_1, cam1_2, cam2_1, cam2_2`: cameras one after the other, no clip of one."""
     changing = [len(set(column)) > 1 for column in zip(*(key for key, _ in ordered), strict=True)]
-    if sum(changing) < 2 or _are_times([name.stem for _, name in ordered]):
+    if sum(changing) < 2 or _are_times(ordered):
         return
     last = len(changing) - 1 - changing[::-1].index(True)
     runs = [list(run) for _, run in groupby(ordered, key=lambda pair: pair[0][:last])]
@@ -111,17 +128,47 @@ def _require_one_run(ordered: Sequence[tuple[Key, _Name]]) -> None:
             )
 
 
-def _are_times(stems: Sequence[str]) -> bool:
-    """Whether the names are the same but for a time in each.
+def _are_times(ordered: Sequence[tuple[Key, _Name]]) -> bool:
+    """Whether each name has a time, they go on from time to time, and at most one number behind
+    the times counts.
 
-    >>> _are_times(["a_20240501_235959_1", "a_20240502_000001_1"]), _are_times(["1_1", "2_1"])
-    (True, False)
+    Raises:
+        VideoError: that number may be a camera's.
     """
-    found = [_CLOCK.search(stem) for stem in stems]
-    around = {
-        match and (match.string[: match.start()], match.string[match.end() :]) for match in found
-    }
-    return None not in around and len(around) == 1
+    before = {_numbers_before_time(name.stem) for _, name in ordered}
+    if None in before or len(before) > 1:
+        return False
+    [(start, stop)] = before  # type: ignore[misc]
+    if not all(one[start:] < other[start:] for (one, _), (other, _) in pairwise(ordered)):
+        return False
+    behind = [key[stop:] for key, _ in ordered]
+    if sum(len(set(column)) > 1 for column in zip(*behind, strict=True)) > 1:
+        return False
+    _require_one_camera(ordered, stop)
+    return True
+
+
+def _numbers_before_time(stem: str) -> tuple[int, int] | None:
+    """How many of its numbers begin before its time, and before that ends; None: it has none."""
+    time = _CLOCK.search(stem)
+    if time is None:
+        return None
+    begins = [number.start() for number in _NUMBER.finditer(stem)]
+    return sum(at < time.start() for at in begins), sum(at < time.end() for at in begins)
+
+
+def _require_one_camera(ordered: Sequence[tuple[Key, _Name]], stop: int) -> None:
+    """Refuse `T_1, T_2` under many times T: what each time has is not a frame more or less."""
+    runs = [list(run) for _, run in groupby(ordered, key=lambda pair: pair[0][:stop])]
+    whole = {tuple(key[stop:] for key, _ in run) for run in runs[1:-1]}
+    if len(runs) < _MANY_TIMES or len(whole) > 1:
+        return
+    if 1 < len(runs[1]) < _MANY_CAMERAS:
+        raise VideoError(
+            f"holds {_first_and_last(runs[1])}, then {_first_and_last(runs[2])}, and the same "
+            "numbers under each time, as of several cameras; put each into a separate folder, or "
+            "give the frames of one clip one number"
+        )
 
 
 def _first_and_last(run: Sequence[tuple[Key, _Name]]) -> str:
@@ -148,6 +195,30 @@ def _parse(name: str) -> _Name:
     stem, ending = os.path.splitext(name)  # noqa: PTH122 - once for each of many files
     numbers = tuple(_NUMBER.findall(stem))
     return _Name(name, stem, _NUMBER.sub("#", stem).lower() + ending.lower(), numbers)
+
+
+def _year_first(names: list[_Name]) -> list[_Name]:
+    """The names with the numbers of `31-05-2024` in the order 2024, 05, 31.
+
+    Raises:
+        VideoError: the first may be the day or the month, on which the order depends.
+    """
+    dates = [date for name in names if (date := _YEAR_LAST.search(name.stem))]
+    if len(dates) < len(names):
+        return names
+    first, second = ({int(date[place]) for date in dates} for place in (1, 3))
+    is_month_first = max(second) > _MONTHS
+    if not is_month_first and max(first) <= _MONTHS and len(first) > 1 and len(second) > 1:
+        raise VideoError(
+            f"has dates like {dates[0][0]}: is the day first, or the month? Write the year first, "
+            f"as {dates[0][4]}-12-31"
+        )
+    order = r"\4\2\1\2\3" if is_month_first else r"\4\2\3\2\1"
+    turned = (_YEAR_LAST.sub(order, name.stem, count=1) for name in names)
+    return [
+        replace(name, numbers=tuple(_NUMBER.findall(stem)))
+        for name, stem in zip(names, turned, strict=True)
+    ]
 
 
 def _require_one_each(names: Sequence[_Name]) -> None:

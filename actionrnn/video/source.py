@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any, TypeGuard
 from urllib.parse import urlsplit
@@ -25,6 +24,7 @@ from actionrnn.files import as_path
 from actionrnn.options import VideoLimits
 from actionrnn.video.address import is_address, masked
 from actionrnn.video.download import LocalCopy, copy_if_needed
+from actionrnn.video.raw import RAW_RATE, RawRate
 
 VideoSource = str | os.PathLike[str] | bytes | IO[bytes]
 """Anything that a video is read from; "-" is standard input."""
@@ -37,9 +37,6 @@ READ_TIMEOUT_SECONDS = 10.0
 _ALONE = {"protocol_whitelist": "file", "enable_drefs": "0", "use_absolute_path": "0"}
 
 _DASH_HEAD_BYTES = 4096
-
-NUMBERED = ("dirac", "mpjpeg")
-"""Formats whose times are the numbers of the frames, though FFmpeg gives them another time base."""
 
 _BLOCK_BYTES = 1 << 20
 
@@ -64,8 +61,8 @@ class Source:
     """0: not known."""
     stream: int | None = None
     """The number of the video stream that is read; None: `open_stream` chooses."""
-    rate_fps: float = Sampling.frame_folder_fps
-    """Frames a second of a stream that states neither times nor a rate."""
+    raw_rate: RawRate = RAW_RATE
+    """Of a stream that states neither times nor a rate."""
     copy: LocalCopy | None = None
     """The file's copy on this machine, kept for as long as this is."""
 
@@ -150,6 +147,7 @@ def locate(source: VideoSource | Source, limits: VideoLimits | None = None) -> S
     if text == "-":
         return _read_whole("standard input", sys.stdin.buffer, limits)
     if is_address(text):
+        text = text.strip()
         copy = copy_if_needed(text, OPEN_TIMEOUT_SECONDS, limits.max_bytes_held)
         if copy is not None:
             path, size_bytes = copy.path, copy.path.stat().st_size
@@ -167,7 +165,8 @@ def as_sampled(
         VideoError: as `locate`.
     """
     source = locate(path, limits)
-    return replace(source, stream=sampling.stream, rate_fps=sampling.frame_folder_fps)
+    rate = RawRate(sampling.frame_folder_fps, sampling.overrules_stated_rate)
+    return replace(source, stream=sampling.stream, raw_rate=rate)
 
 
 @contextlib.contextmanager
@@ -198,9 +197,8 @@ def open_stream(
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = num_threads
         stream.codec_context.options = {"max_pixels": str(source.limits.max_frame_pixels)}
-        if container.format.name in NUMBERED:
-            rate_fps = stream.codec_context.framerate or _assumed_rate(source)
-            stream.time_base = 1 / rate_fps
+        if rate := source.raw_rate.counted(stream):
+            stream.time_base = 1 / rate  # a tick is the number of a frame
         yield stream
 
 
@@ -244,8 +242,8 @@ def declared_span(path: VideoSource | Source) -> tuple[float, float | None]:
     ends with them.
 
     Args:
-        path: of a source that names a stream, the length goes to the end of that stream, where
-            this declares one.
+        path: of a source with several video streams, the length goes to the end of that which is
+            read, where this declares one.
 
     Raises:
         VideoError: the source is missing, empty, not a video, or has sound only, or no such stream.
@@ -258,14 +256,15 @@ def declared_span(path: VideoSource | Source) -> tuple[float, float | None]:
             length -= start  # it counts from time 0, not from its first picture
         begin = start / av.time_base
         end = begin + length / av.time_base if length else None
-        if source.stream is not None:
-            end = _end_of_stream(video) or end
+        if len(video_streams(container)) > 1:
+            end = end_of_stream(video) or end
         if end is not None and _may_end_later(video) and not source.is_address:
             end = max(end, _last_frame_from(video, end))
     return begin, None if end is None else end - begin
 
 
-def _end_of_stream(video: VideoStream) -> float | None:
+def end_of_stream(video: VideoStream) -> float | None:
+    """When a stream ends, in seconds on its clock, as it declares itself; None: it does not."""
     if video.duration and video.time_base:
         return float(((video.start_time or 0) + video.duration) * video.time_base)
     # Matroska's, which counts from time 0: 00:00:09.040000000
@@ -317,7 +316,8 @@ def open_container(
     Raises:
         VideoError: it cannot be opened.
     """
-    options = {"framerate": str(_assumed_rate(source))} | (options or {})
+    # what it takes for a stream that states none; it ignores it elsewhere
+    options = {"framerate": str(source.raw_rate.exact)} | (options or {})
     target: Any = source.target
     if isinstance(target, bytes):
         target = io.BytesIO(target)
@@ -334,11 +334,6 @@ def open_container(
         raise VideoError(f"{source.name}: {_why_not_opened(source, error, opening)}") from None
     assert isinstance(container, InputContainer)
     return container
-
-
-def _assumed_rate(source: Source) -> Fraction:
-    """What FFmpeg takes for a stream that states none; it ignores it elsewhere."""
-    return max(Fraction(source.rate_fps).limit_denominator(10**6), Fraction(1, 10**6))
 
 
 def _why_not_opened(source: Source, error: Exception, timeout_seconds: float) -> str:
@@ -433,9 +428,9 @@ def _file(path: Path, limits: VideoLimits) -> Source:
                 return _read_whole(str(path), pipe, limits)
         size_bytes = path.stat().st_size
     except OSError as error:
-        raise VideoError(f"{path}: {why_unreadable(error)}") from None
+        raise VideoError(f"{masked(str(path))}: {why_unreadable(error)}") from None
     except ValueError as error:
-        raise VideoError(f"{path}: cannot be read ({error})") from None
+        raise VideoError(f"{masked(str(path))}: cannot be read ({error})") from None
     if size_bytes == 0:
         raise VideoError(f"{path}: is empty (0 bytes); copy or download it again")
     return Source(str(path), f"file:{path}", False, limits, size_bytes)

@@ -20,6 +20,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from numpy.typing import NDArray
+from PIL import Image
 
 import actionrnn
 from actionrnn.apps.cli import main
@@ -31,7 +32,7 @@ from actionrnn.files import file_sha256
 from actionrnn.model.heads import Head, read_out
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.training.train import TrainingRun
-from actionrnn.video.decode import read_frames
+from actionrnn.video.decode import iter_frames, read_frames
 from tests.tiny import empty, text, write_video
 
 pytest.importorskip("onnxruntime")
@@ -279,10 +280,33 @@ def test_the_runner_needs_nothing_of_this_toolkit(
     assert [line.split(": ")[-1].split(";")[0] for line in errors[:1]] == ["no such file"]
 
 
-def write_raw_h264(path: Path) -> Path:
+def test_the_runner_says_which_rate_it_assumes_or_is_given(
+    exported: Path, clips: Path, tmp_path: Path
+) -> None:
+    pictures, ticks = tmp_path / "me@home", write_raw_h264(tmp_path / "ticks.h264", 90000)
+    pictures.mkdir()
+    for number, frame in enumerate(iter_frames(clips / "red" / "ann_red.avi")):
+        Image.fromarray(frame.rgb).save(pictures / f"{number}.png")
+    command = [sys.executable, str(exported / "run.py"), str(ticks), str(pictures)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    said = "does not say the frame rate: 25 frames/s assumed; --frame-rate"
+    notes = done.stderr.splitlines()
+    assert [note.partition(said)[0] for note in notes] == [
+        f"note: {ticks}: ",
+        f"note: {pictures}: ",
+    ]
+    answered = [line.rpartition(": ")[0] for line in done.stdout.splitlines()]
+    assert answered == [str(ticks), str(pictures)]
+    again = [*command, "--frame-rate", "12"]
+    assert subprocess.run(again, capture_output=True, text=True, timeout=60).stderr == ""
+    refused = subprocess.run([*command, "--frame-rate", "0"], capture_output=True, text=True)
+    assert refused.returncode == 2 and "invalid rate value: '0'" in refused.stderr
+
+
+def write_raw_h264(path: Path, rate: int = 25) -> Path:
     """A stream without a container, and so without times."""
     with av.open(str(path), "w", format="h264") as container:
-        stream = container.add_stream("libx264", rate=25)
+        stream = container.add_stream("libx264", rate=rate)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for level in range(0, 200, 10):
             picture = np.full((48, 64, 3), level, np.uint8)

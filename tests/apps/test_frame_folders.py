@@ -16,6 +16,7 @@ from PIL import Image
 import actionrnn
 from actionrnn.apps.cli import main
 from actionrnn.apps.render import rewrite
+from actionrnn.config import Sampling
 from actionrnn.errors import ConfigError, VideoError
 from actionrnn.features.store import FeatureStore
 from actionrnn.model.recognizer import Recognizer
@@ -144,6 +145,12 @@ def test_raw_video_is_at_the_rate_that_is_given(
     assert model.classify(raw).pts_seconds < 0.5
 
 
+def test_a_timeline_ends_with_the_last_picture(folder: Path, model: Recognizer) -> None:
+    for rate_fps in (12, 5):
+        timeline = model.reading(frame_folder_fps=rate_fps).timeline(folder)
+        assert timeline.segments()[-1].end_seconds == pytest.approx(12 / rate_fps)
+
+
 def test_several_folders_are_counted(folder: Path, streaming_model: Path) -> None:
     done = run("classify", folder, folder, "--model", streaming_model)
     assert "note: 2 folders do not say the frame rate: 25 frames/s assumed" in done.stderr
@@ -157,9 +164,8 @@ def test_a_rate_that_is_none_is_refused(folder: Path, model: Recognizer, tmp_pat
     )
     for rate_fps in (1e-9, 1e9):
         with pytest.raises(VideoError, match=r"pictures: 1e\W\d+ frames/s cannot be written"):
-            rewrite(
-                folder, tmp_path / "out.mp4", lambda frame: frame.rgb, frame_folder_fps=rate_fps
-            )
+            sampling = Sampling(frame_folder_fps=rate_fps)
+            rewrite(folder, tmp_path / "out.mp4", lambda frame: frame.rgb, sampling=sampling)
 
 
 def test_info_says_what_is_done_to_pictures(folder: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actionrnn.errors import VideoError
 from actionrnn.video.address import is_address, masked
+from actionrnn.video.decode import read_frames
 
 SECRET = "hunter2XYZ"
 
@@ -58,6 +61,24 @@ def parts_of(secret: str) -> set[str]:
         (f"http//cam/a.mp4?pwd={SECRET}", "http//cam/a.mp4?***"),
         (f"htp//admin:{SECRET}@cam/a.mp4", "***@cam/a.mp4"),
         (f"admin:{SECRET}@cam", "***@cam"),
+        (f" rtsp://h/user=admin&password={SECRET}", "rtsp://h/***"),
+        (f"\thttp://h/{SECRET}/x.mp4\n", "http://h/***/x.mp4"),
+        (f"10.0.0.5:554/user=admin&password={SECRET}", "10.0.0.5:554/***"),
+        (f"10.0.0.5/user=admin_password={SECRET}_channel=1", "10.0.0.5/***"),
+        (f"https;//h/x?token={SECRET}", "https;//h/***?***"),
+        (f"https ://h/x?token={SECRET}", "https ://h/***?***"),
+        (f"//admin:{SECRET}@host/live", "//***@host/***"),
+        (f"//host/{SECRET}/a.mp4", "//host/***/a.mp4"),
+        (f"file://u:{SECRET}@h/x", "file://***@h/***"),
+        (f"rtsp:127.0.0.1/user=admin&password={SECRET}", "rtsp:127.0.0.1/***"),
+        (f"rtsp:admin:{SECRET}@h/x.mp4", "rtsp:***@h/x.mp4"),
+        (f"cam?pwd={SECRET}", "cam?***"),
+        (f"user=a&password={SECRET}", "user:***"),
+        (f"/10.0.0.5/user=a&password={SECRET}", "/10.0.0.5/***"),
+        (f"{SECRET}@home.mp4", "***@home.mp4"),
+        (f"url=rtsp://a:{SECRET}@h", "***@h"),
+        (f'"rtsp://admin:{SECRET}@h/live"', '"rtsp://***@h/***'),
+        (f"http://h/eyJhbGciOi.eyJz.{SECRET[:3]}", "http://h/***"),
     ],
 )
 def test_no_part_of_a_password_is_shown(address: str, shown: str) -> None:
@@ -72,7 +93,6 @@ def test_no_part_of_a_password_is_shown(address: str, shown: str) -> None:
         "clip.mp4",
         "/data/a:b.mp4",
         r"C:\clips\me@home.mp4",
-        "me@home.mp4",
         "./a:b@c.mp4",
         "file:///data/a:b@c.mp4",
         "http://10.0.0.5:8080/ann_red.avi",
@@ -81,6 +101,17 @@ def test_no_part_of_a_password_is_shown(address: str, shown: str) -> None:
         "https://host/GOPR0123.MP4",
         "https://host/VID-20240501_120000.mp4",
         "https://host/",
+        "http://host/***/1080p.mp4",
+        "http://host/x264_720p_30fps.mp4",
+        "http://host/PXL_20240501_105930123.mp4",
+        "http://host/UCF101_v_Biking_g01_c01.avi",
+        "http://host/My%20Holiday%20(1).mp4",
+        "http://host/a.b.c-d.webm",
+        "http://host/%C3%ADndice.mp4",
+        "http://host/S01E02.mkv",
+        "data/video 1.mp4",
+        "/data/year=2024/a@b.mp4",
+        "10:30 home.mp4",
         "rtsp://***@cam/***",
     ],
 )
@@ -124,3 +155,26 @@ def test_an_address_is_no_path() -> None:
 def test_a_path_that_was_an_address_shows_no_password() -> None:
     assert masked("http:/bob:SECRET@host/a.csv") == "http:/***@host/a.csv"
     assert masked("C:/videos/a@b.mp4") == "C:/videos/a@b.mp4"
+
+
+@pytest.mark.parametrize("name", ["10:30 me@home.mp4", "a=1&b=2.mp4", "me@home.mp4"])
+def test_a_file_that_is_there_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert masked(name) != name
+    (tmp_path / name).touch()
+    assert masked(name) == name
+
+
+def test_spaces_around_an_address_are_not_its_own(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match=r"^http://127\.0\.0\.1:1/a\.mp4: cannot be opened"):
+        read_frames(" http://127.0.0.1:1/a.mp4 ")
+    assert is_address(" http://a ")
+
+
+@pytest.mark.parametrize("end", ["\0", "x" * 5000, ""])
+def test_no_error_of_a_mistyped_address_shows_a_password(end: str) -> None:
+    with pytest.raises(VideoError, match=r"^10\.0\.0\.5/\*\*\*: ") as caught:
+        read_frames(f"10.0.0.5/user=admin&password={SECRET}{end}")
+    assert not any(part in str(caught.value) for part in parts_of(SECRET))

@@ -15,7 +15,7 @@ from actionrnn.video.decode import iter_frames, read_frames
 from actionrnn.video.frame import Frames
 from actionrnn.video.frame_index import read_frame_index
 from actionrnn.video.sampling import choose_frames
-from actionrnn.video.source import open_stream
+from actionrnn.video.source import locate, open_stream
 from actionrnn.video.tone_map import PQ, tone_mapped
 
 FFmpegEncode = Callable[..., Path]
@@ -158,7 +158,7 @@ def assert_same(frames: Frames, pictures: NDArray[np.uint8], times: list[float])
 def assert_same_choice(path: Path, everything: Frames, sampling: Sampling) -> None:
     """A sampled reading takes the frames that the rule names out of all frames."""
     with open_stream(path) as stream:
-        is_keyframe = read_frame_index(stream).is_keyframe
+        is_keyframe = read_frame_index(locate(path), stream).is_keyframe
     if len(is_keyframe) != len(everything):  # a raw stream, without times
         return
     chosen = choose_frames(everything.pts_seconds, sampling, is_keyframe)

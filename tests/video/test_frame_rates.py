@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -84,7 +86,7 @@ def test_a_rate_that_is_given_is_taken(tmp_path: Path, name: str, rate_fps: floa
         f"{SILENT} -f hevc",
     ],
 )
-@pytest.mark.parametrize("rate_fps", [25, 10])
+@pytest.mark.parametrize("rate_fps", [25, 10, 50])
 def test_a_live_source_has_the_rate_that_is_given(options: str, rate_fps: float) -> None:
     address = f"http://127.0.0.1:{free_port()}/"
     with (
@@ -120,3 +122,75 @@ def test_a_raw_file_is_played_at_the_rate_that_it_states(tmp_path: Path) -> None
     times = [arrival.frame.pts_seconds for arrival in source.frames() if arrival is not None]
     source.close()
     np.testing.assert_allclose(np.diff(times), [0.02] * 24, atol=1e-4)
+
+
+@pytest.mark.parametrize("ticks", [90000, 1000])
+@pytest.mark.parametrize("name", ["a.h264", "a.hevc"])
+def test_the_ticks_of_a_variable_rate_are_no_rate(tmp_path: Path, name: str, ticks: int) -> None:
+    """Of a video at a variable rate the encoder states the clock's ticks as if they were frames."""
+    path = variable(tmp_path / name, ticks)
+    with pytest.warns(AssumedRateWarning, match="does not say the frame rate: 25 frames/s"):
+        times = read_frames(path).pts_seconds
+    np.testing.assert_allclose(times, np.arange(12) / 25, atol=1e-5)
+    with pytest.warns(AssumedRateWarning, match="25 frames/s assumed"):
+        assert [f.pts_seconds for f in iter_frames(path)] == pytest.approx(times)
+    given = Sampling(frame_folder_fps=12, overrules_stated_rate=True)
+    np.testing.assert_allclose(read_frames(path, given).pts_seconds, np.arange(12) / 12)
+    assert probe_video(path).rate_fps is None
+    source = LiveSource(str(path), LiveOptions(max_lag_seconds=5))
+    times = [arrival.frame.pts_seconds for arrival in source.frames() if arrival is not None]
+    np.testing.assert_allclose(np.diff(times), [1 / 25] * 11)
+
+
+def variable(path: Path, ticks: int) -> Path:
+    codec = "libx264" if path.suffix == ".h264" else "libx265"
+    with av.open(path, "w") as container:
+        stream = container.add_stream(codec, rate=ticks)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        if codec == "libx265":
+            stream.options = {"x265-params": "log-level=none"}
+        for number in range(12):
+            pixels = np.full((64, 64, 3), 20 * number, np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels)
+            frame.pts = number * ticks // 12
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_a_given_rate_overrules_a_stated_one_aloud(tmp_path: Path, name: str) -> None:
+    path = encode(tmp_path / name, STATED[name], rate=12)
+    sampling = Sampling(frame_folder_fps=50, overrules_stated_rate=True)
+    if name.endswith(".y4m"):  # its frames have times
+        np.testing.assert_allclose(read_frames(path, sampling).pts_seconds, np.arange(12) / 12)
+        return
+    with pytest.warns(AssumedRateWarning, match=r"states 12 frames/s; 50 are taken, as --frame-r"):
+        frames = read_frames(path, sampling)
+    np.testing.assert_allclose(frames.pts_seconds, np.arange(12) / 50)
+    np.testing.assert_array_equal(frames.data, read_frames(path).data)
+    with pytest.warns(AssumedRateWarning, match="states 12"):
+        found = list(iter_frames(path, frame_folder_fps=50, overrules_stated_rate=True))
+    np.testing.assert_allclose([f.pts_seconds for f in found], np.arange(12) / 50)
+
+
+@pytest.mark.parametrize("rate_fps", [8, 50, 60])
+def test_the_pictures_of_a_camera_are_counted(tmp_path: Path, rate_fps: float) -> None:
+    """FFmpeg times them by 25 a second, whatever it is told."""
+    path = encode(tmp_path / "a.mpjpeg", "-c:v mjpeg -f mpjpeg", rate=12)
+    sampling = Sampling(frame_folder_fps=rate_fps, overrules_stated_rate=True)
+    frames = read_frames(path, sampling)
+    np.testing.assert_allclose(frames.pts_seconds, np.arange(12) / rate_fps)
+    found = list(iter_frames(path, frame_folder_fps=rate_fps, overrules_stated_rate=True))
+    assert [f.pts_seconds for f in found] == pytest.approx(frames.pts_seconds)
+    third = read_frames(path, replace(sampling, rate_fps=rate_fps / 3))
+    np.testing.assert_array_equal(third.data, frames.data[::3])
+
+
+def test_h263_states_the_clock_of_all_such_streams(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.h263", "-s 176x144 -c:v h263 -f h263", rate=15)
+    with pytest.warns(AssumedRateWarning, match="does not say the frame rate"):
+        np.testing.assert_allclose(read_frames(path).pts_seconds, np.arange(15) / 25)
+    sampling = Sampling(frame_folder_fps=15, overrules_stated_rate=True)
+    np.testing.assert_allclose(read_frames(path, sampling).pts_seconds, np.arange(15) / 15)

@@ -15,6 +15,7 @@ from actionrnn.config import Sampling
 from actionrnn.video.decode import read_frames
 from actionrnn.video.last_frame import end_of, shown_until
 from actionrnn.video.source import as_sampled, declared_span
+from tests.video.servers import encode
 
 EncodeVideo = Callable[..., Path]
 
@@ -157,3 +158,16 @@ def test_each_stream_has_its_own_end(tmp_path: Path) -> None:
             assert declared_span(source)[1] == pytest.approx(length / 10, abs=0.01)
             times = np.arange(0, length / 10, 0.25)
             assert end_of(source, times) == pytest.approx(length / 10, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["a.h264", "a.mjpeg", "a.mpjpeg"])
+@pytest.mark.filterwarnings("ignore::actionrnn.video.frame_index.AssumedRateWarning")
+def test_raw_video_ends_with_its_last_frame(tmp_path: Path, name: str) -> None:
+    options = "-c:v libx264 -pix_fmt yuv420p" if name == "a.h264" else f"-c:v mjpeg -f {name[2:]}"
+    path = encode(tmp_path / name, options, rate=25, seconds=2)
+    for sampling in (Sampling(), Sampling(rate_fps=10), Sampling(num_frames=4)):
+        steps = read_frames(path, sampling).pts_seconds
+        assert end_of(as_sampled(path, sampling), steps) == pytest.approx(2.0)
+    slow = Sampling(rate_fps=4, frame_folder_fps=10, overrules_stated_rate=True)
+    steps = read_frames(path, slow).pts_seconds
+    assert end_of(as_sampled(path, slow), steps) == pytest.approx(5.0)

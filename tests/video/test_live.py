@@ -91,7 +91,9 @@ def test_a_source_that_never_answers_is_given_up_in_one_line() -> None:
     options = LiveOptions(give_up_seconds=0.5, first_wait_seconds=0.1)
     source = LiveSource(f"tcp://127.0.0.1:{free_port()}", options)
     begin = time.monotonic()
-    with pytest.raises(VideoError, match=r"no picture for \d+ s .*refused.*check the source"):
+    with pytest.raises(
+        VideoError, match=r"no picture for \d+ s \(cannot be opened.*refused.*check the source"
+    ):
         collect(source, lambda found: False)
     assert time.monotonic() - begin < 10
 

@@ -16,7 +16,7 @@ from actionrnn.video import decode, frame_index
 from actionrnn.video.decode import read_frames
 from actionrnn.video.frame_index import FrameIndex, read_frame_index
 from actionrnn.video.seeking import plan_spans
-from actionrnn.video.source import open_stream
+from actionrnn.video.source import locate, open_stream
 
 FFmpegEncode = Callable[..., Path]
 
@@ -98,12 +98,12 @@ def test_the_packets_of_a_small_file_alone_are_kept(
 ) -> None:
     path = ffmpeg_encode("small.mp4", "-c:v libx264 -g 10")
     with open_stream(path) as stream:
-        index = read_frame_index(stream)
+        index = read_frame_index(locate(path), stream)
     assert index.packets is not None
     assert len(index.packets) == len(index)
     monkeypatch.setattr(frame_index, "MAX_KEPT_BYTES", sum(p.size for p in index.packets))
     with open_stream(path) as stream:
-        assert read_frame_index(stream).packets is None
+        assert read_frame_index(locate(path), stream).packets is None
 
 
 def test_within_kept_packets_every_key_frame_is_near() -> None:

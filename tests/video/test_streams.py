@@ -20,13 +20,15 @@ from actionrnn.video.decode import (
     probe_video,
     read_frames,
 )
+from actionrnn.video.last_frame import end_of
+from actionrnn.video.source import as_sampled
 
 FFmpegEncode = Callable[..., Path]
 
 GREY, NOISE = (64, 48), (96, 64)
 
 
-def two_streams(path: Path, *, noise_first: bool = False) -> Path:
+def two_streams(path: Path, *, noise_first: bool = False, grey_frames: int = 3) -> Path:
     """A small grey picture of few bits and a larger one of noise, three frames each."""
     rng = np.random.default_rng(0)
     with av.open(str(path), "w") as container:
@@ -37,8 +39,10 @@ def two_streams(path: Path, *, noise_first: bool = False) -> Path:
             stream.bit_rate = 4_000_000
             stream.disposition = Disposition.default
             streams.append(stream)
-        for index in range(3):
+        for index in range(max(3, grey_frames)):
             for stream in streams:
+                if index >= (grey_frames if stream.width == GREY[0] else 3):
+                    continue
                 shape = (stream.height, stream.width, 3)
                 is_grey = stream.width == GREY[0]
                 grey = np.full(shape, 128, np.uint8)
@@ -96,3 +100,20 @@ def test_a_stream_that_is_none_is_refused(tmp_path: Path) -> None:
     path = two_streams(tmp_path / "a.mkv")
     with pytest.raises(VideoError, match=r"has no video stream 7; its video streams are 0, 1"):
         read_frames(path, Sampling(stream=7))
+
+
+@pytest.mark.parametrize("ending", [".mkv", ".mp4", ".ts"])
+@pytest.mark.parametrize("noise_first", [True, False])
+def test_a_stream_that_ends_before_another_is_whole(
+    tmp_path: Path, ending: str, noise_first: bool
+) -> None:
+    path = two_streams(tmp_path / f"two{ending}", noise_first=noise_first, grey_frames=50)
+    for number in (None, 0, 1):
+        is_grey = (number == 1) == noise_first
+        frames = read_frames(path, Sampling(stream=number))
+        assert len(frames) == (50 if is_grey else 3)
+        info = probe_video(path, stream=number)
+        assert info.num_frames == len(frames)
+        assert info.duration_seconds == pytest.approx(len(frames) / 25, abs=0.05)
+        end = end_of(as_sampled(path, Sampling(stream=number)), frames.pts_seconds)
+        assert end == pytest.approx(frames.pts_seconds[-1] + 0.04, abs=0.005)

@@ -189,11 +189,11 @@ def _print_early_answer(
 
 def _duration(path: Located, sampling: Sampling) -> float | None:
     """The length of a video, or of a folder of pictures, in seconds; None: it is not declared."""
-    from actionrnn.video.image_folder import find_pictures, is_folder
+    from actionrnn.video.image_folder import folder_seconds, is_folder
     from actionrnn.video.source import as_sampled, declared_span
 
     if is_folder(path) and isinstance(path, Path):
-        return len(find_pictures(path)) / sampling.frame_folder_fps
+        return folder_seconds(path, sampling.frame_folder_fps)
     return declared_span(as_sampled(path, sampling))[1]
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from actionrnn.errors import ActionrnnError
 from actionrnn.files import as_path, as_written
+from actionrnn.video.address import masked
 
 if TYPE_CHECKING:
     from actionrnn.model.recognizer import Recognizer
@@ -26,7 +27,11 @@ class UserPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path as `as_written` reads it."""
-        return super().convert(as_written(os.fspath(value)), param, ctx)
+        path = as_written(os.fspath(value))
+        try:
+            return super().convert(path, param, ctx)
+        except ValueError as error:
+            raise ActionrnnError(f"{masked(path)}: cannot be a path ({error})") from None
 
 
 class LiteralChoice(Choice):
@@ -70,19 +75,9 @@ stream_option = click.option(
 )
 
 
-def _without_warning(_: click.Context, __: click.Parameter, rate_fps: float | None) -> float | None:
-    """A rate that was given is not assumed."""
-    if rate_fps is not None:
-        from actionrnn.video.frame_index import AssumedRateWarning
-
-        warnings.simplefilter("ignore", AssumedRateWarning)
-    return rate_fps
-
-
 frame_rate_option = click.option(
     "--frame-rate",
     type=click.FloatRange(min=0, min_open=True),
-    callback=_without_warning,
     metavar="FPS",
     help="The frames a second of what does not say it: pictures, raw .h264 and .mjpeg.",
 )
@@ -142,7 +137,7 @@ def note_frame_rate(given: float | None, num_folders: int, rate_fps: float) -> N
     if given is not None and not num_folders:
         click.echo(
             "note: --frame-rate is for folders of pictures and raw streams; videos that state "
-            "their times or their rate keep them",
+            "their times keep them",
             err=True,
         )
 
