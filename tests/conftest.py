@@ -71,6 +71,23 @@ def bundled_backbone_is_loaded_once() -> None:
     backbone = sys.modules.get("actionrnn.features.torch_backbone")
     if backbone is not None and not hasattr(backbone, "loaded_once"):
         load_once(backbone)
+    export = sys.modules.get("actionrnn.apps.export")
+    if export is not None and not hasattr(export, "exported_once"):
+        export_once(export)
+
+
+def export_once(export: Any) -> None:
+    """Tracing an encoder takes longer than all that a test does with it."""
+    export.exported_once = {}
+    encoder_to_onnx = export.encoder_to_onnx
+
+    def encoder_to_onnx_once(backbone: Any) -> Any:
+        key = backbone.name, backbone.weights_sha256, backbone.preprocessing
+        if key not in export.exported_once:
+            export.exported_once[key] = encoder_to_onnx(backbone)
+        return export.exported_once[key]
+
+    export.encoder_to_onnx = encoder_to_onnx_once
 
 
 def load_once(backbone: Any) -> None:
