@@ -82,7 +82,7 @@ def export_once(export: Any) -> None:
     encoder_to_onnx = export.encoder_to_onnx
 
     def encoder_to_onnx_once(backbone: Any) -> Any:
-        key = backbone.name, backbone.weights_sha256, backbone.preprocessing
+        key = backbone.weights_sha256, backbone.preprocessing, backbone.view_size
         if key not in export.exported_once:
             export.exported_once[key] = encoder_to_onnx(backbone)
         return export.exported_once[key]
