@@ -7,6 +7,7 @@ alone does not accept.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save, save_file
 
+from actionrnn.errors import first_line
 from actionrnn.files import atomic_path, utf8_path
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -34,7 +36,10 @@ def write_tensors(path: Path, tensors: Tensors, metadata: Mapping[str, Any]) -> 
         OSError: it cannot be written.
     """
     with atomic_path(path) as temporary:
-        save_file(_stored(tensors), temporary, metadata=_texts(metadata))
+        try:
+            save_file(_stored(tensors), temporary, metadata=_texts(metadata))
+        except SafetensorError as error:  # a full disk, say
+            raise OSError(errno.EIO, first_line(error)) from None
 
 
 def pack_tensors(tensors: Tensors, metadata: Mapping[str, Any]) -> bytes:

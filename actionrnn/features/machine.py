@@ -59,7 +59,9 @@ def _cpu_has_bfloat16() -> bool:
         return False
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # not Linux
+    except OSError:
+        if sys.platform == "darwin":  # no Mac has such a CPU
+            return False
         import torch
 
         can = torch.cpu.get_capabilities()

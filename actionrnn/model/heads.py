@@ -155,13 +155,13 @@ class Head(nn.Module):
             lengths: (P,), of each clip at least one; they add up to N.
         """
         if self._pooling == "running_mean":
-            return torch.segment_reduce(steps, "mean", lengths=lengths)
+            return segment_reduce(steps, "mean", lengths)
         ends = lengths.cumsum(dim=0).repeat_interleave(lengths)
         age = ends - 1 - torch.arange(len(steps), device=steps.device)  # 0 at the clip's last step
         decay = 0.0 if self._pooling == "last" else self.config.pooling_decay
         weights = torch.full((), decay, device=steps.device) ** age  # (N,)
         sums, total = (
-            torch.segment_reduce(one, "sum", lengths=lengths)
+            segment_reduce(one, "sum", lengths)
             for one in (steps * weights[:, None], weights[:, None])
         )
         return sums / total
@@ -264,6 +264,14 @@ def read_out(head: Head, values: NDArray[np.float32]) -> Readouts:
     logits = head(torch.from_numpy(np.ascontiguousarray(values))[None].to(head.mean.device))
     now, so_far = (head.scores(part)[0].cpu().numpy() for part in (logits, head.so_far(logits)))
     return Readouts(now, so_far)
+
+
+def segment_reduce(values: Tensor, how: str, lengths: Tensor) -> Tensor:
+    """The sum or mean of each of P consecutive parts of a tensor: (N, ...) -> (P, ...)."""
+    if values.device.type != "mps":
+        return torch.segment_reduce(values, how, lengths=lengths)
+    # Apple's GPUs have no kernel for it
+    return torch.segment_reduce(values.cpu(), how, lengths=lengths.cpu()).to(values.device)
 
 
 def last_step(logits: Tensor, lengths: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ from actionrnn.datasets.passages import (
 from actionrnn.datasets.recordings import IGNORE
 from actionrnn.datasets.sequences import Batch, Passage, Sequences
 from actionrnn.errors import ConfigError, FeatureError
-from actionrnn.model.heads import Head
+from actionrnn.model.heads import Head, segment_reduce
 from actionrnn.model.segments import ON
 from actionrnn.training import parallel
 from actionrnn.training.fit_state import Epoch, FitState, FitTask, load_fit_state, save_fit_state
@@ -300,9 +300,7 @@ def piece_losses(
     if config.now_weight > 0:
         at_steps = table.losses(steps, batch.targets[counted], smoothing)  # (N,)
         # a mean over the piece's steps: how much a piece counts is decided by the caller
-        losses = losses + config.now_weight * torch.segment_reduce(
-            at_steps, "mean", lengths=lengths
-        )
+        losses = losses + config.now_weight * segment_reduce(at_steps, "mean", lengths)
     return losses
 
 

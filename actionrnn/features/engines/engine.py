@@ -72,19 +72,37 @@ def cache_file(engine: str, job: Job, **more: Any) -> Path:
         "weights_sha256": job.weights_sha256,
         "network": job.name,
         "preprocessing": [preprocessing.crop, *preprocessing.mean, *preprocessing.std],
-        "versions": [__version__, metadata.version("torch")],
+        "versions": _versions(job.name),
         **more,
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    caches = _caches()
     readable = re.sub(r"[^A-Za-z0-9]+", "-", job.name)
     return caches / "actionrnn" / engine / f"{readable}-{digest[:20]}.safetensors"
 
 
+def _versions(name: str) -> list[str]:
+    """Of what makes the network of a backbone."""
+    library = name.partition("/")[0]
+    packages = ["torch", *([library] if library in ("timm", "torchvision") else [])]
+    return [__version__, *map(metadata.version, packages)]
+
+
+def _caches() -> Path:
+    """The user's folder of caches; where there is none, one that cannot be."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if Path(given).is_absolute():  # its specification says to ignore others
+        return Path(given)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:  # a user without a home, as in containers
+        return Path(os.devnull)
+
+
 def write_cache(file: Path, parts: Parts) -> None:
     """Keep a converted network; a cache that cannot be written costs time only."""
-    with contextlib.suppress(OSError), atomic_path(file) as temporary:
-        save_file(parts, temporary, metadata={"crc32": _checksum(parts)})
+    with contextlib.suppress(OSError, SafetensorError), atomic_path(file) as temporary:
+        save_file(parts, temporary, metadata={"crc32": checksum(parts)})
 
 
 def read_cache(file: Path) -> Parts | None:
@@ -92,12 +110,12 @@ def read_cache(file: Path) -> Parts | None:
     try:
         with safe_open(file, framework="np") as cached:
             parts = {name: cached.get_tensor(name) for name in cached.keys()}  # noqa: SIM118
-            return parts if cached.metadata()["crc32"] == _checksum(parts) else None
+            return parts if cached.metadata()["crc32"] == checksum(parts) else None
     except (OSError, KeyError, TypeError, SafetensorError):
         return None
 
 
-def _checksum(parts: Parts) -> str:
+def checksum(parts: Parts) -> str:
     """Against damage alone: the file lies in the user's own folder, and is read at each start."""
     found = 0
     for name in sorted(parts):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.metadata
 import importlib.util
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from actionrnn.features.engines.engine import (
     Job,
     Parts,
     cache_file,
+    checksum,
     read_cache,
     write_cache,
 )
@@ -39,6 +39,7 @@ BATCH_FRAMES = {"float32": 2, "bfloat16": 4, "int8": 4}
 _core_lock = threading.Lock()
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+_CAPABILITIES = "OPTIMIZATION_CAPABILITIES"
 _BESIDE_INT8 = "f32"  # of the layers that are not quantised
 
 
@@ -102,7 +103,7 @@ def load(job: Job, network: nn.Module) -> Engine:
             return found
         parts = _convert(job, network)
         write_cache(_cache_file(job), parts)
-        return _compiled(job, _read(parts))
+        return _engine(job, checksum(parts), lambda: _read(parts))
     except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
         raise BackboneError(
             f"OpenVINO cannot run this backbone ({first_line(error)}); use runtime torch"
@@ -117,7 +118,8 @@ def open_onnx(content: bytes, job: Job) -> OpenVinoEngine:
     """
     _require_installed()
     try:
-        return _compiled(job, _core().read_model(content))
+        source = checksum({"onnx": np.frombuffer(content, np.uint8)})
+        return _engine(job, source, lambda: _core().read_model(content))
     except RuntimeError as error:
         raise BackboneError(
             f"OpenVINO cannot run this backbone ({first_line(error)}); use runtime onnx"
@@ -130,7 +132,7 @@ def open_converted(job: Job) -> OpenVinoEngine | None:
     if cached is None:
         return None
     with contextlib.suppress(RuntimeError, KeyError):  # whole, but of something else
-        return _compiled(job, _read(cached))
+        return _engine(job, checksum(cached), lambda: _read(cached))
     return None
 
 
@@ -147,15 +149,21 @@ def _fits(job: Job) -> bool:
 
 
 def _cache_file(job: Job) -> Path:
-    version, batch = importlib.metadata.version("openvino"), BATCH_FRAMES[job.precision]
+    version, batch = _import_openvino().__version__, BATCH_FRAMES[job.precision]
     return cache_file("openvino", job, batch_frames=batch, openvino=version)
 
 
-def _compiled(job: Job, model: Any) -> OpenVinoEngine:
-    crop = job.preprocessing.crop
+def _engine(job: Job, source: str, read: Callable[[], Any]) -> OpenVinoEngine:
+    """An engine for a network.
+
+    Args:
+        source: the checksum of the network.
+        read: gives it, if it was not compiled before.
+    """
+    crop, network = job.preprocessing.crop, functools.cache(read)
+    cpu = [_core().get_property("CPU", name) for name in ("FULL_DEVICE_NAME", _CAPABILITIES)]
 
     def compile_for(num_frames: int) -> Any:
-        model.reshape([num_frames, crop, crop, 3])
         # a stream's single frame is answered by all cores: somebody waits for it
         streams = 1 if num_frames == 1 else job.num_workers
         options = {
@@ -163,11 +171,19 @@ def _compiled(job: Job, model: Any) -> OpenVinoEngine:
             "NUM_STREAMS": str(streams),
             "INFERENCE_NUM_THREADS": str(job.num_cores),
         }
-        # what it makes of it, for this CPU
-        kept = {"CACHE_DIR": str(_cache_file(job).with_suffix(""))}
-        with contextlib.suppress(RuntimeError):  # where nothing can be kept, that costs time only
-            return _core().compile_model(model, "CPU", options | kept)
-        return _core().compile_model(model, "CPU", options)
+        # by ourselves: OpenVINO's own cache (CACHE_DIR) does not see when its files are damaged
+        version = _import_openvino().__version__
+        made_for = {"frames": num_frames, "options": options, "cpu": cpu, "openvino": version}
+        file = cache_file("openvino-compiled", job, source=source, **made_for)
+        if (kept := read_cache(file)) is not None:
+            with contextlib.suppress(RuntimeError, KeyError):
+                return _core().import_model(kept["compiled"].tobytes(), "CPU", options)
+        model = network()
+        model.reshape([num_frames, crop, crop, 3])
+        compiled = _core().compile_model(model, "CPU", options)
+        content = np.frombuffer(compiled.export_model().getvalue(), np.uint8)
+        write_cache(file, {"compiled": content})
+        return compiled
 
     return OpenVinoEngine(compile_for, BATCH_FRAMES[job.precision])
 
