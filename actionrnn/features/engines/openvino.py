@@ -185,7 +185,11 @@ def _engine(job: Job, source: str, read: Callable[[], Any]) -> OpenVinoEngine:
         write_cache(file, {"compiled": content})
         return compiled
 
-    return OpenVinoEngine(compile_for, BATCH_FRAMES[job.precision])
+    engine = OpenVinoEngine(compile_for, BATCH_FRAMES[job.precision])
+    # Its Python binding makes its tables at the first call, and two first calls at once wait for
+    # each other for ever: one holds the table and wants the interpreter, the other the reverse.
+    engine(np.zeros((engine.batch_frames, crop, crop, 3), np.uint8))
+    return engine
 
 
 def _read(parts: Parts) -> Any:
