@@ -302,7 +302,8 @@ def choose_sampling(
         rule = {"num_frames": num_frames, "rate_fps": rate_fps}
         sampling = parse_config({"sampling": rule}, source="sampling").sampling
     if frame_folder_fps is not None:
-        sampling = replace(sampling, frame_folder_fps=frame_folder_fps, overrules_stated_rate=True)
+        # a rate that raw video states stays: features do not record what would overrule it
+        sampling = replace(sampling, frame_folder_fps=frame_folder_fps)
     return replace(sampling, stream=stream)
 
 

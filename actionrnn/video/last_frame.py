@@ -24,6 +24,7 @@ from actionrnn.video.source import (
     declared_span,
     locate,
     open_stream,
+    video_streams,
 )
 
 FROZEN_SECONDS = 1.0
@@ -46,9 +47,17 @@ def end_of(path: VideoSource | Source, pts_seconds: NDArray[np.float64]) -> floa
     if length is None and (end_of_raw := _end_of_raw(locate(path), last, usual)) is not None:
         return end_of_raw
     end = begin + (length or 0.0)
-    if last < end <= last + usual + FROZEN_SECONDS:
+    is_near = last < end <= last + usual + FROZEN_SECONDS
+    if is_near and not _ends_before_sound(path):
         return end
-    return shown_until(path, last)
+    return shown_until(path, last) or (end if is_near else None)
+
+
+def _ends_before_sound(path: VideoSource | Source) -> bool:
+    """Whether sound may go on behind the declared end: of several video streams it is one's own."""
+    with open_stream(path) as video:
+        container = container_of(video)
+        return len(video_streams(container)) > 1 and len(container.streams.audio) > 0
 
 
 def _end_of_raw(source: Source, last: float, usual: float) -> float | None:
@@ -88,7 +97,8 @@ def shown_until(
     """
     source = locate(path)
     begin, length = declared_span(source)
-    if length and begin + length <= last_seconds + FROZEN_SECONDS:
+    is_near = length and begin + length <= last_seconds + FROZEN_SECONDS
+    if is_near and not _ends_before_sound(source):
         return None
     with open_stream(source) as video:
         container = container_of(video)

@@ -61,10 +61,12 @@ def declared_rate(stream: VideoStream) -> Fraction | None:
     """
     if not is_raw(stream):
         return stream.average_rate
-    rate = stream.codec_context.framerate
+    if _format(stream) == "h263":
+        return None
+    is_m4v = _format(stream) == "m4v"  # whose pictures state their distance in ticks
+    rates = stream.codec_context.framerate, stream.guessed_rate if is_m4v else None
     lowest, highest = _RATES
-    is_rate = rate and lowest <= rate <= highest and _format(stream) != "h263"
-    return rate if is_rate else None
+    return next((rate for rate in rates if rate and lowest <= rate <= highest), None)
 
 
 def is_raw(stream: VideoStream) -> bool:

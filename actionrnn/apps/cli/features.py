@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,10 @@ def extract(
     """
     from actionrnn.config_reading import parse_config
     from actionrnn.features.extract import choose_sampling, extract_to_store
+    from actionrnn.video.frame_index import AssumedRateWarning
 
+    if frame_rate is not None:  # then it is not assumed
+        warnings.simplefilter("ignore", AssumedRateWarning)
     sampling = choose_sampling(
         num_frames, rate_fps, frame_folder_fps=frame_rate, stream=stream_number
     )
