@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -181,7 +182,9 @@ def _fold(
     mean: Tensor,
     variance: Tensor,
 ) -> None:
-    factor = scale / torch.sqrt(variance + _BATCH_NORM_EPSILON)
-    convolution.weight.copy_(kernel * factor.view(-1, 1, 1, 1))
+    # NumPy's float32 is rounded as IEEE 754 says on any machine; torch's root is not (seen: other
+    # last bits in other builds), and then one network has two checksums.
+    factor = scale.numpy() / np.sqrt(variance.numpy() + np.float32(_BATCH_NORM_EPSILON))
+    convolution.weight.copy_(torch.from_numpy(kernel.numpy() * factor.reshape(-1, 1, 1, 1)))
     assert convolution.bias is not None
-    convolution.bias.copy_(shift - mean * factor)
+    convolution.bias.copy_(torch.from_numpy(shift.numpy() - mean.numpy() * factor))

@@ -16,7 +16,9 @@ BUNDLED_PREPROCESSING = Preprocessing(
     resize=256, crop=224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
 )
 BUNDLED_SHA256 = "a3433a6d9914b4cc0589ed21ac596c4c84f1e997cc671e1da8aa3618edbdaa37"
-"""Of its weights as tensors."""
+"""Stands for its weights in stores and models since version 0.1."""
+_FOLDED_SHA256 = "19bfba2eac083bff40050b8410e0a28d419c4afd13668ddf21df75364a23d401"
+"""Of the same weights as tensors: their last bits depended on torch's build once."""
 INT8 = "int8"
 """The precision that makes another network of it: its features fit each other alone."""
 IMPORTED = "imported/"
@@ -34,6 +36,11 @@ class Known:
 def is_imported(name: str) -> bool:
     """Whether a backbone's name means features that were computed elsewhere."""
     return name.startswith(IMPORTED)
+
+
+def recorded_sha256(of_tensors: str) -> str:
+    """What stores and models say of weights whose tensors have this checksum."""
+    return BUNDLED_SHA256 if of_tensors == _FOLDED_SHA256 else of_tensors
 
 
 def find_known(config: BackboneConfig, trained_with: Known | None = None) -> Known | None:

@@ -22,7 +22,7 @@ from actionrnn.features.engines.onnx_export import network_to_onnx
 from actionrnn.features.engines.openvino import can_run as openvino_can_run
 from actionrnn.features.engines.openvino import load as load_openvino
 from actionrnn.features.engines.torch import load as load_torch
-from actionrnn.features.known import INT8
+from actionrnn.features.known import INT8, recorded_sha256
 from actionrnn.features.machine import cpu_precision, num_cores, num_workers
 from actionrnn.features.networks import load_network
 from actionrnn.features.preprocess import Preprocessing
@@ -52,7 +52,7 @@ def load(config: BackboneConfig) -> Loaded:
     job = Job(
         name=config.name,
         preprocessing=preprocessing,
-        weights_sha256=hash_tensors(network),
+        weights_sha256=recorded_sha256(hash_tensors(network)),
         device=str(device),
         precision=_precision(config, device),
         num_workers=num_workers(device.type),

@@ -92,7 +92,6 @@ def steps_of(sequences: Sequences, target: int) -> int:
 def test_time_without_a_label_is_not_tested(ignoring: TrainingRun) -> None:
     report = ignoring.report
     assert report.labels == ("blue", "red")
-    assert report.top1 == 1
     tested = {clip.key: clip.label for clip in report.clips if clip.group == "bob"}
     assert tested == {"bob_1@1-3": "red", "bob_1@3-5": "blue", "bob_1@7-8": "red"}
     assert report.num_clips == 3 * len(GROUPS)
