@@ -40,16 +40,10 @@ from actionrnn.model.timeline import Prediction, Timeline
 from actionrnn.model.trained_head import TrainedHead
 from actionrnn.options import EventRule
 from actionrnn.progress import progress_bar
+from actionrnn.video.declared import declared_span
 from actionrnn.video.image_folder import folder_seconds, is_folder
 from actionrnn.video.last_frame import end_of
-from actionrnn.video.source import (
-    Located,
-    Source,
-    VideoSource,
-    as_sampled,
-    declared_span,
-    find_source,
-)
+from actionrnn.video.source import Located, Source, VideoSource, as_sampled, find_source
 
 
 def _name_of(video: Located) -> str:
