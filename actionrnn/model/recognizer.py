@@ -93,13 +93,9 @@ class Recognizer:
         Raises:
             ConfigError: one of them is impossible.
         """
-        overrules = True if frame_folder_fps is not None else None
-        given = {
-            "stream": stream,
-            "frame_folder_fps": frame_folder_fps,
-            "overrules_stated_rate": overrules,
-        }
-        changes: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
+        changes: dict[str, Any] = {} if stream is None else {"stream": stream}
+        if frame_folder_fps is not None:
+            changes |= {"frame_folder_fps": frame_folder_fps, "overrules_stated_rate": True}
         if not changes:
             return self
         sampling = replace(self.config.sampling, **changes)
