@@ -31,6 +31,7 @@ from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.compare import compare_runs
 from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import read_curves, read_report
+from actionrnn.evaluation.report_text import render_text
 from actionrnn.evaluation.step_predictions import StepPredictions
 from actionrnn.evaluation.step_scores import step_report
 from actionrnn.evaluation.summary import make_report
@@ -189,7 +190,7 @@ def a_report(folder: Path) -> Read:
         comparison = compare_runs([folder, folder / "whole.json"])
         json.dumps(comparison.to_dict(), allow_nan=False)
         console = Console(file=io.StringIO(), width=100)
-        console.print(report, comparison)
+        console.print(render_text(report), comparison)
 
     return read
 

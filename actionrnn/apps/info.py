@@ -7,14 +7,16 @@ from pathlib import Path
 from actionrnn.config import Sampling
 from actionrnn.datasets.recordings import tested_as
 from actionrnn.errors import ActionrnnError, ModelError
+from actionrnn.evaluation.report import REPORT_FILE, read_report
 from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.files import MODEL_FILE, as_path
 from actionrnn.model.hub import fetch, is_address
 from actionrnn.model.privacy import EVERY_CLIP, shown_fold
 from actionrnn.video.address import masked
-from actionrnn.video.decode import iter_frames, probe_video, read_corrections
+from actionrnn.video.decode import iter_frames
 from actionrnn.video.finding import find_videos
 from actionrnn.video.image_folder import find_pictures
+from actionrnn.video.probe import probe_video, read_corrections
 from actionrnn.video.source import Located, is_path, locate, why_unreadable
 
 Rows = dict[str, str]
@@ -126,8 +128,6 @@ def _describe_store(path: Path) -> Rows:
 
 def _notes_beside(model: Path) -> tuple[str, ...]:
     """The notes of the report beside a model; they name clips, so models do not hold them."""
-    from actionrnn.evaluation.report import REPORT_FILE, read_report  # imports torch: seconds
-
     report = model.with_name(REPORT_FILE)
     if model.name != MODEL_FILE or not report.is_file():
         return ()

@@ -164,12 +164,10 @@ class Answers:
 def sampling(frame_rate=None):
     """Which frames are looked at, as in training.
 
-    frame_rate: the frames a second of pictures and raw video; None: what raw video states, else
-        the rate of the training.
+    frame_rate: the frames a second of pictures and raw video; None: as in the training.
     """
-    given = {} if frame_rate is None else {"frame_folder_fps": frame_rate}
-    overrules = frame_rate is not None
-    return Sampling(**{**MODEL["sampling"], **given, "overrules_stated_rate": overrules})
+    rate = {"frame_folder_fps": frame_rate, "overrules_stated_rate": True}
+    return Sampling(**{**MODEL["sampling"], **({} if frame_rate is None else rate)})
 
 
 def timeline(path, frame_rate=None):

@@ -15,13 +15,8 @@ from rich.text import Text
 from actionrnn.errors import ActionrnnError
 from actionrnn.evaluation.bootstrap import Interval, bootstrap_mean, mcnemar
 from actionrnn.evaluation.metrics import percent
-from actionrnn.evaluation.report import (
-    ClipResult,
-    Report,
-    clip_unit,
-    interval_text,
-    read_report,
-)
+from actionrnn.evaluation.report import ClipResult, Report, clip_unit, read_report
+from actionrnn.evaluation.report_text import interval_text
 from actionrnn.text import printable, readable
 
 

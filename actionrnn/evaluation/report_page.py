@@ -24,19 +24,7 @@ from actionrnn.evaluation.metrics import PERCENTS_OBSERVED, percent
 from actionrnn.evaluation.page_templates import page_environment
 from actionrnn.evaluation.predict import MEAN_POOL, MEAN_POOL_MOTION
 from actionrnn.evaluation.recording_bars import RecordingBars
-from actionrnn.evaluation.report import (
-    REPORT_FILE,
-    ClipResult,
-    Report,
-    baselines_of,
-    headline,
-    interval_note,
-    interval_text,
-    searched,
-    seeds_text,
-    temperature_text,
-    worst_confusions,
-)
+from actionrnn.evaluation.report import REPORT_FILE, ClipResult, Report
 from actionrnn.evaluation.report_plots import (
     Axes,
     Axis,
@@ -47,6 +35,16 @@ from actionrnn.evaluation.report_plots import (
     line_axes,
     percent_text,
     time_bars,
+)
+from actionrnn.evaluation.report_text import (
+    baselines_of,
+    headline,
+    interval_note,
+    interval_text,
+    searched,
+    seeds_text,
+    temperature_text,
+    worst_confusions,
 )
 from actionrnn.evaluation.score_table import SCORES_FILE, rows_of_report, write_scores
 from actionrnn.evaluation.step_tables import (

@@ -61,8 +61,7 @@ def extract_features(
         backbone: a loaded backbone, its configuration or its name.
         num_frames: this many frames, evenly over the clip; or
         rate_fps: this many frames per second; neither: the configuration's default.
-        frame_folder_fps: as `Sampling.frame_folder_fps`, also where raw video states another;
-            None: 25.
+        frame_folder_fps: as `Sampling.frame_folder_fps`; None: 25.
 
     Returns:
         `Features` with values (T, D) and pts_seconds (T,).

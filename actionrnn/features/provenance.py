@@ -52,7 +52,7 @@ class Provenance:
             backbone=backbone.name,
             weights_sha256=backbone.weights_sha256,
             preprocessing=backbone.preprocessing,
-            sampling=replace(sampling, overrules_stated_rate=False),
+            sampling=recorded_sampling(sampling),
             precision=backbone.precision,
             runtime=backbone.runtime,
         )
@@ -130,6 +130,11 @@ class Provenance:
         """
         if difference := self.difference(wanted):
             raise FeatureError(f"{where}: its features have {difference}; {remedy}")
+
+
+def recorded_sampling(sampling: Sampling) -> Sampling:
+    """What features record of a sampling: all but whether it overrules a stated rate."""
+    return replace(sampling, overrules_stated_rate=False)
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ from actionrnn.files import (
     write_text,
 )
 from actionrnn.progress import progress_bar
-from actionrnn.video.decode import is_read_as_before
+from actionrnn.video.probe import is_read_as_before
 
 FORMAT_VERSION = 2
 ENTRIES = "safetensors"

@@ -43,7 +43,8 @@ from actionrnn.features.provenance import VideoFile
 from actionrnn.files import FileState, file_sha256, file_state
 from actionrnn.options import VideoLimits
 from actionrnn.video.address import masked
-from actionrnn.video.decode import probe_video, read_corrections, visit_frames
+from actionrnn.video.decode import visit_frames
+from actionrnn.video.probe import probe_video, read_corrections
 from actionrnn.video.request import FrameRequest, FrameSink
 from actionrnn.video.source import Located, Source, require_file
 

@@ -40,16 +40,10 @@ from actionrnn.model.timeline import Prediction, Timeline
 from actionrnn.model.trained_head import TrainedHead
 from actionrnn.options import EventRule
 from actionrnn.progress import progress_bar
+from actionrnn.video.declared import declared_span
 from actionrnn.video.image_folder import folder_seconds, is_folder
 from actionrnn.video.last_frame import end_of
-from actionrnn.video.source import (
-    Located,
-    Source,
-    VideoSource,
-    as_sampled,
-    declared_span,
-    find_source,
-)
+from actionrnn.video.source import Located, Source, VideoSource, as_sampled, find_source
 
 
 def _name_of(video: Located) -> str:
@@ -99,13 +93,9 @@ class Recognizer:
         Raises:
             ConfigError: one of them is impossible.
         """
-        overrules = True if frame_folder_fps is not None else None
-        given = {
-            "stream": stream,
-            "frame_folder_fps": frame_folder_fps,
-            "overrules_stated_rate": overrules,
-        }
-        changes: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
+        changes: dict[str, Any] = {} if stream is None else {"stream": stream}
+        if frame_folder_fps is not None:
+            changes |= {"frame_folder_fps": frame_folder_fps, "overrules_stated_rate": True}
         if not changes:
             return self
         sampling = replace(self.config.sampling, **changes)

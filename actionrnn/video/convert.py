@@ -95,8 +95,8 @@ class Converter:
             if not takes_first_size:
                 self._stored = context.width, context.height
         self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
-        self._way: _Way | None = None
-        self._graph: Graph | None = None  # for this way
+        self._conversion: _Conversion | None = None
+        self._graph: Graph | None = None  # for this conversion
         self._lock = threading.Lock()
 
     def __call__(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
@@ -111,10 +111,10 @@ class Converter:
             *(int(picture.colorspace), int(picture.color_range)),
             *(int(picture.color_trc), int(picture.color_primaries), matrix),
         )
-        way = self._way
-        if way is None or way.kind != kind:
-            way, self._graph = self._way_for(picture, kind, matrix), None
-            self._way = way
+        conversion = self._conversion
+        if conversion is None or conversion.kind != kind:
+            conversion, self._graph = self._conversion_of(picture, kind, matrix), None
+            self._conversion = conversion
         if dropped := drop_unknown_tags(picture):
             warnings.warn(
                 f"{self._source.name}: {dropped} not known here, its colours are converted as "
@@ -122,15 +122,15 @@ class Converter:
                 stacklevel=1,  # one place, so that it is said once
             )
         try:
-            rgb = self._convert(picture, way)
+            rgb = self._convert(picture, conversion)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise VideoError(
                 f"{self._source.name}: frames of the format {picture.format.name} cannot be "
-                f"converted to {way.width} x {way.height} RGB ({error}); re-encode it"
+                f"converted to {conversion.width} x {conversion.height} RGB ({error}); re-encode it"
             ) from None
-        if way.hdr_tags is None:
+        if conversion.hdr_tags is None:
             return _oriented(_pixels_of(rgb, np.uint8), matrix)
-        return _oriented(tone_mapped(_pixels_of(rgb, np.uint16), *way.hdr_tags), matrix)
+        return _oriented(tone_mapped(_pixels_of(rgb, np.uint16), *conversion.hdr_tags), matrix)
 
     def frame(self, picture: av.VideoFrame, pts_seconds: float) -> Frame:
         """A frame that converts the picture when its pixels are needed, in any thread."""
@@ -179,27 +179,32 @@ class Converter:
             found.append(f"HDR ({name}) tone-mapped")
         return tuple(found)
 
-    def _way_for(self, picture: av.VideoFrame, kind: tuple[object, ...], matrix: Matrix) -> _Way:
+    def _conversion_of(
+        self, picture: av.VideoFrame, kind: tuple[object, ...], matrix: Matrix
+    ) -> _Conversion:
         require_pixels(picture.width, picture.height, self._source)
         shown = self.shown_size(picture)
         wanted = shown if self._scale is None else self._scale(*shown)
         transfer, primaries = int(picture.color_trc), int(picture.color_primaries)
-        return _Way(
+        return _Conversion(
             kind,
             *(wanted[::-1] if is_transposed(matrix) else wanted),
             is_interlaced=self.is_interlaced(picture),
             hdr_tags=(transfer, primaries) if transfer in HDR_NAMES else None,
         )
 
-    def _convert(self, picture: av.VideoFrame, way: _Way) -> av.VideoFrame:
+    def _convert(self, picture: av.VideoFrame, conversion: _Conversion) -> av.VideoFrame:
         # one thread each: several readers or videos are converted at the same time
-        size, pixel_format = (way.width, way.height), "rgb24" if way.hdr_tags is None else "rgb48le"
-        if not way.is_interlaced and size != (picture.width, picture.height):
+        size = conversion.width, conversion.height
+        pixel_format = "rgb24" if conversion.hdr_tags is None else "rgb48le"
+        if not conversion.is_interlaced and size != (picture.width, picture.height):
             return self._reformatter.reformat(
                 picture, *size, pixel_format, interpolation=_EXACT, threads=1
             )
         if self._graph is None:
-            self._graph = _make_graph(picture, size if way.is_interlaced else None, pixel_format)
+            self._graph = _make_graph(
+                picture, size if conversion.is_interlaced else None, pixel_format
+            )
         self._graph.push(picture)
         rgb = self._graph.pull()
         assert isinstance(rgb, av.VideoFrame)
@@ -207,7 +212,7 @@ class Converter:
 
 
 @dataclass(frozen=True)
-class _Way:
+class _Conversion:
     """How pictures of one kind are converted; it is found once, as most videos have one kind."""
 
     kind: tuple[object, ...]

@@ -15,13 +15,14 @@ import numpy as np
 from av.packet import Packet
 from numpy.typing import NDArray
 
+from actionrnn.video.declared import declared_span
 from actionrnn.video.frame_index import frame_ticks, time_base_of
 from actionrnn.video.raw import is_raw
 from actionrnn.video.source import (
     Source,
     VideoSource,
     container_of,
-    declared_span,
+    is_live,
     locate,
     open_stream,
     video_streams,
@@ -68,7 +69,7 @@ def _end_of_raw(source: Source, last: float, usual: float) -> float | None:
     """
     with open_stream(source) as video:
         container = container_of(video)
-        if not is_raw(video) or (container.size or 0) <= 0:
+        if not is_raw(video) or is_live(video):
             return None
         frame_seconds = float(frame_ticks(source, video) * time_base_of(video))
         count = 0
@@ -102,7 +103,7 @@ def shown_until(
         return None
     with open_stream(source) as video:
         container = container_of(video)
-        if (container.size or 0) <= 0 or source.raw_rate.counted(video):
+        if is_live(video) or source.raw_rate.counted(video):
             return None  # a stream without an end, or without times
         last, end = last_seconds, last_seconds
         with contextlib.suppress(av.FFmpegError, OSError):  # a truncated file ends

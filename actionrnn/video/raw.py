@@ -61,9 +61,9 @@ def declared_rate(stream: VideoStream) -> Fraction | None:
     """
     if not is_raw(stream):
         return stream.average_rate
-    if _format(stream) == "h263":
+    if _format_name(stream) == "h263":
         return None
-    is_m4v = _format(stream) == "m4v"  # whose pictures state their distance in ticks
+    is_m4v = _format_name(stream) == "m4v"  # whose pictures state their distance in ticks
     rates = stream.codec_context.framerate, stream.guessed_rate if is_m4v else None
     lowest, highest = _RATES
     return next((rate for rate in rates if rate and lowest <= rate <= highest), None)
@@ -76,12 +76,12 @@ def is_raw(stream: VideoStream) -> bool:
 
 def are_numbers(stream: VideoStream) -> bool:
     """Whether its times are the numbers of its frames."""
-    name = _format(stream)
+    name = _format_name(stream)
     return name == "image2" or name.endswith("_pipe") or _is_numbered(stream)
 
 
 def _is_numbered(stream: VideoStream) -> bool:
-    return _format(stream) in _NUMBERED
+    return _format_name(stream) in _NUMBERED
 
 
 def _has_no_times(stream: VideoStream) -> bool:
@@ -90,5 +90,5 @@ def _has_no_times(stream: VideoStream) -> bool:
     return Flags.no_timestamps in Flags(container.format.flags)
 
 
-def _format(stream: VideoStream) -> str:
+def _format_name(stream: VideoStream) -> str:
     return stream.container.format.name

@@ -14,8 +14,9 @@ from click.testing import CliRunner
 
 from actionrnn.apps.cli import main
 from actionrnn.model.recognizer import Recognizer
-from actionrnn.video.decode import iter_frames, read_frame_times
-from actionrnn.video.source import declared_span
+from actionrnn.video.declared import declared_span
+from actionrnn.video.decode import iter_frames
+from actionrnn.video.probe import read_frame_times
 from tests.apps.serving import Running
 from tests.tiny import write_recording, write_video
 from tests.video.test_last_frame import recording

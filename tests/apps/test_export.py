@@ -303,6 +303,18 @@ def test_the_runner_says_which_rate_it_assumes_or_is_given(
     assert refused.returncode == 2 and "invalid rate value: '0'" in refused.stderr
 
 
+@pytest.mark.filterwarnings("ignore:.* frames/s")
+def test_the_runner_keeps_a_rate_that_the_model_was_given(
+    model: Recognizer, tmp_path: Path
+) -> None:
+    given = model.reading(frame_folder_fps=12)
+    given.save(tmp_path / "given.safetensors")
+    runner = import_runner(export(tmp_path / "given.safetensors", tmp_path / "export").folder)
+    raw = write_raw_h264(tmp_path / "a.h264")
+    require_same_timeline(runner, given, raw)
+    assert runner.timeline(raw)[0][-1] > 1  # of 20 frames; it states 25
+
+
 def write_raw_h264(path: Path, rate: int = 25) -> Path:
     """A stream without a container, and so without times."""
     with av.open(str(path), "w", format="h264") as container:

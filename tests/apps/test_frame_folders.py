@@ -20,7 +20,8 @@ from actionrnn.config import Sampling
 from actionrnn.errors import ConfigError, VideoError
 from actionrnn.features.store import FeatureStore
 from actionrnn.model.recognizer import Recognizer
-from actionrnn.video.decode import iter_frames, probe_video, read_frames
+from actionrnn.video.decode import iter_frames, read_frames
+from actionrnn.video.probe import probe_video
 
 ASSUMED = (
     "note: a folder of pictures does not say the frame rate: 25 frames/s assumed; --frame-rate"

@@ -22,7 +22,7 @@ from actionrnn.errors import VideoError
 from actionrnn.features.extract import extract_to_store
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer
-from actionrnn.video.decode import probe_video
+from actionrnn.video.probe import probe_video
 from tests.tiny import empty, make_tiny_backbone, text
 
 LABELS = ("clap", "jump", "wave")

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from actionrnn.apps.cli import main
 from actionrnn.model.recognizer import Recognizer
-from actionrnn.video.decode import probe_video
-from actionrnn.video.source import declared_span
+from actionrnn.video.declared import declared_span
+from actionrnn.video.probe import probe_video
 from tests.conftest import encode_square
 from tests.video.test_last_frame import recording
 

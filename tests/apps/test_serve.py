@@ -31,8 +31,9 @@ from actionrnn.errors import VideoError
 from actionrnn.features.worker import Isolation
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.stream import Stream
-from actionrnn.video.decode import iter_frames, probe_video, read_frames
+from actionrnn.video.decode import iter_frames, read_frames
 from actionrnn.video.frame import Frame
+from actionrnn.video.probe import probe_video
 from tests.apps.serving import Running, running
 from tests.apps.test_cli import run_command
 

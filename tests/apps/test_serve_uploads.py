@@ -15,8 +15,8 @@ import pytest
 
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.errors import VideoError
-from actionrnn.video.decode import probe_video
 from actionrnn.video.finding import VIDEO_SUFFIXES
+from actionrnn.video.probe import probe_video
 from actionrnn.video.source import locate, open_stream
 from tests.apps.serving import Running
 

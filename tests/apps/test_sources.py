@@ -20,7 +20,7 @@ from actionrnn.apps.info import describe
 from actionrnn.apps.render import render
 from actionrnn.errors import ActionrnnError, VideoError
 from actionrnn.model.recognizer import Recognizer
-from actionrnn.video.decode import probe_video
+from actionrnn.video.probe import probe_video
 from tests.video.servers import encode, serving
 
 SECRET = "hunter2"

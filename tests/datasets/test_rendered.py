@@ -12,7 +12,8 @@ from actionrnn.datasets import rendered
 from actionrnn.datasets.rendered import PAIRS, render_dataset
 from actionrnn.datasets.ucf101 import NAME_PATTERN, open_ucf101
 from actionrnn.errors import DatasetError
-from actionrnn.video.decode import probe_video, read_frames
+from actionrnn.video.decode import read_frames
+from actionrnn.video.probe import probe_video
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import Report, read_report
 from actionrnn.evaluation.report_page import calibration_words, render_page
 from actionrnn.evaluation.report_plots import class_colours, time_bars
+from actionrnn.evaluation.report_text import render_text
 from actionrnn.evaluation.step_predictions import StepPredictions
 from actionrnn.evaluation.step_scores import StepResults, step_report
 from actionrnn.evaluation.step_tables import step_lines, step_table
@@ -237,7 +238,7 @@ def test_a_report_is_read_back_and_shown(tmp_path: Path) -> None:
     report.write(tmp_path / "report.json")
     assert read_report(tmp_path / "report.json").steps == report.steps
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(report)
+    console.print(render_text(report))
     text = console.export_text()
     assert "exact match 75.0%" in text
     assert "gru: AP of steps of walk 100.0%, wave 100.0%" in text

@@ -1,8 +1,7 @@
-"""What an evaluation found, as JSON and on the terminal."""
+"""What an evaluation found, and its JSON file."""
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,47 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from actionrnn.datasets.recordings import Recording
 from actionrnn.errors import ActionrnnError
-from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import Report, read_report
 from actionrnn.evaluation.step_predictions import StepPredictions
 from actionrnn.evaluation.step_scores import StepResults, step_report
 from actionrnn.evaluation.summary import make_report
-from actionrnn.features.provenance import Failure
-
-LABELS = ("clap", "jump", "wave")
-
-
-def scored(
-    name: str, answers: list[int], targets: list[int], baseline: list[int] | None = None
-) -> FoldPredictions:
-    one_hot = np.eye(3, dtype=np.float32)
-    return FoldPredictions(
-        name,
-        one_hot[answers],
-        np.array(targets),
-        None if baseline is None else one_hot[baseline],
-    )
-
-
-def shown(report: Report) -> str:
-    console = Console(file=io.StringIO(), width=100)
-    console.print(report)
-    text = console.file.getvalue()
-    return "\n".join(" ".join(line.replace("│", " ").split()) for line in text.splitlines())
-
-
-@pytest.fixture
-def report() -> Report:
-    """Ann: 2 of 3 right, baseline 1; Bob: 1 of 3, baseline 2."""
-    folds = [
-        scored("ann", [0, 1, 0], [0, 1, 2], baseline=[0, 0, 0]),
-        scored("bob", [0, 0, 1], [0, 2, 2], baseline=[0, 2, 1]),
-    ]
-    return make_report(LABELS, folds, title="clips", config={"head": {"kind": "gru"}})
+from tests.evaluation.reports import LABELS, scored, shown
 
 
 def test_folds_are_pooled(report: Report) -> None:
@@ -103,43 +69,6 @@ def test_without_a_baseline_there_is_none() -> None:
     assert report.baseline_mean_pool_top1 is None
     assert report.folds[0].baseline_mean_pool_top1 is None
     assert "ann 1 100.0% -" in shown(report)
-
-
-def test_the_table_has_a_row_for_each_fold_and_one_for_all(report: Report) -> None:
-    text = shown(report)
-    assert "clips" in text.splitlines()[0]
-    assert "gru top-1" in text
-    for row in ("ann 3 66.7% 33.3%", "bob 3 33.3% 66.7%", "all 6 50.0% 50.0%"):
-        assert row in text
-    assert "top-1 50.0% (16.7 to 83.3), top-5 100.0% (54.1 to 100.0), mean class" in text
-    assert "in brackets: 95 % bootstrap intervals over 6 clips" in text
-
-
-def test_the_worst_confusions_are_named_in_order(report: Report) -> None:
-    assert "most confused: wave taken for clap (2), wave taken for jump (1)" in shown(report)
-
-
-def test_without_confusion_nothing_is_said_of_it() -> None:
-    assert "confused" not in shown(make_report(LABELS, [scored("ann", [0, 1], [0, 1])]))
-
-
-@pytest.mark.parametrize(
-    ("rest", "note"),
-    [
-        ({"skipped": [Failure("a", "a.avi", "a.avi: is empty")]}, "left out: 1 video"),
-    ],
-)
-def test_notes_are_made_where_they_apply(rest: dict[str, Any], note: str) -> None:
-    folds = [scored("ann", [0, 1], [0, 1])]
-    assert note in shown(make_report(LABELS, folds, **rest))
-    assert note.split(":")[0] not in shown(make_report(LABELS, folds))
-
-
-def test_names_with_brackets_are_shown_as_they_are() -> None:
-    folds = [scored("[bold]ann", [0], [0]), scored("[/bob]", [0], [1])]
-    text = shown(make_report(LABELS, folds, title="[old] clips [/x]"))
-    for name in ("[bold]ann", "[/bob]", "[old] clips [/x]"):
-        assert name in text
 
 
 def with_clips(people: str, answers: list[int], targets: list[int], **rest: Any) -> Report:

@@ -55,6 +55,17 @@ def test_saving_what_was_loaded_gives_the_same_bytes(saved: Path, tmp_path: Path
     assert again.read_bytes() == saved.read_bytes()
 
 
+def test_a_model_that_overrules_stated_rates_is_read(
+    bundled_model: Recognizer, tmp_path: Path
+) -> None:
+    """Though the features that its head takes do not record that."""
+    path = tmp_path / "model.safetensors"
+    model = bundled_model.reading(frame_folder_fps=12)
+    model.save(path)
+    assert load(path).config.sampling == model.config.sampling
+    assert model.config.sampling.overrules_stated_rate
+
+
 @pytest.mark.parametrize("l2", [{"l2_normalise": False}, {}])
 def test_a_model_of_0_1_is_read(
     bundled_model: Recognizer, tmp_path: Path, l2: dict[str, bool]

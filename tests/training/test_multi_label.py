@@ -25,6 +25,7 @@ from actionrnn.errors import ConfigError, DatasetError
 from actionrnn.evaluation.compare import compare_runs
 from actionrnn.evaluation.evaluate import evaluate
 from actionrnn.evaluation.report_page import PAGE_FILE
+from actionrnn.evaluation.report_text import render_text
 from actionrnn.model.model_file import read_model_info
 from actionrnn.training.fit import TargetTable, fit_head, on_off_weights, validate
 from actionrnn.training.fit_state import FitTask
@@ -113,7 +114,12 @@ def test_what_is_trained_and_tested_on_are_parts_in_every_output(trained: Traini
     assert rows["scores"].endswith("on 6 held-out parts")
     assert "6 test parts, 2 classes" in page
     assert sum(map(int, re.findall(r"(\d+) classes of parts: score", page))) == 2 * 6
-    outputs = [shown(trained.report), shown(compare_runs([trained.output] * 2)), page, card]
+    outputs = [
+        shown(render_text(trained.report)),
+        shown(compare_runs([trained.output] * 2)),
+        page,
+        card,
+    ]
     for text in outputs:
         assert "parts" in text
         assert not re.search(r"\d (test |held-out )?clips|(all|of the|mean over|[│>]) *clips", text)

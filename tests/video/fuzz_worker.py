@@ -12,7 +12,8 @@ from pathlib import Path
 from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.options import VideoLimits
-from actionrnn.video.decode import iter_frames, probe_video, read_frames
+from actionrnn.video.decode import iter_frames, read_frames
+from actionrnn.video.probe import probe_video
 
 LIMITS = VideoLimits(max_frame_pixels=2**22, max_bytes_held=2**26)
 SAMPLINGS = [

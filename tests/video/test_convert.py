@@ -16,8 +16,9 @@ from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.options import VideoLimits
 from actionrnn.video.convert import drop_unknown_tags, with_square_pixels
-from actionrnn.video.decode import is_read_as_before, iter_frames, probe_video, read_frames
+from actionrnn.video.decode import iter_frames, read_frames
 from actionrnn.video.live import LiveSource
+from actionrnn.video.probe import is_read_as_before, probe_video
 
 Pictures = NDArray[np.uint8]
 FFmpegEncode = Callable[..., Path]

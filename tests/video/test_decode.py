@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
-from actionrnn.video.decode import iter_frames, probe_video, read_frames
+from actionrnn.video.decode import iter_frames, read_frames
 from actionrnn.video.frame import Frames
+from actionrnn.video.probe import probe_video
 from tests.tiny import empty, text
 
 EncodeVideo = Callable[..., Path]
@@ -56,16 +57,6 @@ def test_packed_b_frames_have_rising_times(real_data: Path) -> None:
     times = read_frames(path, scale=lambda width, height: (16, 12)).pts_seconds
     np.testing.assert_allclose(np.diff(times), 1 / 25, atol=1e-9)
     assert len(times) == 164
-
-
-@pytest.mark.realdata
-@pytest.mark.parametrize(
-    ("name", "num_frames"), [("test_non_zero_start.mp4", 12), ("nasa_13013_rotated.mp4", 17)]
-)
-def test_probing_counts_the_frames_that_come(real_data: Path, name: str, num_frames: int) -> None:
-    info = probe_video(real_data / "odd_videos" / name)
-    assert info.num_frames == num_frames
-    assert info.codec == "h264"
 
 
 @pytest.mark.realdata
@@ -174,15 +165,6 @@ def test_scaling_gives_the_size_that_is_asked_for(encode_video: EncodeVideo) -> 
     frames = read_frames(path, scale=lambda width, height: (width // 2, height // 4))
     assert frames.data.shape == (10, 12, 32, 3)
     assert grey_levels(frames, step=20) == list(range(10))
-
-
-def test_probing_tells_what_the_file_declares(encode_video: EncodeVideo) -> None:
-    path = encode_video("a.avi", grey_steps(50))
-    info = probe_video(path)
-    assert (info.path, info.container, info.codec) == (path, "avi", "mpeg4")
-    assert (info.width, info.height, info.num_frames, info.rate_fps) == (64, 48, 50, 25.0)
-    assert info.duration_seconds == pytest.approx(2.0)
-    assert info.size_bytes == path.stat().st_size
 
 
 @pytest.mark.parametrize(

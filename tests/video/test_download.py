@@ -13,7 +13,8 @@ import pytest
 from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.options import VideoLimits
-from actionrnn.video.decode import iter_frames, probe_video, read_frames
+from actionrnn.video.decode import iter_frames, read_frames
+from actionrnn.video.probe import probe_video
 from tests.video.servers import H264, Requests, encode, serving
 
 

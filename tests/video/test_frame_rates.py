@@ -15,9 +15,10 @@ import pytest
 from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.options import LiveOptions
-from actionrnn.video.decode import iter_frames, probe_video, read_frames
+from actionrnn.video.decode import iter_frames, read_frames
 from actionrnn.video.frame_index import AssumedRateWarning
 from actionrnn.video.live import LiveSource
+from actionrnn.video.probe import probe_video
 from tests.video.servers import encode, ffmpeg_sends, free_port
 
 X265 = "-c:v libx265 -x265-params log-level=none"

@@ -15,8 +15,9 @@ from PIL import ExifTags, Image, ImageOps
 from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.options import VideoLimits
-from actionrnn.video.decode import is_read_as_before, iter_frames, read_frames
+from actionrnn.video.decode import iter_frames, read_frames
 from actionrnn.video.image_folder import find_pictures, folder_corrections
+from actionrnn.video.probe import is_read_as_before
 
 
 def save_frames(

@@ -12,9 +12,10 @@ import pytest
 
 from actionrnn.apps.render import rewrite
 from actionrnn.config import Sampling
+from actionrnn.video.declared import declared_span
 from actionrnn.video.decode import read_frames
 from actionrnn.video.last_frame import end_of, shown_until
-from actionrnn.video.source import as_sampled, declared_span
+from actionrnn.video.source import as_sampled
 from tests.video.servers import encode
 
 EncodeVideo = Callable[..., Path]
@@ -114,50 +115,6 @@ def test_a_frame_at_the_very_end_proves_how_long_the_one_before_stood(tmp_path: 
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
     assert shown_until(path, 0.9) == pytest.approx(10.0, abs=0.11)
-
-
-def test_matroska_that_begins_late_has_its_own_length(encode_video: EncodeVideo) -> None:
-    pictures, times_ms = np.zeros((25, 48, 64, 3), np.uint8), range(5000, 6000, 40)
-    path = encode_video("late.mkv", pictures, times_ms=times_ms)
-    begin, length = declared_span(path)
-    assert (begin, length) == (5.0, pytest.approx(1.0, abs=0.05))
-
-
-def test_a_late_mp4_ends_with_its_last_frame(encode_video: EncodeVideo) -> None:
-    """With B-frames at a variable rate the header has the end of decoding."""
-    times_ms = [5000, 5040, 5100, 5130, 7000, 7040, 9000]
-    pictures = np.random.default_rng(0).integers(0, 255, (7, 48, 64, 3)).astype(np.uint8)
-    path = encode_video("late.mp4", pictures, "libx264", times_ms=times_ms)
-    with av.open(str(path)) as container:
-        declared = ((container.start_time or 0) + (container.duration or 0)) / av.time_base
-    assert declared < 8  # the file is one of those
-    assert declared_span(path) == (5.0, pytest.approx(4.0, abs=0.01))
-    assert end_of(path, np.array([5.0, 5.1, 7.04])) == pytest.approx(9.0, abs=0.1)
-
-
-def test_each_stream_has_its_own_end(tmp_path: Path) -> None:
-    for ending in (".mp4", ".mkv", ".mov"):
-        path = tmp_path / f"two{ending}"
-        with av.open(str(path), "w") as container:
-            lengths = (30, 10)
-            streams = [container.add_stream("mpeg4", rate=10) for _ in lengths]
-            for stream in streams:
-                stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-            for index in range(max(lengths)):
-                for stream, length in zip(streams, lengths, strict=True):
-                    if index < length:
-                        pixels = np.full((48, 64, 3), 5 * index, np.uint8)
-                        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-                        frame.pts, frame.time_base = index, Fraction(1, 10)
-                        container.mux(stream.encode(frame))
-            for stream in streams:
-                container.mux(stream.encode(None))
-        assert declared_span(path)[1] == pytest.approx(3.0, abs=0.01)
-        for number, length in enumerate(lengths):
-            source = as_sampled(path, Sampling(stream=number))
-            assert declared_span(source)[1] == pytest.approx(length / 10, abs=0.01)
-            times = np.arange(0, length / 10, 0.25)
-            assert end_of(source, times) == pytest.approx(length / 10, abs=0.01)
 
 
 @pytest.mark.parametrize("name", ["a.h264", "a.mjpeg", "a.mpjpeg"])

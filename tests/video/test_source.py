@@ -19,7 +19,8 @@ from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
 from actionrnn.options import VideoLimits
 from actionrnn.video import source as opening
-from actionrnn.video.decode import iter_frames, probe_video, read_frames
+from actionrnn.video.decode import iter_frames, read_frames
+from actionrnn.video.probe import probe_video
 from tests.video.servers import serving
 
 FFmpegEncode = Callable[..., Path]

@@ -13,14 +13,9 @@ from av.stream import Disposition
 
 from actionrnn.config import Sampling
 from actionrnn.errors import VideoError
-from actionrnn.video.decode import (
-    StreamInfo,
-    is_read_as_before,
-    iter_frames,
-    probe_video,
-    read_frames,
-)
+from actionrnn.video.decode import iter_frames, read_frames
 from actionrnn.video.last_frame import end_of
+from actionrnn.video.probe import StreamInfo, is_read_as_before, probe_video
 from actionrnn.video.source import as_sampled
 
 FFmpegEncode = Callable[..., Path]

@@ -189,8 +189,9 @@ def _print_early_answer(
 
 def _duration(path: Located, sampling: Sampling) -> float | None:
     """The length of a video, or of a folder of pictures, in seconds; None: it is not declared."""
+    from actionrnn.video.declared import declared_span
     from actionrnn.video.image_folder import folder_seconds, is_folder
-    from actionrnn.video.source import as_sampled, declared_span
+    from actionrnn.video.source import as_sampled
 
     if is_folder(path) and isinstance(path, Path):
         return folder_seconds(path, sampling.frame_folder_fps)

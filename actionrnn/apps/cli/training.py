@@ -55,6 +55,7 @@ def train(
 
     from actionrnn.config_reading import load_config
     from actionrnn.evaluation.report_page import PAGE_FILE
+    from actionrnn.evaluation.report_text import render_text
     from actionrnn.files import MODEL_FILE
     from actionrnn.training import parallel
     from actionrnn.training.fit_state import can_resume
@@ -69,7 +70,7 @@ def train(
         raise KeyboardInterrupt(f"run the same command again{with_resume} to continue") from None
     if not parallel.is_first():
         return
-    Console().print(run.report)
+    Console().print(render_text(run.report))
     click.echo(f"model   {output / MODEL_FILE}\nreport  {output / PAGE_FILE}")
 
 
@@ -105,6 +106,7 @@ def evaluate(
 
     from actionrnn.evaluation.evaluate import evaluate as run_evaluation
     from actionrnn.evaluation.report_page import PAGE_FILE
+    from actionrnn.evaluation.report_text import render_text
 
     def tell(line: str) -> None:
         click.echo(printable(line), err=True)
@@ -114,7 +116,7 @@ def evaluate(
     if as_json:
         click.echo(json.dumps(report.to_dict()))
         return
-    Console().print(report)
+    Console().print(render_text(report))
     if output is not None:
         click.echo(f"report  {output / PAGE_FILE}")
 

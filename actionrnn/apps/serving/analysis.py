@@ -22,9 +22,10 @@ from actionrnn.features.worker import Isolation
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.timeline import Timeline
 from actionrnn.options import VideoLimits
+from actionrnn.video.declared import declared_span
 from actionrnn.video.frame import Frame
 from actionrnn.video.last_frame import end_of
-from actionrnn.video.source import as_sampled, declared_span, locate
+from actionrnn.video.source import as_sampled, locate
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions, Span
 from actionrnn.datasets.video_names import VideoNames
 from actionrnn.errors import DatasetError
 from actionrnn.text import plain
-from actionrnn.video.source import declared_span
+from actionrnn.video.declared import declared_span
 
 START, STOP, POINT = "START", "STOP", "POINT"
 _CALENDAR_SECONDS = 1e8  # three years: no recording lasts that long, so it is a date

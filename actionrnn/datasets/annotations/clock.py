@@ -15,8 +15,8 @@ from actionrnn.datasets.video_names import VideoNames
 from actionrnn.errors import DatasetError, VideoError
 from actionrnn.progress import progress_bar
 from actionrnn.text import plain
-from actionrnn.video.decode import read_frame_times
-from actionrnn.video.source import declared_span
+from actionrnn.video.declared import declared_span
+from actionrnn.video.probe import read_frame_times
 
 LEAST_LINES = 0.95
 """Of a video's frames: where fewer have a line, the file is of another rate or video."""

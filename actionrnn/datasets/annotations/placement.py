@@ -12,7 +12,7 @@ from actionrnn.datasets.video_names import VideoNames, notes_of_paths
 from actionrnn.errors import DatasetError, VideoError
 from actionrnn.progress import progress_bar
 from actionrnn.text import plain
-from actionrnn.video.source import declared_span
+from actionrnn.video.declared import declared_span
 
 
 @dataclass(frozen=True)

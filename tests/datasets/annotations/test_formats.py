@@ -20,7 +20,7 @@ from actionrnn.datasets.annotations.formats import (
 )
 from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions
 from actionrnn.errors import DatasetError
-from actionrnn.video.decode import read_frame_times
+from actionrnn.video.probe import read_frame_times
 from actionrnn.video.writer import VideoWriter
 
 ENDINGS: dict[Format, str] = {
