@@ -37,7 +37,7 @@ class Backbone:
     device: str
     """As torch names it."""
     precision: str
-    """Of the computation: `float32`, `bfloat16` or `float16`."""
+    """Of the computation: `float32`, `bfloat16`, `float16` or `int8`."""
     engine: Engine
     """What computes, with the network's weights: torch, OpenVINO or ONNX Runtime."""
     network: nn.Module | None = None
