@@ -28,8 +28,17 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-sys.path.insert(0, str(Path(__file__).parent))
-from startup import OUR_MODEL
+OUR_MODEL = """
+import sys
+from actionrnn.config import Config, HeadConfig, Sampling
+from actionrnn.features.backbone import load_backbone
+from actionrnn.model.heads import Head
+from actionrnn.model.recognizer import Recognizer
+config = Config(head=HeadConfig(), sampling=Sampling(rate_fps=float(sys.argv[2])))
+backbone = load_backbone()
+head = Head(config.head, backbone.feature_size, 3).trained()
+Recognizer(backbone, head, ("clap", "jump", "wave"), config).save(sys.argv[1])
+"""
 
 COMMON_WAY = """
 import sys
@@ -56,8 +65,8 @@ print(torch.cat(features).shape)
 def encode(folder: Path, minutes: list[int]) -> dict[int, Path]:
     """A moving pattern of 1080p at 25 frames a second, of each length."""
     ffmpeg, minute = imageio_ffmpeg.get_ffmpeg_exe(), folder / "minute.mp4"
-    source = "gradients=size=1920x1080:rate=25:duration=60:speed=0.01:seed=1"
-    options = "-c:v libx264 -preset veryfast -crf 35 -pix_fmt yuv420p -g 50"
+    source = "testsrc=size=1920x1080:rate=25:duration=60"
+    options = "-c:v libx264 -preset veryfast -crf 30 -pix_fmt yuv420p -g 50"
     command = [ffmpeg, "-v", "error", "-y", "-f", "lavfi", "-i", source, *options.split()]
     subprocess.run([*command, str(minute)], check=True)
     videos = {}
@@ -136,14 +145,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--minutes", type=int, nargs="+", default=[10, 120])
-    parser.add_argument("--rate-fps", type=float, default=4.0)
+    parser.add_argument("--rate-fps", type=float, default=1.0)
     arguments = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        videos, model = encode(folder, arguments.minutes), folder / "model.safetensors"
-        subprocess.run([sys.executable, "-c", OUR_MODEL, str(model)], check=True)
         rate = str(arguments.rate_fps)
+        videos, model = encode(folder, arguments.minutes), folder / "model.safetensors"
+        subprocess.run([sys.executable, "-c", OUR_MODEL, str(model), rate], check=True)
         ours = [sys.executable, "-m", "actionrnn"]
         jobs: dict[str, Callable[[Path], float]] = {
             "classify": lambda video: run([*ours, "classify", str(video), "-m", str(model)]),
