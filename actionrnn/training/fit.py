@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -41,6 +41,8 @@ from actionrnn.training.fit_state import Epoch, FitState, FitTask, load_fit_stat
 
 VALIDATION_BATCH = 256
 """Clips in a batch without gradients; recordings are run one by one."""
+STATISTICS_STEPS = 512
+"""Of clips, are joined before they are counted: few calls, whose tensors stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -399,6 +401,8 @@ def adamw_step(
         weight_decay=config.weight_decay,
         eps=1e-8,
         maximize=False,
+        # one pass instead of ten; on a GPU it would have to wait for the step counters
+        fused=True if head.mean.device.type == "cpu" else None,
     )
 
 
@@ -475,21 +479,33 @@ def autocast(device: torch.device, precision: str) -> Iterator[None]:
 def _statistics(head: Head, sequences: Sequences) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of what the head standardises, over all frames, (D,) each.
 
-    Clip by clip, from deviations: a sum of squares loses the digits of a feature that is large
+    Part by part, from deviations: a sum of squares loses the digits of a feature that is large
     and varies little (Chan, Golub and LeVeque, The American Statistician 37, 1983).
     """
     count, mean, deviations = 0, torch.zeros(()), torch.zeros(())
-    for values in sequences.values:
+    for values in _joined(sequences.values, STATISTICS_STEPS):
         rescaled = head.rescale(torch.from_numpy(values)).double()
-        of_clip, before = rescaled.mean(0), count
+        of_part, before = rescaled.mean(0), count
         count += len(rescaled)
-        shift = of_clip - mean
+        shift = of_part - mean
         mean = mean + shift * (len(rescaled) / count)
-        deviations = deviations + (rescaled - of_clip).square().sum(0)
-        deviations = deviations + shift.square() * (before * len(rescaled) / count)
+        deviations = deviations + rescaled.sub_(of_part).square_().sum(0)
+        deviations = deviations + shift.square() * (before * len(values) / count)
     if not bool(deviations.any()):
         raise FeatureError(
             f"{count} steps of {len(sequences)} clips have the same features, so there is nothing "
             "to learn from them; extract or import them again"
         )
     return mean.float(), (deviations / count).sqrt().float()
+
+
+def _joined(sequences: Iterable[NDArray[np.float32]], least: int) -> Iterator[NDArray[np.float32]]:
+    """All steps of sequences (T_i, D), in parts of whole sequences, `least` steps or more each."""
+    part: list[NDArray[np.float32]] = []
+    for values in sequences:
+        part.append(values)
+        if sum(map(len, part)) >= least:
+            yield np.concatenate(part)
+            part = []
+    if part:
+        yield np.concatenate(part)
