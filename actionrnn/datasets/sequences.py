@@ -158,7 +158,7 @@ class Sequences:
         targets = np.where(is_counted, self.targets[[piece.index for piece in pieces]], IGNORE)
         counts = targets != IGNORE
         numbers = np.where(counts, counts.cumsum() - 1, -1)
-        values, lengths = pad([np.concatenate(self._values_of(passage)) for passage in passages])
+        values, lengths = pad([self._values_of(passage) for passage in passages])
         valid = torch.arange(values.shape[1]) < lengths[:, None]
         batch = Batch(
             values,
@@ -279,10 +279,10 @@ class Chosen(Sequence[NDArray[np.float32]]):
         return torch.from_numpy(found).float().numpy()
 
 
-def pad(sequences: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
-    """Sequences (T_i, D) -> zero-padded values (B, T, D) and lengths (B,)."""
-    lengths = torch.tensor([len(sequence) for sequence in sequences])
-    padded = torch.zeros(len(sequences), int(lengths.max()), sequences[0].shape[1])
-    for row, sequence in zip(padded, sequences, strict=True):
-        row[: len(sequence)] = torch.from_numpy(sequence)
-    return padded, lengths
+def pad(rows: Sequence[Sequence[NDArray[np.float32]]]) -> tuple[Tensor, Tensor]:
+    """Rows of sequences (T_i, D), joined -> zero-padded values (B, T, D) and lengths (B,)."""
+    lengths = [sum(map(len, row)) for row in rows]
+    padded = torch.zeros(len(rows), max(lengths), rows[0][0].shape[1])
+    for row, length, joined in zip(rows, lengths, padded.numpy(), strict=True):
+        np.concatenate(row, out=joined[:length])
+    return padded, torch.tensor(lengths)

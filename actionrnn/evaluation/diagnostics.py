@@ -145,7 +145,7 @@ def _batches(head: Head, sequences: Sequence[Values]) -> Iterator[tuple[Tensor, 
 
 
 def _on_device(head: Head, batch: Sequence[Values]) -> tuple[Tensor, Tensor]:
-    values, lengths = pad(batch)
+    values, lengths = pad([[one] for one in batch])
     return values.to(head.mean.device), lengths.to(head.mean.device)
 
 

@@ -17,9 +17,7 @@ from tokenize import TokenError
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from actionrnn.config import Sampling
 from actionrnn.errors import FeatureError, first_line, missing_extra
@@ -235,6 +233,8 @@ def _arrays_of(file: Path) -> Iterator[Named]:
                 yield from _named(dict(arrays))
         elif file.suffix in (".pt", ".pth"):
             _require_sane_zip(file)
+            import torch  # takes seconds, and no other format needs it
+
             yield from _named(torch.load(file, map_location="cpu", weights_only=True))
         elif file.suffix in HDF5_SUFFIXES:
             yield from _hdf5_arrays(file)
@@ -272,7 +272,8 @@ def _named(content: Any) -> Iterator[Named]:
 
 
 def _array(value: Any) -> NDArray[Any]:
-    return value.float().numpy() if isinstance(value, Tensor) else np.asarray(value)
+    is_tensor = hasattr(value, "numpy")  # of torch, bfloat16 perhaps
+    return value.float().numpy() if is_tensor else np.asarray(value)
 
 
 def _hdf5_arrays(file: Path) -> Iterator[Named]:

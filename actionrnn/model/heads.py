@@ -203,7 +203,13 @@ class Head(nn.Module):
         """What is standardised: features (..., D) after `head.input_scaling`."""
         if self.config.input_scaling == "sqrt":
             # In place: each tensor of this size that is made costs more than the arithmetic.
-            return features.abs().sqrt_().copysign_(features)
+            root = features.abs()
+            if root.device.type == "cpu":
+                # torch's own takes ten times as long over zeros, which half of many features are
+                np.sqrt(root.numpy(), out=root.numpy())
+            else:
+                root.sqrt_()
+            return root.copysign_(features)
         found: Tensor = head_step.rescaled(torch, self.config, features)
         return found
 

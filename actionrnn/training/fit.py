@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.adamw import adamw
-from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
 from actionrnn.config import ClassWeights, TrainConfig
 from actionrnn.datasets.passages import (
@@ -41,6 +40,8 @@ from actionrnn.training.fit_state import Epoch, FitState, FitTask, load_fit_stat
 
 VALIDATION_BATCH = 256
 """Clips in a batch without gradients; recordings are run one by one."""
+STATISTICS_STEPS = 512
+"""At least so many are joined for the statistics: few calls, whose tensors stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def fit_head(
                 save_fit_state(state_file, identity, state)
             # Only now: whoever interrupts in `on_epoch` can resume after this epoch.
             on_epoch(row, True)
-    chosen = state.averaged_head
+    chosen = state.average
     if state.best_weights:
         chosen.load_state_dict(state.best_weights)
     best_epoch = state.best_epoch or len(state.curve)
@@ -114,7 +115,7 @@ class _Loop:
         head = Head(task.head, task.sequences.feature_size, task.num_classes)
         head.set_normalisation(*_statistics(head, task.sequences))
         head = head.to(device)
-        self.state = FitState(head, averaged(head, task.config.ema_decay), adamw_moments(head))
+        self.state = FitState(head, averaged(head), adamw_moments(head))
         self.targets = TargetTable.of(task).to(device)
 
     def train_epoch(self, epoch: int) -> tuple[float, float]:
@@ -137,8 +138,6 @@ class _Loop:
         # labelled steps, and each of those counts alike
         per_batch = num_counted(sequences, passages) / len(batches)
         first_step = (epoch - 1) * len(batches)
-        # The average counts its steps to warm up; a resumed fit must not begin again at 0.
-        state.average.n_averaged.fill_(first_step)
         total = rate = 0.0
         for step, indices in enumerate(batches, start=first_step):
             chosen = [passages[index] for index in indices]
@@ -155,7 +154,7 @@ class _Loop:
             adamw_step(head, state.moments, rate, config)
             # The average follows each step. It is what is validated and saved: single steps at
             # a high rate jump around the weights that they approach.
-            state.average.update_parameters(head)
+            follow(state.average, head, average_decay(step, config.ema_decay))
             total += parallel.add(loss.detach()).item()
         return total / len(batches), rate
 
@@ -200,12 +199,12 @@ class _Loop:
         state, validation = self.state, self.task.validation
         loss = top1 = None
         if validation is not None:
-            loss, top1 = validate(state.averaged_head, validation, self.task.config)
+            loss, top1 = validate(state.average, validation, self.task.config)
         row = Epoch(epoch, rate, train_loss, loss, top1)
         self.require_finite(row)
         if loss is not None and loss < state.best_loss:
             state.best_loss, state.best_epoch = loss, epoch
-            state.best_weights = copy.deepcopy(state.averaged_head.state_dict())
+            state.best_weights = copy.deepcopy(state.average.state_dict())
         state.curve.append(row)
         return row
 
@@ -399,33 +398,33 @@ def adamw_step(
         weight_decay=config.weight_decay,
         eps=1e-8,
         maximize=False,
+        # one pass instead of ten; on a GPU it would have to wait for the step counters
+        fused=True if head.mean.device.type == "cpu" else None,
     )
 
 
-def averaged(head: Head, decay: float) -> AveragedModel:
-    """A moving average of a head's weights, which follows each `update_parameters(head)`.
-
-    The first update copies the weights, as those of the start are random; from then on
-    average_t = d_t average_(t-1) + (1 - d_t) weights_t, with d_t = `average_decay(t, decay)`.
-    """
-
-    def update(averages: PARAM_LIST, weights: PARAM_LIST, num_averaged: Tensor | int) -> None:
-        now = average_decay(int(num_averaged), decay)
-        get_ema_multi_avg_fn(now)(averages, weights, num_averaged)  # type: ignore[no-untyped-call]
-
-    average = AveragedModel(head, multi_avg_fn=update).requires_grad_(False)
-    core = cast(Head, average.module).core
-    if core is not None:
-        core.flatten_parameters()  # the copy's weights are scattered, which cuDNN warns of
+def averaged(head: Head) -> Head:
+    """A moving average of a head's weights, before its first step; see `follow`."""
+    average = copy.deepcopy(head).requires_grad_(False)
+    if average.core is not None:
+        average.core.flatten_parameters()  # a copy's weights are scattered, which cuDNN warns of
     return average
+
+
+@torch.no_grad()
+def follow(average: Head, head: Head, decay: float) -> None:
+    """average_t = d average_(t-1) + (1 - d) weights_t, with d = `decay`."""
+    for mean, weight in zip(average.parameters(), head.parameters(), strict=True):
+        mean.lerp_(weight, 1 - decay)
 
 
 def average_decay(step: int, decay: float) -> float:
     """The part of the old average that is kept at a step, from 0: it rises to `decay`.
 
-    min(decay, (1 + t) / (10 + t)), the warm-up of TensorFlow's ExponentialMovingAverage.
+    min(decay, (1 + t) / (10 + t)), the warm-up of TensorFlow's ExponentialMovingAverage; at step 0
+    nothing is kept, as the weights of the start are random.
     """
-    return min(decay, (1 + step) / (10 + step))
+    return min(decay, (1 + step) / (10 + step)) if step else 0.0
 
 
 def class_weights(targets: NDArray[np.int64], num_classes: int, kind: ClassWeights) -> Tensor:
@@ -475,21 +474,35 @@ def autocast(device: torch.device, precision: str) -> Iterator[None]:
 def _statistics(head: Head, sequences: Sequences) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of what the head standardises, over all frames, (D,) each.
 
-    Clip by clip, from deviations: a sum of squares loses the digits of a feature that is large
+    Part by part, from deviations: a sum of squares loses the digits of a feature that is large
     and varies little (Chan, Golub and LeVeque, The American Statistician 37, 1983).
     """
     count, mean, deviations = 0, torch.zeros(()), torch.zeros(())
-    for values in sequences.values:
-        rescaled = head.rescale(torch.from_numpy(values)).double()
-        of_clip, before = rescaled.mean(0), count
-        count += len(rescaled)
-        shift = of_clip - mean
-        mean = mean + shift * (len(rescaled) / count)
-        deviations = deviations + (rescaled - of_clip).square().sum(0)
-        deviations = deviations + shift.square() * (before * len(rescaled) / count)
+    for values in _joined(sequences.values, STATISTICS_STEPS):
+        part, before = head.rescale(torch.from_numpy(values)), count
+        count += len(part)
+        centre = part.mean(0)
+        # in single precision, where it is fast: what is left is small, and its mean, not quite 0
+        rest = part.sub_(centre).mean(0).double()
+        shift = centre + rest - mean
+        mean = mean + shift * (len(part) / count)
+        deviations = deviations + part.square_().sum(0) - len(part) * rest.square()
+        deviations = deviations + shift.square() * (before * len(part) / count)
     if not bool(deviations.any()):
         raise FeatureError(
             f"{count} steps of {len(sequences)} clips have the same features, so there is nothing "
             "to learn from them; extract or import them again"
         )
     return mean.float(), (deviations / count).sqrt().float()
+
+
+def _joined(sequences: Iterable[NDArray[np.float32]], least: int) -> Iterator[NDArray[np.float32]]:
+    """All steps of sequences (T_i, D), in parts of whole sequences, `least` steps or more each."""
+    part: list[NDArray[np.float32]] = []
+    for values in sequences:
+        part.append(values)
+        if sum(map(len, part)) >= least:
+            yield np.concatenate(part)
+            part = []
+    if part:
+        yield np.concatenate(part)

@@ -16,12 +16,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from actionrnn import __version__
 from actionrnn.config import Config, HeadConfig, TrainConfig
@@ -114,7 +113,7 @@ class FitState:
     """Everything that changes from epoch to epoch."""
 
     head: Head
-    average: AveragedModel
+    average: Head
     """The moving average of the head's weights: what is validated and saved."""
     moments: dict[str, Tensor]
     """Of the optimiser; see `fit.adamw_moments`."""
@@ -124,16 +123,11 @@ class FitState:
     best_loss: float = math.inf
     best_weights: dict[str, Tensor] = field(default_factory=dict)
 
-    @property
-    def averaged_head(self) -> Head:
-        """A head with the averaged weights."""
-        return cast(Head, self.average.module)
-
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by `part.name`."""
         parts = {
             "head": self.head.state_dict(),
-            "average": self.averaged_head.state_dict(),
+            "average": self.average.state_dict(),
             "best": self.best_weights,
             "optimiser": self.moments,
         }

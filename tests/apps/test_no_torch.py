@@ -161,6 +161,17 @@ def test_a_command_by_itself_needs_no_torch(
     )
 
 
+def test_arrays_are_imported_without_it(run: Run, folder: Path) -> None:
+    (folder / "arrays").mkdir()
+    np.save(folder / "arrays" / "clip.npy", np.ones((3, 4), np.float32))
+    done = run(
+        *("actionrnn", "store", "import", folder / "arrays"),
+        *("--output", folder / "imported", "--name", "theirs", "--rate-fps", 4),
+        absent=True,
+    )
+    assert done.stdout.startswith(f"{folder / 'imported'}: 1 entries"), done.stderr
+
+
 def test_training_says_what_it_needs(run: Run, folder: Path) -> None:
     config = folder / "train.yaml"
     config.write_text(f"data:\n  root: {json.dumps(str(folder))}\n", encoding="utf-8")

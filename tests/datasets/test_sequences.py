@@ -78,11 +78,12 @@ def test_pieces_of_a_passage_follow_each_other(store: FeatureStore) -> None:
     assert batch.piece_targets.tolist() == [1, 1]
 
 
-def test_padding_reaches_the_longest_only() -> None:
-    values, lengths = pad([np.ones((2, 3), np.float32), np.ones((1, 3), np.float32)])
+def test_rows_are_joined_and_padded_to_the_longest_only() -> None:
+    one, two = np.full((1, 3), 1, np.float32), np.full((2, 3), 2, np.float32)
+    values, lengths = pad([[one, two], [two]])
     assert values.dtype == torch.float32
-    assert values.tolist() == [[[1.0] * 3, [1.0] * 3], [[1.0] * 3, [0.0] * 3]]
-    assert lengths.tolist() == [2, 1]
+    assert values.tolist() == [[[1.0] * 3, [2.0] * 3, [2.0] * 3], [[2.0] * 3, [2.0] * 3, [0.0] * 3]]
+    assert lengths.tolist() == [3, 2]
 
 
 def test_a_subset_keeps_the_order_that_is_asked_for(store: FeatureStore) -> None:

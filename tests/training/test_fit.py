@@ -26,6 +26,7 @@ from actionrnn.training.fit import (
     averaged,
     class_weights,
     fit_head,
+    follow,
 )
 from actionrnn.training.fit_state import Epoch, FitTask
 
@@ -180,7 +181,8 @@ def test_a_step_is_that_of_torchs_adamw(kind: str) -> None:
     config = TrainConfig(weight_decay=0.1)
     head = Head(HeadConfig(kind=kind, hidden_size=4, dropout=0.0), SIZE, 2)
     other = copy.deepcopy(head)
-    optimiser, moments = torch.optim.AdamW(other.parameters()), adamw_moments(head)
+    optimiser = torch.optim.AdamW(other.parameters(), fused=True)
+    moments = adamw_moments(head)
     for rate in (1e-2, 1e-3, 5e-2):
         values = torch.randn(3, 5, SIZE)
         for one in (head, other):
@@ -229,20 +231,20 @@ def test_the_decay_of_the_average_rises() -> None:
 def test_the_average_is_the_written_recurrence() -> None:
     torch.manual_seed(0)
     head = Head(HeadConfig(hidden_size=4), SIZE, 2)
-    average = averaged(head, decay=0.5)
+    average = averaged(head)
     expected: list[torch.Tensor] = []
     for step in range(12):
         with torch.no_grad():
             for weight in head.parameters():
                 weight.add_(torch.randn_like(weight))
-        average.update_parameters(head)
+        follow(average, head, average_decay(step, 0.5))
         decay = min(0.5, (1 + step) / (10 + step)) if step else 0
         before = expected or [weight.detach() for weight in head.parameters()]
         expected = [
             old.lerp(weight.detach(), 1 - decay)
             for old, weight in zip(before, head.parameters(), strict=True)
         ]
-    assert all(map(torch.equal, average.module.parameters(), expected))
+    assert all(map(torch.equal, average.parameters(), expected))
 
 
 def test_a_long_average_of_a_short_training_is_a_trained_head(
