@@ -5,7 +5,7 @@ import { squareOf } from "./scaling.js";
 
 const arrays = { float32: Float32Array, float64: Float64Array };
 const close = 1e-3; // of scores
-const engines = {
+const engines = { // the better one first
   WebGPU: { library: "ort.webgpu.min.js", runtime: "ort-wasm-simd-threaded.asyncify", provider: "webgpu" },
   WebAssembly: { library: "ort.wasm.min.js", runtime: "ort-wasm-simd-threaded", provider: "wasm" },
 };
@@ -18,13 +18,13 @@ export async function loadModel() {
   if (!reply.ok) throw new Error(`model.json cannot be loaded (${reply.status}).`);
   const described = await reply.json(), names = await hasGpu() ? Object.keys(engines) : ["WebAssembly"];
   for (const name of names) {
-    const isLast = name === names.at(-1);
     try {
       const model = await Model.open(described, name);
       if (await model.computesRight()) return model;
-      if (isLast) throw new Error("This browser computes other scores than those of the model; use another one.");
+      throw new Error("This browser computes other scores than those of the model; use another one.");
     } catch (error) {
-      if (isLast) throw error;
+      if (name === names.at(-1)) throw error;
+      console.info(`${name} is not used: ${error.message}`);
     }
   }
 }
@@ -39,14 +39,22 @@ async function hasGpu() {
   }
 }
 
+async function openSession(name, file) {
+  const { library, runtime, provider } = engines[name], ort = await import(here(library));
+  ort.env.wasm.wasmPaths = { mjs: here(runtime + ".js"), wasm: here(runtime + ".wasm") };
+  const session = await ort.InferenceSession.create(here(file), { executionProviders: [provider] });
+  return [session, ort];
+}
+
 class Model {
   static async open(described, name) {
-    const { library, runtime, provider } = engines[name], ort = await import(here(library));
-    ort.env.wasm.wasmPaths = { mjs: here(runtime + ".js"), wasm: here(runtime + ".wasm") };
-    const open = (file, provider) => ort.InferenceSession.create(here(file), { executionProviders: [provider] });
     const model = new Model();
-    Object.assign(model, { ort, described, encoder: await open(described.encoder.file, provider), head: await open(described.step.file, "wasm") });
-    model.engine = name === "WebGPU" || ort.env.wasm.numThreads === 1 ? name : `${name}, ${ort.env.wasm.numThreads} threads`;
+    model.described = described;
+    [model.encoder] = await openSession(name, described.encoder.file);
+    // the state is in float64, which the library for WebGPU lacks
+    [model.head, model.ort] = await openSession("WebAssembly", described.step.file);
+    const threads = model.ort.env.wasm.numThreads;
+    model.engine = name === "WebGPU" || threads === 1 ? name : `${name}, ${threads} threads`;
     model.begin();
     return model;
   }
