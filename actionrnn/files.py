@@ -44,7 +44,7 @@ def as_path(path: str | os.PathLike[str]) -> Path:
 
 
 def caches() -> Path:
-    """This package's folder in the user's caches; where there is none, one that cannot be."""
+    """The folder of this package in the user's caches; where there is none, one that cannot be."""
     given = os.environ.get("XDG_CACHE_HOME", "")
     if Path(given).is_absolute():  # its specification says to ignore others
         return Path(given, "actionrnn")

@@ -141,6 +141,6 @@ def _require_rate(sampling: Sampling) -> None:
 
 
 def _none_of_these(model: Recognizer, none_rate: float) -> dict[str, Any]:
-    """The same as JSON has it, which knows no infinity: what nothing is farther than is left out."""
+    """The same in JSON, which has no infinity: what nothing is farther than is left out."""
     found = none_of_these(model, none_rate)
     return found | {"farthest": {k: v for k, v in found["farthest"].items() if math.isfinite(v)}}

@@ -53,12 +53,23 @@ def launched(camera: Path, *arguments: str) -> Iterator[Browser]:
 
 
 def encode(
-    clip: Path, target: Path, codec: str, pix_fmt: str, *, times: int = 1, start_seconds: int = 0
+    clip: Path,
+    target: Path,
+    codec: str,
+    pix_fmt: str,
+    *,
+    times: int = 1,
+    start_seconds: int = 0,
+    **options: str,
 ) -> Path:
-    """A real clip as a browser plays it, or as its fake camera takes it."""
+    """A real clip as a browser plays it, or as its fake camera takes it.
+
+    Args:
+        options: of the encoder.
+    """
     frames = [frame.data for frame in iter_frames(clip)]
     with av.open(str(target), "w") as container:
-        stream = container.add_stream(codec, rate=25)
+        stream = container.add_stream(codec, rate=25, options=options)
         stream.height, stream.width = frames[0].shape[0], frames[0].shape[1]
         stream.pix_fmt = pix_fmt
         for index, data in enumerate(frames * times):

@@ -1,4 +1,4 @@
-"""The files of onnxruntime-web: from a folder, from the cache, by npm; those of its version alone."""
+"""The files of onnxruntime-web: from a folder, the cache or npm, and of one version alone."""
 
 from __future__ import annotations
 

@@ -24,6 +24,10 @@ worker.onmessage = ({ data: [id, result, problem] }) => {
 worker.onerror = (event) => showProblem(`The model cannot run in this browser (${event.message ?? "its worker does not start"}).`);
 
 let lastCall = 0;
+
+// Of a recording that was ended nothing more is asked: its frames must not come into another one.
+const ask = (mine, ...given) => running === mine ? call(...given) : Promise.resolve({ answers: [] });
+
 function call(method, ...given) {
   return new Promise((resolve, reject) => {
     calls.set(++lastCall, { resolve, reject });
@@ -60,6 +64,7 @@ function presented(seconds) {
       settle();
     };
     video.requestVideoFrameCallback(look);
+    video.onerror = () => resolve(null);
     video.onseeked = () => {
       isSought = true;
       settle();
@@ -77,6 +82,7 @@ async function frameAt(seconds, mine) {
       const frame = await pixelsOf(video);
       if (Math.abs((frame.seconds ?? time) - time) < onTickSeconds) return { ...frame, seconds: time };
     }
+    if (video.error) break;
     if (!document.hidden) left--; // a hidden page is presented no frames
   }
   if (running === mine) throw new Error(`This browser shows no picture at ${seconds.toFixed(2)} s.`);
@@ -106,8 +112,9 @@ async function analyse(file) {
   video.controls = false;
   try {
     await opened(file);
-    await call("begin");
+    await ask(mine, "begin");
     const frames = await sampled(mine, (answers, part) => {
+      if (running !== mine) return;
       byId("progress").value = part;
       steps.push(...judged(answers));
       if (answers.length) scored.add(judged(answers), video.currentTime);
@@ -136,11 +143,11 @@ async function sampled(mine, show) {
     const frame = await frameAt(first.seconds + tick / rate + onTickSeconds, mine);
     if (running !== mine) return tick;
     show((await waiting).answers, tick / count); // computed while this frame was looked for
-    waiting = call("push", frame.seconds === before ? null : frame, frame.seconds);
+    waiting = ask(mine, "push", frame.seconds === before ? null : frame, frame.seconds);
     before = frame.seconds;
   }
   show((await waiting).answers, 1);
-  show((await call("finish")).answers, 1);
+  show((await ask(mine, "finish")).answers, 1);
   return count;
 }
 
@@ -200,15 +207,15 @@ async function follow() {
 async function record(mine) {
   const rate = model.sampling.rate_fps, begun = performance.now();
   live.begin(model);
-  await call("begin");
+  await ask(mine, "begin");
   let answered = 0, seconds = 0;
   for (let tick = 0; ; tick++) {
     await new Promise((resolve) => setTimeout(resolve, begun + 1000 * tick / rate - performance.now()));
     if (running !== mine || tickOf(begun) - tick > longestPauseSeconds * rate) return;
     const answers = [];
-    for (; tick < tickOf(begun); tick++) answers.push(...(await call("push", null, seconds)).answers);
+    for (; tick < tickOf(begun); tick++) answers.push(...(await ask(mine, "push", null, seconds)).answers);
     seconds = (performance.now() - begun) / 1000;
-    const pushed = await call("push", await pixelsOf(camera), seconds);
+    const pushed = await ask(mine, "push", await pixelsOf(camera), seconds);
     if (running !== mine) return;
     answers.push(...pushed.answers);
     if (!answers.length) continue;
