@@ -80,9 +80,9 @@ def encode(
     return target
 
 
-def wait_for(page: Page, expression: str) -> None:
+def wait_for(page: Page, expression: str, seconds: float = 20) -> None:
     """The page's own policy forbids `wait_for_function`, which evaluates texts inside it."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + seconds
     while not page.evaluate(expression):
         assert time.monotonic() < end, f"never: {expression[:100]}"
         page.wait_for_timeout(20)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 pytest.importorskip("onnxruntime")
 
 CLOSE = 1e-3
+PATIENCE_SECONDS = 120  # a page computes on one core, and others may use it
 RATE = 0.05
 NOW, CURVES = "#timeline .now", "#timeline .curves"
 IS_LOADED = "!document.getElementById('file').disabled"
@@ -144,7 +145,7 @@ def open_page(browser: Browser, address: str) -> Iterator[Any]:
         )
         page.add_init_script(RECORD)
         page.goto(f"{address}/{name}/")
-        wait_for(page, IS_LOADED)
+        wait_for(page, IS_LOADED, PATIENCE_SECONDS)
         return page
 
     yield open_one
@@ -157,7 +158,7 @@ def analyse(page: Page, file: Path) -> list[dict[str, Any]]:
     """The page's answers for a file."""
     page.evaluate("window.answers.length = 0")
     page.set_input_files("#file", file)
-    wait_for(page, f"window.answers.length > 0 && {IS_DONE}")
+    wait_for(page, f"window.answers.length > 0 && {IS_DONE}", PATIENCE_SECONDS)
     assert page.locator("#problem").is_hidden(), page.inner_text("#problem")
     answers: list[dict[str, Any]] = page.evaluate("window.answers")
     return answers
@@ -261,7 +262,7 @@ def test_the_webcam_is_scored_live(open_page: Any, name: str) -> None:
     for _ in range(2):  # the second time with a new state
         page.evaluate("window.answers.length = 0")
         page.click("#start")
-        wait_for(page, "window.answers.length >= 8")
+        wait_for(page, "window.answers.length >= 8", PATIENCE_SECONDS)
         times = [one["pts_seconds"] for one in page.evaluate("window.answers")]
         assert times == sorted(times)
         assert times[0] < 1
@@ -270,7 +271,7 @@ def test_the_webcam_is_scored_live(open_page: Any, name: str) -> None:
             r"[\d.]+ answers a second; a frame takes \d+ ms, so [\d.]+ frames a second are",
             page.inner_text("#live-pace"),
         )
-        assert (", 0." in page.inner_text("#live-label")) == (name == "late")  # 0.5 s ago
+        assert (" s ago" in page.inner_text("#live-label")) == (name == "late")
         assert page.inner_text("#heard") in ("bend", "jack", "run", "wave")
         page.click("#stop")
         assert page.evaluate("document.getElementById('camera').srcObject") is None
@@ -283,8 +284,10 @@ def test_what_cannot_be_used_is_said_and_the_page_lives_on(
     page = open_page("plain")
     page.click("#webcam-tab")
     page.evaluate(
-        """navigator.mediaDevices.getUserMedia = () =>
-          Promise.reject(new DOMException("", "NotAllowedError"))"""
+        """() => {
+          const refused = new DOMException("", "NotAllowedError");
+          navigator.mediaDevices.getUserMedia = () => Promise.reject(refused);
+        }"""
     )
     page.click("#start")
     page.wait_for_selector("#problem:not([hidden])")
