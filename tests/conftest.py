@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import sys
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+from tests.once import wrap_what_is_loaded
 
 if TYPE_CHECKING:
     from actionrnn.config import Config
@@ -65,49 +66,19 @@ def real_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this session share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def bundled_backbone_is_loaded_once() -> None:
-    """Not in each test: its weights are read, and converted for OpenVINO, once in a process."""
-    backbone = sys.modules.get("actionrnn.features.torch_backbone")
-    if backbone is not None and not hasattr(backbone, "loaded_once"):
-        load_once(backbone)
-    export = sys.modules.get("actionrnn.apps.export")
-    if export is not None and not hasattr(export, "exported_once"):
-        export_once(export)
-
-
-def export_once(export: Any) -> None:
-    """Tracing an encoder takes longer than all that a test does with it."""
-    export.exported_once = {}
-    encoder_to_onnx = export.encoder_to_onnx
-
-    def encoder_to_onnx_once(backbone: Any) -> Any:
-        key = backbone.weights_sha256, backbone.preprocessing, backbone.view_size
-        if key not in export.exported_once:
-            export.exported_once[key] = encoder_to_onnx(backbone)
-        return export.exported_once[key]
-
-    export.encoder_to_onnx = encoder_to_onnx_once
-
-
-def load_once(backbone: Any) -> None:
-    networks, converted = {}, {}
-    backbone.loaded_once = networks, converted
-    load_network, load_openvino = backbone.load_network, backbone.load_openvino
-
-    def load_network_once(name: str, weights: str) -> Any:
-        if (name, weights) != ("efficientnet_lite0", "default"):
-            return load_network(name, weights)
-        if not networks:
-            networks[name] = load_network(name, weights)
-        return copy.deepcopy(networks[name])
-
-    def load_openvino_once(job: Any, network: Any) -> Any:
-        if job not in converted or not backbone.openvino_can_run(job):
-            converted[job] = load_openvino(job, network)
-        return converted[job]
-
-    backbone.load_network, backbone.load_openvino = load_network_once, load_openvino_once
+def networks_are_made_once(session_folder: Path) -> None:
+    """Not in each test: to read and convert one takes longer than what a test does with it."""
+    wrap_what_is_loaded(session_folder)
 
 
 @pytest.fixture(scope="session")

@@ -106,12 +106,20 @@ def fit_head(
     return Fit(chosen.eval(), tuple(state.curve), best_epoch)
 
 
+def _seed(seed: int, device: torch.device) -> None:
+    """As `torch.manual_seed`, which prints the stack for each kind of GPU that is not there."""
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
+
+
 class _Loop:
     """A task in training: its data, and the state that changes from epoch to epoch."""
 
     def __init__(self, task: FitTask, device: torch.device) -> None:
         self.task, self.device = task, device
-        torch.manual_seed(task.config.seed)  # the initial weights
+        _seed(task.config.seed, device)  # the initial weights
         head = Head(task.head, task.sequences.feature_size, task.num_classes)
         head.set_normalisation(*_statistics(head, task.sequences))
         head = head.to(device)
@@ -125,7 +133,7 @@ class _Loop:
         # of this epoch, so that no generator has to be saved. All processes draw the same passages
         # and order; dropout differs between them, since each sees other passages.
         rng = np.random.default_rng([config.seed, epoch])
-        torch.manual_seed(int(rng.integers(2**62)) + parallel.rank())
+        _seed(int(rng.integers(2**62)) + parallel.rank(), self.device)
         head.train()
         sequences = self.task.sequences
         passages = draw_passages(sequences, config, rng, head.delay_steps)

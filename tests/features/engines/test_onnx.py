@@ -49,7 +49,7 @@ def test_it_is_converted_once_and_a_damaged_cache_is_made_anew(
     def fail(*_: object) -> bytes:
         raise AssertionError("converted again")
 
-    monkeypatch.setattr(onnx_export, "to_onnx", fail)
+    monkeypatch.setattr(onnx_export, "network_to_onnx", fail)
     np.testing.assert_allclose(tiny_features(), wanted, atol=1e-5)
 
 
