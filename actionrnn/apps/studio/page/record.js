@@ -1,0 +1,169 @@
+// Webcam takes: a countdown, a few seconds, and the take is in the project with its label.
+
+import { attempt, field, make, setText } from "./dom.js";
+
+const lengths = [2, 3, 5, 8, 15], countdowns = [1, 2, 3, 5, 10], series = [1, 3, 5, 10];
+const kinds = ["video/webm;codecs=vp8", "video/webm", "video/mp4"]; // the first that the browser writes
+const remembered = (name, fallback) => localStorage.getItem(`take-${name}`) ?? String(fallback);
+const wait = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
+
+function choice(name, values, fallback, textOf) {
+  const select = make("select", { id: `take-${name}` }, ...values.map((value) => make("option", { value }, textOf(value))));
+  select.value = remembered(name, fallback);
+  if (!select.value) select.value = String(fallback);
+  select.addEventListener("change", () => localStorage.setItem(`take-${name}`, select.value));
+  return select;
+}
+
+export async function openCamera(app, video) {
+  try {
+    if (!navigator.mediaDevices) throw new DOMException("", "no secure address");
+    const media = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 } }, audio: false });
+    video.srcObject = media;
+    await video.play();
+    return media;
+  } catch (error) {
+    app.notify(`The webcam cannot be used (${error.name}); allow it in the browser. On another machine, browsers ask for https.`, true);
+    return null;
+  }
+}
+
+export function closeCamera(media) {
+  for (const track of media?.getTracks() ?? []) track.stop();
+}
+
+export function mountRecorder(element, app, onClose) {
+  const video = make("video", { muted: true, playsInline: true, "aria-label": "The webcam" });
+  const count = make("div", { className: "count", "aria-live": "assertive" }), fill = make("div");
+  const stage = make("div", { className: "stage mirrored" }, video, count, make("div", { className: "bar" }, fill));
+  const label = make("select", { id: "take-label", required: true });
+  const person = make("input", { id: "take-person", list: "groups", maxLength: 80, value: remembered("person", ""), placeholder: "such as ann" });
+  const seconds = choice("seconds", lengths, 3, (value) => `${value} seconds`);
+  const countdown = choice("countdown", countdowns, 3, (value) => `${value} seconds`);
+  const repeats = choice("series", series, 1, (value) => (value === 1 ? "one take" : `${value} takes`));
+  const record = make("button", { id: "record", className: "main", disabled: true }, "Record");
+  const stop = make("button", { hidden: true }, "Stop");
+  const takes = make("ul", { className: "takes", "aria-label": "Takes" });
+  const said = make("p", { className: "dim", role: "status" }, "Opening the webcam ...");
+  let media = null, isOpen = true, isStopped = false, current = null;
+  const links = new Set();
+
+  function update({ labels }) {
+    const names = JSON.stringify(labels.map(({ name }) => name));
+    if (label.dataset.names === names) return;
+    label.dataset.names = names;
+    const chosen = label.value;
+    label.replaceChildren(...labels.map(({ name }) => make("option", { value: name }, name)));
+    if (labels.some(({ name }) => name === chosen)) label.value = chosen;
+  }
+
+  const isReady = () => media && isOpen;
+  async function countDown() {
+    for (let left = Number(countdown.value); left > 0 && isReady() && !isStopped; left--) {
+      count.textContent = String(left);
+      await wait(1000);
+    }
+    count.textContent = "";
+  }
+
+  function film(milliseconds) {
+    return new Promise((resolve, reject) => {
+      const parts = [], mimeType = kinds.find((kind) => MediaRecorder.isTypeSupported(kind));
+      const recorder = current = new MediaRecorder(media, { mimeType, videoBitsPerSecond: 2_500_000 });
+      recorder.ondataavailable = ({ data }) => parts.push(data);
+      recorder.onerror = () => reject(new Error("The browser could not record."));
+      recorder.onstop = () => resolve(new Blob(parts, { type: recorder.mimeType.split(";")[0] }));
+      recorder.onstart = async () => {
+        stage.classList.add("recording");
+        const begun = performance.now();
+        for (let passed = 0; passed < milliseconds && isReady() && !isStopped; passed = performance.now() - begun) {
+          fill.style.width = 100 * passed / milliseconds + "%";
+          await wait(50);
+        }
+        stage.classList.remove("recording");
+        fill.style.width = "0";
+        if (recorder.state !== "inactive") recorder.stop();
+      };
+      recorder.start();
+    });
+  }
+
+  async function take(name, group) {
+    await countDown();
+    if (!isReady() || isStopped) return;
+    const blob = await film(1000 * Number(seconds.value));
+    if (!isReady() || isStopped) return;
+    setText(said, "Keeping the take ...");
+    const form = new FormData();
+    form.append("file", blob, `${name}.${blob.type === "video/mp4" ? "mp4" : "webm"}`);
+    form.append("label", name);
+    if (group) form.append("group", group);
+    show(await app.api.upload("api/takes", form), blob, name, group);
+    await app.refresh();
+  }
+
+  async function recordTakes(name, group, times) {
+    record.disabled = true;
+    stop.hidden = false;
+    isStopped = false;
+    await attempt(app, async () => {
+      for (let done = 0; done < times && isReady() && !isStopped; done++) {
+        setText(said, times > 1 ? `Take ${done + 1} of ${times}: ${name}` : name);
+        await take(name, group);
+      }
+    });
+    record.disabled = !isReady();
+    stop.hidden = true;
+    setText(said, isStopped ? "Stopped; that take is not kept." : "");
+  }
+
+  function show(made, blob, name, group) {
+    const link = URL.createObjectURL(blob);
+    links.add(link);
+    const preview = make("video", { src: link, muted: true, loop: true, playsInline: true, controls: true, "aria-label": `Take ${made.name}` });
+    const forget = () => attempt(app, async () => {
+      await app.api.delete(`api/videos/${made.id}`);
+      row.remove();
+      await app.refresh();
+      return true;
+    });
+    const again = async () => {
+      if (record.disabled) return;
+      if (await forget()) await recordTakes(name, group, 1);
+    };
+    const row = make("li", {}, preview, make("p", {}, name + (group ? ` by ${group}` : "")), make("div", { className: "actions" },
+      make("button", { onclick: again, "aria-label": `Record ${made.name} again` }, "Again"),
+      make("button", { onclick: forget, "aria-label": `Delete ${made.name}` }, "Delete")));
+    takes.prepend(row);
+  }
+
+  record.addEventListener("click", () => {
+    if (!label.value) { app.notify("Name the actions first.", true); app.editLabels(); return; }
+    localStorage.setItem("take-person", person.value.trim());
+    recordTakes(label.value, person.value.trim(), Number(repeats.value));
+  });
+  stop.addEventListener("click", () => { isStopped = true; });
+
+  element.append(make("div", { className: "record" }, stage,
+    make("div", { className: "fields" }, field("Action", label), field("Person or place", person), field("Countdown", countdown), field("Length", seconds), field("In a row", repeats)),
+    make("div", { className: "actions" }, record, stop, make("button", { onclick: () => app.editLabels() }, "Labels"), make("button", { onclick: onClose }, "Close the webcam"), said),
+    takes));
+  update(app.project);
+  const off = app.onChange(update);
+  openCamera(app, video).then((opened) => {
+    if (!isOpen) { closeCamera(opened); return; }
+    media = opened;
+    record.disabled = !media;
+    setText(said, media ? "" : "No webcam.");
+  });
+
+  return {
+    unmount() {
+      isOpen = false;
+      off();
+      if (current?.state === "recording") current.stop();
+      closeCamera(media);
+      for (const link of links) URL.revokeObjectURL(link);
+    },
+  };
+}
