@@ -4,12 +4,13 @@ import { make, openDialog } from "./dom.js";
 
 // Told apart by most eyes, on light and on dark: Okabe and Ito (2008), and Paul Tol's muted ones.
 const palette = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#882255", "#999933", "#44aa99", "#aa4499"];
-const digits = [..."1234567890"];
+const freeKeys = [..."1234567890abcdfhjkmpqrstvwxyz"]; // the others are commands of the step Label
+const isCommand = (key) => key !== "" && !/^[a-z0-9]$/.test(key) || /[ioluegn]/.test(key);
 
 export const colourFor = (count) => palette[count % palette.length];
 
-// The first digit that no label has.
-export const keyFor = (keys) => digits.find((digit) => !keys.includes(digit)) ?? "";
+// The first that no label has: digits, then letters.
+export const keyFor = (keys) => freeKeys.find((key) => !keys.includes(key)) ?? "";
 
 function rowOf(label, onRemove) {
   const name = make("input", { value: label.name, required: true, maxLength: 80, autocomplete: "off", "aria-label": "Name" });
@@ -28,6 +29,7 @@ function problemOf(labels) {
   for (const { name, key } of labels) {
     if (!name) return "A label has no name.";
     if (names.has(name)) return `${name} is there twice.`;
+    if (isCommand(key)) return `The key ${key} of ${name} is a command of the step Label, or no digit and no letter; take another.`;
     if (key && keys.has(key)) return `${keys.get(key)} and ${name} have the same key, ${key}.`;
     names.add(name);
     keys.set(key, name);
@@ -62,7 +64,7 @@ export function openLabels(app) {
   if (!rows.length) { addNew(); addNew(); }
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const labels = rows.map((row) => ({ name: row.name.value.trim(), key: row.key.value, colour: row.colour.value, was: row.was }));
+    const labels = rows.map((row) => ({ name: row.name.value.trim(), key: row.key.value.trim().toLowerCase(), colour: row.colour.value, was: row.was }));
     problem.textContent = problemOf(labels);
     if (problem.textContent) return;
     save.disabled = true;

@@ -1,1 +1,131 @@
-export function mount(element) { element.textContent = "..."; return { unmount() {} }; }
+// The step Train: one button, and what is known of the model, which comes in while one works.
+
+import { attempt, make, plural, setText } from "./dom.js";
+import { learningCurve, saidCurve, scoreScale } from "./plot.js";
+import { clock, percent } from "./shared/timeline.js";
+
+const isTraining = (job) => job.kind === "train";
+const isScoring = (job) => job.kind === "score";
+
+export function mount(element, app) {
+  const train = make("button", { id: "train", className: "main" }, "Train");
+  const stop = make("button", { id: "stop-training", hidden: true }, "Stop");
+  const bar = make("progress", { max: 1, "aria-label": "Training" }), stage = make("span", { role: "status" });
+  const model = make("p", { id: "model-said" });
+  const trainer = make("section", { className: "trainer panel" }, make("h2", {}, "Train"),
+    make("p", {}, "It learns from all marks, and takes nothing for background that nobody looked at."),
+    make("div", { className: "actions" }, train, stop), make("div", { className: "progress" }, bar, stage), model);
+  const scores = make("div", { id: "scores", className: "train" });
+  element.append(trainer, scores);
+  let isOpen = true, asked = null, had = false;
+
+  function update(project) {
+    const job = project.jobs.find(isTraining) ?? project.jobs.find(isScoring);
+    const training = project.jobs.some(isTraining);
+    train.disabled = training || !project.videos.length;
+    stop.hidden = !job;
+    bar.hidden = !job;
+    if (job) bar.value = job.progress;
+    const reading = project.videos.filter((video) => ["waiting", "extracting"].includes(video.state)).length;
+    setText(stage, job ? sayJob(job) : reading ? `${plural(reading, "video")} still being read; it learns from the others.` : "");
+    setText(train, project.model ? "Train again" : "Train");
+    setText(model, sayModel(project));
+    // scores come in during the job and are whole at its end
+    const state = `${project.model?.run} ${project.jobs.filter(isScoring).map((scoring) => scoring.progress)} ${Boolean(job)}`;
+    if (state !== asked) { asked = state; load(); }
+  }
+
+  async function load() {
+    try {
+      const found = await app.api.get("api/scores");
+      if (!isOpen || (!found && had)) return;
+      had = Boolean(found);
+      scores.replaceChildren(...(found ? showScores(found, app.project) : []));
+    } catch (error) {
+      if (error.status !== 404) app.notify(error.message, true);
+    }
+  }
+
+  train.addEventListener("click", () => attempt(app, async () => {
+    train.disabled = true;
+    try {
+      await app.api.post("api/train");
+    } finally {
+      await app.refresh();
+    }
+  }));
+  stop.addEventListener("click", () => attempt(app, async () => {
+    await app.api.delete("api/train");
+    await app.refresh();
+  }));
+  update(app.project);
+  const off = app.onChange(update);
+  return { unmount() { isOpen = false; off(); } };
+}
+
+const sayJob = (job) => job.text || (isTraining(job) ? "training" : "scoring: each recording is left out once");
+
+function sayModel({ model, videos }) {
+  if (model) {
+    const when = new Date(typeof model.trained_at === "number" ? 1000 * model.trained_at : model.trained_at);
+    return `The model knows ${model.labels.join(", ")}. Trained at ${when.toLocaleString()} in ${model.seconds.toFixed(1)} s.`;
+  }
+  return videos.length ? "No model yet." : "Bring videos first.";
+}
+
+function showScores(found, project) {
+  return [showFigure(found), showCurve(found), showConfusion(found), showHarmful(found, project)].filter(Boolean);
+}
+
+const panel = (title, ...children) => make("section", { className: "panel" }, make("h2", {}, title), ...children.filter(Boolean));
+const headRow = (names) => make("thead", {}, make("tr", {}, ...names.map((name) => make("th", { scope: "col" }, name))));
+
+function showFigure(found) {
+  const score = found.top1 ?? found.steps;
+  if (!score) return null;
+  const isClips = Boolean(found.top1), hasBaseline = Number.isFinite(score.baseline);
+  const what = isClips ? "of the takes are right" : "of the moments are right";
+  const from = plural(score.num_recordings, "recording");
+  const rows = (found.per_label ?? []).map((row) => make("tr", {}, make("th", { scope: "row" }, row.label),
+    make("td", {}, percent(row.recall)), make("td", {}, percent(row.precision)), make("td", {}, String(row.num))));
+  return panel("How good is it?",
+    make("p", { className: "figure" }, percent(score.value)),
+    make("p", {}, `${what}, each in a recording that it had not seen (${from}, left out in turn). With other recordings: ${percent(score.low)} to ${percent(score.high)} (95 % interval).`),
+    scoreScale({ ...score, baseline: hasBaseline ? score.baseline : null }),
+    hasBaseline && make("p", { className: "dim" }, `Dashed: ${percent(score.baseline)} by the average picture alone (mean-pool), without time.`),
+    rows.length > 0 && make("div", { className: "scroll" }, make("table", {}, headRow(["Action", "Found", "Right when said", "How many"]), make("tbody", {}, ...rows))));
+}
+
+function showCurve({ curve, enough, top1, steps }) {
+  if (!curve?.length) return enough ? panel("Is this enough?", make("p", {}, enough)) : null;
+  const baseline = (top1 ?? steps)?.baseline;
+  return panel("Is this enough?", make("p", { id: "enough" }, enough ?? ""),
+    learningCurve(curve, Number.isFinite(baseline) ? baseline : null, `Score by the number of recordings. ${saidCurve(curve)}`),
+    make("p", { className: "dim" }, "The score when it learns from fewer of the recordings, with its 95 % interval. Where the curve still climbs, more recordings help."));
+}
+
+function showConfusion({ confusion }) {
+  if (!confusion?.labels?.length) return null;
+  const { labels, counts } = confusion;
+  const rows = counts.map((row, truth) => {
+    const all = row.reduce((sum, count) => sum + count, 0);
+    return make("tr", {}, make("th", { scope: "row" }, labels[truth]), ...row.map((count, said) => {
+      const cell = make("td", { className: truth === said ? "" : "wrong" }, String(count));
+      if (count) cell.style.setProperty("--part", `${Math.round(8 + 40 * count / all)}%`);
+      return cell;
+    }));
+  });
+  return panel("What it mixes up", make("p", { className: "dim" }, "A row is what happened, a column what it said."),
+    make("div", { className: "scroll" }, make("table", { className: "confusion" }, headRow(["", ...labels]), make("tbody", {}, ...rows))));
+}
+
+function showHarmful({ harmful }, { videos }) {
+  if (!harmful) return null;
+  if (!harmful.length) return panel("Takes that harm", make("p", {}, "None: without any one of them the others are not recognised better."));
+  const nameOf = (id) => videos.find((video) => video.id === id)?.name ?? id;
+  const rows = harmful.map(({ video, name, label, gain, start }) => make("tr", {},
+    make("td", {}, make("a", { href: `#label/${video}` }, name ?? nameOf(video)), Number.isFinite(start) ? ` at ${clock(start)}` : ""),
+    make("td", {}, label), make("td", {}, `+${percent(gain)}`)));
+  return panel("Takes that harm", make("p", { className: "dim" }, "Without such a take the others are recognised better: is its label right, is the action in the picture?"),
+    make("div", { className: "scroll" }, make("table", { id: "harmful" }, headRow(["Take", "Label", "Gain without it"]), make("tbody", {}, ...rows))));
+}
