@@ -14,6 +14,7 @@ const steps = {
 const pollMilliseconds = 1000, noticeMilliseconds = 6000, problemMilliseconds = 15000;
 const byId = (id) => document.getElementById(id);
 const listeners = new Set();
+let isLost = false; // the server does not answer; one that was started again counts its revisions anew
 let shown = { name: null, module: null, mounted: null };
 
 const app = {
@@ -57,13 +58,14 @@ function sayJobs(jobs) {
 
 async function poll() {
   try {
-    const project = await api.get(`api/status?revision=${app.project?.revision ?? -1}`);
+    const project = await api.get(`api/status?revision=${isLost ? -1 : app.project?.revision ?? -1}`);
+    isLost = false;
     if (project) take(project);
     byId("problem").hidden = true;
     if (!shown.name) await route();
   } catch (error) {
-    const isGone = error.status === 0;
-    setText(byId("problem"), isGone ? "The server does not answer. What you did is on its disk; start it again, and this page goes on." : error.message);
+    isLost = error.status === 0;
+    setText(byId("problem"), isLost ? "The server does not answer. What you did is on its disk; start it again, and this page goes on." : error.message);
     byId("problem").hidden = false;
   }
   setTimeout(poll, pollMilliseconds);

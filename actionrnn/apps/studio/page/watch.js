@@ -181,8 +181,9 @@ export function mount(element, app) {
     if (!mine?.steps?.length || !canvas.clientWidth) return;
     const { steps, shown, labels } = mine;
     const last = Math.max(steps.at(-1).pts_seconds, 10), first = Math.max(0, last - windowSeconds);
-    drawCurves(canvas, { times: steps.map((step) => step.pts_seconds), curves: shown.map((index) => steps.map((step) => step.scores[index])) }, first, last);
-    showLegend(legend, shown.map((index) => labels[index]));
+    const named = shown.map((index) => labels[index]), colours = named.map(colourOf);
+    drawCurves(canvas, { times: steps.map((step) => step.pts_seconds), curves: shown.map((index) => steps.map((step) => step.scores[index])), colours }, first, last);
+    showLegend(legend, named, colours);
   }
 
   webcam.addEventListener("click", () => start(fromWebcam));
