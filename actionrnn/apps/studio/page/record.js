@@ -1,10 +1,12 @@
 // Webcam takes: a countdown, a few seconds, and the take is in the project with its label.
 
-import { attempt, field, make, setText } from "./dom.js";
+import { attempt, field, make, plural, setText } from "./dom.js";
 
 const lengths = [2, 3, 5, 8, 15], countdowns = [1, 2, 3, 5, 10], series = [1, 3, 5, 10];
 const kinds = ["video/webm;codecs=vp8", "video/webm", "video/mp4"]; // the first that the browser writes
+const firstMilliseconds = 100; // how often the recorder hands out what it has
 const remembered = (name, fallback) => localStorage.getItem(`take-${name}`) ?? String(fallback);
+const sayLength = (value) => plural(value, "second");
 const wait = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
 
 function choice(name, values, fallback, textOf) {
@@ -38,8 +40,8 @@ export function mountRecorder(element, app, onClose) {
   const stage = make("div", { className: "stage mirrored" }, video, count, make("div", { className: "bar" }, fill));
   const label = make("select", { id: "take-label", required: true });
   const person = make("input", { id: "take-person", list: "groups", maxLength: 80, value: remembered("person", ""), placeholder: "such as ann" });
-  const seconds = choice("seconds", lengths, 3, (value) => `${value} seconds`);
-  const countdown = choice("countdown", countdowns, 3, (value) => `${value} seconds`);
+  const seconds = choice("seconds", lengths, 3, sayLength);
+  const countdown = choice("countdown", countdowns, 3, sayLength);
   const repeats = choice("series", series, 1, (value) => (value === 1 ? "one take" : `${value} takes`));
   const record = make("button", { id: "record", className: "main", disabled: true }, "Record");
   const stop = make("button", { hidden: true }, "Stop");
@@ -70,10 +72,15 @@ export function mountRecorder(element, app, onClose) {
     return new Promise((resolve, reject) => {
       const parts = [], mimeType = kinds.find((kind) => MediaRecorder.isTypeSupported(kind));
       const recorder = current = new MediaRecorder(media, { mimeType, videoBitsPerSecond: 2_500_000 });
-      recorder.ondataavailable = ({ data }) => parts.push(data);
+      let isFilming = false;
       recorder.onerror = () => reject(new Error("The browser could not record."));
       recorder.onstop = () => resolve(new Blob(parts, { type: recorder.mimeType.split(";")[0] }));
-      recorder.onstart = async () => {
+      // the length counts from the first picture: the browser's encoder takes its time to start
+      recorder.ondataavailable = ({ data }) => {
+        parts.push(data);
+        if (data.size && !isFilming && recorder.state === "recording") { isFilming = true; run(); }
+      };
+      const run = async () => {
         stage.classList.add("recording");
         const begun = performance.now();
         for (let passed = 0; passed < milliseconds && isReady() && !isStopped; passed = performance.now() - begun) {
@@ -84,7 +91,7 @@ export function mountRecorder(element, app, onClose) {
         fill.style.width = "0";
         if (recorder.state !== "inactive") recorder.stop();
       };
-      recorder.start();
+      recorder.start(firstMilliseconds);
     });
   }
 

@@ -82,7 +82,7 @@ async function route() {
   shown.mounted?.unmount();
   const mine = shown = { name, mounted: null };
   byId("step").replaceChildren();
-  byId("step").className = name;
+  byId("step").className = "step-" + name;
   try {
     const module = await steps[name]();
     if (shown === mine) mine.mounted = module.mount(byId("step"), app, decodeURIComponent(argument));
