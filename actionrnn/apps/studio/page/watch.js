@@ -21,23 +21,28 @@ export function mount(element, app) {
   const events = make("tbody", { id: "events" });
   const canvas = make("canvas", { className: "curves", role: "img", "aria-label": "Scores of the last minute" });
   const legend = make("div", { className: "legend" }), note = make("p", { id: "watch-note", className: "dim" });
+  const noModel = make("p", {}, "There is no model yet: ", make("a", { href: "#train" }, "train one"), " first.");
   file.setAttribute("aria-label", "A video file");
-  element.append(make("h2", { className: "visually-hidden" }, "Watch"), note,
-    make("div", { className: "row" }, webcam, choose, file, stopped),
+  element.append(make("h2", { className: "visually-hidden" }, "Watch"), noModel);
+  const live = make("div", {}, note, make("div", { className: "row" }, webcam, choose, file, stopped),
     make("div", { className: "columns" }, stage, make("div", {}, said, bars, pace,
       make("h3", {}, "Counted"), counts,
       make("div", { className: "events scroll", tabIndex: 0, role: "region", "aria-label": "Events" }, make("table", {},
         make("thead", {}, make("tr", {}, ...["from", "to", "action"].map((name) => make("th", { scope: "col" }, name)))), events)))),
     canvas, legend);
+  element.append(live);
 
   let session = null;
 
   function update({ model }) {
     const canWatch = Boolean(model?.can_stream);
     webcam.disabled = choose.disabled = !canWatch || Boolean(session);
+    noModel.hidden = Boolean(model);
+    live.hidden = !model;
+    if (!model) return;
     setText(note, canWatch ? `The newest model: ${model.labels.join(", ")}. Small pictures are sent to this server; nothing is stored.`
-      : model ? "This model needs the whole clip, so it cannot follow; set a rate of frames and train again." : "There is no model yet: press Train first.");
-    if (session && model && model.run !== session.run) {
+      : "This model needs the whole clip, so it cannot follow; set a rate of frames and train again.");
+    if (session?.socket && model.run !== session.run) {
       app.notify("A newer model is there; it takes over.");
       connect(session);
     }
