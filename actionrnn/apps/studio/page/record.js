@@ -55,7 +55,8 @@ export function mountRecorder(element, app, onClose) {
     if (label.dataset.names === names) return;
     label.dataset.names = names;
     const chosen = label.value;
-    label.replaceChildren(...labels.map(({ name }) => make("option", { value: name }, name)));
+    const nothing = make("option", { value: "" }, "none of them (background)");
+    label.replaceChildren(...labels.map(({ name }) => make("option", { value: name }, name)), ...(labels.length ? [nothing] : []));
     if (labels.some(({ name }) => name === chosen)) label.value = chosen;
   }
 
@@ -102,12 +103,17 @@ export function mountRecorder(element, app, onClose) {
     if (!isReady() || isStopped) return;
     setText(said, "Keeping the take ...");
     const form = new FormData();
-    form.append("file", blob, `${name}.${blob.type === "video/mp4" ? "mp4" : "webm"}`);
-    form.append("label", name);
+    form.append("file", blob, `${name || "background"}.${blob.type === "video/mp4" ? "mp4" : "webm"}`);
+    if (name) form.append("label", name);
     if (group) form.append("group", group);
-    show(await app.api.upload("api/takes", form), blob, name, group);
+    const made = await app.api.upload(name ? "api/takes" : "api/videos", form);
+    if (!name) await lookedAt(made);
+    show(made, blob, name, group);
     await app.refresh();
   }
+
+  // What is looked at and not marked is background.
+  const lookedAt = ({ id, begin, seconds }) => app.api.post(`api/videos/${id}/changes`, { ops: [{ op: "look", start: begin, end: begin + seconds }] });
 
   async function recordTakes(name, group, times) {
     record.disabled = true;
@@ -115,7 +121,7 @@ export function mountRecorder(element, app, onClose) {
     isStopped = false;
     await attempt(app, async () => {
       for (let done = 0; done < times && isReady() && !isStopped; done++) {
-        setText(said, times > 1 ? `Take ${done + 1} of ${times}: ${name}` : name);
+        setText(said, times > 1 ? `Take ${done + 1} of ${times}: ${name || "background"}` : name || "background");
         await take(name, group);
       }
     });
@@ -138,14 +144,14 @@ export function mountRecorder(element, app, onClose) {
       if (record.disabled) return;
       if (await forget()) await recordTakes(name, group, 1);
     };
-    const row = make("li", {}, preview, make("p", {}, name + (group ? ` by ${group}` : "")), make("div", { className: "actions" },
+    const row = make("li", {}, preview, make("p", {}, (name || "background") + (group ? ` by ${group}` : "")), make("div", { className: "actions" },
       make("button", { onclick: again, "aria-label": `Record ${made.name} again` }, "Again"),
       make("button", { onclick: forget, "aria-label": `Delete ${made.name}` }, "Delete")));
     takes.prepend(row);
   }
 
   record.addEventListener("click", () => {
-    if (!label.value) { app.notify("Name the actions first.", true); app.editLabels(); return; }
+    if (!label.options.length) { app.notify("Name the actions first.", true); app.editLabels(); return; }
     localStorage.setItem("take-person", person.value.trim());
     recordTakes(label.value, person.value.trim(), Number(repeats.value));
   });

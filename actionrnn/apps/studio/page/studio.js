@@ -14,6 +14,7 @@ const steps = {
 const pollMilliseconds = 1000, noticeMilliseconds = 6000, problemMilliseconds = 15000;
 const byId = (id) => document.getElementById(id);
 const listeners = new Set();
+const noticed = new Set();
 let isLost = false; // the server does not answer; one that was started again counts its revisions anew
 let shown = { name: null, module: null, mounted: null };
 
@@ -45,6 +46,10 @@ function take(project) {
   setText(byId("project"), project.name);
   document.title = `${project.name} - actionrnn studio`;
   setText(byId("jobs"), sayJobs(project.jobs));
+  for (const { id, text, is_problem: isProblem } of project.notices) {
+    if (!noticed.has(id)) notify(text, isProblem);
+    noticed.add(id);
+  }
   for (const listener of [...listeners]) listener(project);
 }
 
@@ -59,6 +64,7 @@ function sayJobs(jobs) {
 async function poll() {
   try {
     const project = await api.get(`api/status?revision=${isLost ? -1 : app.project?.revision ?? -1}`);
+    if (isLost) noticed.clear(); // another server counts its own
     isLost = false;
     if (project) take(project);
     byId("problem").hidden = true;

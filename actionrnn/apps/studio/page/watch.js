@@ -80,14 +80,15 @@ export function mount(element, app) {
   };
 
   function connect(mine) {
-    const { model, settings } = app.project;
+    const { model } = app.project;
     mine.run = model.run;
-    mine.labels = model.labels;
-    Object.assign(mine, { steps: [], shown: [], answered: 0, seen: new Map(), answering: performance.now() });
+    mine.model = model;
+    mine.labels = model.score_labels;
+    Object.assign(mine, { steps: [], shown: [], answered: 0, open: new Map(), answering: performance.now() });
     const old = mine.socket, socket = mine.socket = app.api.socket("api/watch");
     old?.close();
     // twice as often as the model samples, so that each sample is a fresh picture
-    const interval = 1000 / Math.min(2 * (settings?.rate_fps || fallbackFps), mostFps);
+    const interval = 1000 / Math.min(2 * (model.rate_fps || fallbackFps), mostFps);
     socket.onopen = () => send(mine, socket);
     socket.onmessage = ({ data }) => {
       if (mine.socket !== socket) return;
@@ -144,7 +145,7 @@ export function mount(element, app) {
     showCounts(answer.counts ?? {});
     showEvents(mine, answer.events ?? []);
     if (!answer.steps.length) return;
-    const { steps, labels, shown } = mine, isMultiLabel = app.project.settings?.multi_label;
+    const { steps, labels, shown } = mine, isMultiLabel = mine.model.multi_label;
     mine.answered += answer.steps.length;
     steps.push(...answer.steps);
     const now = steps.at(-1);
@@ -153,8 +154,9 @@ export function mount(element, app) {
     // of a model that may say several labels, those that are on; else the best alone
     const isOn = order.filter((index, place) => (isMultiLabel ? now.scores[index] >= 0.5 : place === 0));
     for (const index of order.slice(0, Math.max(3, isOn.length))) if (!shown.includes(index) && shown.length < maxCurves) shown.push(index);
+    const age = mine.model.delay_steps > 0 ? `, ${(mine.sentSeconds - now.pts_seconds).toFixed(1)} s ago` : "";
     const best = isOn.map((index) => `${labels[index]} ${percent(now.scores[index])}`).join(", ") || "none";
-    setText(said, now.none_of_these ? `none of these (nearest: ${best})` : best);
+    setText(said, now.none_of_these ? `none of these (nearest: ${best})${age}` : best + age);
     showBars(bars, order.slice(0, Math.max(5, isOn.length)).map((index) => [labels[index], now.scores[index], colourOf(labels[index])]));
     const rate = mine.answered / Math.max((performance.now() - mine.answering) / 1000, 0.1);
     setText(pace, `${rate.toFixed(1)} answers a second, the last after ${Math.round(performance.now() - mine.sentAt)} ms`);
@@ -168,18 +170,19 @@ export function mount(element, app) {
     counts.replaceChildren(...Object.entries(found).map(([label, count]) => make("li", {}, `${label} `, make("strong", {}, String(count)))));
   }
 
-  // An event is said when it begins and again when it has ended; the newest is on top.
+  // An event is said when it begins, and again with its end; the newest is on top.
   function showEvents(mine, found) {
     for (const { label, start, end } of found) {
-      const key = `${label} ${start}`;
-      if (!mine.seen.has(key)) {
-        const row = make("tr", {}, make("td", {}, clock(start)), make("td", {}, "..."), make("td", {}, label));
-        mine.seen.set(key, row);
-        events.prepend(row);
-        if (events.children.length > mostEvents) events.lastChild.remove();
-      }
-      if (Number.isFinite(end)) setText(mine.seen.get(key).children[1], clock(end));
+      const isEnd = Number.isFinite(end), row = mine.open.get(label) ?? addEvent(label, start);
+      if (isEnd) { setText(row.children[1], clock(end)); mine.open.delete(label); } else mine.open.set(label, row);
     }
+  }
+
+  function addEvent(label, start) {
+    const row = make("tr", {}, make("td", {}, clock(start)), make("td", {}, "..."), make("td", {}, label));
+    events.prepend(row);
+    if (events.children.length > mostEvents) events.lastChild.remove();
+    return row;
   }
 
   function draw(mine) {
