@@ -41,13 +41,12 @@ def wait_for(page: Page, expression: str, seconds: float = 60) -> Any:
 
 def camera_file(clip: Path, target: Path) -> Path:
     """A real clip as the fake camera takes it: it is played at its own rate, again and again."""
+    frames = [frame.data for frame in iter_frames(clip)]
     with av.open(str(target), "w", format="yuv4mpegpipe") as container:
         stream = container.add_stream("wrapped_avframe", rate=25)
-        stream.pix_fmt = "yuv420p"
-        for index, frame in enumerate(iter_frames(clip)):
-            stream.height, stream.width = frame.data.shape[0], frame.data.shape[1]
-            picture = av.VideoFrame.from_ndarray(frame.data, format="rgb24")
-            picture = picture.reformat(format="yuv420p")
+        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], "yuv420p"
+        for index, data in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(data, format="rgb24").reformat(format="yuv420p")
             picture.pts, picture.time_base = index, Fraction(1, 25)
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
