@@ -17,6 +17,7 @@ from actionrnn.apps.serving.access import LOOPBACK
 from actionrnn.apps.serving.guarded import OneFileRoute, guarded_app
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.studio import mark_routes, takeaway, video_routes, watch
+from actionrnn.apps.studio.extraction import EXTRACT
 from actionrnn.apps.studio.jobs import jobs_json
 from actionrnn.apps.studio.project import Project
 from actionrnn.apps.studio.project_file import Label
@@ -28,7 +29,7 @@ from actionrnn.features import worker
 
 STUDIO_PAGE = Path(__file__).with_name("page")
 TEACH: Task = "actionrnn.apps.studio.teaching:teach"
-SCORES_FILE = "scores.json"
+SCORES_FILE = "studio.json"
 """In the folder of a run."""
 
 
@@ -40,6 +41,7 @@ def make_studio(
     hosts: Iterable[str] = LOOPBACK,
     origins: Iterable[str] = (),
     teach: Task = TEACH,
+    extract: Task = EXTRACT,
 ) -> FastAPI:
     """The application with the page and the API of one project.
 
@@ -49,11 +51,12 @@ def make_studio(
         project: open; it stays so when the application ends.
         limits: the bounds of uploads and webcams; None: the defaults of `serve`.
         token, hosts, origins: see `guarded_app`.
-        teach: trains the project, as `teaching.teach`.
+        teach: the task that trains, as `teaching.teach`.
+        extract: the task that computes features, as `extraction.extract`.
     """
     limits = limits or ServeLimits()
     worker.prepare()
-    session = Session(project, limits, teach)
+    session = Session(project, limits, teach, extract)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -105,9 +108,7 @@ def _routes(session: Session) -> APIRouter:
         return Response(status_code=204) if described["revision"] == revision else described
 
     @router.put("/api/labels")
-    def labels(
-        request: Request, labels: Annotated[list[dict[str, str]], Body()]
-    ) -> dict[str, Any]:
+    def labels(request: Request, labels: Annotated[list[dict[str, str]], Body()]) -> dict[str, Any]:
         new, renamed = [], {}
         for one in labels:
             was = one.pop("was", None)
@@ -151,4 +152,3 @@ def _routes(session: Session) -> APIRouter:
         return {"run": newest.run} | found
 
     return router
-
