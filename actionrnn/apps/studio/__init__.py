@@ -1,1 +1,1 @@
-"""A page in which a person teaches an action: videos, labels, training, live."""
+"""A page in which a person teaches an action: label, train, watch."""

@@ -97,6 +97,18 @@ def write_intervals_csv(marks: Marks, file: Path) -> tuple[str, ...]:
     Raises:
         OSError: the file cannot be written.
     """
+    write_text(file, intervals_csv_text(marks))
+    notes = []
+    nameless = sum(not mark.video for mark in marks.marks)
+    if nameless:
+        notes.append(f"not written: {nameless} marks of no video")
+    if marks.looked_at:
+        notes.append("where somebody looked is not written; say data.unlabelled when you train")
+    return tuple(notes)
+
+
+def intervals_csv_text(marks: Marks) -> str:
+    """What `write_intervals_csv` writes."""
     of_videos = [mark for mark in marks.marks if mark.video]
     own = [name for name in _OWN if any(getattr(mark, name) for mark in of_videos)]
     extra = list(dict.fromkeys(name for mark in of_videos for name in mark.extra))
@@ -109,10 +121,4 @@ def write_intervals_csv(marks: Marks, file: Path) -> tuple[str, ...]:
         bounds = ["" if b is None else repr(b) for b in (mark.start_seconds, mark.end_seconds)]
         others = [*(getattr(mark, name) for name in own), *(mark.extra.get(n, "") for n in extra)]
         writer.writerow([mark.video, *bounds, mark.label, *others])
-    write_text(file, out.getvalue())
-    notes = []
-    if len(of_videos) < len(marks.marks):
-        notes.append(f"not written: {len(marks.marks) - len(of_videos)} marks of no video")
-    if marks.looked_at:
-        notes.append("where somebody looked is not written; say data.unlabelled when you train")
-    return tuple(notes)
+    return out.getvalue()

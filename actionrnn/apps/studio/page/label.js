@@ -47,6 +47,8 @@ class LabelStep {
     });
     this.onKey = (event) => this.#key(event);
     document.addEventListener("keydown", this.onKey);
+    this.onHide = () => this.#free();
+    window.addEventListener("pagehide", this.onHide);
     this.off = app.onChange(() => this.#projectChanged());
     this.#every(lockMilliseconds, () => this.#lock());
   }
@@ -56,6 +58,7 @@ class LabelStep {
     this.#visit++;
     for (const timer of this.#timers) clearInterval(timer);
     document.removeEventListener("keydown", this.onKey);
+    window.removeEventListener("pagehide", this.onHide);
     this.off();
     this.tracks.close();
   }
@@ -105,8 +108,12 @@ class LabelStep {
     if (!this.video) return;
     this.picture.pause();
     this.marks.close();
-    if (!this.lockedBy) this.app.api.delete(`api/videos/${this.video.id}/lock`).catch(() => {});
+    this.#free();
     this.video = null;
+  }
+
+  #free() {
+    if (this.video && !this.lockedBy) this.app.api.delete(`api/videos/${this.video.id}/lock`).catch(() => {});
   }
 
   async #frames(video) {

@@ -324,7 +324,7 @@ export class Tracks {
   }
 
   #drawNames(context) {
-    const names = [[this.lanesTop - lookedHeight / 2 - gap, "looked at", this.colours.dim], [this.#overviewTop + overviewHeight / 2, "whole video", this.colours.dim]];
+    const names = [[this.lanesTop - lookedHeight / 2 - gap, "looked at", this.colours.dim], [this.#overviewTop + overviewHeight / 2, "whole", this.colours.dim]];
     for (const [middle, text, colour] of names) this.#text(context, text, 2, middle, this.gutter - 6, colour);
     this.lanes.forEach(({ name, key, colour }, index) => {
       const top = this.lanesTop + index * laneHeight, middle = top + (laneHeight - 3) / 2;

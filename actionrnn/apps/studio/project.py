@@ -1,0 +1,628 @@
+"""A project: a folder of videos, what is marked in them, and what was trained on it.
+
+videos/          its videos; those of `--videos` folders stay where they are
+annotations.csv  the marks, in the format of data.layout=annotations
+annotations.log  every change, for undo
+project.yaml     labels and settings
+features/        the store
+runs/            a folder for each training
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from actionrnn.apps.studio.annotation_log import (
+    AnnotationLog,
+    History,
+    Mark,
+    Refused,
+    Step,
+    VideoMarks,
+    as_read,
+    checked_label,
+    checked_ops,
+)
+from actionrnn.apps.studio.annotations_file import (
+    AnnotationsFile,
+    Place,
+    VideoRows,
+    with_ids,
+)
+from actionrnn.apps.studio.project_file import (
+    ANNOTATIONS_FILE,
+    FEATURES_FOLDER,
+    PROJECT_FILE,
+    RUNS_FOLDER,
+    Label,
+    ProjectFile,
+    Settings,
+    checked_labels,
+    is_project,
+    make_config,
+    next_run,
+    read_project_file,
+    settings_of,
+    write_project_file,
+)
+from actionrnn.apps.studio.videos import (
+    CACHE_FOLDER,
+    REMOVED_FOLDER,
+    VIDEOS_FOLDER,
+    Cache,
+    ProjectVideo,
+    find_files,
+    isolation_of,
+    require_within,
+    safe_name,
+    set_aside,
+    take_in,
+    video_id,
+)
+from actionrnn.config import Config
+from actionrnn.datasets.annotations.marks import TOLERATED_SECONDS, Span
+from actionrnn.datasets.video_names import VideoNames, names_a_file
+from actionrnn.errors import DatasetError, ProjectError, VideoError
+from actionrnn.features.worker import Isolation
+from actionrnn.files import FileState, file_state, open_locked, write_text
+from actionrnn.text import is_harmless, plain, readable
+from actionrnn.video.finding import VIDEO_SUFFIXES
+
+LOG_FILE = "annotations.log"
+LOCK_FILE = ".lock"
+BY_HAND = ANNOTATIONS_FILE
+"""Who wrote what was not written through the studio."""
+_IGNORED_BY_GIT = (
+    f"{LOCK_FILE}\n{CACHE_FOLDER}/\n{REMOVED_FOLDER}/\n{FEATURES_FOLDER}/\n{RUNS_FOLDER}/\n"
+)
+
+
+class ConflictError(ProjectError):
+    """A change that does not fit what others changed meanwhile, or another mark."""
+
+
+class Project:
+    """An open project; one process at a time has it.
+
+    All methods may be called from several threads.
+    """
+
+    def __init__(self, folder: Path, videos_folders: Sequence[Path], handle: int) -> None:
+        """Use `open` or `create`."""
+        self.folder = folder
+        self.videos_folders = tuple(videos_folders)
+        self.cache = Cache(folder)
+        self._handle = handle
+        self._lock = threading.RLock()
+        self._content = read_project_file(folder)
+        self._log = AnnotationLog.open(folder / LOG_FILE)
+        self._unreadable: dict[str, str] = {}
+        self._file = AnnotationsFile()
+        self._file_state: FileState | None = None
+        self._read_file()
+
+    @classmethod
+    def open(cls, folder: str | Path, videos_folders: Sequence[str | Path] = ()) -> Project:
+        """Open a project that is there.
+
+        Args:
+            folder: of the project.
+            videos_folders: below which videos outside of the project may lie.
+
+        Raises:
+            ProjectError: there is none, another process has it, or a file of it is damaged.
+        """
+        place = Path(folder).absolute()
+        if not is_project(place):
+            raise ProjectError(f"{folder}: is no project, as it has no {PROJECT_FILE}")
+        folders = [Path(one).absolute() for one in videos_folders]
+        for one in folders:
+            if not one.is_dir():
+                raise ProjectError(f"--videos {one}: no such folder")
+        try:
+            handle, _ = open_locked(place / LOCK_FILE, wait=False)
+        except BlockingIOError:
+            raise ProjectError(
+                f"{folder}: is open in another studio; use that one, or end it first"
+            ) from None
+        except OSError as error:
+            raise ProjectError(f"{folder}: cannot be written ({error.strerror})") from None
+        try:
+            remove_leftovers_of(place)
+            return cls(place, folders, handle)
+        except BaseException:
+            os.close(handle)
+            raise
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | Path,
+        videos_folders: Sequence[str | Path] = (),
+        *,
+        labels: Sequence[Label] = (),
+        settings: Settings | None = None,
+    ) -> Project:
+        """Make a project of a new folder, or of one that has no project.yaml yet, and open it.
+
+        Raises:
+            ProjectError: it is a project already, or cannot be written.
+        """
+        place = Path(folder).absolute()
+        if is_project(place):
+            raise ProjectError(f"{folder}: is a project already; open it")
+        content = ProjectFile(checked_labels(labels), settings or Settings())
+        try:
+            (place / VIDEOS_FOLDER).mkdir(parents=True, exist_ok=True)
+            if not (place / ".gitignore").exists():
+                write_text(place / ".gitignore", _IGNORED_BY_GIT)
+        except OSError as error:
+            raise ProjectError(f"{folder}: cannot be made ({error.strerror})") from None
+        write_project_file(place, content)
+        return cls.open(folder, videos_folders)
+
+    def close(self) -> None:
+        """Let another process open the project."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def __enter__(self) -> Project:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Labels and settings
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """Those of project.yaml, and those that annotations.csv has besides."""
+        with self._lock:
+            known = self._content.labels
+            names = {label.name for label in known}
+            marked = {m.label for one in self._log.histories.values() for m in one.marks.values()}
+            return checked_labels([*known, *map(Label, sorted(marked - names))])
+
+    @property
+    def settings(self) -> Settings:
+        """Those of project.yaml."""
+        return self._content.settings
+
+    def set_labels(
+        self, labels: Sequence[Label], who: str, renamed: Mapping[str, str] | None = None
+    ) -> None:
+        """Give the project other labels.
+
+        Args:
+            labels: all of them, in their order.
+            who: does it.
+            renamed: new names by old ones; marks follow, also those that undo brings back.
+
+        Raises:
+            ProjectError: a label is not valid, or one is left out that marks have.
+        """
+        names = {old: checked_label(new) for old, new in (renamed or {}).items() if old != new}
+        with self._lock:
+            self._require_current_file()
+            checked = checked_labels(labels)
+            kept = {label.name for label in checked}
+            for path, history in self._log.histories.items():
+                for mark in history.marks.values():
+                    if (name := names.get(mark.label, mark.label)) not in kept:
+                        raise ProjectError(
+                            f"label {name!r}: {path} has marks of it; rename it, or remove them"
+                        )
+            if names:
+                self._write(None, {"renamed": names}, who)
+            self._content = replace(self._content, labels=checked)
+            write_project_file(self.folder, self._content)
+
+    def set_settings(self, **values: Any) -> Settings:
+        """Change some settings.
+
+        Raises:
+            ProjectError: one is not known or not valid, or marks overlap and no longer may.
+        """
+        with self._lock:
+            settings = settings_of(values, self._content.settings)
+            if not settings.multi_label:
+                for path, history in self._log.histories.items():
+                    _require_apart(history.view.marks, path)
+            self._content = replace(self._content, settings=settings)
+            write_project_file(self.folder, self._content)
+            return settings
+
+    # Videos
+
+    def videos(self) -> tuple[ProjectVideo, ...]:
+        """The videos that are there and can be read, by path."""
+        with self._lock:
+            found = []
+            self._unreadable = {}
+            for path in [*find_files(self.folder), *self._content.videos]:
+                try:
+                    found.append(self._video(path))
+                except (VideoError, ProjectError) as error:
+                    self._unreadable[path] = str(error)
+            return tuple(sorted(found, key=lambda video: video.path))
+
+    def unreadable(self) -> dict[str, str]:
+        """By path: why a video is not among `videos`."""
+        with self._lock:
+            self.videos()
+            return dict(self._unreadable)
+
+    def video(self, id: str) -> ProjectVideo:
+        """The video of an id.
+
+        Raises:
+            ProjectError: there is none.
+        """
+        found = next((video for video in self.videos() if video.id == id), None)
+        if found is None:
+            raise ProjectError(f"{plain(str(id))}: no such video in the project")
+        return found
+
+    def _video(self, path: str) -> ProjectVideo:
+        if not is_harmless(path):
+            raise ProjectError(f"{path!r}: has control characters in its name; rename it")
+        file = self.folder / path
+        require_within(file, [self.folder, *self.videos_folders])
+        facts = self.cache.facts(path, file)
+        group = self._log.histories[path].group if path in self._log.histories else ""
+        return ProjectVideo(
+            id=video_id(path),
+            path=path,
+            file=file,
+            group=group,
+            seconds=facts.seconds,
+            width=facts.width,
+            height=facts.height,
+            rate_fps=facts.rate_fps,
+            begin=facts.begin,
+            playable=facts.playable,
+        )
+
+    def add_video(
+        self,
+        content: Path | IO[bytes],
+        name: str,
+        group: str | None = None,
+        *,
+        who: str = "",
+        isolation: Isolation | None = None,
+    ) -> ProjectVideo:
+        """Copy a video into the project.
+
+        Args:
+            content: a file, or an open one.
+            name: for its file; folders in it are left out, and a number is put behind it where
+                another video has it.
+            group: who or what is in it; None: it is its own.
+            who: adds it.
+            isolation: the bounds within which it is looked at; None: those of `isolation_of`.
+
+        Raises:
+            VideoError: it is not a video that can be read.
+            ProjectError: the name or group is not valid, or it cannot be written.
+        """
+        group = _checked_group(group)
+        with self._lock:
+            taken = [*find_files(self.folder), *self._log.histories]
+            taken += [row.video for row in self._file.others]
+            chosen = safe_name(name, [Path(one).name for one in taken])
+            path = take_in(self.folder, content, chosen, isolation or isolation_of())
+            if group:
+                self._write(path, {"group": group}, who)
+            return self._video(path)
+
+    def import_video(
+        self, file: str | Path, group: str | None = None, who: str = ""
+    ) -> ProjectVideo:
+        """Take a video into the project that stays where it is, below a `--videos` folder.
+
+        Raises:
+            VideoError: it is not a video that can be read.
+            ProjectError: it lies elsewhere, or is in the project already.
+        """
+        group = _checked_group(group)
+        place = Path(file).absolute()
+        require_within(place, self.videos_folders)
+        path = os.path.normpath(place.as_posix())
+        if not is_harmless(path) or place.suffix.lower() not in VIDEO_SUFFIXES:
+            raise ProjectError(f"{plain(path)!r}: is not the name of a video")
+        with self._lock:
+            if path in self._content.videos:
+                raise ProjectError(f"{path}: is in the project already")
+            video = self._video(path)
+            self._content = replace(self._content, videos=(*self._content.videos, path))
+            write_project_file(self.folder, self._content)
+            if group:
+                self._write(path, {"group": group}, who)
+            return replace(video, group=group)
+
+    def remove_video(self, id: str, who: str) -> None:
+        """Take a video out; its file goes to `.removed/`, with its rows beside it as .csv.
+
+        A file outside of the project is left where it is.
+
+        Raises:
+            ProjectError: there is no such video, or it cannot be moved.
+        """
+        with self._lock:
+            path = self.video(id).path
+            self._require_current_file()
+            try:
+                if path in self._content.videos:
+                    name = f"{video_id(path)}-{Path(path).name}"
+                    aside = self.folder / REMOVED_FOLDER / name
+                    left = tuple(one for one in self._content.videos if one != path)
+                    self._content = replace(self._content, videos=left)
+                    write_project_file(self.folder, self._content)
+                else:
+                    aside = set_aside(self.folder, path)
+                history = self._log.histories.get(path, History())
+                if history.marks or history.looked:
+                    rows = AnnotationsFile(background_extra=self._file.background_extra)
+                    rows.written(aside.with_name(f"{aside.name}.csv"), {path: history})
+            except OSError as error:
+                raise ProjectError(f"{path}: cannot be moved ({error.strerror})") from None
+            self._write(path, "removed", who)
+
+    def set_group(self, id: str, group: str, who: str) -> ProjectVideo:
+        """Say who or what is in a video; empty: it is its own group.
+
+        Raises:
+            ProjectError: there is no such video, or the group is not valid.
+        """
+        group = _checked_group(group)
+        with self._lock:
+            path = self.video(id).path
+            self._require_current_file()
+            self._write(path, {"group": group}, who)
+            return self._video(path)
+
+    # Marks
+
+    def marks(self, video_id: str) -> VideoMarks:
+        """All that is marked in a video.
+
+        Raises:
+            ProjectError: there is no such video.
+        """
+        with self._lock:
+            path = self.video(video_id).path
+            self._require_current_file()
+            return self._log.of(path).view
+
+    def refused(self, video_id: str) -> tuple[Refused, ...]:
+        """The proposals that were refused in a video.
+
+        Raises:
+            ProjectError: there is no such video.
+        """
+        with self._lock:
+            return self._log.of(self.video(video_id).path).refused
+
+    def change(
+        self, video_id: str, ops: Any, who: str, base_revision: int | None = None
+    ) -> VideoMarks:
+        """Change the marks of a video; all of it or nothing, and undone at once.
+
+        Args:
+            video_id: of the video.
+            ops: a list of operations (docs/studio.md); a mark that is added gets an id.
+            who: does it.
+            base_revision: of the marks that the change was made for; None: whichever.
+
+        Raises:
+            ConflictError: the marks have another revision, or two would overlap and may not.
+            ProjectError: there is no such video or mark, or an operation is not valid.
+        """
+        with self._lock:
+            video = self.video(video_id)
+            self._require_current_file()
+            history = self._log.of(video.path)
+            if base_revision is not None and base_revision != history.revision:
+                raise ConflictError(
+                    f"{video.path}: was changed meanwhile (revision {history.revision}, not "
+                    f"{base_revision}); load the marks again"
+                )
+            checked = checked_ops(ops)
+            self._require_valid(video, history, history.step(checked))
+            return self._write_marks(video.path, checked, who)
+
+    def refuse(self, video_id: str, label: str, start: float, end: float, who: str) -> VideoMarks:
+        """Say that a proposal is wrong; it can be undone.
+
+        Raises:
+            ProjectError: there is no such video, or a value is not valid.
+        """
+        op = {"op": "refuse", "label": label, "start": start, "end": end}
+        return self.change(video_id, [op], who)
+
+    def undo(self, video_id: str, who: str) -> VideoMarks:
+        """Take back the last change of a video, whoever made it.
+
+        Raises:
+            ProjectError: there is none, or no such video.
+        """
+        return self._again(video_id, "undo", who)
+
+    def redo(self, video_id: str, who: str) -> VideoMarks:
+        """Make the change again that was taken back last.
+
+        Raises:
+            ProjectError: there is none, or no such video.
+        """
+        return self._again(video_id, "redo", who)
+
+    def _again(self, video_id: str, change: str, who: str) -> VideoMarks:
+        with self._lock:
+            path = self.video(video_id).path
+            self._require_current_file()
+            return self._write_marks(path, change, who)
+
+    def _require_valid(self, video: ProjectVideo, history: History, step: Step) -> None:
+        known = {label.name for label in self.labels}
+        for mark in step.changed:
+            if mark.label not in known:
+                raise ProjectError(f"label {mark.label!r}: is not one of the project's; add it")
+            if mark.start < video.begin - TOLERATED_SECONDS or mark.end > (
+                video.end + TOLERATED_SECONDS
+            ):
+                raise ProjectError(
+                    f"{mark.label} {mark.start:g}-{mark.end:g} s: lies outside of {video.path}, "
+                    f"which goes from {video.begin:g} to {video.end:g} s"
+                )
+        after = [m for key, m in history.marks.items() if key not in step.after.marks]
+        for mark in step.changed:
+            for other in after:
+                if mark.start < other.end and other.start < mark.end:
+                    self._require_may_overlap(mark, other, video.path)
+            after.append(mark)
+
+    def _require_may_overlap(self, one: Mark, other: Mark, path: str) -> None:
+        if not self.settings.multi_label or one.label == other.label:
+            raise _overlap(one, other, path)
+
+    # The two files
+
+    def config(self, overrides: Sequence[str] = ()) -> Config:
+        """What `actionrnn train FOLDER` trains with.
+
+        Raises:
+            ConfigError: an override is wrong.
+        """
+        with self._lock:
+            self._require_current_file()
+            if not self._file.sha256:
+                self._write_file()
+            return make_config(self.folder, self._content, overrides)
+
+    def next_run(self) -> Path:
+        """The folder of the next training."""
+        return next_run(self.folder)
+
+    @property
+    def _csv(self) -> Path:
+        return self.folder / ANNOTATIONS_FILE
+
+    def _write_marks(self, path: str, change: Any, who: str) -> VideoMarks:
+        self._write(path, change, who)
+        return self._log.of(path).view
+
+    def _write(self, path: str | None, change: Any, who: str) -> None:
+        """Put a change into the log, then into annotations.csv."""
+        self._log.write(path, change, plain(readable(who)), self._file.sha256)
+        self._write_file()
+
+    def _write_file(self) -> None:
+        self._file = self._file.written(self._csv, self._log.histories)
+        self._file_state = file_state(self._csv)
+
+    def _require_current_file(self) -> None:
+        """Read annotations.csv again if somebody else has written it."""
+        if (self._csv.exists() and file_state(self._csv)) != (self._file_state or False):
+            self._read_file()
+
+    def _read_file(self) -> None:
+        """Take what annotations.csv has and the log has not; or write what the log has more.
+
+        The log is ahead of the file only by its last line, which says what the file was before.
+        """
+        with self._lock:
+            histories = self._log.histories
+            place = _place(self.folder, self.videos(), histories)
+            self._file = AnnotationsFile.read(self._csv, place)
+            if histories and self._file.sha256 in ("", self._log.csv):
+                self._write_file()
+                return
+            rows = {path: VideoRows() for path in histories} | self._file.videos
+            read = {
+                path: self._as_read(path, one)
+                for path, one in rows.items()
+                if not one.are_of(self._log.of(path))
+            }
+            if read:  # without a name for the file, which stays as it is
+                self._log.write(None, {"read": read}, BY_HAND, "")
+            self._file_state = file_state(self._csv) if self._file.sha256 else None
+
+    def _as_read(self, path: str, rows: VideoRows) -> dict[str, Any]:
+        history = self._log.of(path)
+        marks = with_ids(rows.marks, history.marks.values(), _new_id)
+        group = rows.group if rows.marks or rows.background else history.group
+        return as_read(marks, rows.looked(), group)
+
+
+def remove_leftovers_of(folder: Path) -> None:
+    """Delete what killed processes began to write in the folder of a project."""
+    for file in (*folder.glob(".*.tmp"), *(folder / CACHE_FOLDER).glob("new-*/*")):
+        file.unlink(missing_ok=True)
+
+
+def _place(folder: Path, videos: Iterable[ProjectVideo], known: Iterable[str]) -> Place:
+    """Find a project's video by what a row calls it, however it is spelled.
+
+    Args:
+        folder: of the project.
+        videos: that are there.
+        known: the paths of these, and of others that were marked before.
+    """
+    names = VideoNames(folder)
+    spans: dict[str, Span | None] = dict.fromkeys(known)
+    spans |= {video.path: (video.begin, video.end) for video in videos}
+    real = {os.path.realpath(folder / path): path for path in spans}
+
+    def place(name: str) -> tuple[str, Span | None] | None:
+        if not names_a_file(name):
+            raise DatasetError(f"{name!r} does not name a video")
+        path = name if name in spans else real.get(os.path.realpath(names.find(name)[0]))
+        return None if path is None else (path, spans[path])
+
+    return place
+
+
+def _checked_group(group: str | None) -> str:
+    name = readable(group or "").strip()
+    if not is_harmless(name) or len(name) > 80:
+        raise ProjectError(f"group {plain(name)!r}: must be at most 80 usual characters")
+    return name
+
+
+def _require_apart(marks: Sequence[Mark], path: str) -> None:
+    reaching: Mark | None = None
+    for mark in marks:  # by start
+        if reaching is not None and mark.start < reaching.end:
+            raise _overlap(reaching, mark, path)
+        if reaching is None or mark.end > reaching.end:
+            reaching = mark
+
+
+def _overlap(one: Mark, other: Mark, path: str) -> ConflictError:
+    one, other = sorted((one, other), key=lambda mark: mark.start)
+    return ConflictError(
+        f"{path}: {plain(one.label)} {one.start:g}-{one.end:g} s and {plain(other.label)} "
+        f"{other.start:g}-{other.end:g} s overlap; end one where the other begins, or set "
+        "multi_label, where both count"
+    )
+
+
+def _new_id() -> str:
+    return secrets.token_hex(4)
+
+
+__all__ = ["ConflictError", "Label", "Project", "ProjectVideo", "Settings"]
