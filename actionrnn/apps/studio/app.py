@@ -1,7 +1,8 @@
-"""The routes of the studio: one project, as JSON, and the files of its page."""
+"""The application of the studio: one project, as JSON, and the files of its page."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,14 +16,20 @@ from actionrnn import __version__
 from actionrnn.apps.serving.access import LOOPBACK
 from actionrnn.apps.serving.guarded import OneFileRoute, guarded_app
 from actionrnn.apps.serving.limits import ServeLimits
-from actionrnn.apps.studio import mark_routes, video_routes
-from actionrnn.apps.studio.jobs import Jobs
-from actionrnn.apps.studio.session import Session, client_of
-from actionrnn.apps.studio.standin import Project
+from actionrnn.apps.studio import mark_routes, takeaway, video_routes, watch
+from actionrnn.apps.studio.jobs import jobs_json
+from actionrnn.apps.studio.project import Project
+from actionrnn.apps.studio.project_file import Label
+from actionrnn.apps.studio.session import Session, client_of, status_of
+from actionrnn.apps.studio.worker import Task
 from actionrnn.apps.timeline_page import PAGES
-from actionrnn.errors import ActionrnnError
+from actionrnn.errors import ActionrnnError, ProjectError
+from actionrnn.features import worker
 
 STUDIO_PAGE = Path(__file__).with_name("page")
+TEACH: Task = "actionrnn.apps.studio.teaching:teach"
+SCORES_FILE = "scores.json"
+"""In the folder of a run."""
 
 
 def make_studio(
@@ -32,21 +39,27 @@ def make_studio(
     token: str | None = None,
     hosts: Iterable[str] = LOOPBACK,
     origins: Iterable[str] = (),
+    teach: Task = TEACH,
 ) -> FastAPI:
     """The application with the page and the API of one project.
 
+    While it runs, features are extracted and models trained in processes beside it.
+
     Args:
         project: open; it stays so when the application ends.
-        limits: the bounds of uploads and webcams; None: the defaults.
+        limits: the bounds of uploads and webcams; None: the defaults of `serve`.
         token, hosts, origins: see `guarded_app`.
+        teach: trains the project, as `teaching.teach`.
     """
     limits = limits or ServeLimits()
-    session = Session(project, limits, Jobs())
+    worker.prepare()
+    session = Session(project, limits, teach)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        session.start()
         yield
-        session.jobs.close()
+        session.close()
 
     app = guarded_app(
         limits,
@@ -59,13 +72,15 @@ def make_studio(
     app.add_exception_handler(ActionrnnError, _refused)
     app.mount("/page/shared", StaticFiles(directory=PAGES), name="shared")
     app.mount("/page", StaticFiles(directory=STUDIO_PAGE), name="page")
-    for router in (_routes(session), video_routes.routes(session), mark_routes.routes(session)):
-        app.include_router(router)
+    for module in (video_routes, mark_routes, watch, takeaway):
+        app.include_router(module.routes(session))
+    app.include_router(_routes(session))
     return app
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    return JSONResponse({"error": str(error)}, 422)
+    status = status_of(error) if isinstance(error, ProjectError) else 422
+    return JSONResponse({"error": str(error)}, status)
 
 
 def _routes(session: Session) -> APIRouter:
@@ -90,17 +105,50 @@ def _routes(session: Session) -> APIRouter:
         return Response(status_code=204) if described["revision"] == revision else described
 
     @router.put("/api/labels")
-    def labels(request: Request, labels: Annotated[list[dict[str, Any]], Body()]) -> dict[str, Any]:
-        project.set_labels(labels, client_of(request).annotator)
+    def labels(
+        request: Request, labels: Annotated[list[dict[str, str]], Body()]
+    ) -> dict[str, Any]:
+        new, renamed = [], {}
+        for one in labels:
+            was = one.pop("was", None)
+            try:
+                label = Label(**one)
+            except (TypeError, ValueError):
+                raise ProjectError("a label has a name, a key, a colour, and no more") from None
+            new.append(label)
+            if was is not None:
+                renamed[was] = label.name
+        project.set_labels(new, client_of(request).annotator, renamed)
         return session.described()
 
     @router.put("/api/settings")
-    def settings(request: Request, settings: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
-        project.set_settings(settings, client_of(request).annotator)
+    def settings(settings: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
+        before = project.config()
+        project.set_settings(**settings)
+        after = project.config()
+        if (before.sampling, before.backbone) != (after.sampling, after.backbone):
+            session.features.restart()
+        return session.described()
+
+    @router.post("/api/train", status_code=202)
+    def train() -> dict[str, Any]:
+        return jobs_json([session.training.train()])[0]
+
+    @router.delete("/api/train")
+    def stop_training() -> dict[str, Any]:
+        session.training.stop()
         return session.described()
 
     @router.get("/api/scores")
-    def scores() -> None:
-        return None
+    def scores() -> Any:
+        newest = session.models.newest()
+        if newest is None:
+            return None
+        try:
+            found = json.loads((newest.path.parent / SCORES_FILE).read_bytes())
+        except (OSError, ValueError):  # trained elsewhere, or not scored yet
+            return None
+        return {"run": newest.run} | found
 
     return router
+

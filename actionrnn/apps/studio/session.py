@@ -4,33 +4,59 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import unquote
 
 from fastapi import HTTPException, Request
 
 from actionrnn.apps.serving.limits import ServeLimits
-from actionrnn.apps.studio.jobs import Jobs
+from actionrnn.apps.studio.jobs import Copies, Features, Notices, Training, jobs_json
 from actionrnn.apps.studio.locks import Client, Locks
-from actionrnn.apps.studio.standin import Project, ProjectVideo, VideoMarks
+from actionrnn.apps.studio.models import Models
+from actionrnn.apps.studio.project import ConflictError, Project
+from actionrnn.apps.studio.videos import ProjectVideo, isolation_of, kept_copy, playable_copy
+from actionrnn.apps.studio.worker import Task
+from actionrnn.errors import ProjectError, VideoError
+from actionrnn.features.worker import Isolation
 from actionrnn.text import plain
 
 NOBODY = "somebody"
 """Who changes something without saying a name."""
 
 
-@dataclass
 class Session:
-    """One project that is open in a server."""
+    """One project that is open in a server, and what is done for it in the background.
 
-    project: Project
-    limits: ServeLimits
-    jobs: Jobs
-    locks: Locks = field(default_factory=Locks)
-    _revision: int = 0
-    _last: str = ""
-    _mutex: threading.Lock = field(default_factory=threading.Lock)
+    Args:
+        project: open.
+        limits: the bounds of uploads, videos and webcams.
+        teach: trains it, see `Training`.
+    """
+
+    def __init__(self, project: Project, limits: ServeLimits, teach: Task) -> None:
+        self.project, self.limits = project, limits
+        self.locks, self.models, self.notices = Locks(), Models(project), Notices()
+        self.features = Features(project, limits.video_limits(), self.notices)
+        self.copies = Copies(self._copy, self.notices)
+        arguments = (project.folder, project.videos_folders)
+        self.training = Training(project.folder, teach, arguments, self.notices)
+        self._revision, self._last = 0, ""
+        self._mutex = threading.Lock()
+        self._making: dict[str, threading.Lock] = {}
+        self._at_once = threading.Semaphore(limits.at_once)
+
+    def start(self) -> None:
+        """Begin the work in the background."""
+        for one in (self.features, self.copies, self.training):
+            one.start()
+
+    def close(self) -> None:
+        """End it; what is done is on the disk."""
+        for one in (self.features, self.copies, self.training):
+            one.close()
 
     def video(self, video_id: str) -> ProjectVideo:
         """The video of an id.
@@ -38,34 +64,65 @@ class Session:
         Raises:
             HTTPException: 404, there is none.
         """
-        for video in self.project.videos():
-            if video.id == video_id:
-                return video
-        raise HTTPException(404, f"the project has no video {plain(video_id)}; reload the page")
+        try:
+            return self.project.video(video_id)
+        except ProjectError as error:
+            raise HTTPException(404, str(error)) from None
 
-    def require_free(self, video_id: str, client: Client) -> None:
+    def require_free(self, video: ProjectVideo, client: Client) -> None:
         """Refuse a change of what another one works on.
 
         Raises:
             HTTPException: 409, with a word.
         """
-        other = self.locks.other(video_id, client)
+        other = self.locks.other(video.id, client)
         if other is not None:
-            name = self.video(video_id).path
-            raise HTTPException(409, f"{other.annotator} is labelling {name} now; nothing changed")
+            text = f"{other.annotator} is labelling {video.name} now; nothing was changed"
+            raise HTTPException(409, text)
+
+    def isolation(self, stop: threading.Event | None = None) -> Isolation:
+        """The bounds within which a video is looked at."""
+        return isolation_of(self.limits.video_limits(), stop, self.limits.request_seconds)
+
+    @contextmanager
+    def making(self, video: ProjectVideo) -> Iterator[None]:
+        """Of what is made of one video and kept one thing is made at a time; of all videos few."""
+        with self._mutex:
+            of_video = self._making.setdefault(video.id, threading.Lock())
+        with of_video, self._at_once:
+            yield
+
+    def has_copy(self, video: ProjectVideo) -> bool:
+        """Whether there is a copy of it that browsers play."""
+        try:
+            return kept_copy(video, self.project.cache).exists()
+        except VideoError:
+            return False
+
+    def _copy(self, video_id: str, stop: threading.Event) -> None:
+        video = self.project.video(video_id)
+        playable_copy(video, self.project.cache, self.isolation(stop))
 
     def described(self) -> dict[str, Any]:
         """The project as the page shows it; `revision` rises whenever something of it changes."""
-        project = self.project
+        project, newest = self.project, self.models.newest()
+        videos = [self.video_json(video) for video in project.videos()]
+        if any(video["state"] == "waiting" for video in videos):
+            self.features.wake()  # it may have been put into the folder by hand
+        jobs = [*self.training.jobs(), *self.copies.jobs(), *self.features.jobs()]
         described = {
             "name": project.folder.resolve().name,
             "labels": [asdict(label) for label in project.labels],
             "settings": asdict(project.settings),
-            "videos": [self.video_json(video) for video in project.videos()],
-            "jobs": self.jobs.listed(),
-            "model": self.jobs.model(),
-            "runs": self.jobs.runs(),
-            "folders": [],
+            "videos": videos,
+            "unreadable": [
+                {"path": path, "error": why} for path, why in project.unreadable().items()
+            ],
+            "jobs": jobs_json(jobs),
+            "notices": self.notices.said,
+            "model": None if newest is None else newest.to_json(),
+            "runs": self.models.runs(),
+            "folders": list(self.folders()),
             "limits": {
                 "upload_mb": self.limits.upload_mb,
                 "video_seconds": self.limits.video_seconds,
@@ -77,15 +134,26 @@ class Session:
                 self._revision, self._last = self._revision + 1, text
             return {"revision": self._revision} | described
 
+    def folders(self) -> dict[str, Any]:
+        """The folders of the server's disk that may be looked into, by the names they are shown by.
+
+        Of two with one name the second is shown by its whole path.
+        """
+        found: dict[str, Any] = {}
+        for folder in self.project.videos_folders:
+            found[str(folder) if folder.name in found else folder.name] = folder
+        return found
+
     def video_json(self, video: ProjectVideo) -> dict[str, Any]:
         """One video as the page shows it."""
-        marks, state = self.project.marks(video.id), self.jobs.state(video.id)
+        marks, state = self.project.marks(video.id), self.features.state(video.id)
         holder = self.locks.holder(video.id)
         return {
             "id": video.id,
-            "name": video.path.rpartition("/")[2],
+            "name": video.name,
             "path": video.path,
             "group": video.group,
+            "begin": video.begin,
             "seconds": video.seconds,
             "width": video.width,
             "height": video.height,
@@ -93,7 +161,7 @@ class Session:
             "state": state.name,
             "progress": round(state.progress, 3),
             "error": state.error,
-            "playable": video.path.rpartition(".")[2].lower() in ("mp4", "webm", "m4v"),
+            "playable": video.playable or self.has_copy(video),
             "num_marks": len(marks.marks),
             "marked_seconds": round(sum(mark.end - mark.start for mark in marks.marks), 3),
             "looked_seconds": round(sum(end - start for start, end in marks.looked), 3),
@@ -107,12 +175,6 @@ def client_of(request: Request) -> Client:
     return Client(plain(request.headers.get("x-client", "")), name)
 
 
-def marks_json(marks: VideoMarks) -> dict[str, Any]:
-    """The marks of one video."""
-    return {
-        "revision": marks.revision,
-        "marks": [asdict(mark) for mark in marks.marks],
-        "looked": [list(span) for span in marks.looked],
-        "can_undo": marks.can_undo,
-        "can_redo": marks.can_redo,
-    }
+def status_of(error: ProjectError) -> int:
+    """The HTTP status of what a project refuses."""
+    return 409 if isinstance(error, ConflictError) else 422

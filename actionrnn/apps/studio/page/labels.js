@@ -1,11 +1,12 @@
 // The dialog of the labels: their names, keys and colours.
 
 import { make, openDialog } from "./dom.js";
+import { commandLetters } from "./keys.js";
 
 // Told apart by most eyes, on light and on dark: Okabe and Ito (2008), and Paul Tol's muted ones.
 const palette = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#882255", "#999933", "#44aa99", "#aa4499"];
-const freeKeys = [..."1234567890abcdfhjkmpqrstvwxyz"]; // the others are commands of the step Label
-const isCommand = (key) => key !== "" && !/^[a-z0-9]$/.test(key) || /[ioluegn]/.test(key);
+const canBeKey = (key) => key === "" || (/^[a-z0-9]$/.test(key) && !commandLetters.toLowerCase().includes(key));
+const freeKeys = [..."1234567890abcdefghijklmnopqrstuvwxyz"].filter(canBeKey);
 
 export const colourFor = (count) => palette[count % palette.length];
 
@@ -29,7 +30,7 @@ function problemOf(labels) {
   for (const { name, key } of labels) {
     if (!name) return "A label has no name.";
     if (names.has(name)) return `${name} is there twice.`;
-    if (isCommand(key)) return `The key ${key} of ${name} is a command of the step Label, or no digit and no letter; take another.`;
+    if (!canBeKey(key)) return `The key ${key} of ${name} is a command of the step Label, or no digit and no letter; take another.`;
     if (key && keys.has(key)) return `${keys.get(key)} and ${name} have the same key, ${key}.`;
     names.add(name);
     keys.set(key, name);
@@ -55,7 +56,7 @@ export function openLabels(app) {
   const more = make("button", { type: "button", onclick: () => addNew().name.focus() }, "Add a label");
   const save = make("button", { className: "main" }, "Save");
   const form = make("form", { className: "labels-form" },
-    make("p", { className: "dim" }, "One label for each action. Its key begins and ends an interval in the step Label. Where a label is renamed, its marks follow."),
+    make("p", { className: "dim" }, "One label for each action; what is looked at and not marked needs none. Its key begins and ends an interval in the step Label. Where a label is renamed, its marks follow."),
     make("div", { className: "label-row head dim", "aria-hidden": "true" }, make("span", {}, "Colour"), make("span", {}, "Name"), make("span", {}, "Key")),
     list, more, problem,
     make("div", { className: "actions" }, save, make("button", { type: "button", onclick: () => dialog.close() }, "Cancel")));

@@ -18,7 +18,9 @@ function some(values, most) {
   return Array.from({ length: most }, (_, index) => values[Math.round(index * (values.length - 1) / (most - 1))]);
 }
 
-// points: {recordings, value, low, high}, all but `recordings` 0 to 1; baseline: a value or null.
+export const hasInterval = ({ low, high }) => Number.isFinite(low) && Number.isFinite(high);
+
+// points: {recordings, value, low, high}, all but `recordings` 0 to 1, `low` and `high` perhaps null; baseline: a value or null.
 export function learningCurve(points, baseline, description) {
   const width = 560, height = 260, left = 46, right = 12, top = 14, bottom = 40;
   const counts = points.map((point) => point.recordings);
@@ -28,10 +30,11 @@ export function learningCurve(points, baseline, description) {
   const plot = shape("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": description });
   for (const value of [0, 0.25, 0.5, 0.75, 1]) plot.append(line("grid", left, y(value), width - right, y(value)), text(`${100 * value} %`, left - 6, y(value) + 4, "end"));
   for (const count of some(counts, 8)) plot.append(text(String(count), x(count), height - bottom + 18, "middle"));
-  plot.append(text("recordings that it learnt from", (left + width) / 2, height - 4, "middle"));
+  plot.append(text("recordings, or their groups, that it learnt from", (left + width) / 2, height - 4, "middle"));
   if (baseline !== null) plot.append(line("base", left, y(baseline), width - right, y(baseline)), text("average picture", width - right, y(baseline) - 5, "end"));
-  const upper = points.map(({ recordings, high }) => `${x(recordings)},${y(high)}`);
-  const lower = points.map(({ recordings, low }) => `${x(recordings)},${y(low)}`).reverse();
+  const known = points.filter(hasInterval);
+  const upper = known.map(({ recordings, high }) => `${x(recordings)},${y(high)}`);
+  const lower = known.map(({ recordings, low }) => `${x(recordings)},${y(low)}`).reverse();
   plot.append(shape("polygon", { class: "band", points: [...upper, ...lower].join(" ") }),
     shape("polyline", { class: "line", points: points.map(({ recordings, value }) => `${x(recordings)},${y(value)}`).join(" ") }),
     ...points.map(({ recordings, value }) => shape("circle", { class: "dot", cx: x(recordings), cy: y(value), r: 3.5 })));
@@ -43,13 +46,18 @@ export function scoreScale({ value, low, high, baseline }) {
   const width = 560, height = 58, left = 16, right = 16, middle = 22;
   const x = (part) => left + part * (width - left - right);
   const plot = shape("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
-  plot.append(line("grid", x(0), middle, x(1), middle), line("interval", x(low), middle, x(high), middle),
-    shape("circle", { class: "dot", cx: x(value), cy: middle, r: 7 }));
+  plot.append(line("grid", x(0), middle, x(1), middle));
+  if (hasInterval({ low, high })) plot.append(line("interval", x(low), middle, x(high), middle));
+  plot.append(shape("circle", { class: "dot", cx: x(value), cy: middle, r: 7 }));
   for (const part of [0, 0.5, 1]) plot.append(text(`${100 * part} %`, x(part), height - 6, { 0: "start", 1: "end" }[part] ?? "middle"));
   if (baseline !== null) plot.append(line("base", x(baseline), 4, x(baseline), 38));
   return plot;
 }
 
 // For screen readers and for those who want the numbers.
-export const saidCurve = (points) =>
-  points.map(({ recordings, value, low, high }) => `${recordings}: ${percent(value)} (${percent(low)} to ${percent(high)})`).join("; ");
+export const saidCurve = (points) => points.map(saidPoint).join("; ");
+
+function saidPoint({ recordings, value, low, high }) {
+  const said = `${recordings}: ${percent(value)}`;
+  return hasInterval({ low, high }) ? `${said} (${percent(low)} to ${percent(high)})` : said;
+}

@@ -1,10 +1,12 @@
 // Webcam takes: a countdown, a few seconds, and the take is in the project with its label.
 
-import { attempt, field, make, setText } from "./dom.js";
+import { attempt, field, make, plural, setText } from "./dom.js";
 
 const lengths = [2, 3, 5, 8, 15], countdowns = [1, 2, 3, 5, 10], series = [1, 3, 5, 10];
 const kinds = ["video/webm;codecs=vp8", "video/webm", "video/mp4"]; // the first that the browser writes
+const firstMilliseconds = 100; // how often the recorder hands out what it has
 const remembered = (name, fallback) => localStorage.getItem(`take-${name}`) ?? String(fallback);
+const sayLength = (value) => plural(value, "second");
 const wait = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
 
 function choice(name, values, fallback, textOf) {
@@ -38,8 +40,8 @@ export function mountRecorder(element, app, onClose) {
   const stage = make("div", { className: "stage mirrored" }, video, count, make("div", { className: "bar" }, fill));
   const label = make("select", { id: "take-label", required: true });
   const person = make("input", { id: "take-person", list: "groups", maxLength: 80, value: remembered("person", ""), placeholder: "such as ann" });
-  const seconds = choice("seconds", lengths, 3, (value) => `${value} seconds`);
-  const countdown = choice("countdown", countdowns, 3, (value) => `${value} seconds`);
+  const seconds = choice("seconds", lengths, 3, sayLength);
+  const countdown = choice("countdown", countdowns, 3, sayLength);
   const repeats = choice("series", series, 1, (value) => (value === 1 ? "one take" : `${value} takes`));
   const record = make("button", { id: "record", className: "main", disabled: true }, "Record");
   const stop = make("button", { hidden: true }, "Stop");
@@ -53,7 +55,8 @@ export function mountRecorder(element, app, onClose) {
     if (label.dataset.names === names) return;
     label.dataset.names = names;
     const chosen = label.value;
-    label.replaceChildren(...labels.map(({ name }) => make("option", { value: name }, name)));
+    const nothing = make("option", { value: "" }, "none of them (background)");
+    label.replaceChildren(...labels.map(({ name }) => make("option", { value: name }, name)), ...(labels.length ? [nothing] : []));
     if (labels.some(({ name }) => name === chosen)) label.value = chosen;
   }
 
@@ -70,10 +73,15 @@ export function mountRecorder(element, app, onClose) {
     return new Promise((resolve, reject) => {
       const parts = [], mimeType = kinds.find((kind) => MediaRecorder.isTypeSupported(kind));
       const recorder = current = new MediaRecorder(media, { mimeType, videoBitsPerSecond: 2_500_000 });
-      recorder.ondataavailable = ({ data }) => parts.push(data);
+      let isFilming = false;
       recorder.onerror = () => reject(new Error("The browser could not record."));
       recorder.onstop = () => resolve(new Blob(parts, { type: recorder.mimeType.split(";")[0] }));
-      recorder.onstart = async () => {
+      // the length counts from the first picture: the browser's encoder takes its time to start
+      recorder.ondataavailable = ({ data }) => {
+        parts.push(data);
+        if (data.size && !isFilming && recorder.state === "recording") { isFilming = true; run(); }
+      };
+      const run = async () => {
         stage.classList.add("recording");
         const begun = performance.now();
         for (let passed = 0; passed < milliseconds && isReady() && !isStopped; passed = performance.now() - begun) {
@@ -84,7 +92,7 @@ export function mountRecorder(element, app, onClose) {
         fill.style.width = "0";
         if (recorder.state !== "inactive") recorder.stop();
       };
-      recorder.start();
+      recorder.start(firstMilliseconds);
     });
   }
 
@@ -95,12 +103,17 @@ export function mountRecorder(element, app, onClose) {
     if (!isReady() || isStopped) return;
     setText(said, "Keeping the take ...");
     const form = new FormData();
-    form.append("file", blob, `${name}.${blob.type === "video/mp4" ? "mp4" : "webm"}`);
-    form.append("label", name);
+    form.append("file", blob, `${name || "background"}.${blob.type === "video/mp4" ? "mp4" : "webm"}`);
+    if (name) form.append("label", name);
     if (group) form.append("group", group);
-    show(await app.api.upload("api/takes", form), blob, name, group);
+    const made = await app.api.upload(name ? "api/takes" : "api/videos", form);
+    if (!name) await lookedAt(made);
+    show(made, blob, name, group);
     await app.refresh();
   }
+
+  // What is looked at and not marked is background.
+  const lookedAt = ({ id, begin, seconds }) => app.api.post(`api/videos/${id}/changes`, { ops: [{ op: "look", start: begin, end: begin + seconds }] });
 
   async function recordTakes(name, group, times) {
     record.disabled = true;
@@ -108,7 +121,7 @@ export function mountRecorder(element, app, onClose) {
     isStopped = false;
     await attempt(app, async () => {
       for (let done = 0; done < times && isReady() && !isStopped; done++) {
-        setText(said, times > 1 ? `Take ${done + 1} of ${times}: ${name}` : name);
+        setText(said, times > 1 ? `Take ${done + 1} of ${times}: ${name || "background"}` : name || "background");
         await take(name, group);
       }
     });
@@ -131,14 +144,14 @@ export function mountRecorder(element, app, onClose) {
       if (record.disabled) return;
       if (await forget()) await recordTakes(name, group, 1);
     };
-    const row = make("li", {}, preview, make("p", {}, name + (group ? ` by ${group}` : "")), make("div", { className: "actions" },
+    const row = make("li", {}, preview, make("p", {}, (name || "background") + (group ? ` by ${group}` : "")), make("div", { className: "actions" },
       make("button", { onclick: again, "aria-label": `Record ${made.name} again` }, "Again"),
       make("button", { onclick: forget, "aria-label": `Delete ${made.name}` }, "Delete")));
     takes.prepend(row);
   }
 
   record.addEventListener("click", () => {
-    if (!label.value) { app.notify("Name the actions first.", true); app.editLabels(); return; }
+    if (!label.options.length) { app.notify("Name the actions first.", true); app.editLabels(); return; }
     localStorage.setItem("take-person", person.value.trim());
     recordTakes(label.value, person.value.trim(), Number(repeats.value));
   });

@@ -14,6 +14,8 @@ const steps = {
 const pollMilliseconds = 1000, noticeMilliseconds = 6000, problemMilliseconds = 15000;
 const byId = (id) => document.getElementById(id);
 const listeners = new Set();
+const noticed = new Set();
+let isLost = false; // the server does not answer; one that was started again counts its revisions anew
 let shown = { name: null, module: null, mounted: null };
 
 const app = {
@@ -44,6 +46,10 @@ function take(project) {
   setText(byId("project"), project.name);
   document.title = `${project.name} - actionrnn studio`;
   setText(byId("jobs"), sayJobs(project.jobs));
+  for (const { id, text, is_problem: isProblem } of project.notices) {
+    if (!noticed.has(id)) notify(text, isProblem);
+    noticed.add(id);
+  }
   for (const listener of [...listeners]) listener(project);
 }
 
@@ -57,13 +63,15 @@ function sayJobs(jobs) {
 
 async function poll() {
   try {
-    const project = await api.get(`api/status?revision=${app.project?.revision ?? -1}`);
+    const project = await api.get(`api/status?revision=${isLost ? -1 : app.project?.revision ?? -1}`);
+    if (isLost) noticed.clear(); // another server counts its own
+    isLost = false;
     if (project) take(project);
     byId("problem").hidden = true;
     if (!shown.name) await route();
   } catch (error) {
-    const isGone = error.status === 0;
-    setText(byId("problem"), isGone ? "The server does not answer. What you did is on its disk; start it again, and this page goes on." : error.message);
+    isLost = error.status === 0;
+    setText(byId("problem"), isLost ? "The server does not answer. What you did is on its disk; start it again, and this page goes on." : error.message);
     byId("problem").hidden = false;
   }
   setTimeout(poll, pollMilliseconds);
@@ -80,7 +88,7 @@ async function route() {
   shown.mounted?.unmount();
   const mine = shown = { name, mounted: null };
   byId("step").replaceChildren();
-  byId("step").className = name;
+  byId("step").className = "step-" + name;
   try {
     const module = await steps[name]();
     if (shown === mine) mine.mounted = module.mount(byId("step"), app, decodeURIComponent(argument));

@@ -4,7 +4,7 @@ import { request } from "./api.js";
 import { attempt, field, make } from "./dom.js";
 
 const ofModel = [
-  ["model", "Model file", "To recognise files, cameras and streams by the command line, by Python, or by `actionrnn serve`."],
+  ["model", "Model file", "To recognise files, cameras and streams by the command line, by Python, or by a server of its own."],
   ["onnx", "ONNX with its runner", "To run it in another program or language, without this toolkit and without PyTorch."],
   ["web", "Static page", "One folder for any web server: it recognises in the visitor's browser, offline, and sends nothing."],
 ];
@@ -57,11 +57,11 @@ export function mount(element, app) {
     video.value = videos.some(({ id }) => id === chosen) ? chosen : "";
   }
 
-  const noModel = make("p", { className: "dim" }, "There is no model yet: press Train first.");
+  const noModel = make("p", {}, "There is no model yet: ", make("a", { href: "#train" }, "train one"), " first.");
   const models = ofModel.map((entry) => card(entry, false)), marks = ofMarks.map((entry) => card(entry, true));
   element.append(make("h2", {}, "The model"), noModel, make("div", { className: "cards" }, ...models),
     make("h2", { className: "second" }, "The marks"), make("div", { className: "actions choose" }, field("Of", video)), make("div", { className: "cards" }, ...marks),
-    make("p", { className: "dim folder" }, "The project itself is a folder of plain files: copy it, mail it, put it under version control; `actionrnn train FOLDER` trains it without this page."));
+    make("p", { className: "dim folder" }, "The project itself is a folder of plain files: copy it, mail it, put it under version control. ", make("code", {}, "actionrnn train FOLDER"), " trains it without this page."));
   update(app.project);
   const off = app.onChange(update);
   return { unmount: off };

@@ -1,7 +1,7 @@
 // The step Train: one button, and what is known of the model, which comes in while one works.
 
 import { attempt, make, plural, setText } from "./dom.js";
-import { learningCurve, saidCurve, scoreScale } from "./plot.js";
+import { hasInterval, learningCurve, saidCurve, scoreScale } from "./plot.js";
 import { clock, percent } from "./shared/timeline.js";
 
 const isTraining = (job) => job.kind === "train";
@@ -17,7 +17,7 @@ export function mount(element, app) {
     make("div", { className: "actions" }, train, stop), make("div", { className: "progress" }, bar, stage), model);
   const scores = make("div", { id: "scores", className: "train" });
   element.append(trainer, scores);
-  let isOpen = true, asked = null, had = false;
+  let isOpen = true, asked = null, shown = "";
 
   function update(project) {
     const job = project.jobs.find(isTraining) ?? project.jobs.find(isScoring);
@@ -38,9 +38,9 @@ export function mount(element, app) {
   async function load() {
     try {
       const found = await app.api.get("api/scores");
-      if (!isOpen || (!found && had)) return;
-      had = Boolean(found);
-      scores.replaceChildren(...(found ? showScores(found, app.project) : []));
+      if (!isOpen || shown === JSON.stringify(found)) return;
+      shown = JSON.stringify(found);
+      scores.replaceChildren(...(found ? showScores(found) : []));
     } catch (error) {
       if (error.status !== 404) app.notify(error.message, true);
     }
@@ -73,39 +73,40 @@ function sayModel({ model, videos }) {
   return videos.length ? "No model yet." : "Bring videos first.";
 }
 
-function showScores(found, project) {
-  return [showFigure(found), showCurve(found), showConfusion(found), showHarmful(found, project)].filter(Boolean);
-}
+const isKnown = Number.isFinite;
+const percentOr = (part) => (isKnown(part) ? percent(part) : "-");
+const showScores = (found) => [showFigure(found), showCurve(found), showConfusion(found), showHarmful(found)].filter(Boolean);
 
 const panel = (title, ...children) => make("section", { className: "panel" }, make("h2", {}, title), ...children.filter(Boolean));
 const headRow = (names) => make("thead", {}, make("tr", {}, ...names.map((name) => make("th", { scope: "col" }, name))));
 
-function showFigure(found) {
-  const score = found.top1 ?? found.steps;
-  if (!score) return null;
-  const isClips = Boolean(found.top1), hasBaseline = Number.isFinite(score.baseline);
-  const what = isClips ? "of the takes are right" : "of the moments are right";
-  const from = plural(score.num_recordings, "recording");
-  const rows = (found.per_label ?? []).map((row) => make("tr", {}, make("th", { scope: "row" }, row.label),
-    make("td", {}, percent(row.recall)), make("td", {}, percent(row.precision)), make("td", {}, String(row.num))));
+function showFigure({ steps, why_not: whyNot, per_label: perLabel, notes, complete }) {
+  const more = complete ? null : make("p", { className: "dim" }, "More is being worked out; go on meanwhile.");
+  const noted = notes.map((note) => make("p", { className: "dim" }, note));
+  if (!steps) return panel("How good is it?", make("p", {}, whyNot ? `No score: ${whyNot}.` : "Not known yet."), ...noted, more);
+  const { value, low, high, baseline, num_recordings: count, unit, f1_at_50: f1 } = steps;
+  const interval = hasInterval(steps) ? `With other recordings of this kind: ${percent(low)} to ${percent(high)} (95 % interval).` : "Too few recordings for an interval.";
+  const rows = perLabel.map((row) => make("tr", {}, make("th", { scope: "row" }, row.label),
+    make("td", {}, percentOr(row.recall)), make("td", {}, percentOr(row.precision)), make("td", {}, String(row.num))));
   return panel("How good is it?",
-    make("p", { className: "figure" }, percent(score.value)),
-    make("p", {}, `${what}, each in a recording that it had not seen (${from}, left out in turn). With other recordings: ${percent(score.low)} to ${percent(score.high)} (95 % interval).`),
-    scoreScale({ ...score, baseline: hasBaseline ? score.baseline : null }),
-    hasBaseline && make("p", { className: "dim" }, `Dashed: ${percent(score.baseline)} by the average picture alone (mean-pool), without time.`),
-    rows.length > 0 && make("div", { className: "scroll" }, make("table", {}, headRow(["Action", "Found", "Right when said", "How many"]), make("tbody", {}, ...rows))));
+    make("p", { className: "figure" }, percent(value)),
+    make("p", {}, `${unit}, in recordings that it had not seen (${count}, left out in turn). ${interval}`),
+    scoreScale(steps),
+    isKnown(baseline) && make("p", { className: "dim" }, `Dashed: ${percent(baseline)} by the average picture of a window alone (mean-pool).`),
+    isKnown(f1) && make("p", { className: "dim" }, `Intervals found as they were marked, to half of their length at least: F1@50 ${percent(f1)}.`),
+    make("div", { className: "scroll" }, make("table", {}, headRow(["Action", "Found", "Right when said", "Takes"]), make("tbody", {}, ...rows))),
+    ...noted, more);
 }
 
-function showCurve({ curve, enough, top1, steps }) {
-  if (!curve?.length) return enough ? panel("Is this enough?", make("p", {}, enough)) : null;
-  const baseline = (top1 ?? steps)?.baseline;
-  return panel("Is this enough?", make("p", { id: "enough" }, enough ?? ""),
-    learningCurve(curve, Number.isFinite(baseline) ? baseline : null, `Score by the number of recordings. ${saidCurve(curve)}`),
+function showCurve({ curve, enough, steps }) {
+  if (!curve.length) return enough ? panel("Is this enough?", make("p", { id: "enough" }, enough)) : null;
+  return panel("Is this enough?", make("p", { id: "enough" }, enough),
+    learningCurve(curve, steps.baseline, `Score by the number of recordings. ${saidCurve(curve)}`),
     make("p", { className: "dim" }, "The score when it learns from fewer of the recordings, with its 95 % interval. Where the curve still climbs, more recordings help."));
 }
 
 function showConfusion({ confusion }) {
-  if (!confusion?.labels?.length) return null;
+  if (!confusion) return null;
   const { labels, counts } = confusion;
   const rows = counts.map((row, truth) => {
     const all = row.reduce((sum, count) => sum + count, 0);
@@ -115,17 +116,14 @@ function showConfusion({ confusion }) {
       return cell;
     }));
   });
-  return panel("What it mixes up", make("p", { className: "dim" }, "A row is what happened, a column what it said."),
+  return panel("What it mixes up", make("p", { className: "dim" }, "A row is what happened, a column what it said; the numbers are steps of time."),
     make("div", { className: "scroll" }, make("table", { className: "confusion" }, headRow(["", ...labels]), make("tbody", {}, ...rows))));
 }
 
-function showHarmful({ harmful }, { videos }) {
-  if (!harmful) return null;
-  if (!harmful.length) return panel("Takes that harm", make("p", {}, "None: without any one of them the others are not recognised better."));
-  const nameOf = (id) => videos.find((video) => video.id === id)?.name ?? id;
+function showHarmful({ harmful, complete }) {
+  if (!harmful.length) return complete ? panel("Takes that harm", make("p", {}, "None was found.")) : null;
   const rows = harmful.map(({ video, name, label, gain, start }) => make("tr", {},
-    make("td", {}, make("a", { href: `#label/${video}` }, name ?? nameOf(video)), Number.isFinite(start) ? ` at ${clock(start)}` : ""),
-    make("td", {}, label), make("td", {}, `+${percent(gain)}`)));
+    make("td", {}, make("a", { href: `#label/${video}` }, `${name} at ${clock(start)}`)), make("td", {}, label), make("td", {}, `+${percent(gain)}`)));
   return panel("Takes that harm", make("p", { className: "dim" }, "Without such a take the others are recognised better: is its label right, is the action in the picture?"),
     make("div", { className: "scroll" }, make("table", { id: "harmful" }, headRow(["Take", "Label", "Gain without it"]), make("tbody", {}, ...rows))));
 }

@@ -32,7 +32,7 @@ function showFirst(home, app, project, openRecorder) {
   home.dataset.state = state;
   const done = (isDone) => (isDone ? "Done. " : "");
   home.replaceChildren(make("h2", {}, "Teach an action in three steps"), make("ol", {},
-    make("li", {}, make("strong", {}, "Name the actions"), `${done(hasLabels)}Two or more, such as wave and clap, and one for everything else, such as background. `,
+    make("li", {}, make("strong", {}, "Name the actions"), `${done(hasLabels)}Such as wave and clap. What is none of them needs no name: it is background. `,
       make("button", { onclick: () => app.editLabels() }, hasLabels ? "Change the labels" : "Name the actions")),
     make("li", {}, make("strong", {}, "Bring videos"), `${done(hasVideos)}Record a few takes of each action with the webcam: they are labelled at once. Or drop recordings below and mark the actions in them in the step Label. `,
       make("button", { onclick: openRecorder }, "Record takes")),
@@ -47,8 +47,14 @@ function makeList(app) {
     make("thead", {}, make("tr", {}, ...["Video", "Who or where", "Length", "Marks", "State", ""].map((name) =>
       make("th", { scope: "col", className: ["Length", "Marks"].includes(name) ? "number" : "" }, name || make("span", { className: "visually-hidden" }, "What to do"))))), body);
   const scroll = make("div", { className: "scroll" }, table);
+  const unreadable = make("div", { id: "unreadable" });
 
-  function update({ videos }) {
+  function update({ videos, unreadable: problems }) {
+    const said = problems.map(({ error }) => error).join("\n");
+    if (unreadable.dataset.said !== said) {
+      unreadable.dataset.said = said;
+      unreadable.replaceChildren(...problems.map(({ error }) => make("p", { className: "problem" }, error)));
+    }
     setText(head, videos.length ? plural(videos.length, "video") : "Videos");
     empty.hidden = videos.length > 0;
     scroll.hidden = !videos.length;
@@ -66,7 +72,7 @@ function makeList(app) {
       row.update(video);
     });
   }
-  return { home: make("section", { className: "panel" }, head, groups, empty, scroll), update };
+  return { home: make("section", { className: "panel" }, head, groups, empty, scroll, unreadable), update };
 }
 
 // A row that is changed in place, so that what is typed and focused stays.
@@ -184,7 +190,8 @@ function openFolders(app, groupOf) {
   add.addEventListener("click", async () => {
     add.disabled = true;
     try {
-      await app.api.post("api/videos/import", { folder: folder.value, paths: [...chosen], group: groupOf() || null });
+      const { failed } = await app.api.post("api/videos/import", { folder: folder.value, paths: [...chosen], group: groupOf() || null });
+      for (const { error } of failed) app.notify(error, true);
       await app.refresh();
       dialog.close();
     } catch (error) {

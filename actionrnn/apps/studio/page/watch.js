@@ -21,23 +21,28 @@ export function mount(element, app) {
   const events = make("tbody", { id: "events" });
   const canvas = make("canvas", { className: "curves", role: "img", "aria-label": "Scores of the last minute" });
   const legend = make("div", { className: "legend" }), note = make("p", { id: "watch-note", className: "dim" });
+  const noModel = make("p", {}, "There is no model yet: ", make("a", { href: "#train" }, "train one"), " first.");
   file.setAttribute("aria-label", "A video file");
-  element.append(make("h2", { className: "visually-hidden" }, "Watch"), note,
-    make("div", { className: "row" }, webcam, choose, file, stopped),
+  element.append(make("h2", { className: "visually-hidden" }, "Watch"), noModel);
+  const live = make("div", {}, note, make("div", { className: "row" }, webcam, choose, file, stopped),
     make("div", { className: "columns" }, stage, make("div", {}, said, bars, pace,
       make("h3", {}, "Counted"), counts,
       make("div", { className: "events scroll", tabIndex: 0, role: "region", "aria-label": "Events" }, make("table", {},
         make("thead", {}, make("tr", {}, ...["from", "to", "action"].map((name) => make("th", { scope: "col" }, name)))), events)))),
     canvas, legend);
+  element.append(live);
 
   let session = null;
 
   function update({ model }) {
     const canWatch = Boolean(model?.can_stream);
     webcam.disabled = choose.disabled = !canWatch || Boolean(session);
+    noModel.hidden = Boolean(model);
+    live.hidden = !model;
+    if (!model) return;
     setText(note, canWatch ? `The newest model: ${model.labels.join(", ")}. Small pictures are sent to this server; nothing is stored.`
-      : model ? "This model needs the whole clip, so it cannot follow; set a rate of frames and train again." : "There is no model yet: press Train first.");
-    if (session && model && model.run !== session.run) {
+      : "This model needs the whole clip, so it cannot follow; set a rate of frames and train again.");
+    if (session?.socket && model.run !== session.run) {
       app.notify("A newer model is there; it takes over.");
       connect(session);
     }
@@ -75,14 +80,15 @@ export function mount(element, app) {
   };
 
   function connect(mine) {
-    const { model, settings } = app.project;
+    const { model } = app.project;
     mine.run = model.run;
-    mine.labels = model.labels;
-    Object.assign(mine, { steps: [], shown: [], answered: 0, seen: new Map(), answering: performance.now() });
+    mine.model = model;
+    mine.labels = model.score_labels;
+    Object.assign(mine, { steps: [], shown: [], answered: 0, open: new Map(), answering: performance.now() });
     const old = mine.socket, socket = mine.socket = app.api.socket("api/watch");
     old?.close();
     // twice as often as the model samples, so that each sample is a fresh picture
-    const interval = 1000 / Math.min(2 * (settings?.rate_fps || fallbackFps), mostFps);
+    const interval = 1000 / Math.min(2 * (model.rate_fps || fallbackFps), mostFps);
     socket.onopen = () => send(mine, socket);
     socket.onmessage = ({ data }) => {
       if (mine.socket !== socket) return;
@@ -139,7 +145,7 @@ export function mount(element, app) {
     showCounts(answer.counts ?? {});
     showEvents(mine, answer.events ?? []);
     if (!answer.steps.length) return;
-    const { steps, labels, shown } = mine, isMultiLabel = app.project.settings?.multi_label;
+    const { steps, labels, shown } = mine, isMultiLabel = mine.model.multi_label;
     mine.answered += answer.steps.length;
     steps.push(...answer.steps);
     const now = steps.at(-1);
@@ -148,8 +154,9 @@ export function mount(element, app) {
     // of a model that may say several labels, those that are on; else the best alone
     const isOn = order.filter((index, place) => (isMultiLabel ? now.scores[index] >= 0.5 : place === 0));
     for (const index of order.slice(0, Math.max(3, isOn.length))) if (!shown.includes(index) && shown.length < maxCurves) shown.push(index);
+    const age = mine.model.delay_steps > 0 ? `, ${(mine.sentSeconds - now.pts_seconds).toFixed(1)} s ago` : "";
     const best = isOn.map((index) => `${labels[index]} ${percent(now.scores[index])}`).join(", ") || "none";
-    setText(said, now.none_of_these ? `none of these (nearest: ${best})` : best);
+    setText(said, now.none_of_these ? `none of these (nearest: ${best})${age}` : best + age);
     showBars(bars, order.slice(0, Math.max(5, isOn.length)).map((index) => [labels[index], now.scores[index], colourOf(labels[index])]));
     const rate = mine.answered / Math.max((performance.now() - mine.answering) / 1000, 0.1);
     setText(pace, `${rate.toFixed(1)} answers a second, the last after ${Math.round(performance.now() - mine.sentAt)} ms`);
@@ -163,26 +170,28 @@ export function mount(element, app) {
     counts.replaceChildren(...Object.entries(found).map(([label, count]) => make("li", {}, `${label} `, make("strong", {}, String(count)))));
   }
 
-  // An event is said when it begins and again when it has ended; the newest is on top.
+  // An event is said when it begins, and again with its end; the newest is on top.
   function showEvents(mine, found) {
     for (const { label, start, end } of found) {
-      const key = `${label} ${start}`;
-      if (!mine.seen.has(key)) {
-        const row = make("tr", {}, make("td", {}, clock(start)), make("td", {}, "..."), make("td", {}, label));
-        mine.seen.set(key, row);
-        events.prepend(row);
-        if (events.children.length > mostEvents) events.lastChild.remove();
-      }
-      if (Number.isFinite(end)) setText(mine.seen.get(key).children[1], clock(end));
+      const isEnd = Number.isFinite(end), row = mine.open.get(label) ?? addEvent(label, start);
+      if (isEnd) { setText(row.children[1], clock(end)); mine.open.delete(label); } else mine.open.set(label, row);
     }
+  }
+
+  function addEvent(label, start) {
+    const row = make("tr", {}, make("td", {}, clock(start)), make("td", {}, "..."), make("td", {}, label));
+    events.prepend(row);
+    if (events.children.length > mostEvents) events.lastChild.remove();
+    return row;
   }
 
   function draw(mine) {
     if (!mine?.steps?.length || !canvas.clientWidth) return;
     const { steps, shown, labels } = mine;
     const last = Math.max(steps.at(-1).pts_seconds, 10), first = Math.max(0, last - windowSeconds);
-    drawCurves(canvas, { times: steps.map((step) => step.pts_seconds), curves: shown.map((index) => steps.map((step) => step.scores[index])) }, first, last);
-    showLegend(legend, shown.map((index) => labels[index]));
+    const named = shown.map((index) => labels[index]), colours = named.map(colourOf);
+    drawCurves(canvas, { times: steps.map((step) => step.pts_seconds), curves: shown.map((index) => steps.map((step) => step.scores[index])), colours }, first, last);
+    showLegend(legend, named, colours);
   }
 
   webcam.addEventListener("click", () => start(fromWebcam));
