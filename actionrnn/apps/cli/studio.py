@@ -44,9 +44,14 @@ def studio(
     from actionrnn.apps.studio.server import open_studio, studio_limits
 
     limits = studio_limits(bounds)
-    on_address = None if no_browser or not _has_display() else click.launch
+    is_here = options.host in ("127.0.0.1", "::1", "localhost")
+    opens = is_here and not no_browser and _has_display()
     with open_studio(folder, videos_folders, limits) as build:
-        run_app(build, options, limits, on_address)
+        run_app(build, options, limits, _open_page if opens else None)
+
+
+def _open_page(address: str) -> None:
+    click.launch(address)
 
 
 def _has_display() -> bool:

@@ -28,7 +28,7 @@ from actionrnn.features import worker
 
 STUDIO_PAGE = Path(__file__).with_name("page")
 TEACH: Task = "actionrnn.apps.studio.teaching:teach"
-SCORES_FILE = "scores.json"
+SCORES_FILE = "studio.json"
 """In the folder of a run."""
 
 
@@ -105,9 +105,7 @@ def _routes(session: Session) -> APIRouter:
         return Response(status_code=204) if described["revision"] == revision else described
 
     @router.put("/api/labels")
-    def labels(
-        request: Request, labels: Annotated[list[dict[str, str]], Body()]
-    ) -> dict[str, Any]:
+    def labels(request: Request, labels: Annotated[list[dict[str, str]], Body()]) -> dict[str, Any]:
         new, renamed = [], {}
         for one in labels:
             was = one.pop("was", None)
@@ -151,4 +149,3 @@ def _routes(session: Session) -> APIRouter:
         return {"run": newest.run} | found
 
     return router
-

@@ -66,7 +66,7 @@ def extract(
         FeatureError: the store cannot be written.
         BackboneError: the backbone cannot be loaded.
     """
-    backbone = _backbone(wanted.backbone)
+    backbone = loaded_backbone(wanted.backbone)
     provenance = Provenance.of(backbone, wanted.sampling)
     store = FeatureStore.create(wanted.store, provenance, overwrite=True)
     parts = [VideoPart(key, path) for key, path in videos]
@@ -106,7 +106,8 @@ def _extract(
 
 
 @functools.cache
-def _backbone(config: BackboneConfig) -> Backbone:
+def loaded_backbone(config: BackboneConfig) -> Backbone:
+    """`load_backbone`, once in a process."""
     return load_backbone(config)
 
 

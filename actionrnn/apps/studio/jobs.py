@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from actionrnn.apps.studio.extraction import EXTRACT, Wanted, key_of, ready_keys
 from actionrnn.apps.studio.project import Project, ProjectVideo
-from actionrnn.apps.studio.worker import Task, Worker, WorkerDied, WorkFailed
+from actionrnn.apps.studio.worker import Task, Worker, WorkerDiedError, WorkFailedError
 from actionrnn.errors import ActionrnnError
 from actionrnn.files import write_text
 from actionrnn.options import VideoLimits
@@ -179,7 +179,7 @@ class Features:
             wanted = Wanted.of(self._project.config(), self._limits)
             failed = self._worker.run(EXTRACT, wanted, videos, stop=self._stop, report=report)
             outcome = {id_of[key]: VideoState("failed", error=failed[key]) for key in failed}
-        except WorkerDied:
+        except WorkerDiedError:
             outcome = self._after_death([video for video in batch if video.id not in done])
         except ActionrnnError as error:
             outcome = {video.id: VideoState("failed", error=str(error)) for video in batch}
@@ -316,7 +316,7 @@ class Training:
         return [] if job is None else [job]
 
     def _run(self) -> None:
-        with contextlib.suppress(WorkerDied):  # then the first training says so
+        with contextlib.suppress(WorkerDiedError):  # then the first training says so
             self._worker.start()
         while not self._is_closing:
             with self._mutex:
@@ -332,7 +332,7 @@ class Training:
     def _train(self) -> None:
         try:
             self._worker.run(self._teach, *self._arguments, stop=self._stop, report=self._report)
-        except (WorkFailed, WorkerDied) as error:
+        except (WorkFailedError, WorkerDiedError) as error:
             if not self._stop.is_set():
                 self._notices.add(f"the training: {error}", is_problem=True)
         self._end_training()

@@ -11,7 +11,7 @@ from actionrnn.apps.serving.guarded import OneFileRoute
 from actionrnn.apps.studio.annotation_log import VideoMarks
 from actionrnn.apps.studio.locks import Client
 from actionrnn.apps.studio.models import timeline_json
-from actionrnn.apps.studio.proposals import free_of, next_place, propose
+from actionrnn.apps.studio.proposals import Refusal, free_of, next_place, propose
 from actionrnn.apps.studio.session import Session, client_of
 from actionrnn.datasets.annotations.marks import Span, united
 from actionrnn.errors import FeatureError, ModelError
@@ -85,7 +85,8 @@ def routes(session: Session) -> APIRouter:
         except (ModelError, FeatureError):  # nothing can be proposed yet
             return {"proposals": [], "looked_free": round(free, 3)}
         names = [label.name for label in project.labels]
-        proposed = propose(found, looked, project.refused(video_id), names)
+        refused = [Refusal(r.label, r.start, r.end) for r in project.refused(video_id)]
+        proposed = propose(found, looked, refused, names)
         return {"proposals": [asdict(one) for one in proposed], "looked_free": round(free, 3)}
 
     @router.get("/next")

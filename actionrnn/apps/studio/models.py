@@ -5,6 +5,7 @@ Timelines need the head alone, which is a few matrices: no backbone, no torch, n
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from actionrnn.apps.studio.proposals import NONE_RATE
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.errors import ModelError
 from actionrnn.features.store import FeatureStore
-from actionrnn.files import MODEL_FILE
+from actionrnn.files import MODEL_FILE, read_json
 from actionrnn.model.model_file import ModelInfo, read_head, read_model_info, read_none_of_these
 from actionrnn.model.none_of_these import NoneOfThese
 from actionrnn.model.recognizer import Recognizer, load
@@ -30,6 +31,8 @@ from actionrnn.model.timeline import Timeline
 from actionrnn.model.trained_head import TrainedHead
 from actionrnn.options import EventRule, SegmentRule
 
+TAUGHT_FILE = "taught.json"
+"""In the folder of a run that the page has trained: how long it took, and what took no part."""
 _MOST_TIMELINES = 500
 
 
@@ -58,10 +61,14 @@ class TaughtModel:
 
     def to_json(self) -> dict[str, Any]:
         """As the page shows it."""
+        taught: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError):  # it was trained by the command line
+            taught = read_json(self.path.with_name(TAUGHT_FILE))
         return {
             "run": self.run,
             "trained_at": round(self.mtime, 3),
-            "seconds": float(self.info.training.get("seconds", 0.0)),
+            "seconds": taught.get("seconds", 0.0),
+            "notes": taught.get("notes", []),
             "labels": [label for label in self.info.labels if label != BACKGROUND],
             "can_stream": self.info.config.sampling.num_frames is None,
             "none_rate": self.none_rate,
@@ -85,7 +92,8 @@ class TaughtModel:
             found.so_far,
             features.pts_seconds,
             video.path,
-            end_seconds=max(video.seconds, float(features.pts_seconds[-1])),
+            start_seconds=video.begin,
+            end_seconds=max(video.end, float(features.pts_seconds[-1])),
             multi_label=self.info.config.head.multi_label,
             none_of_these=self.none_of_these,
             event_rule=None if rule is None else EventRule(**rule),

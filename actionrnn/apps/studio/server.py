@@ -36,10 +36,11 @@ def open_studio(
     Raises:
         ProjectError: the folder cannot be used, or another server has it open.
     """
-    from actionrnn.apps.studio.standin import Project
+    from actionrnn.apps.studio.project import Project
+    from actionrnn.apps.studio.project_file import is_project
 
-    project = Project.open(folder, videos_folders)
-    try:
+    start = Project.open if is_project(folder) else Project.create
+    with start(folder, videos_folders) as project:
 
         def build(**access: Any) -> FastAPI:
             from actionrnn.apps.studio.app import make_studio
@@ -47,5 +48,3 @@ def open_studio(
             return make_studio(project, limits, **access)
 
         yield build
-    finally:
-        project.close()

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -18,7 +19,7 @@ from actionrnn.apps.studio.locks import Client, Locks
 from actionrnn.apps.studio.models import Models
 from actionrnn.apps.studio.project import ConflictError, Project
 from actionrnn.apps.studio.videos import ProjectVideo, isolation_of, kept_copy, playable_copy
-from actionrnn.apps.studio.worker import Task
+from actionrnn.apps.studio.worker import Task, Worker
 from actionrnn.errors import ProjectError, VideoError
 from actionrnn.features.worker import Isolation
 from actionrnn.text import plain
@@ -41,11 +42,12 @@ class Session:
         self.locks, self.models, self.notices = Locks(), Models(project), Notices()
         self.features = Features(project, limits.video_limits(), self.notices)
         self.copies = Copies(self._copy, self.notices)
-        arguments = (project.folder, project.videos_folders)
+        arguments = (project.folder,)
         self.training = Training(project.folder, teach, arguments, self.notices)
         self._revision, self._last = 0, ""
         self._mutex = threading.Lock()
         self._making: dict[str, threading.Lock] = {}
+        self._aside: set[Worker] = set()
         self._at_once = threading.Semaphore(limits.at_once)
 
     def start(self) -> None:
@@ -55,8 +57,26 @@ class Session:
 
     def close(self) -> None:
         """End it; what is done is on the disk."""
+        for worker in tuple(self._aside):
+            worker.close()
         for one in (self.features, self.copies, self.training):
             one.close()
+
+    def run_aside(self, task: Task, *arguments: Any) -> Any:
+        """What a task gives, in a process of its own that ends with it.
+
+        Raises:
+            WorkFailedError: with the task's reason.
+            WorkerDiedError: the studio ends.
+        """
+        aside = Worker(task)
+        self._aside.add(aside)
+        try:
+            stop = threading.Event()
+            return aside.run(task, *arguments, stop=stop, report=lambda progress, text="": None)
+        finally:
+            aside.close()
+            self._aside.discard(aside)
 
     def video(self, video_id: str) -> ProjectVideo:
         """The video of an id.
@@ -134,12 +154,12 @@ class Session:
                 self._revision, self._last = self._revision + 1, text
             return {"revision": self._revision} | described
 
-    def folders(self) -> dict[str, Any]:
+    def folders(self) -> dict[str, Path]:
         """The folders of the server's disk that may be looked into, by the names they are shown by.
 
         Of two with one name the second is shown by its whole path.
         """
-        found: dict[str, Any] = {}
+        found: dict[str, Path] = {}
         for folder in self.project.videos_folders:
             found[str(folder) if folder.name in found else folder.name] = folder
         return found

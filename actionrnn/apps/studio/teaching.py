@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from actionrnn.apps.studio.extraction import key_of, loaded_backbone
+from actionrnn.apps.studio.learning import OnProgress
 from actionrnn.apps.studio.learning import teach as learn_marks
 from actionrnn.apps.studio.models import TAUGHT_FILE
-from actionrnn.apps.studio.project_file import project_config
+from actionrnn.apps.studio.project_file import ANNOTATIONS_FILE, project_config
 from actionrnn.apps.studio.scores import score
 from actionrnn.apps.studio.videos import video_id
 from actionrnn.apps.studio.worker import Report
 from actionrnn.config import Config
-from actionrnn.errors import ActionrnnError
+from actionrnn.datasets.annotations.intervals_csv import read_intervals_csv
+from actionrnn.datasets.annotations.marks import ReadOptions
 from actionrnn.files import write_text
 
 
@@ -48,11 +50,15 @@ def teach(folder: Path, *, stop: threading.Event, report: Report) -> str:
     described = {"seconds": taught.seconds, "notes": taught.notes}
     write_text(taught.model_path.with_name(TAUGHT_FILE), json.dumps(described))
     report(0.0, kind="score")
-    paths = {str(clip.path) for clip in taught.experiment.dataset.clips}
-    ids = {}
-    for path in paths:
-        name = _path_in_project(folder, path)
-        ids[key_of(folder, name)] = video_id(name)
+    names = read_intervals_csv(folder / ANNOTATIONS_FILE, ReadOptions()).videos
+    ids = {key_of(folder, name): video_id(name) for name in names}
     for _ in score(taught, stop, _telling(functools.partial(report, kind="score")), ids):
         continue
     return taught.run
+
+
+def _telling(report: Callable[..., None]) -> OnProgress:
+    def tell(text: str, progress: float) -> None:
+        report(progress, text)
+
+    return tell

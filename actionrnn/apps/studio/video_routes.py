@@ -54,7 +54,9 @@ def routes(session: Session) -> APIRouter:
             file.file, file.filename or "", group or None, who=who, isolation=session.isolation()
         )
         whole = {"start": video.begin, "end": video.end}
-        project.change(video.id, [{"op": "add", "label": label} | whole, {"op": "look"} | whole], who)
+        project.change(
+            video.id, [{"op": "add", "label": label} | whole, {"op": "look"} | whole], who
+        )
         session.features.wake()
         return session.video_json(video)
 

@@ -47,11 +47,11 @@ Task = str
 after `stop` is set."""
 
 
-class WorkFailed(ActionrnnError):
+class WorkFailedError(ActionrnnError):
     """A task failed, with its reason."""
 
 
-class WorkerDied(ActionrnnError):
+class WorkerDiedError(ActionrnnError):
     """The process ended in the middle of a task."""
 
 
@@ -74,7 +74,7 @@ class Worker:
         """Start the process now, so that the first task does not wait for its imports.
 
         Raises:
-            WorkerDied: it was closed.
+            WorkerDiedError: it was closed.
         """
         with self._mutex:
             self._started()
@@ -91,8 +91,8 @@ class Worker:
             report: takes what the task reports, as `Report`.
 
         Raises:
-            WorkFailed: the task raised an error; the message is for the user.
-            WorkerDied: the process ended, or did not stop.
+            WorkFailedError: the task raised an error; the message is for the user.
+            WorkerDiedError: the process ended, or did not stop.
         """
         with self._mutex:
             line = self._started()
@@ -101,7 +101,7 @@ class Worker:
                 return self._result(line, stop, report)
             except (EOFError, OSError):
                 self._end()
-                raise WorkerDied("its process ended in the middle") from None
+                raise WorkerDiedError("its process ended in the middle") from None
 
     def close(self) -> None:
         """End the process, also in the middle of a task; there will be no other."""
@@ -118,7 +118,7 @@ class Worker:
             return self._line
         self._end()
         if self._is_closed:
-            raise WorkerDied("the studio ends")
+            raise WorkerDiedError("the studio ends")
         context = multiprocessing.get_context("spawn")
         self._line, theirs = context.Pipe()
         given = (theirs, self._preload, self._niceness)
@@ -127,9 +127,7 @@ class Worker:
         theirs.close()
         return self._line
 
-    def _result(
-        self, line: Connection, stop: threading.Event, report: Callable[..., None]
-    ) -> Any:
+    def _result(self, line: Connection, stop: threading.Event, report: Callable[..., None]) -> Any:
         told: float | None = None
         while True:
             if stop.is_set() and told is None:
@@ -143,7 +141,7 @@ class Worker:
             if "result" in said:
                 return said["result"]
             if "failed" in said:
-                raise WorkFailed(said["failed"])
+                raise WorkFailedError(said["failed"])
             report(**said["report"])
 
     def _end(self) -> None:
