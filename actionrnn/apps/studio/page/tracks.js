@@ -480,8 +480,11 @@ export class Tracks {
     };
     return {
       move,
-      end: (_, isMoved) => { this.listen.edge(mark, moved, isMoved && moved[edge] !== origin); if (!isMoved) this.listen.select(mark); },
-      cancel: () => this.listen.edge(mark, mark, false),
+      end: () => {
+        if (moved[edge] !== origin) this.listen.edge(mark, moved, true);
+        else { this.listen.edge(mark, null, false); this.listen.select(mark); }
+      },
+      cancel: () => this.listen.edge(mark, null, false),
     };
   }
 
