@@ -208,12 +208,14 @@ def write_text(path: Path, text: str, *, replace: bool = True, durable: bool = F
         FileExistsError: not `replace`, and the file exists.
         OSError: it cannot be written.
     """
-    with atomic_path(path, replace=replace) as temporary:
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
+    with (
+        atomic_path(path, replace=replace) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        file.write(text)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
     if durable:
         sync_folder(path.parent)
 

@@ -112,29 +112,28 @@ def _parsed(content: Any) -> ProjectFile:
     for name in content:
         if name not in known:
             raise ProjectError(f"unknown section {str(name)!r}; {nearest(str(name), known)}")
-    labels, videos = content.get("labels"), content.get("videos")
-    for name, value, kind in (("labels", labels, list), ("videos", videos, list)):
-        if not _is_empty(value) and not isinstance(value, kind):
-            raise ProjectError(f"{name}: must be a list, not {meaning(value)!r}")
-    config = content.get("config")
-    config = {} if _is_empty(config) else config
-    settings = content.get("settings")
-    found = ProjectFile(
+    labels = _of_type(content, "labels", list)
+    config = _of_type(content, "config", Mapping)
+    _require_own_config(config)
+    return ProjectFile(
         checked_labels(
-            _section(Label, one, f"labels, number {number}")
-            for number, one in enumerate([] if _is_empty(labels) else labels, 1)
+            _section(Label, one, f"labels, number {number}") for number, one in enumerate(labels, 1)
         ),
-        _section(Settings, {} if _is_empty(settings) else settings, "settings"),
-        tuple(map(str, [] if _is_empty(videos) else videos)),
+        _section(Settings, _of_type(content, "settings", Mapping), "settings"),
+        tuple(map(str, _of_type(content, "videos", list))),
         config,
     )
-    _require_own_config(config)
-    parse_config(dict(config), source="config")
-    return found
 
 
-def _is_empty(value: Any) -> bool:
-    return value is None or meaning(value) is None
+def _of_type(content: Mapping[Any, Any], name: str, kind: type) -> Any:
+    """A section, or an empty one where the file has none."""
+    value = content.get(name)
+    if value is None or meaning(value) is None:
+        return {} if kind is Mapping else []
+    if not isinstance(value, kind):
+        noun = "a list" if kind is list else "a section with keys"
+        raise ProjectError(f"{name}: must be {noun}, not {meaning(value)!r}")
+    return value
 
 
 def _section(kind: Any, values: Any, name: str) -> Any:
@@ -186,9 +185,7 @@ def checked_labels(labels: Iterable[Label]) -> tuple[Label, ...]:
     return tuple(found)
 
 
-def _require_own_config(config: Any) -> None:
-    if not isinstance(config, Mapping):
-        raise ProjectError(f"config: must hold {', '.join(_IN_CONFIG)}, not {meaning(config)!r}")
+def _require_own_config(config: Mapping[str, Any]) -> None:
     for section, values in config.items():
         if section not in _IN_CONFIG:
             raise ProjectError(
@@ -200,6 +197,7 @@ def _require_own_config(config: Any) -> None:
                 raise ProjectError(
                     f"config.{section}.{key}: is settings.{setting} here; write it there"
                 )
+    parse_config(dict(config), source="config")
 
 
 def write_project_file(folder: Path, content: ProjectFile) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 from pathlib import Path
@@ -180,7 +181,8 @@ def test_what_is_left_is_what_is_in_one_and_not_in_the_other(
     spans: list[tuple[float, float]], taken: list[tuple[float, float]]
 ) -> None:
     left = without(spans, taken)
-    assert all(a < b for a, b in left) and all(x[1] < y[0] for x, y in zip(left, left[1:]))
+    assert all(a < b for a, b in left)
+    assert all(one[1] < other[0] for one, other in itertools.pairwise(left))
     for quarter in range(48):
         at = quarter / 4 + 0.125
 

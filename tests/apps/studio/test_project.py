@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from actionrnn.apps.cli import main
 from actionrnn.apps.studio.project import ConflictError, Label, Project, Settings
+from actionrnn.config_reading import load_config
 from actionrnn.errors import ProjectError
-from tests.tiny import write_video
+from actionrnn.text import readable
+from tests.tiny import write_recording, write_video
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +144,262 @@ def test_what_others_write_into_the_file_is_taken(project: Project) -> None:
         "videos/gone.mp4,0.0,1.0,run,,,eve",
         "videos/b.avi,2.0,2.0,look,,,eve",
     ]
+
+
+def test_what_was_acknowledged_outlives_twenty_kills(folder: Path) -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("forks")
+    command = [sys.executable, "-m", "tests.apps.studio.kill_labelling", str(folder), "20", "0"]
+    root = Path(__file__).parents[3]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=root)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found.pop("acknowledged") >= 20
+    assert found == {"kills": 20, "lost": 0, "csv_differs": 0}
+
+
+def test_a_change_that_is_in_the_log_alone_comes_into_the_file(folder: Path) -> None:
+    """As after the end of the machine between the two writes."""
+    file = folder / "annotations.csv"
+    with Project.open(folder) as project:
+        a, _ = project.videos()
+        project.change(a.id, [add("run", 1, 2)], "ann")
+        before = file.read_bytes()
+        (mark,) = project.marks(a.id).marks
+        project.change(a.id, [{"op": "remove", "id": mark.id}], "ann")
+        after = file.read_bytes()
+    file.write_bytes(before)
+    with Project.open(folder) as project:
+        assert project.marks(a.id).marks == ()
+        assert file.read_bytes() == after
+        assert project.undo(a.id, "ann").marks == (mark,)
+
+
+def test_a_lost_file_is_written_again(project: Project) -> None:
+    a, _ = project.videos()
+    project.change(a.id, [add("run", 1, 2)], "ann")
+    text = csv_of(project.folder)
+    (project.folder / "annotations.csv").unlink()
+    assert len(project.marks(a.id).marks) == 1
+    assert csv_of(project.folder) == text
+    (project.folder / "annotations.csv").write_text("")
+    assert len(project.marks(a.id).marks) == 1
+    assert csv_of(project.folder) == text
+
+
+STRANGE = st.text(st.sampled_from(",;\"'=+-@.\\ äß日é\u0301\t|#~ab1"), min_size=1, max_size=8)
+NAMES = STRANGE.map(str.strip).filter(lambda name: name and "\t" not in name and name[0] != ".")
+
+
+@given(
+    file_name=NAMES.filter(lambda name: name not in ("~",)),
+    rows=st.lists(st.tuples(NAMES, st.integers(0, 9), st.integers(1, 9), STRANGE), max_size=6),
+    looked=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), max_size=3),
+    group=st.one_of(st.just(""), NAMES),
+)
+@settings(max_examples=30)
+@example(file_name="a..", rows=[("=1+2", 0, 5, "..")], looked=[(3, 4)], group="=cmd|' /C calc'!A0")
+@example(file_name='a,"b"', rows=[('a,"b"', 0, 5, "line\nbreak")], looked=[], group="")
+def test_the_file_alone_gives_the_same_marks(
+    video: Path,
+    file_name: str,
+    rows: list[tuple[str, int, int, str]],
+    looked: list[tuple[int, int]],
+    group: str,
+) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place, "project")
+        labels = [Label(name) for name in dict.fromkeys(readable(row[0]) for row in rows)]
+        with Project.create(folder, settings=Settings(multi_label=True), labels=labels) as project:
+            (folder / "videos" / f"{file_name}.avi").write_bytes(video.read_bytes())
+            (one,) = project.videos()
+            for label, start, seconds, note in rows:
+                with contextlib.suppress(ConflictError):  # the same label twice at once
+                    end = min(10.0, start + seconds / 7)
+                    project.change(one.id, [add(label, start / 3, end, note=note)], "ann")
+            for start, seconds in looked:
+                ops = [{"op": "look", "start": start / 3, "end": start + seconds / 7}]
+                project.change(one.id, ops, "ann")
+            project.set_group(one.id, group, "ann")
+            before = project.marks(one.id)
+        (folder / "annotations.log").unlink()
+        with Project.open(folder) as project:
+            again = project.marks(one.id)
+            assert again.looked == before.looked
+            assert [replace(m, id="") for m in again.marks] == [
+                replace(m, id="") for m in before.marks
+            ]
+            if again.looked:
+                assert project.video(one.id).group == readable(group)
+
+
+def test_a_label_is_renamed_with_its_marks(project: Project) -> None:
+    a, b = project.videos()
+    project.change(a.id, [add("run", 1, 2)], "ann")
+    project.change(b.id, [add("run", 1, 2)], "ann")
+    project.set_labels([Label("sprint", "s", "#00ff00"), Label("walk")], "ann", {"run": "sprint"})
+    assert [m.label for v in (a, b) for m in project.marks(v.id).marks] == ["sprint", "sprint"]
+    assert csv_of(project.folder)[1] == "videos/a.avi,1.0,2.0,sprint,,"
+    with pytest.raises(ProjectError, match=r"'sprint': videos/a\.avi has marks of it"):
+        project.set_labels([Label("walk")], "ann")
+    assert [(label.name, label.key) for label in project.labels] == [("sprint", "s"), ("walk", "1")]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([Label("run"), Label("run")], "'run': is there twice"),
+        ([Label("run", "1"), Label("walk", "1")], "its key '1' is another label's"),
+        ([Label("run", "12")], "must be a letter or a digit"),
+        ([Label("run", "", "red")], "its colour 'red' must be #rrggbb"),
+        ([Label("")], "must be a name"),
+        ([Label("background")], "choose another name"),
+    ],
+)
+def test_labels_that_are_not_valid_are_refused(
+    project: Project, labels: list[Label], message: str
+) -> None:
+    with pytest.raises(ProjectError, match=message):
+        project.set_labels(labels, "ann")
+    assert [label.name for label in project.labels] == ["run", "walk"]
+
+
+@pytest.mark.parametrize(
+    ("op", "message"),
+    [
+        (add("fly", 1, 2), "label 'fly': is not one of the project's"),
+        (add("run", 9, 10.2), "lies outside of videos/a.avi, which goes from 0 to 10 s"),
+        (add("run", -1, 2), "lies outside"),
+        ({"op": "remove", "id": "nope"}, "mark 'nope': is not there any more"),
+    ],
+)
+def test_a_change_that_is_not_valid_changes_nothing(
+    project: Project, op: dict[str, object], message: str
+) -> None:
+    a, _ = project.videos()
+    with pytest.raises(ProjectError, match=message):
+        project.change(a.id, [add("run", 1, 2), op], "ann")
+    assert project.marks(a.id).revision == 0
+    assert not (project.folder / "annotations.log").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("labels: run", "labels: must be a list, not 'run'"),
+        ("labels: [run]", "labels, number 1: must have name, key, colour"),
+        ("labels: [{name: run, keys: 1}]", "unknown key 'keys'; did you mean 'key'?"),
+        ("labels: [{name: run}, {name: run}]", "'run': is there twice"),
+        ("labels: [{key: 1}]", "labels, number 1: name"),
+        ("setings: {}", "unknown section 'setings'; did you mean 'settings'?"),
+        ("settings: {rate_fps: 0}", "rate_fps (0): input should be greater than 0"),
+        ("settings: {rate_fps: fast}", "rate_fps"),
+        ("settings: {multi_label: 3}", "multi_label"),
+        ("videos: a.mp4", "videos: must be a list"),
+        ("config: {data: {root: /etc}}", "config: holds backbone, head, train, not 'data'"),
+        ("config: {head: {multi_label: true}}", "is settings.multi_label here"),
+        ("config: {train: {epoch: 3}}", "unknown key 'train.epoch'"),
+        ("[", "is not YAML"),
+        ("- 1", "must hold labels, settings, videos, config"),
+        ("labels: &a []\nvideos: *a", "aliases"),
+    ],
+)
+def test_a_project_file_that_is_not_valid_is_refused_in_one_line(
+    folder: Path, text: str, message: str
+) -> None:
+    (folder / "project.yaml").write_text(text)
+    with pytest.raises(ProjectError) as caught:
+        Project.open(folder)
+    assert "project.yaml" in str(caught.value) and message in str(caught.value)
+    (folder / "project.yaml").write_text("labels: [{name: 017, key: 3}]")
+    with Project.open(folder) as project:  # the lock was given back
+        assert project.labels == (Label("017", "3", "#4269d0"),)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("videos/a.avi,3,2,run,", "line 2: start (3) must not be after end (2)"),
+        ("videos/a.avi,x,2,run,", "line 2: start 'x' must be a number"),
+        ("videos/a.avi,1,2,,", "line 2: path and label must not be empty"),
+        ("..,1,2,run,", "line 2: '..' does not name a video"),
+        ("videos/a.avi,1,2,run,x\nvideos/a.avi,3,4,run,y", "line 3: videos/a.avi has the group"),
+    ],
+)
+def test_a_row_that_is_not_valid_is_refused_and_nothing_is_lost(
+    project: Project, row: str, message: str
+) -> None:
+    a, _ = project.videos()
+    project.change(a.id, [add("run", 1, 2)], "ann")
+    file = project.folder / "annotations.csv"
+    good = file.read_text()
+    file.write_text(f"path,start,end,label,group\n{row}\n")
+    with pytest.raises(ProjectError) as caught:
+        project.change(a.id, [add("run", 5, 6)], "ann")
+    assert message in str(caught.value)
+    file.write_text(good)
+    assert len(project.change(a.id, [add("run", 5, 6)], "ann").marks) == 2
+
+
+def test_a_video_that_was_taken_out_lies_aside_with_its_rows(project: Project) -> None:
+    a, _ = project.videos()
+    project.change(a.id, [add("run", 1, 2, note="fast")], "ann")
+    project.remove_video(a.id, "ann")
+    assert [video.path for video in project.videos()] == ["videos/b.avi"]
+    aside = project.folder / ".removed"
+    assert sorted(path.name for path in aside.iterdir()) == ["a.avi", "a.avi.csv"]
+    assert "videos/a.avi,1.0,2.0,run,,fast" in (aside / "a.avi.csv").read_text()
+    assert csv_of(project.folder) == ["path,start,end,label"]
+    with pytest.raises(ProjectError, match="no such video"):
+        project.marks(a.id)
+    again = project.add_video(aside / "a.avi", "a.avi")
+    assert again.path == "videos/a.avi"
+    assert project.marks(again.id).marks == ()
+
+
+def test_the_marks_of_a_video_that_is_gone_are_kept(project: Project, video: Path) -> None:
+    a, b = project.videos()
+    marks = project.change(a.id, [add("run", 1, 2)], "ann").marks
+    a.file.unlink()
+    project.change(b.id, [add("walk", 1, 2)], "ann")
+    assert "videos/a.avi,1.0,2.0,run,," in csv_of(project.folder)
+    assert project.add_video(video, "a.avi").path == "videos/a-2.avi"
+    a.file.write_bytes(video.read_bytes())
+    assert project.marks(a.id).marks == marks
+
+
+def test_a_project_is_made_of_a_folder_with_videos_once(tmp_path: Path, video: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.avi").write_bytes(video.read_bytes())
+    with pytest.raises(ProjectError, match=r"is no project, as it has no project\.yaml"):
+        Project.open(tmp_path)
+    with Project.create(tmp_path) as project:
+        assert [one.path for one in project.videos()] == ["videos/a.avi"]
+    with pytest.raises(ProjectError, match="is a project already"):
+        Project.create(tmp_path)
+
+
+def test_actionrnn_train_trains_a_project(tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    with Project.create(folder, labels=[Label("red"), Label("blue")]) as project:
+        for name in ("a", "b"):
+            write_recording(folder / "videos" / f"{name}.mkv", ["red"] * 24 + ["blue"] * 24)
+        assert project.unreadable() == {}
+        for one in project.videos():
+            ops = [add("red", 0, 3), add("blue", 3, 6)]
+            project.change(one.id, ops, "ann")
+            project.set_group(one.id, one.name, "ann")
+    file = folder / "project.yaml"
+    file.write_text(file.read_text() + "config: {head: {hidden_size: 8}, train: {epochs: 2}}\n")
+    done = CliRunner().invoke(main, ["train", str(folder), "train.epochs=3"])
+    assert done.exit_code == 0, done.output
+    assert (folder / "runs" / "1" / "model.safetensors").is_file()
+    assert (folder / "features" / "videos" / "a.safetensors").is_file()
+    with Project.open(folder) as project:
+        assert project.next_run() == folder / "runs" / "2"
+        config = project.config()
+    assert (config.head.hidden_size, config.train.epochs) == (8, 2)
+    assert config.data.split == "leave_one_group_out"
+    written = load_config(folder / "runs" / "1" / "config.yaml")
+    assert written.train.epochs == 3
+    assert written.data.root == str(folder / "annotations.csv")
