@@ -42,7 +42,7 @@ export async function request(method, path, body, signal) {
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let reply;
   try {
-    reply = await fetch(address(path), { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal });
+    reply = await fetch(address(path), { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal, keepalive: method === "DELETE" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(noAnswer, 0);

@@ -6,7 +6,7 @@ export const commandLetters = "CEFGILNOSU";
 
 const shownKeys = { " ": "Space", ArrowLeft: "←", ArrowRight: "→", Enter: "Enter", Delete: "Delete", Escape: "Esc" };
 const typing = "input, textarea, select, [contenteditable]";
-const pressedByKeys = "button, a, summary";
+const pressed = { " ": "button, summary", Enter: "button, summary, a" }; // by these keys
 
 // "Ctrl+Shift+Z", "Shift+ArrowLeft", "I", "?": as a command names its keys.
 export function keyOf(event) {
@@ -24,7 +24,7 @@ export function isTaken(event) {
   if (event.isComposing || event.altKey || event.defaultPrevented || document.querySelector("dialog[open]")) return true;
   const { target } = event;
   if (!(target instanceof Element)) return false;
-  return Boolean(target.closest(typing)) || ((event.key === " " || event.key === "Enter") && Boolean(target.closest(pressedByKeys)));
+  return Boolean(target.closest(typing)) || Boolean(pressed[event.key] && target.closest(pressed[event.key]));
 }
 
 // "Ctrl+ArrowLeft" as people write it: "Ctrl ←".

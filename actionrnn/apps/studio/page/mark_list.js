@@ -84,8 +84,8 @@ export class MarkList {
     const choose = make("button", { onclick: () => this.listen.select(item), "aria-pressed": String(isChosen) }, item.label);
     const swatch = make("span", { className: isProposal ? "swatch proposed" : "swatch" });
     swatch.style.setProperty("--colour", colours.get(item.label) ?? "#8b929b");
-    const note = isProposal ? `proposed, ${Math.round(100 * item.score)} %` : item.note ?? "";
-    const row = make("tr", { className: isChosen ? "on" : "" }, make("td", {}, swatch, choose), make("td", {}, stamp(item.start)), make("td", {}, stamp(item.end)), make("td", { className: "note" }, note));
+    const note = isProposal ? [make("span", { className: "visually-hidden" }, "proposed, "), `${Math.round(100 * item.score)} %`] : [item.note ?? ""];
+    const row = make("tr", { className: isChosen ? "on" : "" }, make("td", { className: "name", title: item.label }, swatch, choose), make("td", {}, stamp(item.start)), make("td", {}, stamp(item.end)), make("td", { className: "note" }, ...note));
     row.dataset.id = item.id;
     row.addEventListener("click", (event) => { if (event.target !== choose) this.listen.select(item); });
     return row;

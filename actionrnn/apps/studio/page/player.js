@@ -34,12 +34,10 @@ export class Player {
   }
 
   // times: of all frames in seconds; seconds: how long the video is.
-  load(address, times, seconds) {
+  load(times, seconds) {
     const frame = times.length > 1 ? times.at(-1) - times.at(-2) : 1 / 25;
     const last = times.at(-1) + frame;
     Object.assign(this, { times, index: 0, loop: null, end: Math.abs(seconds - last) < 2 * frame && seconds > times.at(-1) ? seconds : last });
-    this.setAddress(address);
-    this.onMove();
   }
 
   setAddress(address) {

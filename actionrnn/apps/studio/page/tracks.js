@@ -324,7 +324,7 @@ export class Tracks {
   }
 
   #drawNames(context) {
-    const names = [[this.lanesTop - lookedHeight / 2 - gap, "looked at", this.colours.dim], [this.#overviewTop + overviewHeight / 2, "whole video", this.colours.dim]];
+    const names = [[this.lanesTop - lookedHeight / 2 - gap, "looked at", this.colours.dim], [this.#overviewTop + overviewHeight / 2, "whole", this.colours.dim]];
     for (const [middle, text, colour] of names) this.#text(context, text, 2, middle, this.gutter - 6, colour);
     this.lanes.forEach(({ name, key, colour }, index) => {
       const top = this.lanesTop + index * laneHeight, middle = top + (laneHeight - 3) / 2;
@@ -480,8 +480,11 @@ export class Tracks {
     };
     return {
       move,
-      end: (_, isMoved) => { this.listen.edge(mark, moved, isMoved && moved[edge] !== origin); if (!isMoved) this.listen.select(mark); },
-      cancel: () => this.listen.edge(mark, mark, false),
+      end: () => {
+        if (moved[edge] !== origin) this.listen.edge(mark, moved, true);
+        else { this.listen.edge(mark, null, false); this.listen.select(mark); }
+      },
+      cancel: () => this.listen.edge(mark, null, false),
     };
   }
 
