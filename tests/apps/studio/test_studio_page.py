@@ -228,6 +228,8 @@ def test_every_step_is_accessible_and_fits_a_phone(
         page.route("**/api/scores", lambda route: route.fulfill(json=SCORES))
         for step in STEPS:
             open_step(page, step)
+            if step == "label":
+                page.wait_for_selector(".tracks-top[aria-valuenow]")
             page.wait_for_timeout(300)
             assert serious(page) == [], step
             width = page.evaluate("document.documentElement.scrollWidth")
