@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -55,6 +56,7 @@ from actionrnn.apps.studio.project_file import (
 from actionrnn.apps.studio.videos import (
     CACHE_FOLDER,
     REMOVED_FOLDER,
+    STAGED,
     VIDEOS_FOLDER,
     Cache,
     ProjectVideo,
@@ -63,7 +65,7 @@ from actionrnn.apps.studio.videos import (
     require_within,
     safe_name,
     set_aside,
-    take_in,
+    staged,
     video_id,
 )
 from actionrnn.config import Config
@@ -71,7 +73,7 @@ from actionrnn.datasets.annotations.marks import TOLERATED_SECONDS, Span
 from actionrnn.datasets.video_names import VideoNames, names_a_file
 from actionrnn.errors import DatasetError, ProjectError, VideoError
 from actionrnn.features.worker import Isolation
-from actionrnn.files import FileState, file_state, open_locked, write_text
+from actionrnn.files import FileState, file_state, open_locked, sync_folder, write_text
 from actionrnn.text import is_harmless, plain, readable
 from actionrnn.video.finding import VIDEO_SUFFIXES
 
@@ -135,7 +137,7 @@ class Project:
         except OSError as error:
             raise ProjectError(f"{folder}: cannot be written ({error.strerror})") from None
         try:
-            remove_leftovers_of(place)
+            _remove_leftovers(place)
             return cls(place, folders, handle)
         except BaseException:
             os.close(handle)
@@ -319,15 +321,27 @@ class Project:
             VideoError: it is not a video that can be read.
             ProjectError: the name or group is not valid, or it cannot be written.
         """
-        group = _checked_group(group)
-        with self._lock:
-            taken = [*find_files(self.folder), *self._log.histories]
-            taken += [row.video for row in self._file.others]
-            chosen = safe_name(name, [Path(one).name for one in taken])
-            path = take_in(self.folder, content, chosen, isolation or isolation_of())
-            if group:
-                self._write(path, {"group": group}, who)
-            return self._video(path)
+        group, name = _checked_group(group), safe_name(name, [])
+        try:
+            with (
+                staged(self.folder, content, name, isolation or isolation_of()) as copy,
+                self._lock,
+            ):
+                path = f"{VIDEOS_FOLDER}/{safe_name(name, self._taken_names())}"
+                target = self.folder / path
+                target.parent.mkdir(exist_ok=True)
+                copy.rename(target)
+                sync_folder(target.parent)
+                if group:
+                    self._write(path, {"group": group}, who)
+                return self._video(path)
+        except OSError as error:
+            raise ProjectError(f"{name}: cannot be written ({error.strerror})") from None
+
+    def _taken_names(self) -> list[str]:
+        """Of the videos that are there, and of those that are gone and may come back."""
+        paths = [*find_files(self.folder), *self._log.histories]
+        return [Path(path).name for path in (*paths, *(row.video for row in self._file.others))]
 
     def import_video(
         self, file: str | Path, group: str | None = None, who: str = ""
@@ -568,10 +582,12 @@ class Project:
         return as_read(marks, rows.looked(), group)
 
 
-def remove_leftovers_of(folder: Path) -> None:
+def _remove_leftovers(folder: Path) -> None:
     """Delete what killed processes began to write in the folder of a project."""
-    for file in (*folder.glob(".*.tmp"), *(folder / CACHE_FOLDER).glob("new-*/*")):
+    for file in folder.glob(".*.tmp"):
         file.unlink(missing_ok=True)
+    for begun in (folder / CACHE_FOLDER).glob(f"{STAGED}*"):
+        shutil.rmtree(begun, ignore_errors=True)
 
 
 def _place(folder: Path, videos: Iterable[ProjectVideo], known: Iterable[str]) -> Place:
