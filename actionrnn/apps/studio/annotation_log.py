@@ -204,7 +204,7 @@ class History:
         """Where somebody looked, as it was said: a mark that lies elsewhere is not in it."""
         self.refused: tuple[Refused, ...] = ()
         self.group = ""
-        """Empty: the video is its own."""
+        """Empty: the video is its own. A change of it is no step for undo."""
         self.revision = 0
         self._done: list[Step] = []
         self._undone: list[Step] = []
@@ -277,6 +277,11 @@ class History:
         step = self._undone.pop()
         self._become(step.after)
         self._done.append(step)
+
+    def set_group(self, group: str) -> None:
+        """Say who or what is in the video."""
+        self.group = group
+        self.revision += 1
 
     def begin_anew(self, marks: Iterable[Mark], looked: Iterable[Span]) -> None:
         """Take what somebody else has written; what was before cannot be brought back by undo."""
@@ -413,7 +418,7 @@ class AnnotationLog:
         elif change == "removed":
             self.histories.pop(video, None)
         else:
-            self.of(video).group = change["group"]
+            self.of(video).set_group(change["group"])
 
 
 def as_read(marks: Iterable[Mark], looked: Iterable[Span], group: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from actionrnn.apps.studio.annotation_log import (
@@ -20,12 +21,14 @@ from actionrnn.apps.studio.annotation_log import (
     without,
 )
 from actionrnn.datasets.annotations.intervals_csv import (
-    INTERVALS_CSV,
-    intervals_csv_text,
+    FurtherColumns,
+    further_columns,
+    interval_heading,
+    interval_lines,
     read_intervals_csv,
 )
 from actionrnn.datasets.annotations.marks import Mark as Row
-from actionrnn.datasets.annotations.marks import Marks, ReadOptions, Span, united
+from actionrnn.datasets.annotations.marks import ReadOptions, Span, united
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.errors import DatasetError, ProjectError
 from actionrnn.files import write_text
@@ -67,6 +70,29 @@ class VideoRows:
 
 
 @dataclass
+class _Written:
+    """The rows of a video at a revision."""
+
+    history: History
+    revision: int
+    rows: list[Row]
+    columns: FurtherColumns
+    _lines: tuple[FurtherColumns, str] | None = None
+
+    def lines(self, columns: FurtherColumns) -> str:
+        """As a file with these columns has them."""
+        if self._lines is None or self._lines[0] != columns:
+            self._lines = columns, interval_lines(self.rows, columns)
+        return self._lines[1]
+
+
+def _joined(many: Iterable[FurtherColumns]) -> FurtherColumns:
+    owns, extras = zip(*many, strict=True)
+    own, extra = (tuple(dict.fromkeys(chain.from_iterable(names))) for names in (owns, extras))
+    return own, extra
+
+
+@dataclass
 class AnnotationsFile:
     """The content of the file."""
 
@@ -78,6 +104,8 @@ class AnnotationsFile:
     """Columns of rows of background, for as long as these stay what they are."""
     sha256: str = ""
     """Of its bytes; empty: there is no file."""
+    _written: dict[str, _Written] = field(default_factory=dict)
+    """What was written of each video."""
 
     @classmethod
     def read(cls, file: Path, place: Place) -> AnnotationsFile:
@@ -143,7 +171,7 @@ class AnnotationsFile:
             note = row.extra.get(NOTE, "").strip()
             video.marks.append(Mark("", checked_label(row.label), start, stop, note, extra))
 
-    def written(self, file: Path, histories: Mapping[str, History]) -> AnnotationsFile:
+    def write(self, file: Path, histories: Mapping[str, History]) -> None:
         """Write the file anew, whole; it is on the disk then.
 
         Args:
@@ -153,16 +181,33 @@ class AnnotationsFile:
         Raises:
             ProjectError: it cannot be written.
         """
-        rows = [row for path in sorted(histories) for row in self._rows(path, histories[path])]
-        marks = Marks(file, INTERVALS_CSV, (*rows, *self.others), has_sides=True)
+        written = [self._written_of(path, histories[path]) for path in sorted(histories)]
+        others = further_columns(self.others)
+        columns = _joined([*(one.columns for one in written), others])
+        text = "".join(
+            [
+                interval_heading(columns, has_sides=True),
+                *(one.lines(columns) for one in written),
+                interval_lines(self.others, columns),
+            ]
+        )
         try:
-            write_text(file, intervals_csv_text(marks), durable=True)
+            write_text(file, text, durable=True)
         except OSError as error:
             raise ProjectError(
                 f"{file}: cannot be written ({error.strerror}); the change is in the log, and "
                 "is written here with the next one"
             ) from None
-        return AnnotationsFile({}, self.others, self.background_extra, sha256_of(file))
+        self.sha256 = sha256_of(file)
+
+    def _written_of(self, path: str, history: History) -> _Written:
+        """The rows of a video, made anew if it changed since the last time."""
+        known = self._written.get(path)
+        if known is None or known.history is not history or known.revision != history.revision:
+            rows = self._rows(path, history)
+            known = _Written(history, history.revision, rows, further_columns(rows))
+            self._written[path] = known
+        return known
 
     def _rows(self, path: str, history: History) -> list[Row]:
         marks = list(history.marks.values())

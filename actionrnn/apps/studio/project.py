@@ -254,7 +254,7 @@ class Project:
         with self._lock:
             found = []
             self._unreadable = {}
-            for path in [*find_files(self.folder), *self._content.videos]:
+            for path in self._paths():
                 try:
                     found.append(self._video(path))
                 except (VideoError, ProjectError) as error:
@@ -272,11 +272,16 @@ class Project:
 
         Raises:
             ProjectError: there is none.
+            VideoError: it cannot be read.
         """
-        found = next((video for video in self.videos() if video.id == id), None)
-        if found is None:
-            raise ProjectError(f"{plain(str(id))}: no such video in the project")
-        return found
+        with self._lock:
+            for path in self._paths():
+                if video_id(path) == id:
+                    return self._video(path)
+        raise ProjectError(f"{plain(str(id))}: no such video in the project")
+
+    def _paths(self) -> list[str]:
+        return [*find_files(self.folder), *self._content.videos]
 
     def _video(self, path: str) -> ProjectVideo:
         if not is_harmless(path):
@@ -391,7 +396,7 @@ class Project:
                 history = self._log.histories.get(path, History())
                 if history.marks or history.looked:
                     rows = AnnotationsFile(background_extra=self._file.background_extra)
-                    rows.written(aside.with_name(f"{aside.name}.csv"), {path: history})
+                    rows.write(aside.with_name(f"{aside.name}.csv"), {path: history})
             except OSError as error:
                 raise ProjectError(f"{path}: cannot be moved ({error.strerror})") from None
             self._write(path, "removed", who)
@@ -545,7 +550,7 @@ class Project:
         self._write_file()
 
     def _write_file(self) -> None:
-        self._file = self._file.written(self._csv, self._log.histories)
+        self._file.write(self._csv, self._log.histories)
         self._file_state = file_state(self._csv)
 
     def _require_current_file(self) -> None:
