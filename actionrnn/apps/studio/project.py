@@ -11,17 +11,17 @@ runs/            a folder for each training
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from actionrnn.apps.studio.annotation_log import (
     AnnotationLog,
+    ConflictError,
     History,
     Mark,
     Refused,
@@ -30,6 +30,7 @@ from actionrnn.apps.studio.annotation_log import (
     as_read,
     checked_label,
     checked_ops,
+    new_id,
 )
 from actionrnn.apps.studio.annotations_file import (
     AnnotationsFile,
@@ -69,7 +70,7 @@ from actionrnn.apps.studio.videos import (
     video_id,
 )
 from actionrnn.config import Config
-from actionrnn.datasets.annotations.marks import TOLERATED_SECONDS, Span
+from actionrnn.datasets.annotations.marks import TOLERATED_SECONDS, Span, united
 from actionrnn.datasets.video_names import VideoNames, names_a_file
 from actionrnn.errors import DatasetError, ProjectError, VideoError
 from actionrnn.features.worker import Isolation
@@ -86,8 +87,14 @@ _IGNORED_BY_GIT = (
 )
 
 
-class ConflictError(ProjectError):
-    """A change that does not fit what others changed meanwhile, or another mark."""
+@dataclass(frozen=True)
+class Overview:
+    """How much is marked in a video."""
+
+    num_marks: int
+    marked_seconds: float
+    looked_seconds: float
+    """The marked ones included."""
 
 
 class Project:
@@ -96,27 +103,42 @@ class Project:
     All methods may be called from several threads.
     """
 
-    def __init__(self, folder: Path, videos_folders: Sequence[Path], handle: int) -> None:
-        """Use `open` or `create`."""
+    def __init__(self, folder: Path, videos_folders: Sequence[Path], handle: int | None) -> None:
+        """Use `open` or `create`.
+
+        Args:
+            folder: of the project.
+            videos_folders: below which videos outside of it may lie.
+            handle: of the lock; None: nothing is written.
+        """
         self.folder = folder
         self.videos_folders = tuple(videos_folders)
         self.cache = Cache(folder)
         self._handle = handle
         self._lock = threading.RLock()
         self._content = read_project_file(folder)
-        self._log = AnnotationLog.open(folder / LOG_FILE)
+        self._log = AnnotationLog.open(folder / LOG_FILE, read_only=handle is None)
+        self._by_id: dict[str, str] = {}
         self._unreadable: dict[str, str] = {}
         self._file = AnnotationsFile()
         self._file_state: FileState | None = None
         self._read_file()
 
     @classmethod
-    def open(cls, folder: str | Path, videos_folders: Sequence[str | Path] = ()) -> Project:
+    def open(
+        cls,
+        folder: str | Path,
+        videos_folders: Sequence[str | Path] = (),
+        *,
+        read_only: bool = False,
+    ) -> Project:
         """Open a project that is there.
 
         Args:
             folder: of the project.
             videos_folders: below which videos outside of the project may lie.
+            read_only: see it as it is now, beside another process that has it; nothing can be
+                changed.
 
         Raises:
             ProjectError: there is none, another process has it, or a file of it is damaged.
@@ -128,6 +150,8 @@ class Project:
         for one in folders:
             if not one.is_dir():
                 raise ProjectError(f"--videos {one}: no such folder")
+        if read_only:
+            return cls(place, folders, None)
         try:
             handle, _ = open_locked(place / LOCK_FILE, wait=False)
         except BlockingIOError:
@@ -172,9 +196,9 @@ class Project:
 
     def close(self) -> None:
         """Let another process open the project."""
-        if self._handle >= 0:
+        if self._handle is not None:
             os.close(self._handle)
-            self._handle = -1
+            self._handle = None
 
     def __enter__(self) -> Project:
         return self
@@ -229,8 +253,7 @@ class Project:
                         )
             if names:
                 self._write(None, {"renamed": names}, who)
-            self._content = replace(self._content, labels=checked)
-            write_project_file(self.folder, self._content)
+            self._save(replace(self._content, labels=checked))
 
     def set_settings(self, **values: Any) -> Settings:
         """Change some settings.
@@ -243,8 +266,7 @@ class Project:
             if not settings.multi_label:
                 for path, history in self._log.histories.items():
                     _require_apart(history.view.marks, path)
-            self._content = replace(self._content, settings=settings)
-            write_project_file(self.folder, self._content)
+            self._save(replace(self._content, settings=settings))
             return settings
 
     # Videos
@@ -275,13 +297,34 @@ class Project:
             VideoError: it cannot be read.
         """
         with self._lock:
-            for path in self._paths():
-                if video_id(path) == id:
-                    return self._video(path)
-        raise ProjectError(f"{plain(str(id))}: no such video in the project")
+            return self._video(self._path_of(id))
+
+    def overview(self) -> dict[str, Overview]:
+        """How much is marked in each of `videos`, by id."""
+        with self._lock:
+            self._require_current_file()
+            histories = self._log.histories
+            return {
+                video.id: _overview(histories[video.path].view)
+                if video.path in histories
+                else Overview(0, 0.0, 0.0)
+                for video in self.videos()
+            }
 
     def _paths(self) -> list[str]:
-        return [*find_files(self.folder), *self._content.videos]
+        found = [*find_files(self.folder), *self._content.videos]
+        self._by_id = {video_id(path): path for path in found}
+        return found
+
+    def _path_of(self, id: str) -> str:
+        """The path of a video, which need not be readable."""
+        path = self._by_id.get(id)
+        if path is None or not (self.folder / path).exists():
+            self._paths()
+            path = self._by_id.get(id)
+        if path is None:
+            raise ProjectError(f"{plain(str(id))}: no such video in the project")
+        return path
 
     def _video(self, path: str) -> ProjectVideo:
         if not is_harmless(path):
@@ -326,6 +369,7 @@ class Project:
             VideoError: it is not a video that can be read.
             ProjectError: the name or group is not valid, or it cannot be written.
         """
+        self._require_writable()
         group, name = _checked_group(group), safe_name(name, [])
         try:
             with (
@@ -367,8 +411,7 @@ class Project:
             if path in self._content.videos:
                 raise ProjectError(f"{path}: is in the project already")
             video = self._video(path)
-            self._content = replace(self._content, videos=(*self._content.videos, path))
-            write_project_file(self.folder, self._content)
+            self._save(replace(self._content, videos=(*self._content.videos, path)))
             if group:
                 self._write(path, {"group": group}, who)
             return replace(video, group=group)
@@ -382,15 +425,15 @@ class Project:
             ProjectError: there is no such video, or it cannot be moved.
         """
         with self._lock:
-            path = self.video(id).path
+            path = self._path_of(id)
+            self._require_writable()
             self._require_current_file()
             try:
                 if path in self._content.videos:
                     name = f"{video_id(path)}-{Path(path).name}"
                     aside = self.folder / REMOVED_FOLDER / name
                     left = tuple(one for one in self._content.videos if one != path)
-                    self._content = replace(self._content, videos=left)
-                    write_project_file(self.folder, self._content)
+                    self._save(replace(self._content, videos=left))
                 else:
                     aside = set_aside(self.folder, path)
                 history = self._log.histories.get(path, History())
@@ -409,7 +452,7 @@ class Project:
         """
         group = _checked_group(group)
         with self._lock:
-            path = self.video(id).path
+            path = self._path_of(id)
             self._require_current_file()
             self._write(path, {"group": group}, who)
             return self._video(path)
@@ -423,7 +466,7 @@ class Project:
             ProjectError: there is no such video.
         """
         with self._lock:
-            path = self.video(video_id).path
+            path = self._path_of(video_id)
             self._require_current_file()
             return self._log.of(path).view
 
@@ -434,7 +477,7 @@ class Project:
             ProjectError: there is no such video.
         """
         with self._lock:
-            return self._log.of(self.video(video_id).path).refused
+            return self._log.of(self._path_of(video_id)).refused
 
     def change(
         self, video_id: str, ops: Any, who: str, base_revision: int | None = None
@@ -491,7 +534,7 @@ class Project:
 
     def _again(self, video_id: str, change: str, who: str) -> VideoMarks:
         with self._lock:
-            path = self.video(video_id).path
+            path = self._path_of(video_id)
             self._require_current_file()
             return self._write_marks(path, change, who)
 
@@ -528,8 +571,6 @@ class Project:
         """
         with self._lock:
             self._require_current_file()
-            if not self._file.sha256:
-                self._write_file()
             return make_config(self.folder, self._content, overrides)
 
     def next_run(self) -> Path:
@@ -544,8 +585,19 @@ class Project:
         self._write(path, change, who)
         return self._log.of(path).view
 
+    def _require_writable(self) -> None:
+        if self._handle is None:
+            raise ProjectError(f"{self.folder}: is closed, or open for reading alone")
+
+    def _save(self, content: ProjectFile) -> None:
+        """Put labels, settings or videos into project.yaml."""
+        self._require_writable()
+        write_project_file(self.folder, content)
+        self._content = content
+
     def _write(self, path: str | None, change: Any, who: str) -> None:
         """Put a change into the log, then into annotations.csv."""
+        self._require_writable()
         self._log.write(path, change, plain(readable(who)), self._file.sha256)
         self._write_file()
 
@@ -555,6 +607,8 @@ class Project:
 
     def _require_current_file(self) -> None:
         """Read annotations.csv again if somebody else has written it."""
+        if self._handle is None:
+            return
         if (self._csv.exists() and file_state(self._csv)) != (self._file_state or False):
             self._read_file()
 
@@ -568,7 +622,8 @@ class Project:
             place = _place(self.folder, self.videos(), histories)
             self._file = AnnotationsFile.read(self._csv, place)
             if histories and self._file.sha256 in ("", self._log.csv):
-                self._write_file()
+                if self._handle is not None:
+                    self._write_file()
                 return
             rows = {path: VideoRows() for path in histories} | self._file.videos
             read = {
@@ -576,13 +631,15 @@ class Project:
                 for path, one in rows.items()
                 if not one.are_of(self._log.of(path))
             }
-            if read:  # without a name for the file, which stays as it is
+            if read and self._handle is None:
+                self._log.apply(None, {"read": read})
+            elif read:  # without a name for the file, which stays as it is
                 self._log.write(None, {"read": read}, BY_HAND, "")
             self._file_state = file_state(self._csv) if self._file.sha256 else None
 
     def _as_read(self, path: str, rows: VideoRows) -> dict[str, Any]:
         history = self._log.of(path)
-        marks = with_ids(rows.marks, history.marks.values(), _new_id)
+        marks = with_ids(rows.marks, history.marks.values(), new_id)
         group = rows.group if rows.marks or rows.background else history.group
         return as_read(marks, rows.looked(), group)
 
@@ -617,6 +674,12 @@ def _place(folder: Path, videos: Iterable[ProjectVideo], known: Iterable[str]) -
     return place
 
 
+def _overview(view: VideoMarks) -> Overview:
+    marked = united((mark.start, mark.end) for mark in view.marks)
+    seconds = (sum(end - start for start, end in spans) for spans in (marked, view.looked))
+    return Overview(len(view.marks), *seconds)
+
+
 def _checked_group(group: str | None) -> str:
     name = readable(group or "").strip()
     if not is_harmless(name) or len(name) > 80:
@@ -642,8 +705,4 @@ def _overlap(one: Mark, other: Mark, path: str) -> ConflictError:
     )
 
 
-def _new_id() -> str:
-    return secrets.token_hex(4)
-
-
-__all__ = ["ConflictError", "Label", "Project", "ProjectVideo", "Settings"]
+__all__ = ["ConflictError", "Label", "Overview", "Project", "ProjectVideo", "Settings"]
