@@ -34,7 +34,7 @@ from actionrnn.errors import DatasetError, ProjectError
 from actionrnn.files import write_text
 
 Extra = tuple[tuple[str, str], ...]
-GROUP, NOTE = "group", "note"
+GROUP, NOTE, SPLIT = "group", "note", "split"
 _OF_A_ROW = ("subject", "tier")
 """Columns for which a row has a place of its own."""
 Place = Callable[[str], tuple[str, Span | None] | None]
@@ -102,6 +102,8 @@ class AnnotationsFile:
     """Rows that are no marks of the project: of other videos, and points."""
     background_extra: dict[tuple[str, Span], Extra] = field(default_factory=dict)
     """Columns of rows of background, for as long as these stay what they are."""
+    splits: dict[str, str] = field(default_factory=dict)
+    """By path: the side that people gave a video, which all of its rows must have."""
     sha256: str = ""
     """Of its bytes; empty: there is no file."""
     _written: dict[str, _Written] = field(default_factory=dict)
@@ -160,6 +162,8 @@ class AnnotationsFile:
                 f"{path} has the group {group!r}, and {first!r} in {first_row.where}; a video has "
                 "one"
             )
+        if side := row.extra.get(SPLIT):
+            self.splits[path] = side
         video = self.videos.setdefault(path, VideoRows())
         extra = _extra_of(row)
         if row.label == BACKGROUND:
@@ -211,11 +215,15 @@ class AnnotationsFile:
 
     def _rows(self, path: str, history: History) -> list[Row]:
         marks = list(history.marks.values())
-        found = [_row(path, mark, history.group) for mark in marks]
+        found = [*marks]
         for span in _background(history.looked, marks):
             extra = self.background_extra.get((path, span), ())
-            found.append(_row(path, Mark("", BACKGROUND, *span, "", extra), history.group))
-        return sorted(found, key=lambda row: (row.start_seconds, row.end_seconds, row.label))
+            found.append(Mark("", BACKGROUND, *span, "", extra))
+        of_video = {GROUP: history.group}
+        if path in self.splits:
+            of_video[SPLIT] = self.splits[path]
+        found.sort(key=lambda mark: (mark.start, mark.end, mark.label))
+        return [_row(path, mark, of_video) for mark in found]
 
 
 def with_ids(marks: Iterable[Mark], known: Iterable[Mark], new_id: Callable[[], str]) -> list[Mark]:
@@ -259,13 +267,13 @@ def _extra_of(row: Row) -> Extra:
     return tuple(
         (name, cell.strip())
         for name, cell in sorted(cells.items())
-        if cell.strip() and name not in (GROUP, NOTE)
+        if cell.strip() and name not in (GROUP, NOTE, SPLIT)
     )
 
 
-def _row(path: str, mark: Mark, group: str) -> Row:
+def _row(path: str, mark: Mark, of_video: Mapping[str, str]) -> Row:
     extra = dict(mark.extra)
     subject, tier = (extra.pop(name, "") for name in _OF_A_ROW)
     note = {NOTE: mark.note or extra.pop(NOTE, "")}
-    columns = {GROUP: group, **note, **extra}
+    columns = {**of_video, **note, **extra}
     return Row(mark.label, mark.start, mark.end, path, subject, tier, columns)

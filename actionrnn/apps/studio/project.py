@@ -312,7 +312,7 @@ class Project:
             }
 
     def _paths(self) -> list[str]:
-        found = [*find_files(self.folder), *self._content.videos]
+        found = list(dict.fromkeys([*find_files(self.folder), *self._content.videos]))
         self._by_id = {video_id(path): path for path in found}
         return found
 

@@ -307,8 +307,11 @@ class Cache:
         except VideoError as error:
             return VideoError(str(error).replace(str(file), path))
         with contextlib.suppress(OSError):  # a folder that cannot be written: looked at each time
-            shutil.rmtree(kept.parent, ignore_errors=True)  # of another file of this name
             write_json(kept, asdict(facts))
+            state = kept.name.removesuffix("facts.json")
+            for old in kept.parent.iterdir():  # of another file of this name
+                if not old.name.startswith((state, ".")):
+                    old.unlink()
         return facts
 
 

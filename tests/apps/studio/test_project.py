@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from actionrnn.apps.cli import main
 from actionrnn.apps.studio.project import ConflictError, Label, Overview, Project, Settings
 from actionrnn.config_reading import load_config
+from actionrnn.datasets.splits import open_dataset
 from actionrnn.errors import ProjectError
 from actionrnn.model.recognizer import load
 from actionrnn.text import readable
@@ -206,6 +208,41 @@ def test_a_change_that_is_in_the_log_alone_comes_into_the_file(folder: Path) -> 
         assert project.marks(a.id).marks == ()
         assert file.read_bytes() == after
         assert project.undo(a.id, "ann").marks == (mark,)
+
+
+def test_the_side_that_people_gave_a_video_is_that_of_all_of_its_rows(project: Project) -> None:
+    a, b = project.videos()
+    file = project.folder / "annotations.csv"
+    rows = "videos/a.avi,1,3,run,test\nvideos/b.avi,1,3,run,train\n"
+    file.write_text(f"path,start,end,label,split\n{rows}")
+    project.change(a.id, [add("walk", 5, 6), {"op": "look", "start": 0, "end": 1}], "ann")
+    project.change(b.id, [{"op": "look", "start": 4, "end": 5}], "ann")
+    assert csv_of(project.folder) == [
+        "path,start,end,label,group,split,note",
+        "videos/a.avi,0.0,1.0,background,,test,",
+        "videos/a.avi,1.0,3.0,run,,test,",
+        "videos/a.avi,5.0,6.0,walk,,test,",
+        "videos/b.avi,1.0,3.0,run,,train,",
+        "videos/b.avi,4.0,5.0,background,,train,",
+    ]
+    assert len(open_dataset(project.config().data).recordings) == 2
+
+
+def test_several_people_change_a_project_at_once(folder: Path) -> None:
+    with Project.open(folder) as project:
+        ids = [video.id for video in project.videos()]
+
+        def label(person: int) -> None:
+            for number in range(10):
+                start = person * 2 + number / 6
+                ops = [add("run", start, start + 0.1, note=f"{person} {number}")]
+                project.change(ids[person % 2], ops, str(person))
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(label, range(4)))
+    with Project.open(folder) as project:
+        notes = [mark.note for one in ids for mark in project.marks(one).marks]
+        assert sorted(notes) == sorted(f"{p} {n}" for p in range(4) for n in range(10))
 
 
 def test_a_lost_file_is_written_again(project: Project) -> None:
