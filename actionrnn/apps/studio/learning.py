@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,7 +26,8 @@ from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold, open_dataset
 from actionrnn.errors import ActionrnnError, DatasetError
 from actionrnn.features.backbone import Backbone, load_backbone
-from actionrnn.features.store import FeatureStore
+from actionrnn.features.provenance import Provenance
+from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.files import CONFIG_FILE, MODEL_FILE, write_text
 from actionrnn.model.heads import Head
 from actionrnn.results import replacing, results_folder
@@ -35,10 +36,10 @@ from actionrnn.training.fit import fit_head
 from actionrnn.training.fit_state import Epoch
 from actionrnn.training.train import OUTPUTS
 
-RUNS_FOLDER = "runs"
-LEAST_UPDATES = 100
+LEAST_UPDATES = 40
 """Steps of the optimiser: with less labelled time than these need, there are more epochs."""
 MOST_EPOCHS = 100
+NOTHING_READ = "no marked video has been read yet; wait until one has"
 
 OnProgress = Callable[[str, float], None]
 """Gets what is done, in words, and which part of it is done, 0 to 1."""
@@ -51,12 +52,11 @@ class StoppedError(ActionrnnError):
 class TaughtProject(Protocol):
     """What of a project is needed here."""
 
-    @property
-    def folder(self) -> Path:
-        """Which it is."""
-
     def config(self) -> Config:
         """What `actionrnn train` trains the project with."""
+
+    def next_run(self) -> Path:
+        """The folder of the next training."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,16 @@ class Taught:
         """The name of its folder."""
         return self.model_path.parent.name
 
+    def to_dict(self) -> dict[str, Any]:
+        """What a page shows, in plain JSON types."""
+        return {
+            "run": self.run,
+            "labels": list(self.labels),
+            "seconds": self.seconds,
+            "labelled_seconds": self.labelled_seconds,
+            "notes": list(self.notes),
+        }
+
 
 def teach(
     project: TaughtProject,
@@ -101,25 +111,30 @@ def teach(
     started = time.perf_counter()
     config = project.config()
     backbone = backbone or load_backbone(config.backbone)
-    dataset, sequences = load_marked(config)
-    output = _next_run(project.folder / RUNS_FOLDER)
-    experiment = make_experiment(config, dataset, sequences, output, backbone.device)
+    dataset, sequences = load_marked(config, backbone)
+    experiment = make_experiment(config, dataset, sequences, project.next_run(), backbone.device)
     return learn(experiment, backbone, stop, on_progress, started)
 
 
-def load_marked(config: Config) -> tuple[Dataset, Sequences]:
+def load_marked(config: Config, backbone: Backbone) -> tuple[Dataset, Sequences]:
     """What is marked in the videos whose features are there; a note counts the others.
 
     Raises:
         DatasetError: there is nothing to learn from.
+        FeatureError: the features are those of other settings.
     """
     dataset = open_dataset(config.data, multi_label=config.head.multi_label)
-    store = FeatureStore.open(str(config.data.features))
+    folder = Path(str(config.data.features))
+    if not (folder / MANIFEST).exists():
+        raise DatasetError(NOTHING_READ)
+    store = FeatureStore.open(folder)
+    wanted = Provenance.of(backbone, config.sampling)
+    wanted.require_same(store.provenance, str(folder), "wait until the videos are read again")
     there = set(store.keys())
-    usable = [clip for clip in dataset.clips if dataset.entry_key(clip) in there]
+    usable = [clip for clip in dataset.clips if clip.video_key in there]
     waiting = {clip.video_key for clip in dataset.clips} - there
     if not usable:
-        raise DatasetError("no marked video has been read yet; wait until one has")
+        raise DatasetError(NOTHING_READ)
     if waiting:
         note = f"{len(waiting)} marked videos have not been read yet, and take no part"
         dataset = replace(dataset.keep(usable), notes=(*dataset.notes, note))
@@ -132,8 +147,10 @@ def make_experiment(
     """What is trained and tested: each group is left out in turn, if there are several.
 
     Raises:
-        DatasetError: there is one label only.
+        DatasetError: there is one label only, or none.
     """
+    if not dataset.labels:
+        raise DatasetError("no action is marked; mark some time as one")
     if len(dataset.labels) < 2 and not config.head.multi_label:
         [label] = dataset.labels
         other = "some time without it as looked at" if label != BACKGROUND else "an action"
@@ -145,7 +162,9 @@ def make_experiment(
         epochs=num_epochs(config, sequences),
         # what looks like none of them is known by what was left out; several labels say it alone
         none_of_these=bool(groups) and not config.head.multi_label,
-        **{"seeds": 1, "search": 0, "validation_fraction": 0.0},
+        seeds=1,
+        search=0,
+        validation_fraction=0.0,
     )
     folds = [Fold(group, *_divided(dataset.clips, group)) for group in groups]
     config = replace(config, data=data, train=train)
@@ -233,9 +252,3 @@ def _divided(clips: Sequence[Clip], group: str) -> tuple[tuple[Clip, ...], tuple
         tuple(clip for clip in clips if clip.group != group),
         tuple(clip for clip in clips if clip.group == group),
     )
-
-
-def _next_run(runs: Path) -> Path:
-    """A folder that is not there yet: `runs/1`, `runs/2`, ..."""
-    taken = [int(path.name) for path in runs.glob("*") if path.name.isdecimal()]
-    return runs / str(max(taken, default=0) + 1)

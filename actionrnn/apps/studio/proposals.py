@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from actionrnn.apps.studio.annotation_log import Refused
 from actionrnn.datasets.annotations.marks import Span, united
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.model.segments import ON, Segment, step_ends
@@ -52,15 +53,6 @@ class Proposal:
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """A label that is not there from `start` to `end`, as somebody said."""
-
-    label: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True)
 class Place:
     """Where to look next: these seconds of a video."""
 
@@ -76,7 +68,7 @@ class Place:
 def propose(
     timeline: Timeline,
     looked: Sequence[Span],
-    refused: Sequence[Refusal] = (),
+    refused: Sequence[Refused] = (),
     labels: Collection[str] | None = None,
     rule: SegmentRule | None = None,
 ) -> list[Proposal]:
@@ -84,7 +76,7 @@ def propose(
 
     Args:
         timeline: of one video.
-        looked: what was looked at, marks included, in any order.
+        looked: what was looked at, marks included (`VideoMarks.looked`).
         refused: proposals that were refused; none of them comes again.
         labels: only these; None: all of the model's. The background is no proposal.
         rule: how segments are made; None: the default, with `NONE_RATE` if the model knows what

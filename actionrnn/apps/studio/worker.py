@@ -122,7 +122,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self._line, theirs = context.Pipe()
         given = (theirs, self._preload, self._niceness)
-        self._process = context.Process(target=_work, args=given, name="studio-worker")
+        self._process = context.Process(target=_work, args=given, name="studio-worker", daemon=True)
         self._process.start()
         theirs.close()
         return self._line
