@@ -592,3 +592,43 @@ def test_thousands_of_intervals_stay_fluent(page: Page, studio: str) -> None:
     assert middle < 16
     press(page, ".")
     assert page.locator(".mark-rows tr.on").count() == 1
+
+
+def test_a_video_that_browsers_do_not_play_is_labelled_by_its_copy(
+    page: Page, real_data: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "project"
+    (folder / "videos").mkdir(parents=True)
+    shutil.copy(real_data / "weizmann" / "walk" / "denis_walk.avi", folder / "videos")
+    with serving(folder) as studio:
+        httpx.put(f"{studio}/api/labels", json=LABELS).raise_for_status()
+        open_label(page, studio)
+        press(page, "1", *["ArrowRight"] * 10, "1")
+        saved(page)
+        assert frame(page) == 10
+        wait_for(page, "!document.querySelector('video').seeking")
+        shown = page.evaluate("document.querySelector('video').currentTime")
+        assert 10 / RATE_FPS <= shown < 11 / RATE_FPS
+        assert marks_of(studio) == [("walk", 0.0, 0.4)]
+
+
+def test_changes_of_another_tab_are_not_overwritten(page: Page, studio: str) -> None:
+    open_label(page, studio)
+    press(page, "1", "Shift+ArrowRight", "1")
+    saved(page)
+    headers = {"X-Client": page.evaluate("sessionStorage.getItem('client')")}  # it has the lock
+    note = {"op": "add", "label": "wave <b>", "start": 3.0, "end": 4.0}
+    path = f"{studio}/api/videos/{video_id(studio)}/changes"
+    httpx.post(path, json={"ops": [note]}, headers=headers).raise_for_status()
+    press(page, "Shift+ArrowRight", "2", "Shift+ArrowRight", "2")  # upon what is old
+    saved(page)
+    assert len(marks_of(studio)) == 3
+    wait_until(page, lambda: page.locator(".mark-rows tbody tr").count() == 3)
+    press(page, "Shift+ArrowRight")
+    httpx.post(
+        path, json={"ops": [note | {"start": 4.5, "end": 6.0}]}, headers=headers
+    ).raise_for_status()
+    press(page, "1", "Shift+ArrowRight", "Shift+ArrowRight", "1")
+    page.wait_for_selector(".refusals p")
+    assert "overlap" in page.inner_text(".refusals span")
+    assert len(marks_of(studio)) == 4
