@@ -25,7 +25,9 @@ from actionrnn.video.frame import Frame
 _TIME = struct.Struct("<d")
 
 
-Follow = Callable[[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_] | None], dict[str, Any]]
+Follow = Callable[
+    [NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_] | None], dict[str, Any]
+]
 """Takes the scores (n, K) of steps, their times (n,), and which are none of these, if that is
 asked; gives more keys of the answer."""
 

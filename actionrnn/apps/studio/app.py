@@ -17,6 +17,7 @@ from actionrnn.apps.serving.access import LOOPBACK
 from actionrnn.apps.serving.guarded import OneFileRoute, guarded_app
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.studio import mark_routes, takeaway, video_routes, watch
+from actionrnn.apps.studio.extraction import EXTRACT
 from actionrnn.apps.studio.jobs import jobs_json
 from actionrnn.apps.studio.project import Project
 from actionrnn.apps.studio.project_file import Label
@@ -40,6 +41,7 @@ def make_studio(
     hosts: Iterable[str] = LOOPBACK,
     origins: Iterable[str] = (),
     teach: Task = TEACH,
+    extract: Task = EXTRACT,
 ) -> FastAPI:
     """The application with the page and the API of one project.
 
@@ -49,11 +51,12 @@ def make_studio(
         project: open; it stays so when the application ends.
         limits: the bounds of uploads and webcams; None: the defaults of `serve`.
         token, hosts, origins: see `guarded_app`.
-        teach: trains the project, as `teaching.teach`.
+        teach: the task that trains, as `teaching.teach`.
+        extract: the task that computes features, as `extraction.extract`.
     """
     limits = limits or ServeLimits()
     worker.prepare()
-    session = Session(project, limits, teach)
+    session = Session(project, limits, teach, extract)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

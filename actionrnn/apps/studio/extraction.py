@@ -47,7 +47,7 @@ class Wanted:
 
 def extract(
     wanted: Wanted, videos: Sequence[tuple[str, Path]], *, stop: threading.Event, report: Report
-) -> dict[str, str]:
+) -> None:
     """Compute what a store lacks of some videos; a task of a `Worker`.
 
     Features of another sampling or backbone that the store holds are deleted: the project was set
@@ -57,10 +57,8 @@ def extract(
         wanted: the store, and how.
         videos: keys and files.
         stop: the videos that are done by then are kept.
-        report: how far each video is, as `report(progress, key=KEY)`; 1: it is stored.
-
-    Returns:
-        The videos that cannot be used, by key, and why.
+        report: how far each video is, as `report(progress, key=KEY)`; 1: it is stored, or
+            `error` says why it cannot be used.
 
     Raises:
         FeatureError: the store cannot be written.
@@ -71,11 +69,11 @@ def extract(
     store = FeatureStore.create(wanted.store, provenance, overwrite=True)
     parts = [VideoPart(key, path) for key, path in videos]
     todo = plan(parts, store)
+    known = {failure.key: failure.reason for failure in todo.failures.listed()}
     for key in {part.key for part in parts} - {part.key for part in todo.sources}:
-        report(1.0, key=key)
+        report(1.0, key=key, error=known.get(key, ""))
     with todo.failures as failures:
         _extract(todo.sources, store, failures, backbone, wanted, stop, report)
-    return {failure.key: failure.reason for failure in failures.listed()}
 
 
 def _extract(
@@ -101,8 +99,9 @@ def _extract(
             if result is None:  # nothing came for a moment
                 continue
             part, features = result
-            failures.note(part, keep(store, part, features))
-            report(1.0, key=part.key)
+            problem = keep(store, part, features)
+            failures.note(part, problem)
+            report(1.0, key=part.key, error="" if problem is None else str(problem))
 
 
 @functools.cache

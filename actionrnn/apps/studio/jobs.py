@@ -72,11 +72,18 @@ class Features:
         project: whose videos they are.
         limits: within which a video is opened.
         notices: is told what was taken up again.
+        extract: the task that computes them.
     """
 
-    def __init__(self, project: Project, limits: VideoLimits, notices: Notices) -> None:
+    def __init__(
+        self,
+        project: Project,
+        limits: VideoLimits,
+        notices: Notices,
+        extract: Task = EXTRACT,
+    ) -> None:
         self._project, self._limits, self._notices = project, limits, notices
-        self._worker = Worker(EXTRACT, niceness=5)
+        self._task, self._worker = extract, Worker(extract, niceness=5)
         self._states: dict[str, VideoState] = {}
         self._suspects: set[str] = set()
         """Videos that were in work when the process died."""
@@ -167,25 +174,25 @@ class Features:
         videos = [(keys[video.id], video.file) for video in batch]
         done: set[str] = set()
 
-        def report(progress: float, text: str = "", key: str = "") -> None:
+        def report(progress: float, text: str = "", key: str = "", error: str = "") -> None:
+            name: StateName = "extracting"
             if progress >= 1:
                 done.add(id_of[key])
-            name: StateName = "ready" if progress >= 1 else "extracting"
+                name = "failed" if error else "ready"
             if not self._stop.is_set():
-                self._put({id_of[key]: VideoState(name, progress)})
+                self._put({id_of[key]: VideoState(name, progress, error)})
 
         outcome: dict[str, VideoState] = {}
         try:
             wanted = Wanted.of(self._project.config(), self._limits)
-            failed = self._worker.run(EXTRACT, wanted, videos, stop=self._stop, report=report)
-            outcome = {id_of[key]: VideoState("failed", error=failed[key]) for key in failed}
+            self._worker.run(self._task, wanted, videos, stop=self._stop, report=report)
         except WorkerDiedError:
             outcome = self._after_death([video for video in batch if video.id not in done])
         except ActionrnnError as error:
             outcome = {video.id: VideoState("failed", error=str(error)) for video in batch}
-        if self._stop.is_set():
-            return
-        self._put({v.id: VideoState() for v in batch if v.id not in done} | outcome)
+        if not self._stop.is_set():
+            unfinished = {video.id: VideoState() for video in batch} | outcome
+            self._put({i: state for i, state in unfinished.items() if i not in done})
 
     def _after_death(self, unfinished: list[ProjectVideo]) -> dict[str, VideoState]:
         """Each of them is tried alone; what dies alone is what kills."""

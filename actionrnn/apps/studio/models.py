@@ -70,6 +70,10 @@ class TaughtModel:
             "seconds": taught.get("seconds", 0.0),
             "notes": taught.get("notes", []),
             "labels": [label for label in self.info.labels if label != BACKGROUND],
+            "score_labels": list(self.info.labels),
+            "multi_label": self.info.config.head.multi_label,
+            "rate_fps": self.info.config.sampling.rate_fps,
+            "delay_steps": self.head.delay_steps,
             "can_stream": self.info.config.sampling.num_frames is None,
             "none_rate": self.none_rate,
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -35,16 +36,18 @@ class Session:
         project: open.
         limits: the bounds of uploads, videos and webcams.
         teach: trains it, see `Training`.
+        extract: computes features, see `Features`.
     """
 
-    def __init__(self, project: Project, limits: ServeLimits, teach: Task) -> None:
+    def __init__(self, project: Project, limits: ServeLimits, teach: Task, extract: Task) -> None:
         self.project, self.limits = project, limits
         self.locks, self.models, self.notices = Locks(), Models(project), Notices()
-        self.features = Features(project, limits.video_limits(), self.notices)
+        self.features = Features(project, limits.video_limits(), self.notices, extract)
         self.copies = Copies(self._copy, self.notices)
         arguments = (project.folder,)
         self.training = Training(project.folder, teach, arguments, self.notices)
-        self._revision, self._last = 0, ""
+        # a page that asks after a restart knows the revision of another server
+        self._revision, self._last = int(1000 * time.time()), ""
         self._mutex = threading.Lock()
         self._making: dict[str, threading.Lock] = {}
         self._aside: set[Worker] = set()

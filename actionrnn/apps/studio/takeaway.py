@@ -33,7 +33,13 @@ Kind = Literal["model", "onnx", "web", "csv", "boris", "elan", "label-studio", "
 NOTES_FILE = "notes.txt"
 """In an archive: what a format cannot hold."""
 
-_SUFFIXES = {"csv": ".csv", "boris": ".boris", "elan": ".eaf", "label-studio": ".json", "srt": ".srt"}
+_SUFFIXES = {
+    "csv": ".csv",
+    "boris": ".boris",
+    "elan": ".eaf",
+    "label-studio": ".json",
+    "srt": ".srt",
+}
 _ALL_IN_ONE = ("csv", "boris")
 """Formats of which one file holds all videos."""
 _MODEL_TASKS: dict[str, Task] = {

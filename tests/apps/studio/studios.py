@@ -16,10 +16,12 @@ import httpx
 
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.serving.server import make_server, open_port
-from actionrnn.apps.studio.app import TEACH, make_studio
+from actionrnn.apps.studio.app import make_studio
 from actionrnn.apps.studio.project import Project
 from actionrnn.apps.studio.project_file import Label
 
+TEACH_NOTHING = "tests.apps.studio.tasks:teach_nothing"
+EXTRACT_NOTHING = "tests.apps.studio.tasks:extract_nothing"
 LABELS = (Label("red", "1", "#cc0000"), Label("blue", "2", "#0000cc"))
 
 
@@ -62,7 +64,7 @@ class Studio:
 
 
 def make_project(folder: Path, clips: Path, names: tuple[str, ...] = ("red", "blue")) -> Project:
-    """A project of the clips of some colours, unlabelled; of tiny features."""
+    """A project of the clips of some colours, with nothing marked."""
     project = Project.create(folder, labels=LABELS)
     for name in names:
         for clip in sorted((clips / name).iterdir()):
@@ -75,12 +77,14 @@ def studio_of(
     project: Project,
     limits: ServeLimits | None = None,
     token: str | None = None,
-    teach: str = TEACH,
+    teach: str = TEACH_NOTHING,
+    extract: str = EXTRACT_NOTHING,
 ) -> Iterator[Studio]:
     """Serve a project for the block."""
     limits = limits or ServeLimits()
     with open_port("127.0.0.1", 0) as opened:
-        server = make_server(make_studio(project, limits, token=token, teach=teach), limits)
+        app = make_studio(project, limits, token=token, teach=teach, extract=extract)
+        server = make_server(app, limits)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
         thread.start()
         address = f"http://127.0.0.1:{opened.getsockname()[1]}"

@@ -41,13 +41,12 @@ def wait_for(page: Page, expression: str, seconds: float = 60) -> Any:
 
 def camera_file(clip: Path, target: Path) -> Path:
     """A real clip as the fake camera takes it: it is played at its own rate, again and again."""
+    frames = [frame.data for frame in iter_frames(clip)]
     with av.open(str(target), "w", format="yuv4mpegpipe") as container:
         stream = container.add_stream("wrapped_avframe", rate=25)
-        stream.pix_fmt = "yuv420p"
-        for index, frame in enumerate(iter_frames(clip)):
-            stream.height, stream.width = frame.data.shape[0], frame.data.shape[1]
-            picture = av.VideoFrame.from_ndarray(frame.data, format="rgb24")
-            picture = picture.reformat(format="yuv420p")
+        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], "yuv420p"
+        for index, data in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(data, format="rgb24").reformat(format="yuv420p")
             picture.pts, picture.time_base = index, Fraction(1, 25)
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
@@ -162,13 +161,13 @@ def test_an_empty_project_says_what_to_do_first(
     with opened(browsers(), studio.address) as page:
         said = page.locator(".first li strong").all_inner_texts()
         assert said == ["Name the actions", "Bring videos", "Train, watch, correct"]
-        name_labels(page, "bend", "<b>jack", "background")
+        name_labels(page, "bend", "<b>jack", "wave")
         wait_for(page, "document.querySelector('.first li').textContent.includes('Done.')")
         labels = studio.get("project")["labels"]
         assert [(label["name"], label["key"]) for label in labels] == [
             ("bend", "1"),
             ("<b>jack", "2"),
-            ("background", "3"),
+            ("wave", "3"),
         ]
         assert len({label["colour"] for label in labels}) == 3
 
@@ -251,11 +250,13 @@ def test_videos_of_a_server_folder_are_chosen_in_a_dialog(
 # What is known of a model
 
 SCORES = {
-    "run": "runs/3",
-    "top1": {
-        **{"value": 0.875, "low": 0.62, "high": 0.97, "baseline": 0.75},
-        **{"num_recordings": 16, "unit": "takes"},
+    "run": "3",
+    "steps": {
+        **{"value": 0.875, "low": 0.62, "high": 0.97, "baseline": 0.75, "num_recordings": 16},
+        **{"unit": "of each label's time, mean over labels", "f1_at_50": 0.8},
+        **{"f1_at_50_low": None, "f1_at_50_high": None},
     },
+    "why_not": "",
     "per_label": [
         {"label": "<b>bend", "precision": 1.0, "recall": 0.75, "num": 8},
         {"label": "jack", "precision": 0.8, "recall": 1.0, "num": 8},
@@ -266,7 +267,19 @@ SCORES = {
         for count, value in ((2, 0.5), (4, 0.7), (8, 0.8), (15, 0.875))
     ],
     "enough": "More recordings still help: 8 instead of 15 cost 7 points.",
-    "harmful": [{"video": "0123456789ab", "name": "a <i>take.webm", "label": "jack", "gain": 0.06}],
+    "harmful": [
+        {
+            **{"video": "0123456789ab", "name": "a <i>take.webm", "label": "jack"},
+            **{"start": 3.2, "end": 5.0, "gain": 0.06},
+        }
+    ],
+    "notes": [],
+    "complete": True,
+}
+UNKNOWN = {
+    **{"run": "3", "steps": None, "why_not": "a second recording is needed", "per_label": []},
+    **{"confusion": None, "curve": [], "enough": "", "harmful": [], "notes": ["1 take of nothing"]},
+    "complete": True,
 }
 
 
@@ -284,8 +297,8 @@ def test_scores_are_shown_beside_their_baseline_with_curve_confusions_and_harmfu
         assert page.inner_text("#scores .figure") == "88 %"
         said = page.inner_text("#scores")
         assert "62 % to 97 % (95 % interval)" in said
-        assert "75 % by the average picture alone" in said
-        assert "16 recordings, left out in turn" in said
+        assert "75 % by the average picture of a window alone" in said
+        assert "(16, left out in turn)" in said
         assert page.inner_text("#enough") == SCORES["enough"]
         assert page.locator("svg[role=img] circle").count() == 4
         assert "15: 88 % (68 % to 98 %)" in str(
@@ -293,8 +306,24 @@ def test_scores_are_shown_beside_their_baseline_with_curve_confusions_and_harmfu
         )
         cells = page.locator("table.confusion td").all_inner_texts()
         assert cells == ["6", "2", "0", "8"]
-        assert page.locator("#harmful td").all_inner_texts() == ["a <i>take.webm", "jack", "+6.0 %"]
+        assert page.locator("#harmful td").all_inner_texts() == [
+            "a <i>take.webm at 0:03.2",
+            "jack",
+            "+6.0 %",
+        ]
         assert page.locator("#harmful a").get_attribute("href") == "#label/0123456789ab"
+
+
+def test_a_score_that_cannot_be_given_says_why(
+    browsers: Callable[..., Browser], studio: StudioProcess
+) -> None:
+    with opened(browsers(), studio.address) as page:
+        show_scores(page, UNKNOWN)
+        page.wait_for_selector("#scores section")
+        said = page.inner_text("#scores")
+        assert "No score: a second recording is needed." in said
+        assert "1 take of nothing" in said
+        assert page.locator("#scores svg").count() == 0
 
 
 def serious(page: Page) -> list[str]:

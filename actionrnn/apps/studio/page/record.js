@@ -6,6 +6,7 @@ const lengths = [2, 3, 5, 8, 15], countdowns = [1, 2, 3, 5, 10], series = [1, 3,
 const kinds = ["video/webm;codecs=vp8", "video/webm", "video/mp4"]; // the first that the browser writes
 const firstMilliseconds = 100; // how often the recorder hands out what it has
 const remembered = (name, fallback) => localStorage.getItem(`take-${name}`) ?? String(fallback);
+const leastPart = 0.75; // of a take's length
 const sayLength = (value) => plural(value, "second");
 const wait = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
 
@@ -109,6 +110,8 @@ export function mountRecorder(element, app, onClose) {
     const made = await app.api.upload(name ? "api/takes" : "api/videos", form);
     if (!name) await lookedAt(made);
     show(made, blob, name, group);
+    const asked = Number(seconds.value);
+    if (made.seconds < leastPart * asked) app.notify(`${made.name} has ${made.seconds.toFixed(1)} of ${asked} seconds: the browser was too busy to record. Record it again.`, true);
     await app.refresh();
   }
 
