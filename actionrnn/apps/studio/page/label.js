@@ -241,6 +241,7 @@ class LabelStep {
   }
 
   async nextPlace() {
+    if (!this.app.project.model) { this.#say("There is no model yet: train one, and G goes to where it is least sure."); return; }
     try {
       const place = await this.app.api.get("api/next");
       if (!place) { this.#say("Nothing is left to look at."); return; }
