@@ -90,7 +90,9 @@ class Curve:
         return tuple(found)
 
 
-def tested(experiment: Experiment, spec: FitSpec, stop: threading.Event) -> list[StepPredictions]:
+def held_out_answers(
+    experiment: Experiment, spec: FitSpec, stop: threading.Event
+) -> list[StepPredictions]:
     """A head's answers for what its fold leaves out."""
     head = fit(experiment, spec, stop)
     return predict_steps(experiment.sequences.side(spec.fold.test), {HEAD: head}, window=1)
@@ -123,7 +125,7 @@ def learning_curve(
             tell((number + place / len(sizes)) / len(folds))
             train = tuple(clip for clip in fold.train if clip.group in order[:size])
             spec = FitSpec(replace(fold, train=train), config.head, config.train.seed)
-            found[size] += tested(experiment, spec, stop)
+            found[size] += held_out_answers(experiment, spec, stop)
     counts = [counts_of(found[size], HEAD, experiment.dataset) for size in sizes]
     last = whole.of_groups([fold.name for fold in folds])
     return Curve((*sizes, num_groups - 1), (*counts, last))
@@ -280,7 +282,7 @@ def _gain(
     seed = config.train.seed + trial
 
     def counts(which: Experiment, fold: Fold) -> Counts:
-        answers = tested(which, FitSpec(fold, config.head, seed), stop)
+        answers = held_out_answers(which, FitSpec(fold, config.head, seed), stop)
         return counts_of(answers, HEAD, experiment.dataset)
 
     for fold in folds:

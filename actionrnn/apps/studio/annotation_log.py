@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ Op = Mapping[str, Any]
 LONGEST_LABEL = 80
 LONGEST_NOTE = 2000
 
+_ID = re.compile("[a-z0-9]{4,32}")
 _FIELDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "add": (frozenset({"label", "start", "end"}), frozenset({"id", "note"})),
     "edit": (frozenset({"id"}), frozenset({"label", "start", "end", "note"})),
@@ -37,6 +39,10 @@ _FIELDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "refuse": (frozenset({"label", "start", "end"}), frozenset()),
 }
 """The fields that each operation must have, and may have."""
+
+
+class ConflictError(ProjectError):
+    """A change that does not fit what others changed meanwhile, or another mark."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,11 @@ def checked_label(label: object) -> str:
     return name
 
 
+def new_id() -> str:
+    """An id for a mark."""
+    return secrets.token_hex(6)
+
+
 def checked_ops(ops: object) -> list[dict[str, Any]]:
     """Operations from outside in the form of the log; marks that are added get an id.
 
@@ -116,11 +127,11 @@ def _checked_op(op: object) -> dict[str, Any]:
         raise ProjectError(f"{kind}: {unknown[0]!r} is not known here")
     found: dict[str, Any] = {"op": kind}
     if kind == "add":
-        found["id"] = op.get("id") or secrets.token_hex(4)
+        found["id"] = op["id"] if "id" in op else new_id()
     elif "id" in op:
         found["id"] = op["id"]
-    if "id" in found and not isinstance(found["id"], str):
-        raise ProjectError(f"{kind}: id {found['id']!r} must be text")
+    if "id" in found and not (isinstance(found["id"], str) and _ID.fullmatch(found["id"])):
+        raise ProjectError(f"{kind}: id {found['id']!r} must be 4 to 32 of a-z and 0-9")
     if "label" in op:
         found["label"] = checked_label(op["label"])
     found |= {name: _seconds(op[name], name) for name in ("start", "end") if name in op}
@@ -204,7 +215,7 @@ class History:
         """Where somebody looked, as it was said: a mark that lies elsewhere is not in it."""
         self.refused: tuple[Refused, ...] = ()
         self.group = ""
-        """Empty: the video is its own."""
+        """Empty: the video is its own. A change of it is no step for undo."""
         self.revision = 0
         self._done: list[Step] = []
         self._undone: list[Step] = []
@@ -228,7 +239,7 @@ class History:
             kind = op["op"]
             if kind == "add":
                 if self._mark(op["id"], touched) is not None:
-                    raise ProjectError(f"mark {op['id']!r}: is there already")
+                    raise ConflictError(f"mark {op['id']!r}: is there already")
                 touched[op["id"]] = Mark(**{k: v for k, v in op.items() if k != "op"})
             elif kind == "edit":
                 changes = {k: v for k, v in op.items() if k not in ("op", "id")}
@@ -277,6 +288,11 @@ class History:
         step = self._undone.pop()
         self._become(step.after)
         self._done.append(step)
+
+    def set_group(self, group: str) -> None:
+        """Say who or what is in the video."""
+        self.group = group
+        self.revision += 1
 
     def begin_anew(self, marks: Iterable[Mark], looked: Iterable[Span]) -> None:
         """Take what somebody else has written; what was before cannot be brought back by undo."""
@@ -336,10 +352,13 @@ class AnnotationLog:
     """`csv` of the last line."""
 
     @classmethod
-    def open(cls, file: Path) -> AnnotationLog:
+    def open(cls, file: Path, *, read_only: bool = False) -> AnnotationLog:
         """Read a log; a file that does not exist is an empty one.
 
-        What a killed process began to write, which nobody was told of, is cut off.
+        Args:
+            file: the log.
+            read_only: leave a line that has no end, which another process may be writing; else
+                a killed process began it, nobody was told of it, and it is cut off.
 
         Raises:
             ProjectError: it cannot be read, or is damaged.
@@ -348,7 +367,7 @@ class AnnotationLog:
         try:
             content = file.read_bytes() if file.exists() else b""
             *lines, rest = content.split(b"\n")
-            if rest:
+            if rest and not read_only:
                 os.truncate(file, len(content) - len(rest))
         except OSError as error:
             raise ProjectError(f"{file}: cannot be read ({error.strerror})") from None
@@ -413,7 +432,7 @@ class AnnotationLog:
         elif change == "removed":
             self.histories.pop(video, None)
         else:
-            self.of(video).group = change["group"]
+            self.of(video).set_group(change["group"])
 
 
 def as_read(marks: Iterable[Mark], looked: Iterable[Span], group: str) -> dict[str, Any]:

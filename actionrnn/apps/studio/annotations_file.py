@@ -10,6 +10,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from actionrnn.apps.studio.annotation_log import (
@@ -20,18 +21,20 @@ from actionrnn.apps.studio.annotation_log import (
     without,
 )
 from actionrnn.datasets.annotations.intervals_csv import (
-    INTERVALS_CSV,
-    intervals_csv_text,
+    FurtherColumns,
+    further_columns,
+    interval_heading,
+    interval_lines,
     read_intervals_csv,
 )
 from actionrnn.datasets.annotations.marks import Mark as Row
-from actionrnn.datasets.annotations.marks import Marks, ReadOptions, Span, united
+from actionrnn.datasets.annotations.marks import ReadOptions, Span, united
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.errors import DatasetError, ProjectError
 from actionrnn.files import write_text
 
 Extra = tuple[tuple[str, str], ...]
-GROUP, NOTE = "group", "note"
+GROUP, NOTE, SPLIT = "group", "note", "split"
 _OF_A_ROW = ("subject", "tier")
 """Columns for which a row has a place of its own."""
 Place = Callable[[str], tuple[str, Span | None] | None]
@@ -67,6 +70,29 @@ class VideoRows:
 
 
 @dataclass
+class _Written:
+    """The rows of a video at a revision."""
+
+    history: History
+    revision: int
+    rows: list[Row]
+    columns: FurtherColumns
+    _lines: tuple[FurtherColumns, str] | None = None
+
+    def lines(self, columns: FurtherColumns) -> str:
+        """As a file with these columns has them."""
+        if self._lines is None or self._lines[0] != columns:
+            self._lines = columns, interval_lines(self.rows, columns)
+        return self._lines[1]
+
+
+def _joined(many: Iterable[FurtherColumns]) -> FurtherColumns:
+    owns, extras = zip(*many, strict=True)
+    own, extra = (tuple(dict.fromkeys(chain.from_iterable(names))) for names in (owns, extras))
+    return own, extra
+
+
+@dataclass
 class AnnotationsFile:
     """The content of the file."""
 
@@ -76,8 +102,12 @@ class AnnotationsFile:
     """Rows that are no marks of the project: of other videos, and points."""
     background_extra: dict[tuple[str, Span], Extra] = field(default_factory=dict)
     """Columns of rows of background, for as long as these stay what they are."""
+    splits: dict[str, str] = field(default_factory=dict)
+    """By path: the side that people gave a video, which all of its rows must have."""
     sha256: str = ""
     """Of its bytes; empty: there is no file."""
+    _written: dict[str, _Written] = field(default_factory=dict)
+    """What was written of each video."""
 
     @classmethod
     def read(cls, file: Path, place: Place) -> AnnotationsFile:
@@ -132,6 +162,8 @@ class AnnotationsFile:
                 f"{path} has the group {group!r}, and {first!r} in {first_row.where}; a video has "
                 "one"
             )
+        if side := row.extra.get(SPLIT):
+            self.splits[path] = side
         video = self.videos.setdefault(path, VideoRows())
         extra = _extra_of(row)
         if row.label == BACKGROUND:
@@ -143,7 +175,7 @@ class AnnotationsFile:
             note = row.extra.get(NOTE, "").strip()
             video.marks.append(Mark("", checked_label(row.label), start, stop, note, extra))
 
-    def written(self, file: Path, histories: Mapping[str, History]) -> AnnotationsFile:
+    def write(self, file: Path, histories: Mapping[str, History]) -> None:
         """Write the file anew, whole; it is on the disk then.
 
         Args:
@@ -153,24 +185,45 @@ class AnnotationsFile:
         Raises:
             ProjectError: it cannot be written.
         """
-        rows = [row for path in sorted(histories) for row in self._rows(path, histories[path])]
-        marks = Marks(file, INTERVALS_CSV, (*rows, *self.others), has_sides=True)
+        written = [self._written_of(path, histories[path]) for path in sorted(histories)]
+        others = further_columns(self.others)
+        columns = _joined([*(one.columns for one in written), others])
+        text = "".join(
+            [
+                interval_heading(columns, has_sides=True),
+                *(one.lines(columns) for one in written),
+                interval_lines(self.others, columns),
+            ]
+        )
         try:
-            write_text(file, intervals_csv_text(marks), durable=True)
+            write_text(file, text, durable=True)
         except OSError as error:
             raise ProjectError(
                 f"{file}: cannot be written ({error.strerror}); the change is in the log, and "
                 "is written here with the next one"
             ) from None
-        return AnnotationsFile({}, self.others, self.background_extra, sha256_of(file))
+        self.sha256 = sha256_of(file)
+
+    def _written_of(self, path: str, history: History) -> _Written:
+        """The rows of a video, made anew if it changed since the last time."""
+        known = self._written.get(path)
+        if known is None or known.history is not history or known.revision != history.revision:
+            rows = self._rows(path, history)
+            known = _Written(history, history.revision, rows, further_columns(rows))
+            self._written[path] = known
+        return known
 
     def _rows(self, path: str, history: History) -> list[Row]:
         marks = list(history.marks.values())
-        found = [_row(path, mark, history.group) for mark in marks]
+        found = [*marks]
         for span in _background(history.looked, marks):
             extra = self.background_extra.get((path, span), ())
-            found.append(_row(path, Mark("", BACKGROUND, *span, "", extra), history.group))
-        return sorted(found, key=lambda row: (row.start_seconds, row.end_seconds, row.label))
+            found.append(Mark("", BACKGROUND, *span, "", extra))
+        of_video = {GROUP: history.group}
+        if path in self.splits:
+            of_video[SPLIT] = self.splits[path]
+        found.sort(key=lambda mark: (mark.start, mark.end, mark.label))
+        return [_row(path, mark, of_video) for mark in found]
 
 
 def with_ids(marks: Iterable[Mark], known: Iterable[Mark], new_id: Callable[[], str]) -> list[Mark]:
@@ -214,13 +267,13 @@ def _extra_of(row: Row) -> Extra:
     return tuple(
         (name, cell.strip())
         for name, cell in sorted(cells.items())
-        if cell.strip() and name not in (GROUP, NOTE)
+        if cell.strip() and name not in (GROUP, NOTE, SPLIT)
     )
 
 
-def _row(path: str, mark: Mark, group: str) -> Row:
+def _row(path: str, mark: Mark, of_video: Mapping[str, str]) -> Row:
     extra = dict(mark.extra)
     subject, tier = (extra.pop(name, "") for name in _OF_A_ROW)
     note = {NOTE: mark.note or extra.pop(NOTE, "")}
-    columns = {GROUP: group, **note, **extra}
+    columns = {**of_video, **note, **extra}
     return Row(mark.label, mark.start, mark.end, path, subject, tier, columns)

@@ -58,7 +58,7 @@ def counts_of(predictions: Sequence[StepPredictions], model: str, dataset: Datas
     Args:
         model: its name in `StepPredictions.scores`.
     """
-    columns = [dataset.labels.index(label) for label in tested_labels(dataset)]
+    columns = [dataset.labels.index(label) for label in scored_labels(dataset)]
     counted = [_counted(one, one.scores[model]) for one in predictions]
     right, whole = (
         np.array([one[part][columns] for one in counted], np.float64).reshape(-1, len(columns))
@@ -67,7 +67,7 @@ def counts_of(predictions: Sequence[StepPredictions], model: str, dataset: Datas
     return Counts(right, whole, tuple(one.group for one in predictions))
 
 
-def tested_labels(dataset: Dataset) -> tuple[str, ...]:
+def scored_labels(dataset: Dataset) -> tuple[str, ...]:
     """The labels of several groups: what is taught by some can be tested in others."""
     groups: dict[str, set[str]] = {}
     for clip in dataset.clips:

@@ -11,16 +11,17 @@ runs/            a folder for each training
 from __future__ import annotations
 
 import os
-import secrets
+import shutil
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from actionrnn.apps.studio.annotation_log import (
     AnnotationLog,
+    ConflictError,
     History,
     Mark,
     Refused,
@@ -29,6 +30,7 @@ from actionrnn.apps.studio.annotation_log import (
     as_read,
     checked_label,
     checked_ops,
+    new_id,
 )
 from actionrnn.apps.studio.annotations_file import (
     AnnotationsFile,
@@ -55,6 +57,7 @@ from actionrnn.apps.studio.project_file import (
 from actionrnn.apps.studio.videos import (
     CACHE_FOLDER,
     REMOVED_FOLDER,
+    STAGED,
     VIDEOS_FOLDER,
     Cache,
     ProjectVideo,
@@ -63,15 +66,15 @@ from actionrnn.apps.studio.videos import (
     require_within,
     safe_name,
     set_aside,
-    take_in,
+    staged,
     video_id,
 )
 from actionrnn.config import Config
-from actionrnn.datasets.annotations.marks import TOLERATED_SECONDS, Span
+from actionrnn.datasets.annotations.marks import TOLERATED_SECONDS, Span, united
 from actionrnn.datasets.video_names import VideoNames, names_a_file
 from actionrnn.errors import DatasetError, ProjectError, VideoError
 from actionrnn.features.worker import Isolation
-from actionrnn.files import FileState, file_state, open_locked, write_text
+from actionrnn.files import FileState, file_state, open_locked, sync_folder, write_text
 from actionrnn.text import is_harmless, plain, readable
 from actionrnn.video.finding import VIDEO_SUFFIXES
 
@@ -84,8 +87,14 @@ _IGNORED_BY_GIT = (
 )
 
 
-class ConflictError(ProjectError):
-    """A change that does not fit what others changed meanwhile, or another mark."""
+@dataclass(frozen=True)
+class Overview:
+    """How much is marked in a video."""
+
+    num_marks: int
+    marked_seconds: float
+    looked_seconds: float
+    """The marked ones included."""
 
 
 class Project:
@@ -94,27 +103,42 @@ class Project:
     All methods may be called from several threads.
     """
 
-    def __init__(self, folder: Path, videos_folders: Sequence[Path], handle: int) -> None:
-        """Use `open` or `create`."""
+    def __init__(self, folder: Path, videos_folders: Sequence[Path], handle: int | None) -> None:
+        """Use `open` or `create`.
+
+        Args:
+            folder: of the project.
+            videos_folders: below which videos outside of it may lie.
+            handle: of the lock; None: nothing is written.
+        """
         self.folder = folder
         self.videos_folders = tuple(videos_folders)
         self.cache = Cache(folder)
         self._handle = handle
         self._lock = threading.RLock()
         self._content = read_project_file(folder)
-        self._log = AnnotationLog.open(folder / LOG_FILE)
+        self._log = AnnotationLog.open(folder / LOG_FILE, read_only=handle is None)
+        self._by_id: dict[str, str] = {}
         self._unreadable: dict[str, str] = {}
         self._file = AnnotationsFile()
         self._file_state: FileState | None = None
         self._read_file()
 
     @classmethod
-    def open(cls, folder: str | Path, videos_folders: Sequence[str | Path] = ()) -> Project:
+    def open(
+        cls,
+        folder: str | Path,
+        videos_folders: Sequence[str | Path] = (),
+        *,
+        read_only: bool = False,
+    ) -> Project:
         """Open a project that is there.
 
         Args:
             folder: of the project.
             videos_folders: below which videos outside of the project may lie.
+            read_only: see it as it is now, beside another process that has it; nothing can be
+                changed.
 
         Raises:
             ProjectError: there is none, another process has it, or a file of it is damaged.
@@ -126,6 +150,8 @@ class Project:
         for one in folders:
             if not one.is_dir():
                 raise ProjectError(f"--videos {one}: no such folder")
+        if read_only:
+            return cls(place, folders, None)
         try:
             handle, _ = open_locked(place / LOCK_FILE, wait=False)
         except BlockingIOError:
@@ -135,7 +161,7 @@ class Project:
         except OSError as error:
             raise ProjectError(f"{folder}: cannot be written ({error.strerror})") from None
         try:
-            remove_leftovers_of(place)
+            _remove_leftovers(place)
             return cls(place, folders, handle)
         except BaseException:
             os.close(handle)
@@ -170,9 +196,9 @@ class Project:
 
     def close(self) -> None:
         """Let another process open the project."""
-        if self._handle >= 0:
+        if self._handle is not None:
             os.close(self._handle)
-            self._handle = -1
+            self._handle = None
 
     def __enter__(self) -> Project:
         return self
@@ -227,8 +253,7 @@ class Project:
                         )
             if names:
                 self._write(None, {"renamed": names}, who)
-            self._content = replace(self._content, labels=checked)
-            write_project_file(self.folder, self._content)
+            self._save(replace(self._content, labels=checked))
 
     def set_settings(self, **values: Any) -> Settings:
         """Change some settings.
@@ -241,8 +266,7 @@ class Project:
             if not settings.multi_label:
                 for path, history in self._log.histories.items():
                     _require_apart(history.view.marks, path)
-            self._content = replace(self._content, settings=settings)
-            write_project_file(self.folder, self._content)
+            self._save(replace(self._content, settings=settings))
             return settings
 
     # Videos
@@ -252,7 +276,7 @@ class Project:
         with self._lock:
             found = []
             self._unreadable = {}
-            for path in [*find_files(self.folder), *self._content.videos]:
+            for path in self._paths():
                 try:
                     found.append(self._video(path))
                 except (VideoError, ProjectError) as error:
@@ -270,11 +294,37 @@ class Project:
 
         Raises:
             ProjectError: there is none.
+            VideoError: it cannot be read.
         """
-        found = next((video for video in self.videos() if video.id == id), None)
-        if found is None:
-            raise ProjectError(f"{plain(str(id))}: no such video in the project")
+        with self._lock:
+            return self._video(self._path_of(id))
+
+    def overview(self) -> dict[str, Overview]:
+        """How much is marked in each of `videos`, by id."""
+        with self._lock:
+            self._require_current_file()
+            histories = self._log.histories
+            return {
+                video.id: _overview(histories[video.path].view)
+                if video.path in histories
+                else Overview(0, 0.0, 0.0)
+                for video in self.videos()
+            }
+
+    def _paths(self) -> list[str]:
+        found = list(dict.fromkeys([*find_files(self.folder), *self._content.videos]))
+        self._by_id = {video_id(path): path for path in found}
         return found
+
+    def _path_of(self, id: str) -> str:
+        """The path of a video, which need not be readable."""
+        path = self._by_id.get(id)
+        if path is None or not (self.folder / path).exists():
+            self._paths()
+            path = self._by_id.get(id)
+        if path is None:
+            raise ProjectError(f"{plain(str(id))}: no such video in the project")
+        return path
 
     def _video(self, path: str) -> ProjectVideo:
         if not is_harmless(path):
@@ -319,15 +369,28 @@ class Project:
             VideoError: it is not a video that can be read.
             ProjectError: the name or group is not valid, or it cannot be written.
         """
-        group = _checked_group(group)
-        with self._lock:
-            taken = [*find_files(self.folder), *self._log.histories]
-            taken += [row.video for row in self._file.others]
-            chosen = safe_name(name, [Path(one).name for one in taken])
-            path = take_in(self.folder, content, chosen, isolation or isolation_of())
-            if group:
-                self._write(path, {"group": group}, who)
-            return self._video(path)
+        self._require_writable()
+        group, name = _checked_group(group), safe_name(name, [])
+        try:
+            with (
+                staged(self.folder, content, name, isolation or isolation_of()) as copy,
+                self._lock,
+            ):
+                path = f"{VIDEOS_FOLDER}/{safe_name(name, self._taken_names())}"
+                target = self.folder / path
+                target.parent.mkdir(exist_ok=True)
+                copy.rename(target)
+                sync_folder(target.parent)
+                if group:
+                    self._write(path, {"group": group}, who)
+                return self._video(path)
+        except OSError as error:
+            raise ProjectError(f"{name}: cannot be written ({error.strerror})") from None
+
+    def _taken_names(self) -> list[str]:
+        """Of the videos that are there, and of those that are gone and may come back."""
+        paths = [*find_files(self.folder), *self._log.histories]
+        return [Path(path).name for path in (*paths, *(row.video for row in self._file.others))]
 
     def import_video(
         self, file: str | Path, group: str | None = None, who: str = ""
@@ -348,8 +411,7 @@ class Project:
             if path in self._content.videos:
                 raise ProjectError(f"{path}: is in the project already")
             video = self._video(path)
-            self._content = replace(self._content, videos=(*self._content.videos, path))
-            write_project_file(self.folder, self._content)
+            self._save(replace(self._content, videos=(*self._content.videos, path)))
             if group:
                 self._write(path, {"group": group}, who)
             return replace(video, group=group)
@@ -363,21 +425,21 @@ class Project:
             ProjectError: there is no such video, or it cannot be moved.
         """
         with self._lock:
-            path = self.video(id).path
+            path = self._path_of(id)
+            self._require_writable()
             self._require_current_file()
             try:
                 if path in self._content.videos:
                     name = f"{video_id(path)}-{Path(path).name}"
                     aside = self.folder / REMOVED_FOLDER / name
                     left = tuple(one for one in self._content.videos if one != path)
-                    self._content = replace(self._content, videos=left)
-                    write_project_file(self.folder, self._content)
+                    self._save(replace(self._content, videos=left))
                 else:
                     aside = set_aside(self.folder, path)
                 history = self._log.histories.get(path, History())
                 if history.marks or history.looked:
                     rows = AnnotationsFile(background_extra=self._file.background_extra)
-                    rows.written(aside.with_name(f"{aside.name}.csv"), {path: history})
+                    rows.write(aside.with_name(f"{aside.name}.csv"), {path: history})
             except OSError as error:
                 raise ProjectError(f"{path}: cannot be moved ({error.strerror})") from None
             self._write(path, "removed", who)
@@ -390,7 +452,7 @@ class Project:
         """
         group = _checked_group(group)
         with self._lock:
-            path = self.video(id).path
+            path = self._path_of(id)
             self._require_current_file()
             self._write(path, {"group": group}, who)
             return self._video(path)
@@ -404,7 +466,7 @@ class Project:
             ProjectError: there is no such video.
         """
         with self._lock:
-            path = self.video(video_id).path
+            path = self._path_of(video_id)
             self._require_current_file()
             return self._log.of(path).view
 
@@ -415,7 +477,7 @@ class Project:
             ProjectError: there is no such video.
         """
         with self._lock:
-            return self._log.of(self.video(video_id).path).refused
+            return self._log.of(self._path_of(video_id)).refused
 
     def change(
         self, video_id: str, ops: Any, who: str, base_revision: int | None = None
@@ -472,7 +534,7 @@ class Project:
 
     def _again(self, video_id: str, change: str, who: str) -> VideoMarks:
         with self._lock:
-            path = self.video(video_id).path
+            path = self._path_of(video_id)
             self._require_current_file()
             return self._write_marks(path, change, who)
 
@@ -509,8 +571,6 @@ class Project:
         """
         with self._lock:
             self._require_current_file()
-            if not self._file.sha256:
-                self._write_file()
             return make_config(self.folder, self._content, overrides)
 
     def next_run(self) -> Path:
@@ -525,17 +585,30 @@ class Project:
         self._write(path, change, who)
         return self._log.of(path).view
 
+    def _require_writable(self) -> None:
+        if self._handle is None:
+            raise ProjectError(f"{self.folder}: is closed, or open for reading alone")
+
+    def _save(self, content: ProjectFile) -> None:
+        """Put labels, settings or videos into project.yaml."""
+        self._require_writable()
+        write_project_file(self.folder, content)
+        self._content = content
+
     def _write(self, path: str | None, change: Any, who: str) -> None:
         """Put a change into the log, then into annotations.csv."""
+        self._require_writable()
         self._log.write(path, change, plain(readable(who)), self._file.sha256)
         self._write_file()
 
     def _write_file(self) -> None:
-        self._file = self._file.written(self._csv, self._log.histories)
+        self._file.write(self._csv, self._log.histories)
         self._file_state = file_state(self._csv)
 
     def _require_current_file(self) -> None:
         """Read annotations.csv again if somebody else has written it."""
+        if self._handle is None:
+            return
         if (self._csv.exists() and file_state(self._csv)) != (self._file_state or False):
             self._read_file()
 
@@ -549,7 +622,8 @@ class Project:
             place = _place(self.folder, self.videos(), histories)
             self._file = AnnotationsFile.read(self._csv, place)
             if histories and self._file.sha256 in ("", self._log.csv):
-                self._write_file()
+                if self._handle is not None:
+                    self._write_file()
                 return
             rows = {path: VideoRows() for path in histories} | self._file.videos
             read = {
@@ -557,21 +631,25 @@ class Project:
                 for path, one in rows.items()
                 if not one.are_of(self._log.of(path))
             }
-            if read:  # without a name for the file, which stays as it is
+            if read and self._handle is None:
+                self._log.apply(None, {"read": read})
+            elif read:  # without a name for the file, which stays as it is
                 self._log.write(None, {"read": read}, BY_HAND, "")
             self._file_state = file_state(self._csv) if self._file.sha256 else None
 
     def _as_read(self, path: str, rows: VideoRows) -> dict[str, Any]:
         history = self._log.of(path)
-        marks = with_ids(rows.marks, history.marks.values(), _new_id)
+        marks = with_ids(rows.marks, history.marks.values(), new_id)
         group = rows.group if rows.marks or rows.background else history.group
         return as_read(marks, rows.looked(), group)
 
 
-def remove_leftovers_of(folder: Path) -> None:
+def _remove_leftovers(folder: Path) -> None:
     """Delete what killed processes began to write in the folder of a project."""
-    for file in (*folder.glob(".*.tmp"), *(folder / CACHE_FOLDER).glob("new-*/*")):
+    for file in folder.glob(".*.tmp"):
         file.unlink(missing_ok=True)
+    for begun in (folder / CACHE_FOLDER).glob(f"{STAGED}*"):
+        shutil.rmtree(begun, ignore_errors=True)
 
 
 def _place(folder: Path, videos: Iterable[ProjectVideo], known: Iterable[str]) -> Place:
@@ -594,6 +672,12 @@ def _place(folder: Path, videos: Iterable[ProjectVideo], known: Iterable[str]) -
         return None if path is None else (path, spans[path])
 
     return place
+
+
+def _overview(view: VideoMarks) -> Overview:
+    marked = united((mark.start, mark.end) for mark in view.marks)
+    seconds = (sum(end - start for start, end in spans) for spans in (marked, view.looked))
+    return Overview(len(view.marks), *seconds)
 
 
 def _checked_group(group: str | None) -> str:
@@ -621,8 +705,4 @@ def _overlap(one: Mark, other: Mark, path: str) -> ConflictError:
     )
 
 
-def _new_id() -> str:
-    return secrets.token_hex(4)
-
-
-__all__ = ["ConflictError", "Label", "Project", "ProjectVideo", "Settings"]
+__all__ = ["ConflictError", "Label", "Overview", "Project", "ProjectVideo", "Settings"]

@@ -24,7 +24,7 @@ from actionrnn.apps.studio.advice import (
     harmful_takes,
     learning_curve,
 )
-from actionrnn.apps.studio.counts import counts_of, tested_labels
+from actionrnn.apps.studio.counts import counts_of, scored_labels
 from actionrnn.apps.studio.learning import OnProgress, Taught, fit
 from actionrnn.datasets.recordings import IGNORE
 from actionrnn.datasets.splits import Fold, make_folds
@@ -129,7 +129,7 @@ def score(
     experiment, noun = taught.experiment, nouns(taught.experiment)
     scores = Scores(taught.run, notes=_notes(taught))
     num_groups = len(experiment.dataset.groups)
-    if num_groups < 2 or not tested_labels(experiment.dataset):
+    if num_groups < 2 or not scored_labels(experiment.dataset):
         scores = replace(
             scores, why_not=_why_not(experiment, noun), enough=enough(None, num_groups, noun)
         )
@@ -169,7 +169,7 @@ def _why_not(experiment: Experiment, noun: str) -> str:
 
 def _notes(taught: Taught) -> tuple[str, ...]:
     dataset = taught.experiment.dataset
-    tested = tested_labels(dataset)
+    tested = scored_labels(dataset)
     alone = [label for label in dataset.labels if label not in tested]
     if not alone or len(dataset.groups) < 2:
         return taught.notes

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import math
 import os
 import re
@@ -30,7 +31,7 @@ from actionrnn.config import Sampling
 from actionrnn.errors import ProjectError, VideoError
 from actionrnn.features.decoder_messages import Message
 from actionrnn.features.worker import Isolation
-from actionrnn.files import atomic_path, file_state, read_json, sync_folder, write_text
+from actionrnn.files import atomic_path, file_state, read_json, write_text
 from actionrnn.options import VideoLimits
 from actionrnn.text import is_harmless, plain
 from actionrnn.video.decode import probe_video, read_frame_times, visit_frames
@@ -41,6 +42,8 @@ from actionrnn.video.source import container_of, declared_span, locate, open_str
 VIDEOS_FOLDER = "videos"
 REMOVED_FOLDER = ".removed"
 CACHE_FOLDER = ".cache"
+STAGED = "new-"
+"""The beginning of the folders in `.cache/` of videos that are being added."""
 
 LONGEST_STEM = 80
 MOST_TILES = 300
@@ -103,7 +106,7 @@ def video_id(path: str) -> str:
     """12 hexadecimal digits for a path.
 
     >>> video_id("videos/a.mp4")
-    '8e1bb7d7a07c'
+    'fd630f6fddb7'
     """
     return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
@@ -162,43 +165,39 @@ def safe_name(name: str, taken: Collection[str]) -> str:
     return chosen + suffix.lower()
 
 
-def take_in(folder: Path, content: Path | IO[bytes], name: str, isolation: Isolation) -> str:
-    """Copy a video into `videos/`, whole or not at all; returns its path in the project.
+@contextlib.contextmanager
+def staged(
+    folder: Path, content: Path | IO[bytes], name: str, isolation: Isolation
+) -> Iterator[Path]:
+    """A copy of a video that was looked at, within the project, to be moved to its place.
 
     Args:
         folder: of the project.
         content: a file, or what it holds.
         name: a `safe_name`.
-        isolation: the bounds within which it is looked at first.
+        isolation: the bounds within which it is looked at.
 
     Raises:
         VideoError: it is not a video that can be read.
-        ProjectError: it cannot be written.
+        OSError: it cannot be written.
     """
-    target = folder / VIDEOS_FOLDER / name
-    try:
-        (folder / CACHE_FOLDER).mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="new-", dir=folder / CACHE_FOLDER) as place:
-            copy = Path(place, name)
-            with copy.open("wb") as written:
-                if isinstance(content, Path):
-                    with content.open("rb") as opened:
-                        shutil.copyfileobj(opened, written, 1 << 20)
-                else:
-                    shutil.copyfileobj(content, written, 1 << 20)
-                written.flush()
-                os.fsync(written.fileno())
-            try:
-                for _ in isolation.messages(_look_at, copy):
-                    continue
-            except VideoError as error:
-                raise VideoError(str(error).replace(str(copy), name)) from None
-            target.parent.mkdir(exist_ok=True)
-            copy.rename(target)
-        sync_folder(target.parent)
-    except OSError as error:
-        raise ProjectError(f"{target}: cannot be written ({error.strerror})") from None
-    return f"{VIDEOS_FOLDER}/{name}"
+    (folder / CACHE_FOLDER).mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=STAGED, dir=folder / CACHE_FOLDER) as place:
+        copy = Path(place, name)
+        with contextlib.ExitStack() as stack:
+            opened = (
+                stack.enter_context(content.open("rb")) if isinstance(content, Path) else content
+            )
+            written = stack.enter_context(copy.open("wb"))
+            shutil.copyfileobj(opened, written, 1 << 20)
+            written.flush()
+            os.fsync(written.fileno())
+        try:
+            for _ in isolation.messages(_look_at, copy):
+                continue
+        except VideoError as error:
+            raise VideoError(str(error).replace(str(copy), name)) from None
+        yield copy
 
 
 def _look_at(path: Path, limits: VideoLimits) -> Iterator[Message]:
@@ -308,15 +307,16 @@ class Cache:
         except VideoError as error:
             return VideoError(str(error).replace(str(file), path))
         with contextlib.suppress(OSError):  # a folder that cannot be written: looked at each time
-            shutil.rmtree(kept.parent, ignore_errors=True)  # of another file of this name
             write_json(kept, asdict(facts))
+            state = kept.name.removesuffix("facts.json")
+            for old in kept.parent.iterdir():  # of another file of this name
+                if not old.name.startswith((state, ".")):
+                    old.unlink()
         return facts
 
 
 def write_json(file: Path, content: Any) -> None:
     """Write JSON, whole or not at all."""
-    import json
-
     write_text(file, json.dumps(content))
 
 

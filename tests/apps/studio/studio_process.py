@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,13 @@ class StudioProcess:
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[str] | None = None
 
+    def __enter__(self) -> StudioProcess:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     @property
     def address(self) -> str:
         """Of the page."""
@@ -52,6 +60,7 @@ class StudioProcess:
             said.append(line)
             if re.search(r"http://\S+", line):
                 return
+        self._wait()
         raise AssertionError("".join(said))
 
     def kill(self) -> None:
@@ -75,3 +84,10 @@ class StudioProcess:
     def get(self, path: str) -> Any:
         """A route's answer."""
         return httpx.get(f"{self.address}/api/{path}", timeout=60).raise_for_status().json()
+
+    def wait(self, holds: Callable[[dict[str, Any]], bool], seconds: float = 120) -> None:
+        """Until something is true of the project."""
+        end = time.monotonic() + seconds
+        while not holds(project := self.get("project")):
+            assert time.monotonic() < end, project
+            time.sleep(0.05)

@@ -23,6 +23,7 @@ def changes(draw: st.DrawFn) -> list[list[dict[str, Any]]]:
     """Changes of a few operations, each of which fits the marks that are there."""
     known: list[str] = []
     found = []
+    num_added = 0
     for _ in range(draw(st.integers(1, 8))):
         ops: list[dict[str, Any]] = []
         for _ in range(draw(st.integers(1, 4))):
@@ -33,7 +34,8 @@ def changes(draw: st.DrawFn) -> list[list[dict[str, Any]]]:
             if kind in ("edit", "remove") and not known:
                 kind = "add"
             if kind == "add":
-                known.append(f"m{len(known)}-{len(found)}")
+                num_added += 1
+                known.append(f"m{num_added:05}")
                 ops.append({"op": kind, "id": known[-1], "note": draw(st.text(max_size=5))})
                 ops[-1] |= label | span
             elif kind == "edit":
@@ -153,7 +155,7 @@ def test_a_damaged_line_is_refused_with_its_number(tmp_path: Path, line: str) ->
         ([{"op": "add", "label": "background", "start": 0, "end": 1}], "choose another name"),
         ([{"op": "add", "label": "a\x1bb", "start": 0, "end": 1}], "control characters"),
         ([{"op": "add", "label": "a" * 81, "start": 0, "end": 1}], "longer than 80"),
-        ([{"op": "edit", "id": 5, "start": 0}], "must be text"),
+        ([{"op": "edit", "id": 5, "start": 0}], "must be 4 to 32 of a-z and 0-9"),
         ([{"op": "add", "label": "a", "start": 0, "end": 1, "note": 3}], "note: must be text"),
     ],
 )
@@ -164,14 +166,14 @@ def test_an_operation_that_is_not_valid_is_refused(ops: object, message: str) ->
 
 def test_an_edit_that_turns_a_mark_round_changes_nothing() -> None:
     history = History()
-    add = {"op": "add", "id": "m", "label": "run", "start": 1, "end": 2}
+    add = {"op": "add", "id": "mark", "label": "run", "start": 1, "end": 2}
     history.do(history.step(checked_ops([add])))
     before = history.view
     with pytest.raises(ProjectError, match=r"start \(3\) must be before end \(2\)"):
-        history.step(checked_ops([{"op": "edit", "id": "m", "start": 3}]))
+        history.step(checked_ops([{"op": "edit", "id": "mark", "start": 3}]))
     with pytest.raises(ProjectError, match="is not there any more"):
         history.step(
-            checked_ops([{"op": "look", "start": 0, "end": 9}, {"op": "remove", "id": "x"}])
+            checked_ops([{"op": "look", "start": 0, "end": 9}, {"op": "remove", "id": "none"}])
         )
     assert history.view == before
 
@@ -194,9 +196,9 @@ def test_what_is_left_is_what_is_in_one_and_not_in_the_other(
 
 def test_a_renamed_label_is_renamed_in_what_undo_brings_back() -> None:
     history = History()
-    add = {"op": "add", "id": "m", "label": "run", "start": 1, "end": 2}
+    add = {"op": "add", "id": "mark", "label": "run", "start": 1, "end": 2}
     history.do(history.step(checked_ops([add])))
-    history.do(history.step(checked_ops([{"op": "remove", "id": "m"}])))
+    history.do(history.step(checked_ops([{"op": "remove", "id": "mark"}])))
     history.rename({"run": "sprint"})
     history.undo()
     assert [mark.label for mark in history.view.marks] == ["sprint"]

@@ -57,7 +57,7 @@ def test_a_worker_does_tasks_one_after_the_other_and_reports(worker: Worker) -> 
 
 
 def test_what_fails_says_why_and_what_crashes_says_no_secret(worker: Worker) -> None:
-    with pytest.raises(WorkFailedError, match="^only red is marked; mark another label$"):
+    with pytest.raises(WorkFailedError, match="only red is marked"):
         run(worker, "fail_to_teach", Path())
     with pytest.raises(WorkFailedError, match="ZeroDivisionError") as error:
         run(worker, "crash")

@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from actionrnn.apps.cli import main
-from actionrnn.apps.studio.project import ConflictError, Label, Project, Settings
+from actionrnn.apps.studio.project import ConflictError, Label, Overview, Project, Settings
 from actionrnn.config_reading import load_config
+from actionrnn.datasets.splits import open_dataset
 from actionrnn.errors import ProjectError
+from actionrnn.model.recognizer import load
 from actionrnn.text import readable
 from tests.tiny import write_recording, write_video
 
@@ -91,6 +94,38 @@ def test_a_second_server_is_refused(project: Project) -> None:
         Project.open(project.folder)
     project.close()
     Project.open(project.folder).close()
+
+
+def test_the_project_can_be_seen_beside_the_one_who_has_it(project: Project) -> None:
+    a, b = project.videos()
+    ops = [add("run", 1, 3), {"op": "look", "start": 2, "end": 5}]
+    marks = project.change(a.id, ops, "ann")
+    files = sorted(project.folder.rglob("*"))
+    with Project.open(project.folder, read_only=True) as other:
+        assert other.marks(a.id) == marks
+        assert other.config() == project.config()
+        assert other.overview() == {a.id: Overview(1, 2.0, 4.0), b.id: Overview(0, 0.0, 0.0)}
+        changes: list[Callable[[], object]] = [
+            lambda: other.undo(a.id, "bob"),
+            lambda: other.change(a.id, [add("run", 5, 6)], "bob"),
+            lambda: other.set_settings(multi_label=True),
+            lambda: other.set_group(a.id, "ida", "bob"),
+            lambda: other.remove_video(a.id, "bob"),
+            lambda: other.add_video(a.file, "c.avi"),
+        ]
+        for change in changes:
+            with pytest.raises(ProjectError, match="open for reading alone"):
+                change()
+    assert sorted(project.folder.rglob("*")) == files
+    assert project.marks(a.id) == marks
+
+
+def test_an_id_of_the_page_is_taken_once(project: Project) -> None:
+    a, _ = project.videos()
+    (mark,) = project.change(a.id, [add("run", 1, 3, id="abcd1234")], "ann").marks
+    assert mark.id == "abcd1234"
+    with pytest.raises(ConflictError, match="mark 'abcd1234': is there already"):
+        project.change(a.id, [add("run", 4, 5, id="abcd1234")], "ann")
 
 
 def test_overlapping_marks_are_refused_unless_several_labels_are_wanted(project: Project) -> None:
@@ -173,6 +208,41 @@ def test_a_change_that_is_in_the_log_alone_comes_into_the_file(folder: Path) -> 
         assert project.marks(a.id).marks == ()
         assert file.read_bytes() == after
         assert project.undo(a.id, "ann").marks == (mark,)
+
+
+def test_the_side_that_people_gave_a_video_is_that_of_all_of_its_rows(project: Project) -> None:
+    a, b = project.videos()
+    file = project.folder / "annotations.csv"
+    rows = "videos/a.avi,1,3,run,test\nvideos/b.avi,1,3,run,train\n"
+    file.write_text(f"path,start,end,label,split\n{rows}")
+    project.change(a.id, [add("walk", 5, 6), {"op": "look", "start": 0, "end": 1}], "ann")
+    project.change(b.id, [{"op": "look", "start": 4, "end": 5}], "ann")
+    assert csv_of(project.folder) == [
+        "path,start,end,label,group,split,note",
+        "videos/a.avi,0.0,1.0,background,,test,",
+        "videos/a.avi,1.0,3.0,run,,test,",
+        "videos/a.avi,5.0,6.0,walk,,test,",
+        "videos/b.avi,1.0,3.0,run,,train,",
+        "videos/b.avi,4.0,5.0,background,,train,",
+    ]
+    assert len(open_dataset(project.config().data).recordings) == 2
+
+
+def test_several_people_change_a_project_at_once(folder: Path) -> None:
+    with Project.open(folder) as project:
+        ids = [video.id for video in project.videos()]
+
+        def label(person: int) -> None:
+            for number in range(10):
+                start = person * 2 + number / 6
+                ops = [add("run", start, start + 0.1, note=f"{person} {number}")]
+                project.change(ids[person % 2], ops, str(person))
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(label, range(4)))
+    with Project.open(folder) as project:
+        notes = [mark.note for one in ids for mark in project.marks(one).marks]
+        assert sorted(notes) == sorted(f"{p} {n}" for p in range(4) for n in range(10))
 
 
 def test_a_lost_file_is_written_again(project: Project) -> None:
@@ -377,6 +447,31 @@ def test_a_project_is_made_of_a_folder_with_videos_once(tmp_path: Path, video: P
         assert [one.path for one in project.videos()] == ["videos/a.avi"]
     with pytest.raises(ProjectError, match="is a project already"):
         Project.create(tmp_path)
+
+
+def test_nothing_is_trained_before_anything_is_marked(folder: Path) -> None:
+    done = CliRunner().invoke(main, ["train", str(folder)])
+    assert done.exit_code == 1
+    assert "nothing is marked yet" in done.output
+    assert not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize("groups", [("ida", "ida"), ("ida", "")])
+def test_a_project_of_few_groups_is_trained(tmp_path: Path, groups: tuple[str, str]) -> None:
+    """One group leaves nothing to test on; of two, each may know a label that the other lacks."""
+    folder = tmp_path / "project"
+    colours = (("red", "blue"), ("red", "grey"))
+    with Project.create(
+        folder, labels=[Label(name) for name in ("red", "blue", "grey")]
+    ) as project:
+        for name, (first, second) in zip("ab", colours, strict=True):
+            write_recording(folder / "videos" / f"{name}.mkv", [first] * 16 + [second] * 16)
+        for one, group, (first, second) in zip(project.videos(), groups, colours, strict=True):
+            project.change(one.id, [add(first, 0, 2), add(second, 2, 4)], "ann")
+            project.set_group(one.id, group, "ann")
+    done = CliRunner().invoke(main, ["train", str(folder), "train.epochs=2"])
+    assert done.exit_code == 0, done.output
+    assert load(folder / "runs" / "1").labels == ("blue", "grey", "red")
 
 
 def test_actionrnn_train_trains_a_project(tmp_path: Path) -> None:
