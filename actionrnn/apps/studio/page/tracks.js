@@ -16,7 +16,7 @@ export class Tracks {
     this.listen = listen;
     this.home = home;
     this.base = make("canvas", { className: "tracks-base", "aria-hidden": "true" });
-    this.top = make("canvas", { className: "tracks-top", tabIndex: 0, role: "slider", "aria-label": "Position in the video" });
+    this.top = make("canvas", { className: "tracks-top", tabIndex: 0, role: "slider", "aria-label": "Position in the video", ariaValueNow: "0" });
     home.append(this.base, this.top);
     this.scene = { labels: [], marks: [], proposals: [], looked: [], selection: null, begun: null, selected: null, watched: null };
     Object.assign(this, { times: [0], start: 0, end: 1, first: 0, last: 1, position: 0, sprite: null, curves: null, lanes: [] });
