@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import os
 import shutil
 import threading
 import time
@@ -21,11 +20,11 @@ from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.serving.server import make_server, open_port
 from actionrnn.apps.studio.server import open_studio
 from actionrnn.video.decode import iter_frames
+from tests.apps.studio.page_steps import playing, serious, starting, wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 RATE_FPS = 25
 pytestmark = [
     pytest.mark.realdata,
@@ -80,16 +79,8 @@ def joined(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        if BROWSER is None and not Path(playwright.chromium.executable_path).exists():
-            if os.environ.get("CI"):
-                pytest.fail("no chromium, and CI promises one: apt-get install chromium")
-            pytest.skip("no chromium here")
-        started = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield started
-        started.close()
+    with playing() as playwright, starting(playwright) as start:
+        yield start()
 
 
 @pytest.fixture
@@ -115,7 +106,9 @@ def page(browser: Browser) -> Iterator[Page]:
     opened = context.new_page()
     problems: list[str] = []
     opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.on("request", lambda request: None if is_own(request.url) else problems.append(request.url))
+    opened.on(
+        "request", lambda request: None if is_own(request.url) else problems.append(request.url)
+    )
     yield opened
     opened.unroute_all(behavior="ignoreErrors")
     context.close()
@@ -145,14 +138,6 @@ def rows_of(folder: Path) -> list[tuple[str, float, float, str]]:
         for row in rows
         if row["label"] != "background"
     ]
-
-
-def wait_for(page: Page, expression: str) -> None:
-    """The page's own policy forbids `wait_for_function`, which evaluates texts inside it."""
-    end = time.monotonic() + 20
-    while not page.evaluate(expression):
-        assert time.monotonic() < end, f"never: {expression[:100]}"
-        page.wait_for_timeout(20)
 
 
 def wait_until(page: Page, is_so: Callable[[], bool]) -> None:
@@ -204,7 +189,9 @@ def label_eight(page: Page) -> list[tuple[str, float, float]]:
     for clip in range(8):
         label = LABELS[clip % 2]
         begin = frame(page)
-        press(page, label["key"], "Shift+ArrowRight", "Shift+ArrowRight", "ArrowRight", label["key"])
+        press(
+            page, label["key"], "Shift+ArrowRight", "Shift+ArrowRight", "ArrowRight", label["key"]
+        )
         made.append((label["name"], begin / RATE_FPS, frame(page) / RATE_FPS))
         press(page, "Shift+ArrowRight", "ArrowRight")
     return made
@@ -444,13 +431,17 @@ def test_nothing_is_lost_without_a_connection(page: Page, folder: Path) -> None:
         # taken, but the answer is lost
         page.route("**/changes", lambda route: (route.fetch(), route.abort()))
         press(page, "1", "Shift+ArrowRight", "1")
-        wait_for(page, "document.querySelector('.saved').textContent.startsWith('No connection: 1')")
+        wait_for(
+            page, "document.querySelector('.saved').textContent.startsWith('No connection: 1')"
+        )
         page.unroute("**/changes")
         saved(page)
         assert marks_of(studio) == [("walk", 0.0, 1.0)]
         page.route("**/api/**", lambda route: route.abort())
         press(page, "2", "Shift+ArrowRight", "2", "1", "Shift+ArrowRight", "1")
-        wait_for(page, "document.querySelector('.saved').textContent.startsWith('No connection: 2')")
+        wait_for(
+            page, "document.querySelector('.saved').textContent.startsWith('No connection: 2')"
+        )
         assert page.locator(".mark-rows tbody tr").count() == 3
         page.unroute("**/api/**")
         page.goto("about:blank")  # in the middle
@@ -552,18 +543,6 @@ def test_it_fits_and_can_be_used_by_everyone(
     context.close()
 
 
-def serious(page: Page) -> list[str]:
-    """What axe-core finds that shuts somebody out."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    return [
-        f"{found['id']}: {node['html']}"
-        for found in Axe().run(page).response["violations"]
-        if found["impact"] in ("serious", "critical")
-        for node in found["nodes"]
-    ]
-
-
 def test_thousands_of_intervals_stay_fluent(page: Page, studio: str) -> None:
     count, length = 5000, 0.004
     many = [
@@ -586,7 +565,9 @@ def test_thousands_of_intervals_stay_fluent(page: Page, studio: str) -> None:
     press(page, " ")
     timings = sorted(page.evaluate("document.querySelector('.tracks-top').timings"))
     middle, worst = timings[len(timings) // 2], timings[-1]
-    print(f"{len(timings)} redraws of {count} marks: median {middle:.1f} ms, longest {worst:.1f} ms")
+    print(
+        f"{len(timings)} redraws of {count} marks: median {middle:.1f} ms, longest {worst:.1f} ms"
+    )
     assert len(timings) > 40
     assert middle < 16
     press(page, ".")
