@@ -43,6 +43,17 @@ def as_path(path: str | os.PathLike[str]) -> Path:
     return Path(as_written(text)) if is_text else Path(path)
 
 
+def caches() -> Path:
+    """The folder of this package in the user's caches; where there is none, one that cannot be."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if Path(given).is_absolute():  # its specification says to ignore others
+        return Path(given, "actionrnn")
+    try:
+        return Path.home() / ".cache" / "actionrnn"
+    except RuntimeError:  # a user without a home, as in containers
+        return Path(os.devnull, "actionrnn")
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it when the block ends without error.

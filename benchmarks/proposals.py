@@ -98,8 +98,7 @@ def first_seconds(joined: Joined, seconds: float) -> Joined:
 
 def thinned(joined: Joined) -> Joined:
     """Every second step."""
-    parts = (joined.values, joined.targets, joined.pts_seconds)
-    return Joined(*(part[::EVERY] for part in parts))
+    return Joined(joined.values[::EVERY], joined.targets[::EVERY], joined.pts_seconds[::EVERY])
 
 
 def train(pool: Mapping[str, Joined], looked: Looked, provenance: Provenance, seed: int) -> Trained:

@@ -9,9 +9,11 @@ reader.zip     reads the videos for it, by the same code as here
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,36 +77,71 @@ def export(
         BackboneError: the extra `onnx` is not installed, ONNX cannot express the backbone, or its
             int8 features are too far from those in float32.
     """
-    require_installed()
     output = as_path(output)
+    recognizer = load_exact(model, output, weights)
+    none = None if none_rate is None else none_of_these(recognizer, none_rate)
+    int8 = None
+    with new_export(output) as folder:
+        (folder / ENCODER).write_bytes(encoder_to_onnx(recognizer.backbone))
+        (folder / STEP).write_bytes(step_to_onnx(Head.of(recognizer.head)))
+        shutil.copyfile(Path(__file__).with_name("onnx_runner.py"), folder / RUNNER)
+        (folder / READER).write_bytes(zipped_reader())
+        if int8_clips is not None:
+            int8 = quantise(recognizer, folder / ENCODER, int8_clips)
+        encoder = {
+            "file": ENCODER,
+            "inputs": _encoder_inputs(recognizer.backbone),
+            "input_shape": ["N", "height", "width", 3],
+            "input_type": "uint8 RGB",
+            "outputs": ["features"],
+            "output_shape": ["N", recognizer.head.feature_size],
+            "precision": "float32" if int8 is None else "int8",
+            "int8_test": None if int8 is None else dataclasses.asdict(int8),
+            "largest_side": LARGEST_SIDE,
+        }
+        write_description(recognizer, folder, encoder, none)
+    return Export(output, int8)
+
+
+def load_exact(model: str | Path, output: Path, weights: str | None) -> Recognizer:
+    """The model in float32, if it can be exported into a folder.
+
+    Raises:
+        ModelError: it cannot be loaded, was trained on int8 features, or the folder holds
+            anything but an unchanged export.
+        BackboneError: the extra `onnx` is not installed.
+    """
+    require_installed()
     _require_free(output)
     if read_model_info(model).provenance.precision == INT8:
         raise ModelError(
             f"{model}: was trained on int8 features, and the exported encoder computes others; "
             "train it with backbone.precision=float32, and export with --int8"
         )
-    recognizer = load(model, weights=weights, device="cpu", runtime="torch", precision="float32")
-    none = None
-    if none_rate is not None:
-        none = _none_of_these(recognizer, none_rate)
-    int8 = None
+    return load(model, weights=weights, device="cpu", runtime="torch", precision="float32")
+
+
+@contextlib.contextmanager
+def new_export(output: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of an earlier export when the block ends.
+
+    Raises:
+        ModelError: it cannot be written, or the place holds anything but an unchanged export.
+    """
     try:
         with atomic_folder(output, replace=True) as folder:
-            (folder / ENCODER).write_bytes(encoder_to_onnx(recognizer.backbone))
-            (folder / STEP).write_bytes(step_to_onnx(Head.of(recognizer.head)))
-            shutil.copyfile(Path(__file__).with_name("onnx_runner.py"), folder / RUNNER)
-            (folder / READER).write_bytes(zipped_reader())
-            if int8_clips is not None:
-                int8 = quantise(recognizer, folder / ENCODER, int8_clips)
-            _write_description(recognizer, folder, int8, none)
+            yield folder
             _require_free(output)  # it may have been written while this was computed
     except OSError as error:
         raise ModelError(f"{output}: cannot be written ({error.strerror})") from None
-    return Export(output, int8)
 
 
-def _none_of_these(model: Recognizer, none_rate: float) -> dict[str, Any]:
-    """What tells the runner that none of the classes is seen."""
+def none_of_these(model: Recognizer, none_rate: float) -> dict[str, Any]:
+    """What tells that none of the classes is seen, as model.json has it.
+
+    Raises:
+        ModelError: the model was not trained for that, or the rate is too low.
+    """
     none = model.require_none_of_these(none_rate, of_steps=False)
     return {
         "none_rate": none_rate,
@@ -117,13 +154,23 @@ def _none_of_these(model: Recognizer, none_rate: float) -> dict[str, Any]:
     }
 
 
-def _write_description(
-    model: Recognizer, folder: Path, int8: Int8Report | None, none: dict[str, Any] | None
+def write_description(
+    model: Recognizer,
+    folder: Path,
+    encoder: dict[str, Any],
+    none: dict[str, Any] | None,
+    **more: Any,
 ) -> None:
-    """Write model.json, which describes the files in the folder."""
+    """Write model.json: the model, and the files that are in the folder.
+
+    Args:
+        encoder: how it is called.
+        none: of `none_of_these`; None: it is not said.
+        more: what else it says, in JSON's types.
+    """
     files = {
-        name: {"size_bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)}
-        for name in (ENCODER, STEP, RUNNER, READER)
+        file.name: {"size_bytes": file.stat().st_size, "sha256": file_sha256(file)}
+        for file in sorted(folder.iterdir())
     }
     state = _initial_state(Head.of(model.head))
     described = {
@@ -131,17 +178,7 @@ def _write_description(
         "format_version": FORMAT_VERSION,
         "labels": model.labels,
         "sampling": dataclasses.asdict(model.config.sampling),
-        "encoder": {
-            "file": ENCODER,
-            "inputs": _encoder_inputs(model.backbone),
-            "input_shape": ["N", "height", "width", 3],
-            "input_type": "uint8 RGB",
-            "outputs": ["features"],
-            "output_shape": ["N", model.head.feature_size],
-            "precision": "float32" if int8 is None else "int8",
-            "int8_test": None if int8 is None else dataclasses.asdict(int8),
-            "largest_side": LARGEST_SIDE,
-        },
+        "encoder": encoder,
         "step": {
             "file": STEP,
             "inputs": ["features", *state],
@@ -160,6 +197,7 @@ def _write_description(
         },
         "head": dataclasses.asdict(model.head.config),
         "none_of_these": none,
+        **more,
         "backbone": model.provenance.to_json(),
         "files": files,
         "versions": {"actionrnn": __version__, "opset": OPSET, **versions()},

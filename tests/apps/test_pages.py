@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,35 +16,18 @@ from actionrnn.model.none_of_these import KINDS, NoneOfThese, Patterns
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.options import SegmentRule
 from actionrnn.video.decode import iter_frames
+from tests.apps.browsing import bars, encode, launched, wait_for
 from tests.apps.serving import Running, running
 from tests.apps.test_multi_label import several
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 NOW, CURVES = "#timeline .now", "#timeline .curves"
 pytestmark = [
     pytest.mark.realdata,
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]
-
-
-def encode(
-    clip: Path, target: Path, codec: str, pix_fmt: str, *, times: int = 1, start_seconds: int = 0
-) -> Path:
-    """A real clip as a browser plays it, or as its fake camera takes it."""
-    frames = [frame.data for frame in iter_frames(clip)]
-    with av.open(str(target), "w") as container:
-        stream = container.add_stream(codec, rate=25)
-        stream.height, stream.width = frames[0].shape[0], frames[0].shape[1]
-        stream.pix_fmt = pix_fmt
-        for index, data in enumerate(frames * times):
-            frame = av.VideoFrame.from_ndarray(data, format="rgb24")
-            frame.pts, frame.time_base = index + 25 * start_seconds, Fraction(1, 25)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return target
 
 
 @pytest.fixture(scope="module")
@@ -59,27 +37,9 @@ def clip(real_data: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def browser(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    camera = encode(
-        clip, tmp_path_factory.mktemp("camera") / "camera.mjpeg", "mjpeg", "yuvj420p", times=3
-    )
-    with sync_playwright() as playwright:
-        if BROWSER is None and not Path(playwright.chromium.executable_path).exists():
-            if os.environ.get("CI"):
-                pytest.fail("no chromium, and CI promises one: apt-get install chromium")
-            pytest.skip("no chromium here")
-        started = playwright.chromium.launch(
-            executable_path=BROWSER,
-            args=[
-                "--no-sandbox",
-                "--use-fake-ui-for-media-stream",
-                "--use-fake-device-for-media-stream",
-                f"--use-file-for-fake-video-capture={camera}",
-            ],
-        )
+    camera = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
+    with launched(encode(clip, camera, "mjpeg", "yuvj420p", times=3)) as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
@@ -107,23 +67,10 @@ def upload(page: Page, file: Path) -> None:
     page.set_input_files("#file", file)
 
 
-def wait_for(page: Page, expression: str) -> None:
-    """The page's own policy forbids `wait_for_function`, which evaluates texts inside it."""
-    end = time.monotonic() + 20
-    while not page.evaluate(expression):
-        assert time.monotonic() < end, f"never: {expression[:100]}"
-        page.wait_for_timeout(20)
-
-
 def click_curves(page: Page, part: float) -> None:
     box = page.locator(CURVES).bounding_box()
     assert box is not None
     page.locator(CURVES).click(position={"x": part * box["width"], "y": 60})
-
-
-def bars(page: Page, home: str) -> dict[str, str]:
-    labels = page.locator(f"{home} .label").all_inner_texts()
-    return dict(zip(labels, page.locator(f"{home} .score").all_inner_texts(), strict=True))
 
 
 def test_a_video_is_played_and_scored(

@@ -45,9 +45,21 @@ def backbones(search: str | None) -> None:
 @click.option(
     "--output",
     "-o",
-    required=True,
     type=UserPath(path_type=Path, file_okay=False),
     help="The folder of the export; an earlier export there is replaced.",
+)
+@click.option(
+    "--web",
+    type=UserPath(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Write a web page instead, for any static web server: a video or the webcam in, scores "
+    "out, all within the browser.",
+)
+@click.option(
+    "--onnxruntime-web",
+    type=UserPath(path_type=Path, file_okay=False, exists=True),
+    metavar="FOLDER",
+    help="The unpacked npm package for --web; default: npm fetches it, once.",
 )
 @click.option(
     "--int8",
@@ -61,18 +73,43 @@ def backbones(search: str | None) -> None:
 @weights_option
 def export(
     model: str,
-    output: Path,
+    output: Path | None,
+    web: Path | None,
+    onnxruntime_web: Path | None,
     int8_clips: Path | None,
     none_rate: float | None,
     weights: str | None,
 ) -> None:
-    """MODEL as ONNX: an encoder, a step of the head, and a runner that needs no PyTorch."""
-    from actionrnn.apps.export import export as run_export
+    """MODEL as ONNX: an encoder, a step of the head, and a runner that needs no PyTorch.
 
-    done = run_export(model, output, weights=weights, int8_clips=int8_clips, none_rate=none_rate)
-    if done.int8 is not None:
-        click.echo(str(done.int8))
-    for file in sorted(done.folder.iterdir()):
+    With --web: the same as a web page.
+    """
+    from actionrnn.apps.export import export as run_export
+    from actionrnn.apps.export_web import export_web
+
+    if (output is None) == (web is None):
+        raise click.UsageError("give --output FOLDER, or --web FOLDER for a web page")
+    if web is None and onnxruntime_web is not None:
+        raise click.UsageError("--onnxruntime-web is for --web; leave it out")
+    if web is not None and int8_clips is not None:
+        raise click.UsageError("--int8 is for --output: the page computes in float32; leave it out")
+    if web is not None:
+        folder = export_web(
+            model,
+            web,
+            weights=weights,
+            none_rate=none_rate,
+            onnxruntime_web_folder=onnxruntime_web,
+        )
+    else:
+        assert output is not None
+        done = run_export(
+            model, output, weights=weights, int8_clips=int8_clips, none_rate=none_rate
+        )
+        folder = done.folder
+        if done.int8 is not None:
+            click.echo(str(done.int8))
+    for file in sorted(folder.iterdir()):
         click.echo(f"{file}  {file.stat().st_size / 1e6:.2f} MB")
 
 

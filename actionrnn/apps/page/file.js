@@ -1,7 +1,8 @@
 // A video is sent to the server and its scores come back; the browser plays its own copy.
 
-import { address, headers, showBars, showProblem } from "./common.js";
-import { TimelineView, byId, colourOf, maxCurves, percent } from "./timeline.js";
+import { showBars, showProblem, timelineOf } from "./common.js";
+import { address, headers } from "./server.js";
+import { TimelineView, byId, colourOf, percent } from "./timeline.js";
 
 const video = byId("video"), view = new TimelineView(byId("timeline"), video);
 const kinds = { json: "application/json", csv: "text/csv", srt: "application/x-subrip", vtt: "text/vtt" };
@@ -70,24 +71,6 @@ async function convert() {
   }
 }
 
-// Curves for the labels of the answer and the segments, then for those with the highest peaks.
-function timelineOf(found) {
-  const order = found.labels.map((_, index) => index);
-  const peaks = order.map((index) => found.steps.reduce((peak, step) => Math.max(peak, step.scores[index]), 0));
-  const answers = new Set([found.prediction.labels[0], ...found.segments.map((part) => part.label)]);
-  const isAnswer = found.labels.map((label) => answers.has(label));
-  order.sort((a, b) => isAnswer[b] - isAnswer[a] || peaks[b] - peaks[a]);
-  const shown = order.slice(0, maxCurves);
-  return {
-    labels: shown.map((index) => found.labels[index]),
-    curves: shown.map((index) => found.steps.map((step) => step.scores[index])),
-    start_seconds: found.start_seconds,
-    times: found.steps.map((step) => step.pts_seconds),
-    segments: found.segments,
-    none_of_these: found.none_of_these,
-  };
-}
-
 function show(file, found) {
   for (const link of links) URL.revokeObjectURL(link);
   links = [];
@@ -98,7 +81,7 @@ function show(file, found) {
   video.hidden = false;
   video.src = linkTo(file);
   byId("result").hidden = false;
-  const timeline = timelineOf(found), best = found.prediction;
+  const best = found.prediction, timeline = timelineOf(found, best.labels[0]);
   view.show(timeline);
   byId("name").textContent = file.name;
   byId("none").hidden = !best.none_of_these;

@@ -147,8 +147,10 @@ def make_experiment(
     """What is trained and tested: each group is left out in turn, if there are several.
 
     Raises:
-        DatasetError: there is one label only.
+        DatasetError: there is one label only, or none.
     """
+    if not dataset.labels:
+        raise DatasetError("no action is marked; mark some time as one")
     if len(dataset.labels) < 2 and not config.head.multi_label:
         [label] = dataset.labels
         other = "some time without it as looked at" if label != BACKGROUND else "an action"
@@ -160,7 +162,9 @@ def make_experiment(
         epochs=num_epochs(config, sequences),
         # what looks like none of them is known by what was left out; several labels say it alone
         none_of_these=bool(groups) and not config.head.multi_label,
-        **{"seeds": 1, "search": 0, "validation_fraction": 0.0},
+        seeds=1,
+        search=0,
+        validation_fraction=0.0,
     )
     folds = [Fold(group, *_divided(dataset.clips, group)) for group in groups]
     config = replace(config, data=data, train=train)

@@ -255,7 +255,8 @@ class Project:
     def videos(self) -> tuple[ProjectVideo, ...]:
         """The videos that are there and can be read, by path."""
         with self._lock:
-            return tuple(map(self._video, sorted(self._readable())))
+            found = self._readable()
+            return tuple(self._described(path, found[path]) for path in sorted(found))
 
     def _readable(self) -> dict[str, Facts]:
         """By path, of the videos that are there; of the others it is noted why not."""
@@ -321,7 +322,9 @@ class Project:
         return self.cache.facts(path, self.folder / path)
 
     def _video(self, path: str) -> ProjectVideo:
-        facts = self._facts(path)
+        return self._described(path, self._facts(path))
+
+    def _described(self, path: str, facts: Facts) -> ProjectVideo:
         return ProjectVideo(
             id=video_id(path),
             path=path,

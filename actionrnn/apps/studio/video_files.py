@@ -123,10 +123,16 @@ def _look_at(path: Path, limits: VideoLimits) -> Iterator[Message]:
 
 
 def set_aside(folder: Path, path: str) -> Path:
-    """Move a video of the project to `.removed/`; returns where it is now."""
-    removed = folder / REMOVED_FOLDER
+    """Move a video of the project to `.removed/`, whatever lies there; returns where it is now.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    removed, name = folder / REMOVED_FOLDER, PurePosixPath(path)
     removed.mkdir(exist_ok=True)
-    name = PurePosixPath(path).name
-    target = removed / safe_name(name, [one.name for one in removed.iterdir()])
+    target, number = removed / name.name, 1
+    while target.exists():
+        number += 1
+        target = removed / f"{name.stem}-{number}{name.suffix}"
     (folder / path).rename(target)
     return target

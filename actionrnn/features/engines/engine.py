@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import zlib
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from safetensors.numpy import save_file
 
 from actionrnn import __version__
 from actionrnn.features.preprocess import Preprocessing
-from actionrnn.files import atomic_path
+from actionrnn.files import atomic_path, caches
 
 Parts = dict[str, NDArray[np.uint8]]
 """A converted network as bytes, by the names of its parts."""
@@ -76,9 +75,8 @@ def cache_file(engine: str, job: Job, **more: Any) -> Path:
         **more,
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    caches = _caches()
     readable = re.sub(r"[^A-Za-z0-9]+", "-", job.name)
-    return caches / "actionrnn" / engine / f"{readable}-{digest[:20]}.safetensors"
+    return caches() / engine / f"{readable}-{digest[:20]}.safetensors"
 
 
 def _versions(name: str) -> list[str]:
@@ -86,17 +84,6 @@ def _versions(name: str) -> list[str]:
     library = name.partition("/")[0]
     packages = ["torch", *([library] if library in ("timm", "torchvision") else [])]
     return [__version__, *map(metadata.version, packages)]
-
-
-def _caches() -> Path:
-    """The user's folder of caches; where there is none, one that cannot be."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    if Path(given).is_absolute():  # its specification says to ignore others
-        return Path(given)
-    try:
-        return Path.home() / ".cache"
-    except RuntimeError:  # a user without a home, as in containers
-        return Path(os.devnull)
 
 
 def write_cache(file: Path, parts: Parts) -> None:

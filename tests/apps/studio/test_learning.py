@@ -30,7 +30,7 @@ from actionrnn.apps.studio.learning import (
 )
 from actionrnn.apps.studio.scores import SCORES_FILE, Scores, score
 from actionrnn.config import Config, Sampling
-from actionrnn.datasets.recordings import IGNORE
+from actionrnn.datasets.recordings import IGNORE, Annotation
 from actionrnn.errors import DatasetError, FeatureError
 from actionrnn.evaluation.step_predictions import StepPredictions
 from actionrnn.features.provenance import Features
@@ -172,7 +172,31 @@ def test_the_tested_model_knows_what_is_none_of_its_labels(tmp_path: Path) -> No
     assert info.training["scores"]["num_clips"] == 18
     assert (taught.model_path.parent / "report.json").exists()
     assert read_none_of_these(info) is not None
-    assert generator.close() is None
+
+
+def test_labels_that_may_be_on_together_are_scored_by_f1(tmp_path: Path) -> None:
+    dataset, sequences = make_recordings([MIXED] * 2)
+    sequences = replace(sequences, label_sets=np.eye(3, dtype=bool))
+    config = replace(CONFIG, head=replace(CONFIG.head, multi_label=True))
+    dataset = replace(dataset, multi_label=True)
+    experiment = make_experiment(config, dataset, sequences, tmp_path / "runs" / "1")
+    last = all_scores(learned(experiment))[-1]
+    assert last.steps is not None
+    assert last.steps.value > 0.8
+    assert last.steps.unit.startswith("F1")
+    assert last.confusion is None
+    assert last.complete
+
+
+def test_looked_at_time_alone_teaches_nothing(tmp_path: Path) -> None:
+    dataset, sequences = make_recordings([MIXED] * 2)
+    nothing = [
+        replace(one, annotations=(Annotation("background", 0.0, 3.0),))
+        for one in dataset.recordings
+    ]
+    dataset = replace(dataset, recordings=tuple(nothing), multi_label=True)
+    with pytest.raises(DatasetError, match="no action is marked"):
+        make_experiment(CONFIG, dataset, sequences, tmp_path)
 
 
 def test_little_is_seen_more_often(tmp_path: Path) -> None:

@@ -114,13 +114,24 @@ def test_nothing_is_left_behind(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("actionrnn-")] == []
 
 
-def test_the_model_and_its_onnx_form(studio: Studio, streaming_model: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def taught(studio: Studio, streaming_model: Path) -> Studio:
+    """The same, with a model."""
     run = studio.project.folder / "runs" / "1"
     run.mkdir(parents=True)
     (run / "model.safetensors").write_bytes(streaming_model.read_bytes())
-    taken = studio.client.get("/api/export/model")
+    return studio
+
+
+def test_the_model_file_is_the_runs(taught: Studio, streaming_model: Path) -> None:
+    taken = taught.client.get("/api/export/model")
     assert taken.content == streaming_model.read_bytes()
-    exported = files_of(studio.client.get("/api/export/onnx", timeout=300))
+    assert ".safetensors" in taken.headers["content-disposition"]
+
+
+@pytest.mark.slow
+def test_the_model_as_onnx(taught: Studio) -> None:
+    exported = files_of(taught.client.get("/api/export/onnx", timeout=300))
     names = {Path(name).name for name in exported}
     assert {"encoder.onnx", "step.onnx", "model.json", "run.py"} <= names
     described = next(text for name, text in exported.items() if name.endswith("model.json"))
