@@ -1,6 +1,6 @@
 // The server's routes. Each request says who asks; what is refused comes back in one line.
 
-import { address, headers as access, socketAddress } from "./shared/common.js";
+import { address, headers as access, socketAddress } from "./shared/server.js";
 
 const noAnswer = "The server does not answer; is it still running?";
 

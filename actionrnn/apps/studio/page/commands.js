@@ -23,6 +23,7 @@ const table = [
   ["To here", "The selection ends here", ["O"], false, ({ labelling }) => labelling.selectSide("end")],
   ["Cancel", "Forget the selection, or the interval that was begun", ["Escape"], false, ({ labelling }) => labelling.cancel()],
   ["Looked until here", "What was played or stepped through until here was looked at: what is not marked there is none of the labels", ["U"], false, ({ labelling }) => labelling.look()],
+  ["Not looked at", "The selection was not looked at", ["Shift+U"], false, ({ labelling }) => labelling.unlook()],
   ["Begins here", "The chosen mark begins here", ["Shift+I"], false, ({ labelling }) => labelling.setEdge("start")],
   ["Ends here", "The chosen mark ends here", ["Shift+O"], false, ({ labelling }) => labelling.setEdge("end")],
   ["Note", "Write a note at the chosen mark", ["C"], false, ({ labelling }) => labelling.write("note")],

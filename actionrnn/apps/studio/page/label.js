@@ -10,11 +10,13 @@ import { Marks } from "./marks.js";
 import { Player } from "./player.js";
 import { Tracks } from "./tracks.js";
 
-const lockMilliseconds = 10000, copyMilliseconds = 1000, proposalMilliseconds = 400;
+const lockMilliseconds = 10000, pauseMilliseconds = 1000, proposalMilliseconds = 400;
 const curvePoints = 2000;
 
 let pending = null; // {video, seconds, why}: where to go in a video that is shown next
 let lastVideo = "";
+
+const pause = () => new Promise((resolve) => setTimeout(resolve, pauseMilliseconds));
 
 export function mount(element, app, argument) {
   const step = new LabelStep(element, app);
@@ -74,10 +76,10 @@ class LabelStep {
     this.#showVideos();
     if (!video) return;
     lastVideo = video.id;
-    this.#say("");
-    const times = await this.#frames(video);
+    this.#say("Reading the video.");
+    const [times, problem] = await this.#frames(video);
     if (visit !== this.#visit) return;
-    this.player.load(times, video.seconds);
+    this.player.load(times, video.begin + video.seconds);
     this.tracks.setVideo(times, this.player.end);
     this.#setSource(!video.playable);
     const marks = new Marks(this.app.api, name, video.id, () => this.#want());
@@ -89,8 +91,9 @@ class LabelStep {
     });
     await this.#lock();
     try {
-      const kept = await marks.load();
+      const kept = await this.#answer(() => marks.load());
       if (visit !== this.#visit) return;
+      this.#say(problem, Boolean(problem));
       this.labelling.sayKept(kept);
     } catch (error) {
       if (visit === this.#visit) this.#say(error.message, true);
@@ -116,11 +119,26 @@ class LabelStep {
     try { return await this.app.api.get(path); } catch { return null; }
   }
 
-  async #frames({ seconds, rate_fps }) {
-    const found = await this.#orNull(this.#path("frames"));
-    if (found?.times.length) return found.times;
-    this.#say("The times of the frames are not known yet; they are taken as even.", true);
-    return Array.from({ length: Math.max(1, Math.round(seconds * rate_fps)) }, (_, index) => index / rate_fps);
+  // Asks until the server answers, or another video is shown; raises what it refuses.
+  async #answer(ask) {
+    for (const visit = this.#visit; ;) {
+      try { return await ask(); } catch (error) {
+        if (visit !== this.#visit || (error.status > 0 && error.status < 500)) throw error;
+        this.#say(error.message, true);
+        await pause();
+      }
+    }
+  }
+
+  // When each frame is shown, and what is wrong with that.
+  async #frames({ begin, seconds, rate_fps }) {
+    const path = this.#path("frames");
+    try {
+      const { times } = await this.#answer(() => this.app.api.get(path));
+      if (times.length) return [times, ""];
+    } catch { /* as said below */ }
+    const count = Math.max(1, Math.round(seconds * rate_fps));
+    return [Array.from({ length: count }, (_, index) => begin + index / rate_fps), "The times of the frames are not known; they are taken as even."];
   }
 
   // The video, or a copy that browsers play, once it is made.
@@ -131,7 +149,7 @@ class LabelStep {
     this.#sayUnplayable(isCopy ? "A copy that this browser can play is being made." : "");
     if (!isCopy) return;
     try {
-      while (await this.#isWaiting(path)) await new Promise((resolve) => setTimeout(resolve, copyMilliseconds));
+      while (await this.#isWaiting(path)) await pause();
       if (visit !== this.#visit) return;
       this.#sayUnplayable("");
       this.player.setAddress(this.app.api.url(path));
@@ -223,6 +241,7 @@ class LabelStep {
   }
 
   async nextPlace() {
+    if (!this.app.project.model) { this.#say("There is no model yet: train one, and G goes to where it is least sure."); return; }
     try {
       const place = await this.app.api.get("api/next");
       if (!place) { this.#say("Nothing is left to look at."); return; }
@@ -243,7 +262,7 @@ class LabelStep {
   // ---- keys
 
   #key = (event) => {
-    if (!this.labelling || isTaken(event)) return;
+    if (!this.labelling || !this.hasKeys.checked || isTaken(event)) return;
     const key = keyOf(event), command = commands.find(({ keys }) => keys.includes(key));
     const label = command ? undefined : this.app.project.labels.find((known) => known.key && (known.key.toUpperCase() === key || known.key === digitOf(event)));
     if (!command && !label) return;
@@ -257,8 +276,15 @@ class LabelStep {
   // ---- what is shown
 
   #build(home) {
-    this.chooser = make("select", { id: "label-video", onchange: () => this.app.go(`#label/${this.chooser.value}`) });
+    let isPointed = false; // chosen with the mouse: the keys are the timeline's again
+    this.chooser = make("select", {
+      id: "label-video",
+      onpointerdown: () => { isPointed = true; },
+      onkeydown: () => { isPointed = false; },
+      onchange: () => { this.app.go(`#label/${this.chooser.value}`); if (isPointed) this.work.focus({ preventScroll: true }); },
+    });
     this.saved = make("span", { className: "saved", role: "status" });
+    this.hasKeys = make("input", { type: "checkbox", checked: localStorage.getItem("label keys") !== "off", onchange: () => localStorage.setItem("label keys", this.hasKeys.checked ? "on" : "off") });
     this.message = make("p", { className: "said", role: "status", "aria-live": "polite" });
     this.refusals = make("div", { className: "refusals" });
     this.empty = make("p", { className: "dim", hidden: true });
@@ -272,15 +298,16 @@ class LabelStep {
     this.tracksHome = make("div", { className: "tracks" });
     this.work = make("div", { className: "work", role: "application", "aria-label": "Player and timeline. Question mark shows the keys.", tabIndex: -1 },
       make("div", { className: "screen" }, this.picture, this.unplayable), this.now, this.transport, this.labelButtons, this.tracksHome,
-      buttons(this, "Timeline and selection", ["Zoom out", "Zoom in", "From here", "To here", "Cancel", "Looked until here"]),
+      buttons(this, "Timeline and selection", ["Zoom out", "Zoom in", "From here", "To here", "Cancel", "Looked until here", "Not looked at"]),
       buttons(this, "The chosen mark", ["Begins here", "Ends here", "Note", "Delete", "Undo", "Redo"]),
       buttons(this, "Proposals", ["Next place", "Accept", "Refuse", "Correct", "Keys"]));
-    // a click leaves the keys where they are, so that Space plays after it
-    this.work.addEventListener("mousedown", (event) => { if (event.target.closest("button") && !document.activeElement?.closest("input, select")) event.preventDefault(); });
     this.listHome = make("section", { className: "marks", "aria-label": "Marks" });
+    // a click leaves the keys where they are, so that Space plays after it
+    for (const part of [this.work, this.listHome])
+      part.addEventListener("mousedown", (event) => { if (event.target.closest("button, tbody") && !document.activeElement?.closest("input, select")) event.preventDefault(); });
     home.append(
       make("h2", { className: "visually-hidden" }, "Label"),
-      make("div", { className: "label-bar" }, make("label", { htmlFor: "label-video" }, "Video"), this.chooser, this.saved),
+      make("div", { className: "label-bar" }, make("label", { htmlFor: "label-video" }, "Video"), this.chooser, this.saved, make("label", { className: "keys-on", title: "Off: no key does anything but in fields and on buttons" }, this.hasKeys, "Keys")),
       this.message, this.refusals, this.empty,
       make("div", { className: "label-columns" }, this.work, this.listHome));
   }

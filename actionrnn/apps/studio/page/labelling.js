@@ -179,6 +179,16 @@ export class Labelling {
     this.say(`Looked at ${span({ start, end })}: what is not marked there is none of the labels.`);
   }
 
+  // The selection counts as not looked at again, but for its marks.
+  unlook() {
+    if (this.#isLocked()) return;
+    if (!isWhole(this.selection)) { this.say("Select with I and O what was not looked at."); return; }
+    const { start, end } = this.selection;
+    this.marks.change([{ op: "unlook", start, end }]);
+    this.say(`Not looked at: ${span({ start, end })}`);
+    this.setSelection(null);
+  }
+
   // ---- choosing
 
   choose(item) {

@@ -33,11 +33,10 @@ export class Player {
     this.speed = 1;
   }
 
-  // times: of all frames in seconds; seconds: how long the video is.
-  load(times, seconds) {
-    const frame = times.length > 1 ? times.at(-1) - times.at(-2) : 1 / 25;
-    const last = times.at(-1) + frame;
-    Object.assign(this, { times, index: 0, loop: null, end: Math.abs(seconds - last) < 2 * frame && seconds > times.at(-1) ? seconds : last });
+  // times: of all frames in seconds; end: of the video, after the last of them.
+  load(times, end) {
+    const last = times.at(-1), frame = times.length > 1 ? last - times.at(-2) : 1 / 25;
+    Object.assign(this, { times, index: 0, loop: null, end: end > last ? end : last + frame });
   }
 
   setAddress(address) {
