@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import click
@@ -18,7 +18,9 @@ BOUNDS = {
 }
 
 
-def server_options(port: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def server_options(
+    port: int, bounds: Collection[str] = tuple(BOUNDS)
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command these options.
 
     It takes them as `options`, a `ServeOptions`, and `bounds`, those fields of `ServeLimits` by
@@ -26,6 +28,7 @@ def server_options(port: int) -> Callable[[Callable[..., Any]], Callable[..., An
 
     Args:
         port: the default.
+        bounds: the names among `BOUNDS` that mean something to the command.
     """
     added = [
         click.option(
@@ -51,9 +54,9 @@ def server_options(port: int) -> Callable[[Callable[..., Any]], Callable[..., An
             help="Let the pages of this origin in, too: https://example.com.",
         ),
     ]
-    for name, text in BOUNDS.items():
-        kind = int if name == "visitors" else float
-        added.append(click.option(f"--{name.replace('_', '-')}", type=kind, help=text))
+    for name in bounds:
+        kind, option = int if name == "visitors" else float, f"--{name.replace('_', '-')}"
+        added.append(click.option(option, type=kind, help=BOUNDS[name]))
 
     def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
@@ -70,8 +73,8 @@ def server_options(port: int) -> Callable[[Callable[..., Any]], Callable[..., An
                 allowed_hosts=given.pop("allow_host"),
                 allowed_origins=given.pop("allow_origin"),
             )
-            bounds = {name: given.pop(name) for name in BOUNDS}
-            return command(options=options, bounds=bounds, **given)
+            chosen = {name: given.pop(name) for name in bounds}
+            return command(options=options, bounds=chosen, **given)
 
         for option in reversed(added):
             run = option(run)

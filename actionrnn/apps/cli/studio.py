@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     help="A folder whose videos the page may use where they lie; several times for several.",
 )
 @click.option("--no-browser", is_flag=True, help="Do not open the page.")
-@server_options(port=7861)
+@server_options(port=7861, bounds=("upload_mb", "request_seconds", "visitors"))
 def studio(
     options: ServeOptions,
     bounds: dict[str, Any],

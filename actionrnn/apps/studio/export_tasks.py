@@ -6,15 +6,19 @@ import threading
 from pathlib import Path
 
 from actionrnn.apps.export import export
+from actionrnn.apps.export_web import export_web
 from actionrnn.apps.studio.worker import Report
-from actionrnn.errors import ModelError
 
 
-def onnx(model: Path, folder: Path, *, stop: threading.Event, report: Report) -> None:
+def onnx(
+    model: Path, folder: Path, none_rate: float | None, *, stop: threading.Event, report: Report
+) -> None:
     """`actionrnn export MODEL`."""
     export(model, folder)
 
 
-def web(model: Path, folder: Path, *, stop: threading.Event, report: Report) -> None:
-    """`actionrnn export MODEL --web`."""
-    raise ModelError("this version cannot make a static page yet")
+def web(
+    model: Path, folder: Path, none_rate: float | None, *, stop: threading.Event, report: Report
+) -> None:
+    """`actionrnn export MODEL --web`, which says 'none of these' where the step Watch does."""
+    export_web(model, folder, none_rate=none_rate)

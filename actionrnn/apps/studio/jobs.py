@@ -101,7 +101,7 @@ class Features:
         """Videos that were in work when the process died."""
         self._closing, self._stop, self._wake = (threading.Event() for _ in range(3))
         self._mutex = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="features")
+        self._thread = threading.Thread(target=self._run, name="features", daemon=True)
 
     def start(self) -> None:
         """Begin with what is missing."""
@@ -228,7 +228,7 @@ class Copies:
         self._make, self._notices = make, notices
         self._queue: dict[str, Job] = {}
         self._stop, self._wake = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="copies")
+        self._thread = threading.Thread(target=self._run, name="copies", daemon=True)
 
     def start(self) -> None:
         """Wait for orders."""
@@ -288,7 +288,7 @@ class Training:
         self._is_wanted = self._is_closing = False
         self._stop, self._wake = threading.Event(), threading.Event()
         self._mutex = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="training")
+        self._thread = threading.Thread(target=self._run, name="training", daemon=True)
 
     def start(self) -> None:
         """Import what training needs, ahead of the first; begin an interrupted one anew."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ class Models:
         self._mutex, self._loading = threading.Lock(), threading.Lock()
         self._newest: TaughtModel | None = None
         self._timelines: dict[tuple[Any, ...], Timeline] = {}
-        self._loaded: tuple[Path, float, Recognizer] | None = None
+        self._loaded: Recognizer | None = None
 
     def runs(self) -> list[str]:
         """The names of the runs that have a model, the newest last."""
@@ -173,17 +173,29 @@ class Models:
         return found
 
     def recognizer(self) -> Recognizer:
-        """The newest model with its backbone, which takes seconds the first time.
+        """The newest model with its backbone, which is loaded the first time and takes seconds.
 
         Raises:
             ModelError, BackboneError: there is none, or it cannot be loaded.
         """
         newest = self.require_newest()
         with self._loading:
-            known = self._loaded
-            if known is None or known[:2] != (newest.path, newest.mtime):
-                known = self._loaded = newest.path, newest.mtime, load(newest.path)
-            return known[2]
+            known, own = self._loaded, newest.info
+            if (
+                known is None
+                or known.config.backbone != own.config.backbone
+                or known.provenance.difference(own.provenance)
+            ):
+                known = load(newest.path)
+            self._loaded = replace(  # another head on the backbone that is there
+                known,
+                head=newest.head,
+                labels=own.labels,
+                config=replace(own.config, backbone=known.config.backbone),
+                training=own.training,
+                none_of_these=newest.none_of_these,
+            )
+            return self._loaded
 
     def _files(self) -> list[tuple[float, Path]]:
         """The model files and when they were written, the newest last."""

@@ -13,8 +13,8 @@ from actionrnn.options import parse_section
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-BOUNDS = {"upload_mb": 4000.0, "video_seconds": 4 * 3600.0, "request_seconds": 3600.0}
-"""Recordings are longer than what a visitor of `serve` may send, and their sender is at home."""
+BOUNDS = {"upload_mb": 4000.0, "upload_seconds": 3600.0, "request_seconds": 3600.0}
+"""Recordings are longer than what a visitor of `serve` may send, and are read once."""
 
 
 def studio_limits(given: Mapping[str, Any]) -> ServeLimits:
@@ -24,7 +24,7 @@ def studio_limits(given: Mapping[str, Any]) -> ServeLimits:
         ConfigError: a value is wrong; the message names it.
     """
     chosen = {name: value for name, value in given.items() if value is not None}
-    return parse_section(ServeLimits, BOUNDS | {"upload_seconds": 3600.0} | chosen)
+    return parse_section(ServeLimits, BOUNDS | chosen)
 
 
 @contextlib.contextmanager

@@ -146,10 +146,7 @@ class Session:
             "model": None if newest is None else newest.to_json(),
             "runs": self.models.runs(),
             "folders": list(self.folders()),
-            "limits": {
-                "upload_mb": self.limits.upload_mb,
-                "video_seconds": self.limits.video_seconds,
-            },
+            "limits": {"upload_mb": self.limits.upload_mb},
         }
         text = json.dumps(described, sort_keys=True)
         with self._mutex:

@@ -64,9 +64,8 @@ def routes(session: Session) -> APIRouter:
         place = Path(tempfile.mkdtemp(prefix="actionrnn-"))
         try:
             if kind in _MODEL_TASKS:
-                model = session.models.require_newest().path
-                made = [place / name]
-                session.run_aside(_MODEL_TASKS[kind], model, made[0])
+                model, made = session.models.require_newest(), [place / name]
+                session.run_aside(_MODEL_TASKS[kind], model.path, made[0], model.none_rate)
             else:
                 marks = read_intervals_csv(project.folder / ANNOTATIONS_FILE, ReadOptions())
                 made = _mark_files(marks, kind, chosen, place, name)

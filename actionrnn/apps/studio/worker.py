@@ -122,7 +122,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self._line, theirs = context.Pipe()
         given = (theirs, self._preload, self._niceness)
-        self._process = context.Process(target=_work, args=given, name="studio-worker")
+        self._process = context.Process(target=_work, args=given, name="studio-worker", daemon=True)
         self._process.start()
         theirs.close()
         return self._line
@@ -172,8 +172,8 @@ def _listen(line: Connection, tasks: queue.Queue[Any], stop: threading.Event) ->
     while True:
         try:
             message = line.recv()
-        except (EOFError, OSError):  # the server has ended
-            os._exit(1)
+        except (EOFError, OSError):
+            _end_with_the_server()
         if message is None:
             stop.set()
         else:
@@ -205,5 +205,10 @@ def _found(task: Task) -> Callable[..., Any]:
 def _say(line: Connection, **said: Any) -> None:
     try:
         line.send_bytes(json.dumps(said).encode())
-    except OSError:  # the server has ended
-        os._exit(1)
+    except OSError:
+        _end_with_the_server()
+
+
+def _end_with_the_server() -> None:
+    """End all threads at once: nobody waits for what they do."""
+    os.kill(os.getpid(), signal.SIGTERM)

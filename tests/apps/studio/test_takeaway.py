@@ -130,6 +130,13 @@ def test_the_model_file_is_the_runs(taught: Studio, streaming_model: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.network
+def test_the_model_as_a_page(taught: Studio) -> None:
+    exported = files_of(taught.client.get("/api/export/web", timeout=600))
+    assert {"index.html", "encoder.onnx", "step.onnx"} <= {Path(name).name for name in exported}
+
+
+@pytest.mark.slow
 def test_the_model_as_onnx(taught: Studio) -> None:
     exported = files_of(taught.client.get("/api/export/onnx", timeout=300))
     names = {Path(name).name for name in exported}
