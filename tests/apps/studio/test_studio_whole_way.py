@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from actionrnn.apps.studio.project import Project
@@ -27,7 +30,7 @@ from tests.apps.studio.page_steps import (
 from tests.apps.studio.studio_process import StudioProcess
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, WebSocketRoute
 
 ACTIONS, PEOPLE, THIRD = ("bend", "jack"), ("daria", "denis"), "ido"
 pytestmark = [
@@ -145,6 +148,28 @@ def studio_of_marked(marked: Path, tmp_path: Path) -> Iterator[StudioProcess]:
         yield process
 
 
+@pytest.fixture(scope="module")
+def taught(marked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a model."""
+    folder = tmp_path_factory.mktemp("taught") / "project"
+    shutil.copytree(marked, folder)
+    with StudioProcess(folder) as studio:
+        studio.wait(lambda project: all(v["state"] == "ready" for v in project["videos"]))
+        httpx.post(f"{studio.address}/api/train").raise_for_status()
+        studio.wait(lambda project: project["model"] is not None)
+        httpx.delete(f"{studio.address}/api/train").raise_for_status()  # its scores are not needed
+        studio.wait(lambda project: not project["jobs"])
+    return folder
+
+
+@pytest.fixture
+def studio_of_taught(taught: Path, tmp_path: Path) -> Iterator[StudioProcess]:
+    """A server of a copy of it."""
+    shutil.copytree(taught, tmp_path / "project")
+    with StudioProcess(tmp_path / "project") as process:
+        yield process
+
+
 def marks_of(studio: StudioProcess) -> dict[str, list[tuple[str, float, float]]]:
     """By the video's name."""
     found = {}
@@ -233,3 +258,75 @@ def test_a_video_that_the_browser_cannot_play_is_converted(
         page.click(".list tbody a >> nth=0")
         page.wait_for_selector("#step.step-label video", state="attached")
         wait_for(page, "document.querySelector('#step video').readyState >= 2", 120)
+
+
+def test_a_file_is_watched_as_it_plays(
+    browsers: Browsers, studio_of_taught: StudioProcess, real_data: Path, tmp_path: Path
+) -> None:
+    video = playable_file(clip_of(real_data, "jack", THIRD), tmp_path / "jack.mp4")
+    with opened(browsers(), studio_of_taught.address) as page:
+        open_step(page, "watch")
+        page.set_input_files("#watch-file", str(video))
+        assert longest_answer(page, seconds=1) == "jack"
+        page.wait_for_selector("#watch-webcam:not([disabled])")  # at the file's end it stops
+        page.set_input_files("#watch-file", str(clip_of(real_data, "jack", THIRD)))
+        page.wait_for_selector(".notice.bad")
+        assert "This browser cannot play ido_jack.avi" in page.inner_text(".notice.bad")
+
+
+def test_none_of_these_is_an_answer_and_events_are_listed(
+    browsers: Browsers, studio_of_taught: StudioProcess
+) -> None:
+    answers: list[dict[str, Any]] = [
+        {"events": [], "counts": {"bend": 0, "jack": 0}},
+        {"events": [{"label": "jack", "start": 0.5}], "counts": {"bend": 0, "jack": 1}},
+        {"events": [{"label": "jack", "start": 0.5, "end": 1.5}], "counts": {"bend": 0, "jack": 1}},
+        {"events": [{"label": "jack", "start": 2.0}], "counts": {"bend": 0, "jack": 2}},
+    ]
+
+    def answer(socket: WebSocketRoute) -> None:
+        sent = iter(range(1000))
+
+        def reply(_: str | bytes) -> None:
+            number = next(sent)
+            step = {"pts_seconds": number / 4, "scores": [0.25, 0.75], "none_of_these": number > 2}
+            socket.send(json.dumps({"steps": [step]} | answers[min(number, 3)]))
+
+        socket.on_message(reply)
+
+    with opened(browsers(), studio_of_taught.address) as page:
+        page.route_web_socket("**/api/watch*", answer)
+        open_step(page, "watch")
+        page.click("#watch-webcam")
+        wait_for(page, "document.querySelectorAll('#events tr').length === 2")
+        assert page.locator("#events td").all_inner_texts() == [
+            *("0:02.0", "...", "jack"),
+            *("0:00.5", "0:01.5", "jack"),
+        ]
+        assert page.locator("#counts li").all_inner_texts() == ["bend 0", "jack 2"]
+        wait_for(page, "document.getElementById('said').textContent.startsWith('none of these')")
+        assert page.inner_text("#said") == "none of these (nearest: jack 75 %)"
+
+
+def test_models_and_marks_are_taken_away(
+    browsers: Browsers, studio_of_taught: StudioProcess, tmp_path: Path
+) -> None:
+    with opened(browsers(), studio_of_taught.address) as page:
+        open_step(page, "takeaway")
+
+        def saved(kind: str) -> Path:
+            with page.expect_download(timeout=120_000) as download:
+                page.click(f"#export-{kind}")
+            file = tmp_path / download.value.suggested_filename
+            download.value.save_as(file)
+            return file
+
+        assert saved("model").suffix == ".safetensors"
+        with saved("csv").open(encoding="utf-8", newline="") as file:
+            assert {row["label"] for row in csv.DictReader(file)} == set(ACTIONS)
+        assert saved("elan").suffix == ".zip"
+        name = page.locator("#export-video option >> nth=1").inner_text()
+        page.select_option("#export-video", index=1)
+        subtitles = saved("srt")
+        assert subtitles.name == f"{Path(name).stem}.srt"
+        assert " --> " in subtitles.read_text(encoding="utf-8")

@@ -9,6 +9,8 @@ function shape(kind, attributes, ...children) {
   return made;
 }
 
+// In pixels, so that texts keep their size on a phone.
+const plotWidth = () => (matchMedia("(max-width: 720px)").matches ? 320 : 560);
 const line = (className, x1, y1, x2, y2) => shape("line", { class: className, x1, y1, x2, y2 });
 const text = (words, x, y, anchor = "start") => shape("text", { x, y, "text-anchor": anchor }, words);
 
@@ -22,15 +24,15 @@ export const hasInterval = ({ low, high }) => Number.isFinite(low) && Number.isF
 
 // points: {recordings, value, low, high}, all but `recordings` 0 to 1, `low` and `high` perhaps null; baseline: a value or null.
 export function learningCurve(points, baseline, description) {
-  const width = 560, height = 260, left = 46, right = 12, top = 14, bottom = 40;
+  const width = plotWidth(), height = 260, left = 46, right = 12, top = 14, bottom = 40;
   const counts = points.map((point) => point.recordings);
   const first = Math.min(...counts), last = Math.max(...counts);
   const x = (count) => (last === first ? (left + width - right) / 2 : left + (count - first) / (last - first) * (width - left - right));
   const y = (value) => top + (1 - value) * (height - top - bottom);
   const plot = shape("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": description });
   for (const value of [0, 0.25, 0.5, 0.75, 1]) plot.append(line("grid", left, y(value), width - right, y(value)), text(`${100 * value} %`, left - 6, y(value) + 4, "end"));
-  for (const count of some(counts, 8)) plot.append(text(String(count), x(count), height - bottom + 18, "middle"));
-  plot.append(text("recordings, or their groups, that it learnt from", (left + width) / 2, height - 4, "middle"));
+  for (const count of some(counts, 6)) plot.append(text(String(count), x(count), height - bottom + 18, "middle"));
+  plot.append(text("recordings, or groups, that it learnt from", (left + width) / 2, height - 4, "middle"));
   if (baseline !== null) plot.append(line("base", left, y(baseline), width - right, y(baseline)), text("average picture", width - right, y(baseline) - 5, "end"));
   const known = points.filter(hasInterval);
   const upper = known.map(({ recordings, high }) => `${x(recordings)},${y(high)}`);
@@ -43,7 +45,7 @@ export function learningCurve(points, baseline, description) {
 
 // A line from 0 to 100 % with the interval, the value, and the baseline as a dashed stroke.
 export function scoreScale({ value, low, high, baseline }) {
-  const width = 560, height = 58, left = 16, right = 16, middle = 22;
+  const width = plotWidth(), height = 58, left = 16, right = 16, middle = 22;
   const x = (part) => left + part * (width - left - right);
   const plot = shape("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
   plot.append(line("grid", x(0), middle, x(1), middle));

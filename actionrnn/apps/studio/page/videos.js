@@ -10,7 +10,7 @@ export function mount(element, app) {
   const first = make("section", { className: "first panel" });
   const list = makeList(app), adding = makeAdding(app), recorder = makeRecorder(app);
   const columns = make("div", { className: "videos" }, first,
-    make("div", {}, list.home), make("div", {}, adding.home, recorder.home));
+    make("div", {}, adding.home, recorder.home), make("div", {}, list.home));
   element.append(make("h2", { className: "visually-hidden" }, "Videos"), columns);
 
   function update(project) {

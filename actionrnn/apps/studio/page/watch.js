@@ -50,7 +50,7 @@ export function mount(element, app) {
 
   async function start(open) {
     if (session) return;
-    const mine = session = { socket: null, media: null, link: null, begun: performance.now(), offset: 0 };
+    const mine = session = { socket: null, media: null, link: null, begun: null };
     update(app.project);
     events.replaceChildren();
     if (!await open(mine)) { if (session === mine) stop(); return; }
@@ -72,6 +72,8 @@ export function mount(element, app) {
     video.src = mine.link;
     try {
       await video.play();
+      video.pause(); // until the model is loaded
+      video.currentTime = 0;
       return true;
     } catch {
       app.notify(`This browser cannot play ${chosen.name}; add it in the step Videos, and see what is recognised in the step Label.`, true);
@@ -89,7 +91,8 @@ export function mount(element, app) {
     old?.close();
     // twice as often as the model samples, so that each sample is a fresh picture
     const interval = 1000 / Math.min(2 * (model.rate_fps || fallbackFps), mostFps);
-    socket.onopen = () => send(mine, socket);
+    setText(said, "Loading the model ...");
+    socket.onopen = () => { mine.begun ??= performance.now(); if (mine.isFile) video.play().catch(() => {}); send(mine, socket); };
     socket.onmessage = ({ data }) => {
       if (mine.socket !== socket) return;
       const answer = JSON.parse(data);
@@ -115,6 +118,7 @@ export function mount(element, app) {
     video.srcObject = null;
     if (mine.link) { video.removeAttribute("src"); video.load(); URL.revokeObjectURL(mine.link); }
     stopped.hidden = true;
+    if (!mine.answered) setText(said, "\u00a0");
     update(app.project);
   }
 
