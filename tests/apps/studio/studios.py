@@ -79,10 +79,11 @@ def studio_of(
     limits: ServeLimits | None = None,
     token: str | None = None,
     tasks: Tasks = NO_WORK,
+    port: int = 0,
 ) -> Iterator[Studio]:
-    """Serve a project for the block."""
+    """Serve a project for the block; on any port, or on one that a page knows."""
     limits = limits or ServeLimits()
-    with open_port("127.0.0.1", 0) as opened:
+    with open_port("127.0.0.1", port) as opened:
         app = make_studio(project, limits, token=token, tasks=tasks)
         server = make_server(app, limits)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})

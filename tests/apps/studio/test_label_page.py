@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -16,11 +15,11 @@ import av
 import httpx
 import pytest
 
-from actionrnn.apps.serving.limits import ServeLimits
-from actionrnn.apps.serving.server import make_server, open_port
-from actionrnn.apps.studio.server import open_studio
+from actionrnn.apps.studio.project import Project
+from actionrnn.apps.studio.project_file import Label
 from actionrnn.video.decode import iter_frames
 from tests.apps.studio.page_steps import playing, serious, starting, wait_for
+from tests.apps.studio.studios import studio_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
@@ -30,27 +29,21 @@ pytestmark = [
     pytest.mark.realdata,
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]
-LABELS = [
-    {"name": "walk", "key": "1", "colour": "#0072b2"},
-    {"name": "wave <b>", "key": "2", "colour": "#e69f00"},
-]
+LABELS = (Label("walk", "1", "#0072b2"), Label("wave <b>", "2", "#e69f00"))
 
 
 @contextlib.contextmanager
 def serving(folder: Path, port: int = 0) -> Iterator[str]:
     """The studio of a folder; its address."""
-    limits = ServeLimits()
-    with open_studio(folder, [], limits) as build, open_port("127.0.0.1", port) as opened:
-        server = make_server(build(), limits)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
-        thread.start()
-        try:
-            while not server.started:
-                time.sleep(0.01)
-            yield f"http://127.0.0.1:{opened.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
+    with Project.open(folder) as project, studio_of(project, port=port) as studio:
+        yield studio.address
+
+
+def project_of(folder: Path, video: Path) -> Path:
+    """A project of one video and two labels."""
+    Project.create(folder, labels=LABELS).close()
+    shutil.copy(video, folder / "videos")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -85,17 +78,12 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def folder(joined: Path, tmp_path: Path) -> Path:
-    """A project of the joined recording with two labels."""
-    project = tmp_path / "project"
-    (project / "videos").mkdir(parents=True)
-    shutil.copy(joined, project / "videos" / "joined.mp4")
-    return project
+    return project_of(tmp_path / "project", joined)
 
 
 @pytest.fixture
 def studio(folder: Path) -> Iterator[str]:
     with serving(folder) as address:
-        httpx.put(f"{address}/api/labels", json=LABELS).raise_for_status()
         yield address
 
 
@@ -189,10 +177,8 @@ def label_eight(page: Page) -> list[tuple[str, float, float]]:
     for clip in range(8):
         label = LABELS[clip % 2]
         begin = frame(page)
-        press(
-            page, label["key"], "Shift+ArrowRight", "Shift+ArrowRight", "ArrowRight", label["key"]
-        )
-        made.append((label["name"], begin / RATE_FPS, frame(page) / RATE_FPS))
+        press(page, label.key, "Shift+ArrowRight", "Shift+ArrowRight", "ArrowRight", label.key)
+        made.append((label.name, begin / RATE_FPS, frame(page) / RATE_FPS))
         press(page, "Shift+ArrowRight", "ArrowRight")
     return made
 
@@ -426,7 +412,6 @@ def test_only_what_was_watched_is_looked_at(page: Page, studio: str) -> None:
 def test_nothing_is_lost_without_a_connection(page: Page, folder: Path) -> None:
     with serving(folder) as studio:
         port = int(studio.rpartition(":")[2])
-        httpx.put(f"{studio}/api/labels", json=LABELS).raise_for_status()
         open_label(page, studio)
         # taken, but the answer is lost
         page.route("**/changes", lambda route: (route.fetch(), route.abort()))
@@ -546,7 +531,7 @@ def test_it_fits_and_can_be_used_by_everyone(
 def test_thousands_of_intervals_stay_fluent(page: Page, studio: str) -> None:
     count, length = 5000, 0.004
     many = [
-        {"id": f"m{n:05}", "label": LABELS[n % 2]["name"], "start": 0.005 * n, "note": ""}
+        {"id": f"m{n:05}", "label": LABELS[n % 2].name, "start": 0.005 * n, "note": ""}
         for n in range(count)
     ]
     marks = [mark | {"end": float(mark["start"]) + length} for mark in many]
@@ -577,11 +562,8 @@ def test_thousands_of_intervals_stay_fluent(page: Page, studio: str) -> None:
 def test_a_video_that_browsers_do_not_play_is_labelled_by_its_copy(
     page: Page, real_data: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "project"
-    (folder / "videos").mkdir(parents=True)
-    shutil.copy(real_data / "weizmann" / "walk" / "denis_walk.avi", folder / "videos")
-    with serving(folder) as studio:
-        httpx.put(f"{studio}/api/labels", json=LABELS).raise_for_status()
+    clip = real_data / "weizmann" / "walk" / "denis_walk.avi"
+    with serving(project_of(tmp_path / "project", clip)) as studio:
         open_label(page, studio)
         press(page, "1", *["ArrowRight"] * 10, "1")
         saved(page)

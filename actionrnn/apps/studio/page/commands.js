@@ -50,7 +50,7 @@ export function buttons(step, name, names) {
   const group = make("div", { className: "tools", role: "group", "aria-label": name });
   for (const wanted of names) {
     const { text, keys, run } = commands.find((command) => command.name === wanted);
-    group.append(make("button", { type: "button", onclick: () => { if (step.labelling) run(step); }, title: text, "aria-keyshortcuts": keys.map(ariaKey).join(" ") },
+    group.append(make("button", { type: "button", onclick: () => { if (step.labelling) run(step); }, title: text, "data-command": wanted, "aria-keyshortcuts": keys.map(ariaKey).join(" ") },
       make("span", {}, wanted), make("kbd", { "aria-hidden": "true" }, shownKey(keys[0]))));
   }
   return group;

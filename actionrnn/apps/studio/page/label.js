@@ -293,7 +293,8 @@ class LabelStep {
     this.now = make("p", { className: "position" });
     this.speed = make("span", { className: "speed" }, "1×");
     this.transport = buttons(this, "Player", ["Play", "« 1 s", "‹ Frame", "Frame ›", "1 s »", "‹ Mark", "Mark ›", "Loop", "Slower", "Faster"]);
-    this.transport.append(this.speed);
+    this.transport.lastChild.before(this.speed); // between slower and faster
+    this.looping = this.transport.querySelector("[data-command=Loop]");
     this.labelButtons = make("div", { className: "tools labels", role: "group", "aria-label": "Labels" });
     this.tracksHome = make("div", { className: "tracks" });
     this.work = make("div", { className: "work", role: "application", "aria-label": "Player and timeline. Question mark shows the keys.", tabIndex: -1 },
@@ -397,7 +398,8 @@ class LabelStep {
 
   showSpeed() {
     setText(this.transport.querySelector("button span"), this.player.isPlaying ? "Stop" : "Play");
-    setText(this.speed, `${this.player.speed}×${this.player.loop ? ", loops" : ""}`);
+    setText(this.speed, `${this.player.speed}×`);
+    this.looping.ariaPressed = String(Boolean(this.player.loop));
   }
 }
 

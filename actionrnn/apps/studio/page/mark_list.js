@@ -33,7 +33,7 @@ export class MarkList {
     const head = make("tr", {}, ...["Label", "Begin", "End", "Note"].map((name) => make("th", { scope: "col" }, name)));
     this.table = make("table", { "aria-label": "Marks and proposals of this video" }, make("thead", {}, head), this.rows);
     this.empty = make("p", { className: "dim" }, "No marks yet: press a label's key where an action begins, and again where it ends.");
-    this.editor = make("form", { className: "mark-editor", hidden: true, "aria-label": "The chosen mark" });
+    this.editor = make("form", { className: "mark-editor", "aria-label": "The chosen mark" });
     this.scroll = make("div", { className: "mark-rows", tabIndex: 0, role: "region", "aria-label": "List of marks" }, this.before, this.table, this.after);
     home.append(this.count, this.editor, this.empty, this.scroll);
     this.#makeEditor();
@@ -105,7 +105,7 @@ export class MarkList {
     for (const [name, field] of Object.entries(this.fields)) {
       this.editor.append(make("label", { className: name }, make("span", {}, names[name]), field));
       field.addEventListener("change", () => this.#changed(name));
-      field.addEventListener("keydown", (event) => { if (event.key === "Escape") { this.#fillFields(); field.blur(); } });
+      field.addEventListener("keydown", (event) => { if (event.key === "Escape") { this.#fillFields(this.mark); field.blur(); } });
     }
     this.editor.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -114,19 +114,17 @@ export class MarkList {
     this.editor.append(make("button", { className: "hidden-submit", hidden: true }, "Take over"));
   }
 
+  // A proposal is shown, too, but answered elsewhere.
   #showEditor(item, isNew) {
-    const mark = item && !("score" in item) ? item : null;
-    this.editor.hidden = !mark;
-    this.mark = mark;
-    if (!mark) return;
-    for (const field of Object.values(this.fields)) field.disabled = this.isReadOnly;
-    this.fields.label.replaceChildren(...this.labels.map((label) => make("option", { value: label.name }, label.name)));
-    this.#fillFields(isNew ? null : document.activeElement);
+    this.mark = item && !("score" in item) ? item : null;
+    for (const field of Object.values(this.fields)) field.disabled = !this.mark || this.isReadOnly;
+    this.fields.label.replaceChildren(...this.labels.map(({ name }) => make("option", { value: name }, name)));
+    this.#fillFields(item, isNew ? null : document.activeElement);
   }
 
   // `kept` is being written in.
-  #fillFields(kept = null) {
-    const values = { label: this.mark.label, start: stamp(this.mark.start), end: stamp(this.mark.end), note: this.mark.note ?? "" };
+  #fillFields(item, kept = null) {
+    const values = item ? { label: item.label, start: stamp(item.start), end: stamp(item.end), note: item.note ?? "" } : { label: "", start: "", end: "", note: "" };
     for (const [name, field] of Object.entries(this.fields)) if (field !== kept) field.value = values[name];
   }
 
