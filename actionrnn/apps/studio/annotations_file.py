@@ -13,13 +13,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from actionrnn.apps.studio.annotation_log import (
-    History,
-    Mark,
-    checked_label,
-    require_length,
-    without,
-)
+from actionrnn.apps.studio.annotation_log import History, Mark, without
+from actionrnn.apps.studio.operations import checked_label, require_length
 from actionrnn.datasets.annotations.intervals_csv import (
     FurtherColumns,
     further_columns,

@@ -17,18 +17,15 @@ from actionrnn.apps.serving.access import LOOPBACK
 from actionrnn.apps.serving.guarded import OneFileRoute, guarded_app
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.studio import mark_routes, takeaway, video_routes, watch
-from actionrnn.apps.studio.extraction import EXTRACT
-from actionrnn.apps.studio.jobs import jobs_json
+from actionrnn.apps.studio.jobs import Tasks, jobs_json
 from actionrnn.apps.studio.project import Project
 from actionrnn.apps.studio.project_file import Label
 from actionrnn.apps.studio.session import Session, client_of, status_of
-from actionrnn.apps.studio.worker import Task
 from actionrnn.apps.timeline_page import PAGES
 from actionrnn.errors import ActionrnnError, ProjectError
 from actionrnn.features import worker
 
 STUDIO_PAGE = Path(__file__).with_name("page")
-TEACH: Task = "actionrnn.apps.studio.teaching:teach"
 SCORES_FILE = "studio.json"
 """In the folder of a run."""
 
@@ -40,8 +37,7 @@ def make_studio(
     token: str | None = None,
     hosts: Iterable[str] = LOOPBACK,
     origins: Iterable[str] = (),
-    teach: Task = TEACH,
-    extract: Task = EXTRACT,
+    tasks: Tasks | None = None,
 ) -> FastAPI:
     """The application with the page and the API of one project.
 
@@ -51,12 +47,11 @@ def make_studio(
         project: open; it stays so when the application ends.
         limits: the bounds of uploads and webcams; None: the defaults of `serve`.
         token, hosts, origins: see `guarded_app`.
-        teach: the task that trains, as `teaching.teach`.
-        extract: the task that computes features, as `extraction.extract`.
+        tasks: what is done in processes beside it; None: extraction and training.
     """
     limits = limits or ServeLimits()
     worker.prepare()
-    session = Session(project, limits, teach, extract)
+    session = Session(project, limits, tasks or Tasks())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

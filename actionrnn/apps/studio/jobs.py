@@ -32,6 +32,18 @@ TRAINING_MARK = ".cache/training"
 
 
 @dataclass(frozen=True)
+class Tasks:
+    """What the studio has done by processes beside it."""
+
+    extract: Task = EXTRACT
+    """Computes features, as `extraction.extract`."""
+    prepare: Task = "actionrnn.apps.studio.teaching:prepare"
+    """Loads what the first training would wait for."""
+    teach: Task = "actionrnn.apps.studio.teaching:teach"
+    """Trains and scores, as `teaching.teach`."""
+
+
+@dataclass(frozen=True)
 class VideoState:
     """How far the features of a video are."""
 
@@ -260,17 +272,17 @@ class Training:
 
     Args:
         folder: of the project.
-        teach: a task that is given `arguments`. It makes a run, and from its first report of the
-            kind `score` on there is a new model.
-        arguments: of the task.
+        tasks: `teach` makes a run, and from its first report of the kind `score` on there is a
+            new model; `prepare` is called ahead of it.
+        arguments: of both.
         notices: is told of failures, and of a training that is begun anew.
     """
 
     def __init__(
-        self, folder: Path, teach: Task, arguments: Sequence[Any], notices: Notices
+        self, folder: Path, tasks: Tasks, arguments: Sequence[Any], notices: Notices
     ) -> None:
-        self._teach, self._arguments, self._notices = teach, arguments, notices
-        self._worker = Worker(teach)
+        self._tasks, self._arguments, self._notices = tasks, arguments, notices
+        self._worker = Worker(tasks.teach)
         self._mark = folder / TRAINING_MARK
         self._job: Job | None = None
         self._is_wanted = self._is_closing = False
@@ -323,8 +335,9 @@ class Training:
         return [] if job is None else [job]
 
     def _run(self) -> None:
-        with contextlib.suppress(WorkerDiedError):  # then the first training says so
-            self._worker.start()
+        with contextlib.suppress(WorkFailedError, WorkerDiedError):  # the first training says so
+            task, never = self._tasks.prepare, threading.Event()
+            self._worker.run(task, *self._arguments, stop=never, report=lambda **_: None)
         while not self._is_closing:
             with self._mutex:
                 is_wanted, self._is_wanted = self._is_wanted, False
@@ -338,7 +351,9 @@ class Training:
 
     def _train(self) -> None:
         try:
-            self._worker.run(self._teach, *self._arguments, stop=self._stop, report=self._report)
+            self._worker.run(
+                self._tasks.teach, *self._arguments, stop=self._stop, report=self._report
+            )
         except (WorkFailedError, WorkerDiedError) as error:
             if not self._stop.is_set():
                 self._notices.add(f"the training: {error}", is_problem=True)

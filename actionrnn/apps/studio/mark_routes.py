@@ -11,9 +11,8 @@ from actionrnn.apps.serving.guarded import OneFileRoute
 from actionrnn.apps.studio.annotation_log import VideoMarks
 from actionrnn.apps.studio.locks import Client
 from actionrnn.apps.studio.models import timeline_json
-from actionrnn.apps.studio.proposals import Refusal, free_of, next_place, propose
+from actionrnn.apps.studio.proposals import free_of, next_place, propose
 from actionrnn.apps.studio.session import Session, client_of
-from actionrnn.datasets.annotations.marks import Span, united
 from actionrnn.errors import FeatureError, ModelError
 
 
@@ -78,15 +77,14 @@ def routes(session: Session) -> APIRouter:
     @router.get(of_video + "/proposals")
     def proposals(video_id: str) -> dict[str, Any]:
         video = session.video(video_id)
-        looked = looked_at(project.marks(video_id))
+        looked = project.marks(video.id).looked
         free = sum(end - start for start, end in free_of(looked, video.begin, video.end))
         try:
             found = session.models.timeline(video)
         except (ModelError, FeatureError):  # nothing can be proposed yet
             return {"proposals": [], "looked_free": round(free, 3)}
         names = [label.name for label in project.labels]
-        refused = [Refusal(r.label, r.start, r.end) for r in project.refused(video_id)]
-        proposed = propose(found, looked, refused, names)
+        proposed = propose(found, looked, project.refused(video.id), names)
         return {"proposals": [asdict(one) for one in proposed], "looked_free": round(free, 3)}
 
     @router.get("/next")
@@ -99,16 +97,11 @@ def routes(session: Session) -> APIRouter:
                 timelines[video.id] = session.models.timeline(video)
             except (ModelError, FeatureError):  # no model, or no features yet
                 continue
-            looked[video.id] = looked_at(project.marks(video.id))
+            looked[video.id] = project.marks(video.id).looked
         place = next_place(timelines, looked)
         return None if place is None else asdict(place)
 
     return router
-
-
-def looked_at(marks: VideoMarks) -> tuple[Span, ...]:
-    """Where somebody has looked, marks included."""
-    return united([*marks.looked, *((mark.start, mark.end) for mark in marks.marks)])
 
 
 def marks_json(marks: VideoMarks) -> dict[str, Any]:

@@ -13,33 +13,16 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from actionrnn.apps.studio.annotation_log import (
-    AnnotationLog,
-    ConflictError,
-    History,
-    Mark,
-    Refused,
-    Step,
-    VideoMarks,
-    as_read,
-    checked_label,
-    checked_ops,
-    new_id,
-)
-from actionrnn.apps.studio.annotations_file import (
-    AnnotationsFile,
-    Place,
-    VideoRows,
-    with_ids,
-)
+from actionrnn.apps.studio.annotation_log import Refused, VideoMarks
+from actionrnn.apps.studio.annotations import Annotations, require_apart, require_valid
+from actionrnn.apps.studio.operations import ConflictError, checked_label, checked_ops
 from actionrnn.apps.studio.project_file import (
-    ANNOTATIONS_FILE,
     FEATURES_FOLDER,
     PROJECT_FILE,
     RUNS_FOLDER,
@@ -54,34 +37,33 @@ from actionrnn.apps.studio.project_file import (
     settings_of,
     write_project_file,
 )
-from actionrnn.apps.studio.videos import (
-    CACHE_FOLDER,
+from actionrnn.apps.studio.video_files import (
     REMOVED_FOLDER,
     STAGED,
     VIDEOS_FOLDER,
-    Cache,
-    ProjectVideo,
     find_files,
-    isolation_of,
     require_within,
     safe_name,
     set_aside,
     staged,
+)
+from actionrnn.apps.studio.videos import (
+    CACHE_FOLDER,
+    Cache,
+    Facts,
+    ProjectVideo,
+    isolation_of,
     video_id,
 )
 from actionrnn.config import Config
-from actionrnn.datasets.annotations.marks import TOLERATED_SECONDS, Span, united
-from actionrnn.datasets.video_names import VideoNames, names_a_file
-from actionrnn.errors import DatasetError, ProjectError, VideoError
+from actionrnn.datasets.annotations.marks import Span, united
+from actionrnn.errors import ProjectError, VideoError
 from actionrnn.features.worker import Isolation
-from actionrnn.files import FileState, file_state, open_locked, sync_folder, write_text
+from actionrnn.files import open_locked, sync_folder, write_text
 from actionrnn.text import is_harmless, plain, readable
 from actionrnn.video.finding import VIDEO_SUFFIXES
 
-LOG_FILE = "annotations.log"
 LOCK_FILE = ".lock"
-BY_HAND = ANNOTATIONS_FILE
-"""Who wrote what was not written through the studio."""
 _IGNORED_BY_GIT = (
     f"{LOCK_FILE}\n{CACHE_FOLDER}/\n{REMOVED_FOLDER}/\n{FEATURES_FOLDER}/\n{RUNS_FOLDER}/\n"
 )
@@ -117,12 +99,9 @@ class Project:
         self._handle = handle
         self._lock = threading.RLock()
         self._content = read_project_file(folder)
-        self._log = AnnotationLog.open(folder / LOG_FILE, read_only=handle is None)
         self._by_id: dict[str, str] = {}
         self._unreadable: dict[str, str] = {}
-        self._file = AnnotationsFile()
-        self._file_state: FileState | None = None
-        self._read_file()
+        self._annotations = Annotations(folder, self._spans, read_only=handle is None)
 
     @classmethod
     def open(
@@ -219,7 +198,9 @@ class Project:
         with self._lock:
             known = self._content.labels
             names = {label.name for label in known}
-            marked = {m.label for one in self._log.histories.values() for m in one.marks.values()}
+            marked = {
+                m.label for one in self._annotations.histories.values() for m in one.marks.values()
+            }
             return checked_labels([*known, *map(Label, sorted(marked - names))])
 
     @property
@@ -242,10 +223,10 @@ class Project:
         """
         names = {old: checked_label(new) for old, new in (renamed or {}).items() if old != new}
         with self._lock:
-            self._require_current_file()
+            self._annotations.refresh()
             checked = checked_labels(labels)
             kept = {label.name for label in checked}
-            for path, history in self._log.histories.items():
+            for path, history in self._annotations.histories.items():
                 for mark in history.marks.values():
                     if (name := names.get(mark.label, mark.label)) not in kept:
                         raise ProjectError(
@@ -264,8 +245,8 @@ class Project:
         with self._lock:
             settings = settings_of(values, self._content.settings)
             if not settings.multi_label:
-                for path, history in self._log.histories.items():
-                    _require_apart(history.view.marks, path)
+                for path, history in self._annotations.histories.items():
+                    require_apart(history.view.marks, path)
             self._save(replace(self._content, settings=settings))
             return settings
 
@@ -274,19 +255,27 @@ class Project:
     def videos(self) -> tuple[ProjectVideo, ...]:
         """The videos that are there and can be read, by path."""
         with self._lock:
-            found = []
-            self._unreadable = {}
-            for path in self._paths():
-                try:
-                    found.append(self._video(path))
-                except (VideoError, ProjectError) as error:
-                    self._unreadable[path] = str(error)
-            return tuple(sorted(found, key=lambda video: video.path))
+            found = self._readable()
+            return tuple(self._described(path, found[path]) for path in sorted(found))
+
+    def _readable(self) -> dict[str, Facts]:
+        """By path, of the videos that are there; of the others it is noted why not."""
+        found = {}
+        self._unreadable = {}
+        for path in self._paths():
+            try:
+                found[path] = self._facts(path)
+            except (VideoError, ProjectError) as error:
+                self._unreadable[path] = str(error)
+        return found
+
+    def _spans(self) -> dict[str, Span]:
+        return {path: (one.begin, one.end) for path, one in self._readable().items()}
 
     def unreadable(self) -> dict[str, str]:
         """By path: why a video is not among `videos`."""
         with self._lock:
-            self.videos()
+            self._readable()
             return dict(self._unreadable)
 
     def video(self, id: str) -> ProjectVideo:
@@ -302,8 +291,8 @@ class Project:
     def overview(self) -> dict[str, Overview]:
         """How much is marked in each of `videos`, by id."""
         with self._lock:
-            self._require_current_file()
-            histories = self._log.histories
+            self._annotations.refresh()
+            histories = self._annotations.histories
             return {
                 video.id: _overview(histories[video.path].view)
                 if video.path in histories
@@ -326,18 +315,21 @@ class Project:
             raise ProjectError(f"{plain(str(id))}: no such video in the project")
         return path
 
-    def _video(self, path: str) -> ProjectVideo:
+    def _facts(self, path: str) -> Facts:
         if not is_harmless(path):
             raise ProjectError(f"{path!r}: has control characters in its name; rename it")
-        file = self.folder / path
-        require_within(file, [self.folder, *self.videos_folders])
-        facts = self.cache.facts(path, file)
-        group = self._log.histories[path].group if path in self._log.histories else ""
+        require_within(self.folder / path, [self.folder, *self.videos_folders])
+        return self.cache.facts(path, self.folder / path)
+
+    def _video(self, path: str) -> ProjectVideo:
+        return self._described(path, self._facts(path))
+
+    def _described(self, path: str, facts: Facts) -> ProjectVideo:
         return ProjectVideo(
             id=video_id(path),
             path=path,
-            file=file,
-            group=group,
+            file=self.folder / path,
+            group=self._annotations.group(path),
             seconds=facts.seconds,
             width=facts.width,
             height=facts.height,
@@ -389,8 +381,8 @@ class Project:
 
     def _taken_names(self) -> list[str]:
         """Of the videos that are there, and of those that are gone and may come back."""
-        paths = [*find_files(self.folder), *self._log.histories]
-        return [Path(path).name for path in (*paths, *(row.video for row in self._file.others))]
+        paths = (*find_files(self.folder), *self._annotations.named_videos())
+        return [Path(path).name for path in paths]
 
     def import_video(
         self, file: str | Path, group: str | None = None, who: str = ""
@@ -427,7 +419,7 @@ class Project:
         with self._lock:
             path = self._path_of(id)
             self._require_writable()
-            self._require_current_file()
+            self._annotations.refresh()
             try:
                 if path in self._content.videos:
                     name = f"{video_id(path)}-{Path(path).name}"
@@ -436,10 +428,7 @@ class Project:
                     self._save(replace(self._content, videos=left))
                 else:
                     aside = set_aside(self.folder, path)
-                history = self._log.histories.get(path, History())
-                if history.marks or history.looked:
-                    rows = AnnotationsFile(background_extra=self._file.background_extra)
-                    rows.write(aside.with_name(f"{aside.name}.csv"), {path: history})
+                self._annotations.write_aside(path, aside.with_name(f"{aside.name}.csv"))
             except OSError as error:
                 raise ProjectError(f"{path}: cannot be moved ({error.strerror})") from None
             self._write(path, "removed", who)
@@ -453,7 +442,7 @@ class Project:
         group = _checked_group(group)
         with self._lock:
             path = self._path_of(id)
-            self._require_current_file()
+            self._annotations.refresh()
             self._write(path, {"group": group}, who)
             return self._video(path)
 
@@ -467,8 +456,8 @@ class Project:
         """
         with self._lock:
             path = self._path_of(video_id)
-            self._require_current_file()
-            return self._log.of(path).view
+            self._annotations.refresh()
+            return self._annotations.of(path).view
 
     def refused(self, video_id: str) -> tuple[Refused, ...]:
         """The proposals that were refused in a video.
@@ -477,7 +466,7 @@ class Project:
             ProjectError: there is no such video.
         """
         with self._lock:
-            return self._log.of(self._path_of(video_id)).refused
+            return self._annotations.of(self._path_of(video_id)).refused
 
     def change(
         self, video_id: str, ops: Any, who: str, base_revision: int | None = None
@@ -496,15 +485,21 @@ class Project:
         """
         with self._lock:
             video = self.video(video_id)
-            self._require_current_file()
-            history = self._log.of(video.path)
+            self._annotations.refresh()
+            history = self._annotations.of(video.path)
             if base_revision is not None and base_revision != history.revision:
                 raise ConflictError(
                     f"{video.path}: was changed meanwhile (revision {history.revision}, not "
                     f"{base_revision}); load the marks again"
                 )
             checked = checked_ops(ops)
-            self._require_valid(video, history, history.step(checked))
+            require_valid(
+                history.step(checked),
+                history,
+                video,
+                {label.name for label in self.labels},
+                multi_label=self.settings.multi_label,
+            )
             return self._write_marks(video.path, checked, who)
 
     def refuse(self, video_id: str, label: str, start: float, end: float, who: str) -> VideoMarks:
@@ -535,33 +530,10 @@ class Project:
     def _again(self, video_id: str, change: str, who: str) -> VideoMarks:
         with self._lock:
             path = self._path_of(video_id)
-            self._require_current_file()
+            self._annotations.refresh()
             return self._write_marks(path, change, who)
 
-    def _require_valid(self, video: ProjectVideo, history: History, step: Step) -> None:
-        known = {label.name for label in self.labels}
-        for mark in step.changed:
-            if mark.label not in known:
-                raise ProjectError(f"label {mark.label!r}: is not one of the project's; add it")
-            if mark.start < video.begin - TOLERATED_SECONDS or mark.end > (
-                video.end + TOLERATED_SECONDS
-            ):
-                raise ProjectError(
-                    f"{mark.label} {mark.start:g}-{mark.end:g} s: lies outside of {video.path}, "
-                    f"which goes from {video.begin:g} to {video.end:g} s"
-                )
-        after = [m for key, m in history.marks.items() if key not in step.after.marks]
-        for mark in step.changed:
-            for other in after:
-                if mark.start < other.end and other.start < mark.end:
-                    self._require_may_overlap(mark, other, video.path)
-            after.append(mark)
-
-    def _require_may_overlap(self, one: Mark, other: Mark, path: str) -> None:
-        if not self.settings.multi_label or one.label == other.label:
-            raise _overlap(one, other, path)
-
-    # The two files
+    # Training
 
     def config(self, overrides: Sequence[str] = ()) -> Config:
         """What `actionrnn train FOLDER` trains with.
@@ -570,20 +542,20 @@ class Project:
             ConfigError: an override is wrong.
         """
         with self._lock:
-            self._require_current_file()
+            self._annotations.refresh()
             return make_config(self.folder, self._content, overrides)
 
     def next_run(self) -> Path:
         """The folder of the next training."""
         return next_run(self.folder)
 
-    @property
-    def _csv(self) -> Path:
-        return self.folder / ANNOTATIONS_FILE
+    def _write(self, path: str | None, change: Any, who: str) -> None:
+        self._require_writable()
+        self._annotations.write(path, change, who)
 
     def _write_marks(self, path: str, change: Any, who: str) -> VideoMarks:
         self._write(path, change, who)
-        return self._log.of(path).view
+        return self._annotations.of(path).view
 
     def _require_writable(self) -> None:
         if self._handle is None:
@@ -595,54 +567,6 @@ class Project:
         write_project_file(self.folder, content)
         self._content = content
 
-    def _write(self, path: str | None, change: Any, who: str) -> None:
-        """Put a change into the log, then into annotations.csv."""
-        self._require_writable()
-        self._log.write(path, change, plain(readable(who)), self._file.sha256)
-        self._write_file()
-
-    def _write_file(self) -> None:
-        self._file.write(self._csv, self._log.histories)
-        self._file_state = file_state(self._csv)
-
-    def _require_current_file(self) -> None:
-        """Read annotations.csv again if somebody else has written it."""
-        if self._handle is None:
-            return
-        if (self._csv.exists() and file_state(self._csv)) != (self._file_state or False):
-            self._read_file()
-
-    def _read_file(self) -> None:
-        """Take what annotations.csv has and the log has not; or write what the log has more.
-
-        The log is ahead of the file only by its last line, which says what the file was before.
-        """
-        with self._lock:
-            histories = self._log.histories
-            place = _place(self.folder, self.videos(), histories)
-            self._file = AnnotationsFile.read(self._csv, place)
-            if histories and self._file.sha256 in ("", self._log.csv):
-                if self._handle is not None:
-                    self._write_file()
-                return
-            rows = {path: VideoRows() for path in histories} | self._file.videos
-            read = {
-                path: self._as_read(path, one)
-                for path, one in rows.items()
-                if not one.are_of(self._log.of(path))
-            }
-            if read and self._handle is None:
-                self._log.apply(None, {"read": read})
-            elif read:  # without a name for the file, which stays as it is
-                self._log.write(None, {"read": read}, BY_HAND, "")
-            self._file_state = file_state(self._csv) if self._file.sha256 else None
-
-    def _as_read(self, path: str, rows: VideoRows) -> dict[str, Any]:
-        history = self._log.of(path)
-        marks = with_ids(rows.marks, history.marks.values(), new_id)
-        group = rows.group if rows.marks or rows.background else history.group
-        return as_read(marks, rows.looked(), group)
-
 
 def _remove_leftovers(folder: Path) -> None:
     """Delete what killed processes began to write in the folder of a project."""
@@ -650,28 +574,6 @@ def _remove_leftovers(folder: Path) -> None:
         file.unlink(missing_ok=True)
     for begun in (folder / CACHE_FOLDER).glob(f"{STAGED}*"):
         shutil.rmtree(begun, ignore_errors=True)
-
-
-def _place(folder: Path, videos: Iterable[ProjectVideo], known: Iterable[str]) -> Place:
-    """Find a project's video by what a row calls it, however it is spelled.
-
-    Args:
-        folder: of the project.
-        videos: that are there.
-        known: the paths of these, and of others that were marked before.
-    """
-    names = VideoNames(folder)
-    spans: dict[str, Span | None] = dict.fromkeys(known)
-    spans |= {video.path: (video.begin, video.end) for video in videos}
-    real = {os.path.realpath(folder / path): path for path in spans}
-
-    def place(name: str) -> tuple[str, Span | None] | None:
-        if not names_a_file(name):
-            raise DatasetError(f"{name!r} does not name a video")
-        path = name if name in spans else real.get(os.path.realpath(names.find(name)[0]))
-        return None if path is None else (path, spans[path])
-
-    return place
 
 
 def _overview(view: VideoMarks) -> Overview:
@@ -685,24 +587,6 @@ def _checked_group(group: str | None) -> str:
     if not is_harmless(name) or len(name) > 80:
         raise ProjectError(f"group {plain(name)!r}: must be at most 80 usual characters")
     return name
-
-
-def _require_apart(marks: Sequence[Mark], path: str) -> None:
-    reaching: Mark | None = None
-    for mark in marks:  # by start
-        if reaching is not None and mark.start < reaching.end:
-            raise _overlap(reaching, mark, path)
-        if reaching is None or mark.end > reaching.end:
-            reaching = mark
-
-
-def _overlap(one: Mark, other: Mark, path: str) -> ConflictError:
-    one, other = sorted((one, other), key=lambda mark: mark.start)
-    return ConflictError(
-        f"{path}: {plain(one.label)} {one.start:g}-{one.end:g} s and {plain(other.label)} "
-        f"{other.start:g}-{other.end:g} s overlap; end one where the other begins, or set "
-        "multi_label, where both count"
-    )
 
 
 __all__ = ["ConflictError", "Label", "Overview", "Project", "ProjectVideo", "Settings"]

@@ -12,7 +12,7 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from actionrnn.apps.studio.annotation_log import checked_label
+from actionrnn.apps.studio.operations import checked_label
 from actionrnn.config import BackboneConfig, Config, DataConfig, Modality, Sampling
 from actionrnn.config_parsing import (
     STRICT_KEYS,

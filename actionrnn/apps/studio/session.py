@@ -15,10 +15,10 @@ from urllib.parse import unquote
 from fastapi import HTTPException, Request
 
 from actionrnn.apps.serving.limits import ServeLimits
-from actionrnn.apps.studio.jobs import Copies, Features, Notices, Training, jobs_json
+from actionrnn.apps.studio.jobs import Copies, Features, Notices, Tasks, Training, jobs_json
 from actionrnn.apps.studio.locks import Client, Locks
 from actionrnn.apps.studio.models import Models
-from actionrnn.apps.studio.project import ConflictError, Project
+from actionrnn.apps.studio.project import ConflictError, Overview, Project
 from actionrnn.apps.studio.videos import ProjectVideo, isolation_of, kept_copy, playable_copy
 from actionrnn.apps.studio.worker import Task, Worker
 from actionrnn.errors import ProjectError, VideoError
@@ -35,17 +35,16 @@ class Session:
     Args:
         project: open.
         limits: the bounds of uploads, videos and webcams.
-        teach: trains it, see `Training`.
-        extract: computes features, see `Features`.
+        tasks: what is done in processes beside it.
     """
 
-    def __init__(self, project: Project, limits: ServeLimits, teach: Task, extract: Task) -> None:
+    def __init__(self, project: Project, limits: ServeLimits, tasks: Tasks) -> None:
         self.project, self.limits = project, limits
         self.locks, self.models, self.notices = Locks(), Models(project), Notices()
-        self.features = Features(project, limits.video_limits(), self.notices, extract)
+        self.features = Features(project, limits.video_limits(), self.notices, tasks.extract)
         self.copies = Copies(self._copy, self.notices)
-        arguments = (project.folder,)
-        self.training = Training(project.folder, teach, arguments, self.notices)
+        arguments = (project.folder, project.videos_folders)
+        self.training = Training(project.folder, tasks, arguments, self.notices)
         # a page that asks after a restart knows the revision of another server
         self._revision, self._last = int(1000 * time.time()), ""
         self._mutex = threading.Lock()
@@ -129,7 +128,8 @@ class Session:
     def described(self) -> dict[str, Any]:
         """The project as the page shows it; `revision` rises whenever something of it changes."""
         project, newest = self.project, self.models.newest()
-        videos = [self.video_json(video) for video in project.videos()]
+        overview = project.overview()
+        videos = [self.video_json(v, overview.get(v.id)) for v in project.videos()]
         if any(video["state"] == "waiting" for video in videos):
             self.features.wake()  # it may have been put into the folder by hand
         jobs = [*self.training.jobs(), *self.copies.jobs(), *self.features.jobs()]
@@ -167,9 +167,10 @@ class Session:
             found[str(folder) if folder.name in found else folder.name] = folder
         return found
 
-    def video_json(self, video: ProjectVideo) -> dict[str, Any]:
+    def video_json(self, video: ProjectVideo, marked: Overview | None = None) -> dict[str, Any]:
         """One video as the page shows it."""
-        marks, state = self.project.marks(video.id), self.features.state(video.id)
+        marked = marked or self.project.overview()[video.id]
+        state = self.features.state(video.id)
         holder = self.locks.holder(video.id)
         return {
             "id": video.id,
@@ -185,9 +186,9 @@ class Session:
             "progress": round(state.progress, 3),
             "error": state.error,
             "playable": video.playable or self.has_copy(video),
-            "num_marks": len(marks.marks),
-            "marked_seconds": round(sum(mark.end - mark.start for mark in marks.marks), 3),
-            "looked_seconds": round(sum(end - start for start, end in marks.looked), 3),
+            "num_marks": marked.num_marks,
+            "marked_seconds": round(marked.marked_seconds, 3),
+            "looked_seconds": round(marked.looked_seconds, 3),
             "locked_by": None if holder is None else holder.annotator,
         }
 

@@ -141,7 +141,7 @@ def _below(session: Session, folder: str, path: str) -> Path:
 
     Raises:
         HTTPException: 404, there is no such folder.
-        ProjectError: it lies elsewhere.
+        ProjectError: it lies elsewhere, or is not there.
     """
     base = session.folders().get(folder)
     if base is None:
@@ -149,11 +149,11 @@ def _below(session: Session, folder: str, path: str) -> Path:
     try:
         is_name = can_be_a_name(path) and is_harmless(path)
         place = base / path
-        if is_name and place.resolve().is_relative_to(base.resolve()):
+        if is_name and place.resolve().is_relative_to(base.resolve()) and place.exists():
             return place
     except (OSError, RuntimeError):  # links in a circle, or a name that is too long
         pass
-    raise ProjectError(f"{plain(path)!r}: lies outside of {plain(folder)}; choose what is below it")
+    raise ProjectError(f"{plain(path)!r}: is no file or folder below {plain(folder)}")
 
 
 def _entries(place: Path, base: Path) -> list[dict[str, Any]]:

@@ -17,11 +17,12 @@ import httpx
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.serving.server import make_server, open_port
 from actionrnn.apps.studio.app import make_studio
+from actionrnn.apps.studio.jobs import Tasks
 from actionrnn.apps.studio.project import Project
 from actionrnn.apps.studio.project_file import Label
 
-TEACH_NOTHING = "tests.apps.studio.tasks:teach_nothing"
-EXTRACT_NOTHING = "tests.apps.studio.tasks:extract_nothing"
+HERE = "tests.apps.studio.tasks:"
+NO_WORK = Tasks(f"{HERE}extract_nothing", f"{HERE}prepare", f"{HERE}teach_nothing")
 LABELS = (Label("red", "1", "#cc0000"), Label("blue", "2", "#0000cc"))
 
 
@@ -77,13 +78,12 @@ def studio_of(
     project: Project,
     limits: ServeLimits | None = None,
     token: str | None = None,
-    teach: str = TEACH_NOTHING,
-    extract: str = EXTRACT_NOTHING,
+    tasks: Tasks = NO_WORK,
 ) -> Iterator[Studio]:
     """Serve a project for the block."""
     limits = limits or ServeLimits()
     with open_port("127.0.0.1", 0) as opened:
-        app = make_studio(project, limits, token=token, teach=teach, extract=extract)
+        app = make_studio(project, limits, token=token, tasks=tasks)
         server = make_server(app, limits)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
         thread.start()

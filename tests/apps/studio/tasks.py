@@ -48,6 +48,10 @@ def refuse(*_: Any, stop: threading.Event, report: Report) -> None:
     raise VideoError("nothing can be extracted here")
 
 
+def prepare(*_: Any, stop: threading.Event, report: Report) -> None:
+    """There is nothing to load."""
+
+
 def teach_nothing(folder: Path, *, stop: threading.Event, report: Report) -> str:
     """Report a training and a scoring, and leave no model."""
     report(0.5, "half of it")

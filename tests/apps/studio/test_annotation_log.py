@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionrnn.apps.studio.annotation_log import AnnotationLog, History, checked_ops, without
+from actionrnn.apps.studio.annotation_log import AnnotationLog, History, without
+from actionrnn.apps.studio.operations import checked_ops
 from actionrnn.errors import ProjectError
 
 SECONDS = st.integers(0, 40).map(lambda n: n / 4)

@@ -425,6 +425,8 @@ def test_a_video_that_was_taken_out_lies_aside_with_its_rows(project: Project) -
     again = project.add_video(aside / "a.avi", "a.avi")
     assert again.path == "videos/a.avi"
     assert project.marks(again.id).marks == ()
+    project.remove_video(again.id, "ann")
+    assert sorted(path.name for path in aside.iterdir()) == ["a-2.avi", "a.avi", "a.avi.csv"]
 
 
 def test_the_marks_of_a_video_that_is_gone_are_kept(project: Project, video: Path) -> None:

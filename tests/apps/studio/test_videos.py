@@ -17,13 +17,13 @@ from PIL import Image
 
 from actionrnn.apps.studio import videos
 from actionrnn.apps.studio.project import Label, Project
+from actionrnn.apps.studio.video_files import safe_name
 from actionrnn.apps.studio.videos import (
     facts_of,
     frame_times,
     isolation_of,
     kept_copy,
     playable_copy,
-    safe_name,
     sprite,
     video_id,
 )
