@@ -36,7 +36,7 @@ from actionrnn.training.fit import fit_head
 from actionrnn.training.fit_state import Epoch
 from actionrnn.training.train import OUTPUTS
 
-LEAST_UPDATES = 40
+LEAST_UPDATES = 80
 """Steps of the optimiser: with less labelled time than these need, there are more epochs."""
 MOST_EPOCHS = 100
 NOTHING_READ = "no marked video has been read yet; wait until one has"
