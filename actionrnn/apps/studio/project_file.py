@@ -50,7 +50,7 @@ COLOURS = (
     *("#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e", "#9498a0"),
 )
 """Of labels that say none (Observable's ten colours, which differ in lightness, too)."""
-TRAINING = {
+TRAINING: Mapping[str, Mapping[str, Any]] = {
     "head": {"hidden_size": 128},
     "train": {"batch_size": 4, "learning_rate": 2e-3},
 }
