@@ -591,3 +591,27 @@ def test_changes_of_another_tab_are_not_overwritten(page: Page, studio: str) -> 
     page.wait_for_selector(".refusals p")
     assert "overlap" in page.inner_text(".refusals span")
     assert len(marks_of(studio)) == 4
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_a_page_that_dies_while_it_sends_sends_nothing_twice(
+    page: Page, studio: str, is_taken: bool
+) -> None:
+    open_label(page, studio)
+    press(page, "1", "Shift+ArrowRight", "1", "1", "Shift+ArrowRight", "1")
+    saved(page)
+    assert len(marks_of(studio)) == 2
+
+    def take(route: Route) -> None:  # or do not take it; there is no answer
+        if is_taken:
+            route.fetch()
+
+    page.route("**/undo", take)
+    press(page, "Control+z")
+    if is_taken:
+        wait_until(page, lambda: len(marks_of(studio)) == 1)
+    page.goto("about:blank")
+    page.unroute_all(behavior="ignoreErrors")
+    open_label(page, studio)
+    assert marks_of(studio) == [("walk", 0.0, 1.0)]
+    assert page.locator(".refusals p").count() == 0
