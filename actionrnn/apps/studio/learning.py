@@ -14,13 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 import yaml
 
 from actionrnn.config import Config
 from actionrnn.datasets.parts import load_parts
-from actionrnn.datasets.passages import draw_passages, num_batches
 from actionrnn.datasets.recordings import BACKGROUND, Clip, Dataset
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold, open_dataset
@@ -36,9 +34,6 @@ from actionrnn.training.fit import fit_head
 from actionrnn.training.fit_state import Epoch
 from actionrnn.training.train import OUTPUTS
 
-LEAST_UPDATES = 40
-"""Steps of the optimiser: with less labelled time than these need, there are more epochs."""
-MOST_EPOCHS = 100
 NOTHING_READ = "no marked video has been read yet; wait until one has"
 
 OnProgress = Callable[[str, float], None]
@@ -159,7 +154,6 @@ def make_experiment(
     groups = dataset.groups if len(dataset.groups) > 1 else ()
     train = replace(
         config.train,
-        epochs=num_epochs(config, sequences),
         # what looks like none of them is known by what was left out; several labels say it alone
         none_of_these=bool(groups) and not config.head.multi_label,
         seeds=1,
@@ -169,14 +163,6 @@ def make_experiment(
     folds = [Fold(group, *_divided(dataset.clips, group)) for group in groups]
     config = replace(config, data=data, train=train)
     return Experiment(config, dataset, folds, sequences, torch.device(device), output)
-
-
-def num_epochs(config: Config, sequences: Sequences) -> int:
-    """`train.epochs`, or as many as `LEAST_UPDATES` need: a minute's marks are a batch or two."""
-    train = config.train
-    passages = draw_passages(sequences, train, np.random.default_rng(0), config.head.delay_steps)
-    updates = num_batches(sequences, passages, train.batch_size)
-    return max(train.epochs, min(MOST_EPOCHS, -(-LEAST_UPDATES // updates)))
 
 
 def learn(

@@ -25,7 +25,6 @@ from actionrnn.apps.studio.learning import (
     Taught,
     learn,
     make_experiment,
-    num_epochs,
     teach,
 )
 from actionrnn.apps.studio.scores import SCORES_FILE, Scores, score
@@ -197,12 +196,6 @@ def test_looked_at_time_alone_teaches_nothing(tmp_path: Path) -> None:
     dataset = replace(dataset, recordings=tuple(nothing), multi_label=True)
     with pytest.raises(DatasetError, match="no action is marked"):
         make_experiment(CONFIG, dataset, sequences, tmp_path)
-
-
-def test_little_is_seen_more_often(tmp_path: Path) -> None:
-    _, few = make_recordings([MIXED])
-    _, many = make_recordings([MIXED * 8] * 8)
-    assert num_epochs(CONFIG, few) > num_epochs(CONFIG, many) == CONFIG.train.epochs
 
 
 def predictions_of(experiment: Experiment) -> list[StepPredictions]:

@@ -500,3 +500,14 @@ def test_actionrnn_train_trains_a_project(tmp_path: Path) -> None:
     written = load_config(folder / "runs" / "1" / "config.yaml")
     assert written.train.epochs == 3
     assert written.data.root == str(folder / "annotations.csv")
+
+
+def test_the_less_is_marked_the_more_epochs_there_are(project: Project) -> None:
+    a, b = project.videos()
+    project.change(a.id, [add("run", 0, 2)], "")
+    little = project.config().train
+    assert little.epochs == 80  # one window, one step of the optimiser an epoch
+    project.set_settings(rate_fps=1000)  # as if there were two hours of it
+    project.change(b.id, [add("walk", 0, 9)], "")
+    assert project.config().train.epochs == 12
+    assert project.config(["train.epochs=3"]).train.epochs == 3
