@@ -14,11 +14,11 @@ def onnx(
     model: Path, folder: Path, none_rate: float | None, *, stop: threading.Event, report: Report
 ) -> None:
     """`actionrnn export MODEL`."""
-    export(model, folder)
+    export(model, folder, none_rate=none_rate)
 
 
 def web(
     model: Path, folder: Path, none_rate: float | None, *, stop: threading.Event, report: Report
 ) -> None:
-    """`actionrnn export MODEL --web`, which says 'none of these' where the step Watch does."""
+    """`actionrnn export MODEL --web`."""
     export_web(model, folder, none_rate=none_rate)

@@ -23,7 +23,7 @@ from actionrnn.errors import ModelError
 from actionrnn.features.store import FeatureStore
 from actionrnn.files import MODEL_FILE, read_json
 from actionrnn.model.model_file import ModelInfo, read_head, read_model_info, read_none_of_these
-from actionrnn.model.none_of_these import NoneOfThese
+from actionrnn.model.none_of_these import Kind, NoneOfThese
 from actionrnn.model.recognizer import Recognizer, load
 from actionrnn.model.scoring import score_sequence
 from actionrnn.model.segments import stretches_of
@@ -55,9 +55,13 @@ class TaughtModel:
     @property
     def none_rate(self) -> float | None:
         """The part of the classes' own steps that it may call 'none of these'; None: it cannot."""
+        return self.none_rate_of("step")
+
+    def none_rate_of(self, *kinds: Kind) -> float | None:
+        """The same of steps, stretches and clips; None: of some it knows too few held-out ones."""
         none = self.none_of_these
-        held_out = () if none is None else none.held_out.get("step", ())
-        return NONE_RATE if NONE_RATE * (len(held_out) + 1) > 1 else None
+        known = [0 if none is None else len(none.held_out.get(kind, ())) for kind in kinds]
+        return NONE_RATE if NONE_RATE * (min(known) + 1) > 1 else None
 
     def to_json(self) -> dict[str, Any]:
         """As the page shows it."""

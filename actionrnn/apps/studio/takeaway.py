@@ -65,7 +65,8 @@ def routes(session: Session) -> APIRouter:
         try:
             if kind in _MODEL_TASKS:
                 model, made = session.models.require_newest(), [place / name]
-                session.run_aside(_MODEL_TASKS[kind], model.path, made[0], model.none_rate)
+                none_rate = model.none_rate_of("step", "clip")
+                session.run_aside(_MODEL_TASKS[kind], model.path, made[0], none_rate)
             else:
                 marks = read_intervals_csv(project.folder / ANNOTATIONS_FILE, ReadOptions())
                 made = _mark_files(marks, kind, chosen, place, name)

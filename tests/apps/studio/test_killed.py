@@ -145,6 +145,10 @@ def test_killed_while_it_extracts_and_while_it_trains(clips: Path, tmp_path: Pat
         for video_id, before in marks.items():
             assert server.client.get(f"/api/videos/{video_id}/marks").json()["marks"] == before
         assert server.project()["model"]["labels"] == ["blue", "red"]
+        timeline = server.client.get(f"/api/videos/{video_id}/timeline").raise_for_status().json()
+        assert len(timeline["times"]) == len(timeline["scores"][0]) > 0
+        # the server answers all of this without torch
+        assert "libtorch" not in Path(f"/proc/{server.process.pid}/maps").read_text()
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(30) == 0
     with served(folder) as server:  # what Ctrl-C ended was a scoring: nothing begins anew
