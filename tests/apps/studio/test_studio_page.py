@@ -85,6 +85,23 @@ def test_labels_are_renamed_and_refused_in_one_line(browsers: Browsers, studio: 
         assert [(label["name"], label["key"]) for label in labels] == [("bend", "1"), ("jump", "7")]
 
 
+def test_settings_are_changed(browsers: Browsers, studio: Studio) -> None:
+    with opened(browsers(), studio.address) as page:
+        name_labels(page, "bend", "jack")
+        page.click("#edit-labels")
+        page.check("#several")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("dialog", state="detached")
+        open_step(page, "train")
+        page.click("#settings summary")
+        page.select_option("#rate", "8")
+        page.select_option("#modality", "both")
+        page.wait_for_selector(".notice")
+        wait_for(page, "document.getElementById('modality').value === 'both'")
+        settings = {"rate_fps": 8.0, "multi_label": True, "modality": "both"}
+        assert studio.get("/api/project")["settings"] == settings
+
+
 def test_files_come_in_with_their_group_and_go(
     browsers: Browsers, studio: Studio, real_data: Path, tmp_path: Path
 ) -> None:

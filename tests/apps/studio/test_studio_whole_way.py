@@ -76,11 +76,11 @@ def train(page: Page) -> None:
 
 def longest_answer(page: Page, seconds: float) -> str:
     """The label that is shown for most of the time, from the first answer on."""
-    wait_for(page, "document.querySelectorAll('#bars .label').length > 0")
+    wait_for(page, "document.querySelectorAll('#live-best .label').length > 0")
     said: list[str] = []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        said.append(page.inner_text("#bars .label >> nth=0"))
+        said.append(page.inner_text("#live-best .label >> nth=0"))
         page.wait_for_timeout(100)
     return max(set(said), key=said.count)
 
@@ -304,8 +304,10 @@ def test_none_of_these_is_an_answer_and_events_are_listed(
             *("0:00.5", "0:01.5", "jack"),
         ]
         assert page.locator("#counts li").all_inner_texts() == ["bend 0", "jack 2"]
-        wait_for(page, "document.getElementById('said').textContent.startsWith('none of these')")
-        assert page.inner_text("#said") == "none of these (nearest: jack 75 %)"
+        wait_for(
+            page, "document.getElementById('live-label').textContent.startsWith('none of these')"
+        )
+        assert page.inner_text("#live-label") == "none of these? jack 75 %"
 
 
 def test_models_and_marks_are_taken_away(

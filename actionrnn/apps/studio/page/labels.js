@@ -54,11 +54,12 @@ export function openLabels(app) {
   }
   const addNew = () => add({ name: "", key: keyFor(rows.map((row) => row.key.value)), colour: colourFor(rows.length) });
   const more = make("button", { type: "button", onclick: () => addNew().name.focus() }, "Add a label");
+  const several = make("input", { type: "checkbox", id: "several", checked: app.project.settings.multi_label });
   const save = make("button", { className: "main" }, "Save");
   const form = make("form", { className: "labels-form" },
     make("p", { className: "dim" }, "One label for each action; what is looked at and not marked needs none. Its key begins and ends an interval in the step Label. Where a label is renamed, its marks follow."),
     make("div", { className: "label-row head dim", "aria-hidden": "true" }, make("span", {}, "Colour"), make("span", {}, "Name"), make("span", {}, "Key")),
-    list, more, problem,
+    list, more, make("label", { className: "check" }, several, "Several labels may be on at once"), problem,
     make("div", { className: "actions" }, save, make("button", { type: "button", onclick: () => dialog.close() }, "Cancel")));
 
   for (const label of app.project.labels) add({ ...label, was: label.name });
@@ -71,6 +72,7 @@ export function openLabels(app) {
     save.disabled = true;
     try {
       await app.api.put("api/labels", labels.map(({ was, ...label }) => (was && was !== label.name ? { ...label, was } : label)));
+      if (several.checked !== app.project.settings.multi_label) await app.api.put("api/settings", { multi_label: several.checked });
       await app.refresh();
       dialog.close();
     } catch (error) {

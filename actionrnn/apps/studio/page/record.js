@@ -1,6 +1,7 @@
 // Webcam takes: a countdown, a few seconds, and the take is in the project with its label.
 
 import { attempt, field, make, plural, setText } from "./dom.js";
+import { closeCamera, openCamera } from "./shared/common.js";
 
 const lengths = [2, 3, 5, 8, 15], countdowns = [1, 2, 3, 5, 10], series = [1, 3, 5, 10];
 const kinds = ["video/webm;codecs=vp8", "video/webm", "video/mp4"]; // the first that the browser writes
@@ -18,23 +19,6 @@ function choice(name, values, fallback, textOf) {
   return select;
 }
 
-export async function openCamera(app, video) {
-  try {
-    if (!navigator.mediaDevices) throw new DOMException("", "no secure address");
-    const media = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 } }, audio: false });
-    video.srcObject = media;
-    await video.play();
-    return media;
-  } catch (error) {
-    app.notify(`The webcam cannot be used (${error.name}); allow it in the browser. On another machine, browsers ask for https.`, true);
-    return null;
-  }
-}
-
-export function closeCamera(media) {
-  for (const track of media?.getTracks() ?? []) track.stop();
-}
-
 export function mountRecorder(element, app, onClose) {
   const video = make("video", { muted: true, playsInline: true, "aria-label": "The webcam" });
   const count = make("div", { className: "count", "aria-live": "assertive" }), fill = make("div");
@@ -47,7 +31,7 @@ export function mountRecorder(element, app, onClose) {
   const record = make("button", { id: "record", className: "main", disabled: true }, "Record");
   const stop = make("button", { hidden: true }, "Stop");
   const takes = make("ul", { className: "takes", "aria-label": "Takes" });
-  const said = make("p", { className: "dim", role: "status" }, "Opening the webcam ...");
+  const said = make("p", { className: "dim", role: "status" }, "");
   let media = null, isOpen = true, isStopped = false, current = null;
   const links = new Set();
 
@@ -166,11 +150,13 @@ export function mountRecorder(element, app, onClose) {
     takes));
   update(app.project);
   const off = app.onChange(update);
-  openCamera(app, video).then((opened) => {
-    if (!isOpen) { closeCamera(opened); return; }
-    media = opened;
-    record.disabled = !media;
-    setText(said, media ? "" : "No webcam.");
+  attempt(app, async () => {
+    setText(said, "No webcam."); // unless it opens
+    await openCamera(video);
+    if (!isOpen) { closeCamera(video); return; }
+    media = video.srcObject;
+    record.disabled = false;
+    setText(said, "");
   });
 
   return {
@@ -178,7 +164,7 @@ export function mountRecorder(element, app, onClose) {
       isOpen = false;
       off();
       if (current?.state === "recording") current.stop();
-      closeCamera(media);
+      closeCamera(video);
       for (const link of links) URL.revokeObjectURL(link);
     },
   };

@@ -1,9 +1,11 @@
 // The step Train: one button, and what is known of the model, which comes in while one works.
 
-import { attempt, make, plural, setText } from "./dom.js";
+import { attempt, field, make, plural, setText } from "./dom.js";
 import { hasInterval, learningCurve, saidCurve, scoreScale } from "./plot.js";
 import { clock, percent } from "./shared/timeline.js";
 
+const rates = [1, 2, 4, 8, 12, 25];
+const modalities = { rgb: "pictures", both: "pictures and their changes", rgb_diff: "the pictures' changes alone" };
 const isTraining = (job) => job.kind === "train";
 const isScoring = (job) => job.kind === "score";
 
@@ -11,10 +13,10 @@ export function mount(element, app) {
   const train = make("button", { id: "train", className: "main" }, "Train");
   const stop = make("button", { id: "stop-training", hidden: true }, "Stop");
   const bar = make("progress", { max: 1, "aria-label": "Training" }), stage = make("span", { role: "status" });
-  const model = make("p", { id: "model-said" });
+  const model = make("p", { id: "model-said" }), settings = makeSettings(app);
   const trainer = make("section", { className: "trainer panel" }, make("h2", {}, "Train"),
     make("p", {}, "It learns from all marks, and takes nothing for background that nobody looked at."),
-    make("div", { className: "actions" }, train, stop), make("div", { className: "progress" }, bar, stage), model);
+    make("div", { className: "actions" }, train, stop), make("div", { className: "progress" }, bar, stage), model, settings.home);
   const scores = make("div", { id: "scores", className: "train" });
   element.append(trainer, scores);
   let isOpen = true, asked = null, shown = "";
@@ -30,6 +32,7 @@ export function mount(element, app) {
     setText(stage, job ? sayJob(job) : reading ? `${plural(reading, "video")} still being read; it learns from the others.` : "");
     setText(train, project.model ? "Train again" : "Train");
     setText(model, sayModel(project));
+    settings.update(project);
     // scores come in during the job and are whole at its end
     const state = `${project.model?.run} ${project.jobs.filter(isScoring).map((scoring) => scoring.progress)} ${Boolean(job)}`;
     if (state !== asked) { asked = state; load(); }
@@ -61,6 +64,32 @@ export function mount(element, app) {
   update(app.project);
   const off = app.onChange(update);
   return { unmount() { isOpen = false; off(); } };
+}
+
+// With either of them changed all videos are read anew.
+function makeSettings(app) {
+  const rate = make("select", { id: "rate" });
+  const modality = make("select", { id: "modality" }, ...Object.entries(modalities).map(([value, text]) => make("option", { value }, text)));
+  const put = (settings) => attempt(app, async () => {
+    try {
+      await app.api.put("api/settings", settings);
+      app.notify("All videos are read anew; train again when they are ready.");
+    } finally {
+      await app.refresh();
+    }
+  });
+  rate.addEventListener("change", () => put({ rate_fps: Number(rate.value) }));
+  modality.addEventListener("change", () => put({ modality: modality.value }));
+
+  function update({ settings }) {
+    const all = [...new Set([...rates, settings.rate_fps])].sort((a, b) => a - b);
+    if (rate.options.length !== all.length) rate.replaceChildren(...all.map((value) => make("option", { value }, `${value} a second`)));
+    rate.value = String(settings.rate_fps);
+    modality.value = settings.modality;
+  }
+  const home = make("details", { id: "settings" }, make("summary", {}, "Settings"), make("div", { className: "actions" }, field("Pictures", rate), field("It looks at", modality)),
+    make("p", { className: "dim" }, "Changes tell actions apart that look alike in a single picture, such as opening and closing. More pictures a second follow faster actions, and take longer to read."));
+  return { home, update };
 }
 
 const sayJob = (job) => job.text || (isTraining(job) ? "training" : "scoring: each recording is left out once");

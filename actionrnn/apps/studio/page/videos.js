@@ -36,7 +36,7 @@ function showFirst(home, app, project, openRecorder) {
       make("button", { onclick: () => app.editLabels() }, hasLabels ? "Change the labels" : "Name the actions")),
     make("li", {}, make("strong", {}, "Bring videos"), `${done(hasVideos)}Record a few takes of each action with the webcam: they are labelled at once. Or drop recordings below and mark the actions in them in the step Label. `,
       make("button", { onclick: openRecorder }, "Record takes")),
-    make("li", {}, make("strong", {}, "Train, watch, correct"), "Press Train, which takes seconds, and try it in the step Watch. What it gets wrong tells which takes to add. Two people or places teach more than twice the takes of one.")));
+    make("li", {}, make("strong", {}, "Train, watch, correct"), "Press Train, which takes seconds, and try it in the step Watch. What it gets wrong tells which takes to add. The score is of people or places that it has not seen, so bring two or more.")));
 }
 
 function makeList(app) {
