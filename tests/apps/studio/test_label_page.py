@@ -20,6 +20,7 @@ from actionrnn.apps.studio.project_file import Label
 from actionrnn.video.decode import iter_frames
 from tests.apps.studio.page_steps import playing, serious, starting, wait_for
 from tests.apps.studio.studios import studio_of
+from tests.apps.test_pages import encode
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
@@ -615,3 +616,22 @@ def test_a_page_that_dies_while_it_sends_sends_nothing_twice(
     open_label(page, studio)
     assert marks_of(studio) == [("walk", 0.0, 1.0)]
     assert page.locator(".refusals p").count() == 0
+
+
+@pytest.mark.parametrize(("name", "codec"), [("late.webm", "libvpx"), ("late.mp4", "libx264")])
+def test_marks_are_on_the_clock_of_a_video_that_begins_late(
+    page: Page, real_data: Path, tmp_path: Path, name: str, codec: str
+) -> None:
+    clip = real_data / "weizmann" / "walk" / "denis_walk.avi"
+    late = encode(clip, tmp_path / name, codec, "yuv420p", start_seconds=3)
+    with serving(project_of(tmp_path / "project", late)) as studio:
+        open_label(page, studio)
+        assert page.inner_text(".position").startswith("0:03.000")
+        begin = page.evaluate("document.querySelector('video').currentTime")
+        press(page, "1", *["ArrowRight"] * 10, "1")
+        saved(page)
+        wait_for(page, "!document.querySelector('video').seeking")
+        shown = page.evaluate("document.querySelector('video').currentTime") - begin
+        assert 10 / RATE_FPS <= shown < 11 / RATE_FPS
+        ((label, start, end),) = marks_of(studio)
+        assert (label, start, end) == ("walk", pytest.approx(3.0), pytest.approx(3.4))
