@@ -106,12 +106,8 @@ class Worker:
     def close(self) -> None:
         """End the process, also in the middle of a task; there will be no other."""
         self._is_closed = True
-        process = self._process
-        if process is not None:
-            with contextlib.suppress(ValueError):  # it has been ended meanwhile
-                process.kill()
-        with self._mutex:
-            self._end()
+        with self._mutex:  # a task that is in work ends with its process
+            self._dismiss()
 
     def _started(self) -> Connection:
         if self._line is not None and self._process.is_alive():
@@ -133,7 +129,8 @@ class Worker:
             if stop.is_set() and told is None:
                 told = time.monotonic()
                 line.send(None)
-            if told is not None and time.monotonic() - told > _STOP_SECONDS:
+            is_deaf = told is not None and time.monotonic() - told > _STOP_SECONDS
+            if is_deaf or self._is_closed:
                 raise EOFError
             if not line.poll(_POLL_SECONDS):
                 continue
@@ -143,6 +140,14 @@ class Worker:
             if "failed" in said:
                 raise WorkFailedError(said["failed"])
             report(**said["report"])
+
+    def _dismiss(self) -> None:
+        """Let a process that does nothing put away what its libraries have, and end."""
+        if self._line is not None:
+            with contextlib.suppress(OSError):
+                self._line.send(())
+                self._process.join(_STOP_SECONDS)
+        self._end()
 
     def _end(self) -> None:
         if self._process is not None:
@@ -159,13 +164,12 @@ def _work(line: Connection, preload: Task, niceness: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this
     with contextlib.suppress(AttributeError, OSError):
         os.nice(niceness)
-    tasks: queue.Queue[tuple[Task, tuple[Any, ...]]] = queue.Queue()
+    tasks: queue.Queue[tuple[Task, tuple[Any, ...]] | tuple[()]] = queue.Queue()
     stop = threading.Event()
     threading.Thread(target=_listen, args=(line, tasks, stop), daemon=True).start()
     _found(preload)
-    while True:
-        task, arguments = tasks.get()
-        _say(line, **_outcome(line, task, arguments, stop))
+    while given := tasks.get():
+        _say(line, **_outcome(line, *given, stop))
 
 
 def _listen(line: Connection, tasks: queue.Queue[Any], stop: threading.Event) -> None:
@@ -174,6 +178,7 @@ def _listen(line: Connection, tasks: queue.Queue[Any], stop: threading.Event) ->
             message = line.recv()
         except (EOFError, OSError):
             _end_with_the_server()
+            return
         if message is None:
             stop.set()
         else:
