@@ -156,6 +156,35 @@ def test_videos_of_a_server_folder_are_chosen_in_a_dialog(
         assert not any((folder / "videos").iterdir())
 
 
+def test_a_take_of_nothing_is_background_and_is_replaced_and_deleted(
+    browsers: Browsers, studio: Studio
+) -> None:
+    with opened(browsers(), studio.address) as page:
+        name_labels(page, "bend", "jack")
+        page.click("#recorder > button")
+        wait_for(page, "!document.getElementById('record').disabled")
+        assert serious(page) == []
+        page.select_option("#take-label", "")
+        page.fill("#take-person", "ann")
+        page.select_option("#take-countdown", "1")
+        page.select_option("#take-seconds", "2")
+        page.click("#record")
+        page.wait_for_selector(".takes li")
+        (video,) = studio.get("/api/project")["videos"]
+        assert (video["group"], video["num_marks"]) == ("ann", 0)
+        assert video["looked_seconds"] == pytest.approx(video["seconds"], abs=0.01)
+        wait_for(page, "!document.getElementById('record').disabled")
+
+        page.click(".takes button:has-text('Again')")
+        page.wait_for_selector(".takes li", state="detached")
+        page.wait_for_selector(".takes li")
+        wait_for(page, "!document.getElementById('record').disabled")
+        assert len(studio.get("/api/project")["videos"]) == 1
+        page.click(".takes button:has-text('Delete')")
+        page.wait_for_selector(".takes li", state="detached")
+        assert studio.get("/api/project")["videos"] == []
+
+
 # What is known of a model
 
 SCORES = {

@@ -24,6 +24,7 @@ from tests.apps.studio.page_steps import (
     opened,
     playable_file,
     playing,
+    serious,
     starting,
     wait_for,
 )
@@ -294,7 +295,7 @@ def test_none_of_these_is_an_answer_and_events_are_listed(
 
         socket.on_message(reply)
 
-    with opened(browsers(), studio_of_taught.address) as page:
+    with opened(browsers(), studio_of_taught.address, color_scheme="dark") as page:
         page.route_web_socket("**/api/watch*", answer)
         open_step(page, "watch")
         page.click("#watch-webcam")
@@ -308,6 +309,7 @@ def test_none_of_these_is_an_answer_and_events_are_listed(
             page, "document.getElementById('live-label').textContent.startsWith('none of these')"
         )
         assert page.inner_text("#live-label") == "none of these? jack 75 %"
+        assert serious(page) == []
 
 
 def test_models_and_marks_are_taken_away(
@@ -315,6 +317,7 @@ def test_models_and_marks_are_taken_away(
 ) -> None:
     with opened(browsers(), studio_of_taught.address) as page:
         open_step(page, "takeaway")
+        assert serious(page) == []
 
         def saved(kind: str) -> Path:
             with page.expect_download(timeout=120_000) as download:
