@@ -79,6 +79,7 @@ class LabelStep {
     this.#say("Reading the video.");
     const [times, problem] = await this.#frames(video);
     if (visit !== this.#visit) return;
+    this.#say(problem, Boolean(problem));
     this.player.load(times, video.begin + video.seconds);
     this.tracks.setVideo(times, this.player.end);
     this.#setSource(!video.playable);
@@ -93,7 +94,6 @@ class LabelStep {
     try {
       const kept = await this.#answer(() => marks.load());
       if (visit !== this.#visit) return;
-      this.#say(problem, Boolean(problem));
       this.labelling.sayKept(kept);
     } catch (error) {
       if (visit === this.#visit) this.#say(error.message, true);
@@ -121,8 +121,12 @@ class LabelStep {
 
   // Asks until the server answers, or another video is shown; raises what it refuses.
   async #answer(ask) {
-    for (const visit = this.#visit; ;) {
-      try { return await ask(); } catch (error) {
+    for (let visit = this.#visit, isLate = false; ; isLate = true) {
+      try {
+        const answer = await ask();
+        if (isLate && visit === this.#visit) this.#say("");
+        return answer;
+      } catch (error) {
         if (visit !== this.#visit || (error.status > 0 && error.status < 500)) throw error;
         this.#say(error.message, true);
         await pause();

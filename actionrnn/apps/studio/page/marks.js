@@ -120,10 +120,15 @@ export class Marks {
 
   #show() {
     Object.assign(this, this.queue.reduce((state, change) => applied(state, change.ops), this.base));
+    this.#keep();
+    this.onChange();
+  }
+
+  // For a reload of the page, or its end.
+  #keep() {
     const { queue, refused, begun } = this;
     if (queue.length || refused.length || begun) localStorage.setItem(this.key, JSON.stringify({ queue, refused, begun }));
     else localStorage.removeItem(this.key);
-    this.onChange();
   }
 
   #retry = () => this.#wake();
@@ -150,6 +155,7 @@ export class Marks {
     const first = this.queue[0];
     if (first.sentAt !== undefined && await this.#wasTaken(first)) { this.queue.shift(); return; }
     const revision = first.sentAt = this.base.revision;
+    this.#keep(); // that it was sent
     try {
       const body = first.kind === "changes" ? { ops: first.ops, base_revision: revision } : {};
       this.base = await this.api.post(`${this.path}/${first.kind}`, body);
@@ -157,7 +163,7 @@ export class Marks {
     } catch (error) {
       if (!error.status || error.status >= 500) throw error;
       this.base = await this.api.get(`${this.path}/marks`);
-      if (error.status === 409 && this.base.revision !== revision) return; // somebody changed them: once more
+      if (first.kind === "changes" && error.status === 409 && this.base.revision !== revision) return; // somebody changed them: once more
       this.queue.shift();
       this.refused.push({ ops: first.ops, reason: error.message });
     }

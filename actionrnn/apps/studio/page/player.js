@@ -15,11 +15,13 @@ export const speeds = [0.25, 0.5, 1, 1.5, 2, 4];
 export class Player {
   #offset = 0; // the player's time plus this is the file's: some players begin at 0, some at the file's first time
   #isFollowing = false;
+  #isLoaded = false;
 
   // `onMove()` is called whenever another frame is shown, `onState()` when it plays or stops.
   constructor(video, onMove, onState) {
     Object.assign(this, { video, onMove, onState, times: [0], end: 0, index: 0, loop: null });
-    video.addEventListener("loadedmetadata", () => {
+    video.addEventListener("loadeddata", () => { // not before: until then Chromium says 0 of an .mp4 that begins later
+      this.#isLoaded = true;
       this.#offset = this.times[0] - video.currentTime;
       if (this.index) this.#seek();
       video.playbackRate = this.speed;
@@ -40,6 +42,7 @@ export class Player {
   }
 
   setAddress(address) {
+    this.#isLoaded = false;
     if (address) this.video.src = address; else this.video.removeAttribute("src");
     this.video.load();
   }
@@ -88,7 +91,7 @@ export class Player {
 
   // Into the middle of the frame: its first moment may be rounded into the frame before.
   #seek() {
-    if (!this.video.readyState) return;
+    if (!this.#isLoaded) return; // once it is
     const from = this.times[this.index], to = this.times[this.index + 1] ?? this.end;
     this.video.currentTime = Math.max(0, from + Math.min((to - from) / 2, 0.02) - this.#offset);
   }
