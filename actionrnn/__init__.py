@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         DatasetError,
         FeatureError,
         ModelError,
+        ProjectError,
         VideoError,
     )
     from actionrnn.evaluation.evaluate import evaluate
@@ -58,6 +59,7 @@ _HOME_OF = {
     "Head": "model.heads",
     "ModelError": "errors",
     "Prediction": "model.timeline",
+    "ProjectError": "errors",
     "Recognizer": "model.recognizer",
     "Report": "evaluation.report",
     "Sampling": "config",
@@ -96,6 +98,7 @@ __all__ = [
     "Head",
     "ModelError",
     "Prediction",
+    "ProjectError",
     "Recognizer",
     "Report",
     "Sampling",

@@ -6,7 +6,8 @@ ActionrnnError
 ├── BackboneError    an unknown backbone, or weights that are missing
 ├── FeatureError     stored features that are damaged or do not belong together
 ├── DatasetError     labelled videos, groups or splits that cannot be used
-└── ModelError       a model file that cannot be read, or does not fit
+├── ModelError       a model file that cannot be read, or does not fit
+└── ProjectError     a project of the studio, or a change to it, that cannot be used
 
 Each message is one line: the value, what is wrong with it, what to do.
 """
@@ -41,6 +42,10 @@ class DatasetError(ActionrnnError):
 
 class ModelError(ActionrnnError):
     """A model file that cannot be read, or does not fit."""
+
+
+class ProjectError(ActionrnnError):
+    """A project of the studio, or a change to it, that cannot be used."""
 
 
 def first_line(error: BaseException) -> str:

@@ -193,18 +193,42 @@ def _lock(handle: int, *, wait: bool) -> bool:
     return True
 
 
-def write_text(path: Path, text: str, *, replace: bool = True) -> None:
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_text(path: Path, text: str, *, replace: bool = True, durable: bool = False) -> None:
     r"""Write a text file in UTF-8, whole or not at all.
 
     A byte of a file name that is not UTF-8 is written as `\udce9`. In JSON that is an escape,
     so that `read_json` returns the same name.
 
+    Args:
+        path: of the file; its folder is made.
+        text: its content.
+        replace: False: a file that exists is kept.
+        durable: return when it is on the disk, so that it outlives the machine's end.
+
     Raises:
         FileExistsError: not `replace`, and the file exists.
         OSError: it cannot be written.
     """
-    with atomic_path(path, replace=replace) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+    with (
+        atomic_path(path, replace=replace) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        file.write(text)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+    if durable:
+        sync_folder(path.parent)
 
 
 def read_json(path: Path) -> Any:

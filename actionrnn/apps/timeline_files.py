@@ -108,9 +108,19 @@ def as_json(timeline: Timeline, segments: list[Segment]) -> str:
 
 def as_srt(timeline: Timeline, segments: list[Segment]) -> str:
     """SubRip subtitles, one per segment; where segments overlap, a line for each of them."""
+    return subtitles(segments, _caption)
+
+
+def subtitles(segments: list[Segment], caption: Callable[[Segment], str]) -> str:
+    """SubRip subtitles; where segments overlap, a line for each of them.
+
+    Args:
+        segments: by their begin.
+        caption: what is shown of one.
+    """
     cues = [
         f"{number}\n{_clock(cue.start_seconds, ',')} --> {_clock(cue.end_seconds, ',')}\n"
-        + "".join(f"{_caption(segment).translate(_NO_TAGS)}\n" for segment in cue.segments)
+        + "".join(f"{caption(segment).translate(_NO_TAGS)}\n" for segment in cue.segments)
         for number, cue in enumerate(_cues(segments), start=1)
     ]
     return "\n".join(cues)

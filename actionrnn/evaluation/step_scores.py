@@ -416,7 +416,7 @@ def _scores(
     was_found = ~np.isnan(late)
     intervals = {name: bootstrap_ratio(*rate, units) for name, rate in rates.items()}
     intervals["delay_seconds"] = bootstrap_median(late[was_found], groups[was_found].tolist())
-    numbers: dict[str, Any] = {name: _ratio(*rate) for name, rate in rates.items()}
+    numbers: dict[str, Any] = {name: mean_ratio(*rate) for name, rate in rates.items()}
     further = {**found.means, "kappa": overall(tally)}
     if with_false_alarms:
         further["false_alarms_per_hour"] = false_alarms(tally)
@@ -429,7 +429,7 @@ def _scores(
     )
 
 
-def _ratio(parts: NDArray[np.float64], wholes: NDArray[np.float64]) -> float | None:
+def mean_ratio(parts: NDArray[np.float64], wholes: NDArray[np.float64]) -> float | None:
     """The mean over columns of (sum of the parts / sum of the wholes), see `bootstrap_ratio`."""
     sums, totals = parts.sum(axis=0), wholes.sum(axis=0)
     counted = totals > 0

@@ -17,7 +17,7 @@ def describe_training(
     dataset: Dataset,
     sequences: Sequences,
     fold: Fold,
-    report: Report,
+    report: Report | None,
     window_steps: int,
 ) -> dict[str, Any]:
     """The plain dictionary `Recognizer.training`.
@@ -25,11 +25,11 @@ def describe_training(
     Args:
         sequences: the features of the data set's clips.
         fold: what the model was trained on.
+        report: None: it was not tested.
         window_steps: the median length of what it learned from.
     """
     known = sequences.subset(fold.known)
-    step_numbers, step_intervals = _of_steps(report)
-    return {
+    described = {
         "data": str(config.data.root or config.data.features),
         "split": chosen_split(dataset, config.data),
         "fold": fold.name,
@@ -37,21 +37,26 @@ def describe_training(
         "window_steps": window_steps,
         "groups": sorted({clip.group for clip in fold.known}),
         "fingerprints": sorted({*known.fingerprints}),
-        **_temperature(report),
-        **_event_rule(report),
-        "scores": {
-            "tested_on": [result.group for result in report.folds],
-            "seen_in_training": report.seen_in_training,
-            "leaked_clips": report.leaked_clips,
-            "leaked_groups": list(report.leaked_groups),
-            "num_clips": report.num_clips,
-            "top1": report.top1,
-            "mean_class_accuracy": report.mean_class_accuracy,
-            "baseline_mean_pool_top1": report.baseline_mean_pool_top1,
-            **step_numbers,
-            "intervals": report.intervals | step_intervals,
-            "intervals_over": f"{report.num_units} {report.resampled}",
-        },
+    }
+    if report is None:
+        return described
+    return described | _temperature(report) | _event_rule(report) | {"scores": _scores(report)}
+
+
+def _scores(report: Report) -> dict[str, Any]:
+    step_numbers, step_intervals = _of_steps(report)
+    return {
+        "tested_on": [result.group for result in report.folds],
+        "seen_in_training": report.seen_in_training,
+        "leaked_clips": report.leaked_clips,
+        "leaked_groups": list(report.leaked_groups),
+        "num_clips": report.num_clips,
+        "top1": report.top1,
+        "mean_class_accuracy": report.mean_class_accuracy,
+        "baseline_mean_pool_top1": report.baseline_mean_pool_top1,
+        **step_numbers,
+        "intervals": report.intervals | step_intervals,
+        "intervals_over": f"{report.num_units} {report.resampled}",
     }
 
 

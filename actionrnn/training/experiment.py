@@ -128,7 +128,8 @@ class Experiment:
     @property
     def window_steps(self) -> int:
         """The median length of what is learned from, which windows beside a kept state have."""
-        sides = [self.sequences.subset(fold.train).lengths for fold in self.folds]
+        folds = self.folds or [self.model_fold]
+        sides = [self.sequences.subset(fold.train).lengths for fold in folds]
         return int(np.median(np.concatenate(sides)))
 
     def fit(self, chosen: Mapping[str, HeadConfig] | None = None) -> Heads:
@@ -141,7 +142,7 @@ class Experiment:
             DivergedError: a loss or a weight is not finite.
             ModelError: a saved state is damaged, or of other clips, features or settings.
         """
-        specs = self._specs(chosen or {})
+        specs = self.specs(chosen or {})
         return {
             (spec.fold.name, spec.purpose, spec.seed): fit.head
             for spec, fit in zip(specs, self.run(specs), strict=True)
@@ -216,11 +217,15 @@ class Experiment:
             **further,
         )
 
-    def model(self, heads: Heads, report: Report, backbone: Backbone) -> Recognizer:
-        """The first seed's head of the only fold, or the one trained on every clip."""
+    def model(self, heads: Heads, report: Report | None, backbone: Backbone) -> Recognizer:
+        """The first seed's head of the only fold, or the one trained on every clip.
+
+        Args:
+            report: None: it was not tested, and says nothing of how good it is.
+        """
         head = heads[self.model_fold.name, "head", self.config.train.seed]
         config = replace(self.config, head=head.config)  # a search may have chosen another
-        if report.calibration is not None and report.calibration.applied:
+        if report is not None and report.calibration and report.calibration.applied:
             temperature = report.calibration.temperature
             head = calibrated(head, temperature)
             heads = {key: calibrated(one, temperature) for key, one in heads.items()}
@@ -238,7 +243,8 @@ class Experiment:
             none_of_these=none_of_these,
         )
 
-    def _specs(self, chosen: Mapping[str, HeadConfig]) -> list[FitSpec]:
+    def specs(self, chosen: Mapping[str, HeadConfig]) -> list[FitSpec]:
+        """All heads and baselines that `fit` trains, given what a search chose, by fold."""
         specs = []
         for seed in self.seeds:
             # the model is of the first seed: further ones are for the folds' scores alone
@@ -273,7 +279,7 @@ class Experiment:
 
         try:
             fit = fit_head(
-                self._task(spec),
+                self.task(spec),
                 self.device,
                 state_file=self.output / STATES / f"{file_name(spec.name)}.safetensors",
                 resume=self.resume,
@@ -286,7 +292,7 @@ class Experiment:
         advance(epochs - done, skipped=True)  # those before which it stopped
         return fit
 
-    def _task(self, spec: FitSpec) -> FitTask:
+    def task(self, spec: FitSpec) -> FitTask:
         """A fit with its clips divided into those that train and those that choose the epoch."""
         config = replace(self.config.train, seed=spec.seed)
         if spec.purpose != "head":

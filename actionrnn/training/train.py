@@ -125,7 +125,7 @@ def train(
             model = experiment.model(heads, report, backbone)
             run = TrainingRun(report, model, output, tuple(folds))
             if parallel.is_first():
-                _save(run, config)
+                save_run(run, config)
     return run
 
 
@@ -150,7 +150,8 @@ def _print_notes(notes: Sequence[str]) -> None:
             print(f"note: {printable(note)}", file=sys.stderr)
 
 
-def _save(run: TrainingRun, config: Config) -> None:
+def save_run(run: TrainingRun, config: Config) -> None:
+    """Write the model, the configuration and the report, within a `results_folder`."""
     with replacing(run.output / MODEL_FILE):
         run.model.save(run.output / MODEL_FILE)
     with replacing(run.output / CONFIG_FILE):

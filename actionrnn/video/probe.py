@@ -168,7 +168,7 @@ def is_read_as_before(path: VideoSource, *, stream: int | None = None) -> bool:
     return not read_corrections(path, stream=stream)
 
 
-def read_frame_times(path: VideoSource) -> NDArray[np.float64]:
+def read_frame_times(path: VideoSource | Source) -> NDArray[np.float64]:
     """When each of the T frames of a video is shown, (T,), in seconds on the video's clock.
 
     Read from the packets; a video is decoded for it only where they do not tell.

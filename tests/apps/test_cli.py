@@ -34,6 +34,7 @@ COMMANDS = (
         "render",
         "stream",
         "serve",
+        "studio",
         "export",
         "card",
         "push",

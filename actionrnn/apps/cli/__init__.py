@@ -19,6 +19,7 @@ from actionrnn.apps.cli import (
     models,
     serve,
     stream,
+    studio,
     timeline,
     training,
 )
@@ -110,6 +111,7 @@ for _command in (
     timeline.render,
     stream.stream,
     serve.serve,
+    studio.studio,
     models.export,
     models.card,
     models.push,

@@ -50,9 +50,13 @@ def train(
     tensorboard: bool,
     allow_group_leak: bool,
 ) -> None:
-    """Train and test a head as CONFIG (a YAML file, or a shipped one's name) says."""
+    """Train and test a head as CONFIG (a YAML file, or a shipped one's name) says.
+
+    CONFIG may be the folder of a project (`actionrnn studio`); the run is then its next one.
+    """
     from rich.console import Console
 
+    from actionrnn.apps.studio.project_file import is_project, next_run, project_config
     from actionrnn.config_reading import load_config
     from actionrnn.evaluation.report_page import PAGE_FILE
     from actionrnn.evaluation.report_text import render_text
@@ -61,8 +65,13 @@ def train(
     from actionrnn.training.fit_state import can_resume
     from actionrnn.training.train import train as run_training
 
-    output = output or Path("runs") / Path(config).stem
-    chosen = load_config(config, [*overrides, *_leak_override(allow_group_leak)])
+    overrides = (*overrides, *_leak_override(allow_group_leak))
+    if is_project(config):
+        output = output or next_run(Path(config))
+        chosen = project_config(Path(config), overrides)
+    else:
+        output = output or Path("runs") / Path(config).stem
+        chosen = load_config(config, overrides)
     try:
         run = run_training(chosen, output, resume=resume, tensorboard=tensorboard)
     except KeyboardInterrupt:

@@ -20,7 +20,7 @@ export class LiveView {
     new ResizeObserver(() => this.draw()).observe(this.curves);
   }
 
-  // model: `labels`, `multi_label`, `delay_steps`.
+  // model: `labels`, `multi_label`, `delay_steps`, and perhaps the labels' own `colours`.
   begin(model) {
     this.model = model;
     this.steps = [];
@@ -38,18 +38,22 @@ export class LiveView {
     while (this.steps[0].pts_seconds < now.pts_seconds - windowSeconds) this.steps.shift();
     const [order, said] = ranked(now.scores, multi_label);
     for (const index of order.slice(0, Math.max(3, said.length))) if (!this.shown.includes(index) && this.shown.length < maxCurves) this.shown.push(index);
-    showLegend(this.legend, this.shown.map((index) => labels[index]));
+    showLegend(this.legend, this.shown.map((index) => labels[index]), this.#colours);
     const age = delay_steps ? `, ${(newestSeconds - now.pts_seconds).toFixed(1)} s ago` : "";
     const named = said.map((index) => `${labels[index]} ${percent(now.scores[index])}`).join(", ");
     this.label.textContent = (now.none_of_these ? "none of these?   " : "") + (named || "none") + age;
-    showBars(this.best, order.slice(0, Math.max(5, said.length)).map((index) => [labels[index], now.scores[index], colourOf(this.shown.indexOf(index))]));
+    showBars(this.best, order.slice(0, Math.max(5, said.length)).map((index) => [labels[index], now.scores[index], this.#colourOf(index)]));
     this.draw();
   }
+
+  #colourOf(index) { return this.model.colours?.[index] ?? colourOf(this.shown.indexOf(index)); }
+
+  get #colours() { return this.shown.map((index) => this.#colourOf(index)); }
 
   draw() {
     if (!this.steps.length || !this.curves.clientWidth) return;
     const last = Math.max(this.steps.at(-1).pts_seconds, leastSeconds), first = Math.max(0, last - windowSeconds);
     const curves = this.shown.map((index) => this.steps.map((step) => step.scores[index]));
-    drawCurves(this.curves, { times: this.steps.map((step) => step.pts_seconds), curves }, first, last);
+    drawCurves(this.curves, { times: this.steps.map((step) => step.pts_seconds), curves, colours: this.#colours }, first, last);
   }
 }

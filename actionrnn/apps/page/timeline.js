@@ -31,10 +31,10 @@ export function clock(seconds) {
   return sign + front + ":" + String(whole % 60).padStart(2, "0") + "." + tenths % 10;
 }
 
-export function showLegend(target, labels) {
+export function showLegend(target, labels, colours = labels.map((_, curve) => colourOf(curve))) {
   target.replaceChildren(...labels.map((label, curve) => {
     const entry = element("span", label);
-    entry.style.setProperty("--colour", colourOf(curve));
+    entry.style.setProperty("--colour", colours[curve]);
     return entry;
   }));
 }
@@ -61,7 +61,7 @@ function drawPosition(context, x, height) {
 const tickSeconds = [0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400];
 const minTickPixels = 72;
 
-// data: `times` in seconds, and `curves`, each one label's scores at these times.
+// data: `times` in seconds, `curves`, each one label's scores at these times, and perhaps their `colours`.
 // The canvas shows `first` to `last` seconds; `position`, if given, is marked.
 export function drawCurves(canvas, data, first, last, position) {
   const [context, width, height] = contextOf(canvas);
@@ -79,7 +79,7 @@ export function drawCurves(canvas, data, first, last, position) {
     if (x(count * tick) < width - 40) context.fillText(clock(count * tick).replace(/\.0$/, ""), x(count * tick) + 2, height - 5);
   context.lineWidth = 2;
   data.curves.forEach((scores, curve) => {
-    context.strokeStyle = context.fillStyle = colourOf(curve);
+    context.strokeStyle = context.fillStyle = data.colours?.[curve] ?? colourOf(curve);
     context.beginPath();
     scores.forEach((score, step) => context.lineTo(x(data.times[step]), y(score)));
     context.stroke();

@@ -2,11 +2,11 @@
 
 import { closeCamera, openCamera, showProblem } from "./common.js";
 import { LiveView } from "./live.js";
+import { intervalOf, pictureOf } from "./pictures.js";
 import { socketAddress } from "./server.js";
 import { byId } from "./timeline.js";
 
 const camera = byId("camera"), view = new LiveView("live");
-const shortSide = 288, fallbackFps = 12;
 let socket = null, answered = 0, begun = 0;
 
 export async function start(model) {
@@ -20,8 +20,7 @@ export async function start(model) {
     return;
   }
   begun = performance.now();
-  // twice as often as the model samples, so that each sample is a fresh picture
-  const interval = 1000 / Math.min(2 * (model.rate_fps || fallbackFps), 25);
+  const interval = intervalOf(model.rate_fps);
   const mine = new WebSocket(socketAddress("stream"));
   socket = mine;
   mine.onopen = () => { setRunning(true); next(mine); };
@@ -53,22 +52,13 @@ function setRunning(isRunning) {
   if (isRunning) byId("live").hidden = false;
 }
 
-function next(mine) {
+async function next(mine) {
   if (socket !== mine || mine.readyState !== WebSocket.OPEN) return;
-  const small = document.createElement("canvas");
-  const scale = Math.min(1, shortSide / Math.min(camera.videoWidth, camera.videoHeight));
-  small.width = Math.max(1, Math.round(camera.videoWidth * scale));
-  small.height = Math.max(1, Math.round(camera.videoHeight * scale));
-  small.getContext("2d").drawImage(camera, 0, 0, small.width, small.height);
-  const seconds = (performance.now() - begun) / 1000;
-  small.toBlob(async (blob) => {
-    if (socket !== mine || mine.readyState !== WebSocket.OPEN || !blob) return;
-    const time = new DataView(new ArrayBuffer(8));
-    time.setFloat64(0, seconds, true);
-    mine.sentAt = performance.now();
-    mine.sentSeconds = seconds;
-    mine.send(new Blob([time.buffer, blob]));
-  }, "image/jpeg", 0.85);
+  const seconds = (performance.now() - begun) / 1000, picture = await pictureOf(camera, seconds);
+  if (socket !== mine || mine.readyState !== WebSocket.OPEN || !picture) return;
+  mine.sentAt = performance.now();
+  mine.sentSeconds = seconds;
+  mine.send(picture);
 }
 
 function show(steps) {

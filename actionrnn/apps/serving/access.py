@@ -244,8 +244,8 @@ def _with_headers(send: Send) -> Send:
 
 
 def _is_counted(scope: Scope) -> bool:
-    """Whether it counts against `ServeLimits.visitors`: uploads and webcams do."""
-    return scope["type"] == "websocket" or scope.get("method") == "POST"
+    """Whether it counts against `ServeLimits.visitors`: webcams do, and what may have a body."""
+    return scope["type"] == "websocket" or scope.get("method") not in ("GET", "HEAD")
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, reason: str) -> None:

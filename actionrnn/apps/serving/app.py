@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import FastAPI, HTTPException, Query, Request, UploadFile, WebSocket
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
-from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
-from starlette.exceptions import HTTPException as AnyHTTPException
 
 from actionrnn import __version__
-from actionrnn.apps.serving.access import LOOPBACK, RESPONSE_HEADERS, AllowedNames, Guard
+from actionrnn.apps.serving.access import LOOPBACK
 from actionrnn.apps.serving.analysis import Upload, analyse, make_playable
+from actionrnn.apps.serving.guarded import guarded_app
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.serving.webcam import serve_webcam
 from actionrnn.apps.timeline_files import FORMATS
@@ -110,11 +108,7 @@ def make_app(
     Args:
         model: what answers; one without a fixed number of frames also follows webcams.
         limits: the bounds of uploads and webcams; None: the defaults.
-        token: what every request but the page's own files must carry; None: no token is needed.
-        hosts: the `Host` names that it answers to, `*` for any. On loopback only its own, so
-            that a foreign page cannot reach it by a DNS name that resolves to loopback.
-        origins: of pages that may use it besides its own, such as `https://example.com`. Its own
-            is needed here where a proxy passes another `Host` on than visitors see.
+        token, hosts, origins: see `guarded_app`.
         none_rate: answers also say 'none of these', wrongly of this part of the classes' own; None:
             they do not.
 
@@ -133,40 +127,18 @@ def make_app(
         yield
         pool.close()
 
-    app = FastAPI(
+    app = guarded_app(
+        limits,
+        token=token,
+        hosts=hosts,
+        origins=origins,
         title="actionrnn",
-        version=__version__,
         description="Video action recognition.",
-        docs_url=None,  # its page loads scripts from another host
-        redoc_url=None,
         lifespan=lifespan,
     )
-    app.router.route_class = _OneFileRoute
-    names = AllowedNames.parse(hosts, origins)
-    app.add_middleware(Guard, limits=limits, token=token, names=names)
-    app.add_exception_handler(AnyHTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(Exception, _server_error)
     app.mount("/page", StaticFiles(directory=PAGES), name="page")
     _add_routes(app, model, pool, none_rate)
     return app
-
-
-class _OneFileRequest(Request):
-    """Its form holds at most one file, so that thousands of small ones do not fill the memory."""
-
-    def form(self, **_: Any) -> Any:
-        return super().form(max_files=1, max_fields=4, max_part_size=10_000)
-
-
-class _OneFileRoute(APIRoute):
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def handle_one_file(request: Request) -> Response:
-            return await handle(_OneFileRequest(request.scope, request.receive))
-
-        return handle_one_file
 
 
 def _add_routes(app: FastAPI, model: Recognizer, pool: UploadPool, none_rate: float | None) -> None:
@@ -261,22 +233,3 @@ def _copy(file: UploadFile, path: Path) -> None:
     with path.open("wb") as copy:
         shutil.copyfileobj(file.file, copy, 2**20)
     file.file.close()
-
-
-async def _http_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, AnyHTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-
-
-async def _validation_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    field_name = ".".join(str(part) for part in first["loc"][1:])
-    text = f"{field_name}: {first['msg']}; send the video as `-F file=@clip.mp4`"
-    return JSONResponse({"error": text}, 422)
-
-
-async def _server_error(_: Request, error: Exception) -> Response:
-    """Without the error's text, which is in the log and may name the server's files."""
-    text = "the server failed on this request; its log says why"
-    return JSONResponse({"error": text}, 500, RESPONSE_HEADERS)

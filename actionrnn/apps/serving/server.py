@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from actionrnn.apps.serving.limits import ServeLimits
@@ -66,11 +67,39 @@ def serve(
             name is not a host or not an origin.
         ModelError, BackboneError: the model cannot be loaded, or cannot say 'none of these'.
     """
+
+    def build(**access: Any) -> FastAPI:
+        from actionrnn.apps.serving.app import make_app
+
+        return make_app(load_model(model, weights), limits, none_rate=none_rate, **access)
+
+    run_app(build, options, limits)
+
+
+def run_app(
+    build: Callable[..., FastAPI],
+    options: ServeOptions,
+    limits: ServeLimits,
+    on_address: Callable[[str], None] | None = None,
+) -> None:
+    """Serve an application; returns after Ctrl-C.
+
+    Args:
+        build: makes it, once the port is open; takes `token`, `hosts` and `origins` as
+            `guarded_app`.
+        options: where it listens, and who may use it.
+        limits: the bounds of uploads and webcams.
+        on_address: is told the page's address, with its token, when it is about to be served.
+
+    Raises:
+        ConfigError: the extra is not installed, the port is taken, the token is empty, or a
+            name is not a host or not an origin.
+    """
     try:
         import uvicorn  # noqa: F401 part of the extra; see make_server
 
         from actionrnn.apps.serving.access import ANY_HOST, LOOPBACK, AllowedNames, hosts_of
-        from actionrnn.apps.serving.app import make_app
+        from actionrnn.apps.serving.guarded import guarded_app  # noqa: F401 the extra's, too
     except ImportError as error:
         raise ConfigError(missing_extra(f"{error.name} is not installed", "serve")) from None
     if options.token == "":
@@ -81,21 +110,21 @@ def serve(
         is_on_network = ANY_HOST in own_hosts
         if is_on_network and options.allowed_hosts:
             own_hosts = *LOOPBACK, options.host
-        app = make_app(
-            load_model(model, weights),
-            limits,
+        app = build(
             token=options.token,
             hosts=(*own_hosts, *options.allowed_hosts),
             origins=options.allowed_origins,
-            none_rate=none_rate,
         )
         if is_on_network and options.token is None:
             print(
                 "warning: everybody on the network can use this server; --token keeps others out",
                 file=sys.stderr,
             )
-        address = _page_address(options, listener.getsockname()[1])
-        print(f"serving on {address} (Ctrl-C ends it)", flush=True)
+        port = listener.getsockname()[1]
+        shown = _page_address(options, port, options.show_token)
+        print(f"serving on {shown} (Ctrl-C ends it)", flush=True)
+        if on_address is not None:
+            on_address(_page_address(options, port, with_token=True))
         with contextlib.suppress(KeyboardInterrupt):  # the usual end
             make_server(app, limits).run(sockets=[listener])
 
@@ -115,10 +144,10 @@ def make_server(app: FastAPI, limits: ServeLimits) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def _page_address(options: ServeOptions, port: int) -> str:
+def _page_address(options: ServeOptions, port: int, with_token: bool) -> str:
     host = f"[{options.host}]" if ":" in options.host else options.host
     query = ""
-    if options.token and options.show_token:
+    if options.token and with_token:
         query = f"/?token={quote(options.token, safe='')}"
     return f"http://{host}:{port}{query}"
 

@@ -6,11 +6,13 @@ import asyncio
 import io
 import math
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from actionrnn.apps.serving.limits import ServeLimits
@@ -23,8 +25,19 @@ from actionrnn.video.frame import Frame
 _TIME = struct.Struct("<d")
 
 
+Follow = Callable[
+    [NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_] | None], dict[str, Any]
+]
+"""Takes the scores (n, K) of steps, their times (n,), and which are none of these, if that is
+asked; gives more keys of the answer."""
+
+
 async def serve_webcam(
-    websocket: WebSocket, model: Recognizer, limits: ServeLimits, none_rate: float | None = None
+    websocket: WebSocket,
+    model: Recognizer,
+    limits: ServeLimits,
+    none_rate: float | None = None,
+    follow: Follow | None = None,
 ) -> None:
     """Answer each message until the client disconnects, is idle too long, or sends a bad one.
 
@@ -39,16 +52,16 @@ async def serve_webcam(
         model: makes the stream; one that needs the whole clip is answered with `error`.
         limits: the size of a picture, and the longest time between two.
         none_rate: the part of the classes' own steps of which this may be said wrongly.
+        follow: says more in each answer.
     """
     await websocket.accept()
     try:
         none = None if none_rate is None else model.none_of_these
-        live = _LiveStream(model.stream(), limits, none, none_rate or 0.0)
+        live = _LiveStream(model.stream(), limits, none, none_rate or 0.0, follow)
         while True:
             wait = limits.webcam_idle_seconds
             message = await asyncio.wait_for(websocket.receive_bytes(), wait)
-            steps = await asyncio.to_thread(live.push, message)
-            await websocket.send_json({"steps": steps})
+            await websocket.send_json(await asyncio.to_thread(live.push, message))
     except WebSocketDisconnect:
         return
     except asyncio.TimeoutError:  # a class of its own before Python 3.11
@@ -60,6 +73,12 @@ async def serve_webcam(
     except Exception:
         await _end(websocket, "the server failed on this picture; its log says why")
         raise
+    await _end(websocket, problem)
+
+
+async def refuse_webcam(websocket: WebSocket, problem: str) -> None:
+    """Accept a connection, say why it cannot be served, and end it."""
+    await websocket.accept()  # else the browser does not see the reason
     await _end(websocket, problem)
 
 
@@ -79,9 +98,10 @@ class _LiveStream:
     limits: ServeLimits
     none_of_these: NoneOfThese | None
     none_rate: float
+    follow: Follow | None = None
     last_seconds: float | None = None
 
-    def push(self, message: bytes) -> list[dict[str, Any]]:
+    def push(self, message: bytes) -> dict[str, Any]:
         """The steps that a message's picture completes, as they are sent."""
         frame = _unpack(message, self.limits.frame_pixels)
         self._require_no_leap(frame.pts_seconds)
@@ -96,7 +116,10 @@ class _LiveStream:
         if typicality is not None:
             for step, usual in zip(steps, typicality.tolist(), strict=True):
                 step |= {"typicality": round(usual, 6), "none_of_these": usual < self.none_rate}
-        return steps
+        if self.follow is None:
+            return {"steps": steps}
+        is_none = None if typicality is None else typicality < self.none_rate
+        return {"steps": steps} | self.follow(scores, self.stream.pts_seconds, is_none)
 
     def _require_no_leap(self, pts_seconds: float) -> None:
         """The stream repeats a picture at each tick until the next: a leap makes endless work."""

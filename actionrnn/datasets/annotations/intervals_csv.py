@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions
@@ -29,6 +30,8 @@ INTERVALS_CSV = "CSV of intervals"
 """The name of the format."""
 _OWN = ("subject", "tier")
 """Further columns that a mark has a place for."""
+FurtherColumns = tuple[tuple[str, ...], tuple[str, ...]]
+"""Those of `_OWN`, and those that are names in a mark's `extra`, as a file has them."""
 
 
 def is_intervals_csv(text: str) -> bool:
@@ -98,21 +101,48 @@ def write_intervals_csv(marks: Marks, file: Path) -> tuple[str, ...]:
         OSError: the file cannot be written.
     """
     of_videos = [mark for mark in marks.marks if mark.video]
-    own = [name for name in _OWN if any(getattr(mark, name) for mark in of_videos)]
-    extra = list(dict.fromkeys(name for mark in of_videos for name in mark.extra))
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    kept = ("group", "split") if marks.has_sides else ()
-    headings = [name if name in kept else _heading(name) for name in extra]
-    writer.writerow([*COLUMNS, *own, *headings])
-    for mark in of_videos:
-        bounds = ["" if b is None else repr(b) for b in (mark.start_seconds, mark.end_seconds)]
-        others = [*(getattr(mark, name) for name in own), *(mark.extra.get(n, "") for n in extra)]
-        writer.writerow([mark.video, *bounds, mark.label, *others])
-    write_text(file, out.getvalue())
+    columns = further_columns(of_videos)
+    heading = interval_heading(columns, has_sides=marks.has_sides)
+    write_text(file, heading + interval_lines(of_videos, columns))
     notes = []
     if len(of_videos) < len(marks.marks):
         notes.append(f"not written: {len(marks.marks) - len(of_videos)} marks of no video")
     if marks.looked_at:
         notes.append("where somebody looked is not written; say data.unlabelled when you train")
     return tuple(notes)
+
+
+def further_columns(marks: Sequence[Mark]) -> FurtherColumns:
+    """What some of these marks have besides `COLUMNS`."""
+    own = tuple(name for name in _OWN if any(getattr(mark, name) for mark in marks))
+    return own, tuple(dict.fromkeys(name for mark in marks for name in mark.extra))
+
+
+def interval_heading(columns: FurtherColumns, *, has_sides: bool) -> str:
+    """The first line of a file with these columns.
+
+    Args:
+        columns: besides `COLUMNS`.
+        has_sides: as `Marks.has_sides`.
+    """
+    own, extra = columns
+    kept = ("group", "split") if has_sides else ()
+    headings = [name if name in kept else _heading(name) for name in extra]
+    return _lines([[*COLUMNS, *own, *headings]])
+
+
+def interval_lines(marks: Iterable[Mark], columns: FurtherColumns) -> str:
+    """A line for each mark, below `interval_heading` of the same columns."""
+    own, extra = columns
+    rows = []
+    for mark in marks:
+        bounds = ["" if b is None else repr(b) for b in (mark.start_seconds, mark.end_seconds)]
+        others = [*(getattr(mark, name) for name in own), *(mark.extra.get(n, "") for n in extra)]
+        rows.append([mark.video, *bounds, mark.label, *others])
+    return _lines(rows)
+
+
+def _lines(rows: Iterable[Sequence[str]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()

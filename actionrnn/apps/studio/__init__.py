@@ -1,0 +1,1 @@
+"""A page in which a person teaches an action: label, train, watch."""

@@ -1,0 +1,149 @@
+"""The application of the studio: one project, as JSON, and the files of its page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, FastAPI, Query, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+
+from actionrnn import __version__
+from actionrnn.apps.serving.access import LOOPBACK
+from actionrnn.apps.serving.guarded import OneFileRoute, guarded_app
+from actionrnn.apps.serving.limits import ServeLimits
+from actionrnn.apps.studio import mark_routes, takeaway, video_routes, watch
+from actionrnn.apps.studio.jobs import Tasks, jobs_json
+from actionrnn.apps.studio.project import Project
+from actionrnn.apps.studio.project_file import Label
+from actionrnn.apps.studio.session import Session, client_of, status_of
+from actionrnn.apps.timeline_page import PAGES
+from actionrnn.errors import ActionrnnError, ProjectError
+from actionrnn.features import worker
+
+STUDIO_PAGE = Path(__file__).with_name("page")
+SCORES_FILE = "studio.json"
+"""In the folder of a run."""
+
+
+def make_studio(
+    project: Project,
+    limits: ServeLimits | None = None,
+    *,
+    token: str | None = None,
+    hosts: Iterable[str] = LOOPBACK,
+    origins: Iterable[str] = (),
+    tasks: Tasks | None = None,
+) -> FastAPI:
+    """The application with the page and the API of one project.
+
+    While it runs, features are extracted and models trained in processes beside it.
+
+    Args:
+        project: open; it stays so when the application ends.
+        limits: the bounds of uploads and webcams; None: the defaults of `serve`.
+        token, hosts, origins: see `guarded_app`.
+        tasks: what is done in processes beside it; None: extraction and training.
+    """
+    limits = limits or ServeLimits()
+    worker.prepare()
+    session = Session(project, limits, tasks or Tasks())
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        session.start()
+        yield
+        session.close()
+
+    app = guarded_app(
+        limits,
+        token=token,
+        hosts=hosts,
+        origins=origins,
+        title="actionrnn studio",
+        lifespan=lifespan,
+    )
+    app.add_exception_handler(ActionrnnError, _refused)
+    app.mount("/page/shared", StaticFiles(directory=PAGES), name="shared")
+    app.mount("/page", StaticFiles(directory=STUDIO_PAGE), name="page")
+    for module in (video_routes, mark_routes, watch, takeaway):
+        app.include_router(module.routes(session))
+    app.include_router(_routes(session))
+    return app
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    status = status_of(error) if isinstance(error, ProjectError) else 422
+    return JSONResponse({"error": str(error)}, status)
+
+
+def _routes(session: Session) -> APIRouter:
+    """Of the project as a whole."""
+    router, project = APIRouter(route_class=OneFileRoute), session.project
+
+    @router.get("/", include_in_schema=False)
+    def page() -> FileResponse:
+        return FileResponse(STUDIO_PAGE / "index.html")
+
+    @router.get("/health")
+    def health() -> dict[str, str]:
+        return {"status": "ok", "version": __version__}
+
+    @router.get("/api/project")
+    def described() -> dict[str, Any]:
+        return session.described()
+
+    @router.get("/api/status", response_model=None)
+    def status(revision: Annotated[int, Query()] = -1) -> Response | dict[str, Any]:
+        described = session.described()
+        return Response(status_code=204) if described["revision"] == revision else described
+
+    @router.put("/api/labels")
+    def labels(request: Request, labels: Annotated[list[dict[str, str]], Body()]) -> dict[str, Any]:
+        new, renamed = [], {}
+        for one in labels:
+            was = one.pop("was", None)
+            try:
+                label = Label(**one)
+            except (TypeError, ValueError):
+                raise ProjectError("a label has a name, a key, a colour, and no more") from None
+            new.append(label)
+            if was is not None:
+                renamed[was] = label.name
+        project.set_labels(new, client_of(request).annotator, renamed)
+        return session.described()
+
+    @router.put("/api/settings")
+    def settings(settings: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
+        before = project.config()
+        project.set_settings(**settings)
+        after = project.config()
+        if (before.sampling, before.backbone) != (after.sampling, after.backbone):
+            session.features.restart()
+        return session.described()
+
+    @router.post("/api/train", status_code=202)
+    def train() -> dict[str, Any]:
+        return jobs_json([session.training.train()])[0]
+
+    @router.delete("/api/train")
+    def stop_training() -> dict[str, Any]:
+        session.training.stop()
+        return session.described()
+
+    @router.get("/api/scores")
+    def scores() -> Any:
+        newest = session.models.newest()
+        if newest is None:
+            return None
+        try:
+            found = json.loads((newest.path.parent / SCORES_FILE).read_bytes())
+        except (OSError, ValueError):  # trained elsewhere, or not scored yet
+            return None
+        return {"run": newest.run} | found
+
+    return router

@@ -1,0 +1,258 @@
+"""The models of a project: the newest, what it says of stored features, and it with its backbone.
+
+Timelines need the head alone, which is a few matrices: no backbone, no torch, no decoding.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actionrnn.apps.studio.extraction import key_of
+from actionrnn.apps.studio.project import Project, ProjectVideo
+from actionrnn.apps.studio.proposals import NONE_RATE
+from actionrnn.datasets.recordings import BACKGROUND
+from actionrnn.errors import ModelError
+from actionrnn.features.store import FeatureStore
+from actionrnn.files import MODEL_FILE, read_json
+from actionrnn.model.model_file import ModelInfo, read_head, read_model_info, read_none_of_these
+from actionrnn.model.none_of_these import Kind, NoneOfThese
+from actionrnn.model.recognizer import Recognizer, load
+from actionrnn.model.scoring import score_sequence
+from actionrnn.model.segments import stretches_of
+from actionrnn.model.timeline import Timeline
+from actionrnn.model.trained_head import TrainedHead
+from actionrnn.options import EventRule, SegmentRule
+
+TAUGHT_FILE = "taught.json"
+"""In the folder of a run that the page has trained: how long it took, and what took no part."""
+_MOST_TIMELINES = 500
+
+
+@dataclass(frozen=True)
+class TaughtModel:
+    """A model of a project, without its backbone."""
+
+    path: Path
+    mtime: float
+    """When it was written."""
+    info: ModelInfo
+    head: TrainedHead
+    none_of_these: NoneOfThese | None
+
+    @property
+    def run(self) -> str:
+        """The name of its run."""
+        return self.path.parent.name
+
+    @property
+    def none_rate(self) -> float | None:
+        """The part of the classes' own steps that it may call 'none of these'; None: it cannot."""
+        return self.none_rate_of("step")
+
+    def none_rate_of(self, *kinds: Kind) -> float | None:
+        """The same of steps, stretches and clips; None: of some it knows too few held-out ones."""
+        none = self.none_of_these
+        known = [0 if none is None else len(none.held_out.get(kind, ())) for kind in kinds]
+        return NONE_RATE if NONE_RATE * (min(known) + 1) > 1 else None
+
+    def to_json(self) -> dict[str, Any]:
+        """As the page shows it."""
+        taught: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError):  # it was trained by the command line
+            taught = read_json(self.path.with_name(TAUGHT_FILE))
+        return {
+            "run": self.run,
+            "trained_at": round(self.mtime, 3),
+            "seconds": taught.get("seconds", 0.0),
+            "notes": taught.get("notes", []),
+            "labels": [label for label in self.info.labels if label != BACKGROUND],
+            "score_labels": list(self.info.labels),
+            "multi_label": self.info.config.head.multi_label,
+            "rate_fps": self.info.config.sampling.rate_fps,
+            "delay_steps": self.head.delay_steps,
+            "can_stream": self.info.config.sampling.num_frames is None,
+            "none_rate": self.none_rate,
+        }
+
+    def timeline(self, store: FeatureStore, key: str, video: ProjectVideo) -> Timeline:
+        """What it says of a video whose features are stored.
+
+        Raises:
+            FeatureError: there are none, or of another kind than it was trained on.
+        """
+        features = store.read(key)
+        if features.provenance is not None:
+            wanted, remedy = self.info.provenance, "train again"
+            features.provenance.for_head().require_same(wanted, video.path, remedy)
+        found = score_sequence(self.head, features.values)
+        rule = self.info.training.get("event_rule")
+        return Timeline(
+            self.info.labels,
+            found.now,
+            found.so_far,
+            features.pts_seconds,
+            video.path,
+            start_seconds=video.begin,
+            end_seconds=max(video.end, float(features.pts_seconds[-1])),
+            multi_label=self.info.config.head.multi_label,
+            none_of_these=self.none_of_these,
+            event_rule=None if rule is None else EventRule(**rule),
+        )
+
+
+class Models:
+    """The models in the runs of a project; safe to use from several threads.
+
+    Args:
+        project: whose they are.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._mutex, self._loading = threading.Lock(), threading.Lock()
+        self._newest: TaughtModel | None = None
+        self._timelines: dict[tuple[Any, ...], Timeline] = {}
+        self._loaded: Recognizer | None = None
+
+    def runs(self) -> list[str]:
+        """The names of the runs that have a model, the newest last."""
+        return [path.parent.name for _, path in self._files()]
+
+    def newest(self) -> TaughtModel | None:
+        """The model that was written last, by this page or by `actionrnn train`; None: none was.
+
+        A file that is no model is passed over.
+        """
+        for mtime, path in reversed(self._files()):
+            with self._mutex:
+                known = self._newest
+                if known is not None and (known.path, known.mtime) == (path, mtime):
+                    return known
+                try:
+                    self._newest = _read(path, mtime)
+                except ModelError:
+                    continue
+                return self._newest
+        return None
+
+    def require_newest(self) -> TaughtModel:
+        """The same.
+
+        Raises:
+            ModelError: there is none.
+        """
+        newest = self.newest()
+        if newest is None:
+            raise ModelError("there is no model yet; train one")
+        return newest
+
+    def timeline(self, video: ProjectVideo) -> Timeline:
+        """What the newest model says of a video, of its stored features.
+
+        Raises:
+            ModelError: there is no model.
+            FeatureError: the video has no features yet, or of another kind.
+        """
+        model = self.require_newest()
+        store = FeatureStore.open(str(self._project.config().data.features))
+        key = key_of(self._project.folder, video.path)
+        entry = store.path_of(key)
+        stamp = entry.stat().st_mtime_ns if entry.exists() else 0
+        name = (model.path, model.mtime, video.id, stamp)
+        found = self._timelines.get(name)
+        if found is None:
+            found = model.timeline(store, key, video)
+            with self._mutex:
+                if len(self._timelines) >= _MOST_TIMELINES:
+                    self._timelines.clear()
+                self._timelines[name] = found
+        return found
+
+    def recognizer(self) -> Recognizer:
+        """The newest model with its backbone, which is loaded the first time and takes seconds.
+
+        Raises:
+            ModelError, BackboneError: there is none, or it cannot be loaded.
+        """
+        newest = self.require_newest()
+        with self._loading:
+            known, own = self._loaded, newest.info
+            if (
+                known is None
+                or known.config.backbone != own.config.backbone
+                or known.provenance.difference(own.provenance)
+            ):
+                known = load(newest.path)
+            self._loaded = replace(  # another head on the backbone that is there
+                known,
+                head=newest.head,
+                labels=own.labels,
+                config=replace(own.config, backbone=known.config.backbone),
+                training=own.training,
+                none_of_these=newest.none_of_these,
+            )
+            return self._loaded
+
+    def _files(self) -> list[tuple[float, Path]]:
+        """The model files and when they were written, the newest last."""
+        found = []
+        for path in (self._project.folder / "runs").glob(f"*/{MODEL_FILE}"):
+            if not path.parent.name.startswith("."):  # one that is being written
+                found.append((path.stat().st_mtime, path))
+        return sorted(found)
+
+
+@functools.lru_cache(maxsize=4)
+def _read(path: Path, mtime: float) -> TaughtModel:
+    info = read_model_info(path)
+    return TaughtModel(path, mtime, info, read_head(info), read_none_of_these(info))
+
+
+def timeline_json(timeline: Timeline, none_rate: float | None, most_points: int) -> dict[str, Any]:
+    """As the page draws it.
+
+    Args:
+        timeline: of one video.
+        none_rate: with which 'none of these' is said; None: it is not.
+        most_points: of more steps, each point is the highest score of some side by side, so that
+            no peak is lost.
+    """
+    rule = SegmentRule(none_rate=none_rate or 0.0)
+    times, scores = _thinned(timeline.pts_seconds, timeline.scores, most_points)
+    is_none = None if none_rate is None else timeline.is_none_of_these(none_rate)
+    spans: Any = ()
+    if is_none is not None:
+        spans = stretches_of(is_none, timeline.pts_seconds, timeline.end_seconds)
+    return {
+        "times": np.round(times, 4).tolist(),
+        "labels": list(timeline.labels),
+        "scores": np.round(scores.T.astype(np.float64), 4).tolist(),
+        "segments": [
+            {
+                "label": segment.label,
+                "start": round(segment.start_seconds, 4),
+                "end": round(segment.end_seconds, 4),
+                "score": round(segment.score, 4),
+            }
+            for segment in timeline.segments(rule)
+            if segment.label != BACKGROUND
+        ],
+        "none": [[round(start, 4), round(end, 4)] for start, end in spans],
+    }
+
+
+def _thinned(
+    times: NDArray[np.float64], scores: NDArray[np.float32], most: int
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    if len(times) <= most:
+        return times, scores
+    starts = np.arange(most) * len(times) // most
+    return times[starts], np.maximum.reduceat(scores, starts, axis=0)

@@ -1,0 +1,592 @@
+"""A project: a folder of videos, what is marked in them, and what was trained on it.
+
+videos/          its videos; those of `--videos` folders stay where they are
+annotations.csv  the marks, in the format of data.layout=annotations
+annotations.log  every change, for undo
+project.yaml     labels and settings
+features/        the store
+runs/            a folder for each training
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from actionrnn.apps.studio.annotation_log import Refused, VideoMarks
+from actionrnn.apps.studio.annotations import Annotations, require_apart, require_valid
+from actionrnn.apps.studio.operations import ConflictError, checked_label, checked_ops
+from actionrnn.apps.studio.project_file import (
+    FEATURES_FOLDER,
+    PROJECT_FILE,
+    RUNS_FOLDER,
+    Label,
+    ProjectFile,
+    Settings,
+    checked_labels,
+    is_project,
+    make_config,
+    next_run,
+    read_project_file,
+    settings_of,
+    write_project_file,
+)
+from actionrnn.apps.studio.video_files import (
+    REMOVED_FOLDER,
+    STAGED,
+    VIDEOS_FOLDER,
+    find_files,
+    require_within,
+    safe_name,
+    set_aside,
+    staged,
+)
+from actionrnn.apps.studio.videos import (
+    CACHE_FOLDER,
+    Cache,
+    Facts,
+    ProjectVideo,
+    isolation_of,
+    video_id,
+)
+from actionrnn.config import Config
+from actionrnn.datasets.annotations.marks import Span, united
+from actionrnn.errors import ProjectError, VideoError
+from actionrnn.features.worker import Isolation
+from actionrnn.files import open_locked, sync_folder, write_text
+from actionrnn.text import is_harmless, plain, readable
+from actionrnn.video.finding import VIDEO_SUFFIXES
+
+LOCK_FILE = ".lock"
+_IGNORED_BY_GIT = (
+    f"{LOCK_FILE}\n{CACHE_FOLDER}/\n{REMOVED_FOLDER}/\n{FEATURES_FOLDER}/\n{RUNS_FOLDER}/\n"
+)
+
+
+@dataclass(frozen=True)
+class Overview:
+    """How much is marked in a video."""
+
+    num_marks: int
+    marked_seconds: float
+    looked_seconds: float
+    """The marked ones included."""
+
+
+class Project:
+    """An open project; one process at a time has it.
+
+    All methods may be called from several threads.
+    """
+
+    def __init__(self, folder: Path, videos_folders: Sequence[Path], handle: int | None) -> None:
+        """Use `open` or `create`.
+
+        Args:
+            folder: of the project.
+            videos_folders: below which videos outside of it may lie.
+            handle: of the lock; None: nothing is written.
+        """
+        self.folder = folder
+        self.videos_folders = tuple(videos_folders)
+        self.cache = Cache(folder)
+        self._handle = handle
+        self._lock = threading.RLock()
+        self._content = read_project_file(folder)
+        self._by_id: dict[str, str] = {}
+        self._unreadable: dict[str, str] = {}
+        self._annotations = Annotations(folder, self._spans, read_only=handle is None)
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        videos_folders: Sequence[str | Path] = (),
+        *,
+        read_only: bool = False,
+    ) -> Project:
+        """Open a project that is there.
+
+        Args:
+            folder: of the project.
+            videos_folders: below which videos outside of the project may lie.
+            read_only: see it as it is now, beside another process that has it; nothing can be
+                changed.
+
+        Raises:
+            ProjectError: there is none, another process has it, or a file of it is damaged.
+        """
+        place = Path(folder).absolute()
+        if not is_project(place):
+            raise ProjectError(f"{folder}: is no project, as it has no {PROJECT_FILE}")
+        folders = [Path(one).absolute() for one in videos_folders]
+        for one in folders:
+            if not one.is_dir():
+                raise ProjectError(f"--videos {one}: no such folder")
+        if read_only:
+            return cls(place, folders, None)
+        try:
+            handle, _ = open_locked(place / LOCK_FILE, wait=False)
+        except BlockingIOError:
+            raise ProjectError(
+                f"{folder}: is open in another studio; use that one, or end it first"
+            ) from None
+        except OSError as error:
+            raise ProjectError(f"{folder}: cannot be written ({error.strerror})") from None
+        try:
+            _remove_leftovers(place)
+            return cls(place, folders, handle)
+        except BaseException:
+            os.close(handle)
+            raise
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | Path,
+        videos_folders: Sequence[str | Path] = (),
+        *,
+        labels: Sequence[Label] = (),
+        settings: Settings | None = None,
+    ) -> Project:
+        """Make a project of a new folder, or of one that has no project.yaml yet, and open it.
+
+        Raises:
+            ProjectError: it is a project already, or cannot be written.
+        """
+        place = Path(folder).absolute()
+        if is_project(place):
+            raise ProjectError(f"{folder}: is a project already; open it")
+        content = ProjectFile(checked_labels(labels), settings or Settings())
+        try:
+            (place / VIDEOS_FOLDER).mkdir(parents=True, exist_ok=True)
+            if not (place / ".gitignore").exists():
+                write_text(place / ".gitignore", _IGNORED_BY_GIT)
+        except OSError as error:
+            raise ProjectError(f"{folder}: cannot be made ({error.strerror})") from None
+        write_project_file(place, content)
+        return cls.open(folder, videos_folders)
+
+    def close(self) -> None:
+        """Let another process open the project."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> Project:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Labels and settings
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """Those of project.yaml, and those that annotations.csv has besides."""
+        with self._lock:
+            known = self._content.labels
+            names = {label.name for label in known}
+            marked = {
+                m.label for one in self._annotations.histories.values() for m in one.marks.values()
+            }
+            return checked_labels([*known, *map(Label, sorted(marked - names))])
+
+    @property
+    def settings(self) -> Settings:
+        """Those of project.yaml."""
+        return self._content.settings
+
+    def set_labels(
+        self, labels: Sequence[Label], who: str, renamed: Mapping[str, str] | None = None
+    ) -> None:
+        """Give the project other labels.
+
+        Args:
+            labels: all of them, in their order.
+            who: does it.
+            renamed: new names by old ones; marks follow, also those that undo brings back.
+
+        Raises:
+            ProjectError: a label is not valid, or one is left out that marks have.
+        """
+        names = {old: checked_label(new) for old, new in (renamed or {}).items() if old != new}
+        with self._lock:
+            self._annotations.refresh()
+            checked = checked_labels(labels)
+            kept = {label.name for label in checked}
+            for path, history in self._annotations.histories.items():
+                for mark in history.marks.values():
+                    if (name := names.get(mark.label, mark.label)) not in kept:
+                        raise ProjectError(
+                            f"label {name!r}: {path} has marks of it; rename it, or remove them"
+                        )
+            if names:
+                self._write(None, {"renamed": names}, who)
+            self._save(replace(self._content, labels=checked))
+
+    def set_settings(self, **values: Any) -> Settings:
+        """Change some settings.
+
+        Raises:
+            ProjectError: one is not known or not valid, or marks overlap and no longer may.
+        """
+        with self._lock:
+            settings = settings_of(values, self._content.settings)
+            if not settings.multi_label:
+                for path, history in self._annotations.histories.items():
+                    require_apart(history.view.marks, path)
+            self._save(replace(self._content, settings=settings))
+            return settings
+
+    # Videos
+
+    def videos(self) -> tuple[ProjectVideo, ...]:
+        """The videos that are there and can be read, by path."""
+        with self._lock:
+            found = self._readable()
+            return tuple(self._described(path, found[path]) for path in sorted(found))
+
+    def _readable(self) -> dict[str, Facts]:
+        """By path, of the videos that are there; of the others it is noted why not."""
+        found = {}
+        self._unreadable = {}
+        for path in self._paths():
+            try:
+                found[path] = self._facts(path)
+            except (VideoError, ProjectError) as error:
+                self._unreadable[path] = str(error)
+        return found
+
+    def _spans(self) -> dict[str, Span]:
+        return {path: (one.begin, one.end) for path, one in self._readable().items()}
+
+    def unreadable(self) -> dict[str, str]:
+        """By path: why a video is not among `videos`."""
+        with self._lock:
+            self._readable()
+            return dict(self._unreadable)
+
+    def video(self, id: str) -> ProjectVideo:
+        """The video of an id.
+
+        Raises:
+            ProjectError: there is none.
+            VideoError: it cannot be read.
+        """
+        with self._lock:
+            return self._video(self._path_of(id))
+
+    def overview(self) -> dict[str, Overview]:
+        """How much is marked in each of `videos`, by id."""
+        with self._lock:
+            self._annotations.refresh()
+            histories = self._annotations.histories
+            return {
+                video.id: _overview(histories[video.path].view)
+                if video.path in histories
+                else Overview(0, 0.0, 0.0)
+                for video in self.videos()
+            }
+
+    def _paths(self) -> list[str]:
+        found = list(dict.fromkeys([*find_files(self.folder), *self._content.videos]))
+        self._by_id = {video_id(path): path for path in found}
+        return found
+
+    def _path_of(self, id: str) -> str:
+        """The path of a video, which need not be readable."""
+        path = self._by_id.get(id)
+        if path is None or not (self.folder / path).exists():
+            self._paths()
+            path = self._by_id.get(id)
+        if path is None:
+            raise ProjectError(f"{plain(str(id))}: no such video in the project")
+        return path
+
+    def _facts(self, path: str) -> Facts:
+        if not is_harmless(path):
+            raise ProjectError(f"{path!r}: has control characters in its name; rename it")
+        require_within(self.folder / path, [self.folder, *self.videos_folders])
+        return self.cache.facts(path, self.folder / path)
+
+    def _video(self, path: str) -> ProjectVideo:
+        return self._described(path, self._facts(path))
+
+    def _described(self, path: str, facts: Facts) -> ProjectVideo:
+        return ProjectVideo(
+            id=video_id(path),
+            path=path,
+            file=self.folder / path,
+            group=self._annotations.group(path),
+            seconds=facts.seconds,
+            width=facts.width,
+            height=facts.height,
+            rate_fps=facts.rate_fps,
+            begin=facts.begin,
+            playable=facts.playable,
+        )
+
+    def add_video(
+        self,
+        content: Path | IO[bytes],
+        name: str,
+        group: str | None = None,
+        *,
+        who: str = "",
+        isolation: Isolation | None = None,
+    ) -> ProjectVideo:
+        """Copy a video into the project.
+
+        Args:
+            content: a file, or an open one.
+            name: for its file; folders in it are left out, and a number is put behind it where
+                another video has it.
+            group: who or what is in it; None: it is its own.
+            who: adds it.
+            isolation: the bounds within which it is looked at; None: those of `isolation_of`.
+
+        Raises:
+            VideoError: it is not a video that can be read.
+            ProjectError: the name or group is not valid, or it cannot be written.
+        """
+        self._require_writable()
+        group, name = _checked_group(group), safe_name(name, [])
+        try:
+            with (
+                staged(self.folder, content, name, isolation or isolation_of()) as copy,
+                self._lock,
+            ):
+                path = f"{VIDEOS_FOLDER}/{safe_name(name, self._taken_names())}"
+                target = self.folder / path
+                target.parent.mkdir(exist_ok=True)
+                copy.rename(target)
+                sync_folder(target.parent)
+                if group:
+                    self._write(path, {"group": group}, who)
+                return self._video(path)
+        except OSError as error:
+            raise ProjectError(f"{name}: cannot be written ({error.strerror})") from None
+
+    def _taken_names(self) -> list[str]:
+        """Of the videos that are there, and of those that are gone and may come back."""
+        paths = (*find_files(self.folder), *self._annotations.named_videos())
+        return [Path(path).name for path in paths]
+
+    def import_video(
+        self, file: str | Path, group: str | None = None, who: str = ""
+    ) -> ProjectVideo:
+        """Take a video into the project that stays where it is, below a `--videos` folder.
+
+        Raises:
+            VideoError: it is not a video that can be read.
+            ProjectError: it lies elsewhere, or is in the project already.
+        """
+        group = _checked_group(group)
+        place = Path(file).absolute()
+        require_within(place, self.videos_folders)
+        path = os.path.normpath(place.as_posix())
+        if not is_harmless(path) or place.suffix.lower() not in VIDEO_SUFFIXES:
+            raise ProjectError(f"{plain(path)!r}: is not the name of a video")
+        with self._lock:
+            if path in self._content.videos:
+                raise ProjectError(f"{path}: is in the project already")
+            video = self._video(path)
+            self._save(replace(self._content, videos=(*self._content.videos, path)))
+            if group:
+                self._write(path, {"group": group}, who)
+            return replace(video, group=group)
+
+    def remove_video(self, id: str, who: str) -> None:
+        """Take a video out; its file goes to `.removed/`, with its rows beside it as .csv.
+
+        A file outside of the project is left where it is.
+
+        Raises:
+            ProjectError: there is no such video, or it cannot be moved.
+        """
+        with self._lock:
+            path = self._path_of(id)
+            self._require_writable()
+            self._annotations.refresh()
+            try:
+                if path in self._content.videos:
+                    name = f"{video_id(path)}-{Path(path).name}"
+                    aside = self.folder / REMOVED_FOLDER / name
+                    left = tuple(one for one in self._content.videos if one != path)
+                    self._save(replace(self._content, videos=left))
+                else:
+                    aside = set_aside(self.folder, path)
+                self._annotations.write_aside(path, aside.with_name(f"{aside.name}.csv"))
+            except OSError as error:
+                raise ProjectError(f"{path}: cannot be moved ({error.strerror})") from None
+            self._write(path, "removed", who)
+
+    def set_group(self, id: str, group: str, who: str) -> ProjectVideo:
+        """Say who or what is in a video; empty: it is its own group.
+
+        Raises:
+            ProjectError: there is no such video, or the group is not valid.
+        """
+        group = _checked_group(group)
+        with self._lock:
+            path = self._path_of(id)
+            self._annotations.refresh()
+            self._write(path, {"group": group}, who)
+            return self._video(path)
+
+    # Marks
+
+    def marks(self, video_id: str) -> VideoMarks:
+        """All that is marked in a video.
+
+        Raises:
+            ProjectError: there is no such video.
+        """
+        with self._lock:
+            path = self._path_of(video_id)
+            self._annotations.refresh()
+            return self._annotations.of(path).view
+
+    def refused(self, video_id: str) -> tuple[Refused, ...]:
+        """The proposals that were refused in a video.
+
+        Raises:
+            ProjectError: there is no such video.
+        """
+        with self._lock:
+            return self._annotations.of(self._path_of(video_id)).refused
+
+    def change(
+        self, video_id: str, ops: Any, who: str, base_revision: int | None = None
+    ) -> VideoMarks:
+        """Change the marks of a video; all of it or nothing, and undone at once.
+
+        Args:
+            video_id: of the video.
+            ops: a list of operations (docs/studio.md); a mark that is added gets an id.
+            who: does it.
+            base_revision: of the marks that the change was made for; None: whichever.
+
+        Raises:
+            ConflictError: the marks have another revision, or two would overlap and may not.
+            ProjectError: there is no such video or mark, or an operation is not valid.
+        """
+        with self._lock:
+            video = self.video(video_id)
+            self._annotations.refresh()
+            history = self._annotations.of(video.path)
+            if base_revision is not None and base_revision != history.revision:
+                raise ConflictError(
+                    f"{video.path}: was changed meanwhile (revision {history.revision}, not "
+                    f"{base_revision}); load the marks again"
+                )
+            checked = checked_ops(ops)
+            require_valid(
+                history.step(checked),
+                history,
+                video,
+                {label.name for label in self.labels},
+                multi_label=self.settings.multi_label,
+            )
+            return self._write_marks(video.path, checked, who)
+
+    def refuse(self, video_id: str, label: str, start: float, end: float, who: str) -> VideoMarks:
+        """Say that a proposal is wrong; it can be undone.
+
+        Raises:
+            ProjectError: there is no such video, or a value is not valid.
+        """
+        op = {"op": "refuse", "label": label, "start": start, "end": end}
+        return self.change(video_id, [op], who)
+
+    def undo(self, video_id: str, who: str) -> VideoMarks:
+        """Take back the last change of a video, whoever made it.
+
+        Raises:
+            ProjectError: there is none, or no such video.
+        """
+        return self._again(video_id, "undo", who)
+
+    def redo(self, video_id: str, who: str) -> VideoMarks:
+        """Make the change again that was taken back last.
+
+        Raises:
+            ProjectError: there is none, or no such video.
+        """
+        return self._again(video_id, "redo", who)
+
+    def _again(self, video_id: str, change: str, who: str) -> VideoMarks:
+        with self._lock:
+            path = self._path_of(video_id)
+            self._annotations.refresh()
+            return self._write_marks(path, change, who)
+
+    # Training
+
+    def config(self, overrides: Sequence[str] = ()) -> Config:
+        """What `actionrnn train FOLDER` trains with.
+
+        Raises:
+            ConfigError: an override is wrong.
+        """
+        with self._lock:
+            self._annotations.refresh()
+            return make_config(self.folder, self._content, overrides)
+
+    def next_run(self) -> Path:
+        """The folder of the next training."""
+        return next_run(self.folder)
+
+    def _write(self, path: str | None, change: Any, who: str) -> None:
+        self._require_writable()
+        self._annotations.write(path, change, who)
+
+    def _write_marks(self, path: str, change: Any, who: str) -> VideoMarks:
+        self._write(path, change, who)
+        return self._annotations.of(path).view
+
+    def _require_writable(self) -> None:
+        if self._handle is None:
+            raise ProjectError(f"{self.folder}: is closed, or open for reading alone")
+
+    def _save(self, content: ProjectFile) -> None:
+        """Put labels, settings or videos into project.yaml."""
+        self._require_writable()
+        write_project_file(self.folder, content)
+        self._content = content
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Delete what killed processes began to write in the folder of a project."""
+    for file in folder.glob(".*.tmp"):
+        file.unlink(missing_ok=True)
+    for begun in (folder / CACHE_FOLDER).glob(f"{STAGED}*"):
+        shutil.rmtree(begun, ignore_errors=True)
+
+
+def _overview(view: VideoMarks) -> Overview:
+    marked = united((mark.start, mark.end) for mark in view.marks)
+    seconds = (sum(end - start for start, end in spans) for spans in (marked, view.looked))
+    return Overview(len(view.marks), *seconds)
+
+
+def _checked_group(group: str | None) -> str:
+    name = readable(group or "").strip()
+    if not is_harmless(name) or len(name) > 80:
+        raise ProjectError(f"group {plain(name)!r}: must be at most 80 usual characters")
+    return name
+
+
+__all__ = ["ConflictError", "Label", "Overview", "Project", "ProjectVideo", "Settings"]

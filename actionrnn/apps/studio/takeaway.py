@@ -1,0 +1,156 @@
+"""What a person takes away: the model in several forms, and the marks in those of other tools."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from fastapi import APIRouter, HTTPException
+from fastapi.responses import FileResponse
+from starlette.background import BackgroundTask
+
+from actionrnn.apps.serving.guarded import OneFileRoute
+from actionrnn.apps.studio.project_file import ANNOTATIONS_FILE
+from actionrnn.apps.studio.session import Session
+from actionrnn.apps.studio.videos import ProjectVideo
+from actionrnn.apps.studio.worker import Task
+from actionrnn.apps.timeline_files import subtitles
+from actionrnn.datasets.annotations.formats import Format, write_annotations
+from actionrnn.datasets.annotations.intervals_csv import read_intervals_csv
+from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions
+from actionrnn.datasets.recordings import BACKGROUND
+from actionrnn.errors import ProjectError
+from actionrnn.files import write_text
+from actionrnn.model.segments import Segment
+from actionrnn.text import plain
+
+Kind = Literal["model", "onnx", "web", "csv", "boris", "elan", "label-studio", "srt"]
+NOTES_FILE = "notes.txt"
+"""In an archive: what a format cannot hold."""
+
+_SUFFIXES = {
+    "csv": ".csv",
+    "boris": ".boris",
+    "elan": ".eaf",
+    "label-studio": ".json",
+    "srt": ".srt",
+}
+_ALL_IN_ONE = ("csv", "boris")
+"""Formats of which one file holds all videos."""
+_MODEL_TASKS: dict[str, Task] = {
+    kind: f"actionrnn.apps.studio.export_tasks:{kind}" for kind in ("onnx", "web")
+}
+
+
+def routes(session: Session) -> APIRouter:
+    """`/api/export/KIND`."""
+    router, project = APIRouter(route_class=OneFileRoute), session.project
+
+    @router.get("/api/export/{kind}")
+    def export(kind: str, video: str | None = None) -> FileResponse:
+        if kind not in get_args(Kind):
+            raise HTTPException(404, f"{plain(kind)!r}: is none of {', '.join(get_args(Kind))}")
+        name = project.folder.name
+        if kind == "model":
+            return FileResponse(
+                session.models.require_newest().path, filename=f"{name}.safetensors"
+            )
+        chosen = project.videos() if video is None else (session.video(video),)
+        place = Path(tempfile.mkdtemp(prefix="actionrnn-"))
+        try:
+            if kind in _MODEL_TASKS:
+                model, made = session.models.require_newest(), [place / name]
+                none_rate = model.none_rate_of("step", "clip")
+                session.run_aside(_MODEL_TASKS[kind], model.path, made[0], none_rate)
+            else:
+                marks = read_intervals_csv(project.folder / ANNOTATIONS_FILE, ReadOptions())
+                made = _mark_files(marks, kind, chosen, place, name)
+            file = made[0] if len(made) == 1 and made[0].is_file() else _zipped(made, place, name)
+        except BaseException:
+            shutil.rmtree(place)
+            raise
+        return FileResponse(
+            file, filename=file.name, background=BackgroundTask(shutil.rmtree, place)
+        )
+
+    return router
+
+
+def _mark_files(
+    marks: Marks, kind: str, videos: Sequence[ProjectVideo], place: Path, name: str
+) -> list[Path]:
+    """The marks of some videos in a format; a file for all, or for each that has marks.
+
+    Raises:
+        ProjectError: none has marks.
+        DatasetError: the format cannot hold them.
+    """
+    of_video = {video.path: [m for m in marks.marks if m.video == video.path] for video in videos}
+    marked = [video for video in videos if of_video[video.path]]
+    if not marked:
+        raise ProjectError("nothing is marked here yet; mark something in the step Label")
+    together = [marked] if kind in _ALL_IN_ONE else [[video] for video in marked]
+    made: list[Path] = []
+    notes: list[str] = []
+    for some in together:
+        chosen = tuple(mark for video in some for mark in of_video[video.path])
+        stem = Path(some[0].path).stem if len(videos) == 1 or len(some) == 1 else name
+        file = _free(place / f"{stem}{_SUFFIXES[kind]}", made)
+        for note in _write(kind, replace(marks, marks=chosen), file, some[0]):
+            notes.append(f"{file.name}: {note}")
+        made.append(file)
+    if notes:
+        write_text(place / NOTES_FILE, "\n".join(notes) + "\n")
+        made.append(place / NOTES_FILE)
+    return made
+
+
+def _write(kind: str, marks: Marks, file: Path, video: ProjectVideo) -> tuple[str, ...]:
+    """Write one file; what it cannot hold. `video` is the only one where it has to be."""
+    if kind == "srt":
+        return _write_subtitles(marks.marks, file, video)
+    format_name = cast(Format, kind)
+    rate_fps = video.rate_fps if kind == "label-studio" else None
+    return write_annotations(marks, file, format_name, rate_fps=rate_fps)
+
+
+def _write_subtitles(marks: Sequence[Mark], file: Path, video: ProjectVideo) -> tuple[str, ...]:
+    """Labels as subtitles, by the player's clock; that nothing happened is not shown."""
+    segments = [
+        Segment(
+            mark.label,
+            (video.begin if mark.start_seconds is None else mark.start_seconds) - video.begin,
+            (video.end if mark.end_seconds is None else mark.end_seconds) - video.begin,
+            1.0,
+        )
+        for mark in marks
+        if mark.label != BACKGROUND
+    ]
+    segments.sort(key=lambda segment: segment.start_seconds)
+    write_text(file, subtitles(segments, lambda segment: plain(segment.label)))
+    return ()
+
+
+def _free(file: Path, taken: Sequence[Path]) -> Path:
+    """A name that no other file has: videos of two folders may share one."""
+    found, number = file, 1
+    while found in taken:
+        number += 1
+        found = file.with_stem(f"{file.stem}-{number}")
+    return found
+
+
+def _zipped(made: Sequence[Path], place: Path, name: str) -> Path:
+    """Files, or a folder with all that it holds, as one archive."""
+    archive = place / f"{name}.zip"
+    with zipfile.ZipFile(archive, "x", zipfile.ZIP_DEFLATED) as written:
+        for top in made:
+            for file in sorted(top.rglob("*")) if top.is_dir() else [top]:
+                if file.is_file():
+                    written.write(file, file.relative_to(place))
+    return archive

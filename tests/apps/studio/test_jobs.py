@@ -1,0 +1,246 @@
+"""Work in the background: what dies, stops or is interrupted loses nothing, and says so."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actionrnn.apps.studio.jobs import TRAINING_MARK, Copies, Features, Notices, Training
+from actionrnn.apps.studio.worker import Worker, WorkerDiedError, WorkFailedError
+from actionrnn.errors import VideoError
+from actionrnn.options import VideoLimits
+from tests.apps.studio.studios import HERE as TASKS
+from tests.apps.studio.studios import NO_WORK, make_project
+
+
+def wait_until(holds: Callable[[], Any]) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
+
+
+def run(worker: Worker, task: str, *arguments: Any, **given: Any) -> Any:
+    given.setdefault("stop", threading.Event())
+    given.setdefault("report", lambda progress, text="", **more: None)
+    return worker.run(f"{TASKS}{task}", *arguments, **given)
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    made = Worker(f"{TASKS}add")
+    yield made
+    made.close()
+
+
+def is_alive(process_id: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process_id, 0)
+        return True
+    return False
+
+
+def test_a_worker_does_tasks_one_after_the_other_and_reports(worker: Worker) -> None:
+    said: list[Any] = []
+    report = lambda *given, **more: said.append((given, more))  # noqa: E731
+    assert run(worker, "add", 2, 3, report=report) == 5
+    assert said == [((), {"progress": 0.5, "text": "half", "more": [2]})]
+    assert run(worker, "process_id") == run(worker, "process_id")
+
+
+def test_what_fails_says_why_and_what_crashes_says_no_secret(worker: Worker) -> None:
+    with pytest.raises(WorkFailedError, match="only red is marked"):
+        run(worker, "fail_to_teach", Path())
+    with pytest.raises(WorkFailedError, match="ZeroDivisionError") as error:
+        run(worker, "crash")
+    assert "secret" not in str(error.value)
+    assert run(worker, "add", 1, 1) == 2
+
+
+def test_a_process_that_ends_is_replaced(worker: Worker) -> None:
+    before = run(worker, "process_id")
+    with pytest.raises(WorkerDiedError):
+        run(worker, "die")
+    assert run(worker, "process_id") != before
+    assert not is_alive(before)
+
+
+def test_a_task_that_does_not_stop_is_ended(worker: Worker) -> None:
+    stop = threading.Event()
+    begun = time.monotonic()
+    with pytest.raises(WorkerDiedError):
+        run(worker, "teach_and_ignore", Path(), stop=stop, report=lambda **_: stop.set())
+    assert time.monotonic() - begun < 60
+
+
+def test_a_worker_that_is_closed_ends_in_the_middle_and_starts_no_more(worker: Worker) -> None:
+    began = threading.Event()
+
+    def close() -> None:
+        assert began.wait(60)
+        worker.close()
+
+    closing = threading.Thread(target=close)
+    closing.start()
+    with pytest.raises(WorkerDiedError):
+        run(worker, "teach_and_ignore", Path(), report=lambda **_: began.set())
+    closing.join()
+    with pytest.raises(WorkerDiedError, match="ends"):
+        run(worker, "add", 1, 1)
+
+
+@contextlib.contextmanager
+def features_of(folder: Path, clips: Path, extract: str) -> Iterator[tuple[Features, Notices]]:
+    notices = Notices()
+    with make_project(folder, clips) as project:
+        made = Features(project, VideoLimits(), notices, f"{TASKS}{extract}")
+        made.start()
+        try:
+            yield made, notices
+        finally:
+            made.close()
+
+
+def states(features: Features, folder: Path) -> dict[str, Any]:
+    from actionrnn.apps.studio.videos import video_id
+
+    names = sorted(path.name for path in (folder / "videos").iterdir())
+    return {name: features.state(video_id(f"videos/{name}")) for name in names}
+
+
+def test_features_of_all_videos_are_asked_for_once(clips: Path, tmp_path: Path) -> None:
+    with features_of(tmp_path / "p", clips, "extract_nothing") as (features, notices):
+        found = lambda: {s.name for s in states(features, tmp_path / "p").values()}  # noqa: E731
+        wait_until(lambda: found() == {"ready"})
+        features.wake()
+        time.sleep(0.2)
+        asked = (tmp_path / "p" / "asked.txt").read_text().splitlines()
+        assert [len(line.split()) for line in asked] == [7] and asked[0].startswith("4 videos/")
+        features.restart()  # as after another rate
+        wait_until(lambda: len((tmp_path / "p" / "asked.txt").read_text().splitlines()) == 2)
+    assert notices.said == []
+
+
+def test_a_video_that_kills_its_decoder_is_found_and_the_others_are_read(
+    clips: Path, tmp_path: Path
+) -> None:
+    with features_of(tmp_path / "p", clips, "extract_and_die") as (features, _):
+        is_done = lambda: all(  # noqa: E731
+            state.name in ("ready", "failed") for state in states(features, tmp_path / "p").values()
+        )
+        wait_until(is_done)
+        found = states(features, tmp_path / "p")
+    failed = {name: state.error for name, state in found.items() if state.name == "failed"}
+    assert set(failed) == {"ann_red.avi", "ann_blue.avi"}
+    assert failed["ann_red.avi"] == (
+        "videos/ann_red.avi: ended its decoder, so it is damaged; convert it"
+    )
+    assert failed["ann_blue.avi"] == "ann_blue: cannot be used"
+
+
+def test_where_nothing_can_be_extracted_each_video_says_why(clips: Path, tmp_path: Path) -> None:
+    with features_of(tmp_path / "p", clips, "refuse") as (features, _):
+        wait_until(
+            lambda: {s.name for s in states(features, tmp_path / "p").values()} == {"failed"}
+        )
+        errors = {state.error for state in states(features, tmp_path / "p").values()}
+    assert errors == {"nothing can be extracted here"}
+
+
+def test_an_extraction_ends_with_the_studio(clips: Path, tmp_path: Path) -> None:
+    begun = time.monotonic()
+    with features_of(tmp_path / "p", clips, "extract_slowly") as (features, _):
+        wait_until(lambda: [job for job in features.jobs() if job.progress == 0.5])
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 10
+
+
+@contextlib.contextmanager
+def training_of(folder: Path, teach: str) -> Iterator[tuple[Training, Notices]]:
+    folder.mkdir(exist_ok=True)
+    notices = Notices()
+    made = Training(folder, replace(NO_WORK, teach=f"{TASKS}{teach}"), (folder,), notices)
+    made.start()
+    try:
+        yield made, notices
+    finally:
+        made.close()
+
+
+def test_a_training_reports_then_scores_then_is_done(tmp_path: Path) -> None:
+    with training_of(tmp_path, "teach_nothing") as (training, notices):
+        assert training.train().kind == "train"
+        wait_until(lambda: not training.jobs())
+        assert notices.said == [] and not (tmp_path / TRAINING_MARK).exists()
+
+
+def test_a_training_can_be_stopped_and_begun_again(tmp_path: Path) -> None:
+    with training_of(tmp_path, "teach_until_stopped") as (training, notices):
+        training.train()
+        wait_until(lambda: [job for job in training.jobs() if job.text == "a quarter"])
+        assert training.train().text == "a quarter"  # it is under way
+        training.stop()
+        training.train()  # at once
+        wait_until(lambda: (tmp_path / "taught.txt").read_text() == "..")
+        training.stop()
+        wait_until(lambda: not training.jobs())
+        assert notices.said == [] and not (tmp_path / TRAINING_MARK).exists()
+
+
+def test_a_new_training_does_not_wait_for_the_scores_of_the_old(tmp_path: Path) -> None:
+    with training_of(tmp_path, "score_until_stopped") as (training, notices):
+        training.train()
+        wait_until(lambda: [job for job in training.jobs() if job.kind == "score"])
+        assert not (tmp_path / TRAINING_MARK).exists()  # the model is there
+        training.train()
+        wait_until(lambda: (tmp_path / "taught.txt").read_text() == "..")
+        assert notices.said == []
+
+
+def test_a_refused_training_is_a_notice(tmp_path: Path) -> None:
+    with training_of(tmp_path, "fail_to_teach") as (training, notices):
+        training.train()
+        wait_until(lambda: notices.said and not training.jobs())
+        [said] = notices.said
+        assert said["is_problem"] and "only red is marked; mark another label" in said["text"]
+        assert not (tmp_path / TRAINING_MARK).exists()
+
+
+def test_a_training_that_the_end_interrupts_begins_anew_and_says_so(tmp_path: Path) -> None:
+    with training_of(tmp_path, "teach_until_stopped") as (training, _):
+        training.train()
+        wait_until(lambda: [job for job in training.jobs() if job.text == "a quarter"])
+    with training_of(tmp_path, "teach_nothing") as (training, notices):
+        assert [said["text"] for said in notices.said] == [
+            "the training was interrupted when the server ended; it begins anew"
+        ]
+        wait_until(lambda: not training.jobs())
+    with training_of(tmp_path, "teach_nothing") as (training, notices):
+        assert notices.said == [] and not training.jobs()
+
+
+def test_copies_are_made_in_turn_and_a_failure_is_a_notice() -> None:
+    made, notices = list[str](), Notices()
+
+    def make(video_id: str, stop: threading.Event) -> None:
+        if video_id == "bad":
+            raise VideoError("bad.avi: cannot be used")
+        made.append(video_id)
+
+    copies = Copies(make, notices)
+    for video_id in ("one", "one", "bad", "two"):
+        assert copies.want(video_id).video == video_id
+    assert len(copies.jobs()) == 3
+    copies.start()
+    wait_until(lambda: not copies.jobs())
+    copies.close()
+    assert made == ["one", "two"]
+    assert [said["text"] for said in notices.said] == ["bad.avi: cannot be used"]
