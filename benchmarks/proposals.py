@@ -264,7 +264,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30, help="of all recordings together")
     parser.add_argument("--seconds", type=float, default=60, help="that may be labelled of each")
     parser.add_argument("--runs", type=Path, default=Path("runs/long"), help="where features are")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="repetitions")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("overrides", nargs="*", help="section.key=value, of weizmann_gru")
     given = parser.parse_args()

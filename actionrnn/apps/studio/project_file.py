@@ -55,7 +55,7 @@ TRAINING: Mapping[str, Mapping[str, Any]] = {
     "train": {"batch_size": 4, "learning_rate": 2e-3, "state_warmup_steps": 16},
 }
 """How a project's head is trained where project.yaml says nothing else. Ten labelled minutes take a
-quarter of the time that the defaults take, and score the same."""
+third of the time that the defaults take or less, and score the same."""
 LEAST_EPOCHS, MOST_EPOCHS = 12, 100
 LEAST_UPDATES = 80
 """Steps of the optimiser, for which there are more epochs where little is marked: the order of
