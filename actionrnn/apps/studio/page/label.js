@@ -41,7 +41,7 @@ class LabelStep {
       edge: (mark, values, isDone) => this.labelling.drag(mark, values, isDone),
     });
     this.list = new MarkList(this.listHome, {
-      select: (item) => this.labelling.goTo(item),
+      select: (item) => { this.labelling.goTo(item); this.#flush(); },
       edit: (mark, values) => this.labelling.edit(mark, values),
       problem: (text) => this.#say(text, true),
     });
@@ -273,6 +273,7 @@ class LabelStep {
     event.preventDefault();
     if (event.repeat && !command?.isRepeated) return;
     if (command) command.run(this); else this.labelling.press(label.name);
+    this.#flush();
   };
 
   help() { showKeys(this.app.project.labels); }
@@ -326,10 +327,16 @@ class LabelStep {
   #want() {
     if (this.#isWanted) return;
     this.#isWanted = true;
-    requestAnimationFrame(() => { this.#isWanted = false; this.#refresh(); });
+    requestAnimationFrame(() => this.#flush());
+  }
+
+  // At once, so that what one writes next is written into the mark that was just chosen.
+  #flush() {
+    if (this.#isWanted) this.#refresh();
   }
 
   #refresh() {
+    this.#isWanted = false;
     if (!this.labelling) return;
     const { labels } = this.app.project, { shownMarks: marks, proposals, selection, selected, lockedBy } = this.labelling;
     const { begun, looked } = this.labelling.marks;
