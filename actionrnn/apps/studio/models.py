@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from actionrnn.apps.studio.extraction import key_of
 from actionrnn.apps.studio.project import Project, ProjectVideo
+from actionrnn.apps.studio.project_file import RUNS_FOLDER
 from actionrnn.apps.studio.proposals import NONE_RATE
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.errors import ModelError
@@ -33,6 +34,8 @@ from actionrnn.options import EventRule, SegmentRule
 
 TAUGHT_FILE = "taught.json"
 """In the folder of a run that the page has trained: how long it took, and what took no part."""
+SCORES_FILE = "studio.json"
+"""Beside it: how good the model is, as far as that is known."""
 _MOST_TIMELINES = 500
 
 
@@ -204,7 +207,7 @@ class Models:
     def _files(self) -> list[tuple[float, Path]]:
         """The model files and when they were written, the newest last."""
         found = []
-        for path in (self._project.folder / "runs").glob(f"*/{MODEL_FILE}"):
+        for path in (self._project.folder / RUNS_FOLDER).glob(f"*/{MODEL_FILE}"):
             if not path.parent.name.startswith("."):  # one that is being written
                 found.append((path.stat().st_mtime, path))
         return sorted(found)

@@ -502,15 +502,6 @@ class Project:
             )
             return self._write_marks(video.path, checked, who)
 
-    def refuse(self, video_id: str, label: str, start: float, end: float, who: str) -> VideoMarks:
-        """Say that a proposal is wrong; it can be undone.
-
-        Raises:
-            ProjectError: there is no such video, or a value is not valid.
-        """
-        op = {"op": "refuse", "label": label, "start": start, "end": end}
-        return self.change(video_id, [op], who)
-
     def undo(self, video_id: str, who: str) -> VideoMarks:
         """Take back the last change of a video, whoever made it.
 

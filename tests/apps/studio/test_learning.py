@@ -242,7 +242,7 @@ def test_a_rising_curve_says_where_to() -> None:
     assert 0.7 + gain == pytest.approx(1 - 0.6 / 6**0.5, abs=0.002)
     assert low <= gain <= high
     assert enough(curve, 6).startswith(
-        "With 2 more recordings it would likely rise from 70% to 75%"
+        "With 2 more recordings it would likely rise from 70 % to 75 %"
     )
 
 

@@ -82,7 +82,7 @@ def test_all_is_there_again_after_it_was_closed(folder: Path) -> None:
     with Project.open(folder) as project:
         a, b = project.videos()
         project.change(a.id, [add("run", 1, 2)], "ann")
-        project.refuse(b.id, "walk", 3, 4, "ann")
+        project.change(b.id, [add("walk", 3, 4) | {"op": "refuse"}], "ann")
         before = project.marks(a.id), project.marks(b.id), project.refused(b.id)
     with Project.open(folder) as project:
         assert before == (project.marks(a.id), project.marks(b.id), project.refused(b.id))
@@ -307,12 +307,12 @@ def test_a_label_is_renamed_with_its_marks(project: Project) -> None:
     a, b = project.videos()
     project.change(a.id, [add("run", 1, 2)], "ann")
     project.change(b.id, [add("run", 1, 2)], "ann")
-    project.set_labels([Label("sprint", "s", "#00ff00"), Label("walk")], "ann", {"run": "sprint"})
+    project.set_labels([Label("sprint", "p", "#00ff00"), Label("walk")], "ann", {"run": "sprint"})
     assert [m.label for v in (a, b) for m in project.marks(v.id).marks] == ["sprint", "sprint"]
     assert csv_of(project.folder)[1] == "videos/a.avi,1.0,2.0,sprint,,"
     with pytest.raises(ProjectError, match=r"'sprint': videos/a\.avi has marks of it"):
         project.set_labels([Label("walk")], "ann")
-    assert [(label.name, label.key) for label in project.labels] == [("sprint", "s"), ("walk", "1")]
+    assert [(label.name, label.key) for label in project.labels] == [("sprint", "p"), ("walk", "1")]
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,8 @@ def test_a_label_is_renamed_with_its_marks(project: Project) -> None:
     [
         ([Label("run"), Label("run")], "'run': is there twice"),
         ([Label("run", "1"), Label("walk", "1")], "its key '1' is another label's"),
-        ([Label("run", "12")], "must be a letter or a digit"),
+        ([Label("run", "12")], "its key '12' must be one of 1234567890abd"),
+        ([Label("run", "s")], "its key 's' must be one of"),
         ([Label("run", "", "red")], "its colour 'red' must be #rrggbb"),
         ([Label("")], "must be a name"),
         ([Label("background")], "choose another name"),
@@ -383,7 +384,7 @@ def test_a_project_file_that_is_not_valid_is_refused_in_one_line(
     assert "project.yaml" in str(caught.value) and message in str(caught.value)
     (folder / "project.yaml").write_text("labels: [{name: 017, key: 3}]")
     with Project.open(folder) as project:  # the lock was given back
-        assert project.labels == (Label("017", "3", "#4269d0"),)
+        assert project.labels == (Label("017", "3", "#0072b2"),)
 
 
 @pytest.mark.parametrize(
