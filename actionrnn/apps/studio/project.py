@@ -475,7 +475,7 @@ class Project:
 
         Args:
             video_id: of the video.
-            ops: a list of operations (docs/studio.md); a mark that is added gets an id.
+            ops: a list of operations, as `Op`; a mark that is added gets an id.
             who: does it.
             base_revision: of the marks that the change was made for; None: whichever.
 

@@ -147,7 +147,6 @@ class Session:
             "jobs": jobs_json(jobs),
             "notices": self.notices.said,
             "model": None if newest is None else newest.to_json(),
-            "runs": self.models.runs(),
             "folders": list(self.folders()),
             "limits": {"upload_mb": self.limits.upload_mb},
         }

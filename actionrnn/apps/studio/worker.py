@@ -101,7 +101,7 @@ class Worker:
                 return self._result(line, stop, report)
             except (EOFError, OSError):
                 self._end()
-                raise WorkerDiedError("its process ended in the middle") from None
+                raise WorkerDiedError("its process ended in the middle; try again") from None
 
     def close(self) -> None:
         """End the process, also in the middle of a task; there will be no other."""

@@ -172,7 +172,7 @@ class LabelStep {
 
   #unplayable() {
     if (!this.video || !this.picture.getAttribute("src")) return;
-    if (this.isCopy) this.#sayUnplayable("This browser cannot play the video."); else this.#setSource(true);
+    if (this.isCopy) this.#sayUnplayable("This browser cannot play the copy either; convert the video to .mp4 (H.264) and add that."); else this.#setSource(true);
   }
 
   #sayUnplayable(text) {
