@@ -526,15 +526,11 @@ class Project:
 
     # Training
 
-    def config(self, overrides: Sequence[str] = ()) -> Config:
-        """What `actionrnn train FOLDER` trains with.
-
-        Raises:
-            ConfigError: an override is wrong.
-        """
+    def config(self) -> Config:
+        """What `actionrnn train FOLDER` trains with."""
         with self._lock:
             self._annotations.refresh()
-            return make_config(self.folder, self._content, overrides)
+            return make_config(self.folder, self._content)
 
     def next_run(self) -> Path:
         """The folder of the next training."""

@@ -273,7 +273,7 @@ def project_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
     return make_config(folder, read_project_file(folder), overrides)
 
 
-def make_config(folder: Path, content: ProjectFile, overrides: Sequence[str]) -> Config:
+def make_config(folder: Path, content: ProjectFile, overrides: Sequence[str] = ()) -> Config:
     """`project_config` of a project.yaml that is read already."""
     sections = {
         name: {**TRAINING.get(name, {}), **content.config.get(name, {})} for name in _IN_CONFIG

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from actionrnn.apps.cli import main
 from actionrnn.apps.studio.project import ConflictError, Label, Overview, Project, Settings
+from actionrnn.apps.studio.project_file import project_config
 from actionrnn.config_reading import load_config
 from actionrnn.datasets.splits import open_dataset
 from actionrnn.errors import ProjectError
@@ -511,4 +512,4 @@ def test_the_less_is_marked_the_more_epochs_there_are(project: Project) -> None:
     project.set_settings(rate_fps=1000)  # as if there were two hours of it
     project.change(b.id, [add("walk", 0, 9)], "")
     assert project.config().train.epochs == 12
-    assert project.config(["train.epochs=3"]).train.epochs == 3
+    assert project_config(project.folder, ["train.epochs=3"]).train.epochs == 3
