@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument(
-    "folder", default="project", type=UserPath(path_type=Path, file_okay=False), required=False
-)
+@click.argument("folder", default="project", type=UserPath(path_type=Path, file_okay=False))
 @click.option(
     "--videos",
     "videos_folders",
@@ -38,7 +36,7 @@ def studio(
 ) -> None:
     """Teach an action in the browser: record or bring videos, label, train, watch.
 
-    FOLDER holds the project, and is made if it does not exist.
+    FOLDER (default: project) holds the project, and is made if it does not exist.
     """
     from actionrnn.apps.serving.server import run_app
     from actionrnn.apps.studio.server import open_studio, studio_limits

@@ -18,7 +18,9 @@ export function showBars(target, rows) {
   }
 }
 
-export function someOf(labels) {
+// The background is none of the actions.
+export function someOf(allLabels) {
+  const labels = allLabels.filter((label) => label !== "background");
   return `${labels.length} actions: ${labels.slice(0, 6).join(", ")}${labels.length > 6 ? ", ..." : ""}`;
 }
 

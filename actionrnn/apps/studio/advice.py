@@ -19,6 +19,7 @@ from actionrnn.datasets.recordings import IGNORE
 from actionrnn.datasets.splits import Fold
 from actionrnn.evaluation.bootstrap import NUM_RESAMPLES, TAIL
 from actionrnn.evaluation.predict import predict_steps
+from actionrnn.evaluation.report_plots import percent_text
 from actionrnn.evaluation.step_predictions import StepPredictions
 from actionrnn.training.experiment import Experiment, FitSpec
 
@@ -158,14 +159,16 @@ def enough(curve: Curve | None, num_groups: int, noun: str = "recordings") -> st
         return f"Too few {noun} to tell whether more of them help; {FEWEST_FOLDS} begin to tell."
     if low > 0 and gain >= LEAST_GAIN:
         return (
-            f"With {more} it would likely rise from {now:.0%} to {now + gain:.0%} "
-            f"(95 %: {now + low:.0%} to {now + high:.0%})."
+            f"With {more} it would likely rise from {percent_text(now)} to "
+            f"{percent_text(now + gain)} (95 %: {percent_text(now + low)} to "
+            f"{percent_text(now + high)})."
         )
     if high <= LITTLE_GAIN:
-        return f"More of the same brings little: {more} would add {max(0.0, high):.1%} at most."
+        most = f"{100 * max(0.0, high):.1f} %"
+        return f"More of the same brings little: {more} would add {most} at most."
     return (
         f"It is not clear whether more help: with {more} it would be between "
-        f"{now + low:.0%} and {now + high:.0%}, and is {now:.0%} now."
+        f"{percent_text(now + low)} and {percent_text(now + high)}, and is {percent_text(now)} now."
     )
 
 

@@ -18,6 +18,7 @@ from actionrnn.apps.serving.guarded import OneFileRoute, guarded_app
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.studio import mark_routes, takeaway, video_routes, watch
 from actionrnn.apps.studio.jobs import Tasks, jobs_json
+from actionrnn.apps.studio.models import SCORES_FILE
 from actionrnn.apps.studio.project import Project
 from actionrnn.apps.studio.project_file import Label
 from actionrnn.apps.studio.session import Session, client_of, status_of
@@ -26,8 +27,6 @@ from actionrnn.errors import ActionrnnError, ProjectError
 from actionrnn.features import worker
 
 STUDIO_PAGE = Path(__file__).with_name("page")
-SCORES_FILE = "studio.json"
-"""In the folder of a run."""
 
 
 def make_studio(

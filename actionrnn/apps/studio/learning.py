@@ -131,7 +131,7 @@ def load_marked(config: Config, backbone: Backbone) -> tuple[Dataset, Sequences]
     if not usable:
         raise DatasetError(NOTHING_READ)
     if waiting:
-        note = f"{len(waiting)} marked videos have not been read yet, and take no part"
+        note = f"marked videos that have not been read yet, and take no part: {len(waiting)}"
         dataset = replace(dataset.keep(usable), notes=(*dataset.notes, note))
     return load_parts(store, dataset)
 

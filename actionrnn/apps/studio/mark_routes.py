@@ -9,9 +9,8 @@ from fastapi import APIRouter, Body, HTTPException, Query, Request
 
 from actionrnn.apps.serving.guarded import OneFileRoute
 from actionrnn.apps.studio.annotation_log import VideoMarks
-from actionrnn.apps.studio.locks import Client
 from actionrnn.apps.studio.models import timeline_json
-from actionrnn.apps.studio.proposals import free_of, next_place, propose
+from actionrnn.apps.studio.proposals import next_place, propose
 from actionrnn.apps.studio.session import Session, client_of
 from actionrnn.errors import FeatureError, ModelError
 
@@ -21,10 +20,11 @@ def routes(session: Session) -> APIRouter:
     router, project = APIRouter(prefix="/api", route_class=OneFileRoute), session.project
     of_video = "/videos/{video_id}"
 
-    def edited(video_id: str, request: Request) -> tuple[str, Client]:
+    def who_may(video_id: str, request: Request) -> str:
+        """The name of whoever changes a video that nobody else has."""
         client = client_of(request)
         session.require_free(session.video(video_id), client)
-        return video_id, client
+        return client.annotator
 
     @router.get(of_video + "/marks")
     def marks(video_id: str) -> dict[str, Any]:
@@ -37,18 +37,16 @@ def routes(session: Session) -> APIRouter:
         ops: Annotated[list[Any], Body()],
         base_revision: Annotated[int | None, Body()] = None,
     ) -> dict[str, Any]:
-        video_id, client = edited(video_id, request)
-        return marks_json(project.change(video_id, ops, client.annotator, base_revision))
+        who = who_may(video_id, request)
+        return marks_json(project.change(video_id, ops, who, base_revision))
 
     @router.post(of_video + "/undo")
     def undo(video_id: str, request: Request) -> dict[str, Any]:
-        video_id, client = edited(video_id, request)
-        return marks_json(project.undo(video_id, client.annotator))
+        return marks_json(project.undo(video_id, who_may(video_id, request)))
 
     @router.post(of_video + "/redo")
     def redo(video_id: str, request: Request) -> dict[str, Any]:
-        video_id, client = edited(video_id, request)
-        return marks_json(project.redo(video_id, client.annotator))
+        return marks_json(project.redo(video_id, who_may(video_id, request)))
 
     @router.post(of_video + "/lock")
     def lock(video_id: str, request: Request) -> dict[str, Any]:
@@ -69,23 +67,21 @@ def routes(session: Session) -> APIRouter:
     ) -> dict[str, Any]:
         try:
             found = session.models.timeline(session.video(video_id))
-            none_rate = session.models.require_newest().none_rate
         except (ModelError, FeatureError) as error:
             raise HTTPException(404, str(error)) from None
-        return timeline_json(found, none_rate, points)
+        return timeline_json(found, points)
 
     @router.get(of_video + "/proposals")
     def proposals(video_id: str) -> dict[str, Any]:
         video = session.video(video_id)
         looked = project.marks(video.id).looked
-        free = sum(end - start for start, end in free_of(looked, video.begin, video.end))
         try:
             found = session.models.timeline(video)
         except (ModelError, FeatureError):  # nothing can be proposed yet
-            return {"proposals": [], "looked_free": round(free, 3)}
+            return {"proposals": []}
         names = [label.name for label in project.labels]
         proposed = propose(found, looked, project.refused(video.id), names)
-        return {"proposals": [asdict(one) for one in proposed], "looked_free": round(free, 3)}
+        return {"proposals": [asdict(one) for one in proposed]}
 
     @router.get("/next")
     def look_next(request: Request) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from actionrnn.apps.studio.extraction import key_of
 from actionrnn.apps.studio.project import Project, ProjectVideo
+from actionrnn.apps.studio.project_file import RUNS_FOLDER
 from actionrnn.apps.studio.proposals import NONE_RATE
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.errors import ModelError
@@ -26,13 +27,14 @@ from actionrnn.model.model_file import ModelInfo, read_head, read_model_info, re
 from actionrnn.model.none_of_these import Kind, NoneOfThese
 from actionrnn.model.recognizer import Recognizer, load
 from actionrnn.model.scoring import score_sequence
-from actionrnn.model.segments import stretches_of
 from actionrnn.model.timeline import Timeline
 from actionrnn.model.trained_head import TrainedHead
-from actionrnn.options import EventRule, SegmentRule
+from actionrnn.options import EventRule
 
 TAUGHT_FILE = "taught.json"
 """In the folder of a run that the page has trained: how long it took, and what took no part."""
+SCORES_FILE = "studio.json"
+"""Beside it: how good the model is, as far as that is known."""
 _MOST_TIMELINES = 500
 
 
@@ -122,10 +124,6 @@ class Models:
         self._timelines: dict[tuple[Any, ...], Timeline] = {}
         self._loaded: Recognizer | None = None
 
-    def runs(self) -> list[str]:
-        """The names of the runs that have a model, the newest last."""
-        return [path.parent.name for _, path in self._files()]
-
     def newest(self) -> TaughtModel | None:
         """The model that was written last, by this page or by `actionrnn train`; None: none was.
 
@@ -204,7 +202,7 @@ class Models:
     def _files(self) -> list[tuple[float, Path]]:
         """The model files and when they were written, the newest last."""
         found = []
-        for path in (self._project.folder / "runs").glob(f"*/{MODEL_FILE}"):
+        for path in (self._project.folder / RUNS_FOLDER).glob(f"*/{MODEL_FILE}"):
             if not path.parent.name.startswith("."):  # one that is being written
                 found.append((path.stat().st_mtime, path))
         return sorted(found)
@@ -216,36 +214,19 @@ def _read(path: Path, mtime: float) -> TaughtModel:
     return TaughtModel(path, mtime, info, read_head(info), read_none_of_these(info))
 
 
-def timeline_json(timeline: Timeline, none_rate: float | None, most_points: int) -> dict[str, Any]:
+def timeline_json(timeline: Timeline, most_points: int) -> dict[str, Any]:
     """As the page draws it.
 
     Args:
         timeline: of one video.
-        none_rate: with which 'none of these' is said; None: it is not.
         most_points: of more steps, each point is the highest score of some side by side, so that
             no peak is lost.
     """
-    rule = SegmentRule(none_rate=none_rate or 0.0)
     times, scores = _thinned(timeline.pts_seconds, timeline.scores, most_points)
-    is_none = None if none_rate is None else timeline.is_none_of_these(none_rate)
-    spans: Any = ()
-    if is_none is not None:
-        spans = stretches_of(is_none, timeline.pts_seconds, timeline.end_seconds)
     return {
         "times": np.round(times, 4).tolist(),
         "labels": list(timeline.labels),
         "scores": np.round(scores.T.astype(np.float64), 4).tolist(),
-        "segments": [
-            {
-                "label": segment.label,
-                "start": round(segment.start_seconds, 4),
-                "end": round(segment.end_seconds, 4),
-                "score": round(segment.score, 4),
-            }
-            for segment in timeline.segments(rule)
-            if segment.label != BACKGROUND
-        ],
-        "none": [[round(start, 4), round(end, 4)] for start, end in spans],
     }
 
 

@@ -108,7 +108,11 @@ def _is_finite(value: float) -> bool:
 
 
 def require_length(start: float, end: float) -> None:
-    """Refuse an interval that ends where it begins, or before."""
+    """Refuse an interval that ends where it begins, or before.
+
+    Raises:
+        ProjectError: it does.
+    """
     if not start < end:
         raise ProjectError(f"start ({start:g}) must be before end ({end:g})")
 

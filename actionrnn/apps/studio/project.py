@@ -475,7 +475,7 @@ class Project:
 
         Args:
             video_id: of the video.
-            ops: a list of operations (docs/studio.md); a mark that is added gets an id.
+            ops: a list of operations, as `Op`; a mark that is added gets an id.
             who: does it.
             base_revision: of the marks that the change was made for; None: whichever.
 
@@ -502,15 +502,6 @@ class Project:
             )
             return self._write_marks(video.path, checked, who)
 
-    def refuse(self, video_id: str, label: str, start: float, end: float, who: str) -> VideoMarks:
-        """Say that a proposal is wrong; it can be undone.
-
-        Raises:
-            ProjectError: there is no such video, or a value is not valid.
-        """
-        op = {"op": "refuse", "label": label, "start": start, "end": end}
-        return self.change(video_id, [op], who)
-
     def undo(self, video_id: str, who: str) -> VideoMarks:
         """Take back the last change of a video, whoever made it.
 
@@ -535,15 +526,11 @@ class Project:
 
     # Training
 
-    def config(self, overrides: Sequence[str] = ()) -> Config:
-        """What `actionrnn train FOLDER` trains with.
-
-        Raises:
-            ConfigError: an override is wrong.
-        """
+    def config(self) -> Config:
+        """What `actionrnn train FOLDER` trains with."""
         with self._lock:
             self._annotations.refresh()
-            return make_config(self.folder, self._content, overrides)
+            return make_config(self.folder, self._content)
 
     def next_run(self) -> Path:
         """The folder of the next training."""

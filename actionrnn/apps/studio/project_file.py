@@ -44,12 +44,14 @@ FEATURES_FOLDER = "features"
 RUNS_FOLDER = "runs"
 
 KEYS = "1234567890abdhjkmpqrtvwxyz"
-"""The keys of labels that say none, in this order; the other letters are commands of the page."""
+"""The keys that labels may have, in the order in which those that say none get them; the other
+letters are commands of the page."""
 COLOURS = (
-    *("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951"),
-    *("#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e", "#9498a0"),
+    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"),
+    *("#882255", "#999933", "#44aa99", "#aa4499"),
 )
-"""Of labels that say none (Observable's ten colours, which differ in lightness, too)."""
+"""Of labels that say none. Most eyes tell them apart: Okabe and Ito, "Color Universal Design"
+(2008), then Paul Tol's muted scheme."""
 TRAINING: Mapping[str, Mapping[str, Any]] = {
     "head": {"hidden_size": 128},
     "train": {"batch_size": 4, "learning_rate": 2e-3, "state_warmup_steps": 16},
@@ -194,8 +196,11 @@ def checked_labels(labels: Iterable[Label]) -> tuple[Label, ...]:
             raise ProjectError(f"label {name!r}: is there twice")
         if label.key and any(other.key == label.key for other in found):
             raise ProjectError(f"label {name!r}: its key {label.key!r} is another label's, too")
-        if label.key and (len(label.key) > 1 or not label.key.isalnum()):
-            raise ProjectError(f"label {name!r}: its key {label.key!r} must be a letter or a digit")
+        if label.key and (len(label.key) > 1 or label.key not in KEYS):
+            raise ProjectError(
+                f"label {name!r}: its key {label.key!r} must be one of {KEYS}; the other letters "
+                "are commands"
+            )
         if label.colour and not re.fullmatch("#[0-9a-fA-F]{6}", label.colour):
             raise ProjectError(f"label {name!r}: its colour {label.colour!r} must be #rrggbb")
         key = label.key or next((key for key in KEYS if key not in taken), "")
@@ -268,7 +273,7 @@ def project_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
     return make_config(folder, read_project_file(folder), overrides)
 
 
-def make_config(folder: Path, content: ProjectFile, overrides: Sequence[str]) -> Config:
+def make_config(folder: Path, content: ProjectFile, overrides: Sequence[str] = ()) -> Config:
     """`project_config` of a project.yaml that is read already."""
     sections = {
         name: {**TRAINING.get(name, {}), **content.config.get(name, {})} for name in _IN_CONFIG

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from actionrnn.apps.studio.annotation_log import Refused
 from actionrnn.datasets.annotations.marks import Span, united
 from actionrnn.datasets.recordings import BACKGROUND
+from actionrnn.evaluation.report_plots import percent_text
 from actionrnn.model.segments import ON, Segment, step_ends
 from actionrnn.model.timeline import Timeline
 from actionrnn.options import SegmentRule
@@ -218,5 +219,5 @@ def _why(timeline: Timeline, first: int, behind: int) -> str:
     best = np.argsort(-mean, kind="stable")[:2].tolist()
     if len(best) < 2:
         return f"looks like {timeline.labels[best[0]]}"
-    one, other = (f"{timeline.labels[which]} ({mean[which]:.0%})" for which in best)
+    one, other = (f"{timeline.labels[which]} ({percent_text(mean[which])})" for which in best)
     return f"wavers between {one} and {other}"

@@ -26,6 +26,7 @@ from actionrnn.apps.studio.advice import (
 )
 from actionrnn.apps.studio.counts import counts_of, scored_labels
 from actionrnn.apps.studio.learning import OnProgress, Taught, fit
+from actionrnn.apps.studio.models import SCORES_FILE
 from actionrnn.datasets.recordings import IGNORE
 from actionrnn.datasets.splits import Fold, make_folds
 from actionrnn.errors import DatasetError
@@ -39,9 +40,6 @@ from actionrnn.model.segments import ON
 from actionrnn.results import replacing, results_folder
 from actionrnn.training.experiment import Experiment, Purpose
 from actionrnn.training.train import OUTPUTS, TrainingRun, save_run
-
-SCORES_FILE = "studio.json"
-"""In the run's folder, beside the report."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from actionrnn.apps.studio.jobs import Copies, Features, Notices, Tasks, Trainin
 from actionrnn.apps.studio.locks import Client, Locks
 from actionrnn.apps.studio.models import Models
 from actionrnn.apps.studio.project import ConflictError, Overview, Project
+from actionrnn.apps.studio.project_file import COLOURS, KEYS
 from actionrnn.apps.studio.videos import ProjectVideo, isolation_of, kept_copy, playable_copy
 from actionrnn.apps.studio.worker import Task, Worker
 from actionrnn.errors import ProjectError, VideoError
@@ -136,6 +137,8 @@ class Session:
         described = {
             "name": project.folder.resolve().name,
             "labels": [asdict(label) for label in project.labels],
+            "keys": KEYS,
+            "colours": COLOURS,
             "settings": asdict(project.settings),
             "videos": videos,
             "unreadable": [
@@ -144,7 +147,6 @@ class Session:
             "jobs": jobs_json(jobs),
             "notices": self.notices.said,
             "model": None if newest is None else newest.to_json(),
-            "runs": self.models.runs(),
             "folders": list(self.folders()),
             "limits": {"upload_mb": self.limits.upload_mb},
         }

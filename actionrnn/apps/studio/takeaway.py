@@ -70,7 +70,11 @@ def routes(session: Session) -> APIRouter:
             else:
                 marks = read_intervals_csv(project.folder / ANNOTATIONS_FILE, ReadOptions())
                 made = _mark_files(marks, kind, chosen, place, name)
-            file = made[0] if len(made) == 1 and made[0].is_file() else _zipped(made, place, name)
+            file = (
+                made[0]
+                if len(made) == 1 and made[0].is_file()
+                else _zipped(made, place, f"{name}-{kind}")
+            )
         except BaseException:
             shutil.rmtree(place)
             raise

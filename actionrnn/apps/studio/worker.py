@@ -70,15 +70,6 @@ class Worker:
         self._mutex = threading.Lock()
         self._is_closed = False
 
-    def start(self) -> None:
-        """Start the process now, so that the first task does not wait for its imports.
-
-        Raises:
-            WorkerDiedError: it was closed.
-        """
-        with self._mutex:
-            self._started()
-
     def run(
         self, task: Task, *arguments: Any, stop: threading.Event, report: Callable[..., None]
     ) -> Any:
@@ -101,7 +92,7 @@ class Worker:
                 return self._result(line, stop, report)
             except (EOFError, OSError):
                 self._end()
-                raise WorkerDiedError("its process ended in the middle") from None
+                raise WorkerDiedError("its process ended in the middle; try again") from None
 
     def close(self) -> None:
         """End the process, also in the middle of a task; there will be no other."""

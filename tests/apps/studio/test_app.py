@@ -143,7 +143,7 @@ def test_without_a_model_nothing_is_said_of_a_video(studio: Studio) -> None:
     video = video_of(studio, "ann_blue.avi")
     answer = studio.client.get(f"{video}/timeline")
     assert answer.status_code == 404 and "no model yet" in answer.json()["error"]
-    assert studio.get(f"{video}/proposals") == {"proposals": [], "looked_free": pytest.approx(1.0)}
+    assert studio.get(f"{video}/proposals") == {"proposals": []}
     assert studio.get("/api/next") is None and studio.get("/api/scores") is None
     assert studio.client.get("/api/export/model").status_code == 422
 

@@ -339,7 +339,7 @@ def let_a_model_speak(page: Page, studio: str, proposals: list[dict[str, Any]]) 
         left = [p for p in proposals if (p["label"], p["start"], p["end"]) not in answered]
         marked = marks_of(studio)
         left = [p for p in left if all(p["end"] <= m[1] or m[2] <= p["start"] for m in marked)]
-        route.fulfill(json={"proposals": left, "looked_free": 3})
+        route.fulfill(json={"proposals": left})
 
     def change(route: Route) -> None:
         for op in route.request.post_data_json["ops"]:
@@ -348,7 +348,7 @@ def let_a_model_speak(page: Page, studio: str, proposals: list[dict[str, Any]]) 
         route.continue_()
 
     steps = [count / 4 for count in range(100)]
-    curves = {"times": steps, "labels": ["walk", "wave <b>"], "segments": [], "none": []}
+    curves = {"times": steps, "labels": ["walk", "wave <b>"]}
     scores = [[(count % 8) / 8 for count in range(100)]] * 2
     page.route("**/api/project", describe)
     page.route("**/api/status?*", describe)

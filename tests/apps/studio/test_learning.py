@@ -242,7 +242,7 @@ def test_a_rising_curve_says_where_to() -> None:
     assert 0.7 + gain == pytest.approx(1 - 0.6 / 6**0.5, abs=0.002)
     assert low <= gain <= high
     assert enough(curve, 6).startswith(
-        "With 2 more recordings it would likely rise from 70% to 75%"
+        "With 2 more recordings it would likely rise from 70 % to 75 %"
     )
 
 
@@ -351,7 +351,7 @@ def test_a_project_is_taught_from_its_folder(tmp_path: Path) -> None:
 def test_videos_that_are_still_read_take_no_part_and_are_counted(tmp_path: Path) -> None:
     taught = taught_folder(tmp_path, ["a", "c"])
     assert taught.labelled_seconds == 12
-    assert "1 marked videos have not been read yet, and take no part" in taught.notes
+    assert "marked videos that have not been read yet, and take no part: 1" in taught.notes
 
 
 def test_without_features_there_is_nothing_to_learn(tmp_path: Path) -> None:

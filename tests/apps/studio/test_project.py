@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from actionrnn.apps.cli import main
 from actionrnn.apps.studio.project import ConflictError, Label, Overview, Project, Settings
+from actionrnn.apps.studio.project_file import project_config
 from actionrnn.config_reading import load_config
 from actionrnn.datasets.splits import open_dataset
 from actionrnn.errors import ProjectError
@@ -82,7 +83,7 @@ def test_all_is_there_again_after_it_was_closed(folder: Path) -> None:
     with Project.open(folder) as project:
         a, b = project.videos()
         project.change(a.id, [add("run", 1, 2)], "ann")
-        project.refuse(b.id, "walk", 3, 4, "ann")
+        project.change(b.id, [add("walk", 3, 4) | {"op": "refuse"}], "ann")
         before = project.marks(a.id), project.marks(b.id), project.refused(b.id)
     with Project.open(folder) as project:
         assert before == (project.marks(a.id), project.marks(b.id), project.refused(b.id))
@@ -307,12 +308,12 @@ def test_a_label_is_renamed_with_its_marks(project: Project) -> None:
     a, b = project.videos()
     project.change(a.id, [add("run", 1, 2)], "ann")
     project.change(b.id, [add("run", 1, 2)], "ann")
-    project.set_labels([Label("sprint", "s", "#00ff00"), Label("walk")], "ann", {"run": "sprint"})
+    project.set_labels([Label("sprint", "p", "#00ff00"), Label("walk")], "ann", {"run": "sprint"})
     assert [m.label for v in (a, b) for m in project.marks(v.id).marks] == ["sprint", "sprint"]
     assert csv_of(project.folder)[1] == "videos/a.avi,1.0,2.0,sprint,,"
     with pytest.raises(ProjectError, match=r"'sprint': videos/a\.avi has marks of it"):
         project.set_labels([Label("walk")], "ann")
-    assert [(label.name, label.key) for label in project.labels] == [("sprint", "s"), ("walk", "1")]
+    assert [(label.name, label.key) for label in project.labels] == [("sprint", "p"), ("walk", "1")]
 
 
 @pytest.mark.parametrize(
@@ -320,7 +321,8 @@ def test_a_label_is_renamed_with_its_marks(project: Project) -> None:
     [
         ([Label("run"), Label("run")], "'run': is there twice"),
         ([Label("run", "1"), Label("walk", "1")], "its key '1' is another label's"),
-        ([Label("run", "12")], "must be a letter or a digit"),
+        ([Label("run", "12")], "its key '12' must be one of 1234567890abd"),
+        ([Label("run", "s")], "its key 's' must be one of"),
         ([Label("run", "", "red")], "its colour 'red' must be #rrggbb"),
         ([Label("")], "must be a name"),
         ([Label("background")], "choose another name"),
@@ -383,7 +385,7 @@ def test_a_project_file_that_is_not_valid_is_refused_in_one_line(
     assert "project.yaml" in str(caught.value) and message in str(caught.value)
     (folder / "project.yaml").write_text("labels: [{name: 017, key: 3}]")
     with Project.open(folder) as project:  # the lock was given back
-        assert project.labels == (Label("017", "3", "#4269d0"),)
+        assert project.labels == (Label("017", "3", "#0072b2"),)
 
 
 @pytest.mark.parametrize(
@@ -510,4 +512,4 @@ def test_the_less_is_marked_the_more_epochs_there_are(project: Project) -> None:
     project.set_settings(rate_fps=1000)  # as if there were two hours of it
     project.change(b.id, [add("walk", 0, 9)], "")
     assert project.config().train.epochs == 12
-    assert project.config(["train.epochs=3"]).train.epochs == 3
+    assert project_config(project.folder, ["train.epochs=3"]).train.epochs == 3

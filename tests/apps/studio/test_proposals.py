@@ -107,7 +107,7 @@ def test_the_next_place_is_the_least_sure_one() -> None:
     place = next_place(timelines, {})
     assert place is not None
     assert (place.video, place.seconds, place.end) == ("b", 12.0, 22.0)
-    assert place.why == "wavers between jump (50%) and wave (48%)"
+    assert place.why == "wavers between jump (50 %) and wave (48 %)"
 
 
 def test_what_was_looked_at_is_no_place() -> None:

@@ -69,7 +69,6 @@ def test_the_newest_model_is_described(studio: Studio) -> None:
     model = studio.get("/api/project")["model"]
     assert (model["run"], model["labels"]) == ("3", list(SQUARES))
     assert (model["can_stream"], model["rate_fps"], model["none_rate"]) == (True, 4.0, None)
-    assert studio.get("/api/project")["runs"] == ["3"]
 
 
 def test_a_timeline_of_stored_features_is_that_of_the_video(
@@ -81,8 +80,6 @@ def test_a_timeline_of_stored_features_is_that_of_the_video(
     assert found["labels"] == list(expected.labels)
     assert found["times"] == pytest.approx(expected.pts_seconds, abs=1e-3)
     np.testing.assert_allclose(np.array(found["scores"]).T, expected.scores, atol=2e-2)
-    assert [s["label"] for s in found["segments"]] == [s.label for s in expected.segments()]
-    assert found["segments"][-1]["end"] <= video["seconds"] + 1e-6
     few = studio.get(f"/api/videos/{video['id']}/timeline?points=2")
     assert len(few["times"]) == 2
     assert np.max(few["scores"]) == pytest.approx(np.max(found["scores"]))  # no peak is lost
@@ -90,9 +87,7 @@ def test_a_timeline_of_stored_features_is_that_of_the_video(
 
 def test_proposals_leave_out_what_was_looked_at_and_refused(studio: Studio) -> None:
     video = f"/api/videos/{studio.videos()['ann_red.avi']['id']}"
-    first = studio.get(f"{video}/proposals")
-    assert first["looked_free"] == pytest.approx(1.0)
-    [proposed] = first["proposals"]
+    [proposed] = studio.get(f"{video}/proposals")["proposals"]
     assert proposed["label"] == "red" and 0 < proposed["score"] <= 1
     no = {key: proposed[key] for key in ("label", "start", "end")}
     studio.post(f"{video}/changes", {"ops": [{"op": "refuse", **no}]})
@@ -100,7 +95,7 @@ def test_proposals_leave_out_what_was_looked_at_and_refused(studio: Studio) -> N
     studio.post(f"{video}/undo")
     assert studio.get(f"{video}/proposals")["proposals"] == [proposed]
     studio.post(f"{video}/changes", {"ops": [{"op": "look", "start": 0.0, "end": 1.0}]})
-    assert studio.get(f"{video}/proposals") == {"proposals": [], "looked_free": 0.0}
+    assert studio.get(f"{video}/proposals")["proposals"] == []
 
 
 def test_the_next_place_is_not_where_another_one_works(studio: Studio) -> None:

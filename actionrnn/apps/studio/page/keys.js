@@ -1,9 +1,6 @@
 // Which key does what. Letters, digits and signs count by what they write, so that they are found on
 // every keyboard; keys of the browser and of screen readers (Alt, Tab, F keys) are left alone.
 
-// No label's key may be one of these.
-export const commandLetters = "CEFGILNOSU";
-
 const shownKeys = { " ": "Space", ArrowLeft: "←", ArrowRight: "→", Enter: "Enter", Delete: "Delete", Escape: "Esc" };
 const typing = "input, textarea, select, [contenteditable]";
 const pressed = { " ": "button, summary", Enter: "button, summary, a" }; // by these keys

@@ -99,9 +99,9 @@ class LabelStep {
       if (visit === this.#visit) this.#say(error.message, true);
       return;
     }
-    this.#goToPending();
     this.#showSprite();
-    this.#learned();
+    await this.#learned(); // then there is a proposal to choose
+    if (visit === this.#visit) this.#goToPending();
   }
 
   #leave() {
@@ -172,7 +172,7 @@ class LabelStep {
 
   #unplayable() {
     if (!this.video || !this.picture.getAttribute("src")) return;
-    if (this.isCopy) this.#sayUnplayable("This browser cannot play the video."); else this.#setSource(true);
+    if (this.isCopy) this.#sayUnplayable("This browser cannot play the copy either; convert the video to .mp4 (H.264) and add that."); else this.#setSource(true);
   }
 
   #sayUnplayable(text) {
@@ -303,7 +303,7 @@ class LabelStep {
     this.labelButtons = make("div", { className: "tools labels", role: "group", "aria-label": "Labels" });
     this.tracksHome = make("div", { className: "tracks" });
     this.work = make("div", { className: "work", role: "application", "aria-label": "Player and timeline. Question mark shows the keys.", tabIndex: -1 },
-      make("div", { className: "screen" }, this.picture, this.unplayable), this.now, this.transport, this.labelButtons, this.tracksHome,
+      make("div", { className: "screen" }, this.picture, this.unplayable), this.now, this.tracksHome, this.transport, this.labelButtons,
       buttons(this, "Timeline and selection", ["Zoom out", "Zoom in", "From here", "To here", "Cancel", "Looked until here", "Not looked at"]),
       buttons(this, "The chosen mark", ["Begins here", "Ends here", "Note", "Delete", "Undo", "Redo"]),
       buttons(this, "Proposals", ["Next place", "Accept", "Refuse", "Correct", "Keys"]));

@@ -1,17 +1,6 @@
 // The dialog of the labels: their names, keys and colours.
 
 import { make, openDialog } from "./dom.js";
-import { commandLetters } from "./keys.js";
-
-// Told apart by most eyes, on light and on dark: Okabe and Ito (2008), and Paul Tol's muted ones.
-const palette = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#882255", "#999933", "#44aa99", "#aa4499"];
-const canBeKey = (key) => key === "" || (/^[a-z0-9]$/.test(key) && !commandLetters.toLowerCase().includes(key));
-const freeKeys = [..."1234567890abcdefghijklmnopqrstuvwxyz"].filter(canBeKey);
-
-export const colourFor = (count) => palette[count % palette.length];
-
-// The first that no label has: digits, then letters.
-export const keyFor = (keys) => freeKeys.find((key) => !keys.includes(key)) ?? "";
 
 function rowOf(label, onRemove) {
   const name = make("input", { value: label.name, required: true, maxLength: 80, autocomplete: "off", "aria-label": "Name" });
@@ -24,13 +13,13 @@ function rowOf(label, onRemove) {
   return row;
 }
 
-// What is wrong with the labels, in one line; "" if nothing is.
-function problemOf(labels) {
+// What is wrong with the labels, in one line; "" if nothing is. `allowed`: the keys that there are.
+function problemOf(labels, allowed) {
   const names = new Set(), keys = new Map();
   for (const { name, key } of labels) {
     if (!name) return "A label has no name.";
     if (names.has(name)) return `${name} is there twice.`;
-    if (!canBeKey(key)) return `The key ${key} of ${name} is a command of the step Label, or no digit and no letter; take another.`;
+    if (!allowed.includes(key)) return `The key ${key} of ${name} is a command of the step Label, or no digit and no letter; take one of ${allowed}.`;
     if (key && keys.has(key)) return `${keys.get(key)} and ${name} have the same key, ${key}.`;
     names.add(name);
     keys.set(key, name);
@@ -52,7 +41,10 @@ export function openLabels(app) {
     list.append(row.home);
     return row;
   }
-  const addNew = () => add({ name: "", key: keyFor(rows.map((row) => row.key.value)), colour: colourFor(rows.length) });
+  const addNew = () => {
+    const { keys, colours } = app.project, taken = rows.map((row) => row.key.value);
+    return add({ name: "", key: [...keys].find((key) => !taken.includes(key)) ?? "", colour: colours[rows.length % colours.length] });
+  };
   const more = make("button", { type: "button", onclick: () => addNew().name.focus() }, "Add a label");
   const several = make("input", { type: "checkbox", id: "several", checked: app.project.settings.multi_label });
   const save = make("button", { className: "main" }, "Save");
@@ -67,7 +59,7 @@ export function openLabels(app) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const labels = rows.map((row) => ({ name: row.name.value.trim(), key: row.key.value.trim().toLowerCase(), colour: row.colour.value, was: row.was }));
-    problem.textContent = problemOf(labels);
+    problem.textContent = problemOf(labels, app.project.keys);
     if (problem.textContent) return;
     save.disabled = true;
     try {

@@ -22,8 +22,7 @@ export class MarkList {
   #first = 0;
   #items = [];
 
-  // listen: select(item), edit(mark, values), remove(mark), accept(proposal), refuse(proposal),
-  // problem(text).
+  // listen: select(item), edit(mark, values), problem(text).
   constructor(home, listen) {
     this.listen = listen;
     this.count = make("h2");

@@ -59,7 +59,7 @@ export function mountRecorder(element, app, onClose) {
       const parts = [], mimeType = kinds.find((kind) => MediaRecorder.isTypeSupported(kind));
       const recorder = current = new MediaRecorder(media, { mimeType, videoBitsPerSecond: 2_500_000 });
       let isFilming = false;
-      recorder.onerror = () => reject(new Error("The browser could not record."));
+      recorder.onerror = () => reject(new Error("The browser could not record; try again, or another browser."));
       recorder.onstop = () => resolve(new Blob(parts, { type: recorder.mimeType.split(";")[0] }));
       // the length counts from the first picture: the browser's encoder takes its time to start
       recorder.ondataavailable = ({ data }) => {

@@ -53,7 +53,7 @@ function take(project) {
   for (const listener of [...listeners]) listener(project);
 }
 
-// "extracting features: 2 of 8 videos; training 40 %"
+// "reading 2 videos; training 40 %"
 function sayJobs(jobs) {
   const extracting = jobs.filter((job) => job.kind === "extract");
   const said = extracting.length ? [`reading ${plural(extracting.length, "video")}`] : [];

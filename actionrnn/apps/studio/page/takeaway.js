@@ -5,8 +5,8 @@ import { attempt, field, make } from "./dom.js";
 
 const ofModel = [
   ["model", "Model file", "To recognise files, cameras and streams by the command line, by Python, or by a server of its own."],
-  ["onnx", "ONNX with its runner", "To run it in another program or language, without this toolkit and without PyTorch."],
-  ["web", "Static page", "One folder for any web server: it recognises in the visitor's browser, offline, and sends nothing."],
+  ["onnx", "ONNX with its runner", "To run it in another program or language, without this toolkit and without PyTorch. It takes about a minute to make."],
+  ["web", "Static page", "One folder for any web server: it recognises in the visitor's browser, offline, and sends nothing. It takes about a minute to make."],
 ];
 const ofMarks = [
   ["csv", "CSV", "All marks as a table: to count in a spreadsheet, R or pandas, and to train again."],

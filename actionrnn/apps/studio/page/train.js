@@ -15,7 +15,7 @@ export function mount(element, app) {
   const bar = make("progress", { max: 1, "aria-label": "Training" }), stage = make("span", { role: "status" });
   const model = make("p", { id: "model-said" }), settings = makeSettings(app);
   const trainer = make("section", { className: "trainer panel" }, make("h2", {}, "Train"),
-    make("p", {}, "It learns from all marks, and takes nothing for background that nobody looked at."),
+    make("p", {}, "It learns from all marks. What nobody has looked at counts as nothing, not as background."),
     make("div", { className: "actions" }, train, stop), make("div", { className: "progress" }, bar, stage), model, settings.home);
   const scores = make("div", { id: "scores", className: "train" });
   element.append(trainer, scores);
@@ -107,14 +107,17 @@ const percentOr = (part) => (isKnown(part) ? percent(part) : "-");
 const showScores = (found) => [showFigure(found), showCurve(found), showConfusion(found), showHarmful(found)].filter(Boolean);
 
 const panel = (title, ...children) => make("section", { className: "panel" }, make("h2", {}, title), ...children.filter(Boolean));
+// Wider than a phone; the arrow keys scroll it once it has the focus.
+const scrolling = (name, table) => make("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": name }, table);
 const headRow = (names) => make("thead", {}, make("tr", {}, ...names.map((name) => make("th", { scope: "col" }, name))));
 
 function showFigure({ steps, why_not: whyNot, per_label: perLabel, notes, complete }) {
   const more = complete ? null : make("p", { className: "dim" }, "More is being worked out; go on meanwhile.");
   const noted = notes.map((note) => make("p", { className: "dim" }, note));
   if (!steps) return panel("How good is it?", make("p", {}, whyNot ? `No score: ${whyNot}.` : "Not known yet."), ...noted, more);
-  const { value, low, high, baseline, num_recordings: count, unit, f1_at_50: f1 } = steps;
+  const { value, low, high, baseline, num_recordings: count, unit, f1_at_50: f1, f1_at_50_low: f1Low, f1_at_50_high: f1High } = steps;
   const interval = hasInterval(steps) ? `With other recordings of this kind: ${percent(low)} to ${percent(high)} (95 % interval).` : "Too few recordings for an interval.";
+  const f1Interval = hasInterval({ low: f1Low, high: f1High }) ? ` (${percent(f1Low)} to ${percent(f1High)})` : "";
   const rows = perLabel.map((row) => make("tr", {}, make("th", { scope: "row" }, row.label),
     make("td", {}, percentOr(row.recall)), make("td", {}, percentOr(row.precision)), make("td", {}, String(row.num))));
   return panel("How good is it?",
@@ -122,8 +125,8 @@ function showFigure({ steps, why_not: whyNot, per_label: perLabel, notes, comple
     make("p", {}, `${unit}, in recordings that it had not seen (${count}, left out in turn). ${interval}`),
     scoreScale(steps),
     isKnown(baseline) && make("p", { className: "dim" }, `Dashed: ${percent(baseline)} by the average picture of a window alone (mean-pool).`),
-    isKnown(f1) && make("p", { className: "dim" }, `Intervals found as they were marked, to half of their length at least: F1@50 ${percent(f1)}.`),
-    make("div", { className: "scroll" }, make("table", {}, headRow(["Action", "Found", "Right when said", "Takes"]), make("tbody", {}, ...rows))),
+    isKnown(f1) && make("p", { className: "dim" }, `Intervals found as they were marked, to half of their length at least: F1@50 ${percent(f1)}${f1Interval}.`),
+    scrolling("Each label", make("table", {}, headRow(["Action", "Found", "Right when said", "Marks"]), make("tbody", {}, ...rows))),
     ...noted, more);
 }
 
@@ -146,7 +149,7 @@ function showConfusion({ confusion }) {
     }));
   });
   return panel("What it mixes up", make("p", { className: "dim" }, "A row is what happened, a column what it said; the numbers are steps of time."),
-    make("div", { className: "scroll" }, make("table", { className: "confusion" }, headRow(["", ...labels]), make("tbody", {}, ...rows))));
+    scrolling("What it mixes up", make("table", { className: "confusion" }, headRow(["", ...labels]), make("tbody", {}, ...rows))));
 }
 
 function showHarmful({ harmful, complete }) {
@@ -154,5 +157,5 @@ function showHarmful({ harmful, complete }) {
   const rows = harmful.map(({ video, name, label, gain, start }) => make("tr", {},
     make("td", {}, make("a", { href: `#label/${video}` }, `${name} at ${clock(start)}`)), make("td", {}, label), make("td", {}, `+${percent(gain)}`)));
   return panel("Takes that harm", make("p", { className: "dim" }, "Without such a take the others are recognised better: is its label right, is the action in the picture?"),
-    make("div", { className: "scroll" }, make("table", { id: "harmful" }, headRow(["Take", "Label", "Gain without it"]), make("tbody", {}, ...rows))));
+    scrolling("Takes that harm", make("table", { id: "harmful" }, headRow(["Take", "Label", "Gain without it"]), make("tbody", {}, ...rows))));
 }

@@ -44,7 +44,7 @@ function makeList(app) {
   const groups = make("datalist", { id: "groups" });
   const empty = make("p", { className: "dim" }, "No video yet.");
   const table = make("table", { className: "list" },
-    make("thead", {}, make("tr", {}, ...["Video", "Who or where", "Length", "Marks", "State", ""].map((name) =>
+    make("thead", {}, make("tr", {}, ...["Video", "Person or place", "Length", "Marks", "State", ""].map((name) =>
       make("th", { scope: "col", className: ["Length", "Marks"].includes(name) ? "number" : "" }, name || make("span", { className: "visually-hidden" }, "What to do"))))), body);
   const scroll = make("div", { className: "scroll" }, table);
   const unreadable = make("div", { id: "unreadable" });
@@ -77,7 +77,7 @@ function makeList(app) {
 
 // A row that is changed in place, so that what is typed and focused stays.
 function makeRow(app, { id, name }) {
-  const group = make("input", { list: "groups", maxLength: 80, "aria-label": `Who or where is in ${name}` });
+  const group = make("input", { list: "groups", maxLength: 80, "aria-label": `Person or place in ${name}` });
   const length = make("td", { className: "number" }), marks = make("td", { className: "number" });
   const bar = make("progress", { max: 1, "aria-label": `Reading ${name}` }), state = make("span");
   let current = null;
@@ -150,7 +150,7 @@ function makeAdding(app) {
       if (name === "drop") send(event.dataTransfer.files);
     });
   const home = make("section", { className: "adding panel" }, make("h2", {}, "Bring videos"), drop,
-    make("div", { className: "row" }, field("Who or where is in them", group), browse),
+    make("div", { className: "row" }, field("Person or place in them", group), browse),
     make("p", { className: "dim hint" }, "Videos of one person or place share a name, so that the score is of people it has not seen."), sending);
   return { home, update: ({ folders }) => { browse.hidden = !folders?.length; } };
 }

@@ -102,7 +102,7 @@ export function mount(element, app) {
       URL.revokeObjectURL(mine.link);
     }
     page.stop.hidden = true;
-    if (!mine.answered) setText(page.said, "\u00a0");
+    if (mine.socket && !mine.answered) setText(page.said, "\u00a0");
     update(app.project);
   }
 
