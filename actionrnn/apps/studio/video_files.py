@@ -22,7 +22,7 @@ from actionrnn.video.finding import VIDEO_SUFFIXES
 
 VIDEOS_FOLDER = "videos"
 REMOVED_FOLDER = ".removed"
-STAGED = "new-"
+STAGED = "studio-new-"
 """The beginning of the folders in `.cache/` of videos that are being added."""
 
 LONGEST_STEM = 80

@@ -511,3 +511,56 @@ def test_the_less_is_marked_the_more_epochs_there_are(project: Project) -> None:
     project.change(b.id, [add("walk", 0, 9)], "")
     assert project.config().train.epochs == 12
     assert project.config(["train.epochs=3"]).train.epochs == 3
+
+
+def test_what_others_wrote_outlives_a_video_that_is_added(project: Project, video: Path) -> None:
+    """With a group, which is written into annotations.csv."""
+    a, _ = project.videos()
+    project.change(a.id, [add("run", 1, 2)], "ann")
+    file = project.folder / "annotations.csv"
+    file.write_text(file.read_text() + f"{a.path},3,4,walk,,\n")
+    project.add_video(video, "c.avi", "ida")
+    assert [mark.label for mark in project.marks(a.id).marks] == ["run", "walk"]
+    broken = file.read_text() + f"{a.path},x,y,walk,,\n"
+    file.write_text(broken)
+    with pytest.raises(ProjectError, match="line"):
+        project.add_video(video, "d.avi", "ida")
+    assert file.read_text() == broken
+    assert not (project.folder / "videos" / "d.avi").exists()
+
+
+def test_a_change_that_is_taken_back_in_the_file_is_taken_back(project: Project) -> None:
+    a, _ = project.videos()
+    file = project.folder / "annotations.csv"
+    project.change(a.id, [add("run", 1, 2)], "ann")
+    before = file.read_text()
+    project.change(a.id, [add("run", 3, 4)], "ann")
+    file.write_text(before)
+    assert len(project.marks(a.id).marks) == 1
+    assert file.read_text() == before
+
+
+def test_what_others_write_into_the_project_file_is_taken(project: Project) -> None:
+    file = project.folder / "project.yaml"
+    file.write_text(file.read_text() + "config:\n  head: {hidden_size: 32}\n")
+    assert project.config().head.hidden_size == 32
+    project.set_labels([*project.labels, Label("jump")], "ann")
+    assert "hidden_size: 32" in file.read_text()
+    good = file.read_text()
+    file.write_text(good + "more: 1\n")
+    with pytest.raises(ProjectError, match="more"):
+        project.set_settings(rate_fps=2.0)
+    assert file.read_text() == good + "more: 1\n"
+
+
+def test_files_of_others_in_the_folder_are_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    others = [folder / ".notes.tmp", folder / ".cache" / "new-book" / "a.txt"]
+    for file in others:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("mine")
+    killed = folder / ".annotations.0123abcd.tmp"
+    killed.write_text("half")
+    with Project.create(folder):
+        assert all(file.read_text() == "mine" for file in others)
+        assert not killed.exists()
