@@ -342,11 +342,12 @@ def _read(read: Mapping[str, Any]) -> tuple[list[Mark], list[Span], str]:
 def _append(file: Path, line: str) -> None:
     """Write a whole line, on the disk when it returns, or nothing."""
     is_new = not file.exists()
-    with file.open("ab") as opened:
+    with file.open("ab", buffering=0) as opened:  # a buffer would be written again when it closes
         size_bytes = opened.tell()
         try:
-            opened.write(line.encode())
-            opened.flush()
+            rest = line.encode()
+            while rest:
+                rest = rest[opened.write(rest) :]
             os.fsync(opened.fileno())
         except OSError:
             with contextlib.suppress(OSError):

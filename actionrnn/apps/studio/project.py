@@ -42,9 +42,9 @@ from actionrnn.apps.studio.video_files import (
     STAGED,
     VIDEOS_FOLDER,
     find_files,
+    place_aside,
     require_within,
     safe_name,
-    set_aside,
     staged,
 )
 from actionrnn.apps.studio.videos import (
@@ -444,14 +444,16 @@ class Project:
             self._require_writable()
             self._annotations.refresh()
             try:
-                if path in self._content.videos:
-                    name = f"{video_id(path)}-{Path(path).name}"
-                    aside = self.folder / REMOVED_FOLDER / name
+                is_outside, name = path in self._content.videos, Path(path).name
+                aside, rows = place_aside(
+                    self.folder, f"{video_id(path)}-{name}" if is_outside else name
+                )
+                self._annotations.write_aside(path, rows)
+                if is_outside:
                     left = tuple(one for one in self._content.videos if one != path)
                     self._save(replace(self._content, videos=left))
                 else:
-                    aside = set_aside(self.folder, path)
-                self._annotations.write_aside(path, aside.with_name(f"{aside.name}.csv"))
+                    (self.folder / path).rename(aside)
             except OSError as error:
                 raise ProjectError(f"{path}: cannot be moved ({error.strerror})") from None
             self._write(path, "removed", who)

@@ -122,17 +122,16 @@ def _look_at(path: Path, limits: VideoLimits) -> Iterator[Message]:
     yield "end", {}
 
 
-def set_aside(folder: Path, path: str) -> Path:
-    """Move a video of the project to `.removed/`, whatever lies there; returns where it is now.
+def place_aside(folder: Path, name: str) -> tuple[Path, Path]:
+    """Where in `.removed/` a video of this name has room, and its rows.
 
     Raises:
-        OSError: it cannot be moved.
+        OSError: there can be no such folder.
     """
-    removed, name = folder / REMOVED_FOLDER, PurePosixPath(path)
+    removed, of = folder / REMOVED_FOLDER, PurePosixPath(name)
     removed.mkdir(exist_ok=True)
-    target, number = removed / name.name, 1
-    while target.exists():
+    number, video = 1, removed / name
+    while os.path.lexists(video) or os.path.lexists(f"{video}.csv"):
         number += 1
-        target = removed / f"{name.stem}-{number}{name.suffix}"
-    (folder / path).rename(target)
-    return target
+        video = removed / f"{of.stem}-{number}{of.suffix}"
+    return video, Path(f"{video}.csv")

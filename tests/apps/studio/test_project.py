@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -564,3 +565,35 @@ def test_files_of_others_in_the_folder_are_left_alone(tmp_path: Path) -> None:
     with Project.create(folder):
         assert all(file.read_text() == "mine" for file in others)
         assert not killed.exists()
+
+
+def test_rows_of_a_video_that_was_taken_out_twice_are_both_kept(
+    tmp_path: Path, video: Path
+) -> None:
+    with Project.create(tmp_path / "p", [video.parent], labels=[Label("run")]) as project:
+        for start in (1, 3):
+            one = project.import_video(video)
+            project.change(one.id, [add("run", start, start + 1)], "ann")
+            project.remove_video(one.id, "ann")
+        kept = sorted((project.folder / ".removed").glob("*.csv"))
+        assert sorted(",1.0,2.0," in file.read_text() for file in kept) == [False, True]
+
+
+def test_a_line_that_the_disk_has_no_room_for_leaves_nothing(project: Project) -> None:
+    """A file may grow to a bound here, as on a full disk: a part of the line is written first."""
+    resource = pytest.importorskip("resource", reason="no bounds of files on this system")
+    a, _ = project.videos()
+    project.change(a.id, [add("run", 1, 2)], "ann")
+    log = project.folder / "annotations.log"
+    before = log.read_bytes()
+    handled = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    bounds = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, bounds[1]))
+    try:
+        with pytest.raises(ProjectError, match="the change was not made"):
+            project.change(a.id, [add("run", 3, 4)], "ann")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, bounds)
+        signal.signal(signal.SIGXFSZ, handled)
+    assert log.read_bytes() == before
+    assert len(project.change(a.id, [add("run", 3, 4)], "ann").marks) == 2
