@@ -40,16 +40,21 @@ def find_files(folder: Path) -> list[str]:
 
 
 def require_within(file: Path, folders: Sequence[Path]) -> None:
-    """Refuse a file that leads out of all of these folders.
+    """Refuse what leads out of all of these folders, or is there and no file.
 
     Raises:
         ProjectError: it does.
     """
-    real = file.resolve()
+    try:
+        real = file.resolve()
+    except (OSError, RuntimeError):
+        raise ProjectError(f"{plain(str(file))}: is a link that leads nowhere; remove it") from None
     if not any(real.is_relative_to(folder.resolve()) for folder in folders):
         raise ProjectError(
             f"{plain(str(file))}: lies outside of the project; name its folder with --videos"
         )
+    if real.exists() and not real.is_file():  # reading a pipe would never end
+        raise ProjectError(f"{plain(str(file))}: is no file with a video; remove it")
 
 
 def safe_name(name: str, taken: Collection[str]) -> str:

@@ -597,3 +597,21 @@ def test_a_line_that_the_disk_has_no_room_for_leaves_nothing(project: Project) -
         signal.signal(signal.SIGXFSZ, handled)
     assert log.read_bytes() == before
     assert len(project.change(a.id, [add("run", 3, 4)], "ann").marks) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without pipes")
+def test_what_is_no_video_file_does_not_stop_the_project(project: Project) -> None:
+    place = project.folder / "videos"
+    (place / "circle.avi").symlink_to("circle.avi")
+    (place / "nothing.avi").symlink_to(project.folder / "gone")
+    (place / "device.avi").symlink_to("/dev/zero")
+    os.mkfifo(place / "pipe.avi")
+    assert [video.name for video in project.videos()] == ["a.avi", "b.avi"]
+    assert {Path(path).stem for path in project.unreadable()} == {
+        "circle",
+        "nothing",
+        "device",
+        "pipe",
+    }
+    a, _ = project.videos()
+    assert len(project.change(a.id, [add("run", 1, 2)], "ann").marks) == 1
