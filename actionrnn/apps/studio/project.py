@@ -423,8 +423,9 @@ class Project:
             raise ProjectError(f"{plain(path)!r}: is not the name of a video")
         with self._lock:
             self._annotations.refresh()
-            if path in self._content.videos:
-                raise ProjectError(f"{path}: is in the project already")
+            for one in self._paths():
+                if os.path.realpath(self.folder / one) == os.path.realpath(path):
+                    raise ProjectError(f"{path}: is in the project already, as {one}")
             video = self._video(path)
             self._save(replace(self._content, videos=(*self._content.videos, path)))
             if group:

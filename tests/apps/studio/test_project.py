@@ -615,3 +615,16 @@ def test_what_is_no_video_file_does_not_stop_the_project(project: Project) -> No
     }
     a, _ = project.videos()
     assert len(project.change(a.id, [add("run", 1, 2)], "ann").marks) == 1
+
+
+def test_a_video_is_taken_in_once_by_whatever_link(tmp_path: Path, video: Path) -> None:
+    lab = tmp_path / "lab"
+    lab.mkdir()
+    (lab / "a.avi").write_bytes(video.read_bytes())
+    (lab / "again").symlink_to(lab)
+    with Project.create(tmp_path / "p", [lab]) as project:
+        one = project.import_video(lab / "a.avi")
+        for name in ("a.avi", "again/a.avi", "again/again/a.avi"):
+            with pytest.raises(ProjectError, match="already, as"):
+                project.import_video(lab / name)
+        assert [video.id for video in project.videos()] == [one.id]
