@@ -100,12 +100,17 @@ def atomic_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def is_temporary(path: Path) -> bool:
+    """Whether a file or folder has a name that `atomic_path` or `atomic_folder` gives."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{8}\.tmp", path.name, re.DOTALL) is not None
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files of killed processes below a folder.
 
     Those of running processes are locked, and stay; without locks, all stay.
     """
-    for file in folder.rglob(".*.tmp"):
+    for file in filter(is_temporary, folder.rglob(".*.tmp")):
         with contextlib.suppress(OSError):
             handle = os.open(file, os.O_RDWR)
             try:

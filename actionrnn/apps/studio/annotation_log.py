@@ -224,6 +224,10 @@ class History:
         self.revision += 1
 
 
+_BEGINNING = b'{"time": "'
+"""Of each line of the log."""
+
+
 @dataclass
 class AnnotationLog:
     """The changes of all videos of a project, a line each in a file that only grows.
@@ -255,11 +259,11 @@ class AnnotationLog:
         log = cls(file)
         try:
             content = file.read_bytes() if file.exists() else b""
-            *lines, rest = content.split(b"\n")
-            if rest and not read_only:
-                os.truncate(file, len(content) - len(rest))
         except OSError as error:
             raise ProjectError(f"{file}: cannot be read ({error.strerror})") from None
+        *lines, rest = content.split(b"\n")
+        if not rest.startswith(_BEGINNING[: len(rest)]):
+            lines.append(rest)  # of no line that was begun here: said to be damaged
         for number, line in enumerate(lines, 1):
             try:
                 entry = json.loads(line)
@@ -271,6 +275,11 @@ class AnnotationLog:
                     f"{file}, line {number}: is damaged ({reason}); move the log away: the marks "
                     "are in annotations.csv, too, and only undo is lost"
                 ) from None
+        if rest and not read_only:
+            try:
+                os.truncate(file, len(content) - len(rest))
+            except OSError as error:
+                raise ProjectError(f"{file}: cannot be written ({error.strerror})") from None
         return log
 
     def of(self, video: str) -> History:
@@ -342,11 +351,12 @@ def _read(read: Mapping[str, Any]) -> tuple[list[Mark], list[Span], str]:
 def _append(file: Path, line: str) -> None:
     """Write a whole line, on the disk when it returns, or nothing."""
     is_new = not file.exists()
-    with file.open("ab") as opened:
+    with file.open("ab", buffering=0) as opened:  # a buffer would be written again when it closes
         size_bytes = opened.tell()
         try:
-            opened.write(line.encode())
-            opened.flush()
+            rest = line.encode()
+            while rest:
+                rest = rest[opened.write(rest) :]
             os.fsync(opened.fileno())
         except OSError:
             with contextlib.suppress(OSError):

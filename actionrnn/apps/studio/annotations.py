@@ -52,6 +52,8 @@ class Annotations:
         self._log = AnnotationLog.open(folder / LOG_FILE, read_only=read_only)
         self._file = AnnotationsFile()
         self._file_state: FileState | None = None
+        self._may_be_behind = True
+        """What was written last did not come into the file, or nobody knows."""
         self._read()
 
     @property
@@ -109,7 +111,8 @@ class Annotations:
         """
         place = _place(self._folder, self._find_spans(), self.histories)
         self._file = AnnotationsFile.read(self._csv, place)
-        if self.histories and self._file.sha256 in ("", self._log.csv):
+        behind = ("", self._log.csv) if self._may_be_behind else ("",)
+        if self.histories and self._file.sha256 in behind:
             if not self._read_only:
                 self._write_file()
             return
@@ -124,10 +127,13 @@ class Annotations:
         elif read:  # without a name for the file, which stays as it is
             self._log.write(None, {"read": read}, BY_HAND, "")
         self._file_state = file_state(self._csv) if self._file.sha256 else None
+        self._may_be_behind = False
 
     def _write_file(self) -> None:
+        self._may_be_behind = True
         self._file.write(self._csv, self.histories)
         self._file_state = file_state(self._csv)
+        self._may_be_behind = False
 
     def _as_read(self, path: str, rows: VideoRows) -> dict[str, Any]:
         history = self.of(path)

@@ -42,9 +42,9 @@ from actionrnn.apps.studio.video_files import (
     STAGED,
     VIDEOS_FOLDER,
     find_files,
+    place_aside,
     require_within,
     safe_name,
-    set_aside,
     staged,
 )
 from actionrnn.apps.studio.videos import (
@@ -59,7 +59,14 @@ from actionrnn.config import Config
 from actionrnn.datasets.annotations.marks import Span, united
 from actionrnn.errors import ProjectError, VideoError
 from actionrnn.features.worker import Isolation
-from actionrnn.files import open_locked, sync_folder, write_text
+from actionrnn.files import (
+    FileState,
+    file_state,
+    is_temporary,
+    open_locked,
+    sync_folder,
+    write_text,
+)
 from actionrnn.text import is_harmless, plain, readable
 from actionrnn.video.finding import VIDEO_SUFFIXES
 
@@ -98,7 +105,8 @@ class Project:
         self.cache = Cache(folder)
         self._handle = handle
         self._lock = threading.RLock()
-        self._content = read_project_file(folder)
+        self._read_content: ProjectFile | None = None
+        self._content_state: FileState | None = None
         self._by_id: dict[str, str] = {}
         self._unreadable: dict[str, str] = {}
         self._annotations = Annotations(folder, self._spans, read_only=handle is None)
@@ -191,6 +199,18 @@ class Project:
         self.close()
 
     # Labels and settings
+
+    @property
+    def _content(self) -> ProjectFile:
+        """Of project.yaml, read again if somebody else has written it."""
+        with self._lock:
+            file, known = self.folder / PROJECT_FILE, self._read_content
+            is_fixed = known is not None and (self._handle is None or not file.exists())
+            if known is None or (not is_fixed and file_state(file) != self._content_state):
+                state = file_state(file)
+                known = read_project_file(self.folder)
+                self._read_content, self._content_state = known, state
+            return known
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -359,7 +379,8 @@ class Project:
 
         Raises:
             VideoError: it is not a video that can be read.
-            ProjectError: the name or group is not valid, or it cannot be written.
+            ProjectError: the name or group is not valid, it cannot be written, or
+                annotations.csv has a row that cannot be read.
         """
         self._require_writable()
         group, name = _checked_group(group), safe_name(name, [])
@@ -368,6 +389,7 @@ class Project:
                 staged(self.folder, content, name, isolation or isolation_of()) as copy,
                 self._lock,
             ):
+                self._annotations.refresh()
                 path = f"{VIDEOS_FOLDER}/{safe_name(name, self._taken_names())}"
                 target = self.folder / path
                 target.parent.mkdir(exist_ok=True)
@@ -400,8 +422,10 @@ class Project:
         if not is_harmless(path) or place.suffix.lower() not in VIDEO_SUFFIXES:
             raise ProjectError(f"{plain(path)!r}: is not the name of a video")
         with self._lock:
-            if path in self._content.videos:
-                raise ProjectError(f"{path}: is in the project already")
+            self._annotations.refresh()
+            for one in self._paths():
+                if os.path.realpath(self.folder / one) == os.path.realpath(path):
+                    raise ProjectError(f"{path}: is in the project already, as {one}")
             video = self._video(path)
             self._save(replace(self._content, videos=(*self._content.videos, path)))
             if group:
@@ -421,14 +445,16 @@ class Project:
             self._require_writable()
             self._annotations.refresh()
             try:
-                if path in self._content.videos:
-                    name = f"{video_id(path)}-{Path(path).name}"
-                    aside = self.folder / REMOVED_FOLDER / name
+                is_outside, name = path in self._content.videos, Path(path).name
+                aside, rows = place_aside(
+                    self.folder, f"{video_id(path)}-{name}" if is_outside else name
+                )
+                self._annotations.write_aside(path, rows)
+                if is_outside:
                     left = tuple(one for one in self._content.videos if one != path)
                     self._save(replace(self._content, videos=left))
                 else:
-                    aside = set_aside(self.folder, path)
-                self._annotations.write_aside(path, aside.with_name(f"{aside.name}.csv"))
+                    (self.folder / path).rename(aside)
             except OSError as error:
                 raise ProjectError(f"{path}: cannot be moved ({error.strerror})") from None
             self._write(path, "removed", who)
@@ -552,13 +578,15 @@ class Project:
         """Put labels, settings or videos into project.yaml."""
         self._require_writable()
         write_project_file(self.folder, content)
-        self._content = content
+        self._read_content = content
+        self._content_state = file_state(self.folder / PROJECT_FILE)
 
 
 def _remove_leftovers(folder: Path) -> None:
     """Delete what killed processes began to write in the folder of a project."""
     for file in folder.glob(".*.tmp"):
-        file.unlink(missing_ok=True)
+        if is_temporary(file):
+            file.unlink(missing_ok=True)
     for begun in (folder / CACHE_FOLDER).glob(f"{STAGED}*"):
         shutil.rmtree(begun, ignore_errors=True)
 

@@ -40,6 +40,7 @@ _SUFFIXES = {
     "label-studio": ".json",
     "srt": ".srt",
 }
+_NOTHING_MARKED = "nothing is marked here yet; mark something in the step Label"
 _ALL_IN_ONE = ("csv", "boris")
 """Formats of which one file holds all videos."""
 _MODEL_TASKS: dict[str, Task] = {
@@ -68,6 +69,8 @@ def routes(session: Session) -> APIRouter:
                 none_rate = model.none_rate_of("step", "clip")
                 session.run_aside(_MODEL_TASKS[kind], model.path, made[0], none_rate)
             else:
+                if not (project.folder / ANNOTATIONS_FILE).exists():
+                    raise ProjectError(_NOTHING_MARKED)
                 marks = read_intervals_csv(project.folder / ANNOTATIONS_FILE, ReadOptions())
                 made = _mark_files(marks, kind, chosen, place, name)
             file = (
@@ -97,7 +100,7 @@ def _mark_files(
     of_video = {video.path: [m for m in marks.marks if m.video == video.path] for video in videos}
     marked = [video for video in videos if of_video[video.path]]
     if not marked:
-        raise ProjectError("nothing is marked here yet; mark something in the step Label")
+        raise ProjectError(_NOTHING_MARKED)
     together = [marked] if kind in _ALL_IN_ONE else [[video] for video in marked]
     made: list[Path] = []
     notes: list[str] = []

@@ -22,7 +22,7 @@ from actionrnn.video.finding import VIDEO_SUFFIXES
 
 VIDEOS_FOLDER = "videos"
 REMOVED_FOLDER = ".removed"
-STAGED = "new-"
+STAGED = "studio-new-"
 """The beginning of the folders in `.cache/` of videos that are being added."""
 
 LONGEST_STEM = 80
@@ -40,16 +40,21 @@ def find_files(folder: Path) -> list[str]:
 
 
 def require_within(file: Path, folders: Sequence[Path]) -> None:
-    """Refuse a file that leads out of all of these folders.
+    """Refuse what leads out of all of these folders, or is there and no file.
 
     Raises:
         ProjectError: it does.
     """
-    real = file.resolve()
+    try:
+        real = file.resolve()
+    except (OSError, RuntimeError):
+        raise ProjectError(f"{plain(str(file))}: is a link that leads nowhere; remove it") from None
     if not any(real.is_relative_to(folder.resolve()) for folder in folders):
         raise ProjectError(
             f"{plain(str(file))}: lies outside of the project; name its folder with --videos"
         )
+    if real.exists() and not real.is_file():  # reading a pipe would never end
+        raise ProjectError(f"{plain(str(file))}: is no file with a video; remove it")
 
 
 def safe_name(name: str, taken: Collection[str]) -> str:
@@ -122,17 +127,16 @@ def _look_at(path: Path, limits: VideoLimits) -> Iterator[Message]:
     yield "end", {}
 
 
-def set_aside(folder: Path, path: str) -> Path:
-    """Move a video of the project to `.removed/`, whatever lies there; returns where it is now.
+def place_aside(folder: Path, name: str) -> tuple[Path, Path]:
+    """Where in `.removed/` a video of this name has room, and its rows.
 
     Raises:
-        OSError: it cannot be moved.
+        OSError: there can be no such folder.
     """
-    removed, name = folder / REMOVED_FOLDER, PurePosixPath(path)
+    removed, of = folder / REMOVED_FOLDER, PurePosixPath(name)
     removed.mkdir(exist_ok=True)
-    target, number = removed / name.name, 1
-    while target.exists():
+    number, video = 1, removed / name
+    while os.path.lexists(video) or os.path.lexists(f"{video}.csv"):
         number += 1
-        target = removed / f"{name.stem}-{number}{name.suffix}"
-    (folder / path).rename(target)
-    return target
+        video = removed / f"{of.stem}-{number}{of.suffix}"
+    return video, Path(f"{video}.csv")

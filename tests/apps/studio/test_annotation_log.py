@@ -203,3 +203,12 @@ def test_a_renamed_label_is_renamed_in_what_undo_brings_back() -> None:
     history.rename({"run": "sprint"})
     history.undo()
     assert [mark.label for mark in history.view.marks] == ["sprint"]
+
+
+@pytest.mark.parametrize("text", ["my notes", "a\nb\n", "{}\n", '{"time": 1}\nmore'])
+def test_a_file_of_others_is_refused_and_left_as_it_is(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "annotations.log"
+    file.write_text(text)
+    with pytest.raises(ProjectError, match="is damaged"):
+        AnnotationLog.open(file)
+    assert file.read_text() == text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -513,3 +514,119 @@ def test_the_less_is_marked_the_more_epochs_there_are(project: Project) -> None:
     project.change(b.id, [add("walk", 0, 9)], "")
     assert project.config().train.epochs == 12
     assert project_config(project.folder, ["train.epochs=3"]).train.epochs == 3
+
+
+def test_what_others_wrote_outlives_a_video_that_is_added(project: Project, video: Path) -> None:
+    """With a group, which is written into annotations.csv."""
+    a, _ = project.videos()
+    project.change(a.id, [add("run", 1, 2)], "ann")
+    file = project.folder / "annotations.csv"
+    file.write_text(file.read_text() + f"{a.path},3,4,walk,,\n")
+    project.add_video(video, "c.avi", "ida")
+    assert [mark.label for mark in project.marks(a.id).marks] == ["run", "walk"]
+    broken = file.read_text() + f"{a.path},x,y,walk,,\n"
+    file.write_text(broken)
+    with pytest.raises(ProjectError, match="line"):
+        project.add_video(video, "d.avi", "ida")
+    assert file.read_text() == broken
+    assert not (project.folder / "videos" / "d.avi").exists()
+
+
+def test_a_change_that_is_taken_back_in_the_file_is_taken_back(project: Project) -> None:
+    a, _ = project.videos()
+    file = project.folder / "annotations.csv"
+    project.change(a.id, [add("run", 1, 2)], "ann")
+    before = file.read_text()
+    project.change(a.id, [add("run", 3, 4)], "ann")
+    file.write_text(before)
+    assert len(project.marks(a.id).marks) == 1
+    assert file.read_text() == before
+
+
+def test_what_others_write_into_the_project_file_is_taken(project: Project) -> None:
+    file = project.folder / "project.yaml"
+    file.write_text(file.read_text() + "config:\n  head: {hidden_size: 32}\n")
+    assert project.config().head.hidden_size == 32
+    project.set_labels([*project.labels, Label("jump")], "ann")
+    assert "hidden_size: 32" in file.read_text()
+    good = file.read_text()
+    file.write_text(good + "more: 1\n")
+    with pytest.raises(ProjectError, match="more"):
+        project.set_settings(rate_fps=2.0)
+    assert file.read_text() == good + "more: 1\n"
+
+
+def test_files_of_others_in_the_folder_are_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    others = [folder / ".notes.tmp", folder / ".cache" / "new-book" / "a.txt"]
+    for file in others:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("mine")
+    killed = folder / ".annotations.0123abcd.tmp"
+    killed.write_text("half")
+    with Project.create(folder):
+        assert all(file.read_text() == "mine" for file in others)
+        assert not killed.exists()
+
+
+def test_rows_of_a_video_that_was_taken_out_twice_are_both_kept(
+    tmp_path: Path, video: Path
+) -> None:
+    with Project.create(tmp_path / "p", [video.parent], labels=[Label("run")]) as project:
+        for start in (1, 3):
+            one = project.import_video(video)
+            project.change(one.id, [add("run", start, start + 1)], "ann")
+            project.remove_video(one.id, "ann")
+        kept = sorted((project.folder / ".removed").glob("*.csv"))
+        assert sorted(",1.0,2.0," in file.read_text() for file in kept) == [False, True]
+
+
+def test_a_line_that_the_disk_has_no_room_for_leaves_nothing(project: Project) -> None:
+    """A file may grow to a bound here, as on a full disk: a part of the line is written first."""
+    resource = pytest.importorskip("resource", reason="no bounds of files on this system")
+    a, _ = project.videos()
+    project.change(a.id, [add("run", 1, 2)], "ann")
+    log = project.folder / "annotations.log"
+    before = log.read_bytes()
+    handled = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    bounds = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, bounds[1]))
+    try:
+        with pytest.raises(ProjectError, match="the change was not made"):
+            project.change(a.id, [add("run", 3, 4)], "ann")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, bounds)
+        signal.signal(signal.SIGXFSZ, handled)
+    assert log.read_bytes() == before
+    assert len(project.change(a.id, [add("run", 3, 4)], "ann").marks) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without pipes")
+def test_what_is_no_video_file_does_not_stop_the_project(project: Project) -> None:
+    place = project.folder / "videos"
+    (place / "circle.avi").symlink_to("circle.avi")
+    (place / "nothing.avi").symlink_to(project.folder / "gone")
+    (place / "device.avi").symlink_to("/dev/zero")
+    os.mkfifo(place / "pipe.avi")
+    assert [video.name for video in project.videos()] == ["a.avi", "b.avi"]
+    assert {Path(path).stem for path in project.unreadable()} == {
+        "circle",
+        "nothing",
+        "device",
+        "pipe",
+    }
+    a, _ = project.videos()
+    assert len(project.change(a.id, [add("run", 1, 2)], "ann").marks) == 1
+
+
+def test_a_video_is_taken_in_once_by_whatever_link(tmp_path: Path, video: Path) -> None:
+    lab = tmp_path / "lab"
+    lab.mkdir()
+    (lab / "a.avi").write_bytes(video.read_bytes())
+    (lab / "again").symlink_to(lab)
+    with Project.create(tmp_path / "p", [lab]) as project:
+        one = project.import_video(lab / "a.avi")
+        for name in ("a.avi", "again/a.avi", "again/again/a.avi"):
+            with pytest.raises(ProjectError, match="already, as"):
+                project.import_video(lab / name)
+        assert [video.id for video in project.videos()] == [one.id]

@@ -226,7 +226,7 @@ def test_only_folders_that_were_named_are_read(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_began_to_write_is_removed(tmp_path: Path) -> None:
     with Project.create(tmp_path / "project") as project:
-        begun = project.folder / ".cache" / "new-x"
+        begun = project.folder / ".cache" / "studio-new-x"
         begun.mkdir(parents=True)
         (begun / "a.mp4").write_bytes(b"half")
     with Project.open(tmp_path / "project") as project:
