@@ -127,7 +127,9 @@ def test_people_are_left_out_as_a_whole(tmp_path: Path) -> None:
 
 def test_copies_in_several_groups_are_named(tmp_path: Path) -> None:
     experiment = experiment_of(tmp_path, [right("jump", "wave")] * 3)
-    copied = tuple("same" if print_ != "r2" else print_ for print_ in experiment.sequences.fingerprints)
+    copied = tuple(
+        "same" if print_ != "r2" else print_ for print_ in experiment.sequences.fingerprints
+    )
     sequences = replace(experiment.sequences, fingerprints=copied)
     first = next(
         score(
