@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from actionrnn.apps.studio.extraction import EXTRACT, Wanted, key_of, ready_keys
 from actionrnn.apps.studio.project import Project, ProjectVideo
 from actionrnn.apps.studio.worker import Task, Worker, WorkerDiedError, WorkFailedError
 from actionrnn.errors import ActionrnnError
-from actionrnn.files import write_text
+from actionrnn.files import FileState, file_state, write_text
 from actionrnn.options import VideoLimits
 
 StateName = Literal["waiting", "extracting", "ready", "failed"]
@@ -97,6 +97,8 @@ class Features:
         self._project, self._limits, self._notices = project, limits, notices
         self._task, self._worker = extract, Worker(extract, niceness=5)
         self._states: dict[str, VideoState] = {}
+        self._files: dict[str, FileState | None] = {}
+        """As they were when their features were asked for."""
         self._suspects: set[str] = set()
         """Videos that were in work when the process died."""
         self._closing, self._stop, self._wake = (threading.Event() for _ in range(3))
@@ -132,6 +134,15 @@ class Features:
         """How far one video is."""
         return self._states.get(video_id, VideoState())
 
+    def forget_replaced(self, videos: Iterable[ProjectVideo]) -> None:
+        """Have those read again in whose place there is another file now."""
+        with self._mutex:
+            for video in videos:
+                is_done = self.state(video.id).name in ("ready", "failed")
+                if is_done and self._files.get(video.id) != _file_state(video):
+                    del self._states[video.id]
+                    self._suspects.discard(video.id)
+
     def jobs(self) -> list[Job]:
         """The videos that are in work."""
         states = dict(self._states)
@@ -153,6 +164,7 @@ class Features:
 
     def _recognise_stored(self) -> None:
         videos = self._project.videos()
+        self._files = {video.id: _file_state(video) for video in videos}
         with contextlib.suppress(ActionrnnError):
             keys = {video.id: key_of(self._project.folder, video.path) for video in videos}
             files = {keys[video.id]: video.file for video in videos}
@@ -177,6 +189,7 @@ class Features:
             waiting = [video for video in videos if self.state(video.id).name == "waiting"]
             sound = [video for video in waiting if video.id not in self._suspects]
             batch = sound[:MOST_AT_ONCE] or waiting[:1]
+            self._files |= {video.id: _file_state(video) for video in batch}
             self._states |= {video.id: VideoState("extracting") for video in batch}
         return batch
 
@@ -214,6 +227,14 @@ class Features:
             return {video.id: VideoState("failed", error=reason)}
         self._suspects |= {video.id for video in unfinished}
         return {}
+
+
+def _file_state(video: ProjectVideo) -> FileState | None:
+    """Of its file; None: it is gone."""
+    try:
+        return file_state(video.file)
+    except OSError:
+        return None
 
 
 class Copies:

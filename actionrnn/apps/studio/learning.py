@@ -125,7 +125,9 @@ def load_marked(config: Config, backbone: Backbone) -> tuple[Dataset, Sequences]
     store = FeatureStore.open(folder)
     wanted = Provenance.of(backbone, config.sampling)
     wanted.require_same(store.provenance, str(folder), "wait until the videos are read again")
-    there = set(store.keys())
+    files = {recording.key: recording.path for recording in dataset.recordings}
+    # of a file that another one has taken the place of there are features, too
+    there = {key for key, file in files.items() if store.presence(key, file) == "whole"}
     usable = [clip for clip in dataset.clips if clip.video_key in there]
     waiting = {clip.video_key for clip in dataset.clips} - there
     if not usable:

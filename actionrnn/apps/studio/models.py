@@ -20,9 +20,9 @@ from actionrnn.apps.studio.project import Project, ProjectVideo
 from actionrnn.apps.studio.project_file import RUNS_FOLDER
 from actionrnn.apps.studio.proposals import NONE_RATE
 from actionrnn.datasets.recordings import BACKGROUND
-from actionrnn.errors import ModelError
+from actionrnn.errors import FeatureError, ModelError
 from actionrnn.features.store import FeatureStore
-from actionrnn.files import MODEL_FILE, read_json
+from actionrnn.files import MODEL_FILE, file_state, read_json
 from actionrnn.model.model_file import ModelInfo, read_head, read_model_info, read_none_of_these
 from actionrnn.model.none_of_these import Kind, NoneOfThese
 from actionrnn.model.recognizer import Recognizer, load
@@ -88,8 +88,11 @@ class TaughtModel:
         """What it says of a video whose features are stored.
 
         Raises:
-            FeatureError: there are none, or of another kind than it was trained on.
+            FeatureError: there are none, or of another kind than it was trained on, or of another
+                file.
         """
+        if store.presence(key, video.file) == "changed":
+            raise FeatureError(f"{video.path}: was replaced; wait until it is read again")
         features = store.read(key)
         if features.provenance is not None:
             wanted, remedy = self.info.provenance, "train again"
@@ -164,7 +167,8 @@ class Models:
         key = key_of(self._project.folder, video.path)
         entry = store.path_of(key)
         stamp = entry.stat().st_mtime_ns if entry.exists() else 0
-        name = (model.path, model.mtime, video.id, stamp)
+        state = file_state(video.file) if video.file.exists() else None
+        name = (model.path, model.mtime, video.id, stamp, state)
         found = self._timelines.get(name)
         if found is None:
             found = model.timeline(store, key, video)

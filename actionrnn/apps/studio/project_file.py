@@ -287,9 +287,11 @@ def make_config(folder: Path, content: ProjectFile, overrides: Sequence[str] = (
     split: Literal["leave_one_group_out", "none"] = "none"
     if _can_be_tested(marks, multi_label=settings.multi_label):
         split = "leave_one_group_out"
-    train = config.train
-    if "epochs" not in content.config.get("train", {}):
+    train, given = config.train, content.config.get("train", {})
+    if "epochs" not in given:
         train = replace(train, epochs=_num_epochs(marks, settings.rate_fps, train))
+    if "none_of_these" not in given:  # it is known by what is left out
+        train = replace(train, none_of_these=split != "none" and not settings.multi_label)
     config = replace(
         config,
         data=DataConfig(

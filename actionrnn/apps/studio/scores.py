@@ -27,7 +27,8 @@ from actionrnn.apps.studio.advice import (
 from actionrnn.apps.studio.counts import counts_of, scored_labels
 from actionrnn.apps.studio.learning import OnProgress, Taught, fit
 from actionrnn.apps.studio.models import SCORES_FILE
-from actionrnn.datasets.recordings import IGNORE
+from actionrnn.datasets.recordings import IGNORE, Recording
+from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold, make_folds
 from actionrnn.errors import DatasetError
 from actionrnn.evaluation.metrics import confusion_matrix
@@ -167,15 +168,32 @@ def _why_not(experiment: Experiment, noun: str) -> str:
 
 def _notes(taught: Taught) -> tuple[str, ...]:
     dataset = taught.experiment.dataset
-    tested = scored_labels(dataset)
-    alone = [label for label in dataset.labels if label not in tested]
-    if not alone or len(dataset.groups) < 2:
+    if len(dataset.groups) < 2:
         return taught.notes
-    noun = nouns(taught.experiment)
-    return (
-        *taught.notes,
-        f"{', '.join(alone)}: in one of the {noun} alone, so that the score leaves it out",
-    )
+    tested, noun, notes = scored_labels(dataset), nouns(taught.experiment), [*taught.notes]
+    if alone := [label for label in dataset.labels if label not in tested]:
+        notes.append(
+            f"{', '.join(alone)}: in one of the {noun} alone, so that the score leaves it out"
+        )
+    notes += [
+        f"{', '.join(names)}: copies of one file in several {noun}, so that the score is too good; "
+        "give them one group"
+        for names in _copies(taught.experiment.sequences)
+    ]
+    return tuple(notes)
+
+
+def _copies(sequences: Sequences) -> list[list[str]]:
+    """The names of files with the same bytes that are in different groups."""
+    recordings: dict[str, dict[str, Recording]] = {}
+    for clip, fingerprint in zip(sequences.clips, sequences.fingerprints, strict=True):
+        if fingerprint:
+            recordings.setdefault(fingerprint, {})[clip.video_key] = clip.recording
+    return [
+        [recording.path.name for recording in same.values()]
+        for same in recordings.values()
+        if len({recording.group for recording in same.values()}) > 1
+    ]
 
 
 def _held_out_heads(

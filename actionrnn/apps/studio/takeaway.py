@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import zipfile
@@ -24,6 +25,7 @@ from actionrnn.datasets.annotations.formats import Format, write_annotations
 from actionrnn.datasets.annotations.intervals_csv import read_intervals_csv
 from actionrnn.datasets.annotations.marks import Mark, Marks, ReadOptions
 from actionrnn.datasets.recordings import BACKGROUND
+from actionrnn.datasets.video_names import VideoNames
 from actionrnn.errors import ProjectError
 from actionrnn.files import write_text
 from actionrnn.model.segments import Segment
@@ -71,7 +73,7 @@ def routes(session: Session) -> APIRouter:
             else:
                 if not (project.folder / ANNOTATIONS_FILE).exists():
                     raise ProjectError(_NOTHING_MARKED)
-                marks = read_intervals_csv(project.folder / ANNOTATIONS_FILE, ReadOptions())
+                marks = _marks_of(project.folder, project.videos())
                 made = _mark_files(marks, kind, chosen, place, name)
             file = (
                 made[0]
@@ -86,6 +88,19 @@ def routes(session: Session) -> APIRouter:
         )
 
     return router
+
+
+def _marks_of(folder: Path, videos: Sequence[ProjectVideo]) -> Marks:
+    """All of annotations.csv, with the project's own paths: by hand others are written, too."""
+    found, names = read_intervals_csv(folder / ANNOTATIONS_FILE, ReadOptions()), VideoNames(folder)
+    own = {os.path.realpath(video.file): video.path for video in videos}
+    path_of = {
+        name: own.get(os.path.realpath(names.find(name)[0]), name)
+        for name in {mark.video for mark in found.marks}
+    }
+    return replace(
+        found, marks=tuple(replace(mark, video=path_of[mark.video]) for mark in found.marks)
+    )
 
 
 def _mark_files(

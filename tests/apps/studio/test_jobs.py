@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from actionrnn.apps.studio.jobs import TRAINING_MARK, Copies, Features, Notices, Training
+from actionrnn.apps.studio.project import Project
 from actionrnn.apps.studio.worker import Worker, WorkerDiedError, WorkFailedError
 from actionrnn.errors import VideoError
 from actionrnn.options import VideoLimits
@@ -114,6 +116,22 @@ def states(features: Features, folder: Path) -> dict[str, Any]:
 
     names = sorted(path.name for path in (folder / "videos").iterdir())
     return {name: features.state(video_id(f"videos/{name}")) for name in names}
+
+
+def test_a_video_that_another_file_replaced_is_read_again(clips: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    with features_of(folder, clips, "extract_nothing") as (features, _):
+        is_ready = lambda: {s.name for s in states(features, folder).values()} == {"ready"}  # noqa: E731
+        wait_until(is_ready)
+        with Project.open(folder, read_only=True) as project:
+            features.forget_replaced(project.videos())
+            assert is_ready()
+            shutil.copy(clips / "blue" / "ann_blue.avi", folder / "videos" / "ann_red.avi")
+            features.forget_replaced(project.videos())
+        assert states(features, folder)["ann_red.avi"].name == "waiting"
+        features.wake()
+        wait_until(is_ready)
+    assert (folder / "asked.txt").read_text().splitlines()[-1] == "4 videos/ann_red"
 
 
 def test_features_of_all_videos_are_asked_for_once(clips: Path, tmp_path: Path) -> None:

@@ -32,8 +32,9 @@ from actionrnn.config import Config, Sampling
 from actionrnn.datasets.recordings import IGNORE, Annotation
 from actionrnn.errors import DatasetError, FeatureError
 from actionrnn.evaluation.step_predictions import StepPredictions
-from actionrnn.features.provenance import Features
+from actionrnn.features.provenance import Features, VideoFile
 from actionrnn.features.store import FeatureStore
+from actionrnn.files import file_sha256
 from actionrnn.model.model_file import read_model_info, read_none_of_these
 from actionrnn.model.scoring import score_sequence
 from actionrnn.training.experiment import Experiment, FitSpec
@@ -122,6 +123,25 @@ def test_people_are_left_out_as_a_whole(tmp_path: Path) -> None:
     assert {clip.video_key for clip in experiment.folds[0].test} == {"r0", "r1"}
     [scores] = all_scores(learned(experiment_of(tmp_path, [MIXED] * 2, groups=["ann", "ann"])))
     assert scores.why_not.startswith("a second group is needed")
+
+
+def test_copies_in_several_groups_are_named(tmp_path: Path) -> None:
+    experiment = experiment_of(tmp_path, [right("jump", "wave")] * 3)
+    copied = tuple(
+        "same" if print_ != "r2" else print_ for print_ in experiment.sequences.fingerprints
+    )
+    sequences = replace(experiment.sequences, fingerprints=copied)
+    first = next(
+        score(
+            learned(replace(experiment, sequences=sequences)),
+            threading.Event(),
+            lambda text, part: None,
+        )
+    )
+    assert [note for note in first.notes if "copies" in note] == [
+        "r0.mp4, r1.mp4: copies of one file in several recordings, so that the score is too good; "
+        "give them one group"
+    ]
 
 
 def test_held_out_recordings_give_the_score(four: tuple[Taught, list[Scores]]) -> None:
@@ -320,7 +340,10 @@ class Folder:
             values = np.random.default_rng(number).normal(0, 0.3, (24, 12)).astype(np.float32)
             values[:12, 0] += 1
             values[12:, 1] += 1
-            store.write(f"videos/{name}", Features(values, np.arange(24) / 4, tiny_provenance()))
+            file = root / "videos" / f"{name}.avi"
+            video = VideoFile(file.name, file.stat().st_size, file_sha256(file), ())
+            features = Features(values, np.arange(24) / 4, tiny_provenance(), video)
+            store.write(f"videos/{name}", features)
 
     def config(self) -> Config:
         data = replace(
@@ -352,6 +375,14 @@ def test_videos_that_are_still_read_take_no_part_and_are_counted(tmp_path: Path)
     taught = taught_folder(tmp_path, ["a", "c"])
     assert taught.labelled_seconds == 12
     assert "marked videos that have not been read yet, and take no part: 1" in taught.notes
+
+
+def test_features_of_a_file_that_was_replaced_take_no_part(tmp_path: Path) -> None:
+    project = Folder(tmp_path, ["a", "b", "c"], CONFIG.sampling)
+    write_video(tmp_path / "videos" / "b.avi", 7)
+    taught = teach(project, threading.Event(), lambda text, part: None, BACKBONE)
+    assert taught.labelled_seconds == 12
+    assert "1 marked videos have not been read yet, and take no part" in taught.notes
 
 
 def test_without_features_there_is_nothing_to_learn(tmp_path: Path) -> None:

@@ -85,6 +85,22 @@ def test_one_video_is_one_file(studio: Studio) -> None:
         assert len([name for name in names if not name.endswith("notes.txt")]) == 1
 
 
+def test_marks_of_paths_written_by_hand_are_taken_along(clips: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "hand"
+    with make_project(folder, clips) as project, studio_of(project) as studio:
+        (folder / "annotations.csv").write_text(
+            "path,start,end,label\n"
+            "./videos/ann_red.avi,0,0.5,red\n"
+            f"{folder}/videos/bob_red.avi,0,0.5,red\n"
+        )
+        assert studio.videos()["bob_red.avi"]["num_marks"] == 1  # read, and not written anew
+        [content] = files_of(studio.client.get("/api/export/csv")).values()
+    assert content.decode().splitlines()[1:] == [
+        "videos/ann_red.avi,0.0,0.5,red",
+        "videos/bob_red.avi,0.0,0.5,red",
+    ]
+
+
 def test_subtitles_show_the_labels_and_no_background(studio: Studio) -> None:
     video = studio.videos()["ann_red.avi"]["id"]
     answer = studio.client.get(f"/api/export/srt?video={video}")

@@ -189,3 +189,12 @@ def test_counts_do_not_flicker() -> None:
     assert answer["counts"] == {"red": 2}
     hidden = counting.push(np.array([[0.9, 0.1]], np.float32), np.array([7.0]), None)
     assert [event["label"] for event in hidden["events"]] == ["red"]
+
+
+def test_features_of_a_file_that_was_replaced_say_nothing(studio: Studio, clips: Path) -> None:
+    address = f"/api/videos/{studio.videos()['bob_blue.avi']['id']}/timeline"
+    studio.get(address)
+    replaced = studio.project.folder / "videos" / "bob_blue.avi"
+    shutil.copy(clips / "red" / "ann_red.avi", replaced)
+    answer = studio.client.get(address)
+    assert answer.status_code == 404 and "was replaced" in answer.json()["error"]

@@ -86,9 +86,18 @@ export function mountRecorder(element, app, onClose) {
     if (!isReady() || isStopped) return;
     const blob = await film(1000 * Number(seconds.value));
     if (!isReady() || isStopped) return;
+    try {
+      await keep(blob, name, group);
+    } catch (error) {
+      showUnkept(blob, name, group);
+      throw error;
+    }
+  }
+
+  async function keep(blob, name, group) {
     setText(said, "Keeping the take ...");
     const form = new FormData();
-    form.append("file", blob, `${name || "background"}.${blob.type === "video/mp4" ? "mp4" : "webm"}`);
+    form.append("file", blob, `${name || "background"}.${ending(blob)}`);
     if (name) form.append("label", name);
     if (group) form.append("group", group);
     const made = await app.api.upload(name ? "api/takes" : "api/videos", form);
@@ -100,6 +109,7 @@ export function mountRecorder(element, app, onClose) {
   }
 
   // What is looked at and not marked is background.
+  const ending = (blob) => blob.type === "video/mp4" ? "mp4" : "webm";
   const lookedAt = ({ id, begin, seconds }) => app.api.post(`api/videos/${id}/changes`, { ops: [{ op: "look", start: begin, end: begin + seconds }] });
 
   async function recordTakes(name, group, times) {
@@ -117,10 +127,27 @@ export function mountRecorder(element, app, onClose) {
     setText(said, isStopped ? "Stopped; that take is not kept." : "");
   }
 
-  function show(made, blob, name, group) {
+  function preview(blob, text) {
     const link = URL.createObjectURL(blob);
     links.add(link);
-    const preview = make("video", { src: link, muted: true, loop: true, playsInline: true, controls: true, "aria-label": `Take ${made.name}` });
+    return make("video", { src: link, muted: true, loop: true, playsInline: true, controls: true, "aria-label": text });
+  }
+
+  // A take that the server did not take is there until it does, or is saved as a file.
+  function showUnkept(blob, name, group) {
+    const shown = preview(blob, "Take that is not kept yet");
+    const again = () => attempt(app, async () => {
+      await keep(blob, name, group);
+      row.remove();
+      setText(said, "");
+    });
+    const row = make("li", {}, shown, make("p", {}, `Not kept yet: ${name || "background"}`), make("div", { className: "actions" },
+      make("button", { onclick: again }, "Keep again"),
+      make("a", { href: shown.src, download: `${name || "background"}.${ending(blob)}` }, "Save")));
+    takes.prepend(row);
+  }
+
+  function show(made, blob, name, group) {
     const forget = () => attempt(app, async () => {
       await app.api.delete(`api/videos/${made.id}`);
       row.remove();
@@ -131,7 +158,7 @@ export function mountRecorder(element, app, onClose) {
       if (record.disabled) return;
       if (await forget()) await recordTakes(name, group, 1);
     };
-    const row = make("li", {}, preview, make("p", {}, (name || "background") + (group ? ` by ${group}` : "")), make("div", { className: "actions" },
+    const row = make("li", {}, preview(blob, `Take ${made.name}`), make("p", {}, (name || "background") + (group ? ` by ${group}` : "")), make("div", { className: "actions" },
       make("button", { onclick: again, "aria-label": `Record ${made.name} again` }, "Again"),
       make("button", { onclick: forget, "aria-label": `Delete ${made.name}` }, "Delete")));
     takes.prepend(row);
