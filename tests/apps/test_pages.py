@@ -112,6 +112,36 @@ def test_a_video_is_played_and_scored(
         assert saved.read_text(encoding="utf-8").startswith(begin)
 
 
+# Keys faster than the video seeks: to a moment, to another and back again, within one seek.
+HASTE = """async ([curves, rounds]) => {
+  const video = document.getElementById("video"), canvas = document.querySelector(curves);
+  const press = (key) => canvas.dispatchEvent(new KeyboardEvent("keydown", { key }));
+  for (let round = 0; round < rounds; round++) {
+    const [there, back] = round % 2 ? ["ArrowRight", "ArrowLeft"] : ["ArrowLeft", "ArrowRight"];
+    for (const key of [there, there, back]) press(key);
+    const end = performance.now() + 5000;
+    while (video.seeking) {
+      if (performance.now() > end) return `seek ${round} never ends`;
+      await new Promise(requestAnimationFrame);
+    }
+  }
+  return "";
+}"""
+
+
+def test_keys_are_faster_than_the_video_seeks(page: Page, clip: Path, tmp_path: Path) -> None:
+    upload(page, encode(clip, tmp_path / "walk.mp4", "libx264", "yuv420p"))
+    page.wait_for_selector("#result:not([hidden])")
+    wait_for(page, "document.getElementById('video').readyState >= 2")
+    click_curves(page, 0.5)
+    wait_for(page, "document.getElementById('video').currentTime > 1")
+    there = page.evaluate("document.getElementById('video').currentTime")
+    assert page.evaluate(HASTE, [CURVES, 12]) == ""
+    wait_for(page, f"Math.abs(document.getElementById('video').currentTime - {there}) < 0.01")
+    page.evaluate("document.getElementById('video').play()")
+    wait_for(page, f"document.getElementById('video').currentTime > {there + 0.5}")
+
+
 def test_a_video_that_the_browser_cannot_play_is_converted(page: Page, clip: Path) -> None:
     upload(page, clip)  # an .avi
     page.wait_for_selector("#result:not([hidden])")

@@ -111,6 +111,8 @@ const keySeconds = { ArrowLeft: -0.5, ArrowRight: 0.5, PageDown: -5, PageUp: 5, 
 
 // Fills `home` and follows `video`, or moves alone where the browser cannot play the video.
 export class TimelineView {
+  #isSeekDue = false; // once the seek that runs is done
+
   constructor(home, video) {
     this.video = video;
     this.now = element("p", "", "now");
@@ -169,8 +171,16 @@ export class TimelineView {
 
   seek(seconds) {
     this.position = Math.min(Math.max(seconds, this.data.first), this.data.last);
-    if (this.#isPlayable) this.video.currentTime = Math.max(0, this.position - this.offset);
+    this.#seekVideo();
     this.draw();
+  }
+
+  // One seek at a time: of seeks to A, B and A while the first runs, Chromium stops reading for B and
+  // then takes the last for the first, which never ends, or plays the few frames that it has and stands.
+  #seekVideo() {
+    if (!this.#isPlayable) return;
+    this.#isSeekDue = this.video.seeking;
+    if (!this.#isSeekDue) this.video.currentTime = Math.max(0, this.position - this.offset);
   }
 
   get #isPlayable() { return this.video.readyState >= HTMLMediaElement.HAVE_METADATA; }
@@ -184,7 +194,7 @@ export class TimelineView {
 
   #followVideo() {
     const follow = () => {
-      if (!this.data || !this.#isPlayable) return;
+      if (!this.data || !this.#isPlayable || this.#isSeekDue) return;
       this.position = this.video.currentTime + this.offset;
       this.draw();
     };
@@ -193,12 +203,13 @@ export class TimelineView {
       if (!this.video.paused) requestAnimationFrame(everyFrame);
     };
     this.video.addEventListener("loadedmetadata", () => {
+      this.#isSeekDue = false;
       if (!this.data) return;
       this.#setClock();
       if (this.position > this.data.first) this.seek(this.position); // it was moved before
     });
     this.video.addEventListener("play", everyFrame);
-    this.video.addEventListener("seeked", follow);
+    this.video.addEventListener("seeked", () => { if (this.#isSeekDue) this.#seekVideo(); else follow(); });
   }
 
   #seekByPointer(canvas) {

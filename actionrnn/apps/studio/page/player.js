@@ -16,6 +16,7 @@ export class Player {
   #offset = 0; // the player's time plus this is the file's: some players begin at 0, some at the file's first time
   #isFollowing = false;
   #isLoaded = false;
+  #isSeekDue = false; // once the seek that runs is done
 
   // `onMove()` is called whenever another frame is shown, `onState()` when it plays or stops.
   constructor(video, onMove, onState) {
@@ -26,9 +27,10 @@ export class Player {
       if (this.index) this.#seek();
       video.playbackRate = this.speed;
     });
+    video.addEventListener("seeked", () => { if (this.#isSeekDue) this.#seek(); });
     video.addEventListener("play", () => { this.#follow(); onState(); });
     video.addEventListener("pause", () => {
-      if (video.readyState && !video.seeking && !video.ended) this.#show(indexAt(this.times, video.currentTime + this.#offset));
+      if (video.readyState && !this.#isSeeking && !video.ended) this.#show(indexAt(this.times, video.currentTime + this.#offset));
       onState();
     });
     video.addEventListener("ended", () => this.#ended());
@@ -42,7 +44,7 @@ export class Player {
   }
 
   setAddress(address) {
-    this.#isLoaded = false;
+    this.#isLoaded = this.#isSeekDue = false;
     if (address) this.video.src = address; else this.video.removeAttribute("src");
     this.video.load();
   }
@@ -89,9 +91,15 @@ export class Player {
     this.onMove();
   }
 
-  // Into the middle of the frame: its first moment may be rounded into the frame before.
+  get #isSeeking() { return this.video.seeking || this.#isSeekDue; }
+
+  // Into the middle of the frame: its first moment may be rounded into the frame before. One seek at a
+  // time: of seeks to A, B and A while the first runs, Chromium stops reading for B and then takes the
+  // last for the first, which never ends, or plays the few frames that it has and stands.
   #seek() {
     if (!this.#isLoaded) return; // once it is
+    this.#isSeekDue = this.video.seeking;
+    if (this.#isSeekDue) return;
     const from = this.times[this.index], to = this.times[this.index + 1] ?? this.end;
     this.video.currentTime = Math.max(0, from + Math.min((to - from) / 2, 0.02) - this.#offset);
   }
@@ -104,7 +112,7 @@ export class Player {
       : (work) => requestAnimationFrame(() => work(this.video.currentTime));
     const follow = (mediaSeconds) => {
       if (!this.isPlaying) { this.#isFollowing = false; return; }
-      if (!this.video.seeking) {
+      if (!this.#isSeeking) {
         const index = indexAt(this.times, mediaSeconds + this.#offset + 1e-3);
         if (this.loop && (this.times[index] >= this.loop.end || this.times[index] < this.loop.start)) this.goTo(this.loop.start);
         else this.#show(index);
