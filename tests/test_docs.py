@@ -193,7 +193,7 @@ def check_command(words: list[str], line: str) -> None:
         elif re.fullmatch(r"[a-z]+\.[a-z_0-9]+=.*", word) and not word.endswith("..."):
             load_config("folder_example", [word])
     if command.name == "train" and words and not words[0].startswith(("-", ".", "X")):
-        known = (*shipped_configs(), "mine.yaml", "CONFIG")
+        known = (*shipped_configs(), "mine.yaml", "CONFIG", "FOLDER", "my-project")
         assert words[0] in known or (ROOT / words[0]).is_file(), f"{line}: no such configuration"
 
 

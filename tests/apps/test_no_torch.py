@@ -190,7 +190,6 @@ def test_arrays_are_imported_without_it(run: Run, folder: Path) -> None:
     done = run(
         *("actionrnn", "store", "import", folder / "arrays"),
         *("--output", folder / "imported", "--name", "theirs", "--rate-fps", 4),
-        absent=True,
     )
     assert done.stdout.startswith(f"{folder / 'imported'}: 1 entries"), done.stderr
 

@@ -19,6 +19,7 @@ from actionrnn.errors import BackboneError, ModelError
 from actionrnn.features import torch_backbone
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.engines import openvino
+from actionrnn.features.engines.engine import read_cache
 from actionrnn.features.known import (
     BUNDLED,
     BUNDLED_PREPROCESSING,
@@ -185,7 +186,7 @@ def test_a_damaged_conversion_is_made_again(small: None, tmp_path: Path, runtime
     file.write_bytes(content[:-10])
     again = load_backbone(on_cpu(runtime), known())
     assert again.network is not None
-    assert len(file.read_bytes()) == len(content)
+    assert read_cache(file) is not None
     np.testing.assert_array_equal(again.encode(pictures(4)), made.encode(pictures(4)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -259,8 +259,14 @@ def test_what_is_no_video_is_refused_and_nothing_is_left(studio: Studio) -> None
 
 
 def test_bodies_are_bounded(studio: Studio, clips: Path) -> None:
-    large = upload(studio, ("a.avi", bytes(1_200_000)))
-    assert large.status_code == 413
+    def is_refused(send: Callable[[], httpx.Response]) -> bool:
+        """With 413, or, where the client was still sending, by the end of the connection alone."""
+        try:
+            return send().status_code == 413
+        except (httpx.ReadError, httpx.WriteError):
+            return True
+
+    assert is_refused(lambda: upload(studio, ("a.avi", bytes(1_200_000))))
 
     def pieces() -> Iterator[bytes]:
         yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.avi"\r\n\r\n'
@@ -268,10 +274,9 @@ def test_bodies_are_bounded(studio: Studio, clips: Path) -> None:
             yield b"x" * 100_000
 
     kind = {"content-type": "multipart/form-data; boundary=x"}
-    answer = studio.client.post("/api/videos", content=pieces(), headers=kind)
-    assert answer.status_code == 413
+    assert is_refused(lambda: studio.client.post("/api/videos", content=pieces(), headers=kind))
     json_kind = {"content-type": "application/json"}
-    assert studio.client.put("/api/labels", content=pieces(), headers=json_kind).status_code == 413
+    assert is_refused(lambda: studio.client.put("/api/labels", content=pieces(), headers=json_kind))
     content = (clips / "red" / "ann_red.avi").read_bytes()
     several = [("file", ("a.avi", content)), ("more", ("b.avi", b"x"))]
     assert studio.client.post("/api/videos", files=several).status_code == 400

@@ -382,7 +382,7 @@ def test_features_of_a_file_that_was_replaced_take_no_part(tmp_path: Path) -> No
     write_video(tmp_path / "videos" / "b.avi", 7)
     taught = teach(project, threading.Event(), lambda text, part: None, BACKBONE)
     assert taught.labelled_seconds == 12
-    assert "1 marked videos have not been read yet, and take no part" in taught.notes
+    assert "marked videos that have not been read yet, and take no part: 1" in taught.notes
 
 
 def test_without_features_there_is_nothing_to_learn(tmp_path: Path) -> None:
