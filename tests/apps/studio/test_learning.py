@@ -235,6 +235,7 @@ def harms_of(experiment: Experiment) -> list[tuple[str, str, float, float]]:
     return [(one.video, one.label, one.start, one.end) for one in found if one.gain >= 0.01]
 
 
+@pytest.mark.slow
 def test_a_take_that_shows_another_label_does_harm(tmp_path: Path) -> None:
     """There is more of it than of what it shows: with it, that is not learned."""
     good = right("jump", "wave")
