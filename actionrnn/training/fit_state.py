@@ -116,7 +116,7 @@ class FitState:
     average: Head
     """The moving average of the head's weights: what is validated and saved."""
     moments: dict[str, Tensor]
-    """Of the optimiser; see `fit.adamw_moments`."""
+    """Of the optimiser; see `optimiser.adamw_moments`."""
     curve: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
     """From 1; 0 before the first validation."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import subprocess
 import sys
@@ -19,15 +18,7 @@ from actionrnn.config import HeadConfig, InputScaling, TrainConfig
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ConfigError, ModelError
 from actionrnn.model.heads import Head, read_out
-from actionrnn.training.fit import (
-    adamw_moments,
-    adamw_step,
-    average_decay,
-    averaged,
-    class_weights,
-    fit_head,
-    follow,
-)
+from actionrnn.training.fit import class_weights, fit_head
 from actionrnn.training.fit_state import Epoch, FitTask
 
 MakeSequences = Callable[..., Sequences]
@@ -175,25 +166,6 @@ def test_the_spread_of_large_values_keeps_its_digits(make_sequences: MakeSequenc
     np.testing.assert_allclose(head.std, exact, rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_step_is_that_of_torchs_adamw(kind: str) -> None:
-    torch.manual_seed(0)
-    config = TrainConfig(weight_decay=0.1)
-    head = Head(HeadConfig(kind=kind, hidden_size=4, dropout=0.0), SIZE, 2)
-    other = copy.deepcopy(head)
-    optimiser = torch.optim.AdamW(other.parameters(), fused=True)
-    moments = adamw_moments(head)
-    for rate in (1e-2, 1e-3, 5e-2):
-        values = torch.randn(3, 5, SIZE)
-        for one in (head, other):
-            one.zero_grad()
-            one(values).square().sum().backward()
-        adamw_step(head, moments, rate, config)
-        optimiser.param_groups[0].update(lr=rate, weight_decay=0.1)
-        optimiser.step()
-        assert same(head, other)
-
-
 @pytest.mark.slow
 def test_a_fit_does_not_import_torchs_compiler() -> None:
     """It takes seconds, and any optimiser of `torch.optim` imports it when it is made."""
@@ -220,31 +192,6 @@ def test_weights_are_averaged_from_the_first_trained_ones_on(sequences: Sequence
     """After one step there is nothing to average, whatever the decay."""
     one_step = {"epochs": 1, "batch_size": 100}
     assert same(fit(sequences, **one_step, ema_decay=0.999), fit(sequences, **one_step))
-
-
-def test_the_decay_of_the_average_rises() -> None:
-    assert [average_decay(step, 0.999) for step in (1, 8)] == [2 / 11, 9 / 18]
-    assert average_decay(10**6, 0.999) == 0.999
-    assert average_decay(10**6, 0) == 0
-
-
-def test_the_average_is_the_written_recurrence() -> None:
-    torch.manual_seed(0)
-    head = Head(HeadConfig(hidden_size=4), SIZE, 2)
-    average = averaged(head)
-    expected: list[torch.Tensor] = []
-    for step in range(12):
-        with torch.no_grad():
-            for weight in head.parameters():
-                weight.add_(torch.randn_like(weight))
-        follow(average, head, average_decay(step, 0.5))
-        decay = min(0.5, (1 + step) / (10 + step)) if step else 0
-        before = expected or [weight.detach() for weight in head.parameters()]
-        expected = [
-            old.lerp(weight.detach(), 1 - decay)
-            for old, weight in zip(before, head.parameters(), strict=True)
-        ]
-    assert all(map(torch.equal, average.parameters(), expected))
 
 
 def test_a_long_average_of_a_short_training_is_a_trained_head(
