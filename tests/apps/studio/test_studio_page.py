@@ -17,9 +17,7 @@ from tests.apps.studio.page_steps import (
     name_labels,
     open_step,
     opened,
-    playing,
     serious,
-    starting,
     wait_for,
 )
 from tests.apps.studio.studios import Studio, studio_of
@@ -32,12 +30,6 @@ pytestmark = [
     pytest.mark.realdata,
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browsers() -> Iterator[Browsers]:
-    with playing() as playwright, starting(playwright) as start:
-        yield start
 
 
 @pytest.fixture

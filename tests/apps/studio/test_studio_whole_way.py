@@ -23,9 +23,7 @@ from tests.apps.studio.page_steps import (
     open_step,
     opened,
     playable_file,
-    playing,
     serious,
-    starting,
     wait_for,
 )
 from tests.apps.studio.studio_process import StudioProcess
@@ -38,12 +36,6 @@ pytestmark = [
     pytest.mark.realdata,
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browsers() -> Iterator[Browsers]:
-    with playing() as playwright, starting(playwright) as start:
-        yield start
 
 
 @pytest.fixture
