@@ -15,9 +15,10 @@ from actionrnn.datasets.recordings import IGNORE
 from actionrnn.evaluation.metrics import answers_of, label_results
 from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import Report, read_report
-from actionrnn.evaluation.report_page import calibration_words, render_page
+from actionrnn.evaluation.report_page import render_page
 from actionrnn.evaluation.report_plots import class_colours, time_bars
 from actionrnn.evaluation.report_text import render_text
+from actionrnn.evaluation.report_words import calibration_words
 from actionrnn.evaluation.step_predictions import StepPredictions
 from actionrnn.evaluation.step_scores import StepResults, step_report
 from actionrnn.evaluation.step_tables import step_lines, step_table

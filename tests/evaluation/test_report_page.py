@@ -24,16 +24,18 @@ from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.recording_bars import RecordingBars
 from actionrnn.evaluation.report import Report
 from actionrnn.evaluation.report_page import (
-    calibration_words,
-    early_words,
-    horizon_words,
-    order_words,
     render_page,
-    verdict_words,
     worst_mistakes,
     write_report,
 )
 from actionrnn.evaluation.report_plots import class_colours, clock, nice_ticks, time_bars
+from actionrnn.evaluation.report_words import (
+    calibration_words,
+    early_words,
+    horizon_words,
+    order_words,
+    verdict_words,
+)
 from actionrnn.evaluation.step_predictions import StepPredictions
 from actionrnn.evaluation.step_scores import step_report
 from actionrnn.evaluation.summary import make_report
