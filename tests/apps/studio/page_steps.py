@@ -39,24 +39,28 @@ def playing() -> Iterator[Playwright]:
 
 @contextmanager
 def starting(playwright: Playwright) -> Iterator[Browsers]:
-    """Starts a browser, whose camera may be a file; the one before ends."""
-    started: list[Browser] = []
+    """Gives the browser whose camera is this file, or none; one of another camera ends."""
+    started: dict[Path | None, Browser] = {}
 
     def start(camera: Path | None = None) -> Browser:
-        while started:
-            started.pop().close()
+        if camera in started:
+            return started[camera]
+        end()
         fake = () if camera is None else (f"--use-file-for-fake-video-capture={camera}",)
         options = ("--no-sandbox", "--use-fake-ui-for-media-stream")
         browser = playwright.chromium.launch(
             executable_path=BROWSER,
             args=[*options, "--use-fake-device-for-media-stream", *fake],
         )
-        started.append(browser)
+        started[camera] = browser
         return browser
 
+    def end() -> None:
+        while started:
+            started.popitem()[1].close()
+
     yield start
-    while started:
-        started.pop().close()
+    end()
 
 
 @contextmanager

@@ -111,7 +111,7 @@ def states(project: dict[str, Any]) -> dict[str, str]:
 def test_killed_while_it_extracts_and_while_it_trains(clips: Path, tmp_path: Path) -> None:
     folder = tmp_path / "project"
     make_project(folder, clips).close()
-    encode_long(folder / "videos" / "long.avi", 240)
+    encode_long(folder / "videos" / "long.avi", 80)
 
     with served(folder) as server:
         some_ready = lambda p: "ready" in states(p).values()  # noqa: E731
