@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -174,6 +175,14 @@ def require_same(answers: list[dict[str, Any]], model: Recognizer, file: Path) -
     return wanted
 
 
+def begin_of(video: Path, folder: Path) -> Path:
+    """The first seconds of a file, its packets as they are."""
+    begin = folder / video.name
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(video), "-t", "1.5"]
+    subprocess.run([*command, "-map", "0", "-c", "copy", str(begin)], check=True)
+    return begin
+
+
 @pytest.mark.realdata
 @pytest.mark.parametrize("name", ["plain", "late"])
 def test_a_video_has_the_toolkits_scores(
@@ -185,14 +194,15 @@ def test_a_video_has_the_toolkits_scores(
     real_data: Path,
     tmp_path: Path,
 ) -> None:
+    """Of each file its first moments: what is odd about it shows in its first frames."""
     model, page = {"plain": plain, "late": late}[name], open_page(name)
     lossless = encode(clip, tmp_path / "lossless.webm", "libvpx-vp9", "gbrp", lossless="1")
     files = [
         encode(clip, tmp_path / "a <b>walk.mp4", "libx264", "yuv420p"),
         encode(clip, tmp_path / "a.webm", "libvpx", "yuv420p", start_seconds=3),
         lossless,
-        real_data / "clips" / "SOX5yA1l24A.mp4",  # with sound
-        real_data / "clips" / "abseiling_k400.mp4",  # pixels nearly square
+        begin_of(real_data / "clips" / "SOX5yA1l24A.mp4", tmp_path),  # with sound
+        begin_of(real_data / "clips" / "abseiling_k400.mp4", tmp_path),  # pixels nearly square
     ]
     if name == "plain":
         odd = ("nasa_13013_rotated", "bt709_full_range", "test_non_zero_start")
@@ -262,7 +272,7 @@ def test_the_webcam_is_scored_live(open_page: Any, name: str) -> None:
     for _ in range(2):  # the second time with a new state
         page.evaluate("window.answers.length = 0")
         page.click("#start")
-        wait_for(page, "window.answers.length >= 8", PATIENCE_SECONDS)
+        wait_for(page, "window.answers.length >= 5", PATIENCE_SECONDS)
         times = [one["pts_seconds"] for one in page.evaluate("window.answers")]
         assert times == sorted(times)
         assert times[0] < 1
@@ -304,11 +314,21 @@ def test_what_cannot_be_used_is_said_and_the_page_lives_on(
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone(open_page: Any, clip: Path, tmp_path: Path, scheme: str) -> None:
-    page = open_page("plain", viewport={"width": 390, "height": 844}, color_scheme=scheme)
+def test_it_fits_a_phone(open_page: Any, clip: Path, tmp_path: Path) -> None:
+    page = open_page("plain", viewport={"width": 390, "height": 844})
     analyse(page, encode(clip, tmp_path / "a.mp4", "libx264", "yuv420p"))
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, scheme
+
+
+@pytest.fixture(scope="module")
+def scaling(browser: Browser, address: str) -> Iterator[Page]:
+    """Beside the page's scripts, without its network: this needs no model."""
+    page = browser.new_page()
+    page.goto(f"{address}/plain/scaling.js")
+    yield page
+    page.close()
 
 
 SCALINGS = [
@@ -323,12 +343,12 @@ SCALINGS = [
 @pytest.mark.realdata
 @pytest.mark.parametrize(("width", "height", "changes"), SCALINGS)
 def test_frames_are_scaled_as_the_toolkit_scales_them(
-    open_page: Any, width: int, height: int, changes: dict[str, Any]
+    scaling: Page, width: int, height: int, changes: dict[str, Any]
 ) -> None:
     settings: dict[str, Any] = {"resize": 256, "crop": 224, "mean": (0, 0, 0), "std": (1, 1, 1)}
     seen = Preprocessing(**{**settings, **changes})
     picture = np.random.default_rng(0).integers(0, 256, (height, width, 4), np.uint8)
-    found = open_page("plain").evaluate(
+    found = scaling.evaluate(
         """async ([given, width, height, seen]) => {
           const { squareOf } = await import(new URL("scaling.js", location.href).href);
           const data = Uint8ClampedArray.from(atob(given), (byte) => byte.charCodeAt(0));
