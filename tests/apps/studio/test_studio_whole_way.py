@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,16 +159,22 @@ def marks_of(studio: StudioProcess) -> dict[str, list[tuple[str, float, float]]]
 
 
 def test_nothing_is_lost_when_the_server_dies_while_labelling(
-    browsers: Browsers, studio: StudioProcess, real_data: Path, tmp_path: Path
+    browsers: Browsers, studio_of_marked: StudioProcess, real_data: Path, tmp_path: Path
 ) -> None:
+    studio = studio_of_marked
     video = playable_file(clip_of(real_data, "bend", "daria"), tmp_path / "bend.mp4")
     with opened(browsers(), studio.address) as page:
-        name_labels(page, *ACTIONS)
         page.set_input_files("#file", str(video))
-        page.click(".list tbody a")
+        page.click(".list tbody a:has-text('bend.mp4')")
         page.wait_for_selector("#step.step-label video")
         wait_for(page, "document.querySelector('#step video').readyState >= 2")
         page.click("body", position={"x": 5, "y": 5})  # no field has the focus
+
+        def has_marks(count: int) -> Callable[[dict[str, Any]], bool]:
+            return lambda project: (
+                {"bend.mp4": count}.items()
+                <= {(video["name"], video["num_marks"]) for video in project["videos"]}
+            )
 
         def mark(key: str, frames: int) -> None:
             page.keyboard.press(key)
@@ -178,16 +184,18 @@ def test_nothing_is_lost_when_the_server_dies_while_labelling(
 
         mark("1", 10)
         page.keyboard.press("ArrowRight")
-        studio.wait(lambda project: project["videos"][0]["num_marks"] == 1)
+        studio.wait(has_marks(1))
         studio.kill()
         mark("2", 10)  # nobody takes it now
         page.wait_for_selector("#problem:not([hidden])")
         assert "The server does not answer" in page.inner_text("#problem")
         studio.start()
         page.reload()
-        studio.wait(lambda project: project["videos"][0]["num_marks"] == 2)
+        studio.wait(has_marks(2))
         assert page.locator("#problem").is_hidden()
         assert [label for label, _, _ in marks_of(studio)["bend.mp4"]] == ["bend", "jack"]
+    [new] = [one["id"] for one in studio.get("project")["videos"] if one["name"] == "bend.mp4"]
+    httpx.delete(f"{studio.address}/api/videos/{new}").raise_for_status()
 
 
 def test_nothing_is_lost_when_the_server_dies_while_training(
