@@ -172,8 +172,8 @@ def test_nothing_is_lost_when_the_server_dies_while_labelling(
 
         def has_marks(count: int) -> Callable[[dict[str, Any]], bool]:
             return lambda project: (
-                {"bend.mp4": count}.items()
-                <= {(video["name"], video["num_marks"]) for video in project["videos"]}
+                ("bend.mp4", count)
+                in [(one["name"], one["num_marks"]) for one in project["videos"]]
             )
 
         def mark(key: str, frames: int) -> None:
