@@ -19,7 +19,7 @@ from actionrnn.apps.studio.project import Project
 from actionrnn.apps.studio.project_file import Label
 from actionrnn.video.decode import iter_frames
 from tests.apps.studio.page_steps import playing, serious, starting, wait_for
-from tests.apps.studio.studios import studio_of
+from tests.apps.studio.studios import Studio, studio_of
 from tests.apps.test_pages import encode
 
 if TYPE_CHECKING:
@@ -87,10 +87,23 @@ def folder(joined: Path, tmp_path: Path) -> Path:
     return project_of(tmp_path / "project", joined)
 
 
+@pytest.fixture(scope="module")
+def shared_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """Of a project of two labels, with the video of one test at a time."""
+    folder = tmp_path_factory.mktemp("studio") / "project"
+    with Project.create(folder, labels=LABELS) as project, studio_of(project) as studio:
+        yield studio
+
+
 @pytest.fixture
-def studio(folder: Path) -> Iterator[str]:
-    with serving(folder) as address:
-        yield address
+def studio(shared_studio: Studio, joined: Path, request: pytest.FixtureRequest) -> str:
+    """Its address; there is one video, which nobody has seen yet."""
+    for video in shared_studio.project.videos():  # the page of the test before is closed now
+        shared_studio.project.remove_video(video.id, "")
+    shared_studio.project.set_settings(multi_label=False)
+    name = f"{request.session.items.index(request.node)}.mp4"
+    shared_studio.post("/api/videos", files={"file": (name, joined.read_bytes())})
+    return shared_studio.address
 
 
 @pytest.fixture

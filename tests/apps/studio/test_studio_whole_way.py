@@ -194,8 +194,9 @@ def test_nothing_is_lost_when_the_server_dies_while_labelling(
         studio.wait(has_marks(2))
         assert page.locator("#problem").is_hidden()
         assert [label for label, _, _ in marks_of(studio)["bend.mp4"]] == ["bend", "jack"]
-    [new] = [one["id"] for one in studio.get("project")["videos"] if one["name"] == "bend.mp4"]
-    httpx.delete(f"{studio.address}/api/videos/{new}").raise_for_status()
+        [new] = [one["id"] for one in studio.get("project")["videos"] if one["name"] == "bend.mp4"]
+        headers = {"X-Client": page.evaluate("sessionStorage.getItem('client')")}  # it has the lock
+        httpx.delete(f"{studio.address}/api/videos/{new}", headers=headers).raise_for_status()
 
 
 def test_nothing_is_lost_when_the_server_dies_while_training(
