@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -16,6 +15,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from actionrnn.video.decode import iter_frames
+from tests.apps import browsing
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Playwright
@@ -87,12 +87,8 @@ def opened(browser: Browser, address: str, **options: Any) -> Iterator[Page]:
 
 
 def wait_for(page: Page, expression: str, seconds: float = 60) -> Any:
-    """The page's own policy forbids `wait_for_function`, which evaluates texts inside it."""
-    end = time.monotonic() + seconds
-    while not (found := page.evaluate(expression)):
-        assert time.monotonic() < end, f"never: {expression[:100]}"
-        page.wait_for_timeout(50)
-    return found
+    """As `browsing.wait_for`, longer: a model may be trained meanwhile."""
+    return browsing.wait_for(page, expression, seconds)
 
 
 def open_step(page: Page, step: str) -> None:

@@ -18,6 +18,7 @@ import pytest
 from actionrnn.apps.studio.project import Project
 from actionrnn.apps.studio.project_file import Label
 from actionrnn.video.decode import iter_frames
+from tests.apps.serving import PATIENT
 from tests.apps.studio.page_steps import playing, serious, starting, wait_for
 from tests.apps.studio.studios import Studio, studio_of
 from tests.apps.test_pages import encode
@@ -126,13 +127,21 @@ def is_own(url: str) -> bool:
     return url.startswith(("http://127.0.0.1:", "blob:", "data:"))
 
 
+def get(studio: str, path: str) -> Any:
+    return httpx.get(f"{studio}/api/{path}", **PATIENT).raise_for_status().json()
+
+
+def get_marks(studio: str) -> Any:
+    return get(studio, f"videos/{video_id(studio)}/marks")
+
+
 def video_id(studio: str) -> str:
-    return str(httpx.get(f"{studio}/api/project").json()["videos"][0]["id"])
+    return str(get(studio, "project")["videos"][0]["id"])
 
 
 def marks_of(studio: str) -> list[tuple[str, float, float]]:
     """What the server has: label, start and end."""
-    found = httpx.get(f"{studio}/api/videos/{video_id(studio)}/marks").json()["marks"]
+    found = get_marks(studio)["marks"]
     return [(mark["label"], mark["start"], mark["end"]) for mark in found]
 
 
@@ -151,7 +160,7 @@ def wait_until(page: Page, is_so: Callable[[], bool]) -> None:
     end = time.monotonic() + 20
     while not is_so():
         assert time.monotonic() < end, "never"
-        page.wait_for_timeout(20)
+        page.wait_for_timeout(50)
 
 
 def open_label(page: Page, studio: str) -> None:
@@ -226,7 +235,7 @@ def require_labelling_by_keys(page: Page, studio: str, folder: Path) -> None:
     assert took < 60
     assert [row[:3] for row in rows_of(folder)] == truth
     assert page.locator(".mark-rows tbody tr").count() == 8
-    answer = httpx.get(f"{studio}/api/videos/{video_id(studio)}/marks").json()
+    answer = get_marks(studio)
     assert answer["looked"] == [[0.0, 8 * (CLIP_FRAMES + GAP_FRAMES) / RATE_FPS]]
 
     press(page, "c")  # a note at the last mark, whose text is no command
@@ -291,7 +300,7 @@ def test_another_label_ends_what_was_begun_where_one_is_on_at_a_time(
     assert len(marks_of(studio)) == 2
     press(page, "Escape")
     httpx.put(f"{studio}/api/settings", json={"multi_label": True}).raise_for_status()
-    wait_until(page, lambda: httpx.get(f"{studio}/api/project").json()["settings"]["multi_label"])
+    wait_until(page, lambda: get(studio, "project")["settings"]["multi_label"])
     page.reload()
     open_label(page, studio)
     press(page, "Shift+ArrowRight", "1", "Shift+ArrowRight", "1")
@@ -387,7 +396,7 @@ def let_a_model_speak(page: Page, studio: str, proposals: list[dict[str, Any]]) 
     model = {"run": "1", "trained_at": "", "seconds": 9, "labels": [], "can_stream": True}
 
     def describe(route: Route) -> None:
-        project = httpx.get(f"{studio}/api/project").json()
+        project = get(studio, "project")
         route.fulfill(json=project | {"model": model | {"none_rate": None}})
 
     def propose(route: Route) -> None:
@@ -424,7 +433,7 @@ def test_proposals_are_accepted_corrected_and_refused(page: Page, studio: str) -
     wait_until(page, lambda: proposed(page) == 3)
     press(page, ".", "Enter")
     wait_until(page, lambda: marks_of(studio) == [("walk", 12.0, 14.0)])
-    answer = httpx.get(f"{studio}/api/videos/{video_id(studio)}/marks").json()
+    answer = get_marks(studio)
     assert [12.0, 14.0] in answer["looked"]
     assert frame(page) == 16 * RATE_FPS  # on to the next
     press(page, "n")
@@ -458,7 +467,7 @@ def test_only_what_was_watched_is_looked_at(page: Page, studio: str) -> None:
     here = frame(page) / RATE_FPS
     press(page, "Shift+ArrowRight", "Shift+ArrowRight", "u")
     saved(page)
-    (looked,) = httpx.get(f"{studio}/api/videos/{video_id(studio)}/marks").json()["looked"]
+    (looked,) = get_marks(studio)["looked"]
     assert looked == pytest.approx([here, here + 2], abs=1e-3)
 
 
