@@ -260,6 +260,7 @@ def test_undo_and_redo(page: Page, studio: str) -> None:
     wait_until(page, lambda: marks_of(studio) == both)
     press(page, "Control+z")
     wait_until(page, lambda: marks_of(studio) == both[:1])
+    saved(page)
     press(page, "Control+Shift+z")
     wait_until(page, lambda: marks_of(studio) == both)
     saved(page)
