@@ -229,8 +229,10 @@ def test_a_video_has_the_toolkits_scores(
 
 
 @pytest.mark.realdata
-def test_the_page_follows_the_video(open_page: Any, clip: Path, tmp_path: Path) -> None:
-    page = open_page("plain")
+def test_the_page_follows_the_video_and_fits_a_phone(
+    open_page: Any, clip: Path, tmp_path: Path
+) -> None:
+    page = open_page("plain", viewport={"width": 390, "height": 844})
     analyse(page, encode(clip, tmp_path / "a.mp4", "libx264", "yuv420p"))
     page.focus(CURVES)
     before = page.inner_text(NOW)
@@ -239,6 +241,9 @@ def test_the_page_follows_the_video(open_page: Any, clip: Path, tmp_path: Path) 
     wait_for(page, "document.getElementById('video').currentTime > 1.2")
     assert page.inner_text(NOW) != before
     assert page.inner_text("#heard") == f"a.mp4: {page.inner_text('#scored-label')}"
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, scheme
 
 
 @pytest.mark.realdata
@@ -314,15 +319,6 @@ def test_what_cannot_be_used_is_said_and_the_page_lives_on(
     page.click("#cancel")
     assert page.locator("#result").is_hidden()
     require_same(analyse(page, video), plain, video)
-
-
-@pytest.mark.realdata
-def test_it_fits_a_phone(open_page: Any, clip: Path, tmp_path: Path) -> None:
-    page = open_page("plain", viewport={"width": 390, "height": 844})
-    analyse(page, encode(clip, tmp_path / "a.mp4", "libx264", "yuv420p"))
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390, scheme
 
 
 @pytest.fixture(scope="module")
