@@ -67,6 +67,8 @@ def encode(
         options: of the encoder.
     """
     frames = [frame.data for frame in iter_frames(clip)]
+    if codec.startswith("libvpx"):  # ten times faster
+        options = {"deadline": "realtime", "cpu-used": "8"} | options
     with av.open(str(target), "w") as container:
         stream = container.add_stream(codec, rate=25, options=options)
         stream.height, stream.width = frames[0].shape[0], frames[0].shape[1]
