@@ -24,7 +24,6 @@ from actionrnn.video.frame import Frame
 
 _TIME = struct.Struct("<d")
 
-
 Follow = Callable[
     [NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_] | None], dict[str, Any]
 ]
@@ -102,7 +101,7 @@ class _LiveStream:
     last_seconds: float | None = None
 
     def push(self, message: bytes) -> dict[str, Any]:
-        """The steps that a message's picture completes, as they are sent."""
+        """The answer to a message: the steps that its picture completes, and what `follow` says."""
         frame = _unpack(message, self.limits.frame_pixels)
         self._require_no_leap(frame.pts_seconds)
         scores = self.stream.push(frame)
