@@ -116,6 +116,25 @@ def test_a_damaged_or_lost_conversion_is_made_again(cache: Path, damage: Any) ->
     assert read_cache(file) is not None
 
 
+def test_a_compiled_network_is_kept_and_used_again(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = small_features()
+    monkeypatch.delattr(openvino, "_read")
+    np.testing.assert_array_equal(small_features(), expected)
+
+
+@pytest.mark.parametrize("damage", [shorten, flip_a_weight, empty, Path.unlink])
+def test_a_damaged_or_lost_compiled_network_is_made_again(cache: Path, damage: Any) -> None:
+    expected = small_features()
+    batch, single = cache.with_name("openvino-compiled").iterdir()
+    for file in (batch, single):
+        damage(file)
+        assert read_cache(file) is None
+    np.testing.assert_array_equal(small_features(), expected)
+    assert None not in (read_cache(batch), read_cache(single))
+
+
 def test_a_cache_that_cannot_be_written_only_costs_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
