@@ -89,8 +89,8 @@ def test_caches_lie_where_the_user_has_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    for given in ("", "not/absolute"):
-        monkeypatch.setenv("XDG_CACHE_HOME", given)
+    for unset in ("", "not/absolute"):
+        monkeypatch.setenv("XDG_CACHE_HOME", unset)
         assert caches() == tmp_path / ".cache" / "actionrnn"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "mine"))
     assert caches() == tmp_path / "mine" / "actionrnn"
