@@ -29,11 +29,6 @@ ASSUMED = (
 )
 
 
-@pytest.fixture(scope="module")
-def clip(clips: Path) -> Path:
-    return clips / "red" / "ann_red.avi"  # 12 frames at 12 a second
-
-
 @pytest.fixture
 def folder(clip: Path, tmp_path: Path) -> Path:
     """The clip as pictures."""

@@ -42,11 +42,6 @@ MakeBadVideo = Callable[..., Path]
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 
-@pytest.fixture
-def clip(clips: Path) -> Path:
-    return clips / "red" / "ann_red.avi"
-
-
 def jpeg(picture: np.ndarray) -> bytes:
     target = io.BytesIO()
     Image.fromarray(picture).save(target, "JPEG", quality=95)
