@@ -34,7 +34,7 @@ from long_recordings import Joined, in_processes, prepare
 from numpy.typing import NDArray
 
 from actionrnn.apps.studio.proposals import LOOK_SECONDS, free_of, next_place
-from actionrnn.config import Config, HeadConfig, TrainConfig
+from actionrnn.config import HeadConfig, TrainConfig
 from actionrnn.config_reading import load_config
 from actionrnn.datasets.annotations.marks import Span, united
 from actionrnn.datasets.recordings import IGNORE, UNLABELLED, Annotation, Clip, Recording
@@ -234,7 +234,7 @@ def seconds_needed(curve: Sequence[tuple[float, float]], most: float) -> float:
 
 
 def half_interval(values: NDArray[np.float64]) -> float | None:
-    """Of the 95 % interval of the mean, by Student's t; None of one seed."""
+    """Of the 95 % interval of the mean, by Student's t; None of one seed, or of more than ten."""
     if len(values) not in STUDENT:
         return None
     return float(STUDENT[len(values)] * values.std(ddof=1) / len(values) ** 0.5)
@@ -254,10 +254,6 @@ def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def settings(data: Path, overrides: Sequence[str]) -> Config:
-    return load_config("weizmann_gru", [f"data.root={data}", *overrides])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="the folder of Weizmann's clips")
@@ -268,7 +264,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("overrides", nargs="*", help="section.key=value, of weizmann_gru")
     given = parser.parse_args()
-    experiment = prepare(settings(given.data, given.overrides), given.runs, given.minutes)
+    config = load_config("weizmann_gru", [f"data.root={given.data}", *given.overrides])
+    experiment = prepare(config, given.runs, given.minutes)
     recordings = {name: thinned(joined) for name, joined in experiment.recordings.items()}
     provenance = experiment.sequences.provenance
     pool = Pool(recordings, experiment.dataset.labels, provenance, given.seconds)
