@@ -9,7 +9,7 @@ second. The server is measured while it answers one uploaded file. Beside it the
 OpenCV, each sampled frame transformed and kept, then one call of the network for 16 at a time; it
 grows with the length, and is measured at the shortest one alone.
 
-The ratio is a rival's peak over ours at the shortest length. One rival is ourselves, at the longest.
+The ratio is a rival's peak over ours at the shortest length; one rival is ours at the longest.
 """
 
 from __future__ import annotations
