@@ -15,7 +15,7 @@ from actionrnn.apps.studio.annotations_file import (
     with_ids,
 )
 from actionrnn.apps.studio.operations import ConflictError, new_id
-from actionrnn.apps.studio.project_file import ANNOTATIONS_FILE
+from actionrnn.apps.studio.project_config import ANNOTATIONS_FILE
 from actionrnn.apps.studio.videos import ProjectVideo
 from actionrnn.datasets.annotations.marks import TOLERATED_SECONDS, Span
 from actionrnn.datasets.video_names import VideoNames, names_a_file

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from actionrnn.apps.studio.extraction import key_of
 from actionrnn.apps.studio.project import Project, ProjectVideo
-from actionrnn.apps.studio.project_file import RUNS_FOLDER
+from actionrnn.apps.studio.project_config import RUNS_FOLDER
 from actionrnn.apps.studio.proposals import NONE_RATE
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.errors import FeatureError, ModelError

@@ -22,28 +22,28 @@ from typing import IO, Any
 from actionrnn.apps.studio.annotation_log import Refused, VideoMarks
 from actionrnn.apps.studio.annotations import Annotations, require_apart, require_valid
 from actionrnn.apps.studio.operations import ConflictError, checked_label, checked_ops
-from actionrnn.apps.studio.project_file import (
+from actionrnn.apps.studio.project_config import (
     FEATURES_FOLDER,
-    PROJECT_FILE,
     RUNS_FOLDER,
+    make_config,
+    next_run,
+)
+from actionrnn.apps.studio.project_file import (
+    PROJECT_FILE,
+    KeptProjectFile,
     Label,
     ProjectFile,
     Settings,
     checked_labels,
     is_project,
-    make_config,
-    next_run,
-    read_project_file,
     settings_of,
     write_project_file,
 )
+from actionrnn.apps.studio.project_videos import ProjectVideos
 from actionrnn.apps.studio.video_files import (
     REMOVED_FOLDER,
     STAGED,
     VIDEOS_FOLDER,
-    find_files,
-    place_aside,
-    require_within,
     safe_name,
     staged,
 )
@@ -57,18 +57,10 @@ from actionrnn.apps.studio.videos import (
 )
 from actionrnn.config import Config
 from actionrnn.datasets.annotations.marks import Span, united
-from actionrnn.errors import ProjectError, VideoError
+from actionrnn.errors import ProjectError
 from actionrnn.features.worker import Isolation
-from actionrnn.files import (
-    FileState,
-    file_state,
-    is_temporary,
-    open_locked,
-    sync_folder,
-    write_text,
-)
+from actionrnn.files import is_temporary, open_locked, write_text
 from actionrnn.text import is_harmless, plain, readable
-from actionrnn.video.finding import VIDEO_SUFFIXES
 
 LOCK_FILE = ".lock"
 _IGNORED_BY_GIT = (
@@ -105,10 +97,10 @@ class Project:
         self.cache = Cache(folder)
         self._handle = handle
         self._lock = threading.RLock()
-        self._read_content: ProjectFile | None = None
-        self._content_state: FileState | None = None
-        self._by_id: dict[str, str] = {}
-        self._unreadable: dict[str, str] = {}
+        self._file = KeptProjectFile(folder, read_only=handle is None)
+        self._videos = ProjectVideos(
+            folder, self.videos_folders, lambda: self._file.content.videos, self.cache
+        )
         self._annotations = Annotations(folder, self._spans, read_only=handle is None)
 
     @classmethod
@@ -201,22 +193,10 @@ class Project:
     # Labels and settings
 
     @property
-    def _content(self) -> ProjectFile:
-        """Of project.yaml, read again if somebody else has written it."""
-        with self._lock:
-            file, known = self.folder / PROJECT_FILE, self._read_content
-            is_fixed = known is not None and (self._handle is None or not file.exists())
-            if known is None or (not is_fixed and file_state(file) != self._content_state):
-                state = file_state(file)
-                known = read_project_file(self.folder)
-                self._read_content, self._content_state = known, state
-            return known
-
-    @property
     def labels(self) -> tuple[Label, ...]:
         """Those of project.yaml, and those that annotations.csv has besides."""
         with self._lock:
-            known = self._content.labels
+            known = self._file.content.labels
             names = {label.name for label in known}
             marked = {
                 m.label for one in self._annotations.histories.values() for m in one.marks.values()
@@ -226,7 +206,7 @@ class Project:
     @property
     def settings(self) -> Settings:
         """Those of project.yaml."""
-        return self._content.settings
+        return self._file.content.settings
 
     def set_labels(
         self, labels: Sequence[Label], who: str, renamed: Mapping[str, str] | None = None
@@ -254,7 +234,7 @@ class Project:
                         )
             if names:
                 self._write(None, {"renamed": names}, who)
-            self._save(replace(self._content, labels=checked))
+            self._save(replace(self._file.content, labels=checked))
 
     def set_settings(self, **values: Any) -> Settings:
         """Change some settings.
@@ -263,11 +243,11 @@ class Project:
             ProjectError: one is not known or not valid, or marks overlap and no longer may.
         """
         with self._lock:
-            settings = settings_of(values, self._content.settings)
+            settings = settings_of(values, self._file.content.settings)
             if not settings.multi_label:
                 for path, history in self._annotations.histories.items():
                     require_apart(history.view.marks, path)
-            self._save(replace(self._content, settings=settings))
+            self._save(replace(self._file.content, settings=settings))
             return settings
 
     # Videos
@@ -275,28 +255,13 @@ class Project:
     def videos(self) -> tuple[ProjectVideo, ...]:
         """The videos that are there and can be read, by path."""
         with self._lock:
-            found = self._readable()
+            found, _ = self._videos.facts_of_all()
             return tuple(self._described(path, found[path]) for path in sorted(found))
-
-    def _readable(self) -> dict[str, Facts]:
-        """By path, of the videos that are there; of the others it is noted why not."""
-        found = {}
-        self._unreadable = {}
-        for path in self._paths():
-            try:
-                found[path] = self._facts(path)
-            except (VideoError, ProjectError) as error:
-                self._unreadable[path] = str(error)
-        return found
-
-    def _spans(self) -> dict[str, Span]:
-        return {path: (one.begin, one.end) for path, one in self._readable().items()}
 
     def unreadable(self) -> dict[str, str]:
         """By path: why a video is not among `videos`."""
         with self._lock:
-            self._readable()
-            return dict(self._unreadable)
+            return self._videos.facts_of_all()[1]
 
     def video(self, id: str) -> ProjectVideo:
         """The video of an id.
@@ -306,7 +271,7 @@ class Project:
             VideoError: it cannot be read.
         """
         with self._lock:
-            return self._video(self._path_of(id))
+            return self._video(self._videos.path_of(id))
 
     def overview(self) -> dict[str, Overview]:
         """How much is marked in each of `videos`, by id."""
@@ -320,29 +285,12 @@ class Project:
                 for video in self.videos()
             }
 
-    def _paths(self) -> list[str]:
-        found = list(dict.fromkeys([*find_files(self.folder), *self._content.videos]))
-        self._by_id = {video_id(path): path for path in found}
-        return found
-
-    def _path_of(self, id: str) -> str:
-        """The path of a video, which need not be readable."""
-        path = self._by_id.get(id)
-        if path is None or not (self.folder / path).exists():
-            self._paths()
-            path = self._by_id.get(id)
-        if path is None:
-            raise ProjectError(f"{plain(str(id))}: no such video in the project")
-        return path
-
-    def _facts(self, path: str) -> Facts:
-        if not is_harmless(path):
-            raise ProjectError(f"{path!r}: has control characters in its name; rename it")
-        require_within(self.folder / path, [self.folder, *self.videos_folders])
-        return self.cache.facts(path, self.folder / path)
+    def _spans(self) -> dict[str, Span]:
+        found, _ = self._videos.facts_of_all()
+        return {path: (one.begin, one.end) for path, one in found.items()}
 
     def _video(self, path: str) -> ProjectVideo:
-        return self._described(path, self._facts(path))
+        return self._described(path, self._videos.facts(path))
 
     def _described(self, path: str, facts: Facts) -> ProjectVideo:
         return ProjectVideo(
@@ -390,21 +338,12 @@ class Project:
                 self._lock,
             ):
                 self._annotations.refresh()
-                path = f"{VIDEOS_FOLDER}/{safe_name(name, self._taken_names())}"
-                target = self.folder / path
-                target.parent.mkdir(exist_ok=True)
-                copy.rename(target)
-                sync_folder(target.parent)
+                path = self._videos.take_in(copy, name, self._annotations.named_videos())
                 if group:
                     self._write(path, {"group": group}, who)
                 return self._video(path)
         except OSError as error:
             raise ProjectError(f"{name}: cannot be written ({error.strerror})") from None
-
-    def _taken_names(self) -> list[str]:
-        """Of the videos that are there, and of those that are gone and may come back."""
-        paths = (*find_files(self.folder), *self._annotations.named_videos())
-        return [Path(path).name for path in paths]
 
     def import_video(
         self, file: str | Path, group: str | None = None, who: str = ""
@@ -416,18 +355,11 @@ class Project:
             ProjectError: it lies elsewhere, or is in the project already.
         """
         group = _checked_group(group)
-        place = Path(file).absolute()
-        require_within(place, self.videos_folders)
-        path = os.path.normpath(place.as_posix())
-        if not is_harmless(path) or place.suffix.lower() not in VIDEO_SUFFIXES:
-            raise ProjectError(f"{plain(path)!r}: is not the name of a video")
         with self._lock:
             self._annotations.refresh()
-            for one in self._paths():
-                if os.path.realpath(self.folder / one) == os.path.realpath(path):
-                    raise ProjectError(f"{path}: is in the project already, as {one}")
-            video = self._video(path)
-            self._save(replace(self._content, videos=(*self._content.videos, path)))
+            path = self._videos.path_elsewhere(Path(file))
+            video, content = self._video(path), self._file.content
+            self._save(replace(content, videos=(*content.videos, path)))
             if group:
                 self._write(path, {"group": group}, who)
             return replace(video, group=group)
@@ -441,18 +373,16 @@ class Project:
             ProjectError: there is no such video, or it cannot be moved.
         """
         with self._lock:
-            path = self._path_of(id)
+            path = self._videos.path_of(id)
             self._require_writable()
             self._annotations.refresh()
             try:
-                is_outside, name = path in self._content.videos, Path(path).name
-                aside, rows = place_aside(
-                    self.folder, f"{video_id(path)}-{name}" if is_outside else name
-                )
+                aside, rows = self._videos.places_aside(path)
                 self._annotations.write_aside(path, rows)
-                if is_outside:
-                    left = tuple(one for one in self._content.videos if one != path)
-                    self._save(replace(self._content, videos=left))
+                if self._videos.is_elsewhere(path):
+                    content = self._file.content
+                    left = tuple(one for one in content.videos if one != path)
+                    self._save(replace(content, videos=left))
                 else:
                     (self.folder / path).rename(aside)
             except OSError as error:
@@ -467,7 +397,7 @@ class Project:
         """
         group = _checked_group(group)
         with self._lock:
-            path = self._path_of(id)
+            path = self._videos.path_of(id)
             self._annotations.refresh()
             self._write(path, {"group": group}, who)
             return self._video(path)
@@ -481,7 +411,7 @@ class Project:
             ProjectError: there is no such video.
         """
         with self._lock:
-            path = self._path_of(video_id)
+            path = self._videos.path_of(video_id)
             self._annotations.refresh()
             return self._annotations.of(path).view
 
@@ -492,7 +422,7 @@ class Project:
             ProjectError: there is no such video.
         """
         with self._lock:
-            return self._annotations.of(self._path_of(video_id)).refused
+            return self._annotations.of(self._videos.path_of(video_id)).refused
 
     def change(
         self, video_id: str, ops: Any, who: str, base_revision: int | None = None
@@ -546,7 +476,7 @@ class Project:
 
     def _again(self, video_id: str, change: str, who: str) -> VideoMarks:
         with self._lock:
-            path = self._path_of(video_id)
+            path = self._videos.path_of(video_id)
             self._annotations.refresh()
             return self._write_marks(path, change, who)
 
@@ -556,7 +486,7 @@ class Project:
         """What `actionrnn train FOLDER` trains with."""
         with self._lock:
             self._annotations.refresh()
-            return make_config(self.folder, self._content)
+            return make_config(self.folder, self._file.content)
 
     def next_run(self) -> Path:
         """The folder of the next training."""
@@ -577,9 +507,7 @@ class Project:
     def _save(self, content: ProjectFile) -> None:
         """Put labels, settings or videos into project.yaml."""
         self._require_writable()
-        write_project_file(self.folder, content)
-        self._read_content = content
-        self._content_state = file_state(self.folder / PROJECT_FILE)
+        self._file.save(content)
 
 
 def _remove_leftovers(folder: Path) -> None:

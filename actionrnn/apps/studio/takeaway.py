@@ -16,7 +16,7 @@ from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from actionrnn.apps.serving.guarded import OneFileRoute
-from actionrnn.apps.studio.project_file import ANNOTATIONS_FILE
+from actionrnn.apps.studio.project_config import ANNOTATIONS_FILE
 from actionrnn.apps.studio.session import Session
 from actionrnn.apps.studio.videos import ProjectVideo
 from actionrnn.apps.studio.worker import Task

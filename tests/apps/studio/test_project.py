@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from actionrnn.apps.cli import main
 from actionrnn.apps.studio.project import ConflictError, Label, Overview, Project, Settings
-from actionrnn.apps.studio.project_file import project_config
+from actionrnn.apps.studio.project_config import project_config
 from actionrnn.config_reading import load_config
 from actionrnn.datasets.splits import open_dataset
 from actionrnn.errors import ProjectError
