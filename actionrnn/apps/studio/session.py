@@ -15,7 +15,10 @@ from urllib.parse import unquote
 from fastapi import HTTPException, Request
 
 from actionrnn.apps.serving.limits import ServeLimits
-from actionrnn.apps.studio.jobs import Copies, Features, Notices, Tasks, Training, jobs_json
+from actionrnn.apps.studio.background_copies import Copies
+from actionrnn.apps.studio.background_features import Features
+from actionrnn.apps.studio.background_training import Training
+from actionrnn.apps.studio.jobs import Notices, Tasks, jobs_json
 from actionrnn.apps.studio.locks import Client, Locks
 from actionrnn.apps.studio.models import Models
 from actionrnn.apps.studio.project import ConflictError, Overview, Project

@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 
-from actionrnn.apps.studio.jobs import TRAINING_MARK, Copies, Features, Notices, Training
+from actionrnn.apps.studio.background_copies import Copies
+from actionrnn.apps.studio.background_features import Features
+from actionrnn.apps.studio.background_training import TRAINING_MARK, Training
+from actionrnn.apps.studio.jobs import Notices
 from actionrnn.apps.studio.project import Project
 from actionrnn.apps.studio.worker import Worker, WorkerDiedError, WorkFailedError
 from actionrnn.errors import VideoError
