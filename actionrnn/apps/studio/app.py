@@ -118,11 +118,7 @@ def _routes(session: Session) -> APIRouter:
 
     @router.put("/api/settings")
     def settings(settings: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
-        before = project.config()
         project.set_settings(**settings)
-        after = project.config()
-        if (before.sampling, before.backbone) != (after.sampling, after.backbone):
-            session.features.restart()
         return session.described()
 
     @router.post("/api/train", status_code=202)

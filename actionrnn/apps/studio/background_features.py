@@ -13,7 +13,7 @@ from actionrnn.apps.studio.jobs import Job, Notices
 from actionrnn.apps.studio.project import Project, ProjectVideo
 from actionrnn.apps.studio.worker import Task, Worker, WorkerDiedError
 from actionrnn.errors import ActionrnnError
-from actionrnn.files import FileState, file_state
+from actionrnn.files import FileState, state_if_there
 from actionrnn.options import VideoLimits
 
 MOST_AT_ONCE = 8
@@ -50,7 +50,9 @@ class Features:
     ) -> None:
         self._project, self._limits, self._notices = project, limits, notices
         self._task, self._worker = extract, Worker(extract, niceness=5)
+        self._wanted = self._wanted_now()
         self._states: dict[str, VideoState] = {}
+        """By id, of `_wanted`."""
         self._files: dict[str, FileState | None] = {}
         """As they were when their features were asked for."""
         self._suspects: set[str] = set()
@@ -72,30 +74,40 @@ class Features:
         if self._thread.ident is not None:
             self._thread.join()
 
-    def wake(self) -> None:
-        """Videos were added or removed."""
-        self._wake.set()
-
-    def restart(self) -> None:
-        """The project wants other features now: of another rate, or another backbone."""
-        with self._mutex:
-            self._states.clear()
-            self._suspects.clear()
-            self._stop.set()
-        self._wake.set()
-
     def state(self, video_id: str) -> VideoState:
         """How far one video is."""
         return self._states.get(video_id, VideoState())
 
-    def forget_replaced(self, videos: Iterable[ProjectVideo]) -> None:
-        """Have those read again in whose place there is another file now."""
+    def wake(self) -> None:
+        """Videos were added."""
+        self._wake.set()
+
+    def look_again(self, videos: Iterable[ProjectVideo]) -> None:
+        """Notice what was changed by hand or by the page, and compute those features anew.
+
+        That is all of them where the project wants others now, of another rate or backbone; else
+        those of videos in whose place there is another file.
+
+        Args:
+            videos: all that are there.
+        """
+        wanted = self._wanted_now()
         with self._mutex:
+            if wanted != self._wanted:
+                self._wanted = wanted
+                self._states.clear()
+                self._suspects.clear()
+                self._stop.set()
             for video in videos:
                 is_done = self.state(video.id).name in ("ready", "failed")
-                if is_done and self._files.get(video.id) != _file_state(video):
+                if is_done and self._files.get(video.id) != state_if_there(video.file):
                     del self._states[video.id]
                     self._suspects.discard(video.id)
+            if any(self.state(video.id).name == "waiting" for video in videos):
+                self._wake.set()
+
+    def _wanted_now(self) -> Wanted:
+        return Wanted.of(self._project.base_config(), self._limits)
 
     def jobs(self) -> list[Job]:
         """The videos that are in work."""
@@ -107,71 +119,71 @@ class Features:
         ]
 
     def _run(self) -> None:
-        self._recognise_stored()
+        with contextlib.suppress(ActionrnnError):  # all are looked at, then
+            self._recognise_stored()
         while not self._closing.is_set():
-            batch = self._next_batch()
+            batch: list[ProjectVideo] = []
+            with contextlib.suppress(ActionrnnError):  # of project.yaml, which the page tells
+                wanted, batch = self._next_batch()
             if batch:
-                self._extract(batch)
+                self._extract(wanted, batch)
             else:
                 self._wake.wait()
             self._wake.clear()
 
     def _recognise_stored(self) -> None:
         videos = self._project.videos()
-        self._files = {video.id: _file_state(video) for video in videos}
-        with contextlib.suppress(ActionrnnError):
-            keys = {video.id: key_of(self._project.folder, video.path) for video in videos}
-            files = {keys[video.id]: video.file for video in videos}
-            ready = ready_keys(self._project.config(), files)
-            self._put({v.id: VideoState("ready", 1.0) for v in videos if keys[v.id] in ready})
-            missing = len(videos) - len(ready)
-            if ready and missing:
-                self._notices.add(
-                    f"the features of {missing} of {len(videos)} videos were not done when the "
-                    "server ended; they are computed now, the others are kept"
-                )
+        self._files = {video.id: state_if_there(video.file) for video in videos}
+        keys = {video.id: key_of(self._project.folder, video.path) for video in videos}
+        ready = ready_keys(self._wanted, {keys[video.id]: video.file for video in videos})
+        self._put({v.id: VideoState("ready", 1.0) for v in videos if keys[v.id] in ready})
+        missing = len(videos) - len(ready)
+        if ready and missing:
+            self._notices.add(
+                f"the features of {missing} of {len(videos)} videos were not done when the "
+                "server ended; they are computed now, the others are kept"
+            )
 
     def _put(self, states: dict[str, VideoState]) -> None:
+        """Unless other features are wanted since."""
         with self._mutex:
-            self._states |= states
+            if not self._stop.is_set():
+                self._states |= states
 
-    def _next_batch(self) -> list[ProjectVideo]:
+    def _next_batch(self) -> tuple[Wanted, list[ProjectVideo]]:
+        videos = self._project.videos()
         with self._mutex:
             self._stop.clear()
-            videos = self._project.videos()
             self._states = {v.id: self._states[v.id] for v in videos if v.id in self._states}
             waiting = [video for video in videos if self.state(video.id).name == "waiting"]
             sound = [video for video in waiting if video.id not in self._suspects]
             batch = sound[:MOST_AT_ONCE] or waiting[:1]
-            self._files |= {video.id: _file_state(video) for video in batch}
+            self._files |= {video.id: state_if_there(video.file) for video in batch}
             self._states |= {video.id: VideoState("extracting") for video in batch}
-        return batch
+            return self._wanted, batch
 
-    def _extract(self, batch: list[ProjectVideo]) -> None:
-        keys = {video.id: key_of(self._project.folder, video.path) for video in batch}
-        id_of = {key: video_id for video_id, key in keys.items()}
-        videos = [(keys[video.id], video.file) for video in batch]
+    def _extract(self, wanted: Wanted, batch: list[ProjectVideo]) -> None:
+        keys = {key_of(self._project.folder, video.path): video for video in batch}
+        videos = [(key, video.file) for key, video in keys.items()]
         done: set[str] = set()
 
         def report(progress: float, text: str = "", key: str = "", error: str = "") -> None:
             name: StateName = "extracting"
             if progress >= 1:
-                done.add(id_of[key])
+                done.add(keys[key].id)
                 name = "failed" if error else "ready"
-            if not self._stop.is_set():
-                self._put({id_of[key]: VideoState(name, progress, error)})
+            self._put({keys[key].id: VideoState(name, progress, error)})
 
         outcome: dict[str, VideoState] = {}
         try:
-            wanted = Wanted.of(self._project.config(), self._limits)
             self._worker.run(self._task, wanted, videos, stop=self._stop, report=report)
         except WorkerDiedError:
-            outcome = self._after_death([video for video in batch if video.id not in done])
+            if not self._stop.is_set():  # else it was ended, as it did not stop
+                outcome = self._after_death([video for video in batch if video.id not in done])
         except ActionrnnError as error:
             outcome = {video.id: VideoState("failed", error=str(error)) for video in batch}
-        if not self._stop.is_set():
-            unfinished = {video.id: VideoState() for video in batch} | outcome
-            self._put({i: state for i, state in unfinished.items() if i not in done})
+        unfinished = {video.id: VideoState() for video in batch} | outcome
+        self._put({i: state for i, state in unfinished.items() if i not in done})
 
     def _after_death(self, unfinished: list[ProjectVideo]) -> dict[str, VideoState]:
         """Each of them is tried alone; what dies alone is what kills."""
@@ -181,11 +193,3 @@ class Features:
             return {video.id: VideoState("failed", error=reason)}
         self._suspects |= {video.id for video in unfinished}
         return {}
-
-
-def _file_state(video: ProjectVideo) -> FileState | None:
-    """Of its file; None: it is gone."""
-    try:
-        return file_state(video.file)
-    except OSError:
-        return None

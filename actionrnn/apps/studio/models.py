@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from actionrnn.apps.studio.extraction import key_of
 from actionrnn.apps.studio.project import Project, ProjectVideo
-from actionrnn.apps.studio.project_config import RUNS_FOLDER
+from actionrnn.apps.studio.project_config import FEATURES_FOLDER, RUNS_FOLDER
 from actionrnn.apps.studio.proposals import NONE_RATE
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.errors import FeatureError, ModelError
 from actionrnn.features.store import FeatureStore
-from actionrnn.files import MODEL_FILE, file_state, read_json
+from actionrnn.files import MODEL_FILE, read_json, state_if_there
 from actionrnn.model.model_file import ModelInfo, read_head, read_model_info, read_none_of_these
 from actionrnn.model.none_of_these import Kind, NoneOfThese
 from actionrnn.model.recognizer import Recognizer, load
@@ -163,12 +163,10 @@ class Models:
             FeatureError: the video has no features yet, or of another kind.
         """
         model = self.require_newest()
-        store = FeatureStore.open(str(self._project.config().data.features))
+        store = FeatureStore.open(self._project.folder / FEATURES_FOLDER)
         key = key_of(self._project.folder, video.path)
-        entry = store.path_of(key)
-        stamp = entry.stat().st_mtime_ns if entry.exists() else 0
-        state = file_state(video.file) if video.file.exists() else None
-        name = (model.path, model.mtime, video.id, stamp, state)
+        states = state_if_there(store.path_of(key)), state_if_there(video.file)
+        name = (model.path, model.mtime, video.id, *states)
         found = self._timelines.get(name)
         if found is None:
             found = model.timeline(store, key, video)

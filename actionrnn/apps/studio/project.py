@@ -25,6 +25,7 @@ from actionrnn.apps.studio.operations import ConflictError, checked_label, check
 from actionrnn.apps.studio.project_config import (
     FEATURES_FOLDER,
     RUNS_FOLDER,
+    base_config,
     make_config,
     next_run,
 )
@@ -487,6 +488,10 @@ class Project:
         with self._lock:
             self._annotations.refresh()
             return make_config(self.folder, self._file.content)
+
+    def base_config(self) -> Config:
+        """`config` less what depends on the marks, which need not be read for it."""
+        return base_config(self.folder, self._file.content)
 
     def next_run(self) -> Path:
         """The folder of the next training."""

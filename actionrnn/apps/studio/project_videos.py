@@ -43,9 +43,15 @@ class ProjectVideos:
 
     def facts_of_all(self) -> tuple[dict[str, Facts], dict[str, str]]:
         """What the videos that are there and can be read are; and of the others, why not."""
-        found, unreadable = {}, {}
+        found: dict[str, Facts] = {}
+        unreadable, names = {}, dict[Path, str]()
         for path in self.paths():
+            first = names.setdefault(Path(path).with_suffix(""), path)
             try:
+                if first != path:  # their features would have one name
+                    raise ProjectError(
+                        f"{path}: has the name of {first} but for the ending; rename one of them"
+                    )
                 found[path] = self.facts(path)
             except (VideoError, ProjectError) as error:
                 unreadable[path] = str(error)

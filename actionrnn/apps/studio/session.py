@@ -133,10 +133,8 @@ class Session:
         """The project as the page shows it; `revision` rises whenever something of it changes."""
         project, newest = self.project, self.models.newest()
         overview, there = project.overview(), project.videos()
-        self.features.forget_replaced(there)
+        self.features.look_again(there)
         videos = [self.video_json(v, overview.get(v.id)) for v in there]
-        if any(video["state"] == "waiting" for video in videos):
-            self.features.wake()  # it may have been put into the folder by hand
         jobs = [*self.training.jobs(), *self.copies.jobs(), *self.features.jobs()]
         described = {
             "name": project.folder.resolve().name,

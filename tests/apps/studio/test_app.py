@@ -212,6 +212,10 @@ def test_another_rate_has_features_computed_anew(clips: Path, tmp_path: Path) ->
             assert studio.client.put("/api/settings", json=wrong).status_code == 422
         time.sleep(0.2)
         assert len(asked.read_text().splitlines()) == 2
+        file = tmp_path / "p" / "project.yaml"  # by hand, while the page is open
+        file.write_text(file.read_text().replace("rate_fps: 8.0", "rate_fps: 2.0"))
+        studio.wait(lambda _: len(asked.read_text().splitlines()) == 3)
+        assert asked.read_text().splitlines()[-1].split()[0] == "2"
 
 
 # Files that come in

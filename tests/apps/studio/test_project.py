@@ -619,6 +619,18 @@ def test_what_is_no_video_file_does_not_stop_the_project(project: Project) -> No
     assert len(project.change(a.id, [add("run", 1, 2)], "ann").marks) == 1
 
 
+def test_two_files_that_differ_in_the_ending_alone_are_not_mixed_up(
+    project: Project, video: Path
+) -> None:
+    """Their features, and their classes in a training, would have one name."""
+    (project.folder / "videos" / "a.mkv").write_bytes(video.read_bytes())
+    assert [one.name for one in project.videos()] == ["a.avi", "b.avi"]
+    assert project.unreadable() == {
+        "videos/a.mkv": "videos/a.mkv: has the name of videos/a.avi but for the ending; rename "
+        "one of them"
+    }
+
+
 def test_a_video_is_taken_in_once_by_whatever_link(tmp_path: Path, video: Path) -> None:
     lab = tmp_path / "lab"
     lab.mkdir()
