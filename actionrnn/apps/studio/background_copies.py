@@ -47,14 +47,16 @@ class Copies:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            video_id = next(iter(self._queue), None)
-            if video_id is None:
-                self._wake.wait()
-                self._wake.clear()
-                continue
-            try:
-                self._make(video_id, self._stop)
-            except ActionrnnError as error:
+            for video_id in list(self._queue):
                 if not self._stop.is_set():
-                    self._notices.add(str(error), is_problem=True)
-            del self._queue[video_id]
+                    self._make_one(video_id)
+            self._wake.wait()
+            self._wake.clear()
+
+    def _make_one(self, video_id: str) -> None:
+        try:
+            self._make(video_id, self._stop)
+        except ActionrnnError as error:
+            if not self._stop.is_set():
+                self._notices.add(str(error), is_problem=True)
+        del self._queue[video_id]

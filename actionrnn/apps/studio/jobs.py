@@ -7,13 +7,16 @@ anew, as it takes seconds.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+import threading
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from actionrnn.apps.studio.extraction import EXTRACT
 from actionrnn.apps.studio.worker import Task
 
 Kind = Literal["extract", "train", "score", "convert"]
+MOST_NOTICES = 20
+"""That are kept; the page asks each second."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,22 @@ def jobs_json(jobs: list[Job]) -> list[dict[str, Any]]:
     return [asdict(replace(job, progress=round(job.progress, 3))) for job in jobs]
 
 
-@dataclass
 class Notices:
-    """What happened in the background and should be read: by number, the newest last."""
+    """What happened in the background and should be read; threads may say it at once."""
 
-    said: list[dict[str, Any]] = field(default_factory=list)
-    _number: int = 0
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._number = 0
+        self._said: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def said(self) -> list[dict[str, Any]]:
+        """By number, the newest last."""
+        return list(self._said)
 
     def add(self, text: str, *, is_problem: bool = False) -> None:
         """Say something; the oldest is forgotten."""
-        self._number += 1
-        new = {"id": self._number, "text": text, "is_problem": is_problem}
-        self.said = [*self.said, new][-5:]
+        with self._mutex:
+            self._number += 1
+            new = {"id": self._number, "text": text, "is_problem": is_problem}
+            self._said = (*self._said, new)[-MOST_NOTICES:]

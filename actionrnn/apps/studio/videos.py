@@ -324,9 +324,21 @@ def _made(
     """Let a process of its own write a file, if it is not there."""
     if kept.exists():
         return
-    kept.parent.mkdir(parents=True, exist_ok=True)
     try:
-        for _ in isolation.messages(work, video.file, kept, *arguments):
+        for _ in isolation.messages(_written, video.file, work, kept, *arguments):
             continue
     except VideoError as error:
         raise VideoError(str(error).replace(str(video.file), video.path)) from None
+
+
+def _written(
+    path: Path, work: Callable[..., Iterator[Message]], target: Path, *arguments: Any
+) -> Iterator[Message]:
+    """What `work` does; that there is no room for it is not the video's fault."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield from work(path, target, *arguments)
+    except OSError as error:
+        raise VideoError(
+            f"{path}: what is made of it cannot be written ({error.strerror})"
+        ) from None

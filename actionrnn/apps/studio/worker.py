@@ -82,7 +82,8 @@ class Worker:
             report: takes what the task reports, as `Report`.
 
         Raises:
-            WorkFailedError: the task raised an error; the message is for the user.
+            WorkFailedError: the task raised an error, or there is no process for it; the message
+                is for the user.
             WorkerDiedError: the process ended, or did not stop.
         """
         with self._mutex:
@@ -107,12 +108,18 @@ class Worker:
         if self._is_closed:
             raise WorkerDiedError("the studio ends")
         context = multiprocessing.get_context("spawn")
-        self._line, theirs = context.Pipe()
+        ours, theirs = context.Pipe()
         given = (theirs, self._preload, self._niceness)
-        self._process = context.Process(target=_work, args=given, name="studio-worker", daemon=True)
-        self._process.start()
-        theirs.close()
-        return self._line
+        process = context.Process(target=_work, args=given, name="studio-worker", daemon=True)
+        try:
+            process.start()
+        except OSError as error:
+            ours.close()
+            raise WorkFailedError(f"no process can be started ({error.strerror})") from None
+        finally:
+            theirs.close()
+        self._process, self._line = process, ours
+        return ours
 
     def _result(self, line: Connection, stop: threading.Event, report: Callable[..., None]) -> Any:
         told: float | None = None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,29 @@ def test_a_worker_that_is_closed_ends_in_the_middle_and_starts_no_more(worker: W
     closing.join()
     with pytest.raises(WorkerDiedError, match="ends"):
         run(worker, "add", 1, 1)
+
+
+def test_what_threads_say_at_once_is_all_said() -> None:
+    notices = Notices()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(notices.add, map(str, range(20))))
+    assert sorted(said["text"] for said in notices.said) == sorted(map(str, range(20)))
+    assert [said["id"] for said in notices.said] == list(range(1, 21))
+    notices.add("one more")
+    assert len(notices.said) == 20 and notices.said[-1]["text"] == "one more"
+
+
+def test_a_process_that_cannot_be_started_is_said(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: object) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("multiprocessing.context.SpawnProcess.start", refuse)
+        with pytest.raises(WorkFailedError, match="no process can be started"):
+            run(worker, "add", 1, 1)
+    assert run(worker, "add", 1, 1) == 2
 
 
 @contextlib.contextmanager
