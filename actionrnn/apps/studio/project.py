@@ -10,10 +10,11 @@ runs/            a folder for each training
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -85,20 +86,27 @@ class Project:
     All methods may be called from several threads.
     """
 
-    def __init__(self, folder: Path, videos_folders: Sequence[Path], handle: int | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        videos_folders: Sequence[Path],
+        handle: int | None,
+        content: ProjectFile | None = None,
+    ) -> None:
         """Use `open` or `create`.
 
         Args:
             folder: of the project.
             videos_folders: below which videos outside of it may lie.
             handle: of the lock; None: nothing is written.
+            content: of a project.yaml that is not written yet.
         """
         self.folder = folder
         self.videos_folders = tuple(videos_folders)
-        self.cache = Cache(folder)
+        self.cache = Cache(folder, read_only=handle is None)
         self._handle = handle
         self._lock = threading.RLock()
-        self._file = KeptProjectFile(folder, read_only=handle is None)
+        self._file = KeptProjectFile(folder, content, read_only=handle is None)
         self._videos = ProjectVideos(
             folder, self.videos_folders, lambda: self._file.content.videos, self.cache
         )
@@ -126,10 +134,7 @@ class Project:
         place = Path(folder).absolute()
         if not is_project(place):
             raise ProjectError(f"{folder}: is no project, as it has no {PROJECT_FILE}")
-        folders = [Path(one).absolute() for one in videos_folders]
-        for one in folders:
-            if not one.is_dir():
-                raise ProjectError(f"--videos {one}: no such folder")
+        folders = _folders(videos_folders)
         if read_only:
             return cls(place, folders, None)
         try:
@@ -159,12 +164,14 @@ class Project:
         """Make a project of a new folder, or of one that has no project.yaml yet, and open it.
 
         Raises:
-            ProjectError: it is a project already, or cannot be written.
+            ProjectError: it is a project already, a file in it cannot be read (then nothing is
+                made), or it cannot be written.
         """
         place = Path(folder).absolute()
         if is_project(place):
             raise ProjectError(f"{folder}: is a project already; open it")
         content = ProjectFile(checked_labels(labels), settings or Settings())
+        cls(place, _folders(videos_folders), None, content)  # what is there can be read
         try:
             (place / VIDEOS_FOLDER).mkdir(parents=True, exist_ok=True)
             if not (place / ".gitignore").exists():
@@ -209,8 +216,19 @@ class Project:
         """Those of project.yaml."""
         return self._file.content.settings
 
+    @property
+    def settings_revision(self) -> str:
+        """Another one whenever a label or a setting is another."""
+        with self._lock:
+            text = repr((self.labels, self.settings))
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
     def set_labels(
-        self, labels: Sequence[Label], who: str, renamed: Mapping[str, str] | None = None
+        self,
+        labels: Sequence[Label],
+        who: str,
+        renamed: Mapping[str, str] | None = None,
+        base_revision: str | None = None,
     ) -> None:
         """Give the project other labels.
 
@@ -218,38 +236,66 @@ class Project:
             labels: all of them, in their order.
             who: does it.
             renamed: new names by old ones; marks follow, also those that undo brings back.
+            base_revision: `settings_revision` of what is changed; None: whichever.
 
         Raises:
-            ProjectError: a label is not valid, or one is left out that marks have.
+            ConflictError: labels or settings have another revision.
+            ProjectError: a label is not valid, one is left out that marks have, or a new name is
+                that of other marks.
         """
         names = {old: checked_label(new) for old, new in (renamed or {}).items() if old != new}
         with self._lock:
             self._annotations.refresh()
+            self._require_revision(base_revision)
             checked = checked_labels(labels)
-            kept = {label.name for label in checked}
-            for path, history in self._annotations.histories.items():
-                for mark in history.marks.values():
-                    if (name := names.get(mark.label, mark.label)) not in kept:
-                        raise ProjectError(
-                            f"label {name!r}: {path} has marks of it; rename it, or remove them"
-                        )
+            self._require_room(names, {label.name for label in checked})
             if names:
                 self._write(None, {"renamed": names}, who)
             self._save(replace(self._file.content, labels=checked))
 
-    def set_settings(self, **values: Any) -> Settings:
+    def _require_room(self, renamed: Mapping[str, str], kept: Collection[str]) -> None:
+        """Refuse labels that lose marks, or mix them up, which no undo takes apart again."""
+        for path, history in self._annotations.histories.items():
+            for label in {mark.label for mark in history.marks.values()}:
+                if (name := renamed.get(label, label)) not in kept:
+                    raise ProjectError(
+                        f"label {name!r}: {path} has marks of it; rename it, or remove them"
+                    )
+                if label not in renamed and label in renamed.values():
+                    raise ProjectError(
+                        f"label {label!r}: {path} has marks of it, and another one cannot get its "
+                        "name; choose another"
+                    )
+
+    def set_settings(self, values: Mapping[str, Any], base_revision: str | None = None) -> Settings:
         """Change some settings.
 
+        Args:
+            values: by their names in `Settings`.
+            base_revision: as of `set_labels`.
+
         Raises:
-            ProjectError: one is not known or not valid, or marks overlap and no longer may.
+            ConflictError: labels or settings have another revision, or marks overlap and no
+                longer may.
+            ProjectError: one is not known or not valid.
         """
         with self._lock:
-            settings = settings_of(values, self._file.content.settings)
-            if not settings.multi_label:
+            self._annotations.refresh()
+            self._require_revision(base_revision)
+            before = self._file.content.settings
+            settings = settings_of(values, before)
+            if before.multi_label and not settings.multi_label:
                 for path, history in self._annotations.histories.items():
                     require_apart(history.view.marks, path)
             self._save(replace(self._file.content, settings=settings))
             return settings
+
+    def _require_revision(self, base_revision: str | None) -> None:
+        if base_revision not in (None, self.settings_revision):
+            raise ConflictError(
+                "the labels or settings were changed meanwhile; nothing was changed: look at them "
+                "as they are now, and do it again"
+            )
 
     # Videos
 
@@ -274,17 +320,14 @@ class Project:
         with self._lock:
             return self._video(self._videos.path_of(id))
 
-    def overview(self) -> dict[str, Overview]:
-        """How much is marked in each of `videos`, by id."""
+    def overview(self, video: ProjectVideo) -> Overview:
+        """How much is marked in one of `videos`."""
         with self._lock:
             self._annotations.refresh()
-            histories = self._annotations.histories
-            return {
-                video.id: _overview(histories[video.path].view)
-                if video.path in histories
-                else Overview(0, 0.0, 0.0)
-                for video in self.videos()
-            }
+            marks = self._annotations.of(video.path).view
+        marked = united((mark.start, mark.end) for mark in marks.marks)
+        seconds = (sum(end - start for start, end in spans) for spans in (marked, marks.looked))
+        return Overview(len(marks.marks), *seconds)
 
     def _spans(self) -> dict[str, Span]:
         found, _ = self._videos.facts_of_all()
@@ -515,6 +558,14 @@ class Project:
         self._file.save(content)
 
 
+def _folders(given: Sequence[str | Path]) -> list[Path]:
+    folders = [Path(one).absolute() for one in given]
+    for one in folders:
+        if not one.is_dir():
+            raise ProjectError(f"--videos {one}: no such folder")
+    return folders
+
+
 def _remove_leftovers(folder: Path) -> None:
     """Delete what killed processes began to write in the folder of a project."""
     for file in folder.glob(".*.tmp"):
@@ -522,12 +573,6 @@ def _remove_leftovers(folder: Path) -> None:
             file.unlink(missing_ok=True)
     for begun in (folder / CACHE_FOLDER).glob(f"{STAGED}*"):
         shutil.rmtree(begun, ignore_errors=True)
-
-
-def _overview(view: VideoMarks) -> Overview:
-    marked = united((mark.start, mark.end) for mark in view.marks)
-    seconds = (sum(end - start for start, end in spans) for spans in (marked, view.looked))
-    return Overview(len(view.marks), *seconds)
 
 
 def _checked_group(group: str | None) -> str:

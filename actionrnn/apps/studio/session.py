@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +21,7 @@ from actionrnn.apps.studio.background_training import Training
 from actionrnn.apps.studio.jobs import Notices, Tasks, jobs_json
 from actionrnn.apps.studio.locks import Client, Locks
 from actionrnn.apps.studio.models import Models
-from actionrnn.apps.studio.project import ConflictError, Overview, Project
+from actionrnn.apps.studio.project import ConflictError, Project
 from actionrnn.apps.studio.project_file import COLOURS, KEYS
 from actionrnn.apps.studio.videos import ProjectVideo, isolation_of, kept_copy, playable_copy
 from actionrnn.apps.studio.worker import Task, Worker
@@ -106,6 +106,16 @@ class Session:
             text = f"{other.annotator} is labelling {video.name} now; nothing was changed"
             raise HTTPException(409, text)
 
+    def require_free_marks(self, labels: Collection[str], client: Client) -> None:
+        """Refuse a change of the marks of some labels where another one works on such a video.
+
+        Raises:
+            HTTPException: 409, with a word.
+        """
+        for video in self.project.videos():
+            if any(mark.label in labels for mark in self.project.marks(video.id).marks):
+                self.require_free(video, client)
+
     def isolation(self, stop: threading.Event | None = None) -> Isolation:
         """The bounds within which a video is looked at."""
         return isolation_of(self.limits.video_limits(), stop, self.limits.request_seconds)
@@ -132,9 +142,8 @@ class Session:
     def described(self) -> dict[str, Any]:
         """The project as the page shows it; `revision` rises whenever something of it changes."""
         project, newest = self.project, self.models.newest()
-        overview, there = project.overview(), project.videos()
-        self.features.look_again(there)
-        videos = [self.video_json(v, overview.get(v.id)) for v in there]
+        videos = project.videos()
+        self.features.look_again(videos)
         jobs = [*self.training.jobs(), *self.copies.jobs(), *self.features.jobs()]
         described = {
             "name": project.folder.resolve().name,
@@ -142,7 +151,8 @@ class Session:
             "keys": KEYS,
             "colours": COLOURS,
             "settings": asdict(project.settings),
-            "videos": videos,
+            "settings_revision": project.settings_revision,
+            "videos": [self.video_json(video) for video in videos],
             "unreadable": [
                 {"path": path, "error": why} for path, why in project.unreadable().items()
             ],
@@ -168,9 +178,9 @@ class Session:
             found[str(folder) if folder.name in found else folder.name] = folder
         return found
 
-    def video_json(self, video: ProjectVideo, marked: Overview | None = None) -> dict[str, Any]:
+    def video_json(self, video: ProjectVideo) -> dict[str, Any]:
         """One video as the page shows it."""
-        marked = marked or self.project.overview()[video.id]
+        marked = self.project.overview(video)
         state = self.features.state(video.id)
         holder = self.locks.holder(video.id)
         return {

@@ -151,10 +151,16 @@ def facts_of(file: Path, limits: VideoLimits | None = None) -> Facts:
 
 
 class Cache:
-    """What is known of the videos, in memory and in `.cache/`."""
+    """What is known of the videos, in memory and in `.cache/`.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: of the project.
+        read_only: keep nothing new in `.cache/`.
+    """
+
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self.folder = folder / CACHE_FOLDER
+        self._read_only = read_only
         self._facts: dict[Path, Facts | VideoError] = {}
 
     def place(self, path: str, file: Path, name: str) -> Path:
@@ -195,6 +201,8 @@ class Cache:
             facts = facts_of(file)
         except VideoError as error:
             return VideoError(str(error).replace(str(file), path))
+        if self._read_only:
+            return facts
         with contextlib.suppress(OSError):  # a folder that cannot be written: looked at each time
             write_json(kept, asdict(facts))
             state = kept.name.removesuffix("facts.json")
