@@ -14,7 +14,7 @@ from typing import Any, Literal
 from actionrnn.apps.studio.extraction import EXTRACT
 from actionrnn.apps.studio.worker import Task
 
-Kind = Literal["extract", "train", "score", "convert"]
+Kind = Literal["extract", "train", "score", "convert", "onnx", "web"]
 MOST_NOTICES = 20
 """That are kept; the page asks each second."""
 
@@ -29,6 +29,9 @@ class Tasks:
     """Loads what the first training would wait for."""
     teach: Task = "actionrnn.apps.studio.teaching:teach"
     """Trains and scores, as `teaching.teach`."""
+    onnx: Task = "actionrnn.apps.studio.export_tasks:onnx"
+    web: Task = "actionrnn.apps.studio.export_tasks:web"
+    """Export a model, as `export_tasks.web`."""
 
 
 @dataclass(frozen=True)

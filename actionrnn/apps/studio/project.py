@@ -181,6 +181,11 @@ class Project:
         write_project_file(place, content)
         return cls.open(folder, videos_folders)
 
+    @property
+    def name(self) -> str:
+        """That of its folder."""
+        return self.folder.resolve().name
+
     def close(self) -> None:
         """Let another process open the project."""
         if self._handle is not None:

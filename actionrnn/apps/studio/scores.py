@@ -25,7 +25,7 @@ from actionrnn.apps.studio.advice import (
     learning_curve,
 )
 from actionrnn.apps.studio.counts import counts_of, scored_labels
-from actionrnn.apps.studio.learning import OnProgress, Taught, fit
+from actionrnn.apps.studio.learning import Taught, fit
 from actionrnn.apps.studio.models import SCORES_FILE
 from actionrnn.datasets.recordings import IGNORE, Recording
 from actionrnn.datasets.sequences import Sequences
@@ -38,6 +38,7 @@ from actionrnn.evaluation.step_scores import step_report
 from actionrnn.files import write_text
 from actionrnn.model.heads import Head
 from actionrnn.model.segments import ON
+from actionrnn.progress import OnProgress
 from actionrnn.results import replacing, results_folder
 from actionrnn.training.experiment import Experiment, Purpose
 from actionrnn.training.train import OUTPUTS, TrainingRun, save_run

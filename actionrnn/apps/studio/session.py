@@ -16,6 +16,7 @@ from fastapi import HTTPException, Request
 
 from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.studio.background_copies import Copies
+from actionrnn.apps.studio.background_exports import Exports
 from actionrnn.apps.studio.background_features import Features
 from actionrnn.apps.studio.background_training import Training
 from actionrnn.apps.studio.jobs import Notices, Tasks, jobs_json
@@ -24,7 +25,6 @@ from actionrnn.apps.studio.models import Models
 from actionrnn.apps.studio.project import ConflictError, Project
 from actionrnn.apps.studio.project_file import COLOURS, KEYS
 from actionrnn.apps.studio.videos import ProjectVideo, isolation_of, kept_copy, playable_copy
-from actionrnn.apps.studio.worker import Task, Worker
 from actionrnn.errors import ProjectError, VideoError
 from actionrnn.features.worker import Isolation
 from actionrnn.text import plain
@@ -49,11 +49,11 @@ class Session:
         self.copies = Copies(self._copy, self.notices)
         arguments = (project.folder, project.videos_folders)
         self.training = Training(project.folder, tasks, arguments, self.notices)
+        self.exports, self.tasks = Exports(), tasks
         # a page that asks after a restart knows the revision of another server
         self._revision, self._last = int(1000 * time.time()), ""
         self._mutex = threading.Lock()
         self._making: dict[str, threading.Lock] = {}
-        self._aside: set[Worker] = set()
         self._at_once = threading.Semaphore(limits.at_once)
 
     def start(self) -> None:
@@ -63,26 +63,8 @@ class Session:
 
     def close(self) -> None:
         """End it; what is done is on the disk."""
-        for worker in tuple(self._aside):
-            worker.close()
-        for one in (self.features, self.copies, self.training):
+        for one in (self.exports, self.features, self.copies, self.training):
             one.close()
-
-    def run_aside(self, task: Task, *arguments: Any) -> Any:
-        """What a task gives, in a process of its own that ends with it.
-
-        Raises:
-            WorkFailedError: with the task's reason.
-            WorkerDiedError: the studio ends.
-        """
-        aside = Worker(task)
-        self._aside.add(aside)
-        try:
-            stop = threading.Event()
-            return aside.run(task, *arguments, stop=stop, report=lambda progress, text="": None)
-        finally:
-            aside.close()
-            self._aside.discard(aside)
 
     def video(self, video_id: str) -> ProjectVideo:
         """The video of an id.
@@ -145,8 +127,9 @@ class Session:
         videos = project.videos()
         self.features.look_again(videos)
         jobs = [*self.training.jobs(), *self.copies.jobs(), *self.features.jobs()]
+        jobs += self.exports.jobs()
         described = {
-            "name": project.folder.resolve().name,
+            "name": project.name,
             "labels": [asdict(label) for label in project.labels],
             "keys": KEYS,
             "colours": COLOURS,

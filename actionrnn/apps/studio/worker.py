@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from actionrnn.errors import ActionrnnError
+from actionrnn.progress import OnProgress
 
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 3.0
@@ -39,6 +40,11 @@ class Report(Protocol):
             text: in words.
             **more: what JSON can hold.
         """
+
+
+def telling(report: Callable[..., None]) -> OnProgress:
+    """A `Report` as an `OnProgress`."""
+    return lambda text, part: report(part, text)
 
 
 Task = str

@@ -72,7 +72,7 @@ function makeSettings(app) {
   const modality = make("select", { id: "modality" }, ...Object.entries(modalities).map(([value, text]) => make("option", { value }, text)));
   const put = (settings) => attempt(app, async () => {
     try {
-      await app.api.put(`api/settings?base_revision=${app.project.settings_revision}`, settings);
+      await app.api.put("api/settings", settings);
       app.notify("All videos are read anew; train again when they are ready.");
     } finally {
       await app.refresh();
