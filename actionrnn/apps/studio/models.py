@@ -54,17 +54,6 @@ class TaughtModel:
         """The name of its run."""
         return self.path.parent.name
 
-    @property
-    def none_rate(self) -> float | None:
-        """The part of the classes' own steps that it may call 'none of these'; None: it cannot."""
-        return self.none_rate_of("step")
-
-    def none_rate_of(self, *kinds: Kind) -> float | None:
-        """The same of steps, stretches and clips; None: of some it knows too few held-out ones."""
-        none = self.none_of_these
-        known = [0 if none is None else len(none.held_out.get(kind, ())) for kind in kinds]
-        return NONE_RATE if NONE_RATE * (min(known) + 1) > 1 else None
-
     def to_json(self) -> dict[str, Any]:
         """As the page shows it."""
         taught: dict[str, Any] = {}
@@ -81,7 +70,7 @@ class TaughtModel:
             "rate_fps": self.info.config.sampling.rate_fps,
             "delay_steps": self.head.delay_steps,
             "can_stream": self.info.config.sampling.num_frames is None,
-            "none_rate": self.none_rate,
+            "none_rate": none_rate_of(self.none_of_these, "step"),
         }
 
     def timeline(self, store: FeatureStore, key: str, video: ProjectVideo) -> Timeline:
@@ -111,6 +100,15 @@ class TaughtModel:
             none_of_these=self.none_of_these,
             event_rule=None if rule is None else EventRule(**rule),
         )
+
+
+def none_rate_of(none: NoneOfThese | None, *kinds: Kind) -> float | None:
+    """The part of the classes' own steps, stretches or clips that may be called 'none of these'.
+
+    None: it cannot be told, as of some too few held-out ones are known.
+    """
+    known = [0 if none is None else len(none.held_out.get(kind, ())) for kind in kinds]
+    return NONE_RATE if NONE_RATE * (min(known) + 1) > 1 else None
 
 
 class Models:
@@ -205,8 +203,9 @@ class Models:
         """The model files and when they were written, the newest last."""
         found = []
         for path in (self._project.folder / RUNS_FOLDER).glob(f"*/{MODEL_FILE}"):
-            if not path.parent.name.startswith("."):  # one that is being written
-                found.append((path.stat().st_mtime, path))
+            state = state_if_there(path)
+            if state is not None and not path.parent.name.startswith("."):  # being written
+                found.append((state.mtime_ns / 1e9, path))
         return sorted(found)
 
 

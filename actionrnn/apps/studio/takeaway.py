@@ -16,6 +16,7 @@ from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from actionrnn.apps.serving.guarded import OneFileRoute
+from actionrnn.apps.studio.models import none_rate_of
 from actionrnn.apps.studio.project import Project
 from actionrnn.apps.studio.project_config import ANNOTATIONS_FILE
 from actionrnn.apps.studio.session import Session
@@ -81,7 +82,8 @@ def _exported_model(session: Session, kind: Literal["onnx", "web"], folder: Path
     """The newest model in that form."""
     model = session.models.require_newest()
     task = session.tasks.onnx if kind == "onnx" else session.tasks.web
-    session.exports.make(kind, task, model.path, folder, model.none_rate_of("step", "clip"))
+    none_rate = none_rate_of(model.none_of_these, "step", "clip")
+    session.exports.make(kind, task, model.path, folder, none_rate)
     return folder
 
 
