@@ -33,7 +33,8 @@ import numpy as np
 from long_recordings import Joined, in_processes, prepare
 from numpy.typing import NDArray
 
-from actionrnn.apps.studio.proposals import LOOK_SECONDS, free_of, next_place
+from actionrnn.apps.studio.proposals import LOOK_SECONDS, next_place
+from actionrnn.apps.studio.spans import free_of
 from actionrnn.config import Config, HeadConfig, TrainConfig
 from actionrnn.config_reading import load_config
 from actionrnn.datasets.annotations.marks import Span, united

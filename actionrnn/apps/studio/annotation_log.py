@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from actionrnn.apps.studio.operations import ConflictError, Op, require_length
+from actionrnn.apps.studio.spans import without
 from actionrnn.datasets.annotations.marks import Span, united
 from actionrnn.errors import ProjectError
 from actionrnn.files import sync_folder
@@ -55,21 +56,6 @@ class VideoMarks:
     """Where somebody looked, the marks included: what is unmarked here is background."""
     can_undo: bool
     can_redo: bool
-
-
-def without(spans: Iterable[Span], taken: Iterable[Span]) -> tuple[Span, ...]:
-    """What is left of some stretches, in order, after others are taken out."""
-    found = []
-    cuts = united(taken)
-    for begin, end in united(spans):
-        for start, stop in cuts:
-            if begin < start < end:
-                found.append((begin, start))
-            if start < end and stop > begin:
-                begin = max(begin, stop)
-        if begin < end:
-            found.append((begin, end))
-    return tuple(found)
 
 
 @dataclass(frozen=True)

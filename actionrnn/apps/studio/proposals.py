@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.apps.studio.annotation_log import Refused
+from actionrnn.apps.studio.spans import free_of
 from actionrnn.datasets.annotations.marks import Span, united
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.evaluation.report_plots import percent_text
@@ -140,24 +141,6 @@ def doubt_of(timeline: Timeline) -> Values:
         doubt = -(scores * np.log(scores)).sum(axis=1) / np.log(max(2, scores.shape[1]))
     is_none = timeline.is_none_of_these(NONE_RATE)
     return doubt if is_none is None else np.where(is_none, 1.0, doubt)
-
-
-def free_of(seen: Sequence[Span], start: float, end: float) -> list[Span]:
-    """What is left of start to end without the time seen, in the order of time.
-
-    Args:
-        seen: rising, without overlaps (`united`).
-    """
-    left, reached = [], start
-    for begin, stop in seen:
-        if begin >= end:
-            break
-        if begin > reached:
-            left.append((reached, begin))
-        reached = max(reached, stop)
-    if reached < end:
-        left.append((reached, end))
-    return left
 
 
 def _proposal(segment: Segment, start: float, end: float) -> Proposal:

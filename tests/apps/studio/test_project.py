@@ -228,6 +228,9 @@ def test_the_side_that_people_gave_a_video_is_that_of_all_of_its_rows(project: P
         "videos/b.avi,4.0,5.0,background,,train,",
     ]
     assert len(open_dataset(project.config().data).recordings) == 2
+    project.remove_video(a.id, "ann")
+    aside = (project.folder / ".removed" / "a.avi.csv").read_text().splitlines()
+    assert aside[2] == "videos/a.avi,1.0,3.0,run,,test,"
 
 
 def test_several_people_change_a_project_at_once(folder: Path) -> None:
