@@ -205,6 +205,32 @@ def require_valid(
         there.append(mark)
 
 
+def require_kept_apart(
+    histories: Mapping[str, History], renamed: Mapping[str, str], kept: Collection[str]
+) -> None:
+    """Refuse labels that lose marks, or mix them up, which nothing takes apart again.
+
+    Args:
+        histories: by path.
+        renamed: new names of labels by old ones.
+        kept: the labels that there will be, by their new names.
+
+    Raises:
+        ProjectError: they do.
+    """
+    for path, history in histories.items():
+        for label in sorted({mark.label for mark in history.marks.values()}):
+            if (name := renamed.get(label, label)) not in kept:
+                raise ProjectError(
+                    f"label {name!r}: {path} has marks of it; rename it, or remove them"
+                )
+            if label not in renamed and label in renamed.values():
+                raise ProjectError(
+                    f"label {label!r}: {path} has marks of it, and another label cannot get its "
+                    "name; choose another"
+                )
+
+
 def require_apart(marks: Sequence[Mark], path: str) -> None:
     """Refuse marks that overlap.
 

@@ -14,15 +14,25 @@ import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from actionrnn.apps.studio.annotation_log import Refused, VideoMarks
-from actionrnn.apps.studio.annotations import Annotations, require_apart, require_valid
-from actionrnn.apps.studio.operations import ConflictError, checked_label, checked_ops
+from actionrnn.apps.studio.annotations import (
+    Annotations,
+    require_apart,
+    require_kept_apart,
+    require_valid,
+)
+from actionrnn.apps.studio.operations import (
+    ConflictError,
+    checked_group,
+    checked_label,
+    checked_ops,
+)
 from actionrnn.apps.studio.project_config import (
     FEATURES_FOLDER,
     RUNS_FOLDER,
@@ -58,26 +68,15 @@ from actionrnn.apps.studio.videos import (
     video_id,
 )
 from actionrnn.config import Config
-from actionrnn.datasets.annotations.marks import Span, united
+from actionrnn.datasets.annotations.marks import Span
 from actionrnn.errors import ProjectError
 from actionrnn.features.worker import Isolation
 from actionrnn.files import is_temporary, open_locked, write_text
-from actionrnn.text import is_harmless, plain, readable
 
 LOCK_FILE = ".lock"
 _IGNORED_BY_GIT = (
     f"{LOCK_FILE}\n{CACHE_FOLDER}/\n{REMOVED_FOLDER}/\n{FEATURES_FOLDER}/\n{RUNS_FOLDER}/\n"
 )
-
-
-@dataclass(frozen=True)
-class Overview:
-    """How much is marked in a video."""
-
-    num_marks: int
-    marked_seconds: float
-    looked_seconds: float
-    """The marked ones included."""
 
 
 class Project:
@@ -253,24 +252,11 @@ class Project:
             self._annotations.refresh()
             self._require_revision(base_revision)
             checked = checked_labels(labels)
-            self._require_room(names, {label.name for label in checked})
+            kept = {label.name for label in checked}
+            require_kept_apart(self._annotations.histories, names, kept)
             if names:
                 self._write(None, {"renamed": names}, who)
             self._save(replace(self._file.content, labels=checked))
-
-    def _require_room(self, renamed: Mapping[str, str], kept: Collection[str]) -> None:
-        """Refuse labels that lose marks, or mix them up, which no undo takes apart again."""
-        for path, history in self._annotations.histories.items():
-            for label in {mark.label for mark in history.marks.values()}:
-                if (name := renamed.get(label, label)) not in kept:
-                    raise ProjectError(
-                        f"label {name!r}: {path} has marks of it; rename it, or remove them"
-                    )
-                if label not in renamed and label in renamed.values():
-                    raise ProjectError(
-                        f"label {label!r}: {path} has marks of it, and another one cannot get its "
-                        "name; choose another"
-                    )
 
     def set_settings(self, values: Mapping[str, Any], base_revision: str | None = None) -> Settings:
         """Change some settings.
@@ -325,15 +311,6 @@ class Project:
         with self._lock:
             return self._video(self._videos.path_of(id))
 
-    def overview(self, video: ProjectVideo) -> Overview:
-        """How much is marked in one of `videos`."""
-        with self._lock:
-            self._annotations.refresh()
-            marks = self._annotations.of(video.path).view
-        marked = united((mark.start, mark.end) for mark in marks.marks)
-        seconds = (sum(end - start for start, end in spans) for spans in (marked, marks.looked))
-        return Overview(len(marks.marks), *seconds)
-
     def _spans(self) -> dict[str, Span]:
         found, _ = self._videos.facts_of_all()
         return {path: (one.begin, one.end) for path, one in found.items()}
@@ -380,7 +357,7 @@ class Project:
                 annotations.csv has a row that cannot be read.
         """
         self._require_writable()
-        group, name = _checked_group(group), safe_name(name, [])
+        group, name = checked_group(group), safe_name(name, [])
         try:
             with (
                 staged(self.folder, content, name, isolation or isolation_of()) as copy,
@@ -403,7 +380,7 @@ class Project:
             VideoError: it is not a video that can be read.
             ProjectError: it lies elsewhere, or is in the project already.
         """
-        group = _checked_group(group)
+        group = checked_group(group)
         with self._lock:
             self._annotations.refresh()
             path = self._videos.path_elsewhere(Path(file))
@@ -444,7 +421,7 @@ class Project:
         Raises:
             ProjectError: there is no such video, or the group is not valid.
         """
-        group = _checked_group(group)
+        group = checked_group(group)
         with self._lock:
             path = self._videos.path_of(id)
             self._annotations.refresh()
@@ -580,11 +557,4 @@ def _remove_leftovers(folder: Path) -> None:
         shutil.rmtree(begun, ignore_errors=True)
 
 
-def _checked_group(group: str | None) -> str:
-    name = readable(group or "").strip()
-    if not is_harmless(name) or len(name) > 80:
-        raise ProjectError(f"group {plain(name)!r}: must be at most 80 usual characters")
-    return name
-
-
-__all__ = ["ConflictError", "Label", "Overview", "Project", "ProjectVideo", "Settings"]
+__all__ = ["ConflictError", "Label", "Project", "ProjectVideo", "Settings"]

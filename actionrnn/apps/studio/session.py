@@ -163,7 +163,7 @@ class Session:
 
     def video_json(self, video: ProjectVideo) -> dict[str, Any]:
         """One video as the page shows it."""
-        marked = self.project.overview(video)
+        marks = self.project.marks(video.id)
         state = self.features.state(video.id)
         holder = self.locks.holder(video.id)
         return {
@@ -180,9 +180,9 @@ class Session:
             "progress": round(state.progress, 3),
             "error": state.error,
             "playable": video.playable or self.has_copy(video),
-            "num_marks": marked.num_marks,
-            "marked_seconds": round(marked.marked_seconds, 3),
-            "looked_seconds": round(marked.looked_seconds, 3),
+            "num_marks": len(marks.marks),
+            "marked_seconds": round(marks.marked_seconds, 3),
+            "looked_seconds": round(marks.looked_seconds, 3),
             "locked_by": None if holder is None else holder.annotator,
         }
 

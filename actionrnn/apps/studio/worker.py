@@ -42,15 +42,15 @@ class Report(Protocol):
         """
 
 
-def telling(report: Callable[..., None]) -> OnProgress:
-    """A `Report` as an `OnProgress`."""
-    return lambda text, part: report(part, text)
-
-
 Task = str
 """`module:function`, which the server need not import. It is called as
 `function(*arguments, stop=Event, report=Report)`, gives what JSON can hold, and should end soon
 after `stop` is set."""
+
+
+def telling(report: Callable[..., None]) -> OnProgress:
+    """A `Report` as an `OnProgress`."""
+    return lambda text, part: report(part, text)
 
 
 class WorkFailedError(ActionrnnError):
