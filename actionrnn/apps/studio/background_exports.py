@@ -36,12 +36,12 @@ class Exports:
         worker = Worker(task)
 
         def report(progress: float, text: str = "") -> None:
-            self._jobs[worker] = Job(kind, None, progress, text)
+            self._jobs[worker] = Job(kind, None, progress, f"export: {text}")
 
-        report(0.0, "waiting for another export")
+        report(0.0, "waiting for another one")
         try:
             with self._turn:
-                report(0.0, "loading what exports need")
+                report(0.0, "starting")
                 worker.run(task, *arguments, stop=threading.Event(), report=report)
         finally:
             worker.close()

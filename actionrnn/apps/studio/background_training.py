@@ -62,8 +62,8 @@ class Training:
             job = self._job
             if job is not None and job.kind == "train" and not self._stop.is_set():
                 return job
-            self._mark.parent.mkdir(parents=True, exist_ok=True)
-            write_text(self._mark, "")
+            with contextlib.suppress(OSError):  # a full disk: the training itself will say it
+                write_text(self._mark, "")
             self._is_wanted = True
             if job is not None:
                 self._stop.set()

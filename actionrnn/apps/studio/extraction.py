@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +112,7 @@ def loaded_backbone(config: BackboneConfig) -> Backbone:
 class _Counted:
     """A sink that says how far it is, at each hundredth."""
 
-    def __init__(self, sink: FrameSink, say: Any) -> None:
+    def __init__(self, sink: FrameSink, say: Callable[[float], None]) -> None:
         self._sink, self._say = sink, say
         self._steps, self._num, self._said = 1, 0, 0
         self._mutex = threading.Lock()

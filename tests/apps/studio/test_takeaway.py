@@ -173,10 +173,10 @@ def test_an_export_says_how_far_it_is_and_a_second_one_waits(exporting: Studio) 
     run = exporting.project.folder / "runs" / "1"
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(exporting.client.get, "/api/export/web")
-        exporting.wait(lambda p: stages(p) == {"web": (0.5, "writing the network")})
+        exporting.wait(lambda p: stages(p) == {"web": (0.5, "export: writing the network")})
         second = pool.submit(exporting.client.get, "/api/export/onnx")
         described = exporting.wait(lambda p: "onnx" in stages(p))
-        assert stages(described)["onnx"] == (0.0, "waiting for another export")
+        assert stages(described)["onnx"] == (0.0, "export: waiting for another one")
         assert (run / "begun.txt").read_text() == "."
         (run / "go").touch()
         assert [file.result().status_code for file in (first, second)] == [200, 200]
