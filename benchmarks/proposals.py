@@ -34,10 +34,9 @@ from long_recordings import Joined, in_processes, prepare
 from numpy.typing import NDArray
 
 from actionrnn.apps.studio.proposals import LOOK_SECONDS, next_place
-from actionrnn.apps.studio.spans import free_of
 from actionrnn.config import Config, HeadConfig, TrainConfig
 from actionrnn.config_reading import load_config
-from actionrnn.datasets.annotations.marks import Span, united
+from actionrnn.datasets.annotations.marks import Span, united, without
 from actionrnn.datasets.recordings import IGNORE, UNLABELLED, Annotation, Clip, Recording
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.evaluation.segment_metrics import matched_segments, segments_of
@@ -149,7 +148,8 @@ def free_places(pool: Mapping[str, Joined], looked: Looked) -> list[tuple[str, f
     """All that was not looked at, cut into places, from left to right."""
     found = []
     for name, joined in pool.items():
-        for start, end in free_of(looked.get(name, ()), 0.0, float(joined.pts_seconds[-1])):
+        whole = (0.0, float(joined.pts_seconds[-1]))
+        for start, end in without([whole], looked.get(name, ())):
             edges = [*np.arange(start, end - 0.5, LOOK_SECONDS).tolist(), end]
             found += [(name, a, b) for a, b in itertools.pairwise(edges)]
     return found

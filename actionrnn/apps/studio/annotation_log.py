@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from actionrnn.apps.studio.operations import ConflictError, Op, require_length
-from actionrnn.apps.studio.spans import without
-from actionrnn.datasets.annotations.marks import Span, united
+from actionrnn.datasets.annotations.marks import Span, united, without
 from actionrnn.errors import ProjectError
 from actionrnn.files import sync_folder
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from actionrnn.apps.studio.annotation_log import History, Mark
 from actionrnn.apps.studio.operations import checked_label, require_length
-from actionrnn.apps.studio.spans import without
 from actionrnn.datasets.annotations.intervals_csv import (
     FurtherColumns,
     further_columns,
@@ -24,7 +23,7 @@ from actionrnn.datasets.annotations.intervals_csv import (
     read_intervals_csv,
 )
 from actionrnn.datasets.annotations.marks import Mark as Row
-from actionrnn.datasets.annotations.marks import ReadOptions, Span, united
+from actionrnn.datasets.annotations.marks import ReadOptions, Span, united, without
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.errors import DatasetError, ProjectError
 from actionrnn.files import write_text
