@@ -70,6 +70,7 @@ export function openLabels(app) {
       await app.refresh();
       dialog.close();
     } catch (error) {
+      if (error.status === 409) await app.refresh(); // what others did is there when this is opened again
       problem.textContent = error.message;
     } finally {
       save.disabled = false;
