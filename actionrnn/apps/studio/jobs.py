@@ -15,8 +15,8 @@ from actionrnn.apps.studio.extraction import EXTRACT
 from actionrnn.apps.studio.worker import Task
 
 Kind = Literal["extract", "train", "score", "convert", "onnx", "web"]
-MOST_NOTICES = 20
-"""That are kept; the page asks each second."""
+MOST_NOTICES = 5
+"""That are kept: a page asks each second, and shows all of them when it is opened."""
 
 
 @dataclass(frozen=True)

@@ -104,14 +104,13 @@ def test_a_worker_that_is_closed_ends_in_the_middle_and_starts_no_more(worker: W
         run(worker, "add", 1, 1)
 
 
-def test_what_threads_say_at_once_is_all_said() -> None:
+def test_what_threads_say_at_once_has_numbers_of_its_own() -> None:
     notices = Notices()
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(notices.add, map(str, range(20))))
-    assert sorted(said["text"] for said in notices.said) == sorted(map(str, range(20)))
-    assert [said["id"] for said in notices.said] == list(range(1, 21))
-    notices.add("one more")
-    assert len(notices.said) == 20 and notices.said[-1]["text"] == "one more"
+        list(pool.map(notices.add, map(str, range(200))))
+    notices.add("the last", is_problem=True)
+    assert [said["id"] for said in notices.said] == [197, 198, 199, 200, 201]
+    assert notices.said[-1] == {"id": 201, "text": "the last", "is_problem": True}
 
 
 def test_a_process_that_cannot_be_started_is_said(
