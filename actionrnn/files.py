@@ -229,8 +229,8 @@ def write_text(path: Path, text: str, *, replace: bool = True, durable: bool = F
         temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
     ):
         file.write(text)
-        file.flush()
         if durable:
+            file.flush()
             os.fsync(file.fileno())
     if durable:
         sync_folder(path.parent)
