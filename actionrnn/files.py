@@ -296,6 +296,13 @@ def file_state(path: Path) -> FileState:
     )
 
 
+def state_if_there(path: Path) -> FileState | None:
+    """`file_state`; None: there is no such file, or it cannot be accessed."""
+    with contextlib.suppress(OSError):
+        return file_state(path)
+    return None
+
+
 def file_sha256(path: Path) -> str:
     """The sha256 of a file's bytes, in hexadecimal; of a folder, of its files in name order.
 

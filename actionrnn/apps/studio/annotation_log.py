@@ -56,6 +56,20 @@ class VideoMarks:
     can_undo: bool
     can_redo: bool
 
+    @property
+    def marked_seconds(self) -> float:
+        """How much time is marked, that of several labels once."""
+        return _length(united((mark.start, mark.end) for mark in self.marks))
+
+    @property
+    def looked_seconds(self) -> float:
+        """How much was looked at, what is marked included."""
+        return _length(self.looked)
+
+
+def _length(spans: Iterable[Span]) -> float:
+    return sum(end - start for start, end in spans)
+
 
 @dataclass(frozen=True)
 class _Part:
