@@ -74,7 +74,7 @@ class Sampling:
     .mjpeg. UCF101's paper says 25; some of its files have 29.97."""
     overrules_stated_rate: bool = False
     """Take `frame_folder_fps` for raw video that states another rate, too; its headers may be
-    wrong. `--frame-rate` does. Features do not record it."""
+    wrong. `--frame-rate` does, except for `extract`. Features of both kinds are not mixed."""
     stream: Annotated[int, Field(ge=0, strict=True)] | None = None
     """The video stream that is read of a file with several, by the number that `actionrnn info`
     and ffprobe show; null: the first of those that the file marks as default."""

@@ -229,8 +229,8 @@ def write_text(path: Path, text: str, *, replace: bool = True, durable: bool = F
         temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
     ):
         file.write(text)
-        file.flush()
         if durable:
+            file.flush()
             os.fsync(file.fileno())
     if durable:
         sync_folder(path.parent)
@@ -294,6 +294,13 @@ def file_state(path: Path) -> FileState:
         mtime_ns=max((stat.st_mtime_ns for stat in stats), default=0),
         ctime_ns=max((stat.st_ctime_ns for stat in stats), default=0),
     )
+
+
+def state_if_there(path: Path) -> FileState | None:
+    """`file_state`; None: there is no such file, or it cannot be accessed."""
+    with contextlib.suppress(OSError):
+        return file_state(path)
+    return None
 
 
 def file_sha256(path: Path) -> str:

@@ -30,6 +30,13 @@ SECONDS_BETWEEN_PICTURES = 0.5  # of a notebook's bar; shorter work shows none
 
 Unit = Literal["steps", "bytes"]
 
+OnProgress = Callable[[str, float], None]
+"""Gets what is done now, in words, and which part of the whole is done, 0 to 1."""
+
+
+def silent(text: str, part: float) -> None:
+    """Tells nobody how far the work is: an `OnProgress`."""
+
 
 class Meter:
     """What is done of some work, since when, and the words for it.

@@ -37,7 +37,14 @@ from numpy.typing import NDArray
 
 from actionrnn.config import Config, HeadConfig, Sampling
 from actionrnn.config_reading import load_config
-from actionrnn.datasets.recordings import Dataset
+from actionrnn.datasets.recordings import (
+    IGNORE,
+    UNLABELLED,
+    Annotation,
+    Clip,
+    Dataset,
+    Recording,
+)
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.datasets.splits import Fold, make_folds, open_dataset, train_val_split
 from actionrnn.datasets.stored import load_features
@@ -88,11 +95,42 @@ class Joined:
     pts_seconds: NDArray[np.float64]
     """(T,)."""
 
+    def __getitem__(self, steps: slice) -> Joined:
+        """Some of its steps."""
+        return Joined(self.values[steps], self.targets[steps], self.pts_seconds[steps])
+
     def predictions(
         self, name: str, scores: Mapping[str, Scores], delay_steps: Mapping[str, int]
     ) -> StepPredictions:
         """With what models answer at its steps, and how much later."""
         return StepPredictions(name, name, self.pts_seconds, self.targets, scores, delay_steps)
+
+
+def in_parts(
+    recordings: Mapping[str, Joined], labels: Sequence[str], provenance: Provenance
+) -> Sequences:
+    """Recordings whose targets may be IGNORE, cut into parts of one target each.
+
+    Args:
+        labels: by target.
+    """
+    clips, parts = [], []
+    for name, joined in recordings.items():
+        cuts = np.flatnonzero(np.diff(joined.targets)) + 1
+        for begin, stop in zip([0, *cuts], [*cuts, len(joined.targets)], strict=True):
+            part = joined[begin:stop]
+            label = UNLABELLED if part.targets[0] == IGNORE else labels[part.targets[0]]
+            bounds = part.pts_seconds[[0, -1]].tolist()
+            clips.append(Clip(Recording(Path(name), name, name), Annotation(label, *bounds)))
+            parts.append(part)
+    return Sequences(
+        tuple(clips),
+        tuple(part.values for part in parts),
+        np.array([part.targets[0] for part in parts], np.int64),
+        tuple(clip.video_key for clip in clips),
+        provenance,
+        pts_seconds=tuple(part.pts_seconds for part in parts),
+    )
 
 
 @dataclass(frozen=True)

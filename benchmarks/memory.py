@@ -9,7 +9,7 @@ second. The server is measured while it answers one uploaded file. Beside it the
 OpenCV, each sampled frame transformed and kept, then one call of the network for 16 at a time; it
 grows with the length, and is measured at the shortest one alone.
 
-The ratio is the common way's peak over ours; `growth` is our peak at the longest over the shortest.
+The ratio is a rival's peak over ours at the shortest length; one rival is ours at the longest.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import imageio_ffmpeg
+from serve import memory_mib, start_server
 
 OUR_MODEL = """
 import sys
@@ -77,44 +78,26 @@ def encode(folder: Path, minutes: list[int]) -> dict[int, Path]:
     return videos
 
 
-def family(root: int) -> Iterator[int]:
-    """A process and all that it started."""
-    yield root
-    for task in Path(f"/proc/{root}/task").glob("*"):
-        for child in (task / "children").read_text().split():
-            yield from family(int(child))
-
-
-def megabytes(root: int) -> float:
-    """Of memory that a process and its children hold now; shared pages count once."""
-    total = 0
-    for process in family(root):
-        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1])
-    return total / 1e3
-
-
 @contextmanager
 def watched(root: int) -> Iterator[list[float]]:
-    """The peak so far, in the only place of a list."""
+    """The peak so far in MiB, in the only place of a list."""
     peak, done = [0.0], threading.Event()
 
     def watch() -> None:
         while not done.wait(0.2):
-            try:
-                peak[0] = max(peak[0], megabytes(root))
-            except OSError:  # one of them has just ended
-                continue
+            peak[0] = max(peak[0], memory_mib(root))
 
     thread = threading.Thread(target=watch)
     thread.start()
-    yield peak
-    done.set()
-    thread.join()
+    try:
+        yield peak
+    finally:
+        done.set()
+        thread.join()
 
 
 def run(command: list[str]) -> float:
+    """The peak of a command."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     with watched(process.pid) as peak:
         process.wait()
@@ -125,19 +108,15 @@ def run(command: list[str]) -> float:
 
 def serve(video: Path, model: Path) -> float:
     """The server's peak while it answers one upload."""
-    options = ["--port", "0", "--video-seconds", "100000", "--request-seconds", "100000"]
-    command = [sys.executable, "-m", "actionrnn", "serve", "-m", str(model), *options]
-    command += ["--upload-mb", "100000"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            line = process.stdout.readline()
-            address = next(word for word in line.split() if word.startswith("http"))
-            upload = ["curl", "-sSf", "-o", os.devnull, "-F", f"file=@{video}"]
-            with watched(process.pid) as peak:
-                subprocess.run([*upload, f"{address}/timeline"], check=True)
-        finally:
-            process.terminate()
+    bounds = [f"--{name}=100000" for name in ("video-seconds", "request-seconds", "upload-mb")]
+    server, address = start_server(str(model), *bounds)
+    try:
+        upload = ["curl", "-sSf", "-o", os.devnull, "-F", f"file=@{video}"]
+        with watched(server.pid) as peak:
+            subprocess.run([*upload, f"{address}/timeline"], check=True)
+    finally:
+        server.terminate()
+        server.wait(20)
     return peak[0]
 
 
@@ -166,18 +145,20 @@ def main() -> None:
         }
         shortest = videos[min(videos)]
         common = run([sys.executable, "-c", COMMON_WAY, str(shortest), rate])
-        print(f"common way, {min(videos)} min   {common:7.0f} MB")
+        print(f"common way, {min(videos)} min   {common:7.0f} MiB")
         for name, job in jobs.items():
             peaks = {}
             for length, video in videos.items():
                 start = time.perf_counter()
                 peaks[length] = job(video)
                 took = time.perf_counter() - start
-                print(f"{name}, {length} min   {peaks[length]:7.0f} MB   {took:.0f} s", flush=True)
-            growth = peaks[max(peaks)] / peaks[min(peaks)]
-            ratio = common / peaks[min(peaks)]
-            rows.append({"case": name, "rival": f"common way, {min(videos)} min", "ratio": ratio})
-            rows.append({"case": name, "rival": f"ours, {max(videos)} min", "ratio": growth})
+                print(f"{name}, {length} min   {peaks[length]:7.0f} MiB   {took:.0f} s", flush=True)
+            rivals = {
+                f"common way, {min(videos)} min": common,
+                f"ours, {max(videos)} min": peaks[max(videos)],
+            }
+            for rival, peak in rivals.items():
+                rows.append({"case": name, "rival": rival, "ratio": peak / peaks[min(videos)]})
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1))
 

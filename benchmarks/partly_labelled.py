@@ -22,19 +22,12 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
-from long_recordings import Experiment, Joined, in_processes, prepare
+from long_recordings import Experiment, Joined, in_parts, in_processes, prepare
 from numpy.typing import NDArray
 
 from actionrnn.config import Config
 from actionrnn.config_reading import load_config
-from actionrnn.datasets.recordings import (
-    BACKGROUND,
-    IGNORE,
-    UNLABELLED,
-    Annotation,
-    Clip,
-    Recording,
-)
+from actionrnn.datasets.recordings import BACKGROUND, IGNORE
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.model.heads import read_out
 from actionrnn.progress import progress_bar
@@ -65,29 +58,12 @@ def as_sequences(
     """The recordings in parts of equal labels, and the number of classes."""
     labels = experiment.dataset.labels
     fill = IGNORE if rival == MASKED else len(labels)
-    clips, values, targets, times = [], [], [], []
+    recordings = {}
     for name in names:
-        joined = experiment.recordings[name]
-        rng = np.random.default_rng([seed, *name.encode()])
-        of_steps = np.where(labelled_steps(joined, rng), joined.targets, fill)
-        cuts = np.nonzero(np.diff(of_steps))[0] + 1
-        for begin, end in zip([0, *cuts], [*cuts, len(of_steps)], strict=True):
-            target = int(of_steps[begin])
-            label = UNLABELLED if target == IGNORE else [*labels, BACKGROUND][target]
-            bounds = (float(joined.pts_seconds[begin]), float(joined.pts_seconds[end - 1]))
-            recording = Recording(Path(name), name, name)
-            clips.append(Clip(recording, Annotation(label, *bounds)))
-            values.append(joined.values[begin:end])
-            targets.append(target)
-            times.append(joined.pts_seconds[begin:end])
-    sequences = Sequences(
-        tuple(clips),
-        tuple(values),
-        np.array(targets, np.int64),
-        tuple(clip.video_key for clip in clips),
-        experiment.sequences.provenance,
-        pts_seconds=tuple(times),
-    )
+        joined, rng = experiment.recordings[name], np.random.default_rng([seed, *name.encode()])
+        targets = np.where(labelled_steps(joined, rng), joined.targets, fill)
+        recordings[name] = replace(joined, targets=targets)
+    sequences = in_parts(recordings, [*labels, BACKGROUND], experiment.sequences.provenance)
     return sequences, len(labels) + (rival != MASKED)
 
 

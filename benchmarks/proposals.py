@@ -30,15 +30,14 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
-from long_recordings import Joined, in_processes, prepare
+from long_recordings import Joined, in_parts, in_processes, prepare
 from numpy.typing import NDArray
 
-from actionrnn.apps.studio.proposals import LOOK_SECONDS, free_of, next_place
-from actionrnn.config import Config, HeadConfig, TrainConfig
+from actionrnn.apps.studio.proposals import LOOK_SECONDS, next_place
+from actionrnn.config import HeadConfig, TrainConfig
 from actionrnn.config_reading import load_config
-from actionrnn.datasets.annotations.marks import Span, united
-from actionrnn.datasets.recordings import IGNORE, UNLABELLED, Annotation, Clip, Recording
-from actionrnn.datasets.sequences import Sequences
+from actionrnn.datasets.annotations.marks import Span, united, without
+from actionrnn.datasets.recordings import IGNORE
 from actionrnn.evaluation.segment_metrics import matched_segments, segments_of
 from actionrnn.features.provenance import Provenance
 from actionrnn.model.heads import Head, read_out
@@ -90,45 +89,21 @@ class Trained:
         return read_out(self.head, joined.values).now
 
 
-def first_seconds(joined: Joined, seconds: float) -> Joined:
-    """The beginning of a recording."""
-    stop = int(np.searchsorted(joined.pts_seconds, seconds))
-    return Joined(joined.values[:stop], joined.targets[:stop], joined.pts_seconds[:stop])
-
-
-def thinned(joined: Joined) -> Joined:
-    """Every second step."""
-    return Joined(joined.values[::EVERY], joined.targets[::EVERY], joined.pts_seconds[::EVERY])
-
-
-def train(pool: Mapping[str, Joined], looked: Looked, provenance: Provenance, seed: int) -> Trained:
+def train(pool: Pool, to_label: Mapping[str, Joined], looked: Looked, seed: int) -> Trained:
     """On the steps that were looked at; the others are unlabelled."""
-    clips, values, targets, times = [], [], [], []
-    for name, joined in pool.items():
-        steps = np.full(len(joined.targets), IGNORE, np.int64)
+    recordings = {}
+    for name, joined in to_label.items():
+        targets = np.full(len(joined.targets), IGNORE, np.int64)
         for start, end in looked.get(name, ()):
             inside = (joined.pts_seconds >= start) & (joined.pts_seconds < end)
-            steps[inside] = joined.targets[inside]
-        if (steps == IGNORE).all():
-            continue
-        cuts = np.flatnonzero(np.diff(steps)) + 1
-        for begin, stop in zip([0, *cuts], [*cuts, len(steps)], strict=True):
-            label = UNLABELLED if steps[begin] == IGNORE else str(steps[begin])
-            bounds = joined.pts_seconds[[begin, stop - 1]].tolist()
-            clips.append(Clip(Recording(Path(name), name, name), Annotation(label, *bounds)))
-            values.append(joined.values[begin:stop])
-            targets.append(int(steps[begin]))
-            times.append(joined.pts_seconds[begin:stop])
-    classes = np.unique([target for target in targets if target != IGNORE])
-    places = [t if t == IGNORE else int(np.searchsorted(classes, t)) for t in targets]
-    sequences = Sequences(
-        tuple(clips),
-        tuple(values),
-        np.array(places, np.int64),
-        tuple(clip.video_key for clip in clips),
-        provenance,
-        pts_seconds=tuple(times),
-    )
+            targets[inside] = joined.targets[inside]
+        if (targets != IGNORE).any():
+            recordings[name] = replace(joined, targets=targets)
+    sequences = in_parts(recordings, pool.labels, pool.provenance)
+    is_seen = sequences.targets != IGNORE
+    classes = np.unique(sequences.targets[is_seen])
+    places = np.where(is_seen, np.searchsorted(classes, sequences.targets), IGNORE)
+    sequences = replace(sequences, targets=places)
     task = FitTask(sequences, len(classes), HEAD, replace(TRAIN, seed=seed), None)
     return Trained(fit_head(task).head, classes)
 
@@ -148,7 +123,8 @@ def free_places(pool: Mapping[str, Joined], looked: Looked) -> list[tuple[str, f
     """All that was not looked at, cut into places, from left to right."""
     found = []
     for name, joined in pool.items():
-        for start, end in free_of(looked.get(name, ()), 0.0, float(joined.pts_seconds[-1])):
+        whole = (0.0, float(joined.pts_seconds[-1]))
+        for start, end in without([whole], looked.get(name, ())):
             edges = [*np.arange(start, end - 0.5, LOOK_SECONDS).tolist(), end]
             found += [(name, a, b) for a, b in itertools.pairwise(edges)]
     return found
@@ -185,7 +161,10 @@ def run(pool: Pool, rival: str, seed: int) -> list[tuple[float, float]]:
     people = rng.permutation(sorted(pool.recordings)).tolist()
     out, own = people[:PEOPLE_OUT], people[PEOPLE_OUT:]
     held_out = [pool.recordings[name] for name in out]
-    to_label = {name: first_seconds(pool.recordings[name], pool.seconds) for name in own}
+    to_label = {}
+    for name in own:
+        joined = pool.recordings[name]
+        to_label[name] = joined[: int(np.searchsorted(joined.pts_seconds, pool.seconds))]
     looked: Looked = {}
     trained: Trained | None = None
     curve: list[tuple[float, float]] = []
@@ -199,7 +178,7 @@ def run(pool: Pool, rival: str, seed: int) -> list[tuple[float, float]]:
         seconds = sum(end - start for spans in looked.values() for start, end in spans)
         if curve and seconds <= curve[-1][0]:
             break
-        trained = train(to_label, looked, pool.provenance, seed)
+        trained = train(pool, to_label, looked, seed)
         curve.append((seconds, f1_at_50(trained, held_out)))
     return curve
 
@@ -234,7 +213,7 @@ def seconds_needed(curve: Sequence[tuple[float, float]], most: float) -> float:
 
 
 def half_interval(values: NDArray[np.float64]) -> float | None:
-    """Of the 95 % interval of the mean, by Student's t; None of one seed."""
+    """Of the 95 % interval of the mean, by Student's t; None of one seed, or of more than ten."""
     if len(values) not in STUDENT:
         return None
     return float(STUDENT[len(values)] * values.std(ddof=1) / len(values) ** 0.5)
@@ -254,10 +233,6 @@ def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def settings(data: Path, overrides: Sequence[str]) -> Config:
-    return load_config("weizmann_gru", [f"data.root={data}", *overrides])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="the folder of Weizmann's clips")
@@ -268,8 +243,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("overrides", nargs="*", help="section.key=value, of weizmann_gru")
     given = parser.parse_args()
-    experiment = prepare(settings(given.data, given.overrides), given.runs, given.minutes)
-    recordings = {name: thinned(joined) for name, joined in experiment.recordings.items()}
+    config = load_config("weizmann_gru", [f"data.root={given.data}", *given.overrides])
+    experiment = prepare(config, given.runs, given.minutes)
+    recordings = {name: joined[::EVERY] for name, joined in experiment.recordings.items()}
     provenance = experiment.sequences.provenance
     pool = Pool(recordings, experiment.dataset.labels, provenance, given.seconds)
     jobs = [(rival, seed) for seed in range(given.seeds) for rival in RIVALS]

@@ -57,10 +57,10 @@ class Client(threading.Thread):
                 self.answers.add(json.dumps([answer["labels"], answer["scores"]]))
 
 
-def start_server(model: str) -> tuple[subprocess.Popen[str], str]:
+def start_server(model: str, *options: str) -> tuple[subprocess.Popen[str], str]:
     """`actionrnn serve` on a free port, and its address."""
     command = [sys.executable, "-m", "actionrnn", "serve", "--model", model, "--port", "0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     found = re.search(r"http://\S+", server.stdout.readline())
     assert found, "the server did not start"

@@ -7,11 +7,12 @@ Each case is a whole process, started in turns with its rivals:
     import torch     python -c "import torch": what everything on torch waits for
     transformers     a video-classification pipeline with a random, small VideoMAE
 
-`classify` of a clip of 2 seconds has its network converted and in the cache, as after any first
-use. warm: all files are in the machine's memory; cold: they were put out of it before, as after a
-start of the machine (Linux; needs no rights). The server is timed from its first line to its first
-answer. Printed are seconds, processor seconds and the largest memory of each process (medians);
-the ratio is that of the seconds, and of the memory in its own rows.
+`classify` of a clip of 2 seconds has its network converted and in the cache, and Python's modules
+compiled, as after any first use. warm: all files are in the machine's memory; cold: they were put
+out of it before, as after a start of the machine (Linux; needs no rights). The server is timed from
+its first line to its first answer. Printed are seconds, processor seconds and the largest memory of
+each process (medians); the ratio is that of the seconds, and of the memory in its own
+rows.
 """
 
 from __future__ import annotations
@@ -179,6 +180,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if importlib.util.find_spec("transformers") is None:
         sys.exit("transformers is not installed; uv run --with transformers " + sys.argv[0])
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process would compile torch anew
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

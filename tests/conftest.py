@@ -75,6 +75,13 @@ def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def modules_are_compiled_once(session_folder: Path) -> None:
+    """Not in each of the hundreds of processes, where Python may not write beside its modules."""
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        os.environ["PYTHONPYCACHEPREFIX"] = str(session_folder / "bytecode")
+
+
 @pytest.fixture(autouse=True)
 def networks_are_made_once(session_folder: Path) -> None:
     """Not in each test: to read and convert one takes longer than what a test does with it."""

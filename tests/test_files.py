@@ -15,8 +15,10 @@ from actionrnn.files import (
     as_written,
     atomic_folder,
     atomic_path,
+    caches,
     file_sha256,
     file_state,
+    remove_leftovers,
     write_text,
 )
 
@@ -81,6 +83,34 @@ def test_a_folder_changes_when_one_of_its_files_does(tmp_path: Path) -> None:
     assert file_state(tmp_path / "b").size_bytes == 3
     (tmp_path / "b").write_bytes(b"346")
     assert file_sha256(tmp_path) != sha256
+
+
+def test_caches_lie_where_the_user_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for unset in ("", "not/absolute"):
+        monkeypatch.setenv("XDG_CACHE_HOME", unset)
+        assert caches() == tmp_path / ".cache" / "actionrnn"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "mine"))
+    assert caches() == tmp_path / "mine" / "actionrnn"
+
+
+def test_without_a_home_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", without_home)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(OSError), atomic_path(caches() / "file"):
+        pass
+
+
+def test_what_killed_processes_left_goes_and_nothing_else(tmp_path: Path) -> None:
+    write_text(tmp_path / "deep" / ".notes.tmp", "the user's own")
+    write_text(tmp_path / "deep" / ".clip.0123abcd.tmp", "half")
+    remove_leftovers(tmp_path)
+    assert names_in(tmp_path / "deep") == {".notes.tmp"}
 
 
 def names_in(folder: Path) -> set[str]:

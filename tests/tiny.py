@@ -20,6 +20,13 @@ from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.provenance import Provenance
 
 
+def small_network(seed: int = 0) -> nn.Sequential:
+    """A network (N, 3, H, W) -> (N, 128) with random weights, which is converted in no time."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Conv2d(3, 32, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten()).eval()
+
+
 def make_tiny_backbone(grid: int) -> Backbone:
     """The colours of a frame in a `grid` x `grid` raster: 3 * grid**2 features."""
     network = nn.Sequential(nn.AdaptiveAvgPool2d(grid), nn.Flatten()).eval()

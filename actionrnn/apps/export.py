@@ -33,6 +33,7 @@ from actionrnn.model.heads import Head, State
 from actionrnn.model.model_file import read_model_info
 from actionrnn.model.none_of_these import SMALLEST, STRETCH_SECONDS
 from actionrnn.model.recognizer import Recognizer, load
+from actionrnn.progress import OnProgress, silent
 
 ENCODER, STEP, DESCRIPTION = "encoder.onnx", "step.onnx", "model.json"
 RUNNER, READER = "run.py", "reader.zip"
@@ -41,6 +42,9 @@ FORMAT_VERSION = 2
 
 LARGEST_SIDE = 16384
 """Pixels of a frame's side that the encoder takes."""
+
+LOADED, NETWORK_WRITTEN, HEAD_WRITTEN = 0.1, 0.8, 0.95
+"""The parts of an export that are done by then, by the time that they take."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +63,7 @@ def export(
     weights: str | None = None,
     int8_clips: Path | None = None,
     none_rate: float | None = None,
+    on_progress: OnProgress = silent,
 ) -> Export:
     """Write a model as ONNX into a folder, whole or not at all; an earlier export is replaced.
 
@@ -70,6 +75,7 @@ def export(
             and tested on the other. None: it stays in float32.
         none_rate: the runner also says 'none of these', wrongly of this part of the classes' own
             clips; None: it does not.
+        on_progress: is told each step.
 
     Raises:
         ModelError: the model cannot be loaded, was trained on int8 features, cannot say 'none of
@@ -78,15 +84,20 @@ def export(
             int8 features are too far from those in float32.
     """
     output = as_path(output)
+    on_progress("loading the model", 0.0)
     recognizer = load_exact(model, output, weights)
     none = None if none_rate is None else none_of_these(recognizer, none_rate)
     int8 = None
     with new_export(output) as folder:
+        on_progress("writing the network", LOADED)
         (folder / ENCODER).write_bytes(encoder_to_onnx(recognizer.backbone))
+        on_progress("writing the head", NETWORK_WRITTEN)
         (folder / STEP).write_bytes(step_to_onnx(Head.of(recognizer.head)))
+        on_progress("copying the runner", HEAD_WRITTEN)
         shutil.copyfile(Path(__file__).with_name("onnx_runner.py"), folder / RUNNER)
         (folder / READER).write_bytes(zipped_reader())
         if int8_clips is not None:
+            on_progress("quantising the network", HEAD_WRITTEN)
             int8 = quantise(recognizer, folder / ENCODER, int8_clips)
         encoder = {
             "file": ENCODER,

@@ -21,6 +21,9 @@ import torch
 from actionrnn.apps import onnxruntime_web
 from actionrnn.apps.export import (
     ENCODER,
+    HEAD_WRITTEN,
+    LOADED,
+    NETWORK_WRITTEN,
     STEP,
     load_exact,
     new_export,
@@ -37,6 +40,7 @@ from actionrnn.features.preprocess import MOTION_GAIN
 from actionrnn.files import as_path
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer
+from actionrnn.progress import OnProgress, silent
 from actionrnn.video.frame import Frame
 
 _CHECK_WIDTH, _CHECK_HEIGHT = 320, 240
@@ -53,6 +57,7 @@ def export_web(
     weights: str | None = None,
     none_rate: float | None = None,
     onnxruntime_web_folder: Path | None = None,
+    on_progress: OnProgress = silent,
 ) -> Path:
     """Write a model as a web page into a folder, whole or not at all; see `export.export`.
 
@@ -63,6 +68,7 @@ def export_web(
         none_rate: the page also says 'none of these', wrongly of this part of the classes' own;
             None: it does not.
         onnxruntime_web_folder: the unpacked npm package; None: it is fetched with npm, once.
+        on_progress: is told each step.
 
     Returns:
         The folder.
@@ -72,13 +78,18 @@ def export_web(
         ModelError, BackboneError: as `export.export`; onnxruntime-web cannot be fetched.
     """
     output = as_path(output)
+    on_progress("loading the model", 0.0)
     recognizer = load_exact(model, output, weights)
     _require_rate(recognizer.config.sampling)
     none = None if none_rate is None else _none_of_these(recognizer, none_rate)
+    on_progress("fetching onnxruntime-web", LOADED)
     runtime = onnxruntime_web.files(onnxruntime_web_folder)
     with new_export(output) as folder:
+        on_progress("writing the network", LOADED)
         (folder / ENCODER).write_bytes(view_encoder_to_onnx(recognizer.backbone))
+        on_progress("writing the head", NETWORK_WRITTEN)
         (folder / STEP).write_bytes(step_to_onnx(Head.of(recognizer.head)))
+        on_progress("copying the page", HEAD_WRITTEN)
         for file in (*_OWN.iterdir(), *(PAGES / name for name in _SHARED)):
             shutil.copyfile(file, folder / file.name)
         for name, content in runtime.items():

@@ -11,6 +11,7 @@ from actionrnn.evaluation.report import REPORT_FILE, read_report
 from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.files import MODEL_FILE, as_path
 from actionrnn.model.hub import fetch, is_address
+from actionrnn.model.model_file import read_model_info
 from actionrnn.model.privacy import EVERY_CLIP, shown_fold
 from actionrnn.video.address import masked
 from actionrnn.video.decode import iter_frames
@@ -142,8 +143,6 @@ def _part(fold: object) -> str:
 
 
 def _describe_model(path: Path) -> Rows:
-    from actionrnn.model.model_file import read_model_info  # imports torch: seconds
-
     try:
         model = read_model_info(path)
     except ModelError:

@@ -166,8 +166,10 @@ def sampling(frame_rate=None):
 
     frame_rate: the frames a second of pictures and raw video; None: as in the training.
     """
-    rate = {"frame_folder_fps": frame_rate, "overrules_stated_rate": True}
-    return Sampling(**{**MODEL["sampling"], **({} if frame_rate is None else rate)})
+    chosen = dict(MODEL["sampling"])
+    if frame_rate is not None:
+        chosen |= {"frame_folder_fps": frame_rate, "overrules_stated_rate": True}
+    return Sampling(**chosen)
 
 
 def timeline(path, frame_rate=None):

@@ -107,12 +107,12 @@ def as_json(timeline: Timeline, segments: list[Segment]) -> str:
 
 
 def as_srt(timeline: Timeline, segments: list[Segment]) -> str:
-    """SubRip subtitles, one per segment; where segments overlap, a line for each of them."""
+    """SubRip subtitles, as of `subtitles`: a segment's label and score."""
     return subtitles(segments, _caption)
 
 
 def subtitles(segments: list[Segment], caption: Callable[[Segment], str]) -> str:
-    """SubRip subtitles; where segments overlap, a line for each of them.
+    """SubRip subtitles, one per segment; where segments overlap, a line for each of them.
 
     Args:
         segments: by their begin.

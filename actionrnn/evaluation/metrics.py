@@ -53,11 +53,6 @@ def rows_of(is_on: NDArray[np.bool_], label_sets: NDArray[np.bool_]) -> NDArray[
     return np.array(found, np.int64)
 
 
-def top_k_accuracy(scores: NDArray[np.float32], targets: NDArray[np.int64], k: int = 1) -> float:
-    """The part of the clips whose true class is among the k best: scores (N, K), targets (N,)."""
-    return float(top_k_hits(scores, targets, k).mean())
-
-
 def top_k_hits(
     scores: NDArray[np.float32], targets: NDArray[np.int64], k: int = 1
 ) -> NDArray[np.bool_]:

@@ -52,7 +52,7 @@ class Provenance:
             backbone=backbone.name,
             weights_sha256=backbone.weights_sha256,
             preprocessing=backbone.preprocessing,
-            sampling=recorded_sampling(sampling),
+            sampling=sampling,
             precision=backbone.precision,
             runtime=backbone.runtime,
         )
@@ -90,7 +90,8 @@ class Provenance:
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         if self.sampling.stream is None:
             del plain["sampling"]["stream"]  # the file's default is read
-        del plain["sampling"]["overrules_stated_rate"]
+        if not self.sampling.overrules_stated_rate:
+            del plain["sampling"]["overrules_stated_rate"]
         return {name: value for name, value in plain.items() if value or name not in _RECORDED}
 
     def to_json_of_0_1(self) -> dict[str, Any]:
@@ -104,8 +105,16 @@ class Provenance:
         return plain | {"preprocessing": renamed}
 
     def for_head(self) -> Provenance:
-        """The same for a head, which takes features of any runtime, int8 ones alone or none."""
-        return replace(self, precision=INT8 if self.precision == INT8 else "", runtime="")
+        """The same for a head, which takes features of any runtime, int8 ones alone or none.
+
+        How a video's times were found is nothing to it, either.
+        """
+        return replace(
+            self,
+            sampling=sampling_for_head(self.sampling),
+            precision=INT8 if self.precision == INT8 else "",
+            runtime="",
+        )
 
     def difference(self, other: Provenance) -> str:
         """Each part that must be equal and is not, with both values; empty if there is none."""
@@ -132,8 +141,8 @@ class Provenance:
             raise FeatureError(f"{where}: its features have {difference}; {remedy}")
 
 
-def recorded_sampling(sampling: Sampling) -> Sampling:
-    """What features record of a sampling: all but whether it overrules a stated rate."""
+def sampling_for_head(sampling: Sampling) -> Sampling:
+    """What a head needs to know of a sampling: all but whether it overrules a stated rate."""
     return replace(sampling, overrules_stated_rate=False)
 
 

@@ -20,7 +20,7 @@ from actionrnn.config import Config
 from actionrnn.config_parsing import FiniteFloat, first_problem
 from actionrnn.config_reading import load_config, parse_config
 from actionrnn.errors import ConfigError, ModelError, first_line
-from actionrnn.features.provenance import Provenance, recorded_sampling
+from actionrnn.features.provenance import Provenance, sampling_for_head
 from actionrnn.files import CONFIG_FILE, MODEL_FILE, as_path
 from actionrnn.model import hub
 from actionrnn.model.none_of_these import NoneOfThese, is_own
@@ -236,7 +236,7 @@ def _require_size(value: Any) -> int:
 
 def _require_provenance(value: Any, config: Config) -> Provenance:
     provenance = Provenance.from_json(value, config.sampling)  # 0.1: in the configuration alone
-    if provenance.sampling != recorded_sampling(config.sampling):
+    if provenance.sampling != sampling_for_head(config.sampling):
         raise ValueError(f"sampling ({provenance.sampling}) is another than its configuration's")
     return provenance
 

@@ -203,7 +203,8 @@ class Recognizer:
             FeatureError: the features are not of the kind that the head was trained on.
         """
         if features.provenance is not None:
-            features.provenance.require_same(self.provenance, path or "the features", TRAINED_ON)
+            made = features.provenance.for_head()
+            made.require_same(self.provenance, path or "the features", TRAINED_ON)
         self.require_feature_size(features.values.shape[1], path or "the features")
         found = score_sequence(self.head, features.values)
         return Timeline(
@@ -334,7 +335,8 @@ def load(
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     config = replace(config, **changes)
     backbone = load_backbone(config, _trained_with(info, config))
-    if difference := info.provenance.difference(Provenance.of(backbone, whole.sampling)):
+    wanted = Provenance.of(backbone, whole.sampling).for_head()
+    if difference := info.provenance.difference(wanted):
         raise ModelError(
             f"{path}: was trained with {difference}; point --weights at the original weights, set "
             "the precision of its training, or train again"

@@ -37,7 +37,7 @@ def end_of(path: VideoSource | Source, pts_seconds: NDArray[np.float64]) -> floa
 
     That is the declared end if it comes within a step and `FROZEN_SECONDS` of the last step: more
     may be sound that goes on, or what a truncated file has lost, so it needs the proof of
-    `shown_until`.
+    `shown_until`. So it does where that end is one of several streams' own, and there is sound.
 
     Raises:
         VideoError: the source is missing, empty, not a video, or has sound only.
@@ -81,14 +81,11 @@ def _end_of_raw(source: Source, last: float, usual: float) -> float | None:
     return end if is_end else last + frame_seconds
 
 
-def shown_until(
-    path: VideoSource | Source,
-    last_seconds: float,
-) -> float | None:
+def shown_until(path: VideoSource | Source, last_seconds: float) -> float | None:
     """When a last frame that stands still is taken away; None: it does not stand still.
 
-    Reads the packets, and those alone of a file whose declared end lies well behind the last
-    frame, or that declares none.
+    Reads the packets, but not of a file that says that it ends near the last frame, unless that
+    end is one of several streams' own, and there is sound.
 
     Args:
         last_seconds: the time of the last frame that was read.

@@ -22,12 +22,11 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @contextlib.contextmanager
-def launched(camera: Path, *arguments: str) -> Iterator[Browser]:
+def launched(camera: Path) -> Iterator[Browser]:
     """The browser; only 127.0.0.1 has an address for it.
 
     Args:
         camera: .mjpeg, what its camera shows, again and again.
-        arguments: further ones of its command line.
     """
     from playwright.sync_api import sync_playwright
 
@@ -44,7 +43,6 @@ def launched(camera: Path, *arguments: str) -> Iterator[Browser]:
                 "--use-fake-ui-for-media-stream",
                 "--use-fake-device-for-media-stream",
                 f"--use-file-for-fake-video-capture={camera}",
-                *arguments,
             ],
         )
         yield started

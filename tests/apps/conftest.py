@@ -1,4 +1,4 @@
-"""Files that cannot be used as videos; a model that streams, and a server of it."""
+"""A clip, files that cannot be used as videos, a model that streams, its server, a browser."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import pytest
 from actionrnn.config import Sampling
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from actionrnn.model.recognizer import Recognizer
     from actionrnn.training.train import TrainingRun
     from tests.apps.serving import Running
@@ -27,6 +29,12 @@ BAD_VIDEOS = {  # kind: the reason that is given
 }
 
 
+@pytest.fixture(scope="session")
+def clip(clips: Path) -> Path:
+    """12 frames at 12 a second."""
+    return clips / "red" / "ann_red.avi"
+
+
 @pytest.fixture(params=BAD_VIDEOS)
 def bad_video(
     request: pytest.FixtureRequest, make_bad_video: Callable[..., Path]
@@ -36,7 +44,7 @@ def bad_video(
 
 
 @pytest.fixture
-def make_bad_video(clips: Path, tmp_path: Path) -> Callable[..., Path]:
+def make_bad_video(clip: Path, tmp_path: Path) -> Callable[..., Path]:
     """A bad file `<folder>/bad.avi` of some kind, by default below tmp_path / "bad"."""
 
     def make(kind: str, folder: Path | None = None) -> Path:
@@ -49,7 +57,7 @@ def make_bad_video(clips: Path, tmp_path: Path) -> Callable[..., Path]:
         elif kind == "sound-only":
             _encode_sound(path)
         elif kind == "truncated":
-            whole = (clips / "red" / "ann_red.avi").read_bytes()
+            whole = clip.read_bytes()
             path.write_bytes(whole[: len(whole) // 2])
         return path
 
@@ -92,4 +100,20 @@ def server(model: Recognizer) -> Iterator[Running]:
     from tests.apps.serving import running
 
     with running(model) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def walk(real_data: Path) -> Path:
+    """A real clip."""
+    return real_data / "weizmann" / "walk" / "denis_walk.avi"
+
+
+@pytest.fixture(scope="module")
+def browser(walk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Chromium, whose camera shows that clip."""
+    from tests.apps.browsing import encode, launched
+
+    camera = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
+    with launched(encode(walk, camera, "mjpeg", "yuvj420p", times=3)) as started:
         yield started

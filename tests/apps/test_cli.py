@@ -77,11 +77,6 @@ def model(run: TrainingRun) -> Path:
     return run.output / "model.safetensors"
 
 
-@pytest.fixture
-def clip(clips: Path) -> Path:
-    return clips / "red" / "ann_red.avi"
-
-
 @pytest.fixture(scope="module")
 def orphan(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose backbone's weights are a file that is no longer there."""

@@ -51,11 +51,6 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def clip(clips: Path) -> Path:
-    return clips / "red" / "ann_red.avi"
-
-
-@pytest.fixture
 def given(streaming_model: Path, clip: Path) -> tuple[object, ...]:
     """A clip, a model, and thresholds below the scores of its best class."""
     best = actionrnn.load(streaming_model).timeline(clip).scores.max(axis=1).min()

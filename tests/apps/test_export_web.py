@@ -25,7 +25,7 @@ from actionrnn.features.preprocess import Preprocessing
 from actionrnn.model.none_of_these import KINDS, NoneOfThese, Patterns, of_stretches
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.model.timeline import Timeline
-from tests.apps.browsing import bars, encode, launched, wait_for
+from tests.apps.browsing import bars, encode, wait_for
 from tests.test_golden import model as drawn
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ def runtime() -> None:
 
 
 @pytest.fixture(scope="module")
-def clip(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("clip")
-    return begin_of(real_data / "weizmann" / "walk" / "denis_walk.avi", folder, seconds=2)
+def walk(walk: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of it."""
+    return begin_of(walk, tmp_path_factory.mktemp("walk"), seconds=2)
 
 
 def begin_of(video: Path, folder: Path, seconds: float = 1.5) -> Path:
@@ -86,19 +86,12 @@ def begin_of(video: Path, folder: Path, seconds: float = 1.5) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    camera = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
-    with launched(encode(clip, camera, "mjpeg", "yuvj420p", times=3)) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def late(clip: Path) -> Recognizer:
-    """Sees changes, answers two steps later, and finds half of what the clip shows unusual."""
+def late(walk: Path) -> Recognizer:
+    """Sees changes, answers two steps later, and finds half of what the walk shows unusual."""
     model = drawn(
         backbone__modality="both", head__kind="lstm", head__delay_steps=2, head__residual=True
     )
-    timeline = model.timeline(clip)
+    timeline = model.timeline(walk)
     patterns = Patterns.of(timeline.scores, np.arange(len(timeline.scores)) % 2)
     far = patterns.distances(timeline.scores)
     of_kinds = (far, of_stretches(far, timeline.pts_seconds), far)
@@ -191,21 +184,20 @@ def test_a_video_has_the_toolkits_scores(
     plain: Recognizer,
     late: Recognizer,
     name: str,
-    clip: Path,
+    walk: Path,
     real_data: Path,
     tmp_path: Path,
 ) -> None:
     """Of each file its first moments: what is odd about it shows in its first frames."""
     model, page = {"plain": plain, "late": late}[name], open_page(name)
-    lossless = encode(clip, tmp_path / "lossless.webm", "libvpx-vp9", "gbrp", lossless="1")
     files = [
-        encode(clip, tmp_path / "a.webm", "libvpx", "yuv420p", start_seconds=3),
-        lossless,
+        encode(walk, tmp_path / "a.webm", "libvpx", "yuv420p", start_seconds=3),
+        encode(walk, tmp_path / "lossless.webm", "libvpx-vp9", "gbrp", lossless="1"),
         begin_of(real_data / "clips" / "SOX5yA1l24A.mp4", tmp_path),  # with sound
     ]
     if name == "plain":  # what is odd about a file is nothing of the model
         files += [
-            encode(clip, tmp_path / "a <b>walk.mp4", "libx264", "yuv420p"),
+            encode(walk, tmp_path / "a <b>walk.mp4", "libx264", "yuv420p"),
             begin_of(real_data / "clips" / "abseiling_k400.mp4", tmp_path),  # pixels nearly square
         ]
         odd = ("nasa_13013_rotated", "bt709_full_range", "test_non_zero_start")
@@ -230,10 +222,10 @@ def test_a_video_has_the_toolkits_scores(
 
 @pytest.mark.realdata
 def test_the_page_follows_the_video_and_fits_a_phone(
-    open_page: Any, clip: Path, tmp_path: Path
+    open_page: Any, walk: Path, tmp_path: Path
 ) -> None:
     page = open_page("plain", viewport={"width": 390, "height": 844})
-    analyse(page, encode(clip, tmp_path / "a.mp4", "libx264", "yuv420p"))
+    analyse(page, encode(walk, tmp_path / "a.mp4", "libx264", "yuv420p"))
     page.focus(CURVES)
     before = page.inner_text(NOW)
     for _ in range(3):
@@ -248,12 +240,10 @@ def test_the_page_follows_the_video_and_fits_a_phone(
 
 @pytest.mark.realdata
 def test_what_is_none_of_these_is_said(
-    open_page: Any, late: Recognizer, clip: Path, tmp_path: Path
+    open_page: Any, late: Recognizer, walk: Path, tmp_path: Path
 ) -> None:
-    page, video = (
-        open_page("late"),
-        encode(clip, tmp_path / "a.webm", "libvpx-vp9", "gbrp", lossless="1"),
-    )
+    page = open_page("late")
+    video = encode(walk, tmp_path / "a.webm", "libvpx-vp9", "gbrp", lossless="1")
     answers, wanted = analyse(page, video), late.timeline(video)
     assert late.none_of_these is not None
     far = late.none_of_these.patterns.distances(wanted.scores)
@@ -297,7 +287,7 @@ def test_the_webcam_is_scored_live(open_page: Any, name: str) -> None:
 
 @pytest.mark.realdata
 def test_what_cannot_be_used_is_said_and_the_page_lives_on(
-    open_page: Any, plain: Recognizer, clip: Path, tmp_path: Path
+    open_page: Any, plain: Recognizer, walk: Path, tmp_path: Path
 ) -> None:
     page = open_page("plain")
     page.click("#webcam-tab")
@@ -311,10 +301,10 @@ def test_what_cannot_be_used_is_said_and_the_page_lives_on(
     page.wait_for_selector("#problem:not([hidden])")
     assert page.inner_text("#problem").startswith("The webcam cannot be used (NotAllowedError)")
     page.click("#file-tab")
-    page.set_input_files("#file", clip)  # an .avi
+    page.set_input_files("#file", walk)  # an .avi
     page.wait_for_selector("#problem:not([hidden])")
     assert page.inner_text("#problem").startswith("denis_walk.avi: this browser cannot play it")
-    video = encode(clip, tmp_path / "a.mp4", "libx264", "yuv420p")
+    video = encode(walk, tmp_path / "a.mp4", "libx264", "yuv420p")
     page.set_input_files("#file", video)
     page.click("#cancel")
     assert page.locator("#result").is_hidden()

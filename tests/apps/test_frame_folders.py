@@ -22,15 +22,11 @@ from actionrnn.features.store import FeatureStore
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.video.decode import iter_frames, read_frames
 from actionrnn.video.probe import probe_video
+from tests.video.servers import encode
 
 ASSUMED = (
     "note: a folder of pictures does not say the frame rate: 25 frames/s assumed; --frame-rate"
 )
-
-
-@pytest.fixture(scope="module")
-def clip(clips: Path) -> Path:
-    return clips / "red" / "ann_red.avi"  # 12 frames at 12 a second
 
 
 @pytest.fixture
@@ -144,6 +140,16 @@ def test_raw_video_is_at_the_rate_that_is_given(
     found = model.reading(frame_folder_fps=12).timeline(raw)
     np.testing.assert_allclose(found.pts_seconds, model.timeline(clip).pts_seconds, atol=1e-4)
     assert model.classify(raw).pts_seconds < 0.5
+
+
+def test_extract_keeps_the_rate_that_raw_video_states(tmp_path: Path) -> None:
+    """Features do not record that it was overruled, and would mix."""
+    raw = encode(tmp_path / "a.h264", "-c:v libx264 -pix_fmt yuv420p", rate=12)
+    done = run("extract", raw, "-o", tmp_path / "store", "--rate-fps", 4, "--frame-rate", 50)
+    assert "videos that state their times keep them" in done.stderr
+    features = actionrnn.extract_features(raw, rate_fps=4, frame_folder_fps=50)
+    for found in (features, FeatureStore.open(tmp_path / "store").read("a")):
+        np.testing.assert_allclose(found.pts_seconds, [0, 0.25, 0.5, 0.75], atol=1e-4)
 
 
 def test_a_timeline_ends_with_the_last_picture(folder: Path, model: Recognizer) -> None:

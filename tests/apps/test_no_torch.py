@@ -67,18 +67,14 @@ def run(folder: Path) -> Run:
 @pytest.fixture(scope="module")
 def small(folder: Path, session_folder: Path) -> Iterator[tuple[Any, Any]]:
     """timm's small network, which nobody else has: it is converted in no time."""
-    from torch import nn, random
-
     from actionrnn.features import torch_backbone
     from actionrnn.features.engines import openvino
     from actionrnn.features.preprocess import Preprocessing
     from tests.once import wrap_what_is_loaded
+    from tests.tiny import small_network
 
     wrap_what_is_loaded(session_folder)  # before it is patched for a while
-    with random.fork_rng():
-        random.manual_seed(0)
-        network = nn.Sequential(nn.Conv2d(3, 32, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten())
-    made = network, Preprocessing(32, 24, (0.4, 0.5, 0.6), (0.5, 0.25, 0.5))
+    made = small_network(), Preprocessing(32, 24, (0.4, 0.5, 0.6), (0.5, 0.25, 0.5))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         patch.setattr(torch_backbone, "load_network", lambda *_: made)

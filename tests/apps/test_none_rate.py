@@ -24,11 +24,6 @@ def run_command(*args: object) -> Result:
     return result
 
 
-@pytest.fixture
-def clip(clips: Path) -> Path:
-    return clips / "red" / "ann_red.avi"
-
-
 def write_model(model: Path, file: Path, distance: float) -> Path:
     """The model with 99 held-out answers at this distance."""
     recognizer = actionrnn.load(model)

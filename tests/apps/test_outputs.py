@@ -30,11 +30,6 @@ def assert_one_error(result: Result, reason: str) -> None:
     assert reason in line
 
 
-@pytest.fixture
-def clip(clips: Path) -> Path:
-    return clips / "red" / "ann_red.avi"
-
-
 @pytest.mark.parametrize(
     ("command", "option", "name"),
     [

@@ -16,7 +16,7 @@ from actionrnn.model.none_of_these import KINDS, NoneOfThese, Patterns
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.options import SegmentRule
 from actionrnn.video.decode import iter_frames
-from tests.apps.browsing import bars, encode, launched, wait_for
+from tests.apps.browsing import bars, encode, wait_for
 from tests.apps.serving import Running, running
 from tests.apps.test_multi_label import several
 
@@ -28,18 +28,6 @@ pytestmark = [
     pytest.mark.realdata,
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def clip(real_data: Path) -> Path:
-    return real_data / "weizmann" / "walk" / "denis_walk.avi"
-
-
-@pytest.fixture(scope="module")
-def browser(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    camera = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
-    with launched(encode(clip, camera, "mjpeg", "yuvj420p", times=3)) as started:
-        yield started
 
 
 @pytest.fixture
@@ -74,9 +62,9 @@ def click_curves(page: Page, part: float) -> None:
 
 
 def test_a_video_is_played_and_scored(
-    page: Page, model: Recognizer, clip: Path, tmp_path: Path
+    page: Page, model: Recognizer, walk: Path, tmp_path: Path
 ) -> None:
-    video = encode(clip, tmp_path / "denis <b>walk.mp4", "libx264", "yuv420p")
+    video = encode(walk, tmp_path / "denis <b>walk.mp4", "libx264", "yuv420p")
     upload(page, video)
     page.wait_for_selector("#result:not([hidden])")
     wait_for(page, "document.getElementById('video').readyState >= 2")
@@ -129,8 +117,8 @@ HASTE = """async ([curves, rounds]) => {
 }"""
 
 
-def test_keys_are_faster_than_the_video_seeks(page: Page, clip: Path, tmp_path: Path) -> None:
-    upload(page, encode(clip, tmp_path / "walk.mp4", "libx264", "yuv420p"))
+def test_keys_are_faster_than_the_video_seeks(page: Page, walk: Path, tmp_path: Path) -> None:
+    upload(page, encode(walk, tmp_path / "walk.mp4", "libx264", "yuv420p"))
     page.wait_for_selector("#result:not([hidden])")
     wait_for(page, "document.getElementById('video').readyState >= 2")
     click_curves(page, 0.5)
@@ -142,8 +130,8 @@ def test_keys_are_faster_than_the_video_seeks(page: Page, clip: Path, tmp_path: 
     wait_for(page, f"document.getElementById('video').currentTime > {there + 0.5}")
 
 
-def test_a_video_that_the_browser_cannot_play_is_converted(page: Page, clip: Path) -> None:
-    upload(page, clip)  # an .avi
+def test_a_video_that_the_browser_cannot_play_is_converted(page: Page, walk: Path) -> None:
+    upload(page, walk)  # an .avi
     page.wait_for_selector("#result:not([hidden])")
     wait_for(page, "document.getElementById('video').readyState >= 2")
     assert page.inner_text("#unplayable") == "Converted for this browser, without sound."
@@ -151,9 +139,9 @@ def test_a_video_that_the_browser_cannot_play_is_converted(page: Page, clip: Pat
     wait_for(page, "document.getElementById('video').currentTime > 1")
 
 
-def test_a_video_that_nobody_can_convert_is_scored_all_the_same(page: Page, clip: Path) -> None:
+def test_a_video_that_nobody_can_convert_is_scored_all_the_same(page: Page, walk: Path) -> None:
     page.route("**/playable", lambda route: route.abort())
-    upload(page, clip)
+    upload(page, walk)
     page.wait_for_selector("#result:not([hidden])")
     wait_for(
         page, "document.getElementById('unplayable').textContent.includes('cannot convert it')"
@@ -162,14 +150,14 @@ def test_a_video_that_nobody_can_convert_is_scored_all_the_same(page: Page, clip
     assert page.inner_text(NOW).startswith("0:01.")
 
 
-def test_a_bad_file_is_said_and_the_page_lives_on(page: Page, clip: Path, tmp_path: Path) -> None:
+def test_a_bad_file_is_said_and_the_page_lives_on(page: Page, walk: Path, tmp_path: Path) -> None:
     bad = tmp_path / "notes.mp4"
     bad.write_text("no video\n" * 100)
     upload(page, bad)
     page.wait_for_selector("#problem:not([hidden])")
     assert page.inner_text("#problem").startswith("notes.mp4: is not a readable video")
     assert page.locator("#working").is_hidden()
-    upload(page, clip)
+    upload(page, walk)
     page.wait_for_selector("#result:not([hidden])")
     assert page.locator("#problem").is_hidden()
 
@@ -190,11 +178,11 @@ def test_the_webcam_is_scored_live(page: Page, model: Recognizer) -> None:
     assert page.locator("#webcam-panel").is_hidden()
 
 
-def test_it_fits_a_phone(browser: Browser, server: Running, clip: Path) -> None:
+def test_it_fits_a_phone(browser: Browser, server: Running, walk: Path) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844})
     page = context.new_page()
     page.goto(server.address)
-    upload(page, clip)
+    upload(page, walk)
     page.wait_for_selector("#result:not([hidden])")
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
@@ -202,14 +190,14 @@ def test_it_fits_a_phone(browser: Browser, server: Running, clip: Path) -> None:
     context.close()
 
 
-def test_the_page_hands_its_token_on(browser: Browser, model: Recognizer, clip: Path) -> None:
+def test_the_page_hands_its_token_on(browser: Browser, model: Recognizer, walk: Path) -> None:
     with running(model, token="s3cret") as server:
         page = browser.new_page()
         page.goto(server.address)
         page.wait_for_selector("#problem:not([hidden])")
         assert "a token is needed" in page.inner_text("#problem")
         page.goto(f"{server.address}/?token=s3cret")
-        upload(page, clip)
+        upload(page, walk)
         page.wait_for_selector("#result:not([hidden])")
         page.click("#webcam-tab")
         page.click("#start")
@@ -240,11 +228,11 @@ def open_file(browser: Browser) -> Iterator[Callable[[Path], Page]]:
 def test_the_timeline_page_follows_its_video(
     open_file: Callable[[Path], Page],
     model: Recognizer,
-    clip: Path,
+    walk: Path,
     tmp_path: Path,
     start_seconds: int,
 ) -> None:
-    video = encode(clip, tmp_path / "a.webm", "libvpx", "yuv420p", start_seconds=start_seconds)
+    video = encode(walk, tmp_path / "a.webm", "libvpx", "yuv420p", start_seconds=start_seconds)
     timeline = model.timeline(video)
     labels = ("</script><b>run", *timeline.labels[1:])
     write_page(replace(timeline, labels=labels), video, tmp_path / "a.html", SegmentRule())
@@ -264,11 +252,11 @@ def test_the_timeline_page_follows_its_video(
 
 
 def test_the_timeline_page_of_a_folder_of_pictures_has_no_video(
-    open_file: Callable[[Path], Page], model: Recognizer, clip: Path, tmp_path: Path
+    open_file: Callable[[Path], Page], model: Recognizer, walk: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
-    for index, frame in enumerate(iter_frames(clip)):
+    for index, frame in enumerate(iter_frames(walk)):
         Image.fromarray(frame.data).save(folder / f"{index:03}.jpg")
     write_page(model.timeline(folder), folder, tmp_path / "a.html", SegmentRule())
     page = open_file(tmp_path / "a.html")
@@ -279,9 +267,9 @@ def test_the_timeline_page_of_a_folder_of_pictures_has_no_video(
 
 
 def test_labels_that_are_on_together_have_lanes_of_their_own(
-    open_file: Callable[[Path], Page], model: Recognizer, clip: Path, tmp_path: Path
+    open_file: Callable[[Path], Page], model: Recognizer, walk: Path, tmp_path: Path
 ) -> None:
-    video = encode(clip, tmp_path / "a.webm", "libvpx", "yuv420p")
+    video = encode(walk, tmp_path / "a.webm", "libvpx", "yuv420p")
     timeline = model.timeline(video)
     halves = np.arange(len(timeline.pts_seconds)) / len(timeline.pts_seconds)
     scores = np.stack([halves < 0.75, halves >= 0.25, halves < 0], axis=1).astype(np.float32)
@@ -330,13 +318,13 @@ def surprised(model: Recognizer) -> Recognizer:
 
 
 def test_none_of_these_is_said_of_files_and_webcams(
-    browser: Browser, model: Recognizer, clip: Path
+    browser: Browser, model: Recognizer, walk: Path
 ) -> None:
     for rate, is_said in ((0.05, True), (None, False)):
         with running(surprised(model), none_rate=rate) as server:
             page = browser.new_page()
             page.goto(server.address)
-            upload(page, clip)
+            upload(page, walk)
             page.wait_for_selector("#result:not([hidden])")
             assert page.locator("#none").is_visible() == is_said
             if is_said:
@@ -354,9 +342,9 @@ def test_none_of_these_is_said_of_files_and_webcams(
 
 
 def test_the_timeline_page_shows_what_is_none_of_these(
-    open_file: Callable[[Path], Page], model: Recognizer, clip: Path, tmp_path: Path
+    open_file: Callable[[Path], Page], model: Recognizer, walk: Path, tmp_path: Path
 ) -> None:
-    video = encode(clip, tmp_path / "a.webm", "libvpx", "yuv420p")
+    video = encode(walk, tmp_path / "a.webm", "libvpx", "yuv420p")
     found = surprised(model).timeline(video)
     strips = []
     for rate in (0.05, 0.0):

@@ -42,11 +42,6 @@ MakeBadVideo = Callable[..., Path]
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 
-@pytest.fixture
-def clip(clips: Path) -> Path:
-    return clips / "red" / "ann_red.avi"
-
-
 def jpeg(picture: np.ndarray) -> bytes:
     target = io.BytesIO()
     Image.fromarray(picture).save(target, "JPEG", quality=95)
@@ -434,11 +429,12 @@ def test_a_webcam_whose_clock_leaps_is_not_worked_on(server: Running) -> None:
         assert "more than 60 s later" in json.loads(live.recv(timeout=20))["error"]
 
 
+@pytest.mark.parametrize("error", [RuntimeError, KeyError])
 def test_a_webcam_is_told_when_the_server_fails(
-    server: Running, monkeypatch: pytest.MonkeyPatch
+    server: Running, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     def fail(*_: object) -> None:
-        raise RuntimeError("out of memory in /srv/secret")
+        raise error("out of memory in /srv/secret")
 
     monkeypatch.setattr(Stream, "push", fail)
     with connect(stream_of(server)) as live:

@@ -27,11 +27,6 @@ SECRET = "hunter2"
 
 
 @pytest.fixture
-def clip(clips: Path) -> Path:
-    return clips / "red" / "ann_red.avi"
-
-
-@pytest.fixture
 def address(clip: Path) -> Iterator[str]:
     with serving(clip.parent) as (place, _):
         yield f"{place.replace('//', f'//me:{SECRET}@')}/{clip.name}?token={SECRET}"

@@ -35,11 +35,6 @@ def run_command(*args: object) -> Result:
 
 
 @pytest.fixture
-def clip(clips: Path) -> Path:
-    return clips / "red" / "ann_red.avi"
-
-
-@pytest.fixture
 def uneven(tmp_path: Path) -> Path:
     """Frames at uneven times from 2 s on, odd sizes, and sound."""
     path = tmp_path / "uneven.mkv"

@@ -34,6 +34,7 @@ from actionrnn.features.provenance import Provenance
 from actionrnn.features.torch_backbone import hash_tensors
 from actionrnn.model.heads import Head
 from actionrnn.model.recognizer import Recognizer, load
+from tests.tiny import small_network
 
 SMALL = "timm/small"
 PREPROCESSING = Preprocessing(32, 24, (0.4, 0.5, 0.6), (0.5, 0.25, 0.5))
@@ -51,12 +52,6 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty cache folder, and each conversion made there."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(torch_backbone, "load_openvino", openvino.load)
-
-
-def small_network(seed: int = 0) -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return nn.Sequential(nn.Conv2d(3, 32, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten()).eval()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from actionrnn.config import HeadConfig, InputScaling, TrainConfig
 from actionrnn.datasets.sequences import Sequences
 from actionrnn.errors import ConfigError, ModelError
 from actionrnn.model.heads import Head, read_out
-from actionrnn.training.fit import class_weights, fit_head
+from actionrnn.training.fit import fit_head
 from actionrnn.training.fit_state import Epoch, FitTask
 
 MakeSequences = Callable[..., Sequences]
@@ -253,15 +253,6 @@ def test_balanced_classes_weigh_alike_in_the_loss(make_sequences: MakeSequences)
     assert losses["none"] == pytest.approx(of_clip.mean(), rel=1e-4)
     assert losses["balanced"] == pytest.approx(np.mean(of_class), rel=1e-4)
     assert abs(losses["balanced"] - losses["none"]) > 0.01
-
-
-def test_the_weights_of_the_clips_are_1_on_average() -> None:
-    targets = np.repeat([0, 1, 3], [48, 6, 6])
-    weights = class_weights(targets, 4, "balanced")
-    assert weights[[0, 1, 3]].tolist() == pytest.approx([60 / (3 * 48), 60 / 18, 60 / 18])
-    assert float(weights[targets].mean()) == pytest.approx(1)
-    assert weights.isfinite().all()  # of the class without a clip, too
-    assert class_weights(targets, 4, "none").tolist() == [1, 1, 1, 1]
 
 
 def test_class_weights_leave_the_validation_loss_alone(make_sequences: MakeSequences) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -14,6 +13,7 @@ from actionrnn.config import Sampling
 from actionrnn.video.declared import declared_span
 from actionrnn.video.last_frame import end_of
 from actionrnn.video.source import as_sampled
+from tests.video.test_streams import two_streams
 
 EncodeVideo = Callable[..., Path]
 
@@ -37,26 +37,12 @@ def test_a_late_mp4_ends_with_its_last_frame(encode_video: EncodeVideo) -> None:
     assert end_of(path, np.array([5.0, 5.1, 7.04])) == pytest.approx(9.0, abs=0.1)
 
 
-def test_each_stream_has_its_own_end(tmp_path: Path) -> None:
-    for ending in (".mp4", ".mkv", ".mov"):
-        path = tmp_path / f"two{ending}"
-        with av.open(str(path), "w") as container:
-            lengths = (30, 10)
-            streams = [container.add_stream("mpeg4", rate=10) for _ in lengths]
-            for stream in streams:
-                stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-            for index in range(max(lengths)):
-                for stream, length in zip(streams, lengths, strict=True):
-                    if index < length:
-                        pixels = np.full((48, 64, 3), 5 * index, np.uint8)
-                        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-                        frame.pts, frame.time_base = index, Fraction(1, 10)
-                        container.mux(stream.encode(frame))
-            for stream in streams:
-                container.mux(stream.encode(None))
-        assert declared_span(path)[1] == pytest.approx(3.0, abs=0.01)
-        for number, length in enumerate(lengths):
-            source = as_sampled(path, Sampling(stream=number))
-            assert declared_span(source)[1] == pytest.approx(length / 10, abs=0.01)
-            times = np.arange(0, length / 10, 0.25)
-            assert end_of(source, times) == pytest.approx(length / 10, abs=0.01)
+@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".mov"])
+def test_each_stream_has_its_own_end(tmp_path: Path, ending: str) -> None:
+    path = two_streams(tmp_path / f"two{ending}", grey_frames=50)
+    assert declared_span(path)[1] == pytest.approx(2.0, abs=0.01)
+    for number, seconds in enumerate((50 / 25, 3 / 25)):
+        source = as_sampled(path, Sampling(stream=number))
+        assert declared_span(source)[1] == pytest.approx(seconds, abs=0.01)
+        times = np.arange(0, seconds, 0.25)
+        assert end_of(source, times) == pytest.approx(seconds, abs=0.01)

@@ -53,6 +53,14 @@ def test_a_rate_that_is_stated_is_that_of_the_frames(tmp_path: Path, name: str) 
     assert probe_video(path).rate_fps == 12
 
 
+def test_raw_mpeg4_states_its_rate_in_the_ticks_between_pictures(tmp_path: Path) -> None:
+    """Its header has their clock alone: 30000 a second."""
+    path = encode(tmp_path / "a.m4v", STATED["a.m4v"], rate="30000/1001")
+    times = read_frames(path).pts_seconds
+    np.testing.assert_allclose(times, np.arange(len(times)) * 1001 / 30000, atol=1e-5)
+    assert probe_video(path).rate_fps == 30000 / 1001
+
+
 @pytest.mark.parametrize("name", UNSTATED)
 def test_a_rate_that_is_not_stated_is_assumed_aloud(tmp_path: Path, name: str) -> None:
     path = encode(tmp_path / name, UNSTATED[name], rate=12)

@@ -23,18 +23,20 @@ EncodeVideo = Callable[..., Path]
 RATE_HZ = 8000
 
 
-def recording(path: Path, *, sound_seconds: float) -> Path:
+def recording(path: Path, *, sound_seconds: float, num_videos: int = 1) -> Path:
     """Ten pictures in 0.9 s, and sound, as of a screen that does not change any more."""
     with av.open(str(path), "w") as container:
-        video = container.add_stream("mpeg4", rate=10)
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        videos = [container.add_stream("mpeg4", rate=10) for _ in range(num_videos)]
+        for video in videos:
+            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         audio = container.add_stream("pcm_s16le", rate=RATE_HZ, layout="mono")
-        for index in range(10):
-            pixels = np.full((48, 64, 3), 20 * index, np.uint8)
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame.pts, frame.time_base = index, Fraction(1, 10)
-            container.mux(video.encode(frame))
-        container.mux(video.encode(None))
+        for video in videos:
+            for index in range(10):
+                pixels = np.full((48, 64, 3), 20 * index, np.uint8)
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                frame.pts, frame.time_base = index, Fraction(1, 10)
+                container.mux(video.encode(frame))
+            container.mux(video.encode(None))
         block = np.zeros((1, RATE_HZ // 10), np.int16)
         for index in range(round(10 * sound_seconds)):
             sound = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
@@ -48,6 +50,19 @@ def recording(path: Path, *, sound_seconds: float) -> Path:
 def test_a_picture_stands_as_long_as_the_sound(tmp_path: Path, ending: str) -> None:
     path = recording(tmp_path / f"a{ending}", sound_seconds=6)
     assert shown_until(path, 0.9) == pytest.approx(6, abs=0.05)
+
+
+@pytest.mark.parametrize("ending", [".mkv", ".mov"])
+@pytest.mark.parametrize(("sound_seconds", "end"), [(6, 6), (1, 1)])
+def test_sound_ends_the_last_picture_of_each_of_several_streams(
+    tmp_path: Path, ending: str, sound_seconds: int, end: int
+) -> None:
+    """Though each stream declares an end of its own, that of its last picture."""
+    path = recording(tmp_path / f"a{ending}", sound_seconds=sound_seconds, num_videos=2)
+    for number in (0, 1):
+        source = as_sampled(path, Sampling(stream=number))
+        assert declared_span(source)[1] == pytest.approx(1, abs=0.01)
+        assert end_of(source, np.arange(10) / 10) == pytest.approx(end, abs=0.05)
 
 
 def test_a_frame_may_say_how_long_it_stands(encode_video: EncodeVideo) -> None:

@@ -56,7 +56,8 @@ def train(
     """
     from rich.console import Console
 
-    from actionrnn.apps.studio.project_file import is_project, next_run, project_config
+    from actionrnn.apps.studio.project_config import next_run, project_config
+    from actionrnn.apps.studio.project_file import is_project
     from actionrnn.config_reading import load_config
     from actionrnn.evaluation.report_page import PAGE_FILE
     from actionrnn.evaluation.report_text import render_text

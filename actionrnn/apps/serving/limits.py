@@ -33,7 +33,7 @@ class ServeLimits:
     request_seconds: PositiveFloat = 120.0
     """The longest time for one video, from the end of its waiting in the queue to its answer."""
     visitors: PositiveInt = 32
-    """The most uploads and webcams at once; further ones are told to try again."""
+    """The most webcams and requests with a body at once; further ones are told to try again."""
     at_once: PositiveInt = 2
     """How many videos are analysed at once; the others wait in a queue."""
     webcam_message_mb: PositiveFloat = 1.0

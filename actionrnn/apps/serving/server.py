@@ -29,18 +29,18 @@ SHUTDOWN_SECONDS = 3
 class ServeOptions:
     """Where the server listens, and who may use it."""
 
-    host: str = "127.0.0.1"
+    host: str
     """The address or name to listen on; `0.0.0.0` for all networks."""
-    port: int = 7860
+    port: int
     """0: any free one."""
-    token: str | None = None
+    token: str | None
     """What visitors must send; None: everybody who reaches the server may use it."""
-    show_token: bool = True
+    show_token: bool
     """Print it as a part of the address; the output of a service ends in its logs."""
-    allowed_hosts: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...]
     """`Host` names that it answers to besides its own. On a network it answers to any name, and
     with some given here only to these and to this machine's."""
-    allowed_origins: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...]
     """Of pages that may use it besides its own, such as `https://example.com`."""
 
 
@@ -130,7 +130,7 @@ def run_app(
 
 
 def make_server(app: FastAPI, limits: ServeLimits) -> uvicorn.Server:
-    """The server of an application from `make_app`, which has not started yet."""
+    """The server of an application, which has not started yet."""
     import uvicorn
 
     config = uvicorn.Config(

@@ -24,7 +24,6 @@ from actionrnn.video.frame import Frame
 
 _TIME = struct.Struct("<d")
 
-
 Follow = Callable[
     [NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_] | None], dict[str, Any]
 ]
@@ -59,21 +58,30 @@ async def serve_webcam(
         none = None if none_rate is None else model.none_of_these
         live = _LiveStream(model.stream(), limits, none, none_rate or 0.0, follow)
         while True:
-            wait = limits.webcam_idle_seconds
-            message = await asyncio.wait_for(websocket.receive_bytes(), wait)
+            message = await _receive(websocket, limits.webcam_idle_seconds)
             await websocket.send_json(await asyncio.to_thread(live.push, message))
     except WebSocketDisconnect:
         return
-    except asyncio.TimeoutError:  # a class of its own before Python 3.11
-        problem = f"no picture came for {limits.webcam_idle_seconds:g} s; start again"
-    except KeyError:
-        problem = "this was a text message; send pictures as binary messages"
     except ActionrnnError as error:
-        problem = str(error)
+        await _end(websocket, str(error))
     except Exception:
         await _end(websocket, "the server failed on this picture; its log says why")
         raise
-    await _end(websocket, problem)
+
+
+async def _receive(websocket: WebSocket, most_seconds: float) -> bytes:
+    """The next message.
+
+    Raises:
+        VideoError: it is a text, or none came in time.
+        WebSocketDisconnect: the client has disconnected.
+    """
+    try:
+        return await asyncio.wait_for(websocket.receive_bytes(), most_seconds)
+    except asyncio.TimeoutError:  # a class of its own before Python 3.11
+        raise VideoError(f"no picture came for {most_seconds:g} s; start again") from None
+    except KeyError:
+        raise VideoError("this was a text message; send pictures as binary messages") from None
 
 
 async def refuse_webcam(websocket: WebSocket, problem: str) -> None:
@@ -102,7 +110,7 @@ class _LiveStream:
     last_seconds: float | None = None
 
     def push(self, message: bytes) -> dict[str, Any]:
-        """The steps that a message's picture completes, as they are sent."""
+        """The answer to a message: the steps that its picture completes, and what `follow` says."""
         frame = _unpack(message, self.limits.frame_pixels)
         self._require_no_leap(frame.pts_seconds)
         scores = self.stream.push(frame)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from actionrnn.apps.studio.operations import ConflictError, Op, require_length
-from actionrnn.datasets.annotations.marks import Span, united
+from actionrnn.datasets.annotations.marks import Span, united, without
 from actionrnn.errors import ProjectError
 from actionrnn.files import sync_folder
 
@@ -56,20 +56,19 @@ class VideoMarks:
     can_undo: bool
     can_redo: bool
 
+    @property
+    def marked_seconds(self) -> float:
+        """How much time is marked, that of several labels once."""
+        return _length(united((mark.start, mark.end) for mark in self.marks))
 
-def without(spans: Iterable[Span], taken: Iterable[Span]) -> tuple[Span, ...]:
-    """What is left of some stretches, in order, after others are taken out."""
-    found = []
-    cuts = united(taken)
-    for begin, end in united(spans):
-        for start, stop in cuts:
-            if begin < start < end:
-                found.append((begin, start))
-            if start < end and stop > begin:
-                begin = max(begin, stop)
-        if begin < end:
-            found.append((begin, end))
-    return tuple(found)
+    @property
+    def looked_seconds(self) -> float:
+        """How much was looked at, what is marked included."""
+        return _length(self.looked)
+
+
+def _length(spans: Iterable[Span]) -> float:
+    return sum(end - start for start, end in spans)
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from actionrnn.apps.studio.annotations_file import (
     with_ids,
 )
 from actionrnn.apps.studio.operations import ConflictError, new_id
-from actionrnn.apps.studio.project_file import ANNOTATIONS_FILE
+from actionrnn.apps.studio.project_config import ANNOTATIONS_FILE
 from actionrnn.apps.studio.videos import ProjectVideo
 from actionrnn.datasets.annotations.marks import TOLERATED_SECONDS, Span
 from actionrnn.datasets.video_names import VideoNames, names_a_file
 from actionrnn.errors import DatasetError, ProjectError
-from actionrnn.files import FileState, file_state
+from actionrnn.files import FileState, state_if_there
 from actionrnn.text import plain, readable
 
 LOG_FILE = "annotations.log"
@@ -90,7 +90,8 @@ class Annotations:
         """
         history = self.histories.get(path, History())
         if history.marks or history.looked:
-            rows = AnnotationsFile(background_extra=self._file.background_extra)
+            own, splits = self._file.background_extra, self._file.splits
+            rows = AnnotationsFile(background_extra=own, splits=splits)
             rows.write(file, {path: history})
 
     def refresh(self) -> None:
@@ -101,7 +102,7 @@ class Annotations:
         """
         if self._read_only:
             return
-        if (self._csv.exists() and file_state(self._csv)) != (self._file_state or False):
+        if state_if_there(self._csv) != self._file_state:
             self._read()
 
     def _read(self) -> None:
@@ -110,6 +111,7 @@ class Annotations:
         The log is ahead of the file only by its last line, which says what the file was before.
         """
         place = _place(self._folder, self._find_spans(), self.histories)
+        state = state_if_there(self._csv)  # before it is read: what is written since is read next
         self._file = AnnotationsFile.read(self._csv, place)
         behind = ("", self._log.csv) if self._may_be_behind else ("",)
         if self.histories and self._file.sha256 in behind:
@@ -126,13 +128,13 @@ class Annotations:
             self._log.apply(None, {"read": read})
         elif read:  # without a name for the file, which stays as it is
             self._log.write(None, {"read": read}, BY_HAND, "")
-        self._file_state = file_state(self._csv) if self._file.sha256 else None
+        self._file_state = state
         self._may_be_behind = False
 
     def _write_file(self) -> None:
         self._may_be_behind = True
         self._file.write(self._csv, self.histories)
-        self._file_state = file_state(self._csv)
+        self._file_state = state_if_there(self._csv)
         self._may_be_behind = False
 
     def _as_read(self, path: str, rows: VideoRows) -> dict[str, Any]:
@@ -201,6 +203,32 @@ def require_valid(
             if overlap and not (multi_label and mark.label != other.label):
                 raise _overlap(mark, other, video.path)
         there.append(mark)
+
+
+def require_kept_apart(
+    histories: Mapping[str, History], renamed: Mapping[str, str], kept: Collection[str]
+) -> None:
+    """Refuse labels that lose marks, or mix them up, which nothing takes apart again.
+
+    Args:
+        histories: by path.
+        renamed: new names of labels by old ones.
+        kept: the labels that there will be, by their new names.
+
+    Raises:
+        ProjectError: they do.
+    """
+    for path, history in histories.items():
+        for label in sorted({mark.label for mark in history.marks.values()}):
+            if (name := renamed.get(label, label)) not in kept:
+                raise ProjectError(
+                    f"label {name!r}: {path} has marks of it; rename it, or remove them"
+                )
+            if label not in renamed and label in renamed.values():
+                raise ProjectError(
+                    f"label {label!r}: {path} has marks of it, and another label cannot get its "
+                    "name; choose another"
+                )
 
 
 def require_apart(marks: Sequence[Mark], path: str) -> None:

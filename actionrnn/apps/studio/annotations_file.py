@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from actionrnn.apps.studio.annotation_log import History, Mark, without
+from actionrnn.apps.studio.annotation_log import History, Mark
 from actionrnn.apps.studio.operations import checked_label, require_length
 from actionrnn.datasets.annotations.intervals_csv import (
     FurtherColumns,
@@ -23,7 +23,7 @@ from actionrnn.datasets.annotations.intervals_csv import (
     read_intervals_csv,
 )
 from actionrnn.datasets.annotations.marks import Mark as Row
-from actionrnn.datasets.annotations.marks import ReadOptions, Span, united
+from actionrnn.datasets.annotations.marks import ReadOptions, Span, united, without
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.errors import DatasetError, ProjectError
 from actionrnn.files import write_text
@@ -143,13 +143,11 @@ class AnnotationsFile:
             self.others.append(row)
             return
         path, span = placed
-        start, stop = row.start_seconds, row.end_seconds
-        if start is None or stop is None:
-            if span is None:
-                self.others.append(row)
-                return
-            start, stop = span[0] if start is None else start, span[1] if stop is None else stop
-        require_length(start, stop)
+        bounds = _bounds(row, span)
+        if bounds is None:
+            self.others.append(row)
+            return
+        require_length(*bounds)
         group = row.extra.get(GROUP, "")
         first, first_row = groups.setdefault(path, (group, row))
         if first != group:
@@ -160,15 +158,12 @@ class AnnotationsFile:
         if side := row.extra.get(SPLIT):
             self.splits[path] = side
         video = self.videos.setdefault(path, VideoRows())
-        extra = _extra_of(row)
+        note, extra = row.extra.get(NOTE, "").strip(), _extra_of(row)
         if row.label == BACKGROUND:
-            note = row.extra.get(NOTE, "").strip()
-            extra = (*extra, (NOTE, note)) if note else extra
-            background[path].append((start, stop))
-            self.background_extra[path, (start, stop)] = extra
+            background[path].append(bounds)
+            self.background_extra[path, bounds] = (*extra, (NOTE, note)) if note else extra
         else:
-            note = row.extra.get(NOTE, "").strip()
-            video.marks.append(Mark("", checked_label(row.label), start, stop, note, extra))
+            video.marks.append(Mark("", checked_label(row.label), *bounds, note, extra))
 
     def write(self, file: Path, histories: Mapping[str, History]) -> None:
         """Write the file anew, whole; it is on the disk then.
@@ -246,6 +241,16 @@ def sha256_of(file: Path) -> str:
     except OSError as error:
         raise ProjectError(f"{file}: cannot be read ({error.strerror})") from None
     return hashlib.sha256(content).hexdigest() if content else ""
+
+
+def _bounds(row: Row, span: Span | None) -> Span | None:
+    """From when to when it goes; None: to the bound of a video that is not there."""
+    start, stop = row.start_seconds, row.end_seconds
+    if start is not None and stop is not None:
+        return start, stop
+    if span is None:
+        return None
+    return span[0] if start is None else start, span[1] if stop is None else stop
 
 
 def _content(mark: Mark) -> tuple[object, ...]:

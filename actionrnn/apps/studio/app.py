@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -102,27 +102,22 @@ def _routes(session: Session) -> APIRouter:
         return Response(status_code=204) if described["revision"] == revision else described
 
     @router.put("/api/labels")
-    def labels(request: Request, labels: Annotated[list[dict[str, str]], Body()]) -> dict[str, Any]:
-        new, renamed = [], {}
-        for one in labels:
-            was = one.pop("was", None)
-            try:
-                label = Label(**one)
-            except (TypeError, ValueError):
-                raise ProjectError("a label has a name, a key, a colour, and no more") from None
-            new.append(label)
-            if was is not None:
-                renamed[was] = label.name
-        project.set_labels(new, client_of(request).annotator, renamed)
+    def labels(
+        request: Request,
+        labels: Annotated[list[dict[str, str]], Body()],
+        base_revision: Annotated[str | None, Query()] = None,
+    ) -> dict[str, Any]:
+        client, (new, renamed) = client_of(request), _labels_of(labels)
+        session.require_free_marks(renamed.keys(), client)
+        project.set_labels(new, client.annotator, renamed, base_revision)
         return session.described()
 
     @router.put("/api/settings")
-    def settings(settings: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
-        before = project.config()
-        project.set_settings(**settings)
-        after = project.config()
-        if (before.sampling, before.backbone) != (after.sampling, after.backbone):
-            session.features.restart()
+    def settings(
+        settings: Annotated[dict[str, Any], Body()],
+        base_revision: Annotated[str | None, Query()] = None,
+    ) -> dict[str, Any]:
+        project.set_settings(settings, base_revision)
         return session.described()
 
     @router.post("/api/train", status_code=202)
@@ -146,3 +141,19 @@ def _routes(session: Session) -> APIRouter:
         return {"run": newest.run} | found
 
     return router
+
+
+def _labels_of(given: Sequence[Mapping[str, str]]) -> tuple[list[Label], dict[str, str]]:
+    """Labels, and the new names by the old ones of those that say what they were."""
+    labels, renamed = [], {}
+    for one in given:
+        values = dict(one)
+        was = values.pop("was", None)
+        try:
+            label = Label(**values)
+        except (TypeError, ValueError):
+            raise ProjectError("a label has a name, a key, a colour, and no more") from None
+        labels.append(label)
+        if was not in (None, label.name):
+            renamed[was] = label.name
+    return labels, renamed

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +112,7 @@ def loaded_backbone(config: BackboneConfig) -> Backbone:
 class _Counted:
     """A sink that says how far it is, at each hundredth."""
 
-    def __init__(self, sink: FrameSink, say: Any) -> None:
+    def __init__(self, sink: FrameSink, say: Callable[[float], None]) -> None:
         self._sink, self._say = sink, say
         self._steps, self._num, self._said = 1, 0, 0
         self._mutex = threading.Lock()
@@ -145,19 +144,19 @@ def key_of(folder: Path, path: str) -> str:
     return VideoNames(folder).find(path)[1]
 
 
-def ready_keys(config: Config, files: Mapping[str, Path]) -> set[str]:
+def ready_keys(wanted: Wanted, files: Mapping[str, Path]) -> set[str]:
     """Those whose features a store has already, as far as that can be said without a backbone.
 
     Args:
-        config: of the project.
+        wanted: the store, and how.
         files: the videos, by key.
 
     Raises:
         FeatureError: there is no store, or it is damaged.
     """
-    store = FeatureStore.open(str(config.data.features))
-    made, wanted = store.provenance, config.backbone
-    is_same = (made.backbone, made.sampling) == (wanted.name, config.sampling)
-    if not is_same or made.preprocessing.modality != wanted.modality:
+    store = FeatureStore.open(wanted.store)
+    made, backbone = store.provenance, wanted.backbone
+    is_same = (made.backbone, made.sampling) == (backbone.name, wanted.sampling)
+    if not is_same or made.preprocessing.modality != backbone.modality:
         return set()
     return {key for key, file in files.items() if store.presence(key, file) == "whole"}

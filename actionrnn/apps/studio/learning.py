@@ -28,6 +28,7 @@ from actionrnn.features.provenance import Provenance
 from actionrnn.features.store import MANIFEST, FeatureStore
 from actionrnn.files import CONFIG_FILE, MODEL_FILE, write_text
 from actionrnn.model.heads import Head
+from actionrnn.progress import OnProgress
 from actionrnn.results import replacing, results_folder
 from actionrnn.training.experiment import Experiment, FitSpec, Heads
 from actionrnn.training.fit import fit_head
@@ -35,9 +36,6 @@ from actionrnn.training.fit_state import Epoch
 from actionrnn.training.train import OUTPUTS
 
 NOTHING_READ = "no marked video has been read yet; wait until one has"
-
-OnProgress = Callable[[str, float], None]
-"""Gets what is done, in words, and which part of it is done, 0 to 1."""
 
 
 class StoppedError(ActionrnnError):

@@ -48,18 +48,19 @@ def routes(session: Session) -> APIRouter:
     def redo(video_id: str, request: Request) -> dict[str, Any]:
         return marks_json(project.redo(video_id, who_may(video_id, request)))
 
+    def locked(video_id: str, *, mine: bool) -> dict[str, Any]:
+        holder = session.locks.holder(video_id)
+        return {"mine": mine, "locked_by": holder.annotator if holder else None}
+
     @router.post(of_video + "/lock")
     def lock(video_id: str, request: Request) -> dict[str, Any]:
         session.video(video_id)
-        is_mine = session.locks.take(video_id, client_of(request))
-        holder = session.locks.holder(video_id)
-        return {"mine": is_mine, "locked_by": holder.annotator if holder else None}
+        return locked(video_id, mine=session.locks.take(video_id, client_of(request)))
 
     @router.delete(of_video + "/lock")
     def unlock(video_id: str, request: Request) -> dict[str, Any]:
         session.locks.free(video_id, client_of(request))
-        holder = session.locks.holder(video_id)
-        return {"mine": False, "locked_by": holder.annotator if holder else None}
+        return locked(video_id, mine=False)
 
     @router.get(of_video + "/timeline")
     def timeline(

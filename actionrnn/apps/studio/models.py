@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from actionrnn.apps.studio.extraction import key_of
 from actionrnn.apps.studio.project import Project, ProjectVideo
-from actionrnn.apps.studio.project_file import RUNS_FOLDER
+from actionrnn.apps.studio.project_config import FEATURES_FOLDER, RUNS_FOLDER
 from actionrnn.apps.studio.proposals import NONE_RATE
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.errors import FeatureError, ModelError
 from actionrnn.features.store import FeatureStore
-from actionrnn.files import MODEL_FILE, file_state, read_json
+from actionrnn.files import MODEL_FILE, read_json, state_if_there
 from actionrnn.model.model_file import ModelInfo, read_head, read_model_info, read_none_of_these
 from actionrnn.model.none_of_these import Kind, NoneOfThese
 from actionrnn.model.recognizer import Recognizer, load
@@ -54,17 +54,6 @@ class TaughtModel:
         """The name of its run."""
         return self.path.parent.name
 
-    @property
-    def none_rate(self) -> float | None:
-        """The part of the classes' own steps that it may call 'none of these'; None: it cannot."""
-        return self.none_rate_of("step")
-
-    def none_rate_of(self, *kinds: Kind) -> float | None:
-        """The same of steps, stretches and clips; None: of some it knows too few held-out ones."""
-        none = self.none_of_these
-        known = [0 if none is None else len(none.held_out.get(kind, ())) for kind in kinds]
-        return NONE_RATE if NONE_RATE * (min(known) + 1) > 1 else None
-
     def to_json(self) -> dict[str, Any]:
         """As the page shows it."""
         taught: dict[str, Any] = {}
@@ -81,7 +70,7 @@ class TaughtModel:
             "rate_fps": self.info.config.sampling.rate_fps,
             "delay_steps": self.head.delay_steps,
             "can_stream": self.info.config.sampling.num_frames is None,
-            "none_rate": self.none_rate,
+            "none_rate": none_rate_of(self.none_of_these, "step"),
         }
 
     def timeline(self, store: FeatureStore, key: str, video: ProjectVideo) -> Timeline:
@@ -111,6 +100,15 @@ class TaughtModel:
             none_of_these=self.none_of_these,
             event_rule=None if rule is None else EventRule(**rule),
         )
+
+
+def none_rate_of(none: NoneOfThese | None, *kinds: Kind) -> float | None:
+    """The part of the classes' own steps, stretches or clips that may be called 'none of these'.
+
+    None: it cannot be told, as of some too few held-out ones are known.
+    """
+    known = [0 if none is None else len(none.held_out.get(kind, ())) for kind in kinds]
+    return NONE_RATE if NONE_RATE * (min(known) + 1) > 1 else None
 
 
 class Models:
@@ -163,12 +161,10 @@ class Models:
             FeatureError: the video has no features yet, or of another kind.
         """
         model = self.require_newest()
-        store = FeatureStore.open(str(self._project.config().data.features))
+        store = FeatureStore.open(self._project.folder / FEATURES_FOLDER)
         key = key_of(self._project.folder, video.path)
-        entry = store.path_of(key)
-        stamp = entry.stat().st_mtime_ns if entry.exists() else 0
-        state = file_state(video.file) if video.file.exists() else None
-        name = (model.path, model.mtime, video.id, stamp, state)
+        states = state_if_there(store.path_of(key)), state_if_there(video.file)
+        name = (model.path, model.mtime, video.id, *states)
         found = self._timelines.get(name)
         if found is None:
             found = model.timeline(store, key, video)
@@ -207,8 +203,9 @@ class Models:
         """The model files and when they were written, the newest last."""
         found = []
         for path in (self._project.folder / RUNS_FOLDER).glob(f"*/{MODEL_FILE}"):
-            if not path.parent.name.startswith("."):  # one that is being written
-                found.append((path.stat().st_mtime, path))
+            state = state_if_there(path)
+            if state is not None and not path.parent.name.startswith("."):  # being written
+                found.append((state.mtime_ns / 1e9, path))
         return sorted(found)
 
 

@@ -15,6 +15,7 @@ from actionrnn.text import is_harmless, plain, readable
 Op = Mapping[str, Any]
 """One operation: `{"op": "add", "label": "run", "start": 1.0, "end": 2.5}`."""
 LONGEST_LABEL = 80
+"""Also of a group's name."""
 LONGEST_NOTE = 2000
 
 _ID = re.compile("[a-z0-9]{4,32}")
@@ -48,6 +49,20 @@ def checked_label(label: object) -> str:
     if name == BACKGROUND:
         raise ProjectError(
             f"label {BACKGROUND!r}: is what is looked at and not marked; choose another name"
+        )
+    return name
+
+
+def checked_group(group: str | None) -> str:
+    """A group's name in its normal spelling; empty: none.
+
+    Raises:
+        ProjectError: it is too long, or has control characters.
+    """
+    name = readable(group or "").strip()
+    if not is_harmless(name) or len(name) > LONGEST_LABEL:
+        raise ProjectError(
+            f"group {plain(name)!r}: must be at most {LONGEST_LABEL} usual characters"
         )
     return name
 

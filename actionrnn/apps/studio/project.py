@@ -10,40 +10,52 @@ runs/            a folder for each training
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from actionrnn.apps.studio.annotation_log import Refused, VideoMarks
-from actionrnn.apps.studio.annotations import Annotations, require_apart, require_valid
-from actionrnn.apps.studio.operations import ConflictError, checked_label, checked_ops
-from actionrnn.apps.studio.project_file import (
+from actionrnn.apps.studio.annotations import (
+    Annotations,
+    require_apart,
+    require_kept_apart,
+    require_valid,
+)
+from actionrnn.apps.studio.operations import (
+    ConflictError,
+    checked_group,
+    checked_label,
+    checked_ops,
+)
+from actionrnn.apps.studio.project_config import (
     FEATURES_FOLDER,
-    PROJECT_FILE,
     RUNS_FOLDER,
+    base_config,
+    make_config,
+    next_run,
+)
+from actionrnn.apps.studio.project_file import (
+    PROJECT_FILE,
+    KeptProjectFile,
     Label,
     ProjectFile,
     Settings,
     checked_labels,
     is_project,
-    make_config,
-    next_run,
-    read_project_file,
     settings_of,
     write_project_file,
 )
+from actionrnn.apps.studio.project_videos import ProjectVideos
 from actionrnn.apps.studio.video_files import (
     REMOVED_FOLDER,
     STAGED,
     VIDEOS_FOLDER,
-    find_files,
-    place_aside,
-    require_within,
     safe_name,
     staged,
 )
@@ -56,34 +68,15 @@ from actionrnn.apps.studio.videos import (
     video_id,
 )
 from actionrnn.config import Config
-from actionrnn.datasets.annotations.marks import Span, united
-from actionrnn.errors import ProjectError, VideoError
+from actionrnn.datasets.annotations.marks import Span
+from actionrnn.errors import ProjectError
 from actionrnn.features.worker import Isolation
-from actionrnn.files import (
-    FileState,
-    file_state,
-    is_temporary,
-    open_locked,
-    sync_folder,
-    write_text,
-)
-from actionrnn.text import is_harmless, plain, readable
-from actionrnn.video.finding import VIDEO_SUFFIXES
+from actionrnn.files import is_temporary, open_locked, write_text
 
 LOCK_FILE = ".lock"
 _IGNORED_BY_GIT = (
     f"{LOCK_FILE}\n{CACHE_FOLDER}/\n{REMOVED_FOLDER}/\n{FEATURES_FOLDER}/\n{RUNS_FOLDER}/\n"
 )
-
-
-@dataclass(frozen=True)
-class Overview:
-    """How much is marked in a video."""
-
-    num_marks: int
-    marked_seconds: float
-    looked_seconds: float
-    """The marked ones included."""
 
 
 class Project:
@@ -92,23 +85,30 @@ class Project:
     All methods may be called from several threads.
     """
 
-    def __init__(self, folder: Path, videos_folders: Sequence[Path], handle: int | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        videos_folders: Sequence[Path],
+        handle: int | None,
+        content: ProjectFile | None = None,
+    ) -> None:
         """Use `open` or `create`.
 
         Args:
             folder: of the project.
             videos_folders: below which videos outside of it may lie.
             handle: of the lock; None: nothing is written.
+            content: of a project.yaml that is not written yet.
         """
         self.folder = folder
         self.videos_folders = tuple(videos_folders)
-        self.cache = Cache(folder)
+        self.cache = Cache(folder, read_only=handle is None)
         self._handle = handle
         self._lock = threading.RLock()
-        self._read_content: ProjectFile | None = None
-        self._content_state: FileState | None = None
-        self._by_id: dict[str, str] = {}
-        self._unreadable: dict[str, str] = {}
+        self._file = KeptProjectFile(folder, content, read_only=handle is None)
+        self._videos = ProjectVideos(
+            folder, self.videos_folders, lambda: self._file.content.videos, self.cache
+        )
         self._annotations = Annotations(folder, self._spans, read_only=handle is None)
 
     @classmethod
@@ -133,10 +133,7 @@ class Project:
         place = Path(folder).absolute()
         if not is_project(place):
             raise ProjectError(f"{folder}: is no project, as it has no {PROJECT_FILE}")
-        folders = [Path(one).absolute() for one in videos_folders]
-        for one in folders:
-            if not one.is_dir():
-                raise ProjectError(f"--videos {one}: no such folder")
+        folders = _folders(videos_folders)
         if read_only:
             return cls(place, folders, None)
         try:
@@ -166,12 +163,14 @@ class Project:
         """Make a project of a new folder, or of one that has no project.yaml yet, and open it.
 
         Raises:
-            ProjectError: it is a project already, or cannot be written.
+            ProjectError: it is a project already, a file in it cannot be read (then nothing is
+                made), or it cannot be written.
         """
         place = Path(folder).absolute()
         if is_project(place):
             raise ProjectError(f"{folder}: is a project already; open it")
         content = ProjectFile(checked_labels(labels), settings or Settings())
+        cls(place, _folders(videos_folders), None, content)  # what is there can be read
         try:
             (place / VIDEOS_FOLDER).mkdir(parents=True, exist_ok=True)
             if not (place / ".gitignore").exists():
@@ -180,6 +179,11 @@ class Project:
             raise ProjectError(f"{folder}: cannot be made ({error.strerror})") from None
         write_project_file(place, content)
         return cls.open(folder, videos_folders)
+
+    @property
+    def name(self) -> str:
+        """That of its folder."""
+        return self.folder.resolve().name
 
     def close(self) -> None:
         """Let another process open the project."""
@@ -201,22 +205,10 @@ class Project:
     # Labels and settings
 
     @property
-    def _content(self) -> ProjectFile:
-        """Of project.yaml, read again if somebody else has written it."""
-        with self._lock:
-            file, known = self.folder / PROJECT_FILE, self._read_content
-            is_fixed = known is not None and (self._handle is None or not file.exists())
-            if known is None or (not is_fixed and file_state(file) != self._content_state):
-                state = file_state(file)
-                known = read_project_file(self.folder)
-                self._read_content, self._content_state = known, state
-            return known
-
-    @property
     def labels(self) -> tuple[Label, ...]:
         """Those of project.yaml, and those that annotations.csv has besides."""
         with self._lock:
-            known = self._content.labels
+            known = self._file.content.labels
             names = {label.name for label in known}
             marked = {
                 m.label for one in self._annotations.histories.values() for m in one.marks.values()
@@ -226,10 +218,21 @@ class Project:
     @property
     def settings(self) -> Settings:
         """Those of project.yaml."""
-        return self._content.settings
+        return self._file.content.settings
+
+    @property
+    def settings_revision(self) -> str:
+        """Another one whenever a label or a setting is another."""
+        with self._lock:
+            text = repr((self.labels, self.settings))
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
     def set_labels(
-        self, labels: Sequence[Label], who: str, renamed: Mapping[str, str] | None = None
+        self,
+        labels: Sequence[Label],
+        who: str,
+        renamed: Mapping[str, str] | None = None,
+        base_revision: str | None = None,
     ) -> None:
         """Give the project other labels.
 
@@ -237,66 +240,66 @@ class Project:
             labels: all of them, in their order.
             who: does it.
             renamed: new names by old ones; marks follow, also those that undo brings back.
+            base_revision: `settings_revision` of what is changed; None: whichever.
 
         Raises:
-            ProjectError: a label is not valid, or one is left out that marks have.
+            ConflictError: labels or settings have another revision.
+            ProjectError: a label is not valid, one is left out that marks have, or a new name is
+                that of other marks.
         """
         names = {old: checked_label(new) for old, new in (renamed or {}).items() if old != new}
         with self._lock:
             self._annotations.refresh()
+            self._require_revision(base_revision)
             checked = checked_labels(labels)
             kept = {label.name for label in checked}
-            for path, history in self._annotations.histories.items():
-                for mark in history.marks.values():
-                    if (name := names.get(mark.label, mark.label)) not in kept:
-                        raise ProjectError(
-                            f"label {name!r}: {path} has marks of it; rename it, or remove them"
-                        )
+            require_kept_apart(self._annotations.histories, names, kept)
             if names:
                 self._write(None, {"renamed": names}, who)
-            self._save(replace(self._content, labels=checked))
+            self._save(replace(self._file.content, labels=checked))
 
-    def set_settings(self, **values: Any) -> Settings:
+    def set_settings(self, values: Mapping[str, Any], base_revision: str | None = None) -> Settings:
         """Change some settings.
 
+        Args:
+            values: by their names in `Settings`.
+            base_revision: as of `set_labels`.
+
         Raises:
-            ProjectError: one is not known or not valid, or marks overlap and no longer may.
+            ConflictError: labels or settings have another revision, or marks overlap and no
+                longer may.
+            ProjectError: one is not known or not valid.
         """
         with self._lock:
-            settings = settings_of(values, self._content.settings)
-            if not settings.multi_label:
+            self._annotations.refresh()
+            self._require_revision(base_revision)
+            before = self._file.content.settings
+            settings = settings_of(values, before)
+            if before.multi_label and not settings.multi_label:
                 for path, history in self._annotations.histories.items():
                     require_apart(history.view.marks, path)
-            self._save(replace(self._content, settings=settings))
+            self._save(replace(self._file.content, settings=settings))
             return settings
+
+    def _require_revision(self, base_revision: str | None) -> None:
+        if base_revision not in (None, self.settings_revision):
+            raise ConflictError(
+                "the labels or settings were changed meanwhile; nothing was changed: look at them "
+                "as they are now, and do it again"
+            )
 
     # Videos
 
     def videos(self) -> tuple[ProjectVideo, ...]:
         """The videos that are there and can be read, by path."""
         with self._lock:
-            found = self._readable()
+            found, _ = self._videos.facts_of_all()
             return tuple(self._described(path, found[path]) for path in sorted(found))
-
-    def _readable(self) -> dict[str, Facts]:
-        """By path, of the videos that are there; of the others it is noted why not."""
-        found = {}
-        self._unreadable = {}
-        for path in self._paths():
-            try:
-                found[path] = self._facts(path)
-            except (VideoError, ProjectError) as error:
-                self._unreadable[path] = str(error)
-        return found
-
-    def _spans(self) -> dict[str, Span]:
-        return {path: (one.begin, one.end) for path, one in self._readable().items()}
 
     def unreadable(self) -> dict[str, str]:
         """By path: why a video is not among `videos`."""
         with self._lock:
-            self._readable()
-            return dict(self._unreadable)
+            return self._videos.facts_of_all()[1]
 
     def video(self, id: str) -> ProjectVideo:
         """The video of an id.
@@ -306,43 +309,14 @@ class Project:
             VideoError: it cannot be read.
         """
         with self._lock:
-            return self._video(self._path_of(id))
+            return self._video(self._videos.path_of(id))
 
-    def overview(self) -> dict[str, Overview]:
-        """How much is marked in each of `videos`, by id."""
-        with self._lock:
-            self._annotations.refresh()
-            histories = self._annotations.histories
-            return {
-                video.id: _overview(histories[video.path].view)
-                if video.path in histories
-                else Overview(0, 0.0, 0.0)
-                for video in self.videos()
-            }
-
-    def _paths(self) -> list[str]:
-        found = list(dict.fromkeys([*find_files(self.folder), *self._content.videos]))
-        self._by_id = {video_id(path): path for path in found}
-        return found
-
-    def _path_of(self, id: str) -> str:
-        """The path of a video, which need not be readable."""
-        path = self._by_id.get(id)
-        if path is None or not (self.folder / path).exists():
-            self._paths()
-            path = self._by_id.get(id)
-        if path is None:
-            raise ProjectError(f"{plain(str(id))}: no such video in the project")
-        return path
-
-    def _facts(self, path: str) -> Facts:
-        if not is_harmless(path):
-            raise ProjectError(f"{path!r}: has control characters in its name; rename it")
-        require_within(self.folder / path, [self.folder, *self.videos_folders])
-        return self.cache.facts(path, self.folder / path)
+    def _spans(self) -> dict[str, Span]:
+        found, _ = self._videos.facts_of_all()
+        return {path: (one.begin, one.end) for path, one in found.items()}
 
     def _video(self, path: str) -> ProjectVideo:
-        return self._described(path, self._facts(path))
+        return self._described(path, self._videos.facts(path))
 
     def _described(self, path: str, facts: Facts) -> ProjectVideo:
         return ProjectVideo(
@@ -383,28 +357,19 @@ class Project:
                 annotations.csv has a row that cannot be read.
         """
         self._require_writable()
-        group, name = _checked_group(group), safe_name(name, [])
+        group, name = checked_group(group), safe_name(name, [])
         try:
             with (
                 staged(self.folder, content, name, isolation or isolation_of()) as copy,
                 self._lock,
             ):
                 self._annotations.refresh()
-                path = f"{VIDEOS_FOLDER}/{safe_name(name, self._taken_names())}"
-                target = self.folder / path
-                target.parent.mkdir(exist_ok=True)
-                copy.rename(target)
-                sync_folder(target.parent)
+                path = self._videos.take_in(copy, name, self._annotations.named_videos())
                 if group:
                     self._write(path, {"group": group}, who)
                 return self._video(path)
         except OSError as error:
             raise ProjectError(f"{name}: cannot be written ({error.strerror})") from None
-
-    def _taken_names(self) -> list[str]:
-        """Of the videos that are there, and of those that are gone and may come back."""
-        paths = (*find_files(self.folder), *self._annotations.named_videos())
-        return [Path(path).name for path in paths]
 
     def import_video(
         self, file: str | Path, group: str | None = None, who: str = ""
@@ -415,19 +380,12 @@ class Project:
             VideoError: it is not a video that can be read.
             ProjectError: it lies elsewhere, or is in the project already.
         """
-        group = _checked_group(group)
-        place = Path(file).absolute()
-        require_within(place, self.videos_folders)
-        path = os.path.normpath(place.as_posix())
-        if not is_harmless(path) or place.suffix.lower() not in VIDEO_SUFFIXES:
-            raise ProjectError(f"{plain(path)!r}: is not the name of a video")
+        group = checked_group(group)
         with self._lock:
             self._annotations.refresh()
-            for one in self._paths():
-                if os.path.realpath(self.folder / one) == os.path.realpath(path):
-                    raise ProjectError(f"{path}: is in the project already, as {one}")
-            video = self._video(path)
-            self._save(replace(self._content, videos=(*self._content.videos, path)))
+            path = self._videos.path_elsewhere(Path(file))
+            video, content = self._video(path), self._file.content
+            self._save(replace(content, videos=(*content.videos, path)))
             if group:
                 self._write(path, {"group": group}, who)
             return replace(video, group=group)
@@ -441,18 +399,16 @@ class Project:
             ProjectError: there is no such video, or it cannot be moved.
         """
         with self._lock:
-            path = self._path_of(id)
+            path = self._videos.path_of(id)
             self._require_writable()
             self._annotations.refresh()
             try:
-                is_outside, name = path in self._content.videos, Path(path).name
-                aside, rows = place_aside(
-                    self.folder, f"{video_id(path)}-{name}" if is_outside else name
-                )
+                aside, rows = self._videos.places_aside(path)
                 self._annotations.write_aside(path, rows)
-                if is_outside:
-                    left = tuple(one for one in self._content.videos if one != path)
-                    self._save(replace(self._content, videos=left))
+                if self._videos.is_elsewhere(path):
+                    content = self._file.content
+                    left = tuple(one for one in content.videos if one != path)
+                    self._save(replace(content, videos=left))
                 else:
                     (self.folder / path).rename(aside)
             except OSError as error:
@@ -465,9 +421,9 @@ class Project:
         Raises:
             ProjectError: there is no such video, or the group is not valid.
         """
-        group = _checked_group(group)
+        group = checked_group(group)
         with self._lock:
-            path = self._path_of(id)
+            path = self._videos.path_of(id)
             self._annotations.refresh()
             self._write(path, {"group": group}, who)
             return self._video(path)
@@ -481,7 +437,7 @@ class Project:
             ProjectError: there is no such video.
         """
         with self._lock:
-            path = self._path_of(video_id)
+            path = self._videos.path_of(video_id)
             self._annotations.refresh()
             return self._annotations.of(path).view
 
@@ -492,7 +448,7 @@ class Project:
             ProjectError: there is no such video.
         """
         with self._lock:
-            return self._annotations.of(self._path_of(video_id)).refused
+            return self._annotations.of(self._videos.path_of(video_id)).refused
 
     def change(
         self, video_id: str, ops: Any, who: str, base_revision: int | None = None
@@ -546,7 +502,7 @@ class Project:
 
     def _again(self, video_id: str, change: str, who: str) -> VideoMarks:
         with self._lock:
-            path = self._path_of(video_id)
+            path = self._videos.path_of(video_id)
             self._annotations.refresh()
             return self._write_marks(path, change, who)
 
@@ -556,7 +512,11 @@ class Project:
         """What `actionrnn train FOLDER` trains with."""
         with self._lock:
             self._annotations.refresh()
-            return make_config(self.folder, self._content)
+            return make_config(self.folder, self._file.content)
+
+    def base_config(self) -> Config:
+        """`config` less what depends on the marks, which need not be read for it."""
+        return base_config(self.folder, self._file.content)
 
     def next_run(self) -> Path:
         """The folder of the next training."""
@@ -577,9 +537,15 @@ class Project:
     def _save(self, content: ProjectFile) -> None:
         """Put labels, settings or videos into project.yaml."""
         self._require_writable()
-        write_project_file(self.folder, content)
-        self._read_content = content
-        self._content_state = file_state(self.folder / PROJECT_FILE)
+        self._file.save(content)
+
+
+def _folders(given: Sequence[str | Path]) -> list[Path]:
+    folders = [Path(one).absolute() for one in given]
+    for one in folders:
+        if not one.is_dir():
+            raise ProjectError(f"--videos {one}: no such folder")
+    return folders
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -591,17 +557,4 @@ def _remove_leftovers(folder: Path) -> None:
         shutil.rmtree(begun, ignore_errors=True)
 
 
-def _overview(view: VideoMarks) -> Overview:
-    marked = united((mark.start, mark.end) for mark in view.marks)
-    seconds = (sum(end - start for start, end in spans) for spans in (marked, view.looked))
-    return Overview(len(view.marks), *seconds)
-
-
-def _checked_group(group: str | None) -> str:
-    name = readable(group or "").strip()
-    if not is_harmless(name) or len(name) > 80:
-        raise ProjectError(f"group {plain(name)!r}: must be at most 80 usual characters")
-    return name
-
-
-__all__ = ["ConflictError", "Label", "Overview", "Project", "ProjectVideo", "Settings"]
+__all__ = ["ConflictError", "Label", "Project", "ProjectVideo", "Settings"]

@@ -1,27 +1,20 @@
-"""project.yaml: the labels of a project and its settings, and what is trained by them."""
+"""project.yaml: the labels of a project and its settings."""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, field, replace
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from actionrnn.apps.studio.operations import checked_label
-from actionrnn.config import (
-    BackboneConfig,
-    Config,
-    DataConfig,
-    Modality,
-    Sampling,
-    TrainConfig,
-)
+from actionrnn.config import BackboneConfig, Modality
 from actionrnn.config_parsing import (
     STRICT_KEYS,
     PositiveFloat,
@@ -32,16 +25,10 @@ from actionrnn.config_parsing import (
     of_kind,
 )
 from actionrnn.config_reading import parse_config
-from actionrnn.datasets.annotations.intervals_csv import read_intervals_csv
-from actionrnn.datasets.annotations.marks import Mark, ReadOptions
-from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.errors import ConfigError, ProjectError
-from actionrnn.files import write_text
+from actionrnn.files import FileState, state_if_there, write_text
 
 PROJECT_FILE = "project.yaml"
-ANNOTATIONS_FILE = "annotations.csv"
-FEATURES_FOLDER = "features"
-RUNS_FOLDER = "runs"
 
 KEYS = "1234567890abdhjkmpqrtvwxyz"
 """The keys that labels may have, in the order in which those that say none get them; the other
@@ -52,17 +39,7 @@ COLOURS = (
 )
 """Of labels that say none. Most eyes tell them apart: Okabe and Ito, "Color Universal Design"
 (2008), then Paul Tol's muted scheme."""
-TRAINING: Mapping[str, Mapping[str, Any]] = {
-    "head": {"hidden_size": 128},
-    "train": {"batch_size": 4, "learning_rate": 2e-3, "state_warmup_steps": 16},
-}
-"""How a project's head is trained where project.yaml says nothing else. Ten labelled minutes take a
-third of the time that the defaults take or less, and score the same."""
-LEAST_EPOCHS, MOST_EPOCHS = 12, 100
-LEAST_UPDATES = 80
-"""Steps of the optimiser, for which there are more epochs where little is marked: the order of
-actions is learned late."""
-_IN_CONFIG = ("backbone", "head", "train")
+CONFIG_SECTIONS = ("backbone", "head", "train")
 _SET_ELSEWHERE = {"backbone": {"modality": "modality"}, "head": {"multi_label": "multi_label"}}
 """What is a setting, and so not read in `config`."""
 
@@ -211,10 +188,10 @@ def checked_labels(labels: Iterable[Label]) -> tuple[Label, ...]:
 
 def _require_own_config(config: Mapping[str, Any]) -> None:
     for section, values in config.items():
-        if section not in _IN_CONFIG:
+        if section not in CONFIG_SECTIONS:
             raise ProjectError(
-                f"config: holds {', '.join(_IN_CONFIG)}, not {str(section)!r}; what the project "
-                "says itself is not written there"
+                f"config: holds {', '.join(CONFIG_SECTIONS)}, not {str(section)!r}; what the "
+                "project says itself is not written there"
             )
         for key, setting in _SET_ELSEWHERE.get(section, {}).items():
             if isinstance(values, Mapping) and key in values:
@@ -245,6 +222,50 @@ def write_project_file(folder: Path, content: ProjectFile) -> None:
         ) from None
 
 
+class KeptProjectFile:
+    """The project.yaml of a folder, read again once somebody else has written it.
+
+    Args:
+        folder: of the project.
+        content: of the file, where it is known already.
+        read_only: leave it as it is, and as it was at the beginning.
+    """
+
+    def __init__(
+        self, folder: Path, content: ProjectFile | None = None, *, read_only: bool = False
+    ) -> None:
+        self._folder, self._read_only = folder, read_only
+        self._content = content
+        self._state: FileState | None = None
+        self._mutex = threading.RLock()
+
+    @property
+    def content(self) -> ProjectFile:
+        """What it holds; a file that is gone holds what it held.
+
+        Raises:
+            ProjectError: it cannot be read, or is not valid.
+        """
+        with self._mutex:
+            if self._content is not None and self._read_only:
+                return self._content
+            state = state_if_there(self._folder / PROJECT_FILE)
+            if self._content is None or state not in (None, self._state):
+                self._content, self._state = read_project_file(self._folder), state
+            return self._content
+
+    def save(self, content: ProjectFile) -> None:
+        """Write the file anew.
+
+        Raises:
+            ProjectError: it cannot be written.
+        """
+        with self._mutex:
+            write_project_file(self._folder, content)
+            self._content = content
+            self._state = state_if_there(self._folder / PROJECT_FILE)
+
+
 def _plain(value: Any) -> Any:
     """Without the marks of how a value was written."""
     if isinstance(value, Mapping):
@@ -252,85 +273,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(one) for one in value]
     return meaning(value)
-
-
-def project_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
-    """What a training of a project's annotations.csv takes.
-
-    Each group of recordings is left out once for the score, where each class is in several.
-
-    Args:
-        folder: of the project.
-        overrides: `section.key=value`, which go before what the project says.
-
-    Raises:
-        ProjectError: project.yaml cannot be used, or nothing is marked.
-        ConfigError: an override cannot be used.
-        DatasetError: annotations.csv cannot be read.
-    """
-    if not (folder / ANNOTATIONS_FILE).is_file():
-        raise ProjectError(f"{folder}: nothing is marked yet; mark something, then train")
-    return make_config(folder, read_project_file(folder), overrides)
-
-
-def make_config(folder: Path, content: ProjectFile, overrides: Sequence[str] = ()) -> Config:
-    """`project_config` of a project.yaml that is read already."""
-    sections = {
-        name: {**TRAINING.get(name, {}), **content.config.get(name, {})} for name in _IN_CONFIG
-    }
-    config = parse_config(sections, source="config")
-    settings = content.settings
-    annotations = folder / ANNOTATIONS_FILE
-    marks: Sequence[Mark] = ()
-    if annotations.is_file():
-        marks = read_intervals_csv(annotations, ReadOptions()).marks
-    split: Literal["leave_one_group_out", "none"] = "none"
-    if _can_be_tested(marks, multi_label=settings.multi_label):
-        split = "leave_one_group_out"
-    train, given = config.train, content.config.get("train", {})
-    if "epochs" not in given:
-        train = replace(train, epochs=_num_epochs(marks, settings.rate_fps, train))
-    if "none_of_these" not in given:  # it is known by what is left out
-        train = replace(train, none_of_these=split != "none" and not settings.multi_label)
-    config = replace(
-        config,
-        data=DataConfig(
-            layout="annotations",
-            root=str(annotations),
-            features=str(folder / FEATURES_FOLDER),
-            split=split,
-        ),
-        sampling=Sampling(rate_fps=settings.rate_fps),
-        backbone=replace(config.backbone, modality=settings.modality),
-        head=replace(config.head, multi_label=settings.multi_label),
-        train=train,
-    )
-    return parse_config(config.to_dict(), overrides, source="override")
-
-
-def _can_be_tested(marks: Iterable[Mark], *, multi_label: bool) -> bool:
-    """Whether each class is in several groups, so that one of them can be left out."""
-    groups: dict[str, set[str]] = {}
-    for row in marks:
-        if not row.is_point and not (multi_label and row.label == BACKGROUND):
-            groups.setdefault(row.label, set()).add(row.extra.get("group") or row.video)
-    return bool(groups) and all(len(names) > 1 for names in groups.values())
-
-
-def _num_epochs(marks: Iterable[Mark], rate_fps: float, train: TrainConfig) -> int:
-    """So many that there are `LEAST_UPDATES`, as far as the marked time tells the windows."""
-    seconds: dict[str, float] = {}
-    for row in marks:
-        if row.start_seconds is not None and row.end_seconds is not None:
-            length = row.end_seconds - row.start_seconds
-            seconds[row.video] = seconds.get(row.video, 0.0) + length
-    windows = sum(math.ceil(one * rate_fps / train.window_steps) for one in seconds.values())
-    updates = max(1, math.ceil(windows / train.batch_size))
-    return min(MOST_EPOCHS, max(LEAST_EPOCHS, math.ceil(LEAST_UPDATES / updates)))
-
-
-def next_run(folder: Path) -> Path:
-    """The folder of a project's next training: `runs/1`, `runs/2`, ..."""
-    runs = folder / RUNS_FOLDER
-    names = [path.name for path in runs.iterdir()] if runs.is_dir() else []
-    return runs / str(1 + max((int(name) for name in names if name.isdecimal()), default=0))

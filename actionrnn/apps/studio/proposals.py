@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrnn.apps.studio.annotation_log import Refused
-from actionrnn.datasets.annotations.marks import Span, united
+from actionrnn.datasets.annotations.marks import Span, without
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.evaluation.report_plots import percent_text
 from actionrnn.model.segments import ON, Segment, step_ends
@@ -86,18 +86,16 @@ def propose(
     known = set(timeline.labels if labels is None else labels) - {BACKGROUND}
     if rule is None:
         rule = SegmentRule(none_rate=0.0 if timeline.none_of_these is None else NONE_RATE)
-    seen = united(looked)
     refusals: dict[str, list[Span]] = {}
     for one in refused:
         refusals.setdefault(one.label, []).append((one.start, one.end))
-    covered = {label: united(spans) for label, spans in refusals.items()}
     return [
         _proposal(segment, start, end)
         for segment in timeline.segments(rule)
         if segment.label in known
-        for start, end in free_of(seen, segment.start_seconds, segment.end_seconds)
+        for start, end in without([(segment.start_seconds, segment.end_seconds)], looked)
         if end - start >= LEAST_SECONDS
-        and _covered(start, end, covered.get(segment.label, ())) < REFUSED_PART * (end - start)
+        and _covered(start, end, refusals.get(segment.label, ())) < REFUSED_PART * (end - start)
     ]
 
 
@@ -121,7 +119,7 @@ def next_place(
     places = [
         place
         for video, timeline in timelines.items()
-        if (place := _least_sure(video, timeline, united(looked.get(video, ())), seconds))
+        if (place := _least_sure(video, timeline, looked.get(video, ()), seconds))
     ]
     return max(places, key=lambda place: place.doubt, default=None)
 
@@ -142,24 +140,6 @@ def doubt_of(timeline: Timeline) -> Values:
     return doubt if is_none is None else np.where(is_none, 1.0, doubt)
 
 
-def free_of(seen: Sequence[Span], start: float, end: float) -> list[Span]:
-    """What is left of start to end without the time seen, in the order of time.
-
-    Args:
-        seen: rising, without overlaps (`united`).
-    """
-    left, reached = [], start
-    for begin, stop in seen:
-        if begin >= end:
-            break
-        if begin > reached:
-            left.append((reached, begin))
-        reached = max(reached, stop)
-    if reached < end:
-        left.append((reached, end))
-    return left
-
-
 def _proposal(segment: Segment, start: float, end: float) -> Proposal:
     start, end = round(start, 3), round(end, 3)
     name = f"{segment.label}\n{start:.3f}\n{end:.3f}"
@@ -169,7 +149,7 @@ def _proposal(segment: Segment, start: float, end: float) -> Proposal:
 
 def _covered(start: float, end: float, spans: Sequence[Span]) -> float:
     """How much of start to end the spans cover, in seconds."""
-    return end - start - sum(stop - begin for begin, stop in free_of(spans, start, end))
+    return end - start - sum(stop - begin for begin, stop in without([(start, end)], spans))
 
 
 def _least_sure(
@@ -182,7 +162,7 @@ def _least_sure(
     doubt = doubt_of(timeline) * (ends - times)
     sums = np.concatenate([[0.0], doubt.cumsum()])
     best: tuple[float, int, int] | None = None
-    for begin, end in free_of(seen, float(times[0]), float(ends[-1])):
+    for begin, end in without([(float(times[0]), float(ends[-1]))], seen):
         # whole steps alone: half of the others was looked at
         first = int(np.searchsorted(times, begin - ROUNDING))
         behind = int(np.searchsorted(ends, end + ROUNDING, side="right"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from actionrnn.apps.studio.advice import (
     learning_curve,
 )
 from actionrnn.apps.studio.counts import counts_of, scored_labels
-from actionrnn.apps.studio.learning import OnProgress, Taught, fit
+from actionrnn.apps.studio.learning import Taught, fit
 from actionrnn.apps.studio.models import SCORES_FILE
 from actionrnn.datasets.recordings import IGNORE, Recording
 from actionrnn.datasets.sequences import Sequences
@@ -38,6 +38,7 @@ from actionrnn.evaluation.step_scores import step_report
 from actionrnn.files import write_text
 from actionrnn.model.heads import Head
 from actionrnn.model.segments import ON
+from actionrnn.progress import OnProgress
 from actionrnn.results import replacing, results_folder
 from actionrnn.training.experiment import Experiment, Purpose
 from actionrnn.training.train import OUTPUTS, TrainingRun, save_run
@@ -125,7 +126,7 @@ def score(
     Raises:
         StoppedError: `stop` was set.
     """
-    experiment, noun = taught.experiment, nouns(taught.experiment)
+    experiment, noun = taught.experiment, noun_of(taught.experiment)
     scores = Scores(taught.run, notes=_notes(taught))
     num_groups = len(experiment.dataset.groups)
     if num_groups < 2 or not scored_labels(experiment.dataset):
@@ -154,7 +155,7 @@ def score(
     yield _written(replace(scores, complete=True), taught)
 
 
-def nouns(experiment: Experiment) -> str:
+def noun_of(experiment: Experiment) -> str:
     """What its groups are called."""
     return "groups" if experiment.dataset.grouped else "recordings"
 
@@ -170,7 +171,7 @@ def _notes(taught: Taught) -> tuple[str, ...]:
     dataset = taught.experiment.dataset
     if len(dataset.groups) < 2:
         return taught.notes
-    tested, noun, notes = scored_labels(dataset), nouns(taught.experiment), [*taught.notes]
+    tested, noun, notes = scored_labels(dataset), noun_of(taught.experiment), [*taught.notes]
     if alone := [label for label in dataset.labels if label not in tested]:
         notes.append(
             f"{', '.join(alone)}: in one of the {noun} alone, so that the score leaves it out"
@@ -180,7 +181,20 @@ def _notes(taught: Taught) -> tuple[str, ...]:
         "give them one group"
         for names in _copies(taught.experiment.sequences)
     ]
+    notes += [
+        f"groups {' and '.join(names)}: the same person or place? Then the score is too good; give "
+        "their videos one spelling"
+        for names in _alike(dataset.groups)
+    ]
     return tuple(notes)
+
+
+def _alike(groups: Iterable[str]) -> list[list[str]]:
+    """The names that differ in case and spaces alone."""
+    spellings: dict[str, list[str]] = {}
+    for group in groups:
+        spellings.setdefault("".join(group.casefold().split()), []).append(group)
+    return [names for names in spellings.values() if len(names) > 1]
 
 
 def _copies(sequences: Sequences) -> list[list[str]]:

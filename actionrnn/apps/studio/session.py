@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,13 +15,16 @@ from urllib.parse import unquote
 from fastapi import HTTPException, Request
 
 from actionrnn.apps.serving.limits import ServeLimits
-from actionrnn.apps.studio.jobs import Copies, Features, Notices, Tasks, Training, jobs_json
+from actionrnn.apps.studio.background_copies import Copies
+from actionrnn.apps.studio.background_exports import Exports
+from actionrnn.apps.studio.background_features import Features
+from actionrnn.apps.studio.background_training import Training
+from actionrnn.apps.studio.jobs import Notices, Tasks, jobs_json
 from actionrnn.apps.studio.locks import Client, Locks
 from actionrnn.apps.studio.models import Models
-from actionrnn.apps.studio.project import ConflictError, Overview, Project
+from actionrnn.apps.studio.project import ConflictError, Project
 from actionrnn.apps.studio.project_file import COLOURS, KEYS
 from actionrnn.apps.studio.videos import ProjectVideo, isolation_of, kept_copy, playable_copy
-from actionrnn.apps.studio.worker import Task, Worker
 from actionrnn.errors import ProjectError, VideoError
 from actionrnn.features.worker import Isolation
 from actionrnn.text import plain
@@ -46,11 +49,11 @@ class Session:
         self.copies = Copies(self._copy, self.notices)
         arguments = (project.folder, project.videos_folders)
         self.training = Training(project.folder, tasks, arguments, self.notices)
+        self.exports, self.tasks = Exports(), tasks
         # a page that asks after a restart knows the revision of another server
         self._revision, self._last = int(1000 * time.time()), ""
         self._mutex = threading.Lock()
         self._making: dict[str, threading.Lock] = {}
-        self._aside: set[Worker] = set()
         self._at_once = threading.Semaphore(limits.at_once)
 
     def start(self) -> None:
@@ -60,26 +63,8 @@ class Session:
 
     def close(self) -> None:
         """End it; what is done is on the disk."""
-        for worker in tuple(self._aside):
-            worker.close()
-        for one in (self.features, self.copies, self.training):
+        for one in (self.exports, self.features, self.copies, self.training):
             one.close()
-
-    def run_aside(self, task: Task, *arguments: Any) -> Any:
-        """What a task gives, in a process of its own that ends with it.
-
-        Raises:
-            WorkFailedError: with the task's reason.
-            WorkerDiedError: the studio ends.
-        """
-        aside = Worker(task)
-        self._aside.add(aside)
-        try:
-            stop = threading.Event()
-            return aside.run(task, *arguments, stop=stop, report=lambda progress, text="": None)
-        finally:
-            aside.close()
-            self._aside.discard(aside)
 
     def video(self, video_id: str) -> ProjectVideo:
         """The video of an id.
@@ -102,6 +87,16 @@ class Session:
         if other is not None:
             text = f"{other.annotator} is labelling {video.name} now; nothing was changed"
             raise HTTPException(409, text)
+
+    def require_free_marks(self, labels: Collection[str], client: Client) -> None:
+        """Refuse a change of the marks of some labels where another one works on such a video.
+
+        Raises:
+            HTTPException: 409, with a word.
+        """
+        for video in self.project.videos():
+            if any(mark.label in labels for mark in self.project.marks(video.id).marks):
+                self.require_free(video, client)
 
     def isolation(self, stop: threading.Event | None = None) -> Isolation:
         """The bounds within which a video is looked at."""
@@ -129,19 +124,18 @@ class Session:
     def described(self) -> dict[str, Any]:
         """The project as the page shows it; `revision` rises whenever something of it changes."""
         project, newest = self.project, self.models.newest()
-        overview, there = project.overview(), project.videos()
-        self.features.forget_replaced(there)
-        videos = [self.video_json(v, overview.get(v.id)) for v in there]
-        if any(video["state"] == "waiting" for video in videos):
-            self.features.wake()  # it may have been put into the folder by hand
+        videos = project.videos()
+        self.features.look_again(videos)
         jobs = [*self.training.jobs(), *self.copies.jobs(), *self.features.jobs()]
+        jobs += self.exports.jobs()
         described = {
-            "name": project.folder.resolve().name,
+            "name": project.name,
             "labels": [asdict(label) for label in project.labels],
             "keys": KEYS,
             "colours": COLOURS,
             "settings": asdict(project.settings),
-            "videos": videos,
+            "settings_revision": project.settings_revision,
+            "videos": [self.video_json(video) for video in videos],
             "unreadable": [
                 {"path": path, "error": why} for path, why in project.unreadable().items()
             ],
@@ -167,9 +161,9 @@ class Session:
             found[str(folder) if folder.name in found else folder.name] = folder
         return found
 
-    def video_json(self, video: ProjectVideo, marked: Overview | None = None) -> dict[str, Any]:
+    def video_json(self, video: ProjectVideo) -> dict[str, Any]:
         """One video as the page shows it."""
-        marked = marked or self.project.overview()[video.id]
+        marks = self.project.marks(video.id)
         state = self.features.state(video.id)
         holder = self.locks.holder(video.id)
         return {
@@ -186,9 +180,9 @@ class Session:
             "progress": round(state.progress, 3),
             "error": state.error,
             "playable": video.playable or self.has_copy(video),
-            "num_marks": marked.num_marks,
-            "marked_seconds": round(marked.marked_seconds, 3),
-            "looked_seconds": round(marked.looked_seconds, 3),
+            "num_marks": len(marks.marks),
+            "marked_seconds": round(marks.marked_seconds, 3),
+            "looked_seconds": round(marks.looked_seconds, 3),
             "locked_by": None if holder is None else holder.annotator,
         }
 

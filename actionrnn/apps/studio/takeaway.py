@@ -16,10 +16,11 @@ from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from actionrnn.apps.serving.guarded import OneFileRoute
-from actionrnn.apps.studio.project_file import ANNOTATIONS_FILE
+from actionrnn.apps.studio.models import none_rate_of
+from actionrnn.apps.studio.project import Project
+from actionrnn.apps.studio.project_config import ANNOTATIONS_FILE
 from actionrnn.apps.studio.session import Session
 from actionrnn.apps.studio.videos import ProjectVideo
-from actionrnn.apps.studio.worker import Task
 from actionrnn.apps.timeline_files import subtitles
 from actionrnn.datasets.annotations.formats import Format, write_annotations
 from actionrnn.datasets.annotations.intervals_csv import read_intervals_csv
@@ -45,9 +46,6 @@ _SUFFIXES = {
 _NOTHING_MARKED = "nothing is marked here yet; mark something in the step Label"
 _ALL_IN_ONE = ("csv", "boris")
 """Formats of which one file holds all videos."""
-_MODEL_TASKS: dict[str, Task] = {
-    kind: f"actionrnn.apps.studio.export_tasks:{kind}" for kind in ("onnx", "web")
-}
 
 
 def routes(session: Session) -> APIRouter:
@@ -58,42 +56,49 @@ def routes(session: Session) -> APIRouter:
     def export(kind: str, video: str | None = None) -> FileResponse:
         if kind not in get_args(Kind):
             raise HTTPException(404, f"{plain(kind)!r}: is none of {', '.join(get_args(Kind))}")
-        name = project.folder.name
         if kind == "model":
-            return FileResponse(
-                session.models.require_newest().path, filename=f"{name}.safetensors"
-            )
+            model = session.models.require_newest().path
+            return FileResponse(model, filename=f"{project.name}.safetensors")
         chosen = project.videos() if video is None else (session.video(video),)
         place = Path(tempfile.mkdtemp(prefix="actionrnn-"))
         try:
-            if kind in _MODEL_TASKS:
-                model, made = session.models.require_newest(), [place / name]
-                none_rate = model.none_rate_of("step", "clip")
-                session.run_aside(_MODEL_TASKS[kind], model.path, made[0], none_rate)
+            if kind in ("onnx", "web"):
+                form = cast(Literal["onnx", "web"], kind)
+                made = [_exported_model(session, form, place / project.name)]
             else:
-                if not (project.folder / ANNOTATIONS_FILE).exists():
-                    raise ProjectError(_NOTHING_MARKED)
-                marks = _marks_of(project.folder, project.videos())
-                made = _mark_files(marks, kind, chosen, place, name)
-            file = (
-                made[0]
-                if len(made) == 1 and made[0].is_file()
-                else _zipped(made, place, f"{name}-{kind}")
-            )
+                made = _mark_files(_marks_of(project), kind, chosen, place, project.name)
+            is_file = len(made) == 1 and made[0].is_file()
+            file = made[0] if is_file else _zipped(made, place, f"{project.name}-{kind}")
         except BaseException:
             shutil.rmtree(place)
             raise
-        return FileResponse(
-            file, filename=file.name, background=BackgroundTask(shutil.rmtree, place)
-        )
+        removal = BackgroundTask(shutil.rmtree, place)
+        return FileResponse(file, filename=file.name, background=removal)
 
     return router
 
 
-def _marks_of(folder: Path, videos: Sequence[ProjectVideo]) -> Marks:
-    """All of annotations.csv, with the project's own paths: by hand others are written, too."""
-    found, names = read_intervals_csv(folder / ANNOTATIONS_FILE, ReadOptions()), VideoNames(folder)
-    own = {os.path.realpath(video.file): video.path for video in videos}
+def _exported_model(session: Session, kind: Literal["onnx", "web"], folder: Path) -> Path:
+    """The newest model in that form."""
+    model = session.models.require_newest()
+    task = session.tasks.onnx if kind == "onnx" else session.tasks.web
+    none_rate = none_rate_of(model.none_of_these, "step", "clip")
+    session.exports.make(kind, task, model.path, folder, none_rate)
+    return folder
+
+
+def _marks_of(project: Project) -> Marks:
+    """All of annotations.csv, with the project's own paths: by hand others are written, too.
+
+    Raises:
+        ProjectError: there is none.
+        DatasetError: it cannot be read.
+    """
+    file, names = project.folder / ANNOTATIONS_FILE, VideoNames(project.folder)
+    if not file.exists():
+        raise ProjectError(_NOTHING_MARKED)
+    found = read_intervals_csv(file, ReadOptions())
+    own = {os.path.realpath(video.file): video.path for video in project.videos()}
     path_of = {
         name: own.get(os.path.realpath(names.find(name)[0]), name)
         for name in {mark.video for mark in found.marks}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from actionrnn.apps.studio.extraction import key_of, loaded_backbone
 from actionrnn.apps.studio.models import TAUGHT_FILE
 from actionrnn.apps.studio.project import Project
 from actionrnn.apps.studio.scores import score
-from actionrnn.apps.studio.worker import Report
+from actionrnn.apps.studio.worker import Report, telling
 from actionrnn.files import write_text
 
 
@@ -43,11 +43,11 @@ def teach(
     torch.set_num_threads(1)
     with Project.open(folder, videos_folders, read_only=True) as project:
         backbone = loaded_backbone(project.config().backbone)
-        taught = learning.teach(project, stop, _telling(report), backbone)
+        taught = learning.teach(project, stop, telling(report), backbone)
         ids = {key_of(folder, video.path): video.id for video in project.videos()}
     write_text(taught.model_path.with_name(TAUGHT_FILE), json.dumps(taught.to_dict()))
     report(0.0, kind="score")
-    for _ in score(taught, stop, _telling(functools.partial(report, kind="score")), ids):
+    for _ in score(taught, stop, telling(functools.partial(report, kind="score")), ids):
         continue
     return taught.run
 
@@ -58,10 +58,3 @@ def prepare(
     """Load the project's backbone, so that the first training does not wait for it."""
     with Project.open(folder, videos_folders, read_only=True) as project:
         loaded_backbone(project.config().backbone)
-
-
-def _telling(report: Callable[..., None]) -> learning.OnProgress:
-    def tell(text: str, progress: float) -> None:
-        report(progress, text)
-
-    return tell

@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from actionrnn.apps.serving.guarded import OneFileRoute
 from actionrnn.apps.studio.jobs import jobs_json
 from actionrnn.apps.studio.session import Session, client_of
-from actionrnn.apps.studio.videos import frame_times, kept_copy, sprite
+from actionrnn.apps.studio.videos import ProjectVideo, frame_times, kept_copy, sprite
 from actionrnn.errors import ActionrnnError, ProjectError
 from actionrnn.files import can_be_a_name
 from actionrnn.text import is_harmless, plain
@@ -26,19 +26,19 @@ def routes(session: Session) -> APIRouter:
     """Of the videos."""
     router, project = APIRouter(prefix="/api", route_class=OneFileRoute), session.project
 
+    def added(request: Request, file: UploadFile, group: str | None) -> ProjectVideo:
+        """The video of an upload, which is now in the project."""
+        who, isolation = client_of(request).annotator, session.isolation()
+        name, group = file.filename or "", group or None
+        video = project.add_video(file.file, name, group, who=who, isolation=isolation)
+        session.features.wake()
+        return video
+
     @router.post("/videos")
     def add(
         request: Request, file: UploadFile, group: Annotated[str | None, Form()] = None
     ) -> dict[str, Any]:
-        video = project.add_video(
-            file.file,
-            file.filename or "",
-            group or None,
-            who=client_of(request).annotator,
-            isolation=session.isolation(),
-        )
-        session.features.wake()
-        return session.video_json(video)
+        return session.video_json(added(request, file, group))
 
     @router.post("/takes")
     def take(
@@ -47,17 +47,12 @@ def routes(session: Session) -> APIRouter:
         label: Annotated[str, Form()],
         group: Annotated[str | None, Form()] = None,
     ) -> dict[str, Any]:
-        who = client_of(request).annotator
         if label not in {one.name for one in project.labels}:
             raise ProjectError(f"label {plain(label)!r}: is not one of the project's; add it")
-        video = project.add_video(
-            file.file, file.filename or "", group or None, who=who, isolation=session.isolation()
-        )
+        video = added(request, file, group)
         whole = {"start": video.begin, "end": video.end}
-        project.change(
-            video.id, [{"op": "add", "label": label} | whole, {"op": "look"} | whole], who
-        )
-        session.features.wake()
+        ops = [{"op": "add", "label": label} | whole, {"op": "look"} | whole]
+        project.change(video.id, ops, client_of(request).annotator)
         return session.video_json(video)
 
     @router.get("/browse")

@@ -151,10 +151,16 @@ def facts_of(file: Path, limits: VideoLimits | None = None) -> Facts:
 
 
 class Cache:
-    """What is known of the videos, in memory and in `.cache/`."""
+    """What is known of the videos, in memory and in `.cache/`.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: of the project.
+        read_only: keep nothing new in `.cache/`.
+    """
+
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self.folder = folder / CACHE_FOLDER
+        self._read_only = read_only
         self._facts: dict[Path, Facts | VideoError] = {}
 
     def place(self, path: str, file: Path, name: str) -> Path:
@@ -195,6 +201,8 @@ class Cache:
             facts = facts_of(file)
         except VideoError as error:
             return VideoError(str(error).replace(str(file), path))
+        if self._read_only:
+            return facts
         with contextlib.suppress(OSError):  # a folder that cannot be written: looked at each time
             write_json(kept, asdict(facts))
             state = kept.name.removesuffix("facts.json")
@@ -324,9 +332,21 @@ def _made(
     """Let a process of its own write a file, if it is not there."""
     if kept.exists():
         return
-    kept.parent.mkdir(parents=True, exist_ok=True)
     try:
-        for _ in isolation.messages(work, video.file, kept, *arguments):
+        for _ in isolation.messages(_written, video.file, work, kept, *arguments):
             continue
     except VideoError as error:
         raise VideoError(str(error).replace(str(video.file), video.path)) from None
+
+
+def _written(
+    path: Path, work: Callable[..., Iterator[Message]], target: Path, *arguments: Any
+) -> Iterator[Message]:
+    """What `work` does; that there is no room for it is not the video's fault."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield from work(path, target, *arguments)
+    except OSError as error:
+        raise VideoError(
+            f"{path}: what is made of it cannot be written ({error.strerror})"
+        ) from None

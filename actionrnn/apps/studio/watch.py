@@ -10,6 +10,7 @@ from fastapi import APIRouter, WebSocket
 from numpy.typing import NDArray
 
 from actionrnn.apps.serving.webcam import refuse_webcam, serve_webcam
+from actionrnn.apps.studio.models import none_rate_of
 from actionrnn.apps.studio.session import Session
 from actionrnn.datasets.recordings import BACKGROUND
 from actionrnn.errors import ActionrnnError
@@ -28,8 +29,7 @@ def routes(session: Session) -> APIRouter:
         except ActionrnnError as error:
             await refuse_webcam(websocket, str(error))
             return
-        newest = session.models.newest()
-        none_rate = None if newest is None else newest.none_rate
+        none_rate = none_rate_of(model.none_of_these, "step")
         await serve_webcam(websocket, model, session.limits, none_rate, Counting(model).push)
 
     return router

@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from actionrnn.errors import ActionrnnError
+from actionrnn.progress import OnProgress
 
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 3.0
@@ -45,6 +46,11 @@ Task = str
 """`module:function`, which the server need not import. It is called as
 `function(*arguments, stop=Event, report=Report)`, gives what JSON can hold, and should end soon
 after `stop` is set."""
+
+
+def telling(report: Callable[..., None]) -> OnProgress:
+    """A `Report` as an `OnProgress`."""
+    return lambda text, part: report(part, text)
 
 
 class WorkFailedError(ActionrnnError):
@@ -82,7 +88,8 @@ class Worker:
             report: takes what the task reports, as `Report`.
 
         Raises:
-            WorkFailedError: the task raised an error; the message is for the user.
+            WorkFailedError: the task raised an error, or there is no process for it; the message
+                is for the user.
             WorkerDiedError: the process ended, or did not stop.
         """
         with self._mutex:
@@ -107,12 +114,18 @@ class Worker:
         if self._is_closed:
             raise WorkerDiedError("the studio ends")
         context = multiprocessing.get_context("spawn")
-        self._line, theirs = context.Pipe()
+        ours, theirs = context.Pipe()
         given = (theirs, self._preload, self._niceness)
-        self._process = context.Process(target=_work, args=given, name="studio-worker", daemon=True)
-        self._process.start()
-        theirs.close()
-        return self._line
+        process = context.Process(target=_work, args=given, name="studio-worker", daemon=True)
+        try:
+            process.start()
+        except OSError as error:
+            ours.close()
+            raise WorkFailedError(f"no process can be started ({error.strerror})") from None
+        finally:
+            theirs.close()
+        self._process, self._line = process, ours
+        return ours
 
     def _result(self, line: Connection, stop: threading.Event, report: Callable[..., None]) -> Any:
         told: float | None = None

@@ -28,6 +28,24 @@ def united(spans: Iterable[Span]) -> tuple[Span, ...]:
     return tuple(found)
 
 
+def without(spans: Iterable[Span], taken: Iterable[Span]) -> tuple[Span, ...]:
+    """What is left of some spans after others are taken out, in spans that rise."""
+    found: list[Span] = []
+    cuts, place = united(taken), 0
+    for begin, end in united(spans):
+        while place < len(cuts) and cuts[place][0] < end:
+            start, stop = cuts[place]
+            if begin < start:
+                found.append((begin, start))
+            begin = max(begin, stop)
+            if stop > end:  # it may reach into the next span
+                break
+            place += 1
+        if begin < end:
+            found.append((begin, end))
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class Mark:
     """A label from start to end, half open, in seconds on the video's own clock.

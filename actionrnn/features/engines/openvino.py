@@ -39,8 +39,9 @@ BATCH_FRAMES = {"float32": 2, "bfloat16": 4, "int8": 4}
 _core_lock = threading.Lock()
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
-_CAPABILITIES = "OPTIMIZATION_CAPABILITIES"
 _BESIDE_INT8 = "f32"  # of the layers that are not quantised
+_OF_A_CPU = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
+"""OpenVINO's properties that tell for which CPUs a network is compiled."""
 
 
 def is_installed() -> bool:
@@ -160,36 +161,42 @@ def _engine(job: Job, source: str, read: Callable[[], Any]) -> OpenVinoEngine:
         source: the checksum of the network.
         read: gives it, if it was not compiled before.
     """
-    crop, network = job.preprocessing.crop, functools.cache(read)
-    cpu = [_core().get_property("CPU", name) for name in ("FULL_DEVICE_NAME", _CAPABILITIES)]
-
-    def compile_for(num_frames: int) -> Any:
-        # a stream's single frame is answered by all cores: somebody waits for it
-        streams = 1 if num_frames == 1 else job.num_workers
-        options = {
-            "INFERENCE_PRECISION_HINT": PRECISIONS.get(job.precision, _BESIDE_INT8),
-            "NUM_STREAMS": str(streams),
-            "INFERENCE_NUM_THREADS": str(job.num_cores),
-        }
-        # by ourselves: OpenVINO's own cache (CACHE_DIR) does not see when its files are damaged
-        version = _import_openvino().__version__
-        made_for = {"frames": num_frames, "options": options, "cpu": cpu, "openvino": version}
-        file = cache_file("openvino-compiled", job, source=source, **made_for)
-        if (kept := read_cache(file)) is not None:
-            with contextlib.suppress(RuntimeError, KeyError):
-                return _core().import_model(kept["compiled"].tobytes(), "CPU", options)
-        model = network()
-        model.reshape([num_frames, crop, crop, 3])
-        compiled = _core().compile_model(model, "CPU", options)
-        content = np.frombuffer(compiled.export_model().getvalue(), np.uint8)
-        write_cache(file, {"compiled": content})
-        return compiled
-
-    engine = OpenVinoEngine(compile_for, BATCH_FRAMES[job.precision])
+    network = functools.cache(read)
+    engine = OpenVinoEngine(
+        lambda num_frames: _compile(job, source, network, num_frames), BATCH_FRAMES[job.precision]
+    )
     # Its Python binding makes its tables at the first call, and two first calls at once wait for
     # each other for ever: one holds the table and wants the interpreter, the other the reverse.
+    crop = job.preprocessing.crop
     engine(np.zeros((engine.batch_frames, crop, crop, 3), np.uint8))
     return engine
+
+
+def _compile(job: Job, source: str, network: Callable[[], Any], num_frames: int) -> Any:
+    """The network for batches of so many frames; kept, as its CPU compiles it.
+
+    We keep it ourselves: OpenVINO's own cache (CACHE_DIR) does not see when its files are damaged.
+    """
+    # a stream's single frame is answered by all cores: somebody waits for it
+    streams = 1 if num_frames == 1 else job.num_workers
+    options = {
+        "INFERENCE_PRECISION_HINT": PRECISIONS.get(job.precision, _BESIDE_INT8),
+        "NUM_STREAMS": str(streams),
+        "INFERENCE_NUM_THREADS": str(job.num_cores),
+    }
+    core, version = _core(), _import_openvino().__version__
+    cpu = [core.get_property("CPU", name) for name in _OF_A_CPU]
+    made_for = {"frames": num_frames, "options": options, "cpu": cpu, "openvino": version}
+    file = cache_file("openvino-compiled", job, source=source, **made_for)
+    if (kept := read_cache(file)) is not None:
+        with contextlib.suppress(RuntimeError, KeyError):  # whole, but of something else
+            return core.import_model(kept["compiled"].tobytes(), "CPU", options)
+    model, crop = network(), job.preprocessing.crop
+    model.reshape([num_frames, crop, crop, 3])
+    compiled = core.compile_model(model, "CPU", options)
+    content = np.frombuffer(compiled.export_model().getvalue(), np.uint8)
+    write_cache(file, {"compiled": content})
+    return compiled
 
 
 def _read(parts: Parts) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import tempfile
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionrnn.apps.studio.annotation_log import AnnotationLog, History, without
+from actionrnn.apps.studio.annotation_log import AnnotationLog, History
 from actionrnn.apps.studio.operations import checked_ops
 from actionrnn.errors import ProjectError
 
@@ -177,22 +176,6 @@ def test_an_edit_that_turns_a_mark_round_changes_nothing() -> None:
             checked_ops([{"op": "look", "start": 0, "end": 9}, {"op": "remove", "id": "none"}])
         )
     assert history.view == before
-
-
-@given(*[st.lists(st.tuples(SECONDS, SECONDS)) for _ in range(2)])
-def test_what_is_left_is_what_is_in_one_and_not_in_the_other(
-    spans: list[tuple[float, float]], taken: list[tuple[float, float]]
-) -> None:
-    left = without(spans, taken)
-    assert all(a < b for a, b in left)
-    assert all(one[1] < other[0] for one, other in itertools.pairwise(left))
-    for quarter in range(48):
-        at = quarter / 4 + 0.125
-
-        def covers(many: Any, at: float = at) -> bool:
-            return any(a <= at < b for a, b in many)
-
-        assert covers(left) == (covers(spans) and not covers(taken))
 
 
 def test_a_renamed_label_is_renamed_in_what_undo_brings_back() -> None:

@@ -200,6 +200,46 @@ def test_labels_are_renamed_with_their_marks(clips: Path, tmp_path: Path) -> Non
             assert answer.status_code == 422 and "\n" not in answer.json()["error"]
 
 
+def test_of_two_tabs_that_change_labels_or_settings_the_second_is_told(
+    clips: Path, tmp_path: Path
+) -> None:
+    with make_project(tmp_path / "p", clips) as project, studio_of(project) as studio:
+        described = studio.get("/api/project")
+        base = {"base_revision": described["settings_revision"]}
+        labels = [*described["labels"], {"name": "green", "key": "h"}]
+        first = studio.client.put("/api/labels", json=labels, params=base)
+        assert first.status_code == 200
+        for path, body in (("labels", described["labels"]), ("settings", {"multi_label": True})):
+            late = studio.client.put(f"/api/{path}", json=body, params=base)
+            assert late.status_code == 409
+            assert "were changed meanwhile" in late.json()["error"]
+        base = {"base_revision": first.json()["settings_revision"]}
+        both = studio.client.put("/api/settings", json={"multi_label": True}, params=base).json()
+        assert [label["name"] for label in both["labels"]] == ["red", "blue", "green"]
+        assert both["settings"]["multi_label"]
+        assert both["settings_revision"] != base["base_revision"]
+
+
+def test_a_label_of_a_video_that_another_one_has_open_is_not_renamed(
+    clips: Path, tmp_path: Path
+) -> None:
+    with make_project(tmp_path / "p", clips) as project, studio_of(project) as studio:
+        video = video_of(studio, "ann_red.avi")
+        studio.post(f"{video}/changes", {"ops": [add("red", 0, 0.5)]})
+        anna, ben = by("a1", "Anna"), by("b1", "Ben")
+        studio.post(f"{video}/lock", headers=anna)
+        red, blue = studio.get("/api/project")["labels"]
+        run, sea = red | {"name": "run", "was": "red"}, blue | {"name": "sea", "was": "blue"}
+        refused = studio.client.put("/api/labels", json=[run, blue], headers=ben)
+        assert refused.status_code == 409
+        assert refused.json()["error"] == "Anna is labelling ann_red.avi now; nothing was changed"
+        assert [one.name for one in project.labels] == ["red", "blue"]
+        other = studio.client.put("/api/labels", json=[red, sea], headers=ben)
+        assert other.status_code == 200  # of no mark there
+        assert studio.client.put("/api/labels", json=[run], headers=anna).status_code == 200
+        assert studio.get(f"{video}/marks")["marks"][0]["label"] == "run"
+
+
 def test_another_rate_has_features_computed_anew(clips: Path, tmp_path: Path) -> None:
     with make_project(tmp_path / "p", clips) as project, studio_of(project) as studio:
         studio.wait_ready()
@@ -212,6 +252,10 @@ def test_another_rate_has_features_computed_anew(clips: Path, tmp_path: Path) ->
             assert studio.client.put("/api/settings", json=wrong).status_code == 422
         time.sleep(0.2)
         assert len(asked.read_text().splitlines()) == 2
+        file = tmp_path / "p" / "project.yaml"  # by hand, while the page is open
+        file.write_text(file.read_text().replace("rate_fps: 8.0", "rate_fps: 2.0"))
+        studio.wait(lambda _: len(asked.read_text().splitlines()) == 3)
+        assert asked.read_text().splitlines()[-1].split()[0] == "2"
 
 
 # Files that come in

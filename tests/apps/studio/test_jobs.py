@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from actionrnn.apps.studio.jobs import TRAINING_MARK, Copies, Features, Notices, Training
+from actionrnn.apps.studio.background_copies import Copies
+from actionrnn.apps.studio.background_features import Features
+from actionrnn.apps.studio.background_training import TRAINING_MARK, Training
+from actionrnn.apps.studio.jobs import Notices
 from actionrnn.apps.studio.project import Project
 from actionrnn.apps.studio.worker import Worker, WorkerDiedError, WorkFailedError
 from actionrnn.errors import VideoError
@@ -99,6 +104,28 @@ def test_a_worker_that_is_closed_ends_in_the_middle_and_starts_no_more(worker: W
         run(worker, "add", 1, 1)
 
 
+def test_what_threads_say_at_once_has_numbers_of_its_own() -> None:
+    notices = Notices()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(notices.add, map(str, range(200))))
+    notices.add("the last", is_problem=True)
+    assert [said["id"] for said in notices.said] == [197, 198, 199, 200, 201]
+    assert notices.said[-1] == {"id": 201, "text": "the last", "is_problem": True}
+
+
+def test_a_process_that_cannot_be_started_is_said(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: object) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("multiprocessing.context.SpawnProcess.start", refuse)
+        with pytest.raises(WorkFailedError, match="no process can be started"):
+            run(worker, "add", 1, 1)
+    assert run(worker, "add", 1, 1) == 2
+
+
 @contextlib.contextmanager
 def features_of(folder: Path, clips: Path, extract: str) -> Iterator[tuple[Features, Notices]]:
     notices = Notices()
@@ -124,14 +151,13 @@ def test_a_video_that_another_file_replaced_is_read_again(clips: Path, tmp_path:
         is_ready = lambda: {s.name for s in states(features, folder).values()} == {"ready"}  # noqa: E731
         wait_until(is_ready)
         with Project.open(folder, read_only=True) as project:
-            features.forget_replaced(project.videos())
+            features.look_again(project.videos())
             assert is_ready()
             shutil.copy(clips / "blue" / "ann_blue.avi", folder / "videos" / "ann_red.avi")
-            features.forget_replaced(project.videos())
-        assert states(features, folder)["ann_red.avi"].name == "waiting"
-        features.wake()
-        wait_until(is_ready)
-    assert (folder / "asked.txt").read_text().splitlines()[-1] == "4 videos/ann_red"
+            features.look_again(project.videos())
+        asked = lambda: (folder / "asked.txt").read_text().splitlines()  # noqa: E731
+        wait_until(lambda: len(asked()) == 2 and is_ready())
+    assert asked()[-1] == "4 videos/ann_red"
 
 
 def test_features_of_all_videos_are_asked_for_once(clips: Path, tmp_path: Path) -> None:
@@ -142,9 +168,48 @@ def test_features_of_all_videos_are_asked_for_once(clips: Path, tmp_path: Path) 
         time.sleep(0.2)
         asked = (tmp_path / "p" / "asked.txt").read_text().splitlines()
         assert [len(line.split()) for line in asked] == [7] and asked[0].startswith("4 videos/")
-        features.restart()  # as after another rate
-        wait_until(lambda: len((tmp_path / "p" / "asked.txt").read_text().splitlines()) == 2)
     assert notices.said == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "asked"),
+    [("rate_fps: 4.0", "rate_fps: 8.0", "8 "), ("modality: rgb", "modality: both", "4 ")],
+)
+def test_settings_that_are_changed_by_hand_have_all_features_computed_anew(
+    clips: Path, tmp_path: Path, old: str, new: str, asked: str
+) -> None:
+    with features_of(tmp_path / "p", clips, "extract_nothing") as (features, _):
+        is_ready = lambda: {s.name for s in states(features, tmp_path / "p").values()} == {"ready"}  # noqa: E731
+        wait_until(is_ready)
+        file = tmp_path / "p" / "project.yaml"
+        assert old in file.read_text()
+        with Project.open(tmp_path / "p", read_only=True) as project:
+            videos = project.videos()
+        file.write_text(file.read_text().replace(old, new))
+        features.look_again(videos)
+        lines = lambda: (tmp_path / "p" / "asked.txt").read_text().splitlines()  # noqa: E731
+        wait_until(lambda: len(lines()) == 2 and is_ready())
+        features.look_again(videos)
+        time.sleep(0.2)
+    assert [line[:2] for line in lines()] == ["4 ", asked]
+    assert len(lines()[1].split()) == 7
+
+
+def test_a_project_file_that_is_damaged_for_a_while_stops_nothing(
+    clips: Path, tmp_path: Path
+) -> None:
+    with features_of(tmp_path / "p", clips, "extract_nothing") as (features, _):
+        is_ready = lambda: {s.name for s in states(features, tmp_path / "p").values()} == {"ready"}  # noqa: E731
+        wait_until(is_ready)
+        file = tmp_path / "p" / "project.yaml"
+        good = file.read_text()
+        file.write_text("[")
+        shutil.copy(clips / "blue" / "ann_blue.avi", tmp_path / "p" / "videos" / "new.avi")
+        features.wake()
+        time.sleep(0.2)
+        file.write_text(good)
+        features.wake()
+        wait_until(is_ready)
 
 
 def test_a_video_that_kills_its_decoder_is_found_and_the_others_are_read(

@@ -144,6 +144,18 @@ def test_copies_in_several_groups_are_named(tmp_path: Path) -> None:
     ]
 
 
+def test_one_person_in_two_spellings_is_asked_about(tmp_path: Path) -> None:
+    groups = ["Anna", "anna", "Bob", "Bo B", "Cid"]
+    experiment = experiment_of(tmp_path, [right("jump", "wave")] * 5, groups=groups)
+    first = next(score(learned(experiment), threading.Event(), lambda text, part: None))
+    assert [note for note in first.notes if "the same person" in note] == [
+        "groups Anna and anna: the same person or place? Then the score is too good; give their "
+        "videos one spelling",
+        "groups Bo B and Bob: the same person or place? Then the score is too good; give their "
+        "videos one spelling",
+    ]
+
+
 def test_held_out_recordings_give_the_score(four: tuple[Taught, list[Scores]]) -> None:
     _, found = four
     first, last = found[0], found[-1]

@@ -20,8 +20,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from actionrnn.apps.cli import main
-from actionrnn.apps.studio.project import ConflictError, Label, Overview, Project, Settings
-from actionrnn.apps.studio.project_file import project_config
+from actionrnn.apps.studio.project import ConflictError, Label, Project, Settings
+from actionrnn.apps.studio.project_config import project_config
 from actionrnn.config_reading import load_config
 from actionrnn.datasets.splits import open_dataset
 from actionrnn.errors import ProjectError
@@ -106,11 +106,12 @@ def test_the_project_can_be_seen_beside_the_one_who_has_it(project: Project) -> 
     with Project.open(project.folder, read_only=True) as other:
         assert other.marks(a.id) == marks
         assert other.config() == project.config()
-        assert other.overview() == {a.id: Overview(1, 2.0, 4.0), b.id: Overview(0, 0.0, 0.0)}
+        assert (marks.marked_seconds, marks.looked_seconds) == (2, 4)
+        assert other.marks(b.id).looked_seconds == 0
         changes: list[Callable[[], object]] = [
             lambda: other.undo(a.id, "bob"),
             lambda: other.change(a.id, [add("run", 5, 6)], "bob"),
-            lambda: other.set_settings(multi_label=True),
+            lambda: other.set_settings({"multi_label": True}),
             lambda: other.set_group(a.id, "ida", "bob"),
             lambda: other.remove_video(a.id, "bob"),
             lambda: other.add_video(a.file, "c.avi"),
@@ -138,10 +139,10 @@ def test_overlapping_marks_are_refused_unless_several_labels_are_wanted(project:
         project.change(a.id, [add("walk", 2, 4)], "ann")
     assert len(project.marks(a.id).marks) == 1
     project.change(a.id, [add("walk", 3, 4)], "ann")  # touches it
-    project.set_settings(multi_label=True)
+    project.set_settings({"multi_label": True})
     project.change(a.id, [add("walk", 1, 2)], "ann")
     with pytest.raises(ConflictError, match="overlap"):
-        project.set_settings(multi_label=False)
+        project.set_settings({"multi_label": False})
     assert project.settings == Settings(multi_label=True)
 
 
@@ -228,6 +229,9 @@ def test_the_side_that_people_gave_a_video_is_that_of_all_of_its_rows(project: P
         "videos/b.avi,4.0,5.0,background,,train,",
     ]
     assert len(open_dataset(project.config().data).recordings) == 2
+    project.remove_video(a.id, "ann")
+    aside = (project.folder / ".removed" / "a.avi.csv").read_text().splitlines()
+    assert aside[2] == "videos/a.avi,1.0,3.0,run,,test,"
 
 
 def test_several_people_change_a_project_at_once(folder: Path) -> None:
@@ -315,6 +319,45 @@ def test_a_label_is_renamed_with_its_marks(project: Project) -> None:
     with pytest.raises(ProjectError, match=r"'sprint': videos/a\.avi has marks of it"):
         project.set_labels([Label("walk")], "ann")
     assert [(label.name, label.key) for label in project.labels] == [("sprint", "p"), ("walk", "1")]
+
+
+def test_a_label_does_not_get_the_name_of_other_marks(project: Project) -> None:
+    """As nothing would tell the two apart again."""
+    a, _ = project.videos()
+    project.change(a.id, [add("run", 1, 2), add("walk", 3, 4)], "ann")
+    with pytest.raises(ProjectError, match=r"'walk': videos/a\.avi has marks of it"):
+        project.set_labels([Label("walk")], "ann", {"run": "walk"})
+    swapped = {"run": "walk", "walk": "run"}
+    project.set_labels([Label("run"), Label("walk")], "ann", swapped)
+    assert [mark.label for mark in project.marks(a.id).marks] == ["walk", "run"]
+
+
+def test_labels_and_settings_of_an_old_revision_are_refused(project: Project) -> None:
+    old = project.settings_revision
+    project.set_settings({"rate_fps": 4.0}, old)
+    assert project.settings_revision == old  # nothing is another
+    project.set_labels([Label("run"), Label("walk"), Label("hop")], "ann", base_revision=old)
+    with pytest.raises(ConflictError, match="were changed meanwhile"):
+        project.set_labels([Label("run"), Label("walk")], "bob", base_revision=old)
+    with pytest.raises(ConflictError, match="were changed meanwhile"):
+        project.set_settings({"multi_label": True}, old)
+    new = project.settings_revision
+    file = project.folder / "project.yaml"
+    file.write_text(file.read_text().replace("hop", "jump"))
+    with pytest.raises(ConflictError, match="were changed meanwhile"):
+        project.set_settings({"multi_label": True}, new)
+    assert [label.name for label in project.labels] == ["run", "walk", "jump"]
+    assert project.settings == Settings()
+
+
+def test_overlapping_marks_of_others_do_not_hold_other_settings_back(project: Project) -> None:
+    a, _ = project.videos()
+    rows = f"{a.path},1,3,run\n{a.path},2,4,walk\n"
+    (project.folder / "annotations.csv").write_text(f"path,start,end,label\n{rows}")
+    assert project.set_settings({"rate_fps": 8.0}).rate_fps == 8
+    project.set_settings({"multi_label": True})
+    with pytest.raises(ConflictError, match="overlap"):
+        project.set_settings({"multi_label": False})
 
 
 @pytest.mark.parametrize(
@@ -454,6 +497,35 @@ def test_a_project_is_made_of_a_folder_with_videos_once(tmp_path: Path, video: P
         Project.create(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("annotations.csv", "subject;score\n1;2\n", "annotations.csv"),
+        ("annotations.csv", "path,start,end,label\nvideos/a.avi,x,2,run\n", "line 2"),
+        ("annotations.csv", "path,start,end,label\nvideos/a.avi,1,2,back\tflip\n", "line 2"),
+        ("annotations.log", "2024-01-01 annotated by me\n", "annotations.log, line 1: is damaged"),
+    ],
+)
+def test_of_a_folder_whose_files_cannot_be_read_no_project_is_made(
+    tmp_path: Path, video: Path, name: str, content: str, message: str
+) -> None:
+    (tmp_path / "mine" / "videos").mkdir(parents=True)
+    (tmp_path / "mine" / "videos" / "a.avi").write_bytes(video.read_bytes())
+    (tmp_path / "mine" / name).write_text(content)
+    before = sorted(tmp_path.rglob("*"))
+    done = CliRunner().invoke(main, ["studio", str(tmp_path / "mine"), "--no-browser"])
+    assert done.exit_code == 1 and message in done.output, done.output
+    assert len(done.output.splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "mine" / name).read_text() == content
+
+
+def test_a_folder_of_videos_that_is_not_there_makes_no_project(tmp_path: Path) -> None:
+    with pytest.raises(ProjectError, match="no such folder"):
+        Project.create(tmp_path / "p", [tmp_path / "gone"])
+    assert not (tmp_path / "p").exists()
+
+
 def test_nothing_is_trained_before_anything_is_marked(folder: Path) -> None:
     done = CliRunner().invoke(main, ["train", str(folder)])
     assert done.exit_code == 1
@@ -510,7 +582,7 @@ def test_the_less_is_marked_the_more_epochs_there_are(project: Project) -> None:
     project.change(a.id, [add("run", 0, 2)], "")
     little = project.config().train
     assert little.epochs == 80  # one window, one step of the optimiser an epoch
-    project.set_settings(rate_fps=1000)  # as if there were two hours of it
+    project.set_settings({"rate_fps": 1000})  # as if there were two hours of it
     project.change(b.id, [add("walk", 0, 9)], "")
     assert project.config().train.epochs == 12
     assert project_config(project.folder, ["train.epochs=3"]).train.epochs == 3
@@ -552,7 +624,7 @@ def test_what_others_write_into_the_project_file_is_taken(project: Project) -> N
     good = file.read_text()
     file.write_text(good + "more: 1\n")
     with pytest.raises(ProjectError, match="more"):
-        project.set_settings(rate_fps=2.0)
+        project.set_settings({"rate_fps": 2.0})
     assert file.read_text() == good + "more: 1\n"
 
 
@@ -617,6 +689,18 @@ def test_what_is_no_video_file_does_not_stop_the_project(project: Project) -> No
     }
     a, _ = project.videos()
     assert len(project.change(a.id, [add("run", 1, 2)], "ann").marks) == 1
+
+
+def test_two_files_that_differ_in_the_ending_alone_are_not_mixed_up(
+    project: Project, video: Path
+) -> None:
+    """Their features, and their classes in a training, would have one name."""
+    (project.folder / "videos" / "a.mkv").write_bytes(video.read_bytes())
+    assert [one.name for one in project.videos()] == ["a.avi", "b.avi"]
+    assert project.unreadable() == {
+        "videos/a.mkv": "videos/a.mkv: has the name of videos/a.avi but for the ending; rename "
+        "one of them"
+    }
 
 
 def test_a_video_is_taken_in_once_by_whatever_link(tmp_path: Path, video: Path) -> None:

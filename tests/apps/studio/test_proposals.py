@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from actionrnn.apps.studio.annotation_log import Refused
-from actionrnn.apps.studio.proposals import Proposal, doubt_of, free_of, next_place, propose
-from actionrnn.datasets.annotations.marks import Span, united
+from actionrnn.apps.studio.proposals import Proposal, doubt_of, next_place, propose
 from actionrnn.model.none_of_these import NoneOfThese, Patterns
 from actionrnn.model.timeline import Timeline
 
@@ -78,24 +74,6 @@ def test_the_same_proposal_has_the_same_id_and_others_have_others() -> None:
     once, again = propose(timeline, ()), propose(timeline, [(30, 40)])
     assert once == again
     assert len({one.id for one in once}) == len(once) == 3
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=6),
-    st.integers(0, 20),
-    st.integers(0, 20),
-)
-def test_what_is_free_is_all_that_was_not_seen(pairs: list[Span], start: int, end: int) -> None:
-    seen = united(pair for pair in pairs if pair[0] < pair[1])
-    left = free_of(seen, start, end)
-    moments = {tick for begin, stop in left for tick in range(round(4 * begin), round(4 * stop))}
-    expected = {
-        tick
-        for tick in range(4 * start, 4 * end)
-        if not any(4 * begin <= tick < 4 * stop for begin, stop in seen)
-    }
-    assert moments == expected
-    assert all(one[1] < other[0] for one, other in pairwise(left))
 
 
 def test_the_next_place_is_the_least_sure_one() -> None:

@@ -78,6 +78,30 @@ def test_labels_are_renamed_and_refused_in_one_line(browsers: Browsers, studio: 
         assert [(label["name"], label["key"]) for label in labels] == [("bend", "1"), ("jump", "7")]
 
 
+def test_labels_that_another_tab_changed_meanwhile_are_not_overwritten(
+    browsers: Browsers, studio: Studio
+) -> None:
+    with opened(browsers(), studio.address) as page:
+        name_labels(page, "bend", "jack")
+        page.click("#edit-labels")
+        others = [*studio.get("/api/project")["labels"], {"name": "wave"}]
+        assert studio.client.put("/api/labels", json=others).status_code == 200
+        page.locator("dialog input[aria-label='Name']").nth(0).fill("bow")
+        page.keyboard.press("Enter")
+        wait_for(page, "document.querySelector('dialog .problem').textContent !== ''")
+        assert "were changed meanwhile" in page.inner_text("dialog .problem")
+        labels = studio.get("/api/project")["labels"]
+        assert [label["name"] for label in labels] == ["bend", "jack", "wave"]
+        page.keyboard.press("Escape")
+        page.click("#edit-labels")
+        names = page.locator("dialog input[aria-label='Name']")
+        assert names.count() == 3
+        names.nth(0).fill("bow")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("dialog", state="detached")
+        assert studio.get("/api/project")["labels"][0]["name"] == "bow"
+
+
 def test_settings_are_changed(browsers: Browsers, studio: Studio) -> None:
     with opened(browsers(), studio.address) as page:
         name_labels(page, "bend", "jack")

@@ -6,14 +6,20 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from actionrnn.datasets.annotations.formats import read_annotations
 from actionrnn.datasets.annotations.marks import ReadOptions
-from tests.apps.studio.studios import Studio, make_project, studio_of
+from tests.apps.studio.studios import HERE, NO_WORK, Studio, make_project, studio_of
+
+if TYPE_CHECKING:
+    from tests.apps.studio.page_steps import Browsers
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
@@ -143,6 +149,57 @@ def test_the_model_file_is_the_runs(taught: Studio, streaming_model: Path) -> No
     taken = taught.client.get("/api/export/model")
     assert taken.content == streaming_model.read_bytes()
     assert ".safetensors" in taken.headers["content-disposition"]
+
+
+@pytest.fixture
+def exporting(clips: Path, tmp_path: Path, streaming_model: Path) -> Iterator[Studio]:
+    """A studio with a model, whose exports end once there is a file `go` beside it."""
+    run = tmp_path / "p" / "runs" / "1"
+    waiting = f"{HERE}export_when_told"
+    tasks = replace(NO_WORK, onnx=waiting, web=waiting)
+    with make_project(tmp_path / "p", clips) as project, studio_of(project, tasks=tasks) as studio:
+        run.mkdir(parents=True)
+        (run / "model.safetensors").write_bytes(streaming_model.read_bytes())
+        yield studio
+
+
+def stages(described: dict[str, Any]) -> dict[str, tuple[float, str]]:
+    """How far the exports are, by kind."""
+    jobs = [job for job in described["jobs"] if job["kind"] in ("onnx", "web")]
+    return {job["kind"]: (job["progress"], job["text"]) for job in jobs}
+
+
+def test_an_export_says_how_far_it_is_and_a_second_one_waits(exporting: Studio) -> None:
+    run = exporting.project.folder / "runs" / "1"
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(exporting.client.get, "/api/export/web")
+        exporting.wait(lambda p: stages(p) == {"web": (0.5, "export: writing the network")})
+        second = pool.submit(exporting.client.get, "/api/export/onnx")
+        described = exporting.wait(lambda p: "onnx" in stages(p))
+        assert stages(described)["onnx"] == (0.0, "export: waiting for another one")
+        assert (run / "begun.txt").read_text() == "."
+        (run / "go").touch()
+        assert [file.result().status_code for file in (first, second)] == [200, 200]
+    assert (run / "begun.txt").read_text() == ".."
+    assert stages(exporting.get("/api/project")) == {}
+
+
+def test_the_page_shows_which_step_of_an_export_runs(exporting: Studio, browsers: Browsers) -> None:
+    from tests.apps.studio.page_steps import open_step, opened, wait_for
+
+    with opened(browsers(), exporting.address) as page:
+        open_step(page, "takeaway")
+        shown = "[...document.querySelectorAll('progress')].filter((bar) => !bar.hidden)"
+        assert page.evaluate(f"{shown}.length") == 0
+        page.click("#export-web")
+        wait_for(page, f"{shown}.length === 1")
+        bar = page.locator("progress[aria-label='Making Static page']")
+        assert bar.is_visible() and bar.get_attribute("value") is None  # it moves
+        wait_for(page, "document.body.textContent.includes('writing the network')")
+        with page.expect_download() as saved:
+            (exporting.project.folder / "runs" / "1" / "go").touch()
+        assert saved.value.suggested_filename == "p-web.zip"
+        wait_for(page, f"{shown}.length === 0")
 
 
 @pytest.mark.slow

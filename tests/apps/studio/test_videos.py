@@ -145,6 +145,14 @@ def test_work_that_is_not_wanted_any_more_ends(project: Project) -> None:
     assert not kept_copy(video, project.cache).exists()
 
 
+def test_what_cannot_be_kept_is_not_said_to_be_a_damaged_video(project: Project) -> None:
+    write_video(project.folder / "videos" / "a.avi", 25)
+    (video,) = project.videos()
+    project.cache.place(video.path, video.file, "sprite.jpg").mkdir(parents=True)
+    with pytest.raises(VideoError, match=r"videos/a\.avi: what is made of it cannot be written"):
+        sprite(video, project.cache, isolation_of())
+
+
 @pytest.mark.parametrize("make", [empty, text])
 def test_a_file_that_is_no_video_is_told_and_left_out(project: Project, make: object) -> None:
     file = make(project.folder / "videos")  # type: ignore[operator]

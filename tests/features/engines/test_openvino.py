@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from actionrnn.config import BackboneConfig, Sampling
 from actionrnn.errors import BackboneError
@@ -19,6 +17,7 @@ from actionrnn.features.engines import openvino
 from actionrnn.features.engines.engine import Job, read_cache
 from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.provenance import Provenance
+from tests.tiny import small_network
 
 pytest.importorskip("openvino")
 
@@ -63,10 +62,6 @@ def test_what_it_cannot_run_is_refused_with_the_remedy() -> None:
 
 
 def small_features() -> np.ndarray[Any, Any]:
-    """Of a network that is converted in no time."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        layers = nn.Conv2d(3, 32, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten()
     job = Job(
         name="small",
         preprocessing=Preprocessing(32, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
@@ -76,8 +71,7 @@ def small_features() -> np.ndarray[Any, Any]:
         num_workers=1,
         num_cores=1,
     )
-    network = nn.Sequential(*layers).eval()
-    return openvino.load(job, network)(
+    return openvino.load(job, small_network())(
         np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), np.uint8)
     )
 
@@ -114,6 +108,25 @@ def test_a_damaged_or_lost_conversion_is_made_again(cache: Path, damage: Any) ->
     np.testing.assert_array_equal(small_features(), expected)
     assert list(cache.glob("*.safetensors")) == [file]
     assert read_cache(file) is not None
+
+
+def test_a_compiled_network_is_kept_and_used_again(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = small_features()
+    monkeypatch.delattr(openvino, "_read")
+    np.testing.assert_array_equal(small_features(), expected)
+
+
+@pytest.mark.parametrize("damage", [shorten, flip_a_weight, empty, Path.unlink])
+def test_a_damaged_or_lost_compiled_network_is_made_again(cache: Path, damage: Any) -> None:
+    expected = small_features()
+    batch, single = cache.with_name("openvino-compiled").iterdir()
+    for file in (batch, single):
+        damage(file)
+        assert read_cache(file) is None
+    np.testing.assert_array_equal(small_features(), expected)
+    assert None not in (read_cache(batch), read_cache(single))
 
 
 def test_a_cache_that_cannot_be_written_only_costs_time(

@@ -54,6 +54,7 @@ export function openLabels(app) {
     list, more, make("label", { className: "check" }, several, "Several labels may be on at once"), problem,
     make("div", { className: "actions" }, save, make("button", { type: "button", onclick: () => dialog.close() }, "Cancel")));
 
+  let base = app.project.settings_revision; // of what is shown here: another tab's changes since are not overwritten
   for (const label of app.project.labels) add({ ...label, was: label.name });
   if (!rows.length) { addNew(); addNew(); }
   form.addEventListener("submit", async (event) => {
@@ -63,11 +64,13 @@ export function openLabels(app) {
     if (problem.textContent) return;
     save.disabled = true;
     try {
-      await app.api.put("api/labels", labels.map(({ was, ...label }) => (was && was !== label.name ? { ...label, was } : label)));
-      if (several.checked !== app.project.settings.multi_label) await app.api.put("api/settings", { multi_label: several.checked });
+      const saved = await app.api.put(`api/labels?base_revision=${base}`, labels.map(({ was, ...label }) => (was && was !== label.name ? { ...label, was } : label)));
+      base = saved.settings_revision;
+      if (several.checked !== saved.settings.multi_label) await app.api.put(`api/settings?base_revision=${base}`, { multi_label: several.checked });
       await app.refresh();
       dialog.close();
     } catch (error) {
+      if (error.status === 409) await app.refresh(); // what others did is there when this is opened again
       problem.textContent = error.message;
     } finally {
       save.disabled = false;

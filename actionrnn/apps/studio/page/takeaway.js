@@ -1,7 +1,7 @@
 // The step Take away: files for other programs, each with what it is for.
 
 import { request } from "./api.js";
-import { attempt, field, make } from "./dom.js";
+import { attempt, field, make, setText } from "./dom.js";
 
 const ofModel = [
   ["model", "Model file", "To recognise files, cameras and streams by the command line, by Python, or by a server of its own."],
@@ -27,10 +27,12 @@ async function download(app, path) {
 
 export function mount(element, app) {
   const video = make("select", { id: "export-video" });
-  const save = new Map();
+  const save = new Map(), stages = new Map();
 
   function card([kind, title, purpose], isOfMarks) {
     const button = make("button", { id: `export-${kind}`, "aria-label": `Save ${title}` }, "Save");
+    const bar = make("progress", { "aria-label": `Making ${title}` }), stage = make("span", { role: "status" });
+    stages.set(kind, { bar, stage });
     button.addEventListener("click", () => attempt(app, async () => {
       button.disabled = true;
       button.textContent = "Making it ...";
@@ -42,10 +44,15 @@ export function mount(element, app) {
       }
     }));
     save.set(kind, button);
-    return make("section", { className: "panel" }, make("h3", {}, title), make("p", {}, purpose), make("div", {}, button));
+    return make("section", { className: "panel" }, make("h3", {}, title), make("p", {}, purpose), make("div", { className: "actions" }, button, bar, stage));
   }
 
-  function update({ model, videos }) {
+  function update({ model, videos, jobs }) {
+    for (const [kind, { bar, stage }] of stages) { // how far a step is nobody knows: the bar moves without an end
+      const job = jobs.find((one) => one.kind === kind);
+      bar.hidden = !job;
+      setText(stage, job?.text ?? "");
+    }
     for (const [kind] of ofModel) if (save.get(kind).textContent === "Save") save.get(kind).disabled = !model;
     for (const [kind] of ofMarks) if (save.get(kind).textContent === "Save") save.get(kind).disabled = !videos.length;
     noModel.hidden = Boolean(model);
