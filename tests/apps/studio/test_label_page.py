@@ -101,7 +101,8 @@ def studio(shared_studio: Studio, joined: Path, request: pytest.FixtureRequest) 
     """Its address; there is one video, which nobody has seen yet."""
     for video in shared_studio.project.videos():  # the page of the test before is closed now
         shared_studio.project.remove_video(video.id, "")
-    shared_studio.project.set_settings(multi_label=False)
+    settings = {"multi_label": False}
+    shared_studio.client.put("/api/settings", json=settings).raise_for_status()
     name = f"{request.session.items.index(request.node)}.mp4"
     shared_studio.post("/api/videos", files={"file": (name, joined.read_bytes())})
     return shared_studio.address
