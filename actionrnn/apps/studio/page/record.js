@@ -36,13 +36,8 @@ export function mountRecorder(element, app, onClose) {
   const links = new Set();
 
   function update({ labels }) {
-    const names = JSON.stringify(labels.map(({ name }) => name));
-    if (label.dataset.names === names) return;
-    label.dataset.names = names;
-    const chosen = label.value;
-    const nothing = make("option", { value: "" }, "none of them (background)");
-    label.replaceChildren(...labels.map(({ name }) => make("option", { value: name }, name)), ...(labels.length ? [nothing] : []));
-    if (labels.some(({ name }) => name === chosen)) label.value = chosen;
+    const nothing = labels.length ? [["", "none of them (background)"]] : [];
+    setOptions(label, [...labels.map(({ name }) => [name, name]), ...nothing]);
   }
 
   const isReady = () => media && isOpen;

@@ -1,6 +1,6 @@
 // The step Train: one button, and what is known of the model, which comes in while one works.
 
-import { attempt, field, make, plural, setText } from "./dom.js";
+import { attempt, field, make, plural, setOptions, setText } from "./dom.js";
 import { hasInterval, learningCurve, saidCurve, scoreScale } from "./plot.js";
 import { clock, percent } from "./shared/timeline.js";
 
@@ -83,7 +83,7 @@ function makeSettings(app) {
 
   function update({ settings }) {
     const all = [...new Set([...rates, settings.rate_fps])].sort((a, b) => a - b);
-    if (rate.options.length !== all.length) rate.replaceChildren(...all.map((value) => make("option", { value }, `${value} a second`)));
+    setOptions(rate, all.map((value) => [value, `${value} a second`]));
     rate.value = String(settings.rate_fps);
     modality.value = settings.modality;
   }

@@ -1,6 +1,6 @@
 // The step Videos: files come in, from this computer, the server's folders or the webcam.
 
-import { attempt, field, make, openDialog, plural, setText } from "./dom.js";
+import { arrange, attempt, field, make, openDialog, plural, setOptions, setText } from "./dom.js";
 import { mountRecorder } from "./record.js";
 import { clock } from "./shared/timeline.js";
 
@@ -58,19 +58,14 @@ function makeList(app) {
     setText(head, videos.length ? plural(videos.length, "video") : "Videos");
     empty.hidden = videos.length > 0;
     scroll.hidden = !videos.length;
-    const known = [...new Set(videos.map((video) => video.group).filter(Boolean))];
-    if (groups.dataset.known !== JSON.stringify(known)) {
-      groups.dataset.known = JSON.stringify(known);
-      groups.replaceChildren(...known.map((value) => make("option", { value })));
-    }
+    setOptions(groups, [...new Set(videos.map((video) => video.group).filter(Boolean))].map((group) => [group, ""]));
     const ids = new Set(videos.map((video) => video.id));
-    for (const [id, row] of rows) if (!ids.has(id)) { row.home.remove(); rows.delete(id); }
-    videos.forEach((video, index) => {
+    for (const id of rows.keys()) if (!ids.has(id)) rows.delete(id);
+    for (const video of videos) {
       if (!rows.has(video.id)) rows.set(video.id, makeRow(app, video));
-      const row = rows.get(video.id);
-      if (body.children[index] !== row.home) body.insertBefore(row.home, body.children[index] ?? null);
-      row.update(video);
-    });
+      rows.get(video.id).update(video);
+    }
+    arrange(body, videos.map(({ id }) => rows.get(id).home));
   }
   return { home: make("section", { className: "panel" }, head, groups, empty, scroll, unreadable), update };
 }
