@@ -190,10 +190,9 @@ const tickOf = (begun) => Math.floor((performance.now() - begun) / 1000 * model.
 async function follow() {
   stop();
   showProblem("");
-  const mine = running = {};
+  const mine = running = { isWebcam: true };
   try {
-    await openCamera(camera);
-    if (running !== mine) return;
+    if (!await openCamera(camera, () => running === mine)) return;
     byId("start").hidden = true;
     byId("stop").hidden = byId("live").hidden = false;
     while (running === mine) await record(mine);
@@ -242,7 +241,7 @@ async function load() {
   byId("file").disabled = byId("start").disabled = false;
 }
 
-const choose = makeTabs(() => { if (camera.srcObject) stop(); });
+const choose = makeTabs(() => { if (running?.isWebcam) stop(); });
 takeFiles((file) => {
   if (!model) return;
   choose("file");

@@ -3,9 +3,9 @@
 // while the page is reloaded. The page itself names what it adds, so that after a lost answer it
 // sees what the server has taken, and sends nothing twice.
 
-const retryMilliseconds = 2000;
+import { randomId } from "./api.js";
 
-const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(6)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+const retryMilliseconds = 2000;
 
 // The union of stretches, in order, without touching neighbours.
 function joined(stretches) {
@@ -86,7 +86,7 @@ export class Marks {
 
   // One undoable change. Returns the ids of what it adds.
   change(ops) {
-    const named = ops.map((op) => (op.op === "add" ? { ...op, id: newId() } : op));
+    const named = ops.map((op) => (op.op === "add" ? { ...op, id: randomId(6) } : op));
     this.#push({ kind: "changes", ops: named });
     return named.filter((op) => op.op === "add").map((op) => op.id);
   }
