@@ -47,6 +47,7 @@ function isTaken({ marks, looked }, { op, ...values }) {
 export class Marks {
   #isSending = false;
   #isClosed = false;
+  #isKept = false;
   #wake = () => {};
 
   // `onChange()` is called whenever what is shown or its state changes.
@@ -57,7 +58,8 @@ export class Marks {
     this.onChange = onChange;
     this.base = { revision: 0, marks: [], looked: [], can_undo: false, can_redo: false };
     Object.assign(this, this.base);
-    const kept = JSON.parse(localStorage.getItem(this.key) ?? "{}");
+    const text = localStorage.getItem(this.key), kept = JSON.parse(text ?? "{}");
+    this.#isKept = text !== null;
     this.queue = kept.queue ?? []; // {kind: "changes" | "undo" | "redo", ops, sentAt: a revision}
     this.refused = kept.refused ?? []; // {ops, reason}
     this.begun = kept.begun ?? null; // {label, start}: an interval that has no end yet
@@ -124,11 +126,12 @@ export class Marks {
     this.onChange();
   }
 
-  // For a reload of the page, or its end.
+  // For a reload of the page, or its end. What another tab keeps is left to it.
   #keep() {
-    const { queue, refused, begun } = this;
-    if (queue.length || refused.length || begun) localStorage.setItem(this.key, JSON.stringify({ queue, refused, begun }));
-    else localStorage.removeItem(this.key);
+    const { queue, refused, begun } = this, hasKept = this.#isKept;
+    this.#isKept = Boolean(queue.length || refused.length || begun);
+    if (this.#isKept) localStorage.setItem(this.key, JSON.stringify({ queue, refused, begun }));
+    else if (hasKept) localStorage.removeItem(this.key);
   }
 
   #retry = () => this.#wake();
@@ -165,7 +168,7 @@ export class Marks {
       this.base = await this.api.get(`${this.path}/marks`);
       if (first.kind === "changes" && error.status === 409 && this.base.revision !== revision) return; // somebody changed them: once more
       this.queue.shift();
-      this.refused.push({ ops: first.ops, reason: error.message });
+      if (first.kind === "changes") this.refused.push({ ops: first.ops, reason: error.message }); // else there was nothing left to undo or redo
     }
   }
 

@@ -35,16 +35,18 @@ export function mount(element, app) {
     settings.update(project);
     // scores come in during the job and are whole at its end
     const state = `${project.model?.run} ${project.jobs.filter(isScoring).map((scoring) => scoring.progress)} ${Boolean(job)}`;
-    if (state !== asked) { asked = state; load(); }
+    if (state !== asked) load(state);
   }
 
-  async function load() {
+  async function load(state) {
+    asked = state;
     try {
       const found = await app.api.get("api/scores");
-      if (!isOpen || shown === JSON.stringify(found)) return;
+      if (!isOpen || asked !== state || shown === JSON.stringify(found)) return;
       shown = JSON.stringify(found);
       scores.replaceChildren(...(found ? showScores(found) : []));
     } catch (error) {
+      if (asked === state) asked = null; // with the project's next change
       if (error.status !== 404) app.notify(error.message, true);
     }
   }

@@ -2,7 +2,12 @@
 
 import { arrange, attempt, field, make, openDialog, plural, setOptions, setText } from "./dom.js";
 import { mountRecorder } from "./record.js";
+import { sizeProblem } from "./shared/server.js";
 import { clock } from "./shared/timeline.js";
+
+// Of files on their way, which go on while another step is shown.
+const sending = make("div", { id: "sending", "aria-live": "polite" });
+let queue = Promise.resolve();
 
 const stateWords = { waiting: "waiting", extracting: "reading its frames", ready: "ready", failed: "failed" };
 
@@ -113,29 +118,7 @@ function makeAdding(app) {
     make("span", { className: "dim" }, "or drop them here. They are copied into the project's folder."));
   const group = make("input", { id: "new-group", list: "groups", maxLength: 80, placeholder: "each video its own" });
   const browse = make("button", { onclick: () => openFolders(app, () => group.value.trim()) }, "From the server's folders");
-  const sending = make("div", { id: "sending", "aria-live": "polite" });
-  let queue = Promise.resolve();
-
-  // One after the other: several at once would only share the line.
-  function send(chosen) {
-    for (const file of chosen) {
-      const limit = app.project.limits?.upload_mb;
-      if (limit && file.size > limit * 1e6) {
-        app.notify(`${file.name}: has ${Math.round(file.size / 1e6)} MB; this server takes up to ${limit} MB. Cut or convert it.`, true);
-        continue;
-      }
-      const stop = new AbortController(), bar = make("progress", { max: 1, value: 0, "aria-label": `Sending ${file.name}` });
-      const row = make("div", { className: "sending" }, make("span", {}, file.name), bar, make("button", { onclick: () => stop.abort() }, "Cancel"));
-      sending.append(row);
-      const form = new FormData();
-      form.append("file", file);
-      if (group.value.trim()) form.append("group", group.value.trim());
-      queue = queue.then(() => attempt(app, async () => {
-        if (!stop.signal.aborted) await app.api.upload("api/videos", form, (part) => { bar.value = part; }, stop.signal);
-        await app.refresh();
-      })).then(() => row.remove());
-    }
-  }
+  const send = (chosen) => { for (const file of chosen) sendFile(app, file, group.value.trim()); };
 
   files.addEventListener("change", () => { send(files.files); files.value = ""; });
   for (const name of ["dragenter", "dragover", "dragleave", "drop"])
@@ -148,6 +131,25 @@ function makeAdding(app) {
     make("div", { className: "row" }, field("Person or place in them", group), browse),
     make("p", { className: "dim hint" }, "Videos of one person or place share a name, so that the score is of people it has not seen."), sending);
   return { home, update: ({ folders }) => { browse.hidden = !folders?.length; } };
+}
+
+// One after the other: several at once would only share the line.
+function sendFile(app, file, group) {
+  const problem = sizeProblem(file, app.project.limits);
+  if (problem) { app.notify(problem, true); return; }
+  const stop = new AbortController(), bar = make("progress", { max: 1, value: 0, "aria-label": `Sending ${file.name}` });
+  const row = make("div", { className: "sending" }, make("span", {}, file.name), bar, make("button", { onclick: () => stop.abort() }, "Cancel"));
+  sending.append(row);
+  const form = new FormData();
+  form.append("file", file);
+  if (group) form.append("group", group);
+  const upload = async () => {
+    if (stop.signal.aborted) return;
+    await app.api.upload("api/videos", form, (part) => { bar.value = part; }, stop.signal);
+    await app.refresh();
+  };
+  const say = (error) => { if (!stop.signal.aborted) app.notify(error.message, true); };
+  queue = queue.then(upload).catch(say).then(() => row.remove());
 }
 
 // Folders that the server was started with: --videos DIR.
