@@ -494,7 +494,7 @@ def test_a_video_that_somebody_else_labels_is_not_changed(
     page.goto(f"{studio}/#label")
     wait_for(page, "document.querySelector('.saved')?.textContent.startsWith('Ann labels')")
     press(page, "1", "Shift+ArrowRight", "1")
-    assert said(page).startswith("Ann labels this video now")
+    assert said(page).startswith("Ann is labelling this video now")
     press(other, "1", "Shift+ArrowRight", "1")
     saved(other)
     wait_until(page, lambda: page.locator(".mark-rows tbody tr").count() == 1)

@@ -91,7 +91,7 @@ export class LabelView {
   }
 
   showSaved({ lockedBy, marks: { queue, isConnected } }) {
-    const text = lockedBy ? `${lockedBy} labels this video; you can look.`
+    const text = lockedBy ? `${lockedBy} is labelling this video; you can look at it.`
       : !queue.length ? "Saved"
       : isConnected ? "Saving"
       : `No connection: ${plural(queue.length, "change waits", "changes wait")} here and will be sent.`;

@@ -48,7 +48,7 @@ export class Labelling {
 
   // Whether nothing may be changed; says why.
   #isLocked() {
-    if (this.lockedBy) this.say(`${this.lockedBy} labels this video now; look at another one, or wait.`, true);
+    if (this.lockedBy) this.say(`${this.lockedBy} is labelling this video now; take another one, or wait.`, true);
     return Boolean(this.lockedBy);
   }
 
@@ -76,7 +76,7 @@ export class Labelling {
     const [from, to] = endPosition > start ? [start, endPosition] : [position, start];
     if (from < to && !this.#add({ label, start: from, end: to })) return false;
     this.marks.begin(null);
-    if (from === to) this.say(`${label} is not begun any more.`);
+    if (from === to) this.say(`${label} is cancelled.`);
     return true;
   }
 
@@ -134,7 +134,7 @@ export class Labelling {
     if (this.#isLocked()) return;
     if (!(kind === "undo" ? this.marks.canUndo : this.marks.canRedo)) { this.say(`Nothing to ${kind}.`); return; }
     this.marks[kind]();
-    this.say(kind === "undo" ? "Undone" : "Done again");
+    this.say(kind === "undo" ? "Undone" : "Redone");
   }
 
   // ---- what was looked at
@@ -208,7 +208,7 @@ export class Labelling {
     if (this.selection) { this.setSelection(null); return; }
     if (!begun) { this.choose(null); return; }
     this.marks.begin(null);
-    this.say(`${begun.label} is not begun any more.`);
+    this.say(`${begun.label} is cancelled.`);
   }
 
   // The selection, or the chosen mark or proposal; null if there is none.
@@ -218,7 +218,7 @@ export class Labelling {
     const wasLooping = Boolean(this.player.loop), loop = wasLooping ? null : this.loopable;
     if (!loop && !wasLooping) { this.say("Select a stretch with I and O, or choose a mark, to loop it."); return; }
     this.player.setLoop(loop);
-    this.say(loop ? `Loops ${span(loop)}` : "No loop");
+    this.say(loop ? `Loops ${span(loop)}` : "Loop off");
   }
 
   // ---- proposals
