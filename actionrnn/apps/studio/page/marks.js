@@ -112,7 +112,11 @@ export class Marks {
   }
 
   get canUndo() { return this.base.can_undo || this.queue.some((change) => change.kind === "changes"); }
-  get canRedo() { return this.base.can_redo && !this.queue.length; }
+
+  get canRedo() {
+    const last = this.queue.at(-1)?.kind; // on its way
+    return last === "undo" || (last !== "changes" && this.base.can_redo);
+  }
 
   #push(change) {
     this.queue.push(change);
