@@ -569,6 +569,7 @@ def test_thousands_of_intervals_stay_fluent(page: Page, studio: str) -> None:
     wait_for(page, "document.querySelector('.marks h2').textContent === '5000 marks'")
     assert page.locator(".mark-rows tbody tr").count() == 150
     page.evaluate("document.querySelector('.tracks-top').timings.length = 0")
+    page.evaluate("window.kept = [...document.querySelectorAll('.mark-rows tbody tr')]")
     for key in ["+"] * 6 + ["-"] * 6 + ["ArrowRight"] * 20 + ["."] * 10:
         press(page, key)
         page.wait_for_timeout(20)
@@ -584,6 +585,7 @@ def test_thousands_of_intervals_stay_fluent(page: Page, studio: str) -> None:
     assert middle < 16
     press(page, ".")
     assert page.locator(".mark-rows tr.on").count() == 1
+    assert page.evaluate("window.kept.every((row) => row.isConnected)")  # laid out once
 
 
 def test_a_video_that_browsers_do_not_play_is_labelled_by_its_copy(
