@@ -20,7 +20,7 @@ export function arrange(home, children) {
 
 // Gives a list [value, text] to choose from where it is another; what was chosen stays chosen if it is there.
 export function setOptions(home, options) {
-  const given = JSON.stringify(options), chosen = home.value;
+  const given = JSON.stringify(options), chosen = home.selectedIndex >= 0 ? home.value : null;
   if (home.dataset.given === given) return;
   home.dataset.given = given;
   home.replaceChildren(...options.map(([value, text]) => make("option", { value }, text)));
