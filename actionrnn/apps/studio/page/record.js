@@ -65,7 +65,7 @@ export function mountRecorder(element, app, onClose) {
   let media = null, isOpen = true, stopping = new AbortController();
 
   function update({ labels }) {
-    const nothing = labels.length ? [["", "none of them (background)"]] : [];
+    const nothing = labels.length ? [["", "none of them"]] : [];
     setOptions(label, [...labels.map(({ name }) => [name, name]), ...nothing]);
   }
 

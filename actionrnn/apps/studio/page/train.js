@@ -99,7 +99,7 @@ const sayJob = (job) => job.text || (isTraining(job) ? "training" : "scoring: ea
 function sayModel({ model, videos }) {
   if (model) {
     const when = new Date(typeof model.trained_at === "number" ? 1000 * model.trained_at : model.trained_at);
-    return `The model knows ${model.labels.join(", ")}. Trained at ${when.toLocaleString()} in ${model.seconds.toFixed(1)} s.`;
+    return `The model knows ${model.labels.join(", ")}. It was trained on ${when.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })} in ${model.seconds.toFixed(1)} s.`;
   }
   return videos.length ? "No model yet." : "Bring videos first.";
 }
