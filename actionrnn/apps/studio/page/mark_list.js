@@ -123,7 +123,7 @@ export class MarkList {
       event.preventDefault();
       document.activeElement.blur(); // its change is taken, and the keys are the timeline's again
     });
-    this.editor.append(make("button", { className: "hidden-submit", hidden: true }, "Take over"));
+    this.editor.append(make("button", { hidden: true }, "Take over"));
   }
 
   // A proposal is shown, too, but answered elsewhere.
