@@ -492,7 +492,7 @@ def test_a_video_that_somebody_else_labels_is_not_changed(
     other.press("#annotator", "Tab")  # else its keys are the field's
     open_label(other, studio)
     page.goto(f"{studio}/#label")
-    wait_for(page, "document.querySelector('.saved')?.textContent.startsWith('Ann labels')")
+    wait_for(page, "document.querySelector('.saved')?.textContent.startsWith('Ann is labelling')")
     press(page, "1", "Shift+ArrowRight", "1")
     assert said(page).startswith("Ann is labelling this video now")
     press(other, "1", "Shift+ArrowRight", "1")
