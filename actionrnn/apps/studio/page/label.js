@@ -45,6 +45,7 @@ class LabelStep {
     });
     this.screen.video.addEventListener("click", () => this.player.toggle());
     document.addEventListener("keydown", this.#key);
+    document.addEventListener("visibilitychange", this.#awake);
     window.addEventListener("pagehide", this.#free);
     this.off = app.onChange(() => this.#projectChanged());
     this.locking = setInterval(() => this.#lock(), lockMilliseconds);
@@ -54,6 +55,7 @@ class LabelStep {
     this.#leave();
     clearInterval(this.locking);
     document.removeEventListener("keydown", this.#key);
+    document.removeEventListener("visibilitychange", this.#awake);
     window.removeEventListener("pagehide", this.#free);
     this.off();
     this.tracks.close();
@@ -162,6 +164,9 @@ class LabelStep {
       if (was !== labelling.lockedBy) this.#want();
     } catch { /* where the connection is lost, the changes that wait say so */ }
   }
+
+  // A tab that slept may have lost the video to somebody else.
+  #awake = () => { if (!document.hidden) this.#lock(); };
 
   #free = () => {
     if (this.labelling && !this.labelling.lockedBy) this.app.api.delete(this.#path("lock")).catch(() => {});
