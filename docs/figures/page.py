@@ -57,7 +57,8 @@ def started_browser() -> Iterator[Browser]:
 def photographed(page: Page, target: Path) -> None:
     """The whole page, as a small file."""
     page.screenshot(path=target, full_page=True)
-    Image.open(target).convert("RGB").quantize(128).save(target, optimize=True)
+    few = Image.open(target).convert("RGB").quantize(256, Image.Quantize.FASTOCTREE)
+    few.save(target, optimize=True)
 
 
 def main() -> None:
