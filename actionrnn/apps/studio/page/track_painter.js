@@ -174,16 +174,15 @@ export class Painter {
     context.globalAlpha = 1;
   }
 
-  // Calls draw(item, left, width) for what is in view of a lane's items, which do not overlap; what
-  // ends on a pixel that is drawn is left out.
+  // Calls draw(item, left, width) for what is in view; what ends on a pixel that is drawn is left out.
   #eachBox(items, x, draw) {
     const { view } = this;
     const edge = view.gutter + view.width;
     let drawn = -Infinity;
-    for (let at = firstFrom(items, view.gutter, (item) => x(item.end)); at < items.length; at++) {
-      const item = items[at], left = x(item.start), right = Math.max(left + 1, x(item.end));
+    for (const item of items) {
+      const left = x(item.start), right = Math.max(left + 1, x(item.end));
       if (left > edge) return;
-      if (right <= drawn && item.id !== view.scene.selected) continue;
+      if (right < view.gutter || (right <= drawn && item.id !== view.scene.selected)) continue;
       drawn = Math.ceil(right);
       draw(item, left, right - left);
     }
