@@ -29,6 +29,11 @@ from actionrnn.video.source import Source, container_of, open_stream
 SEEK_COST_FRAMES = 4
 KEPT_SEEK_COST_FRAMES = 1
 
+# Where there are several readers, a span of at least this many jumps' cost ends before the next
+# key frame, once it is this part of a reader's share: so that all readers end at about one time.
+JUMPS_WORTH_A_SPAN = 8
+PARTS_OF_A_SHARE = 4
+
 # Pixels that a thread must decode (about 20 ms of work) to gain more than it costs, and those of
 # a reader of packets that are kept, which opens the file, but needs no index (3 ms).
 PIXELS_WORTH_A_THREAD = 30_000_000
@@ -49,20 +54,31 @@ class Span:
     """From the key frame to the last wanted one."""
 
 
-def plan_spans(index: FrameIndex, wanted: Ticks) -> list[Span]:
+def plan_spans(index: FrameIndex, wanted: Ticks, num_readers: int = 1) -> list[Span]:
     """Begin at the last key frame before each wanted frame, or decode on where that is nearer.
 
     Key frames at 0, 10 and 20; wanted are 3, 9, 11 and 27: one span from 0 takes 3, 9 and 11
     (from 9 it is nearer to decode on than to jump to 10), another from 20 takes 27.
+
+    Args:
+        num_readers: the most that there may be: for several, no span grows much longer than is
+            needed for each to have some.
     """
     cost = SEEK_COST_FRAMES if index.packets is None else KEPT_SEEK_COST_FRAMES
     # (np.unique would import numpy.ma, 50 ms)
     keys = np.flatnonzero(np.append(True, index.is_keyframe[1:]))
     positions = sorted(set(np.searchsorted(index.ticks, wanted).tolist()))
-    begins = keys[np.searchsorted(keys, positions, side="right") - 1]
+    begins = keys[np.searchsorted(keys, positions, side="right") - 1].tolist()
+    longest = len(index)
+    if num_readers > 1 and positions:
+        share = (positions[-1] - begins[0]) // num_readers
+        longest = max(JUMPS_WORTH_A_SPAN * cost, share // PARTS_OF_A_SHARE)
     spans: list[list[int]] = []  # [key, wanted, wanted, ...], positions in the index
-    for begin, position in zip(begins.tolist(), positions, strict=True):
-        if spans and (begin <= spans[-1][0] or begin <= spans[-1][-1] + cost):
+    for begin, position in zip(begins, positions, strict=True):
+        if spans and (
+            begin == spans[-1][0]
+            or (begin <= spans[-1][-1] + cost and begin - spans[-1][0] < longest)
+        ):
             spans[-1].append(position)
         else:
             spans.append([begin, position])
@@ -98,9 +114,9 @@ def decode_by_seeking(source: Source, stream: VideoStream, wanted: WantedFrames)
     Raises:
         VideoError: the frames are too large, or cannot be converted.
     """
-    spans = plan_spans(wanted.index, wanted.missing_ticks())
-    num_frames = sum(span.num_frames for span in spans)
     given = wanted.request.num_threads
+    spans = plan_spans(wanted.index, wanted.missing_ticks(), given or os.cpu_count() or 1)
+    num_frames = sum(span.num_frames for span in spans)
     num_readers = min(len(spans), readers_for(given, num_frames, wanted.index, stream))
     threads = threads_for(given, num_frames, stream)
     queue = deque(spans)
