@@ -39,6 +39,8 @@ PARTS_OF_A_SHARE = 4
 PIXELS_WORTH_A_THREAD = 30_000_000
 PIXELS_WORTH_A_READER = 4_000_000
 
+_NUM_CORES = os.cpu_count() or 1  # (asking costs a look into /sys)
+
 _PROGRESSIVE = (0, 1)  # AVFieldOrder: unknown, progressive
 
 
@@ -105,7 +107,7 @@ def readers_for(num_threads: int, num_frames: int, index: FrameIndex, stream: Vi
 
 def _worth(num_frames: int, stream: VideoStream, pixels_each: int) -> int:
     pixels = num_frames * stream.codec_context.width * stream.codec_context.height
-    return min(os.cpu_count() or 1, 1 + pixels // pixels_each)
+    return min(_NUM_CORES, 1 + pixels // pixels_each)
 
 
 def decode_by_seeking(source: Source, stream: VideoStream, wanted: WantedFrames) -> bool:
@@ -115,7 +117,7 @@ def decode_by_seeking(source: Source, stream: VideoStream, wanted: WantedFrames)
         VideoError: the frames are too large, or cannot be converted.
     """
     given = wanted.request.num_threads
-    spans = plan_spans(wanted.index, wanted.missing_ticks(), given or os.cpu_count() or 1)
+    spans = plan_spans(wanted.index, wanted.missing_ticks(), given or _NUM_CORES)
     num_frames = sum(span.num_frames for span in spans)
     num_readers = min(len(spans), readers_for(given, num_frames, wanted.index, stream))
     threads = threads_for(given, num_frames, stream)
@@ -196,19 +198,20 @@ def _decode_span(stream: VideoStream, span: Span, wanted: WantedFrames, convert:
         reached_key, due = False, iter(sorted(span.ticks))
         packets = _packets_from(stream, wanted.index, span.key_tick)
         for picture in _frames_of_span(stream, packets, span.ticks):
-            if picture.pts is None or picture.pts < span.key_tick:
+            tick = picture.pts
+            if tick is None or tick < span.key_tick:
                 continue  # shown before the key frame: its references may be missing
             # The demuxer landed somewhere else, or the index was wrong about the key frame:
             # decoders show such frames with grey blocks, and do not mark them as corrupt.
-            if not reached_key and not (picture.pts == span.key_tick and picture.key_frame):
+            if not reached_key and not (tick == span.key_tick and picture.key_frame):
                 return False
             reached_key = True
             if picture.is_corrupt:
                 return False  # all that follows may refer to it
-            if picture.pts in span.ticks and wanted.wants(picture.pts):
-                if picture.pts != next(due):
+            if tick in span.ticks and wanted.wants(tick):
+                if tick != next(due):
                     return False  # an earlier one did not come: nothing waits for it in vain
-                wanted.add(picture.pts, convert(picture))
+                wanted.add(tick, convert(picture))
     except (av.FFmpegError, OSError):
         return False
     return not any(map(wanted.wants, span.ticks))
