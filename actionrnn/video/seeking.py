@@ -29,8 +29,8 @@ from actionrnn.video.source import Source, container_of, open_stream
 SEEK_COST_FRAMES = 4
 KEPT_SEEK_COST_FRAMES = 1
 
-# Where there are several readers, a span of at least this many jumps' cost ends before the next
-# key frame, once it is this part of a reader's share: so that all readers end at about one time.
+# Several readers: decoding ends at the next key frame, though it is near, once it has cost as much
+# as this many jumps and is this part of a reader's share, so that all end at about one time.
 JUMPS_WORTH_A_SPAN = 8
 PARTS_OF_A_SHARE = 4
 
@@ -63,8 +63,7 @@ def plan_spans(index: FrameIndex, wanted: Ticks, num_readers: int = 1) -> list[S
     (from 9 it is nearer to decode on than to jump to 10), another from 20 takes 27.
 
     Args:
-        num_readers: the most that there may be: for several, no span grows much longer than is
-            needed for each to have some.
+        num_readers: the most that there may be. Several share long spans, which end at key frames.
     """
     cost = SEEK_COST_FRAMES if index.packets is None else KEPT_SEEK_COST_FRAMES
     # (np.unique would import numpy.ma, 50 ms)
