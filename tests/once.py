@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -91,6 +92,14 @@ def export_once(export: Any, folder: Path) -> None:
     export.encoder_to_onnx, export.step_to_onnx = encoder_to_onnx_once, step_to_onnx_once
 
 
+def export_web_once(export_web: Any, folder: Path) -> None:
+    """The network of a page, which is the one that OpenVINO converts."""
+    importlib.import_module("actionrnn.features.torch_backbone")
+    wrap_what_is_loaded(folder)
+    onnx_export = sys.modules["actionrnn.features.engines.onnx_export"]
+    export_web.network_to_onnx = onnx_export.network_to_onnx  # type: ignore[attr-defined]
+
+
 def once_a_session(folder: Path, key: object, make: Callable[[], bytes]) -> bytes:
     """What `make` gives, by whichever process needs it first."""
     file = folder / hashlib.sha256(repr(key).encode()).hexdigest()
@@ -106,4 +115,5 @@ WRAPPERS: dict[str, Callable[[Any, Path], None]] = {
     "features.torch_backbone": read_and_convert_once,
     "features.engines.openvino": open_once,
     "apps.export": export_once,
+    "apps.export_web": export_web_once,
 }

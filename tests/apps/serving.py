@@ -17,6 +17,9 @@ from actionrnn.apps.serving.limits import ServeLimits
 from actionrnn.apps.serving.server import make_server, open_port
 from actionrnn.model.recognizer import Recognizer
 
+PATIENT: dict[str, Any] = {"timeout": 60, "verify": False}
+"""Of requests; to read certificates, which loopback has none of, takes longer than an answer."""
+
 
 @dataclass(frozen=True)
 class Running:
@@ -28,13 +31,12 @@ class Running:
     def post(self, path: str, file: Path, **kwargs: Any) -> httpx.Response:
         """Upload a file."""
         with file.open("rb") as opened:
-            return httpx.post(
-                f"{self.address}{path}", files={"file": (file.name, opened)}, timeout=60, **kwargs
-            )
+            files = {"file": (file.name, opened)}
+            return httpx.post(f"{self.address}{path}", files=files, **PATIENT, **kwargs)
 
     def get(self, path: str, **kwargs: Any) -> httpx.Response:
         """Ask."""
-        return httpx.get(f"{self.address}{path}", timeout=60, **kwargs)
+        return httpx.get(f"{self.address}{path}", **PATIENT, **kwargs)
 
 
 @contextlib.contextmanager

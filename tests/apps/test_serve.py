@@ -35,7 +35,7 @@ from actionrnn.model.stream import Stream
 from actionrnn.video.decode import iter_frames, read_frames
 from actionrnn.video.frame import Frame
 from actionrnn.video.probe import probe_video
-from tests.apps.serving import Running, running
+from tests.apps.serving import PATIENT, Running, running
 from tests.apps.test_cli import run_command
 
 MakeBadVideo = Callable[..., Path]
@@ -175,14 +175,14 @@ def test_nothing_is_left_behind(
     ],
 )
 def test_a_path_is_no_video(server: Running, kwargs: dict[str, Any]) -> None:
-    answer = httpx.post(f"{server.address}/classify", timeout=30, **kwargs)
+    answer = httpx.post(f"{server.address}/classify", **PATIENT, **kwargs)
     assert answer.status_code == 422
     assert "root:" not in answer.text and "-F file=@clip.mp4" in answer.json()["error"]
 
 
 def test_only_one_file_is_taken(server: Running, clip: Path) -> None:
     several = [("file", ("a.avi", clip.read_bytes())), ("more", ("b.avi", bytes(10)))]
-    answer = httpx.post(f"{server.address}/classify", files=several, timeout=30)
+    answer = httpx.post(f"{server.address}/classify", files=several, **PATIENT)
     assert answer.status_code == 400
     assert "Too many files" in answer.json()["error"]
 
@@ -190,7 +190,7 @@ def test_only_one_file_is_taken(server: Running, clip: Path) -> None:
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "x\x1b[2J.avi", "", "a/b.avi"])
 def test_a_file_name_is_only_shown(server: Running, clip: Path, name: str) -> None:
     with clip.open("rb") as file:
-        answer = httpx.post(f"{server.address}/classify", files={"file": (name, file)}, timeout=30)
+        answer = httpx.post(f"{server.address}/classify", files={"file": (name, file)}, **PATIENT)
     if not name:  # then it is no file
         assert answer.status_code == 400
         return

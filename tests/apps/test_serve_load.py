@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.apps.serving import Running
+from tests.apps.serving import PATIENT, Running
 
 pytestmark = [
     pytest.mark.slow,
@@ -36,7 +36,7 @@ def test_eight_clients_at_once_lose_nothing_and_leave_nothing(
     answers: list[str] = []
 
     def ask(end: float) -> None:
-        with httpx.Client(timeout=60) as client:
+        with httpx.Client(**PATIENT) as client:
             while time.monotonic() < end:
                 files = {"file": ("a.avi", content)}
                 reply = client.post(f"{server.address}/classify", files=files)

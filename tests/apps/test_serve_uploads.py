@@ -18,7 +18,7 @@ from actionrnn.errors import VideoError
 from actionrnn.video.finding import VIDEO_SUFFIXES
 from actionrnn.video.probe import probe_video
 from actionrnn.video.source import locate, open_stream
-from tests.apps.serving import Running
+from tests.apps.serving import PATIENT, Running
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
@@ -85,7 +85,7 @@ def video(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def post(server: Running, name: str, content: bytes) -> httpx.Response:
-    return httpx.post(f"{server.address}/classify", files={"file": (name, content)}, timeout=60)
+    return httpx.post(f"{server.address}/classify", files={"file": (name, content)}, **PATIENT)
 
 
 @pytest.mark.parametrize("kind", TEXTS)

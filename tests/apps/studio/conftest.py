@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def browsers() -> Iterator[Browsers]:
-    """Starts Chromium; most tests here need none, so it is imported where one does."""
+    """Chromium for the module; most tests here need none, so it is imported where one does."""
     from tests.apps.studio.page_steps import playing, starting
 
     with playing() as playwright, starting(playwright) as start:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -16,6 +15,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from actionrnn.video.decode import iter_frames
+from tests.apps import browsing
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Playwright
@@ -39,24 +39,28 @@ def playing() -> Iterator[Playwright]:
 
 @contextmanager
 def starting(playwright: Playwright) -> Iterator[Browsers]:
-    """Starts a browser, whose camera may be a file; the one before ends."""
-    started: list[Browser] = []
+    """Gives the browser whose camera is this file, or none; one of another camera ends."""
+    started: dict[Path | None, Browser] = {}
 
     def start(camera: Path | None = None) -> Browser:
-        while started:
-            started.pop().close()
+        if camera in started:
+            return started[camera]
+        end()
         fake = () if camera is None else (f"--use-file-for-fake-video-capture={camera}",)
         options = ("--no-sandbox", "--use-fake-ui-for-media-stream")
         browser = playwright.chromium.launch(
             executable_path=BROWSER,
             args=[*options, "--use-fake-device-for-media-stream", *fake],
         )
-        started.append(browser)
+        started[camera] = browser
         return browser
 
+    def end() -> None:
+        while started:
+            started.popitem()[1].close()
+
     yield start
-    while started:
-        started.pop().close()
+    end()
 
 
 @contextmanager
@@ -83,12 +87,8 @@ def opened(browser: Browser, address: str, **options: Any) -> Iterator[Page]:
 
 
 def wait_for(page: Page, expression: str, seconds: float = 60) -> Any:
-    """The page's own policy forbids `wait_for_function`, which evaluates texts inside it."""
-    end = time.monotonic() + seconds
-    while not (found := page.evaluate(expression)):
-        assert time.monotonic() < end, f"never: {expression[:100]}"
-        page.wait_for_timeout(50)
-    return found
+    """As `browsing.wait_for`, longer: a model may be trained meanwhile."""
+    return browsing.wait_for(page, expression, seconds)
 
 
 def open_step(page: Page, step: str) -> None:

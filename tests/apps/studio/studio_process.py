@@ -16,6 +16,8 @@ from typing import Any
 
 import httpx
 
+from tests.apps.serving import PATIENT
+
 
 def free_port() -> int:
     """One that nobody listens on now."""
@@ -83,7 +85,7 @@ class StudioProcess:
 
     def get(self, path: str) -> Any:
         """A route's answer."""
-        return httpx.get(f"{self.address}/api/{path}", timeout=60).raise_for_status().json()
+        return httpx.get(f"{self.address}/api/{path}", **PATIENT).raise_for_status().json()
 
     def wait(self, holds: Callable[[dict[str, Any]], bool], seconds: float = 120) -> None:
         """Until something is true of the project."""

@@ -20,6 +20,7 @@ from actionrnn.apps.studio.app import make_studio
 from actionrnn.apps.studio.jobs import Tasks
 from actionrnn.apps.studio.project import Project
 from actionrnn.apps.studio.project_file import Label
+from tests.apps.serving import PATIENT
 
 HERE = "tests.apps.studio.tasks:"
 NO_WORK = Tasks(f"{HERE}extract_nothing", f"{HERE}prepare", f"{HERE}teach_nothing")
@@ -92,7 +93,7 @@ def studio_of(
         try:
             while not server.started:
                 time.sleep(0.01)
-            with httpx.Client(base_url=address, timeout=60) as client:
+            with httpx.Client(base_url=address, **PATIENT) as client:
                 yield Studio(address, project, client)
         finally:
             server.should_exit = True

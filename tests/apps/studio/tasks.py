@@ -1,4 +1,7 @@
-"""Tasks in the place of those that need a backbone or torch: quick, and with faults on demand."""
+"""Tasks in the place of those that need a backbone or torch: quick, and with faults on demand.
+
+Each worker imports this module, so it imports little itself.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,13 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from actionrnn.apps.studio.extraction import Wanted
-from actionrnn.apps.studio.worker import Report
 from actionrnn.errors import ModelError, VideoError
+
+if TYPE_CHECKING:
+    from actionrnn.apps.studio.extraction import Wanted
+    from actionrnn.apps.studio.worker import Report
 
 
 def extract_nothing(

@@ -26,7 +26,7 @@ CONFIG = Config(
     data=DataConfig(layout="annotations", root="annotations.csv", split="leave_one_group_out"),
     head=HeadConfig(hidden_size=8, dropout=0.0, input_scaling="none"),
     train=TrainConfig(
-        epochs=40, batch_size=4, window_steps=32, state_warmup_steps=4, learning_rate=0.01
+        epochs=20, batch_size=16, window_steps=32, state_warmup_steps=4, learning_rate=0.03
     ),
 )
 

@@ -18,6 +18,7 @@ import httpx
 import numpy as np
 import pytest
 
+from tests.apps.serving import PATIENT
 from tests.apps.studio.studios import make_project
 from tests.apps.test_cli import run_command
 
@@ -84,7 +85,7 @@ def served(folder: Path, *options: str) -> Iterator[Server]:
         assert process.stdout is not None
         said = process.stdout.readline()
         assert said.startswith("serving on http"), said
-        with httpx.Client(base_url=said.split()[2], timeout=60) as client:
+        with httpx.Client(base_url=said.split()[2], **PATIENT) as client:
             yield Server(process, client)
     finally:
         process.kill()
@@ -111,7 +112,7 @@ def states(project: dict[str, Any]) -> dict[str, str]:
 def test_killed_while_it_extracts_and_while_it_trains(clips: Path, tmp_path: Path) -> None:
     folder = tmp_path / "project"
     make_project(folder, clips).close()
-    encode_long(folder / "videos" / "long.avi", 240)
+    encode_long(folder / "videos" / "long.avi", 80)
 
     with served(folder) as server:
         some_ready = lambda p: "ready" in states(p).values()  # noqa: E731

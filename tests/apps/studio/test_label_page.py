@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import av
 import httpx
@@ -18,13 +18,15 @@ import pytest
 from actionrnn.apps.studio.project import Project
 from actionrnn.apps.studio.project_file import Label
 from actionrnn.video.decode import iter_frames
+from tests.apps.serving import PATIENT
 from tests.apps.studio.page_steps import playing, serious, starting, wait_for
-from tests.apps.studio.studios import studio_of
+from tests.apps.studio.studios import Studio, studio_of
 from tests.apps.test_pages import encode
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
 
+COLOURS: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 RATE_FPS, CLIP_FRAMES, GAP_FRAMES = 25, 60, 125
 pytestmark = [
     pytest.mark.realdata,
@@ -47,15 +49,13 @@ def project_of(folder: Path, video: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def joined(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight clips one after another, five seconds of nothing after each: a minute."""
+def join(real_data: Path, target: Path, *people: str) -> Path:
+    """Two clips of each one after another, five seconds of nothing after each clip."""
     clips = [
         real_data / "weizmann" / action / f"{person}_{action}.avi"
-        for person in ("denis", "ido", "moshe", "shahar")
+        for person in people
         for action in ("walk", "wave1")
     ]
-    target = tmp_path_factory.mktemp("joined") / "joined.mp4"
     pts = 0
     with av.open(str(target), "w") as container:
         stream = container.add_stream("libx264", rate=RATE_FPS)
@@ -72,6 +72,12 @@ def joined(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def joined(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half a minute."""
+    return join(real_data, tmp_path_factory.mktemp("joined") / "joined.mp4", "denis", "ido")
+
+
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with playing() as playwright, starting(playwright) as start:
         yield start()
@@ -82,10 +88,23 @@ def folder(joined: Path, tmp_path: Path) -> Path:
     return project_of(tmp_path / "project", joined)
 
 
+@pytest.fixture(scope="module")
+def shared_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """Of a project of two labels, with the video of one test at a time."""
+    folder = tmp_path_factory.mktemp("studio") / "project"
+    with Project.create(folder, labels=LABELS) as project, studio_of(project) as studio:
+        yield studio
+
+
 @pytest.fixture
-def studio(folder: Path) -> Iterator[str]:
-    with serving(folder) as address:
-        yield address
+def studio(shared_studio: Studio, joined: Path, request: pytest.FixtureRequest) -> str:
+    """Its address; there is one video, which nobody has seen yet."""
+    for video in shared_studio.project.videos():  # the page of the test before is closed now
+        shared_studio.project.remove_video(video.id, "")
+    shared_studio.project.set_settings(multi_label=False)
+    name = f"{request.session.items.index(request.node)}.mp4"
+    shared_studio.post("/api/videos", files={"file": (name, joined.read_bytes())})
+    return shared_studio.address
 
 
 @pytest.fixture
@@ -108,13 +127,21 @@ def is_own(url: str) -> bool:
     return url.startswith(("http://127.0.0.1:", "blob:", "data:"))
 
 
+def get(studio: str, path: str) -> Any:
+    return httpx.get(f"{studio}/api/{path}", **PATIENT).raise_for_status().json()
+
+
+def get_marks(studio: str) -> Any:
+    return get(studio, f"videos/{video_id(studio)}/marks")
+
+
 def video_id(studio: str) -> str:
-    return str(httpx.get(f"{studio}/api/project").json()["videos"][0]["id"])
+    return str(get(studio, "project")["videos"][0]["id"])
 
 
 def marks_of(studio: str) -> list[tuple[str, float, float]]:
     """What the server has: label, start and end."""
-    found = httpx.get(f"{studio}/api/videos/{video_id(studio)}/marks").json()["marks"]
+    found = get_marks(studio)["marks"]
     return [(mark["label"], mark["start"], mark["end"]) for mark in found]
 
 
@@ -133,7 +160,7 @@ def wait_until(page: Page, is_so: Callable[[], bool]) -> None:
     end = time.monotonic() + 20
     while not is_so():
         assert time.monotonic() < end, "never"
-        page.wait_for_timeout(20)
+        page.wait_for_timeout(50)
 
 
 def open_label(page: Page, studio: str) -> None:
@@ -189,7 +216,15 @@ def label_eight(page: Page) -> list[tuple[str, float, float]]:
     return truth
 
 
-def test_a_recording_is_labelled_by_keys_alone(page: Page, studio: str, folder: Path) -> None:
+def test_a_recording_is_labelled_by_keys_alone(page: Page, real_data: Path, tmp_path: Path) -> None:
+    people = "denis", "ido", "moshe", "shahar"
+    minute = join(real_data, tmp_path / "joined.mp4", *people)
+    folder = project_of(tmp_path / "project", minute)
+    with serving(folder) as studio:
+        require_labelling_by_keys(page, studio, folder)
+
+
+def require_labelling_by_keys(page: Page, studio: str, folder: Path) -> None:
     open_label(page, studio)
     began = time.monotonic()
     truth = label_eight(page)
@@ -200,7 +235,7 @@ def test_a_recording_is_labelled_by_keys_alone(page: Page, studio: str, folder: 
     assert took < 60
     assert [row[:3] for row in rows_of(folder)] == truth
     assert page.locator(".mark-rows tbody tr").count() == 8
-    answer = httpx.get(f"{studio}/api/videos/{video_id(studio)}/marks").json()
+    answer = get_marks(studio)
     assert answer["looked"] == [[0.0, 8 * (CLIP_FRAMES + GAP_FRAMES) / RATE_FPS]]
 
     press(page, "c")  # a note at the last mark, whose text is no command
@@ -225,6 +260,7 @@ def test_undo_and_redo(page: Page, studio: str) -> None:
     wait_until(page, lambda: marks_of(studio) == both)
     press(page, "Control+z")
     wait_until(page, lambda: marks_of(studio) == both[:1])
+    saved(page)
     press(page, "Control+Shift+z")
     wait_until(page, lambda: marks_of(studio) == both)
     saved(page)
@@ -265,7 +301,7 @@ def test_another_label_ends_what_was_begun_where_one_is_on_at_a_time(
     assert len(marks_of(studio)) == 2
     press(page, "Escape")
     httpx.put(f"{studio}/api/settings", json={"multi_label": True}).raise_for_status()
-    wait_until(page, lambda: httpx.get(f"{studio}/api/project").json()["settings"]["multi_label"])
+    wait_until(page, lambda: get(studio, "project")["settings"]["multi_label"])
     page.reload()
     open_label(page, studio)
     press(page, "Shift+ArrowRight", "1", "Shift+ArrowRight", "1")
@@ -361,7 +397,7 @@ def let_a_model_speak(page: Page, studio: str, proposals: list[dict[str, Any]]) 
     model = {"run": "1", "trained_at": "", "seconds": 9, "labels": [], "can_stream": True}
 
     def describe(route: Route) -> None:
-        project = httpx.get(f"{studio}/api/project").json()
+        project = get(studio, "project")
         route.fulfill(json=project | {"model": model | {"none_rate": None}})
 
     def propose(route: Route) -> None:
@@ -398,7 +434,7 @@ def test_proposals_are_accepted_corrected_and_refused(page: Page, studio: str) -
     wait_until(page, lambda: proposed(page) == 3)
     press(page, ".", "Enter")
     wait_until(page, lambda: marks_of(studio) == [("walk", 12.0, 14.0)])
-    answer = httpx.get(f"{studio}/api/videos/{video_id(studio)}/marks").json()
+    answer = get_marks(studio)
     assert [12.0, 14.0] in answer["looked"]
     assert frame(page) == 16 * RATE_FPS  # on to the next
     press(page, "n")
@@ -432,7 +468,7 @@ def test_only_what_was_watched_is_looked_at(page: Page, studio: str) -> None:
     here = frame(page) / RATE_FPS
     press(page, "Shift+ArrowRight", "Shift+ArrowRight", "u")
     saved(page)
-    (looked,) = httpx.get(f"{studio}/api/videos/{video_id(studio)}/marks").json()["looked"]
+    (looked,) = get_marks(studio)["looked"]
     assert looked == pytest.approx([here, here + 2], abs=1e-3)
 
 
@@ -536,21 +572,24 @@ def test_marks_are_reached_by_keyboard_beside_the_canvas(page: Page, studio: str
     assert slider.get_attribute("aria-valuetext") == "0:00.000, frame 1, wave <b>"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+def require_accessible_in_both_colours(page: Page) -> None:
+    for scheme in COLOURS:
+        page.emulate_media(color_scheme=scheme)
+        assert serious(page) == [], scheme
+
+
 @pytest.mark.parametrize("width", [390, 1920])
-def test_it_fits_and_can_be_used_by_everyone(
-    browser: Browser, studio: str, scheme: Any, width: int
-) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+def test_it_fits_and_can_be_used_by_everyone(browser: Browser, studio: str, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 844})
     page = context.new_page()
     let_a_model_speak(page, studio, PROPOSALS)
     open_label(page, studio)
     press(page, "1", "Shift+ArrowRight", "1", "Shift+ArrowRight", "2")
     wait_until(page, lambda: proposed(page) == 3)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert serious(page) == []
+    require_accessible_in_both_colours(page)
     press(page, "?")
-    assert serious(page) == []
+    require_accessible_in_both_colours(page)
     page.unroute_all(behavior="ignoreErrors")
     context.close()
 
