@@ -76,9 +76,10 @@ class WantedFrames:
         if request.pick is not None:
             chosen = chosen[request.pick(len(chosen))]
         request.sink.begin(index.pts_seconds[chosen])
-        ticks, first, count = np.unique(index.ticks[chosen], return_index=True, return_counts=True)
-        starts, stops = first.tolist(), (first + count).tolist()
-        self._missing = dict(zip(ticks.tolist(), map(slice, starts, stops), strict=True))
+        self._missing: dict[int, slice] = {}
+        for step, tick in enumerate(index.ticks[chosen].tolist()):  # ascending
+            begin = self._missing[tick].start if tick in self._missing else step
+            self._missing[tick] = slice(begin, step + 1)
 
     @property
     def is_complete(self) -> bool:

@@ -29,10 +29,17 @@ from actionrnn.video.source import Source, container_of, open_stream
 SEEK_COST_FRAMES = 4
 KEPT_SEEK_COST_FRAMES = 1
 
+# Several readers: decoding ends at the next key frame, though it is near, once it has cost as much
+# as this many jumps and is this part of a reader's share, so that all end at about one time.
+JUMPS_WORTH_A_SPAN = 8
+PARTS_OF_A_SHARE = 4
+
 # Pixels that a thread must decode (about 20 ms of work) to gain more than it costs, and those of
 # a reader of packets that are kept, which opens the file, but needs no index (3 ms).
 PIXELS_WORTH_A_THREAD = 30_000_000
 PIXELS_WORTH_A_READER = 4_000_000
+
+_NUM_CORES = os.cpu_count() or 1  # (asking costs a look into /sys)
 
 _PROGRESSIVE = (0, 1)  # AVFieldOrder: unknown, progressive
 
@@ -49,20 +56,30 @@ class Span:
     """From the key frame to the last wanted one."""
 
 
-def plan_spans(index: FrameIndex, wanted: Ticks) -> list[Span]:
+def plan_spans(index: FrameIndex, wanted: Ticks, num_readers: int = 1) -> list[Span]:
     """Begin at the last key frame before each wanted frame, or decode on where that is nearer.
 
     Key frames at 0, 10 and 20; wanted are 3, 9, 11 and 27: one span from 0 takes 3, 9 and 11
     (from 9 it is nearer to decode on than to jump to 10), another from 20 takes 27.
+
+    Args:
+        num_readers: the most that there may be. Several share long spans, which end at key frames.
     """
     cost = SEEK_COST_FRAMES if index.packets is None else KEPT_SEEK_COST_FRAMES
     # (np.unique would import numpy.ma, 50 ms)
     keys = np.flatnonzero(np.append(True, index.is_keyframe[1:]))
     positions = sorted(set(np.searchsorted(index.ticks, wanted).tolist()))
-    begins = keys[np.searchsorted(keys, positions, side="right") - 1]
+    begins = keys[np.searchsorted(keys, positions, side="right") - 1].tolist()
+    longest = len(index)
+    if num_readers > 1 and positions:
+        share = (positions[-1] - begins[0]) // num_readers
+        longest = max(JUMPS_WORTH_A_SPAN * cost, share // PARTS_OF_A_SHARE)
     spans: list[list[int]] = []  # [key, wanted, wanted, ...], positions in the index
-    for begin, position in zip(begins.tolist(), positions, strict=True):
-        if spans and (begin <= spans[-1][0] or begin <= spans[-1][-1] + cost):
+    for begin, position in zip(begins, positions, strict=True):
+        if spans and (
+            begin == spans[-1][0]
+            or (begin <= spans[-1][-1] + cost and begin - spans[-1][0] < longest)
+        ):
             spans[-1].append(position)
         else:
             spans.append([begin, position])
@@ -89,7 +106,7 @@ def readers_for(num_threads: int, num_frames: int, index: FrameIndex, stream: Vi
 
 def _worth(num_frames: int, stream: VideoStream, pixels_each: int) -> int:
     pixels = num_frames * stream.codec_context.width * stream.codec_context.height
-    return min(os.cpu_count() or 1, 1 + pixels // pixels_each)
+    return min(_NUM_CORES, 1 + pixels // pixels_each)
 
 
 def decode_by_seeking(source: Source, stream: VideoStream, wanted: WantedFrames) -> bool:
@@ -98,9 +115,9 @@ def decode_by_seeking(source: Source, stream: VideoStream, wanted: WantedFrames)
     Raises:
         VideoError: the frames are too large, or cannot be converted.
     """
-    spans = plan_spans(wanted.index, wanted.missing_ticks())
-    num_frames = sum(span.num_frames for span in spans)
     given = wanted.request.num_threads
+    spans = plan_spans(wanted.index, wanted.missing_ticks(), given or _NUM_CORES)
+    num_frames = sum(span.num_frames for span in spans)
     num_readers = min(len(spans), readers_for(given, num_frames, wanted.index, stream))
     threads = threads_for(given, num_frames, stream)
     queue = deque(spans)
@@ -180,19 +197,20 @@ def _decode_span(stream: VideoStream, span: Span, wanted: WantedFrames, convert:
         reached_key, due = False, iter(sorted(span.ticks))
         packets = _packets_from(stream, wanted.index, span.key_tick)
         for picture in _frames_of_span(stream, packets, span.ticks):
-            if picture.pts is None or picture.pts < span.key_tick:
+            tick = picture.pts
+            if tick is None or tick < span.key_tick:
                 continue  # shown before the key frame: its references may be missing
             # The demuxer landed somewhere else, or the index was wrong about the key frame:
             # decoders show such frames with grey blocks, and do not mark them as corrupt.
-            if not reached_key and not (picture.pts == span.key_tick and picture.key_frame):
+            if not reached_key and not (tick == span.key_tick and picture.key_frame):
                 return False
             reached_key = True
             if picture.is_corrupt:
                 return False  # all that follows may refer to it
-            if picture.pts in span.ticks and wanted.wants(picture.pts):
-                if picture.pts != next(due):
+            if tick in span.ticks and wanted.wants(tick):
+                if tick != next(due):
                     return False  # an earlier one did not come: nothing waits for it in vain
-                wanted.add(picture.pts, convert(picture))
+                wanted.add(tick, convert(picture))
     except (av.FFmpegError, OSError):
         return False
     return not any(map(wanted.wants, span.ticks))

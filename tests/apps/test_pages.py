@@ -178,6 +178,35 @@ def test_the_webcam_is_scored_live(page: Page, model: Recognizer) -> None:
     assert page.locator("#webcam-panel").is_hidden()
 
 
+# The webcam is there when the test allows it; `window.streams` has each.
+ASKING = """() => {
+  const devices = navigator.mediaDevices, open = devices.getUserMedia.bind(devices);
+  window.streams = [];
+  const allowed = new Promise((resolve) => { window.allow = resolve; });
+  devices.getUserMedia = async (wanted) => {
+    await allowed;
+    const stream = await open(wanted);
+    window.streams.push(stream);
+    return stream;
+  };
+}"""
+
+
+def test_a_webcam_that_is_left_before_it_is_allowed_is_turned_off(page: Page) -> None:
+    page.evaluate(ASKING)
+    sockets: list[str] = []
+    page.on("websocket", lambda socket: sockets.append(socket.url))
+    page.click("#webcam-tab")
+    page.click("#start")
+    page.click("#start")  # twice: somebody is impatient
+    page.click("#file-tab")
+    page.evaluate("window.allow()")
+    wait_for(page, "window.streams.length === 2")
+    wait_for(page, "window.streams.every((one) => one.getTracks()[0].readyState === 'ended')")
+    assert page.evaluate("document.getElementById('camera').srcObject") is None
+    assert sockets == []
+
+
 def test_it_fits_a_phone(browser: Browser, server: Running, walk: Path) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844})
     page = context.new_page()

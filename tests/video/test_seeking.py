@@ -21,6 +21,15 @@ from actionrnn.video.source import locate, open_stream
 FFmpegEncode = Callable[..., Path]
 
 
+MANY_KEY_FRAMES = [
+    ("h264.mp4", "-c:v libx264 -g 10 -bf 3"),
+    ("open_gop.mkv", "-c:v libx264 -g 10 -bf 3 -x264-params open-gop=1"),
+    ("mpeg2.ts", "-c:v mpeg2video -g 10 -bf 2"),
+    ("mpeg4.avi", "-c:v mpeg4 -g 10"),
+    ("counted.avi", "-c:v mpeg4 -g 10 -bf 2"),
+]
+
+
 def table_of(count: int, keys: list[int]) -> FrameIndex:
     """Frame i is shown at tick 10 i."""
     is_keyframe = np.isin(np.arange(count), keys)
@@ -47,6 +56,16 @@ def test_runs_begin_at_the_nearest_key_frame(
     assert [run.num_frames for run in planned] == [max(w) - key + 1 for key, w in runs]
 
 
+def test_for_several_readers_long_runs_end_at_a_key_frame() -> None:
+    """So that each has something to do; what is shorter is worth no jump."""
+    table, wanted = table_of(600, [0, 16, 128, 256, 384, 512]), 10 * np.arange(0, 600, 4)
+    assert [run.key_tick for run in plan_spans(table, wanted)] == [0]
+    shared = plan_spans(table, wanted, num_readers=2)
+    assert [run.key_tick // 10 for run in shared] == [0, 128, 256, 384, 512]
+    assert sorted(tick for run in shared for tick in run.ticks) == wanted.tolist()
+    assert [run.num_frames for run in shared] == [125, 125, 125, 125, 85]
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -65,16 +84,7 @@ def test_whole_files_take_the_fast_way(
         assert len(read_frames(path, sampling)) > 0
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("h264.mp4", "-c:v libx264 -g 10 -bf 3"),
-        ("open_gop.mkv", "-c:v libx264 -g 10 -bf 3 -x264-params open-gop=1"),
-        ("mpeg2.ts", "-c:v mpeg2video -g 10 -bf 2"),
-        ("mpeg4.avi", "-c:v mpeg4 -g 10"),
-        ("counted.avi", "-c:v mpeg4 -g 10 -bf 2"),
-    ],
-)
+@pytest.mark.parametrize(("name", "options"), MANY_KEY_FRAMES)
 @pytest.mark.parametrize("num_threads", [1, 2])
 def test_packets_that_are_kept_and_read_again_give_the_same_frames(
     ffmpeg_encode: FFmpegEncode,
@@ -91,6 +101,18 @@ def test_packets_that_are_kept_and_read_again_give_the_same_frames(
         again = read_frames(path, sampling, num_threads=num_threads)
         np.testing.assert_array_equal(again.pts_seconds, frames.pts_seconds)
         np.testing.assert_array_equal(again.data, frames.data)
+
+
+@pytest.mark.parametrize(("name", "options"), MANY_KEY_FRAMES)
+def test_several_readers_give_the_frames_of_one(
+    ffmpeg_encode: FFmpegEncode, name: str, options: str
+) -> None:
+    path = ffmpeg_encode(name, options, seconds=3.0)
+    for sampling in (Sampling(), Sampling(rate_fps=10)):
+        one = read_frames(path, sampling, num_threads=1)
+        several = read_frames(path, sampling, num_threads=3)
+        np.testing.assert_array_equal(several.pts_seconds, one.pts_seconds)
+        np.testing.assert_array_equal(several.data, one.data)
 
 
 def test_the_packets_of_a_small_file_alone_are_kept(

@@ -2,7 +2,7 @@
 
 import { makeTabs, showProblem, someOf, takeFiles } from "./common.js";
 import { cancel, send } from "./file.js";
-import { address, headers } from "./server.js";
+import { address, headers, noAnswer, problemOf } from "./server.js";
 import { byId } from "./timeline.js";
 import { start, stop } from "./webcam.js";
 
@@ -19,7 +19,7 @@ byId("stop").addEventListener("click", stop);
 
 async function showModel() {
   const reply = await fetch(address("labels"), { headers });
-  if (!reply.ok) { showProblem((await reply.json()).error); return; }
+  if (!reply.ok) { showProblem(problemOf({ status: reply.status, text: await reply.text() })); return; }
   model = await reply.json();
   byId("model").textContent = someOf(model.labels);
   if (!model.can_stream) {
@@ -28,4 +28,4 @@ async function showModel() {
   }
 }
 
-showModel().catch(() => showProblem("The server does not answer; is it still running?"));
+showModel().catch(() => showProblem(noAnswer));

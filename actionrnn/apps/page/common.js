@@ -52,19 +52,28 @@ export function takeFiles(take) {
     });
 }
 
-// The webcam's picture in a video element; an Error's message can be shown.
-export async function openCamera(video) {
+// The webcam's picture in a video element; false if `isWanted()` says no once somebody has allowed it.
+// An Error's message can be shown.
+export async function openCamera(video, isWanted) {
+  let stream;
   try {
-    video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 } }, audio: false });
+    stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 } }, audio: false });
   } catch (error) {
     throw new Error(`The webcam cannot be used (${error.name}); allow it in the browser. On another machine, browsers ask for https.`);
   }
+  if (!isWanted()) { end(stream); return false; }
+  video.srcObject = stream;
   await video.play();
+  return isWanted();
 }
 
 export function closeCamera(video) {
-  for (const track of video.srcObject?.getTracks() ?? []) track.stop();
+  end(video.srcObject);
   video.srcObject = null;
+}
+
+function end(stream) {
+  for (const track of stream?.getTracks() ?? []) track.stop();
 }
 
 // What `TimelineView.show` takes, of `labels`, `steps` and `segments`: curves for the labels of the

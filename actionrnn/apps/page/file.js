@@ -1,46 +1,40 @@
 // A video is sent to the server and its scores come back; the browser plays its own copy.
 
 import { showBars, showProblem, timelineOf } from "./common.js";
-import { address, headers } from "./server.js";
+import { address, headers, problemOf, sizeProblem, upload } from "./server.js";
 import { TimelineView, byId, colourOf, percent } from "./timeline.js";
 
 const video = byId("video"), view = new TimelineView(byId("timeline"), video);
 const kinds = { json: "application/json", csv: "text/csv", srt: "application/x-subrip", vtt: "text/vtt" };
 let shownFile = null, request = null, conversion = null, links = [];
 
-export function send(file, limits) {
-  if (request) request.abort();
-  showProblem("");
-  if (limits && file.size > limits.upload_mb * 1e6) {
-    showProblem(`${file.name}: has ${Math.round(file.size / 1e6)} MB; this server takes up to ${limits.upload_mb} MB. Cut or convert it.`);
-    return;
-  }
+export async function send(file, limits) {
+  cancel();
+  const problem = sizeProblem(file, limits);
+  showProblem(problem);
+  if (problem) return;
+  const mine = request = new AbortController();
   byId("result").hidden = true;
   byId("working").hidden = false;
-  const progress = byId("progress"), stage = byId("stage"), mine = new XMLHttpRequest();
-  request = mine;
-  progress.value = 0;
-  stage.textContent = "sending";
-  mine.upload.onprogress = (event) => { progress.value = event.loaded / event.total; };
-  mine.upload.onload = () => { progress.removeAttribute("value"); stage.textContent = "analysing the frames"; };
-  mine.onload = () => { if (mine.status === 200) show(file, JSON.parse(mine.responseText)); else showProblem(problemOf(mine)); };
-  mine.onerror = () => showProblem("The server does not answer; is it still running?");
-  mine.onloadend = () => { if (request === mine) { request = null; byId("working").hidden = true; } };
-  mine.open("POST", address("timeline?format=all"));
-  for (const [name, value] of Object.entries(headers)) mine.setRequestHeader(name, value);
-  mine.send(formOf(file));
+  showProgress(0);
+  const answer = await upload("timeline?format=all", formOf(file), headers, showProgress, mine.signal);
+  if (request !== mine) return; // another file was sent meanwhile
+  byId("working").hidden = true;
+  if (mine.signal.aborted) return;
+  if (answer.status === 200) show(file, JSON.parse(answer.text)); else showProblem(problemOf(answer));
 }
 
-export const cancel = () => { if (request) request.abort(); };
+export const cancel = () => request?.abort();
+
+function showProgress(part) {
+  byId("stage").textContent = part < 1 ? "sending" : "analysing the frames";
+  if (part < 1) byId("progress").value = part; else byId("progress").removeAttribute("value");
+}
 
 function formOf(file) {
   const form = new FormData();
   form.append("file", file);
   return form;
-}
-
-function problemOf(done) {
-  try { return JSON.parse(done.responseText).error; } catch { return `The server says ${done.status} ${done.statusText}`; }
 }
 
 // An object URL that is released when the next answer is shown.

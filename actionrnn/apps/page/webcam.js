@@ -1,49 +1,44 @@
-// Sends pictures one at a time, the next when the last is answered, and shows the scores.
+// The webcam's pictures go to the server, and their scores are shown.
 
 import { closeCamera, openCamera, showProblem } from "./common.js";
 import { LiveView } from "./live.js";
-import { intervalOf, pictureOf } from "./pictures.js";
+import { PictureStream } from "./pictures.js";
 import { socketAddress } from "./server.js";
 import { byId } from "./timeline.js";
 
 const camera = byId("camera"), view = new LiveView("live");
-let socket = null, answered = 0, begun = 0;
+let running = null; // {stream}; another object or null ends it
 
 export async function start(model) {
+  stop();
   showProblem("");
   view.begin(model);
-  answered = 0;
+  const mine = running = { stream: null };
   try {
-    await openCamera(camera);
+    if (!await openCamera(camera, () => running === mine)) return;
   } catch (error) {
-    showProblem(error.message);
+    if (running === mine) end(error.message);
     return;
   }
-  begun = performance.now();
-  const interval = intervalOf(model.rate_fps);
-  const mine = new WebSocket(socketAddress("stream"));
-  socket = mine;
-  mine.onopen = () => { setRunning(true); next(mine); };
-  mine.onmessage = (event) => {
-    const answer = JSON.parse(event.data);
-    if (answer.error) { showProblem(answer.error); return; }
-    show(answer.steps);
-    setTimeout(() => next(mine), interval - (performance.now() - mine.sentAt));
-  };
-  mine.onclose = (event) => {
-    if (socket !== mine) return;
-    if (event.reason) showProblem(event.reason);
-    else if (event.code === 1006) showProblem("The server has ended the connection; is it still running?");
-    stop();
-  };
+  const begun = performance.now(), secondsNow = () => (performance.now() - begun) / 1000;
+  mine.stream = new PictureStream(new WebSocket(socketAddress("stream")), camera, model.rate_fps, secondsNow, {
+    opened: () => setRunning(true),
+    answered: ({ steps }) => show(steps, mine.stream),
+    problem: showProblem,
+    ended: end,
+  });
 }
 
 export function stop() {
-  const old = socket;
-  socket = null;
-  if (old) old.close();
+  running?.stream?.close();
+  running = null;
   closeCamera(camera);
   setRunning(false);
+}
+
+function end(problem) {
+  stop();
+  if (problem) showProblem(problem);
 }
 
 function setRunning(isRunning) {
@@ -52,19 +47,8 @@ function setRunning(isRunning) {
   if (isRunning) byId("live").hidden = false;
 }
 
-async function next(mine) {
-  if (socket !== mine || mine.readyState !== WebSocket.OPEN) return;
-  const seconds = (performance.now() - begun) / 1000, picture = await pictureOf(camera, seconds);
-  if (socket !== mine || mine.readyState !== WebSocket.OPEN || !picture) return;
-  mine.sentAt = performance.now();
-  mine.sentSeconds = seconds;
-  mine.send(picture);
-}
-
-function show(steps) {
+function show(steps, stream) {
   if (!steps.length) return;
-  answered += steps.length;
-  view.add(steps, socket.sentSeconds);
-  const rate = answered / Math.max((performance.now() - begun) / 1000, 0.1);
-  byId("live-pace").textContent = `${rate.toFixed(1)} answers a second, the last after ${Math.round(performance.now() - socket.sentAt)} ms`;
+  view.add(steps, stream.sentSeconds);
+  byId("live-pace").textContent = stream.pace;
 }

@@ -6,6 +6,7 @@ const board = document.createElement("canvas"), pen = board.getContext("2d", { w
 
 // Of a matrix: red and green of Cr, green and blue of Cb, in 65536ths (libswscale's ff_yuv2rgb_coeffs).
 const ofBt601 = { redCr: 104597, greenCr: -53279, greenCb: -25675, blueCb: 132201 };
+// Where a file says none, FFmpeg takes BT.601; Chromium takes BT.709 from 720 lines on, and says that of the frame.
 const matrices = {
   bt709: { redCr: 117489, greenCr: -34925, greenCb: -13975, blueCb: 138438 },
   smpte170m: ofBt601, bt470bg: ofBt601, null: ofBt601,

@@ -173,8 +173,11 @@ function showWhole(file, steps) {
 function noneStretches(steps) {
   const none = model.none_of_these, farthest = none?.farthest.stretch, found = [];
   if (farthest === undefined) return found;
+  let first = 0, behind = 0; // the steps around one, found in one pass: a file may have many thousands
   steps.forEach(({ pts_seconds }, index) => {
-    const near = steps.filter((step) => Math.abs(step.pts_seconds - pts_seconds) <= none.stretch_seconds / 2);
+    while (pts_seconds - steps[first].pts_seconds > none.stretch_seconds / 2) first++;
+    while (behind < steps.length && steps[behind].pts_seconds - pts_seconds <= none.stretch_seconds / 2) behind++;
+    const near = steps.slice(first, behind);
     if (near.reduce((sum, step) => sum + step.far, 0) / near.length <= farthest) return;
     const end_seconds = steps[index + 1]?.pts_seconds ?? pts_seconds + 1 / model.sampling.rate_fps;
     if (found.at(-1)?.end_seconds === pts_seconds) found.at(-1).end_seconds = end_seconds;
@@ -190,10 +193,9 @@ const tickOf = (begun) => Math.floor((performance.now() - begun) / 1000 * model.
 async function follow() {
   stop();
   showProblem("");
-  const mine = running = {};
+  const mine = running = { isWebcam: true };
   try {
-    await openCamera(camera);
-    if (running !== mine) return;
+    if (!await openCamera(camera, () => running === mine)) return;
     byId("start").hidden = true;
     byId("stop").hidden = byId("live").hidden = false;
     while (running === mine) await record(mine);
@@ -242,7 +244,7 @@ async function load() {
   byId("file").disabled = byId("start").disabled = false;
 }
 
-const choose = makeTabs(() => { if (camera.srcObject) stop(); });
+const choose = makeTabs(() => { if (running?.isWebcam) stop(); });
 takeFiles((file) => {
   if (!model) return;
   choose("file");

@@ -202,6 +202,36 @@ def test_a_take_of_nothing_is_background_and_is_replaced_and_deleted(
         assert studio.get("/api/project")["videos"] == []
 
 
+def test_a_take_that_did_not_arrive_is_kept_again(browsers: Browsers, studio: Studio) -> None:
+    with opened(browsers(), studio.address) as page:
+        name_labels(page, "bend", "jack")
+        page.click("#recorder > button")
+        wait_for(page, "!document.getElementById('record').disabled")
+        page.select_option("#take-countdown", "1")
+        page.select_option("#take-seconds", "2")
+        page.route("**/api/takes", lambda route: route.abort(), times=1)
+        page.click("#record")
+        page.wait_for_selector(".takes button:has-text('Keep again')")
+        assert "does not answer" in page.inner_text(".notice.bad")
+        assert page.inner_text(".takes p") == "Not kept yet: bend"
+        assert page.locator(".takes a[download]").get_attribute("download") == "bend.webm"
+        assert studio.get("/api/project")["videos"] == []
+
+        open_step(page, "train")  # it waits while another step is shown
+        open_step(page, "videos")
+        page.click("#recorder > button")
+        wait_for(page, "!document.getElementById('record').disabled")
+        page.select_option("#take-label", "jack")  # of the next take
+        page.select_option("#take-seconds", "15")
+        page.click(".takes button:has-text('Keep again')")
+        page.wait_for_selector(".takes button:has-text('Delete')")
+        assert page.locator(".takes li").count() == 1
+        (video,) = studio.get("/api/project")["videos"]
+        (mark,) = studio.get(f"/api/videos/{video['id']}/marks")["marks"]
+        assert (mark["label"], mark["end"]) == ("bend", pytest.approx(video["seconds"], abs=0.01))
+        assert not any("15 seconds" in text for text in page.locator(".notice").all_inner_texts())
+
+
 # What is known of a model
 
 SCORES = {

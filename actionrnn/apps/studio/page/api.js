@@ -1,8 +1,6 @@
 // The server's routes. Each request says who asks; what is refused comes back in one line.
 
-import { address, headers as access, socketAddress } from "./shared/server.js";
-
-const noAnswer = "The server does not answer; is it still running?";
+import { address, addressWithToken, headers as access, noAnswer, problemOf, socketAddress, upload } from "./shared/server.js";
 
 export class ApiError extends Error {
   constructor(message, status) {
@@ -11,11 +9,13 @@ export class ApiError extends Error {
   }
 }
 
+export const randomId = (numBytes) => Array.from(crypto.getRandomValues(new Uint8Array(numBytes)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
 // This tab's own, kept when it is reloaded, so that it keeps its locks.
 function clientId() {
   let id = sessionStorage.getItem("client");
   if (!id) {
-    id = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    id = randomId(8);
     sessionStorage.setItem("client", id);
   }
   return id;
@@ -29,13 +29,7 @@ const headersOf = () => ({
   "X-Client": client,
 });
 
-function problemOf(status, text) {
-  try {
-    return new ApiError(JSON.parse(text).error, status);
-  } catch {
-    return new ApiError(`The server answers ${status}`, status);
-  }
-}
+const refusal = (answer) => new ApiError(problemOf(answer), answer.status);
 
 export async function request(method, path, body, signal) {
   const headers = headersOf();
@@ -47,7 +41,7 @@ export async function request(method, path, body, signal) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(noAnswer, 0);
   }
-  if (!reply.ok) throw problemOf(reply.status, await reply.text());
+  if (!reply.ok) throw refusal({ status: reply.status, text: await reply.text() });
   return reply;
 }
 
@@ -58,25 +52,10 @@ async function ask(method, path, body) {
 }
 
 // A form with a file; `onProgress` hears 0 to 1 while it is sent. `signal` cancels it.
-function upload(path, form, onProgress = () => {}, signal = undefined) {
-  return new Promise((resolve, reject) => {
-    const mine = new XMLHttpRequest();
-    mine.upload.onprogress = (event) => { if (event.total) onProgress(event.loaded / event.total); };
-    mine.onload = () => (mine.status < 300 ? resolve(JSON.parse(mine.responseText)) : reject(problemOf(mine.status, mine.responseText)));
-    mine.onerror = () => reject(new ApiError(noAnswer, 0));
-    mine.onabort = () => reject(new ApiError("cancelled", 0));
-    signal?.addEventListener("abort", () => mine.abort());
-    mine.open("POST", address(path));
-    for (const [name, value] of Object.entries(headersOf())) mine.setRequestHeader(name, value);
-    mine.send(form);
-  });
-}
-
-// For `src` and `href`, which carry no headers.
-function url(path) {
-  const found = address(path), token = new URLSearchParams(location.search).get("token");
-  if (token) found.searchParams.set("token", token);
-  return found.href;
+async function send(path, form, onProgress = () => {}, signal = undefined) {
+  const answer = await upload(path, form, headersOf(), onProgress, signal);
+  if (answer.status < 200 || answer.status >= 300) throw refusal(answer);
+  return JSON.parse(answer.text);
 }
 
 export const api = {
@@ -84,7 +63,7 @@ export const api = {
   post: (path, body = {}) => ask("POST", path, body),
   put: (path, body) => ask("PUT", path, body),
   delete: (path) => ask("DELETE", path),
-  upload,
-  url,
+  upload: send,
+  url: (path) => addressWithToken(path).href, // for `src` and `href`, which carry no headers
   socket: (path) => new WebSocket(socketAddress(path)),
 };

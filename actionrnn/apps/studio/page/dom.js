@@ -11,6 +11,22 @@ export function make(kind, properties = {}, ...children) {
 
 export const field = (text, input, className = "field") => make("label", { className }, make("span", {}, text), input);
 
+// These children in this order; what is there already is left alone, with what is typed and focused in it.
+export function arrange(home, children) {
+  const wanted = new Set(children);
+  for (const child of [...home.children]) if (!wanted.has(child)) child.remove();
+  children.forEach((child, index) => { if (home.children[index] !== child) home.insertBefore(child, home.children[index] ?? null); });
+}
+
+// Gives a list [value, text] to choose from where it is another; what was chosen stays chosen if it is there.
+export function setOptions(home, options) {
+  const given = JSON.stringify(options), chosen = home.selectedIndex >= 0 ? home.value : null;
+  if (home.dataset.given === given) return;
+  home.dataset.given = given;
+  home.replaceChildren(...options.map(([value, text]) => make("option", { value }, text)));
+  if (options.some(([value]) => String(value) === chosen)) home.value = chosen;
+}
+
 // Sets a text only where it differs, so that screen readers and selections are left alone.
 export function setText(target, text) {
   if (target.textContent !== text) target.textContent = text;

@@ -2,13 +2,11 @@
 
 import { plural } from "./dom.js";
 import { stamp } from "./mark_list.js";
-import { indexAt } from "./player.js";
+import { exactTime, limitsOf, misplaced, overlapOf, span } from "./mark_rules.js";
 
 const watchedSeconds = 1.5; // a longer jump is not watched over
-const writtenSeconds = 6e-4; // a frame's time is written in whole milliseconds
 
 const isWhole = (selection) => Boolean(selection) && selection.start !== null && selection.end !== null;
-const span = ({ start, end }) => `${stamp(start)} to ${stamp(end)}`;
 const chooseFirst = "Choose a mark first: , and . go from one to the next.";
 const noProposal = "No proposal is here: G goes to the next place.";
 
@@ -48,16 +46,9 @@ export class Labelling {
     return dragged ? this.marks.marks.map((mark) => (mark.id === dragged.id ? { ...mark, ...dragged } : mark)) : this.marks.marks;
   }
 
-  #isConflict(mark, other) { return this.isExclusive() || mark.label === other.label; }
-
-  #problemOf(wanted, but = null) {
-    const other = this.marks.marks.find((mark) => mark.id !== but && mark.start < wanted.end && wanted.start < mark.end && this.#isConflict(mark, wanted));
-    return other ? `${wanted.label} ${span(wanted)} overlaps ${other.label} ${span(other)}.` : "";
-  }
-
   // Whether nothing may be changed; says why.
   #isLocked() {
-    if (this.lockedBy) this.say(`${this.lockedBy} labels this video now; look at another one, or wait.`, true);
+    if (this.lockedBy) this.say(`${this.lockedBy} is labelling this video now; take another one, or wait.`, true);
     return Boolean(this.lockedBy);
   }
 
@@ -85,13 +76,13 @@ export class Labelling {
     const [from, to] = endPosition > start ? [start, endPosition] : [position, start];
     if (from < to && !this.#add({ label, start: from, end: to })) return false;
     this.marks.begin(null);
-    if (from === to) this.say(`${label} is not begun any more.`);
+    if (from === to) this.say(`${label} is cancelled.`);
     return true;
   }
 
   // Adds a mark if it may be there; true if it is.
   #add({ label, start, end }, more = []) {
-    const problem = this.#problemOf({ label, start, end });
+    const problem = overlapOf({ label, start, end }, this.marks.marks, this.isExclusive());
     if (problem) { this.say(problem, true); return false; }
     [this.selected] = this.marks.change([{ op: "add", label, start, end }, ...more]);
     this.say(`${label} ${span({ start, end })}`);
@@ -100,22 +91,14 @@ export class Labelling {
 
   edit(mark, given) {
     if (this.#isLocked()) return;
-    const values = Object.fromEntries(Object.entries(given).map(([name, value]) => [name, name === "start" || name === "end" ? this.#asFrame(value) : value]));
-    const edited = { ...mark, ...values }, { start, end } = this.player;
+    const values = { ...given };
+    for (const side of ["start", "end"]) if (side in given) values[side] = exactTime(given[side], this.player);
+    const edited = { ...mark, ...values };
     if (Object.keys(values).every((name) => values[name] === mark[name])) return;
-    const problem = !(edited.start < edited.end) ? `The end, ${stamp(edited.end)}, must be after the begin, ${stamp(edited.start)}.`
-      : edited.start < start || edited.end > end ? `The video lasts from ${span({ start, end })}.`
-      : "note" in values ? "" : this.#problemOf(edited, mark.id);
+    const problem = misplaced(edited, this.player) || ("note" in values ? "" : overlapOf(edited, this.marks.marks, this.isExclusive()));
     if (problem) { this.say(problem, true); return; }
     this.marks.change([{ op: "edit", id: mark.id, ...values }]);
     this.say(`${edited.label} ${span(edited)}`);
-  }
-
-  // The frame's exact time, or the video's end, where it was meant.
-  #asFrame(seconds) {
-    const { times, end } = this.player;
-    const near = [times[indexAt(times, seconds + writtenSeconds)], end].find((time) => Math.abs(time - seconds) <= writtenSeconds);
-    return near ?? seconds;
   }
 
   // "start" or "end" of the chosen mark is here.
@@ -124,16 +107,8 @@ export class Labelling {
     if (chosen) this.edit(chosen, { [side]: side === "start" ? player.position : player.endPosition }); else this.say(chooseFirst);
   }
 
-  // How far a mark's edges may be drawn: to its neighbours.
-  limits(mark) {
-    let { start: low, end: high } = this.player;
-    for (const other of this.marks.marks) {
-      if (other.id === mark.id || !this.#isConflict(mark, other)) continue;
-      if (other.end <= mark.start) low = Math.max(low, other.end);
-      if (other.start >= mark.end) high = Math.min(high, other.start);
-    }
-    return [low, high];
-  }
+  // How far a mark's edges may be drawn.
+  limits(mark) { return limitsOf(mark, this.marks.marks, this.isExclusive(), this.player); }
 
   // An edge is drawn to {start, end}, or let go of where these are null.
   drag(mark, values, isDone) {
@@ -159,7 +134,7 @@ export class Labelling {
     if (this.#isLocked()) return;
     if (!(kind === "undo" ? this.marks.canUndo : this.marks.canRedo)) { this.say(`Nothing to ${kind}.`); return; }
     this.marks[kind]();
-    this.say(kind === "undo" ? "Undone" : "Done again");
+    this.say(kind === "undo" ? "Undone" : "Redone");
   }
 
   // ---- what was looked at
@@ -233,7 +208,7 @@ export class Labelling {
     if (this.selection) { this.setSelection(null); return; }
     if (!begun) { this.choose(null); return; }
     this.marks.begin(null);
-    this.say(`${begun.label} is not begun any more.`);
+    this.say(`${begun.label} is cancelled.`);
   }
 
   // The selection, or the chosen mark or proposal; null if there is none.
@@ -243,7 +218,7 @@ export class Labelling {
     const wasLooping = Boolean(this.player.loop), loop = wasLooping ? null : this.loopable;
     if (!loop && !wasLooping) { this.say("Select a stretch with I and O, or choose a mark, to loop it."); return; }
     this.player.setLoop(loop);
-    this.say(loop ? `Loops ${span(loop)}` : "No loop");
+    this.say(loop ? `Loops ${span(loop)}` : "Loop off");
   }
 
   // ---- proposals

@@ -1,6 +1,6 @@
 // The marks and proposals as a table beside the timeline, and the fields of the one that is chosen.
 
-import { make } from "./dom.js";
+import { arrange, make, plural, setOptions, setText } from "./dom.js";
 
 const shownRows = 150; // of thousands; buttons bring the others
 
@@ -21,6 +21,7 @@ export function secondsOf(text) {
 export class MarkList {
   #first = 0;
   #items = [];
+  #made = new Map(); // the rows, and what each shows, by the ids of their items
 
   // listen: select(item), edit(mark, values), problem(text).
   constructor(home, listen) {
@@ -43,14 +44,14 @@ export class MarkList {
     const isNew = selected !== this.selected;
     this.#items = [...marks, ...proposals].sort((a, b) => a.start - b.start);
     Object.assign(this, { labels, selected, isReadOnly });
-    this.count.textContent = `${marks.length} ${marks.length === 1 ? "mark" : "marks"}` + (proposals.length ? `, ${proposals.length} proposed` : "");
+    setText(this.count, plural(marks.length, "mark") + (proposals.length ? `, ${proposals.length} proposed` : ""));
     this.empty.hidden = this.#items.length > 0;
     this.scroll.hidden = !this.#items.length;
     const chosen = this.#items.findIndex((item) => item.id === selected);
     if (isNew && chosen >= 0 && (chosen < this.#first || chosen >= this.#first + shownRows)) this.#first = chosen - shownRows / 2;
     this.#fill();
     this.#showEditor(this.#items[chosen], isNew);
-    if (isNew) this.#scrollTo(this.rows.querySelector(".on"));
+    if (isNew) this.#scrollTo(this.#made.get(selected)?.row);
   }
 
   // Puts the cursor into a field of the chosen mark: "label", "start", "end" or "note".
@@ -66,28 +67,40 @@ export class MarkList {
     this.scroll.focus();
   }
 
+  // A row is made anew only where what it shows is new: a browser takes its time to lay out so many.
   #fill() {
     const last = Math.max(0, this.#items.length - shownRows);
     this.#first = Math.round(Math.min(Math.max(this.#first, 0), last));
     const focused = this.rows.contains(document.activeElement) ? document.activeElement.closest("tr").dataset.id : null;
     const colours = new Map(this.labels.map((label) => [label.name, label.colour]));
-    this.rows.replaceChildren(...this.#items.slice(this.#first, this.#first + shownRows).map((item) => this.#row(item, colours)));
+    const made = this.#items.slice(this.#first, this.#first + shownRows).map((item) => this.#rowOf(item, colours.get(item.label) ?? "#8b929b"));
+    this.#made = new Map(made.map((one) => [one.id, one]));
+    arrange(this.rows, made.map(({ row }) => row));
+    for (const { id, row, choose } of made) {
+      row.classList.toggle("on", id === this.selected);
+      choose.ariaPressed = String(id === this.selected);
+    }
     this.table.setAttribute("aria-rowcount", this.#items.length + 1);
     this.before.hidden = this.#first === 0;
     this.after.hidden = this.#first === last;
-    if (focused) this.rows.querySelector(`[data-id="${CSS.escape(focused)}"] button`)?.focus({ preventScroll: true });
+    if (focused) this.#made.get(focused)?.choose.focus({ preventScroll: true });
   }
 
-  #row(item, colours) {
-    const isProposal = "score" in item, isChosen = item.id === this.selected;
-    const choose = make("button", { onclick: () => this.listen.select(item), "aria-pressed": String(isChosen) }, item.label);
+  #rowOf(item, colour) {
+    const { id, label, start, end, note, score } = item, shown = JSON.stringify([label, start, end, note, score, colour]);
+    const known = this.#made.get(id);
+    return known?.shown === shown ? known : { id, shown, ...this.#makeRow(item, colour) };
+  }
+
+  #makeRow(item, colour) {
+    const isProposal = "score" in item, choose = make("button", { onclick: () => this.listen.select(item) }, item.label);
     const swatch = make("span", { className: isProposal ? "swatch proposed" : "swatch" });
-    swatch.style.setProperty("--colour", colours.get(item.label) ?? "#8b929b");
+    swatch.style.setProperty("--colour", colour);
     const note = isProposal ? [make("span", { className: "visually-hidden" }, "proposed, "), `${Math.round(100 * item.score)} %`] : [item.note ?? ""];
-    const row = make("tr", { className: isChosen ? "on" : "" }, make("td", { className: "name", title: item.label }, swatch, choose), make("td", {}, stamp(item.start)), make("td", {}, stamp(item.end)), make("td", { className: "note" }, ...note));
+    const row = make("tr", {}, make("td", { className: "name", title: item.label }, swatch, choose), make("td", {}, stamp(item.start)), make("td", {}, stamp(item.end)), make("td", { className: "note" }, ...note));
     row.dataset.id = item.id;
     row.addEventListener("click", (event) => { if (event.target !== choose) this.listen.select(item); });
-    return row;
+    return { row, choose };
   }
 
   // Without moving the page.
@@ -110,14 +123,14 @@ export class MarkList {
       event.preventDefault();
       document.activeElement.blur(); // its change is taken, and the keys are the timeline's again
     });
-    this.editor.append(make("button", { className: "hidden-submit", hidden: true }, "Take over"));
+    this.editor.append(make("button", { hidden: true }, "Take over"));
   }
 
   // A proposal is shown, too, but answered elsewhere.
   #showEditor(item, isNew) {
     this.mark = item && !("score" in item) ? item : null;
     for (const field of Object.values(this.fields)) field.disabled = !this.mark || this.isReadOnly;
-    this.fields.label.replaceChildren(...this.labels.map(({ name }) => make("option", { value: name }, name)));
+    setOptions(this.fields.label, this.labels.map(({ name }) => [name, name]));
     this.#fillFields(item, isNew ? null : document.activeElement);
   }
 

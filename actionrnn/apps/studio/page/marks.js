@@ -3,9 +3,9 @@
 // while the page is reloaded. The page itself names what it adds, so that after a lost answer it
 // sees what the server has taken, and sends nothing twice.
 
-const retryMilliseconds = 2000;
+import { randomId } from "./api.js";
 
-const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(6)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+const retryMilliseconds = 2000;
 
 // The union of stretches, in order, without touching neighbours.
 function joined(stretches) {
@@ -47,6 +47,7 @@ function isTaken({ marks, looked }, { op, ...values }) {
 export class Marks {
   #isSending = false;
   #isClosed = false;
+  #isKept = false;
   #wake = () => {};
 
   // `onChange()` is called whenever what is shown or its state changes.
@@ -57,7 +58,8 @@ export class Marks {
     this.onChange = onChange;
     this.base = { revision: 0, marks: [], looked: [], can_undo: false, can_redo: false };
     Object.assign(this, this.base);
-    const kept = JSON.parse(localStorage.getItem(this.key) ?? "{}");
+    const text = localStorage.getItem(this.key), kept = JSON.parse(text ?? "{}");
+    this.#isKept = text !== null;
     this.queue = kept.queue ?? []; // {kind: "changes" | "undo" | "redo", ops, sentAt: a revision}
     this.refused = kept.refused ?? []; // {ops, reason}
     this.begun = kept.begun ?? null; // {label, start}: an interval that has no end yet
@@ -86,7 +88,7 @@ export class Marks {
 
   // One undoable change. Returns the ids of what it adds.
   change(ops) {
-    const named = ops.map((op) => (op.op === "add" ? { ...op, id: newId() } : op));
+    const named = ops.map((op) => (op.op === "add" ? { ...op, id: randomId(6) } : op));
     this.#push({ kind: "changes", ops: named });
     return named.filter((op) => op.op === "add").map((op) => op.id);
   }
@@ -110,7 +112,11 @@ export class Marks {
   }
 
   get canUndo() { return this.base.can_undo || this.queue.some((change) => change.kind === "changes"); }
-  get canRedo() { return this.base.can_redo && !this.queue.length; }
+
+  get canRedo() {
+    const last = this.queue.at(-1)?.kind; // on its way
+    return last === "undo" || (last !== "changes" && this.base.can_redo);
+  }
 
   #push(change) {
     this.queue.push(change);
@@ -124,11 +130,12 @@ export class Marks {
     this.onChange();
   }
 
-  // For a reload of the page, or its end.
+  // For a reload of the page, or its end. What another tab keeps is left to it.
   #keep() {
-    const { queue, refused, begun } = this;
-    if (queue.length || refused.length || begun) localStorage.setItem(this.key, JSON.stringify({ queue, refused, begun }));
-    else localStorage.removeItem(this.key);
+    const { queue, refused, begun } = this, hasKept = this.#isKept;
+    this.#isKept = Boolean(queue.length || refused.length || begun);
+    if (this.#isKept) localStorage.setItem(this.key, JSON.stringify({ queue, refused, begun }));
+    else if (hasKept) localStorage.removeItem(this.key);
   }
 
   #retry = () => this.#wake();
@@ -165,7 +172,7 @@ export class Marks {
       this.base = await this.api.get(`${this.path}/marks`);
       if (first.kind === "changes" && error.status === 409 && this.base.revision !== revision) return; // somebody changed them: once more
       this.queue.shift();
-      this.refused.push({ ops: first.ops, reason: error.message });
+      if (first.kind === "changes") this.refused.push({ ops: first.ops, reason: error.message }); // else there was nothing left to undo or redo
     }
   }
 

@@ -1,13 +1,14 @@
 // Webcam takes: a countdown, a few seconds, and the take is in the project with its label.
 
-import { attempt, field, make, plural, setText } from "./dom.js";
+import { attempt, field, make, plural, setOptions, setText } from "./dom.js";
 import { closeCamera, openCamera } from "./shared/common.js";
 
 const lengths = [2, 3, 5, 8, 15], countdowns = [1, 2, 3, 5, 10], series = [1, 3, 5, 10];
 const kinds = ["video/webm;codecs=vp8", "video/webm", "video/mp4"]; // the first that the browser writes
 const firstMilliseconds = 100; // how often the recorder hands out what it has
-const remembered = (name, fallback) => localStorage.getItem(`take-${name}`) ?? String(fallback);
 const leastPart = 0.75; // of a take's length
+const remembered = (name, fallback) => localStorage.getItem(`take-${name}`) ?? String(fallback);
+const unkept = new Set(); // takes that the server did not take yet, also while another step is shown
 const sayLength = (value) => plural(value, "second");
 const wait = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
 
@@ -17,6 +18,34 @@ function choice(name, values, fallback, textOf) {
   if (!select.value) select.value = String(fallback);
   select.addEventListener("change", () => localStorage.setItem(`take-${name}`, select.value));
   return select;
+}
+
+// The webcam for so long, as a file; `onPassed` hears 0 to 1 meanwhile, `signal` ends it.
+function film(media, milliseconds, onPassed, signal) {
+  return new Promise((resolve, reject) => {
+    const parts = [], mimeType = kinds.find((kind) => MediaRecorder.isTypeSupported(kind));
+    const recorder = new MediaRecorder(media, { mimeType, videoBitsPerSecond: 2_500_000 });
+    const end = () => { if (recorder.state !== "inactive") recorder.stop(); };
+    signal.addEventListener("abort", end);
+    recorder.onerror = () => reject(new Error("The browser could not record; try again, or another browser."));
+    recorder.onstop = () => {
+      onPassed(1);
+      resolve(new Blob(parts, { type: recorder.mimeType.split(";")[0] }));
+    };
+    // the length counts from the first picture: the browser's encoder takes its time to start
+    let begun = null;
+    recorder.ondataavailable = async ({ data }) => {
+      parts.push(data);
+      if (!data.size || begun !== null) return;
+      begun = performance.now();
+      for (let passed = 0; passed < milliseconds && recorder.state === "recording"; passed = performance.now() - begun) {
+        onPassed(passed / milliseconds);
+        await wait(50);
+      }
+      end();
+    };
+    recorder.start(firstMilliseconds);
+  });
 }
 
 export function mountRecorder(element, app, onClose) {
@@ -32,124 +61,114 @@ export function mountRecorder(element, app, onClose) {
   const stop = make("button", { hidden: true }, "Stop");
   const takes = make("ul", { className: "takes", "aria-label": "Takes" });
   const said = make("p", { className: "dim", role: "status" }, "");
-  let media = null, isOpen = true, isStopped = false, current = null;
   const links = new Set();
+  let media = null, isOpen = true, stopping = new AbortController();
 
   function update({ labels }) {
-    const names = JSON.stringify(labels.map(({ name }) => name));
-    if (label.dataset.names === names) return;
-    label.dataset.names = names;
-    const chosen = label.value;
-    const nothing = make("option", { value: "" }, "none of them (background)");
-    label.replaceChildren(...labels.map(({ name }) => make("option", { value: name }, name)), ...(labels.length ? [nothing] : []));
-    if (labels.some(({ name }) => name === chosen)) label.value = chosen;
+    const nothing = labels.length ? [["", "none of them"]] : [];
+    setOptions(label, [...labels.map(({ name }) => [name, name]), ...nothing]);
   }
 
-  const isReady = () => media && isOpen;
+  const isGoingOn = () => media && !stopping.signal.aborted;
+
   async function countDown() {
-    for (let left = Number(countdown.value); left > 0 && isReady() && !isStopped; left--) {
+    for (let left = Number(countdown.value); left > 0 && isGoingOn(); left--) {
       count.textContent = String(left);
       await wait(1000);
     }
     count.textContent = "";
   }
 
-  function film(milliseconds) {
-    return new Promise((resolve, reject) => {
-      const parts = [], mimeType = kinds.find((kind) => MediaRecorder.isTypeSupported(kind));
-      const recorder = current = new MediaRecorder(media, { mimeType, videoBitsPerSecond: 2_500_000 });
-      let isFilming = false;
-      recorder.onerror = () => reject(new Error("The browser could not record; try again, or another browser."));
-      recorder.onstop = () => resolve(new Blob(parts, { type: recorder.mimeType.split(";")[0] }));
-      // the length counts from the first picture: the browser's encoder takes its time to start
-      recorder.ondataavailable = ({ data }) => {
-        parts.push(data);
-        if (data.size && !isFilming && recorder.state === "recording") { isFilming = true; run(); }
-      };
-      const run = async () => {
-        stage.classList.add("recording");
-        const begun = performance.now();
-        for (let passed = 0; passed < milliseconds && isReady() && !isStopped; passed = performance.now() - begun) {
-          fill.style.width = 100 * passed / milliseconds + "%";
-          await wait(50);
-        }
-        stage.classList.remove("recording");
-        fill.style.width = "0";
-        if (recorder.state !== "inactive") recorder.stop();
-      };
-      recorder.start(firstMilliseconds);
-    });
+  function showPassed(part) {
+    stage.classList.toggle("recording", part < 1);
+    fill.style.width = part < 1 ? `${100 * part}%` : "0";
   }
 
-  async function take(name, group) {
+  // False if it was stopped.
+  async function recordOne(name, group) {
     await countDown();
-    if (!isReady() || isStopped) return;
-    const blob = await film(1000 * Number(seconds.value));
-    if (!isReady() || isStopped) return;
+    if (!isGoingOn()) return false;
+    const asked = Number(seconds.value), blob = await film(media, 1000 * asked, showPassed, stopping.signal);
+    if (!isGoingOn()) return false;
+    const title = name || "background", file = `${title}.${blob.type === "video/mp4" ? "mp4" : "webm"}`;
+    const take = { blob, name, group, asked, title, file, video: null };
     try {
-      await keep(blob, name, group);
+      await keep(take);
     } catch (error) {
-      showUnkept(blob, name, group);
+      unkept.add(take);
+      if (isOpen) showUnkept(take);
       throw error;
     }
+    return true;
   }
 
-  async function keep(blob, name, group) {
+  // Once it is sent it is not sent again, should the rest fail.
+  async function keep(take) {
     setText(said, "Keeping the take ...");
+    take.video ??= await send(take);
+    const { id, name, begin, seconds: length } = take.video;
+    // what is looked at and not marked is background
+    if (!take.name) await app.api.post(`api/videos/${id}/changes`, { ops: [{ op: "look", start: begin, end: begin + length }] });
+    unkept.delete(take);
+    if (isOpen) show(take);
+    if (length < leastPart * take.asked) app.notify(`${name} has ${length.toFixed(1)} of ${take.asked} seconds: the browser was too busy to record. Record it again.`, true);
+    app.refresh().catch(() => {}); // or it is seen a second later
+  }
+
+  function send({ blob, name, group, file }) {
     const form = new FormData();
-    form.append("file", blob, `${name || "background"}.${ending(blob)}`);
+    form.append("file", blob, file);
     if (name) form.append("label", name);
     if (group) form.append("group", group);
-    const made = await app.api.upload(name ? "api/takes" : "api/videos", form);
-    if (!name) await lookedAt(made);
-    show(made, blob, name, group);
-    const asked = Number(seconds.value);
-    if (made.seconds < leastPart * asked) app.notify(`${made.name} has ${made.seconds.toFixed(1)} of ${asked} seconds: the browser was too busy to record. Record it again.`, true);
-    await app.refresh();
+    return app.api.upload(name ? "api/takes" : "api/videos", form);
   }
-
-  // What is looked at and not marked is background.
-  const ending = (blob) => blob.type === "video/mp4" ? "mp4" : "webm";
-  const lookedAt = ({ id, begin, seconds }) => app.api.post(`api/videos/${id}/changes`, { ops: [{ op: "look", start: begin, end: begin + seconds }] });
 
   async function recordTakes(name, group, times) {
     record.disabled = true;
     stop.hidden = false;
-    isStopped = false;
+    stopping = new AbortController();
+    let isWhole = true;
     await attempt(app, async () => {
-      for (let done = 0; done < times && isReady() && !isStopped; done++) {
-        setText(said, times > 1 ? `Take ${done + 1} of ${times}: ${name || "background"}` : name || "background");
-        await take(name, group);
+      for (let done = 0; done < times && isGoingOn(); done++) {
+        setText(said, (times > 1 ? `Take ${done + 1} of ${times}: ` : "") + (name || "background"));
+        isWhole = await recordOne(name, group);
       }
     });
-    record.disabled = !isReady();
+    record.disabled = !media;
     stop.hidden = true;
-    setText(said, isStopped ? "Stopped; that take is not kept." : "");
+    setText(said, isWhole ? "" : "Stopped; that take is not kept.");
   }
 
-  function preview(blob, text) {
+  // A take in the list: its picture, its name, and what can be done with it.
+  function addRow({ blob }, text, words, ...actions) {
     const link = URL.createObjectURL(blob);
     links.add(link);
-    return make("video", { src: link, muted: true, loop: true, playsInline: true, controls: true, "aria-label": text });
+    const shown = make("video", { src: link, muted: true, loop: true, playsInline: true, controls: true, "aria-label": text });
+    const row = make("li", {}, shown, make("p", {}, words), make("div", { className: "actions" }, ...actions));
+    takes.prepend(row);
+    return row;
   }
 
-  // A take that the server did not take is there until it does, or is saved as a file.
-  function showUnkept(blob, name, group) {
-    const shown = preview(blob, "Take that is not kept yet");
-    const again = () => attempt(app, async () => {
-      await keep(blob, name, group);
-      row.remove();
+  // One that the server did not take is there until it does; it can be saved as a file, too.
+  function showUnkept(take) {
+    const again = make("button", {}, "Keep again"), link = URL.createObjectURL(take.blob);
+    links.add(link);
+    again.addEventListener("click", async () => {
+      again.disabled = true;
+      await attempt(app, async () => {
+        await keep(take);
+        row.remove();
+      });
+      again.disabled = false;
       setText(said, "");
     });
-    const row = make("li", {}, shown, make("p", {}, `Not kept yet: ${name || "background"}`), make("div", { className: "actions" },
-      make("button", { onclick: again }, "Keep again"),
-      make("a", { href: shown.src, download: `${name || "background"}.${ending(blob)}` }, "Save")));
-    takes.prepend(row);
+    const row = addRow(take, "Take that is not kept yet", `Not kept yet: ${take.title}`, again, make("a", { href: link, download: take.file }, "Save"));
   }
 
-  function show(made, blob, name, group) {
+  function show(take) {
+    const { video: { id, name: file }, name, group, title } = take;
     const forget = () => attempt(app, async () => {
-      await app.api.delete(`api/videos/${made.id}`);
+      await app.api.delete(`api/videos/${id}`);
       row.remove();
       await app.refresh();
       return true;
@@ -158,10 +177,9 @@ export function mountRecorder(element, app, onClose) {
       if (record.disabled) return;
       if (await forget()) await recordTakes(name, group, 1);
     };
-    const row = make("li", {}, preview(blob, `Take ${made.name}`), make("p", {}, (name || "background") + (group ? ` by ${group}` : "")), make("div", { className: "actions" },
-      make("button", { onclick: again, "aria-label": `Record ${made.name} again` }, "Again"),
-      make("button", { onclick: forget, "aria-label": `Delete ${made.name}` }, "Delete")));
-    takes.prepend(row);
+    const row = addRow(take, `Take ${file}`, title + (group ? ` by ${group}` : ""),
+      make("button", { onclick: again, "aria-label": `Record ${file} again` }, "Again"),
+      make("button", { onclick: forget, "aria-label": `Delete ${file}` }, "Delete"));
   }
 
   record.addEventListener("click", () => {
@@ -169,18 +187,18 @@ export function mountRecorder(element, app, onClose) {
     localStorage.setItem("take-person", person.value.trim());
     recordTakes(label.value, person.value.trim(), Number(repeats.value));
   });
-  stop.addEventListener("click", () => { isStopped = true; });
+  stop.addEventListener("click", () => stopping.abort());
 
   element.append(make("div", { className: "record" }, stage,
     make("div", { className: "fields" }, field("Action", label), field("Person or place", person), field("Countdown", countdown), field("Length", seconds), field("In a row", repeats)),
     make("div", { className: "actions" }, record, stop, make("button", { onclick: () => app.editLabels() }, "Labels"), make("button", { onclick: onClose }, "Close the webcam"), said),
     takes));
   update(app.project);
+  for (const take of unkept) showUnkept(take);
   const off = app.onChange(update);
   attempt(app, async () => {
     setText(said, "No webcam."); // unless it opens
-    await openCamera(video);
-    if (!isOpen) { closeCamera(video); return; }
+    if (!await openCamera(video, () => isOpen)) return;
     media = video.srcObject;
     record.disabled = false;
     setText(said, "");
@@ -190,7 +208,7 @@ export function mountRecorder(element, app, onClose) {
     unmount() {
       isOpen = false;
       off();
-      if (current?.state === "recording") current.stop();
+      stopping.abort();
       closeCamera(video);
       for (const link of links) URL.revokeObjectURL(link);
     },

@@ -41,7 +41,9 @@ function notify(text, isProblem = false) {
   setTimeout(close, isProblem ? problemMilliseconds : noticeMilliseconds);
 }
 
+// An answer that another one has overtaken is left out.
 function take(project) {
+  if (project.revision < app.project?.revision) return;
   app.project = project;
   setText(byId("project"), project.name);
   document.title = `${project.name} - actionrnn studio`;
@@ -64,14 +66,17 @@ function sayJobs(jobs) {
 async function poll() {
   try {
     const project = await api.get(`api/status?revision=${isLost ? -1 : app.project?.revision ?? -1}`);
-    if (isLost) noticed.clear(); // another server counts its own
+    if (isLost) { // another server counts its own
+      noticed.clear();
+      app.project = null;
+    }
     isLost = false;
     if (project) take(project);
     byId("problem").hidden = true;
     if (!shown.name) await route();
   } catch (error) {
     isLost = error.status === 0;
-    setText(byId("problem"), isLost ? "The server does not answer. What you did is on its disk; start it again, and this page goes on." : error.message);
+    setText(byId("problem"), isLost ? "The server does not answer. Start it again, and this page goes on where it was." : error.message);
     byId("problem").hidden = false;
   }
   setTimeout(poll, pollMilliseconds);
@@ -84,14 +89,14 @@ async function route() {
   for (const link of byId("steps").children) {
     if (link.hash === "#" + name) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
   }
-  if (shown.name === name && shown.mounted?.show) { shown.mounted.show(decodeURIComponent(argument)); return; }
+  if (shown.name === name && shown.mounted?.show) { shown.mounted.show(argument); return; }
   shown.mounted?.unmount();
   const mine = shown = { name, mounted: null };
   byId("step").replaceChildren();
   byId("step").className = "step-" + name;
   try {
     const module = await steps[name]();
-    if (shown === mine) mine.mounted = module.mount(byId("step"), app, decodeURIComponent(argument));
+    if (shown === mine) mine.mounted = module.mount(byId("step"), app, argument);
   } catch (error) {
     if (shown !== mine) return;
     shown = { name: null, mounted: null };

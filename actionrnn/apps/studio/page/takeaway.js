@@ -1,7 +1,7 @@
 // The step Take away: files for other programs, each with what it is for.
 
 import { request } from "./api.js";
-import { attempt, field, make, setText } from "./dom.js";
+import { attempt, field, make, setOptions, setText } from "./dom.js";
 
 const ofModel = [
   ["model", "Model file", "To recognise files, cameras and streams by the command line, by Python, or by a server of its own."],
@@ -56,12 +56,7 @@ export function mount(element, app) {
     for (const [kind] of ofModel) if (save.get(kind).textContent === "Save") save.get(kind).disabled = !model;
     for (const [kind] of ofMarks) if (save.get(kind).textContent === "Save") save.get(kind).disabled = !videos.length;
     noModel.hidden = Boolean(model);
-    const names = JSON.stringify(videos.map(({ id, name }) => [id, name]));
-    if (video.dataset.names === names) return;
-    video.dataset.names = names;
-    const chosen = video.value;
-    video.replaceChildren(make("option", { value: "" }, "all videos"), ...videos.map(({ id, name }) => make("option", { value: id }, name)));
-    video.value = videos.some(({ id }) => id === chosen) ? chosen : "";
+    setOptions(video, [["", "all videos"], ...videos.map(({ id, name }) => [id, name])]);
   }
 
   const noModel = make("p", {}, "There is no model yet: ", make("a", { href: "#train" }, "train one"), " first.");

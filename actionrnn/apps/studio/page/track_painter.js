@@ -43,75 +43,82 @@ export class Painter {
 
   // The context in CSS pixels, cleared.
   #contextOf(canvas) {
-    const ratio = window.devicePixelRatio || 1, width = Math.round((this.view.width + this.view.gutter) * ratio), height = Math.round(this.view.height * ratio);
+    const { view } = this;
+    const ratio = window.devicePixelRatio || 1, width = Math.round((view.width + view.gutter) * ratio), height = Math.round(view.height * ratio);
     const context = canvas.getContext("2d");
     if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, this.view.width + this.view.gutter, this.view.height);
+    context.clearRect(0, 0, view.width + view.gutter, view.height);
     context.font = "12px system-ui, sans-serif";
     context.textBaseline = "middle";
     return context;
   }
 
   drawBase() {
-    const context = this.#contextOf(this.view.base);
+    const { view } = this;
+    const context = this.#contextOf(view.base);
     context.save();
     context.beginPath();
-    context.rect(this.view.gutter, 0, this.view.width, this.view.height);
+    context.rect(view.gutter, 0, view.width, view.height);
     context.clip();
     this.#drawRuler(context);
-    if (this.view.sprite) this.#drawThumbnails(context);
-    this.#drawLooked(context, this.view.lanesTop - lookedHeight - gap, lookedHeight, this.view.x);
-    this.view.lanes.forEach((lane, index) => this.#drawLane(context, lane, this.view.lanesTop + index * laneHeight));
+    if (view.sprite) this.#drawThumbnails(context);
+    this.#drawLooked(context, view.lanesTop - lookedHeight - gap, lookedHeight, view.x);
+    view.lanes.forEach((lane, index) => this.#drawLane(context, lane, view.lanesTop + index * laneHeight));
     this.#drawOverview(context);
     context.restore();
     this.#drawNames(context);
   }
 
   #drawRuler(context) {
-    const span = this.view.last - this.view.first, tick = tickSeconds.find((seconds) => seconds / span * this.view.width >= minTickPixels) ?? 86400;
+    const { view } = this;
+    const span = view.last - view.first, tick = tickSeconds.find((seconds) => seconds / span * view.width >= minTickPixels) ?? 86400;
     context.fillStyle = this.colours.line;
-    for (let count = Math.ceil(this.view.first / tick); count * tick <= this.view.last; count++) context.fillRect(Math.round(this.view.x(count * tick)), 0, 1, this.view.overviewTop - gap);
+    for (let count = Math.ceil(view.first / tick); count * tick <= view.last; count++) context.fillRect(Math.round(view.x(count * tick)), 0, 1, view.overviewTop - gap);
     context.fillStyle = this.colours.dim;
-    for (let count = Math.floor(this.view.first / tick); count * tick <= this.view.last; count++) context.fillText(rulerText(count * tick, tick), this.view.x(count * tick) + 4, rulerHeight / 2);
+    for (let count = Math.floor(view.first / tick); count * tick <= view.last; count++) context.fillText(rulerText(count * tick, tick), view.x(count * tick) + 4, rulerHeight / 2);
   }
 
   #drawThumbnails(context) {
-    const { image, tile_width, tile_height, columns, times } = this.view.sprite;
-    const width = tile_width / tile_height * thumbnailHeight, span = (this.view.last - this.view.first) / this.view.width * width;
+    const { view } = this;
+    const { image, tile_width, tile_height, columns, times } = view.sprite;
+    const width = tile_width / tile_height * thumbnailHeight, span = (view.last - view.first) / view.width * width;
     // at fixed moments, so that they move with the timeline
-    for (let slot = Math.floor(this.view.first / span); slot * span < this.view.last; slot++) {
-      const middle = Math.min(Math.max((slot + 0.5) * span, this.view.start), this.view.end);
+    for (let slot = Math.floor(view.first / span); slot * span < view.last; slot++) {
+      const middle = Math.min(Math.max((slot + 0.5) * span, view.start), view.end);
       const tile = Math.max(0, firstFrom(times, middle + 1e-6, (time) => time) - 1);
-      context.drawImage(image, tile % columns * tile_width, Math.floor(tile / columns) * tile_height, tile_width, tile_height, this.view.x(slot * span), rulerHeight, width, thumbnailHeight);
+      context.drawImage(image, tile % columns * tile_width, Math.floor(tile / columns) * tile_height, tile_width, tile_height, view.x(slot * span), rulerHeight, width, thumbnailHeight);
     }
     context.fillStyle = this.colours.back; // nothing before the begin or after the end
-    context.fillRect(this.view.x(this.view.end), rulerHeight, this.view.width, thumbnailHeight);
-    context.fillRect(this.view.gutter, rulerHeight, Math.max(0, this.view.x(this.view.start) - this.view.gutter), thumbnailHeight);
+    context.fillRect(view.x(view.end), rulerHeight, view.width, thumbnailHeight);
+    context.fillRect(view.gutter, rulerHeight, Math.max(0, view.x(view.start) - view.gutter), thumbnailHeight);
   }
 
   #drawLooked(context, top, height, x) {
+    const { view } = this;
     context.fillStyle = this.colours.soft;
-    context.fillRect(x(this.view.start), top, x(this.view.end) - x(this.view.start), height);
+    context.fillRect(x(view.start), top, x(view.end) - x(view.start), height);
     context.fillStyle = this.colours.dim;
-    for (const [start, end] of this.view.scene.looked) context.fillRect(x(start), top + height / 4, Math.max(1, x(end) - x(start)), height / 2);
+    for (const [start, end] of view.scene.looked) context.fillRect(x(start), top + height / 4, Math.max(1, x(end) - x(start)), height / 2);
   }
 
   #drawLane(context, lane, top) {
+    const { view } = this;
     const height = laneHeight - 3;
     context.fillStyle = this.colours.soft;
-    context.fillRect(this.view.gutter, top, this.view.width, height);
+    context.fillRect(view.gutter, top, view.width, height);
     this.#drawCurve(context, lane, top, height);
-    this.#eachBox(lane.proposals, this.view.x, (proposal, left, wide) => this.#drawProposal(context, lane, proposal, left, wide, top, height));
-    this.#eachBox(lane.marks, this.view.x, (mark, left, wide) => {
+    this.#eachBox(lane.proposals, view.x, (proposal, left, wide) => this.#drawProposal(context, lane, proposal, left, wide, top, height));
+    this.#eachBox(lane.marks, view.x, (mark, left, wide) => {
       context.fillStyle = lane.colour;
       context.fillRect(left, top, wide, height);
       if (wide > 6) { // neighbours stay apart
         context.fillStyle = this.colours.back;
         context.fillRect(left + wide - 1, top, 1, height);
       }
-      if (wide > 40) this.#text(context, mark.note || lane.name, Math.max(left, this.view.gutter) + 5, top + height / 2, wide - 8, inkOn(lane.colour));
-      if (mark.id === this.view.scene.selected) this.#outline(context, left, wide, top, height);
+      const seen = Math.max(left, view.gutter), room = left + wide - seen - 8;
+      if (room > 32) this.#text(context, mark.note || lane.name, seen + 5, top + height / 2, room, inkOn(lane.colour));
+      if (mark.id === view.scene.selected) this.#outline(context, left, wide, top, height);
     });
   }
 
@@ -145,19 +152,20 @@ export class Painter {
 
   // The model's scores, as high as the lane; of several steps on one pixel the highest.
   #drawCurve(context, lane, top, height) {
-    const scores = this.view.curves?.scores[this.view.curves.labels.indexOf(lane.name)];
+    const { view } = this;
+    const scores = view.curves?.scores[view.curves.labels.indexOf(lane.name)];
     if (!scores) return;
-    const { times } = this.view.curves, bottom = top + height;
-    let step = Math.max(0, firstFrom(times, this.view.first, (time) => time) - 1), left = this.view.x(times[step]);
+    const { times } = view.curves, bottom = top + height;
+    let step = Math.max(0, firstFrom(times, view.first, (time) => time) - 1), left = view.x(times[step]);
     context.fillStyle = lane.colour;
     context.globalAlpha = 0.3;
     context.beginPath();
     context.moveTo(left, bottom);
-    while (step < times.length && left <= this.view.gutter + this.view.width) {
+    while (step < times.length && left <= view.gutter + view.width) {
       let best = scores[step], next = step + 1;
-      while (next < times.length && this.view.x(times[next]) < left + 1) best = Math.max(best, scores[next++]);
+      while (next < times.length && view.x(times[next]) < left + 1) best = Math.max(best, scores[next++]);
       context.lineTo(left, bottom - best * height);
-      left = next < times.length ? this.view.x(times[next]) : this.view.x(Math.min(this.view.end, 2 * times.at(-1) - (times.at(-2) ?? this.view.start)));
+      left = next < times.length ? view.x(times[next]) : view.x(Math.min(view.end, 2 * times.at(-1) - (times.at(-2) ?? view.start)));
       context.lineTo(left, bottom - best * height);
       step = next;
     }
@@ -168,36 +176,39 @@ export class Painter {
 
   // Calls draw(item, left, width) for what is in view; what ends on a pixel that is drawn is left out.
   #eachBox(items, x, draw) {
+    const { view } = this;
+    const edge = view.gutter + view.width;
     let drawn = -Infinity;
     for (const item of items) {
       const left = x(item.start), right = Math.max(left + 1, x(item.end));
-      if (right < this.view.gutter || left > this.view.gutter + this.view.width) continue;
-      if (right <= drawn && item.id !== this.view.scene.selected) continue;
+      if (left > edge) return;
+      if (right < view.gutter || (right <= drawn && item.id !== view.scene.selected)) continue;
       drawn = Math.ceil(right);
       draw(item, left, right - left);
     }
   }
 
   #drawOverview(context) {
-    const top = this.view.overviewTop, height = overviewHeight, lane = Math.max(1, (height - 8) / Math.max(1, this.view.lanes.length));
+    const { view } = this;
+    const top = view.overviewTop, height = overviewHeight, lane = Math.max(1, (height - 8) / Math.max(1, view.lanes.length));
     context.fillStyle = this.colours.soft;
-    context.fillRect(this.view.gutter, top, this.view.width, height);
-    const { first, last } = this.view;
-    this.view.lanes.forEach(({ colour, marks, proposals }, index) => {
+    context.fillRect(view.gutter, top, view.width, height);
+    const { first, last } = view;
+    view.lanes.forEach(({ colour, marks, proposals }, index) => {
       context.fillStyle = colour;
-      this.#eachBox(marks, this.view.overviewX, (_, left, wide) => context.fillRect(left, top + 1 + index * lane, wide, lane));
+      this.#eachBox(marks, view.overviewX, (_, left, wide) => context.fillRect(left, top + 1 + index * lane, wide, lane));
       context.globalAlpha = 0.45;
-      this.#eachBox(proposals, this.view.overviewX, (_, left, wide) => context.fillRect(left, top + 1 + index * lane, wide, lane));
+      this.#eachBox(proposals, view.overviewX, (_, left, wide) => context.fillRect(left, top + 1 + index * lane, wide, lane));
       context.globalAlpha = 1;
     });
     context.fillStyle = this.colours.dim;
-    for (const [start, end] of this.view.scene.looked) context.fillRect(this.view.overviewX(start), top + height - 5, Math.max(1, this.view.overviewX(end) - this.view.overviewX(start)), 3);
-    const left = this.view.overviewX(first), right = this.view.overviewX(last);
-    if (right - left > this.view.width - 1) return;
+    for (const [start, end] of view.scene.looked) context.fillRect(view.overviewX(start), top + height - 5, Math.max(1, view.overviewX(end) - view.overviewX(start)), 3);
+    const left = view.overviewX(first), right = view.overviewX(last);
+    if (right - left > view.width - 1) return;
     context.globalAlpha = 0.55;
     context.fillStyle = this.colours.back;
-    context.fillRect(this.view.gutter, top, left - this.view.gutter, height);
-    context.fillRect(right, top, this.view.gutter + this.view.width - right, height);
+    context.fillRect(view.gutter, top, left - view.gutter, height);
+    context.fillRect(right, top, view.gutter + view.width - right, height);
     context.globalAlpha = 1;
     context.strokeStyle = this.colours.main;
     context.lineWidth = 2;
@@ -205,13 +216,14 @@ export class Painter {
   }
 
   #drawNames(context) {
-    const names = [[this.view.lanesTop - lookedHeight / 2 - gap, "looked at", this.colours.dim], [this.view.overviewTop + overviewHeight / 2, "whole", this.colours.dim]];
-    for (const [middle, text, colour] of names) this.#text(context, text, 2, middle, this.view.gutter - 6, colour);
-    this.view.lanes.forEach(({ name, key, colour }, index) => {
-      const top = this.view.lanesTop + index * laneHeight, middle = top + (laneHeight - 3) / 2;
+    const { view } = this;
+    const names = [[view.lanesTop - lookedHeight / 2 - gap, "looked at", this.colours.dim], [view.overviewTop + overviewHeight / 2, "whole", this.colours.dim]];
+    for (const [middle, text, colour] of names) this.#text(context, text, 2, middle, view.gutter - 6, colour);
+    view.lanes.forEach(({ name, key, colour }, index) => {
+      const top = view.lanesTop + index * laneHeight, middle = top + (laneHeight - 3) / 2;
       context.fillStyle = colour;
       context.fillRect(2, top + 4, 4, laneHeight - 11);
-      this.#text(context, key ? `${key}  ${name}` : name, 11, middle, this.view.gutter - 16, this.colours.ink);
+      this.#text(context, key ? `${key}  ${name}` : name, 11, middle, view.gutter - 16, this.colours.ink);
     });
   }
 
@@ -224,46 +236,49 @@ export class Painter {
   }
 
   drawTop() {
-    const context = this.#contextOf(this.view.top), { selection, begun, watched } = this.view.scene;
+    const { view } = this;
+    const context = this.#contextOf(view.top), { selection, begun, watched } = view.scene;
     context.save();
     context.beginPath();
-    context.rect(this.view.gutter - 5, 0, this.view.width + 10, this.view.height);
+    context.rect(view.gutter - 5, 0, view.width + 10, view.height);
     context.clip();
-    const lanesBottom = this.view.overviewTop - gap;
+    const lanesBottom = view.overviewTop - gap;
     if (watched) { // what U would take as looked at
       context.fillStyle = this.colours.main;
       context.globalAlpha = 0.5;
-      context.fillRect(this.view.x(watched[0]), this.view.lanesTop - lookedHeight - gap + 2, this.view.x(watched[1]) - this.view.x(watched[0]), 2);
+      context.fillRect(view.x(watched[0]), view.lanesTop - lookedHeight - gap + 2, view.x(watched[1]) - view.x(watched[0]), 2);
       context.globalAlpha = 1;
     }
-    if (begun) this.#drawOpen(context, begun.label, Math.min(begun.start, this.view.position), Math.max(begun.start, this.view.position));
-    const range = this.view.drawnRange ?? selection;
+    if (begun) this.#drawOpen(context, begun.label, Math.min(begun.start, view.position), Math.max(begun.start, view.position));
+    const range = view.drawnRange ?? selection;
     if (range) this.#drawSelection(context, range, lanesBottom);
     context.fillStyle = this.colours.ink;
-    context.fillRect(this.view.x(this.view.position) - 1, 0, 2, lanesBottom);
+    context.fillRect(view.x(view.position) - 1, 0, 2, lanesBottom);
     context.beginPath();
-    context.moveTo(this.view.x(this.view.position) - 5, 0);
-    context.lineTo(this.view.x(this.view.position) + 5, 0);
-    context.lineTo(this.view.x(this.view.position), 7);
+    context.moveTo(view.x(view.position) - 5, 0);
+    context.lineTo(view.x(view.position) + 5, 0);
+    context.lineTo(view.x(view.position), 7);
     context.fill();
-    context.fillRect(this.view.overviewX(this.view.position) - 1, this.view.overviewTop, 2, overviewHeight);
+    context.fillRect(view.overviewX(view.position) - 1, view.overviewTop, 2, overviewHeight);
     context.restore();
   }
 
   #laneTop(label) { return this.view.lanesTop + laneHeight * this.view.lanes.findIndex((lane) => lane.name === label); }
 
   #drawOpen(context, label, start, end) {
-    const lane = this.view.lanes.find((known) => known.name === label);
+    const { view } = this;
+    const lane = view.lanes.find((known) => known.name === label);
     if (!lane) return;
     context.fillStyle = lane.colour;
     context.globalAlpha = 0.55;
-    context.fillRect(this.view.x(start), this.#laneTop(label), Math.max(2, this.view.x(end) - this.view.x(start)), laneHeight - 3);
+    context.fillRect(view.x(start), this.#laneTop(label), Math.max(2, view.x(end) - view.x(start)), laneHeight - 3);
     context.globalAlpha = 1;
-    context.fillRect(this.view.x(start), this.#laneTop(label), 3, laneHeight - 3);
+    context.fillRect(view.x(start), this.#laneTop(label), 3, laneHeight - 3);
   }
 
   #drawSelection(context, { start, end, label }, bottom) {
-    const from = this.view.x(start ?? end), to = this.view.x(end ?? start);
+    const { view } = this;
+    const from = view.x(start ?? end), to = view.x(end ?? start);
     context.fillStyle = this.colours.main;
     context.globalAlpha = 0.14;
     context.fillRect(from, rulerHeight, to - from, bottom - rulerHeight);

@@ -33,10 +33,11 @@ export class Pointers {
   }
 
   #letGo(finish) {
+    const { view } = this;
     const drag = this.#drag;
-    this.#drag = this.view.drawnRange = null;
+    this.#drag = view.drawnRange = null;
     if (drag) finish(drag);
-    this.view.redrawTop();
+    view.redrawTop();
   }
 
   #place(event) {
@@ -46,74 +47,80 @@ export class Pointers {
 
   // A frame's time, or the end.
   #snapped(event) {
-    const seconds = Math.min(Math.max(this.view.seconds(this.#place(event).x), this.view.start), this.view.end);
-    const after = firstFrom(this.view.times, seconds, (time) => time), [before, next] = [this.view.times[Math.max(0, after - 1)], this.view.times[after] ?? this.view.end];
+    const { view } = this;
+    const seconds = Math.min(Math.max(view.seconds(this.#place(event).x), view.start), view.end);
+    const after = firstFrom(view.times, seconds, (time) => time), [before, next] = [view.times[Math.max(0, after - 1)], view.times[after] ?? view.end];
     return seconds - before < next - seconds ? before : next;
   }
 
   // What is at a place: {lane, mark or proposal, edge}.
   #at({ x, y }, reach) {
-    const lane = this.view.lanes[Math.floor((y - this.view.lanesTop) / laneHeight)];
-    if (!lane || y < this.view.lanesTop || y > this.view.overviewTop - gap || x < this.view.gutter) return {};
-    const near = (list) => list.filter((item) => this.view.x(item.start) - reach <= x && x <= this.view.x(item.end) + reach);
-    const marks = near(lane.marks).sort((a, b) => (b.id === this.view.scene.selected) - (a.id === this.view.scene.selected));
+    const { view } = this;
+    const lane = view.lanes[Math.floor((y - view.lanesTop) / laneHeight)];
+    if (!lane || y < view.lanesTop || y > view.overviewTop - gap || x < view.gutter) return {};
+    const near = (list) => list.filter((item) => view.x(item.start) - reach <= x && x <= view.x(item.end) + reach);
+    const marks = near(lane.marks).sort((a, b) => (b.id === view.scene.selected) - (a.id === view.scene.selected));
     for (const mark of marks) {
-      const [left, right] = [Math.abs(this.view.x(mark.start) - x), Math.abs(this.view.x(mark.end) - x)];
-      if (Math.min(left, right) <= Math.min(reach, (this.view.x(mark.end) - this.view.x(mark.start)) / 3 + 3)) return { lane, mark, edge: left < right ? "start" : "end" };
+      const [left, right] = [Math.abs(view.x(mark.start) - x), Math.abs(view.x(mark.end) - x)];
+      if (Math.min(left, right) <= Math.min(reach, (view.x(mark.end) - view.x(mark.start)) / 3 + 3)) return { lane, mark, edge: left < right ? "start" : "end" };
     }
-    const within = (item) => this.view.x(item.start) <= x && x <= this.view.x(item.end);
+    const within = (item) => view.x(item.start) <= x && x <= view.x(item.end);
     return { lane, mark: marks.find(within), proposal: near(lane.proposals).find(within) };
   }
 
   #hover(event) {
+    const { view } = this;
     const place = this.#place(event), { mark, edge, proposal, lane } = this.#at(place, edgePixels);
-    this.view.top.style.cursor = edge ? "ew-resize" : mark || proposal || place.y < this.view.lanesTop || place.y > this.view.overviewTop - gap ? "pointer" : lane ? "crosshair" : "default";
+    view.top.style.cursor = edge ? "ew-resize" : mark || proposal || place.y < view.lanesTop || place.y > view.overviewTop - gap ? "pointer" : lane ? "crosshair" : "default";
   }
 
   #dragFrom(event) {
+    const { view } = this;
     const place = this.#place(event), common = { x: event.clientX, isMoved: false };
-    if (place.y > this.view.overviewTop - gap) {
+    if (place.y > view.overviewTop - gap) {
       const move = (later) => {
-        const seconds = this.view.start + (this.#place(later).x - this.view.gutter) / this.view.width * (this.view.end - this.view.start), span = this.view.last - this.view.first;
-        this.view.setView(seconds - span / 2, span);
-        this.view.listen.seek(Math.min(Math.max(seconds, this.view.start), this.view.end));
+        const seconds = view.start + (this.#place(later).x - view.gutter) / view.width * (view.end - view.start), span = view.last - view.first;
+        view.setView(seconds - span / 2, span);
+        view.listen.seek(Math.min(Math.max(seconds, view.start), view.end));
       };
       return { ...common, move };
     }
     const { lane, mark, edge, proposal } = this.#at(place, event.pointerType === "mouse" ? edgePixels : 2 * edgePixels);
     if (edge) return { ...common, ...this.#edgeDrag(mark, edge) };
-    if (mark || proposal) return { ...common, end: () => this.view.listen.select(mark ?? proposal) };
+    if (mark || proposal) return { ...common, end: () => view.listen.select(mark ?? proposal) };
     if (lane) return { ...common, ...this.#rangeDrag(lane, this.#snapped(event)) };
-    return { ...common, move: (later) => this.view.listen.seek(this.view.seconds(this.#place(later).x)) };
+    return { ...common, move: (later) => view.listen.seek(view.seconds(this.#place(later).x)) };
   }
 
   #edgeDrag(mark, edge) {
-    const [low, high] = this.view.listen.limits(mark), origin = mark[edge];
+    const { view } = this;
+    const [low, high] = view.listen.limits(mark), origin = mark[edge];
     let moved = { start: mark.start, end: mark.end };
     const isValid = (seconds) => (edge === "start" ? seconds >= low && seconds < mark.end : seconds > mark.start && seconds <= high);
     const move = (event) => {
       const snapped = this.#snapped(event), seconds = Math.min(Math.max(snapped, low), high);
       if (!isValid(seconds) || !this.#drag?.isMoved) return;
       moved = { ...moved, [edge]: seconds };
-      this.view.listen.edge(mark, moved, false);
+      view.listen.edge(mark, moved, false);
     };
     return {
       move,
       end: () => {
-        if (moved[edge] !== origin) this.view.listen.edge(mark, moved, true);
-        else { this.view.listen.edge(mark, null, false); this.view.listen.select(mark); }
+        if (moved[edge] !== origin) view.listen.edge(mark, moved, true);
+        else { view.listen.edge(mark, null, false); view.listen.select(mark); }
       },
-      cancel: () => this.view.listen.edge(mark, null, false),
+      cancel: () => view.listen.edge(mark, null, false),
     };
   }
 
   #rangeDrag(lane, from) {
+    const { view } = this;
     const rangeTo = (event) => { const to = this.#snapped(event); return { label: lane.name, start: Math.min(from, to), end: Math.max(from, to) }; };
     return {
-      move: (event) => { if (this.#drag) { this.view.drawnRange = this.#drag.isMoved ? rangeTo(event) : null; this.view.redrawTop(); } },
+      move: (event) => { if (this.#drag) { view.drawnRange = this.#drag.isMoved ? rangeTo(event) : null; view.redrawTop(); } },
       end: (event, isMoved) => {
         const range = rangeTo(event);
-        if (isMoved && range.start < range.end) this.view.listen.range(range); else { this.view.listen.select(null); this.view.listen.seek(from); }
+        if (isMoved && range.start < range.end) view.listen.range(range); else { view.listen.select(null); view.listen.seek(from); }
       },
     };
   }

@@ -19,13 +19,16 @@ export class Tracks {
     this.top = make("canvas", { className: "tracks-top", tabIndex: 0, role: "slider", "aria-label": "Position in the video", ariaValueNow: "0" });
     home.append(this.base, this.top);
     this.scene = { labels: [], marks: [], proposals: [], looked: [], selection: null, begun: null, selected: null, watched: null };
-    Object.assign(this, { times: [0], start: 0, end: 1, first: 0, last: 1, position: 0, sprite: null, curves: null, lanes: [] });
+    Object.assign(this, { times: [0], start: 0, end: 1, first: 0, last: 1, position: 0, sprite: null, curves: null, lanes: [], outerWidth: 0 });
     this.timings = []; // milliseconds of the last redraws
     this.top.timings = this.timings;
     this.drawnRange = null; // a selection while it is being drawn
     this.painter = new Painter(this);
     new Pointers(this);
-    this.observer = new ResizeObserver(() => this.redraw());
+    this.observer = new ResizeObserver(([{ contentRect }]) => { // whose width needs no layout while one draws
+      this.outerWidth = Math.round(contentRect.width);
+      this.redraw();
+    });
     this.observer.observe(home);
     this.scheme = matchMedia("(prefers-color-scheme: dark)");
     this.scheme.addEventListener("change", this.#recolour);
@@ -119,9 +122,9 @@ export class Tracks {
 
   #draw() {
     const began = performance.now();
-    if (this.home.clientWidth) {
-      this.gutter = this.home.clientWidth < 600 ? 74 : 120;
-      this.width = this.home.clientWidth - this.gutter;
+    if (this.outerWidth) {
+      this.gutter = this.outerWidth < 600 ? 74 : 120;
+      this.width = this.outerWidth - this.gutter;
       if (this.#wanted.has("base")) this.painter.drawBase();
       this.painter.drawTop();
     }

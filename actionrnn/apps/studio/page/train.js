@@ -1,6 +1,6 @@
 // The step Train: one button, and what is known of the model, which comes in while one works.
 
-import { attempt, field, make, plural, setText } from "./dom.js";
+import { attempt, field, make, plural, setOptions, setText } from "./dom.js";
 import { hasInterval, learningCurve, saidCurve, scoreScale } from "./plot.js";
 import { clock, percent } from "./shared/timeline.js";
 
@@ -35,16 +35,18 @@ export function mount(element, app) {
     settings.update(project);
     // scores come in during the job and are whole at its end
     const state = `${project.model?.run} ${project.jobs.filter(isScoring).map((scoring) => scoring.progress)} ${Boolean(job)}`;
-    if (state !== asked) { asked = state; load(); }
+    if (state !== asked) load(state);
   }
 
-  async function load() {
+  async function load(state) {
+    asked = state;
     try {
       const found = await app.api.get("api/scores");
-      if (!isOpen || shown === JSON.stringify(found)) return;
+      if (!isOpen || asked !== state || shown === JSON.stringify(found)) return;
       shown = JSON.stringify(found);
       scores.replaceChildren(...(found ? showScores(found) : []));
     } catch (error) {
+      if (asked === state) asked = null; // with the project's next change
       if (error.status !== 404) app.notify(error.message, true);
     }
   }
@@ -83,7 +85,7 @@ function makeSettings(app) {
 
   function update({ settings }) {
     const all = [...new Set([...rates, settings.rate_fps])].sort((a, b) => a - b);
-    if (rate.options.length !== all.length) rate.replaceChildren(...all.map((value) => make("option", { value }, `${value} a second`)));
+    setOptions(rate, all.map((value) => [value, `${value} a second`]));
     rate.value = String(settings.rate_fps);
     modality.value = settings.modality;
   }
@@ -97,7 +99,7 @@ const sayJob = (job) => job.text || (isTraining(job) ? "training" : "scoring: ea
 function sayModel({ model, videos }) {
   if (model) {
     const when = new Date(typeof model.trained_at === "number" ? 1000 * model.trained_at : model.trained_at);
-    return `The model knows ${model.labels.join(", ")}. Trained at ${when.toLocaleString()} in ${model.seconds.toFixed(1)} s.`;
+    return `The model knows ${model.labels.join(", ")}. It was trained on ${when.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })} in ${model.seconds.toFixed(1)} s.`;
   }
   return videos.length ? "No model yet." : "Bring videos first.";
 }

@@ -1,8 +1,14 @@
 // The step Videos: files come in, from this computer, the server's folders or the webcam.
 
-import { attempt, field, make, openDialog, plural, setText } from "./dom.js";
+import { arrange, attempt, field, make, plural, setOptions, setText } from "./dom.js";
+import { openFolders } from "./folders.js";
 import { mountRecorder } from "./record.js";
+import { sizeProblem } from "./shared/server.js";
 import { clock } from "./shared/timeline.js";
+
+// Of files on their way, which go on while another step is shown.
+const sending = make("div", { id: "sending", "aria-live": "polite" });
+let queue = Promise.resolve();
 
 const stateWords = { waiting: "waiting", extracting: "reading its frames", ready: "ready", failed: "failed" };
 
@@ -58,19 +64,14 @@ function makeList(app) {
     setText(head, videos.length ? plural(videos.length, "video") : "Videos");
     empty.hidden = videos.length > 0;
     scroll.hidden = !videos.length;
-    const known = [...new Set(videos.map((video) => video.group).filter(Boolean))];
-    if (groups.dataset.known !== JSON.stringify(known)) {
-      groups.dataset.known = JSON.stringify(known);
-      groups.replaceChildren(...known.map((value) => make("option", { value })));
-    }
+    setOptions(groups, [...new Set(videos.map((video) => video.group).filter(Boolean))].map((group) => [group, ""]));
     const ids = new Set(videos.map((video) => video.id));
-    for (const [id, row] of rows) if (!ids.has(id)) { row.home.remove(); rows.delete(id); }
-    videos.forEach((video, index) => {
+    for (const id of rows.keys()) if (!ids.has(id)) rows.delete(id);
+    for (const video of videos) {
       if (!rows.has(video.id)) rows.set(video.id, makeRow(app, video));
-      const row = rows.get(video.id);
-      if (body.children[index] !== row.home) body.insertBefore(row.home, body.children[index] ?? null);
-      row.update(video);
-    });
+      rows.get(video.id).update(video);
+    }
+    arrange(body, videos.map(({ id }) => rows.get(id).home));
   }
   return { home: make("section", { className: "panel" }, head, groups, empty, scroll, unreadable), update };
 }
@@ -118,29 +119,7 @@ function makeAdding(app) {
     make("span", { className: "dim" }, "or drop them here. They are copied into the project's folder."));
   const group = make("input", { id: "new-group", list: "groups", maxLength: 80, placeholder: "each video its own" });
   const browse = make("button", { onclick: () => openFolders(app, () => group.value.trim()) }, "From the server's folders");
-  const sending = make("div", { id: "sending", "aria-live": "polite" });
-  let queue = Promise.resolve();
-
-  // One after the other: several at once would only share the line.
-  function send(chosen) {
-    for (const file of chosen) {
-      const limit = app.project.limits?.upload_mb;
-      if (limit && file.size > limit * 1e6) {
-        app.notify(`${file.name}: has ${Math.round(file.size / 1e6)} MB; this server takes up to ${limit} MB. Cut or convert it.`, true);
-        continue;
-      }
-      const stop = new AbortController(), bar = make("progress", { max: 1, value: 0, "aria-label": `Sending ${file.name}` });
-      const row = make("div", { className: "sending" }, make("span", {}, file.name), bar, make("button", { onclick: () => stop.abort() }, "Cancel"));
-      sending.append(row);
-      const form = new FormData();
-      form.append("file", file);
-      if (group.value.trim()) form.append("group", group.value.trim());
-      queue = queue.then(() => attempt(app, async () => {
-        if (!stop.signal.aborted) await app.api.upload("api/videos", form, (part) => { bar.value = part; }, stop.signal);
-        await app.refresh();
-      })).then(() => row.remove());
-    }
-  }
+  const send = (chosen) => { for (const file of chosen) sendFile(app, file, group.value.trim()); };
 
   files.addEventListener("change", () => { send(files.files); files.value = ""; });
   for (const name of ["dragenter", "dragover", "dragleave", "drop"])
@@ -155,55 +134,23 @@ function makeAdding(app) {
   return { home, update: ({ folders }) => { browse.hidden = !folders?.length; } };
 }
 
-// Folders that the server was started with: --videos DIR.
-function openFolders(app, groupOf) {
-  const chosen = new Set(), where = make("p", { className: "dim" }), entries = make("ul", { className: "entries" });
-  const folder = make("select", {}, ...app.project.folders.map((name) => make("option", { value: name }, name)));
-  const add = make("button", { className: "main", type: "button" }), problem = make("p", { className: "problem", role: "alert" });
-  let path = "";
-
-  function count() {
-    add.textContent = chosen.size ? `Add ${plural(chosen.size, "video")}` : "Add videos";
-    add.disabled = !chosen.size;
-  }
-  function rowOf({ name, kind, size_bytes: size }) {
-    const inner = path ? `${path}/${name}` : name;
-    if (kind === "folder") return make("li", {}, make("button", { type: "button", onclick: () => show(inner) }, `${name}/`));
-    const box = make("input", { type: "checkbox", value: inner, checked: chosen.has(inner) });
-    box.addEventListener("change", () => { if (box.checked) chosen.add(inner); else chosen.delete(inner); count(); });
-    return make("li", {}, make("label", {}, box, make("span", {}, name), make("span", {}, `${(size / 1e6).toFixed(1)} MB`)));
-  }
-  async function show(next) {
-    problem.textContent = "";
-    try {
-      const found = await app.api.get(`api/browse?folder=${encodeURIComponent(folder.value)}&path=${encodeURIComponent(next)}`);
-      path = next;
-      where.textContent = `${folder.value}/${path}`;
-      const up = make("li", {}, make("button", { type: "button", onclick: () => show(path.split("/").slice(0, -1).join("/")) }, "One folder up"));
-      entries.replaceChildren(...(path ? [up] : []), ...found.entries.map(rowOf));
-      if (!entries.children.length) entries.append(make("li", {}, make("label", {}, "No video and no folder here.")));
-    } catch (error) {
-      problem.textContent = error.message;
-    }
-  }
-  folder.addEventListener("change", () => { chosen.clear(); count(); show(""); });
-  add.addEventListener("click", async () => {
-    add.disabled = true;
-    try {
-      const { failed } = await app.api.post("api/videos/import", { folder: folder.value, paths: [...chosen], group: groupOf() || null });
-      for (const { error } of failed) app.notify(error, true);
-      await app.refresh();
-      dialog.close();
-    } catch (error) {
-      problem.textContent = error.message;
-      count();
-    }
-  });
-  const all = make("button", { type: "button", onclick: () => { for (const box of entries.querySelectorAll("input:not(:checked)")) box.click(); } }, "All of this folder");
-  const dialog = openDialog("Videos on the server", field("Folder", folder), where, entries, problem,
-    make("div", { className: "actions" }, add, all, make("button", { type: "button", onclick: () => dialog.close() }, "Cancel")));
-  count();
-  show("");
+// One after the other: several at once would only share the line.
+function sendFile(app, file, group) {
+  const problem = sizeProblem(file, app.project.limits);
+  if (problem) { app.notify(problem, true); return; }
+  const stop = new AbortController(), bar = make("progress", { max: 1, value: 0, "aria-label": `Sending ${file.name}` });
+  const row = make("div", { className: "sending" }, make("span", {}, file.name), bar, make("button", { onclick: () => stop.abort() }, "Cancel"));
+  sending.append(row);
+  const form = new FormData();
+  form.append("file", file);
+  if (group) form.append("group", group);
+  const upload = async () => {
+    if (stop.signal.aborted) return;
+    await app.api.upload("api/videos", form, (part) => { bar.value = part; }, stop.signal);
+    await app.refresh();
+  };
+  const say = (error) => { if (!stop.signal.aborted) app.notify(error.message, true); };
+  queue = queue.then(upload).catch(say).then(() => row.remove());
 }
 
 // The recorder is opened on demand, since it asks for the webcam.

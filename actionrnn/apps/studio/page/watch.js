@@ -3,16 +3,16 @@
 import { make, setText } from "./dom.js";
 import { closeCamera, openCamera } from "./shared/common.js";
 import { LiveView } from "./shared/live.js";
-import { intervalOf, pictureOf } from "./shared/pictures.js";
+import { PictureStream } from "./shared/pictures.js";
 import { clock } from "./shared/timeline.js";
 
-const mostEvents = 200, stillMilliseconds = 40;
-const otherColour = "#8b929b";
+const mostEvents = 200;
+const otherColour = "#8b929b", loading = "Loading the model ...";
 
 export function mount(element, app) {
   const page = makePage(element);
   const view = new LiveView("live");
-  let session = null; // what is watched: {begun, isFile, link, model, socket, ...}
+  let session = null; // what is watched: {isFile, link: to the file, begun, model, stream, open: the rows of events}
 
   function update({ model }) {
     page.noModel.hidden = Boolean(model);
@@ -21,7 +21,7 @@ export function mount(element, app) {
     page.webcam.disabled = page.choose.disabled = !model.can_stream || Boolean(session);
     setText(page.note, model.can_stream ? `The newest model: ${model.labels.join(", ")}. Small pictures are sent to this server; nothing is stored.`
       : "This model needs the whole clip, so it cannot follow; set a rate of frames and train again.");
-    if (session?.socket && model.run !== session.model.run) {
+    if (session?.stream && model.run !== session.model.run) {
       app.notify("A newer model is there; it takes over.");
       connect(session);
     }
@@ -29,24 +29,22 @@ export function mount(element, app) {
 
   async function start(open, isFile, link) {
     if (session) return;
-    const mine = session = { begun: null, isFile, link, socket: null };
+    const mine = session = { isFile, link, begun: null, stream: null };
     update(app.project);
     page.stop.hidden = false;
     page.stage.classList.toggle("mirrored", !isFile);
     try {
-      await open();
+      if (await open(() => session === mine)) connect(mine);
     } catch (error) {
-      if (session === mine) { app.notify(error.message, true); stop(); }
-      return;
+      if (session === mine) end(error.message);
     }
-    if (session === mine) connect(mine); else closeCamera(page.video);
   }
 
-  const watchWebcam = () => start(() => openCamera(page.video), false, null);
+  const watchWebcam = () => start((isWanted) => openCamera(page.video, isWanted), false, null);
 
   function watchFile(file) {
     const link = URL.createObjectURL(file);
-    start(async () => {
+    start(async (isWanted) => {
       page.video.src = link;
       try {
         await page.video.play();
@@ -55,45 +53,44 @@ export function mount(element, app) {
       }
       page.video.pause(); // until the model is loaded
       page.video.currentTime = 0;
+      return isWanted();
     }, true, link);
   }
 
+  // Also anew, to a newer model, while the video goes on.
   function connect(mine) {
-    const { model } = app.project;
-    Object.assign(mine, { model, answered: 0, open: new Map(), sentSeconds: -1 });
-    const { score_labels: labels } = model;
-    const colours = labels.map((label) => app.project.labels.find(({ name }) => name === label)?.colour ?? otherColour);
-    view.begin({ ...model, labels, colours });
-    setText(page.said, "Loading the model ...");
+    const { model, labels } = app.project, { score_labels: names } = model;
+    mine.stream?.close();
+    Object.assign(mine, { model, open: new Map() });
+    view.begin({ ...model, labels: names, colours: names.map((one) => labels.find(({ name }) => name === one)?.colour ?? otherColour) });
+    setText(page.said, loading);
     page.events.replaceChildren();
-    const old = mine.socket, socket = mine.socket = app.api.socket("api/watch");
-    old?.close();
-    socket.onopen = () => {
-      mine.begun ??= performance.now();
-      mine.connected = performance.now();
-      if (mine.isFile) page.video.play().catch(() => {});
-      send(mine, socket);
-    };
-    socket.onmessage = ({ data }) => {
-      if (mine.socket !== socket) return;
-      const answer = JSON.parse(data);
-      if (answer.error) { app.notify(answer.error, true); return; }
-      show(mine, answer);
-      setTimeout(() => send(mine, socket), intervalOf(model.rate_fps) - (performance.now() - mine.sentAt));
-    };
-    socket.onclose = ({ reason, code }) => {
-      if (session !== mine || mine.socket !== socket) return;
-      if (reason) app.notify(reason, true);
-      else if (code === 1006) app.notify("The server has ended the connection; is it still running?", true);
-      stop();
-    };
+    mine.stream = new PictureStream(app.api.socket("api/watch"), page.video, model.rate_fps, () => secondsOf(mine), {
+      opened: () => {
+        mine.begun ??= performance.now();
+        if (mine.isFile) page.video.play().catch(() => {});
+      },
+      answered: (answer) => show(mine, answer),
+      problem: (text) => app.notify(text, true),
+      ended: end,
+    });
+  }
+
+  function secondsOf(mine) {
+    if (!mine.isFile) return (performance.now() - mine.begun) / 1000;
+    return page.video.ended ? null : page.video.currentTime;
+  }
+
+  function end(problem) {
+    if (problem) app.notify(problem, true);
+    stop();
   }
 
   function stop() {
     const mine = session;
     session = null;
     if (!mine) return;
-    mine.socket?.close();
+    mine.stream?.close();
     page.video.pause();
     closeCamera(page.video);
     if (mine.link) {
@@ -102,31 +99,16 @@ export function mount(element, app) {
       URL.revokeObjectURL(mine.link);
     }
     page.stop.hidden = true;
-    if (mine.socket && !mine.answered) setText(page.said, "\u00a0");
+    if (page.said.textContent === loading) setText(page.said, "\u00a0");
     update(app.project);
-  }
-
-  async function send(mine, socket) {
-    const isOver = () => mine.socket !== socket || session !== mine || socket.readyState !== WebSocket.OPEN;
-    if (isOver()) return;
-    if (mine.isFile && page.video.ended) { stop(); return; }
-    const seconds = mine.isFile ? page.video.currentTime : (performance.now() - mine.begun) / 1000;
-    if (seconds <= mine.sentSeconds) { setTimeout(() => send(mine, socket), stillMilliseconds); return; } // it stands still
-    const picture = await pictureOf(page.video, seconds);
-    if (isOver() || !picture) return;
-    mine.sentAt = performance.now();
-    mine.sentSeconds = seconds;
-    socket.send(picture);
   }
 
   function show(mine, { steps, events = [], counts }) {
     if (counts) showCounts(counts);
     showEvents(mine, events);
     if (!steps.length) return;
-    mine.answered += steps.length;
-    view.add(steps, mine.sentSeconds);
-    const rate = mine.answered / Math.max((performance.now() - mine.connected) / 1000, 0.1);
-    setText(page.pace, `${rate.toFixed(1)} answers a second, the last after ${Math.round(performance.now() - mine.sentAt)} ms`);
+    view.add(steps, mine.stream.sentSeconds);
+    setText(page.pace, mine.stream.pace);
   }
 
   function showCounts(found) {
