@@ -13,7 +13,7 @@ import contextlib
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -281,11 +281,21 @@ def _require_free(output: Path) -> None:
         raise ModelError(f"{output}: is a file; choose another name")
     known = _files_of_export(output)
     for file in sorted(output.iterdir()):
+        if _is_bytecode(file, known):
+            continue
         if file.name not in known or not file.is_file() or file_sha256(file) != known[file.name]:
             raise ModelError(
                 f"{output}: holds {file.name}, which is not of an export or was changed since; "
                 "choose another folder"
             )
+
+
+def _is_bytecode(folder: Path, known: Collection[str]) -> bool:
+    """What Python leaves where the runner is imported, and nothing else."""
+    return folder.name == "__pycache__" and all(
+        file.suffix == ".pyc" and f"{file.name.split('.')[0]}.py" in known
+        for file in folder.iterdir()
+    )
 
 
 def _files_of_export(folder: Path) -> dict[str, str]:

@@ -123,6 +123,20 @@ def test_an_export_replaces_an_export_as_it_was_written(
             (model_export / name).write_bytes(before)
 
 
+def test_an_export_is_replaced_whose_runner_was_imported(
+    model_export: Path, run_without_bob: TrainingRun
+) -> None:
+    args = ("export", run_without_bob.output, "--output", model_export)
+    compiled = model_export / "__pycache__"
+    compiled.mkdir()
+    (compiled / "run.cpython-311.pyc").write_bytes(b"bytecode")
+    (compiled / "mine.pyc").write_bytes(b"mine")
+    assert_one_error(run_command(*args), "holds __pycache__, which is not of an export")
+    (compiled / "mine.pyc").unlink()
+    assert run_command(*args).exit_code == 0
+    assert not compiled.exists()
+
+
 @pytest.fixture
 def model_export(
     run_without_bob: TrainingRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
