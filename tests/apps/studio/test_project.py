@@ -742,9 +742,27 @@ def test_two_files_that_differ_in_the_ending_alone_are_not_mixed_up(
     (project.folder / "videos" / "a.mkv").write_bytes(video.read_bytes())
     assert [one.name for one in project.videos()] == ["a.avi", "b.avi"]
     assert project.unreadable() == {
-        "videos/a.mkv": "videos/a.mkv: has the name of videos/a.avi but for the ending; rename "
-        "one of them"
+        "videos/a.mkv": "videos/a.mkv: its features would have the name of those of videos/a.avi; "
+        "rename one of the two"
     }
+
+
+def test_files_elsewhere_whose_features_would_have_one_name_are_not_mixed_up(
+    project: Project, tmp_path: Path, video: Path
+) -> None:
+    """As those of the folders /videos and PROJECT/videos; here ../lab and ../../lab."""
+    folders = [tmp_path / "lab", tmp_path.parent / "lab"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "c.avi").write_bytes(video.read_bytes())
+    file = project.folder / "project.yaml"
+    file.write_text(file.read_text() + "videos: [../lab/c.avi, ../../lab/c.avi]\n")
+    project.close()
+    with Project.open(project.folder, folders) as opened:
+        assert [one.path for one in opened.videos()][:1] == ["../lab/c.avi"]
+        (problem,) = opened.unreadable().values()
+        assert problem.startswith("../../lab/c.avi: its features would have the name of those of")
+        assert opened.add_video(video, "c.avi").name == "c-2.avi"
 
 
 def test_a_video_is_taken_in_once_by_whatever_link(tmp_path: Path, video: Path) -> None:
