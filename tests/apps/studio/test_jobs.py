@@ -19,11 +19,15 @@ import pytest
 from actionrnn.apps.studio.background_copies import Copies
 from actionrnn.apps.studio.background_features import Features
 from actionrnn.apps.studio.background_training import TRAINING_MARK, Training
+from actionrnn.apps.studio.extraction import Wanted, ready_keys
 from actionrnn.apps.studio.jobs import Notices
 from actionrnn.apps.studio.project import Project
 from actionrnn.apps.studio.worker import Worker, WorkerDiedError, WorkFailedError
-from actionrnn.config import Config
+from actionrnn.config import BackboneConfig, Config, Sampling
 from actionrnn.errors import DatasetError, VideoError
+from actionrnn.features.known import BUNDLED, BUNDLED_PREPROCESSING, BUNDLED_SHA256
+from actionrnn.features.provenance import Provenance
+from actionrnn.features.store import FeatureStore
 from actionrnn.options import VideoLimits
 from tests.apps.studio.studios import HERE as TASKS
 from tests.apps.studio.studios import NO_WORK, make_project
@@ -229,6 +233,32 @@ def test_of_two_pages_that_ask_at_once_none_brings_old_settings_back(
         wait_until(lambda: len(lines()) == 2 and is_ready())
         time.sleep(0.2)
     assert [line[:2] for line in lines()] == ["4 ", "8 "]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "is_ready"),
+    [
+        ({}, True),
+        ({"precision": "float32", "runtime": "torch"}, True),
+        ({"resize_mode": "squash"}, False),
+        ({"modality": "both"}, False),
+        ({"precision": "int8"}, False),
+        ({"name": "torchvision/resnet18"}, False),
+        ({"weights": "mine.pth"}, False),  # which only its tensors tell
+    ],
+)
+def test_stored_features_are_those_that_the_project_wants_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backbone: dict[str, Any], is_ready: bool
+) -> None:
+    """Also where project.yaml was changed while no server ran."""
+    sampling = Sampling(rate_fps=4.0)
+    made = Provenance(BUNDLED, BUNDLED_SHA256, BUNDLED_PREPROCESSING, sampling, "bfloat16")
+    FeatureStore.create(tmp_path / "features", made)
+    monkeypatch.setattr(FeatureStore, "presence", lambda *_: "whole")
+    wanted = Wanted(tmp_path / "features", BackboneConfig(**backbone), sampling, VideoLimits())
+    assert ready_keys(wanted, {"videos/a": tmp_path}) == ({"videos/a"} if is_ready else set())
+    other = replace(wanted, sampling=Sampling(rate_fps=8.0))
+    assert ready_keys(other, {"videos/a": tmp_path}) == set()
 
 
 def test_a_video_without_a_key_ends_nothing(
