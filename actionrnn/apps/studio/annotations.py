@@ -80,6 +80,8 @@ class Annotations:
             ProjectError: it does not fit the marks, or cannot be written.
         """
         self._log.write(path, change, plain(readable(who)), self._file.sha256)
+        if change == "removed" and path is not None:
+            self._file.forget(path)
         self._write_file()
 
     def write_aside(self, path: str, file: Path) -> None:
@@ -112,7 +114,13 @@ class Annotations:
         """
         place = _place(self._folder, self._find_spans(), self.histories)
         state = state_if_there(self._csv)  # before it is read: what is written since is read next
-        self._file = AnnotationsFile.read(self._csv, place)
+        file = AnnotationsFile.read(self._csv, place)
+        if not (file.sha256 or self._may_be_behind) and self._csv.exists():
+            raise ProjectError(  # what is written over it would be lost
+                f"{self._csv}: is empty; if nobody is writing it now, delete it, and it is written "
+                "again"
+            )
+        self._file = file
         behind = ("", self._log.csv) if self._may_be_behind else ("",)
         if self.histories and self._file.sha256 in behind:
             if not self._read_only:

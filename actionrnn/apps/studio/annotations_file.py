@@ -194,6 +194,13 @@ class AnnotationsFile:
             ) from None
         self.sha256 = sha256_of(file)
 
+    def forget(self, path: str) -> None:
+        """Keep nothing of a video that is taken out: another one may get its name."""
+        self.splits.pop(path, None)
+        self._written.pop(path, None)
+        extra = self.background_extra.items()
+        self.background_extra = {row: cells for row, cells in extra if row[0] != path}
+
     def _written_of(self, path: str, history: History) -> _Written:
         """The rows of a video, made anew if it changed since the last time."""
         known = self._written.get(path)

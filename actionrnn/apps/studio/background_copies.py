@@ -56,7 +56,7 @@ class Copies:
     def _make_one(self, video_id: str) -> None:
         try:
             self._make(video_id, self._stop)
-        except ActionrnnError as error:
+        except (ActionrnnError, OSError) as error:  # the latter: no process can be started
             if not self._stop.is_set():
                 self._notices.add(str(error), is_problem=True)
         del self._queue[video_id]

@@ -91,8 +91,8 @@ class Features:
         Args:
             videos: all that are there.
         """
-        wanted = self._wanted_now()
         with self._mutex:
+            wanted = self._wanted_now()  # of two pages that ask at once none brings old ones back
             if wanted != self._wanted:
                 self._wanted = wanted
                 self._states.clear()
@@ -163,8 +163,7 @@ class Features:
             return self._wanted, batch
 
     def _extract(self, wanted: Wanted, batch: list[ProjectVideo]) -> None:
-        keys = {key_of(self._project.folder, video.path): video for video in batch}
-        videos = [(key, video.file) for key, video in keys.items()]
+        keys: dict[str, ProjectVideo] = {}
         done: set[str] = set()
 
         def report(progress: float, text: str = "", key: str = "", error: str = "") -> None:
@@ -176,6 +175,8 @@ class Features:
 
         outcome: dict[str, VideoState] = {}
         try:
+            keys |= {key_of(self._project.folder, video.path): video for video in batch}
+            videos = [(key, video.file) for key, video in keys.items()]
             self._worker.run(self._task, wanted, videos, stop=self._stop, report=report)
         except WorkerDiedError:
             if not self._stop.is_set():  # else it was ended, as it did not stop

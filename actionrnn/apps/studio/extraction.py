@@ -17,6 +17,7 @@ from actionrnn.config import BackboneConfig, Config, Sampling
 from actionrnn.datasets.video_names import VideoNames
 from actionrnn.features.backbone import Backbone, load_backbone
 from actionrnn.features.extract import Failures, keep, plan
+from actionrnn.features.known import INT8, Known, find_known
 from actionrnn.features.pipeline import Pipeline
 from actionrnn.features.provenance import Provenance, VideoFile
 from actionrnn.features.store import FeatureStore
@@ -145,7 +146,7 @@ def key_of(folder: Path, path: str) -> str:
 
 
 def ready_keys(wanted: Wanted, files: Mapping[str, Path]) -> set[str]:
-    """Those whose features a store has already, as far as that can be said without a backbone.
+    """Those whose features a store has already; none if only the backbone's weights can tell.
 
     Args:
         wanted: the store, and how.
@@ -154,9 +155,11 @@ def ready_keys(wanted: Wanted, files: Mapping[str, Path]) -> set[str]:
     Raises:
         FeatureError: there is no store, or it is damaged.
     """
-    store = FeatureStore.open(wanted.store)
-    made, backbone = store.provenance, wanted.backbone
-    is_same = (made.backbone, made.sampling) == (backbone.name, wanted.sampling)
-    if not is_same or made.preprocessing.modality != backbone.modality:
+    store, backbone = FeatureStore.open(wanted.store), wanted.backbone
+    made, known = store.provenance, find_known(backbone)
+    if known is None or (made.backbone, made.sampling) != (backbone.name, wanted.sampling):
+        return set()
+    is_same_network = (made.precision == INT8) == (backbone.precision == INT8)
+    if not is_same_network or Known(made.weights_sha256, made.preprocessing) != known:
         return set()
     return {key for key, file in files.items() if store.presence(key, file) == "whole"}

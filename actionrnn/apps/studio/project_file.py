@@ -92,11 +92,16 @@ def read_project_file(folder: Path) -> ProjectFile:
     """
     file = folder / PROJECT_FILE
     try:
-        content = load_plain_yaml(file.read_text(encoding="utf-8")) or {}
+        text = file.read_text(encoding="utf-8")
+        content = load_plain_yaml(text) or {}
     except (OSError, UnicodeDecodeError) as error:
         raise ProjectError(f"{file}: cannot be read ({error})") from None
     except yaml.YAMLError as error:
         raise ProjectError(f"{file}: is not YAML ({error})") from None
+    if not text.strip():  # somebody is writing it, or it was lost
+        raise ProjectError(
+            f"{file}: is empty; write it again, or delete it, and the studio makes one"
+        )
     try:
         return _parsed(content)
     except (ProjectError, ConfigError) as error:

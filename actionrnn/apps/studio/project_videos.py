@@ -14,7 +14,8 @@ from actionrnn.apps.studio.video_files import (
     safe_name,
 )
 from actionrnn.apps.studio.videos import Cache, Facts, video_id
-from actionrnn.errors import ProjectError, VideoError
+from actionrnn.datasets.video_names import VideoNames
+from actionrnn.errors import DatasetError, ProjectError, VideoError
 from actionrnn.files import sync_folder
 from actionrnn.text import is_harmless, plain
 from actionrnn.video.finding import VIDEO_SUFFIXES
@@ -44,16 +45,17 @@ class ProjectVideos:
     def facts_of_all(self) -> tuple[dict[str, Facts], dict[str, str]]:
         """What the videos that are there and can be read are; and of the others, why not."""
         found: dict[str, Facts] = {}
-        unreadable, names = {}, dict[Path, str]()
+        unreadable, keys, names = {}, dict[str, str](), VideoNames(self._folder)
         for path in self.paths():
-            first = names.setdefault(Path(path).with_suffix(""), path)
             try:
-                if first != path:  # their features would have one name
+                first = keys.setdefault(names.find(path)[1], path)
+                if first != path:
                     raise ProjectError(
-                        f"{path}: has the name of {first} but for the ending; rename one of them"
+                        f"{path}: its features would have the name of those of {first}; rename one "
+                        "of the two"
                     )
                 found[path] = self.facts(path)
-            except (VideoError, ProjectError) as error:
+            except (VideoError, DatasetError, ProjectError) as error:
                 unreadable[path] = str(error)
         return found, unreadable
 
@@ -100,7 +102,7 @@ class ProjectVideos:
         Raises:
             OSError: it cannot be moved.
         """
-        taken = [Path(path).name for path in (*find_files(self._folder), *marked)]
+        taken = [Path(path).name for path in (*self.paths(), *marked)]
         path = f"{VIDEOS_FOLDER}/{safe_name(name, taken)}"
         target = self._folder / path
         target.parent.mkdir(exist_ok=True)

@@ -93,7 +93,10 @@ class Worker:
             WorkerDiedError: the process ended, or did not stop.
         """
         with self._mutex:
-            line = self._started()
+            try:
+                line = self._started()
+            except OSError as error:
+                raise WorkFailedError(f"no process can be started ({error.strerror})") from None
             try:
                 line.send((task, arguments))
                 return self._result(line, stop, report)
@@ -119,9 +122,9 @@ class Worker:
         process = context.Process(target=_work, args=given, name="studio-worker", daemon=True)
         try:
             process.start()
-        except OSError as error:
+        except OSError:
             ours.close()
-            raise WorkFailedError(f"no process can be started ({error.strerror})") from None
+            raise
         finally:
             theirs.close()
         self._process, self._line = process, ours

@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,15 @@ import pytest
 from actionrnn.apps.studio.background_copies import Copies
 from actionrnn.apps.studio.background_features import Features
 from actionrnn.apps.studio.background_training import TRAINING_MARK, Training
+from actionrnn.apps.studio.extraction import Wanted, ready_keys
 from actionrnn.apps.studio.jobs import Notices
 from actionrnn.apps.studio.project import Project
 from actionrnn.apps.studio.worker import Worker, WorkerDiedError, WorkFailedError
-from actionrnn.errors import VideoError
+from actionrnn.config import BackboneConfig, Config, Sampling
+from actionrnn.errors import DatasetError, VideoError
+from actionrnn.features.known import BUNDLED, BUNDLED_PREPROCESSING, BUNDLED_SHA256
+from actionrnn.features.provenance import Provenance
+from actionrnn.features.store import FeatureStore
 from actionrnn.options import VideoLimits
 from tests.apps.studio.studios import HERE as TASKS
 from tests.apps.studio.studios import NO_WORK, make_project
@@ -113,14 +118,15 @@ def test_what_threads_say_at_once_has_numbers_of_its_own() -> None:
     assert notices.said[-1] == {"id": 201, "text": "the last", "is_problem": True}
 
 
+@pytest.mark.parametrize("step", ["SpawnProcess.start", "BaseContext.Pipe"])
 def test_a_process_that_cannot_be_started_is_said(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     def refuse(self: object) -> None:
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     with monkeypatch.context() as patched:
-        patched.setattr("multiprocessing.context.SpawnProcess.start", refuse)
+        patched.setattr(f"multiprocessing.context.{step}", refuse)
         with pytest.raises(WorkFailedError, match="no process can be started"):
             run(worker, "add", 1, 1)
     assert run(worker, "add", 1, 1) == 2
@@ -193,6 +199,79 @@ def test_settings_that_are_changed_by_hand_have_all_features_computed_anew(
         time.sleep(0.2)
     assert [line[:2] for line in lines()] == ["4 ", asked]
     assert len(lines()[1].split()) == 7
+
+
+def test_of_two_pages_that_ask_at_once_none_brings_old_settings_back(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with features_of(tmp_path / "p", clips, "extract_nothing") as (features, _):
+        is_ready = lambda: {s.name for s in states(features, tmp_path / "p").values()} == {"ready"}  # noqa: E731
+        wait_until(is_ready)
+        with Project.open(tmp_path / "p", read_only=True) as project:
+            videos = project.videos()
+        has_read, goes_on, base_config = threading.Event(), threading.Event(), Project.base_config
+
+        def read_slowly(project: Project) -> Config:
+            found = base_config(project)
+            if not has_read.is_set():
+                has_read.set()
+                goes_on.wait(10)
+            return found
+
+        monkeypatch.setattr(Project, "base_config", read_slowly)
+        with ThreadPoolExecutor(2) as pool:
+            slow = pool.submit(features.look_again, videos)
+            has_read.wait(10)
+            file = tmp_path / "p" / "project.yaml"
+            file.write_text(file.read_text().replace("rate_fps: 4.0", "rate_fps: 8.0"))
+            quick = pool.submit(features.look_again, videos)
+            wait([quick], 0.2)  # it may have to wait for the other
+            goes_on.set()
+            for done in (slow, quick):
+                done.result(10)
+        lines = lambda: (tmp_path / "p" / "asked.txt").read_text().splitlines()  # noqa: E731
+        wait_until(lambda: len(lines()) == 2 and is_ready())
+        time.sleep(0.2)
+    assert [line[:2] for line in lines()] == ["4 ", "8 "]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "is_ready"),
+    [
+        ({}, True),
+        ({"precision": "float32", "runtime": "torch"}, True),
+        ({"resize_mode": "squash"}, False),
+        ({"modality": "both"}, False),
+        ({"precision": "int8"}, False),
+        ({"name": "torchvision/resnet18"}, False),
+        ({"weights": "mine.pth"}, False),  # which only its tensors tell
+    ],
+)
+def test_stored_features_are_those_that_the_project_wants_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backbone: dict[str, Any], is_ready: bool
+) -> None:
+    """Also where project.yaml was changed while no server ran."""
+    sampling = Sampling(rate_fps=4.0)
+    made = Provenance(BUNDLED, BUNDLED_SHA256, BUNDLED_PREPROCESSING, sampling, "bfloat16")
+    FeatureStore.create(tmp_path / "features", made)
+    monkeypatch.setattr(FeatureStore, "presence", lambda *_: "whole")
+    wanted = Wanted(tmp_path / "features", BackboneConfig(**backbone), sampling, VideoLimits())
+    assert ready_keys(wanted, {"videos/a": tmp_path}) == ({"videos/a"} if is_ready else set())
+    other = replace(wanted, sampling=Sampling(rate_fps=8.0))
+    assert ready_keys(other, {"videos/a": tmp_path}) == set()
+
+
+def test_a_video_without_a_key_ends_nothing(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path, path: str) -> str:
+        raise DatasetError("may be two videos")
+
+    monkeypatch.setattr("actionrnn.apps.studio.background_features.key_of", refuse)
+    with features_of(tmp_path / "p", clips, "extract_nothing") as (features, _):
+        wait_until(
+            lambda: {s.name for s in states(features, tmp_path / "p").values()} == {"failed"}
+        )
 
 
 def test_a_project_file_that_is_damaged_for_a_while_stops_nothing(
@@ -316,14 +395,17 @@ def test_copies_are_made_in_turn_and_a_failure_is_a_notice() -> None:
     def make(video_id: str, stop: threading.Event) -> None:
         if video_id == "bad":
             raise VideoError("bad.avi: cannot be used")
+        if video_id == "busy":
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
         made.append(video_id)
 
     copies = Copies(make, notices)
-    for video_id in ("one", "one", "bad", "two"):
+    for video_id in ("one", "one", "bad", "busy", "two"):
         assert copies.want(video_id).video == video_id
-    assert len(copies.jobs()) == 3
+    assert len(copies.jobs()) == 4
     copies.start()
     wait_until(lambda: not copies.jobs())
     copies.close()
     assert made == ["one", "two"]
-    assert [said["text"] for said in notices.said] == ["bad.avi: cannot be used"]
+    bad, busy = (said["text"] for said in notices.said)
+    assert bad == "bad.avi: cannot be used" and "unavailable" in busy

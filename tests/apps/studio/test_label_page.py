@@ -392,16 +392,29 @@ PROPOSALS = [
 ]
 
 
-def let_a_model_speak(page: Page, studio: str, proposals: list[dict[str, Any]]) -> None:
-    """Answers as of a trained model; what was accepted or refused is not proposed again."""
+def let_a_model_speak(
+    page: Page,
+    studio: str,
+    proposals: list[dict[str, Any]],
+    state: Callable[[], str] = lambda: "ready",
+) -> None:
+    """Answers as of a trained model; what was accepted or refused is not proposed again.
+
+    Args:
+        state: of the video, of which the model says nothing until it is read.
+    """
     answered: list[tuple[str, float, float]] = []
     model = {"run": "1", "trained_at": "", "seconds": 9, "labels": [], "can_stream": True}
 
     def describe(route: Route) -> None:
         project = get(studio, "project")
-        route.fulfill(json=project | {"model": model | {"none_rate": None}})
+        videos = [video | {"state": state()} for video in project["videos"]]
+        route.fulfill(json=project | {"model": model | {"none_rate": None}, "videos": videos})
 
     def propose(route: Route) -> None:
+        if state() != "ready":
+            route.fulfill(json={"proposals": []})
+            return
         left = [p for p in proposals if (p["label"], p["start"], p["end"]) not in answered]
         marked = marks_of(studio)
         left = [p for p in left if all(p["end"] <= m[1] or m[2] <= p["start"] for m in marked)]
@@ -448,6 +461,18 @@ def test_proposals_are_accepted_corrected_and_refused(page: Page, studio: str) -
     wait_until(page, lambda: proposed(page) == 0)
     press(page, "Enter")
     assert said(page) == "No proposal is here: G goes to the next place."
+
+
+def test_a_video_that_is_read_while_it_is_open_gets_its_proposals(page: Page, studio: str) -> None:
+    states = ["extracting"]
+    let_a_model_speak(page, studio, PROPOSALS, lambda: states[-1])
+    open_label(page, studio)
+    page.wait_for_timeout(1500)  # the page has asked
+    assert proposed(page) == 0
+    states.append("ready")
+    wait_until(page, lambda: proposed(page) == 3)
+    states.append("waiting")  # of other settings now
+    wait_until(page, lambda: proposed(page) == 0)
 
 
 def test_the_next_place_is_gone_to(page: Page, studio: str) -> None:

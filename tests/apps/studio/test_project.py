@@ -251,16 +251,59 @@ def test_several_people_change_a_project_at_once(folder: Path) -> None:
         assert sorted(notes) == sorted(f"{p} {n}" for p in range(4) for n in range(10))
 
 
-def test_a_lost_file_is_written_again(project: Project) -> None:
+def test_a_lost_file_is_written_again(folder: Path) -> None:
+    file = folder / "annotations.csv"
+    with Project.open(folder) as project:
+        a, _ = project.videos()
+        project.change(a.id, [add("run", 1, 2)], "ann")
+        text = csv_of(folder)
+        file.unlink()
+        assert len(project.marks(a.id).marks) == 1
+        assert csv_of(folder) == text
+    file.write_text("")
+    with Project.open(folder) as project:
+        assert len(project.marks(a.id).marks) == 1
+        assert csv_of(folder) == text
+
+
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_a_file_that_somebody_is_writing_is_not_written_over(
+    project: Project, is_marked: bool
+) -> None:
     a, _ = project.videos()
-    project.change(a.id, [add("run", 1, 2)], "ann")
-    text = csv_of(project.folder)
-    (project.folder / "annotations.csv").unlink()
+    project.marks(a.id)
+    if is_marked:
+        project.change(a.id, [add("run", 1, 2)], "ann")
+    with (project.folder / "annotations.csv").open("w") as file:  # empty for now
+        for ask in (lambda: project.marks(a.id), lambda: project.set_group(a.id, "ann", "ann")):
+            with pytest.raises(ProjectError, match="is empty"):
+                ask()
+        file.write(f"path,start,end,label,group\n{a.path},3,4,walk,\nother.avi,1,2,walk,\n")
+    assert [mark.label for mark in project.marks(a.id).marks] == ["walk"]
+    project.change(a.id, [add("run", 5, 6)], "ann")
+    assert [row.split(",")[0] for row in csv_of(project.folder)[1:]] == [
+        a.path,
+        a.path,
+        "other.avi",
+    ]
+
+
+def test_a_video_that_gets_the_name_of_a_removed_one_has_none_of_its_columns(
+    project: Project, video: Path
+) -> None:
+    a, _ = project.videos()
+    (project.folder / "annotations.csv").write_text(
+        f"path,start,end,label,split,weather\n{a.path},1,2,run,test,\n{a.path},3,4,background,test,dry\n"
+    )
     assert len(project.marks(a.id).marks) == 1
-    assert csv_of(project.folder) == text
-    (project.folder / "annotations.csv").write_text("")
-    assert len(project.marks(a.id).marks) == 1
-    assert csv_of(project.folder) == text
+    project.remove_video(a.id, "ann")
+    assert project.add_video(video, "a.avi").id == a.id
+    project.change(a.id, [add("run", 5, 6), {"op": "look", "start": 3, "end": 4}], "ann")
+    assert csv_of(project.folder) == [
+        "path,start,end,label,group,note",
+        f"{a.path},3.0,4.0,background,,",
+        f"{a.path},5.0,6.0,run,,",
+    ]
 
 
 STRANGE = st.text(st.sampled_from(",;\"'=+-@.\\ äß日é\u0301\t|#~ab1"), min_size=1, max_size=8)
@@ -416,6 +459,7 @@ def test_a_change_that_is_not_valid_changes_nothing(
         ("config: {head: {multi_label: true}}", "is settings.multi_label here"),
         ("config: {train: {epoch: 3}}", "unknown key 'train.epoch'"),
         ("[", "is not YAML"),
+        ("\n", "is empty"),
         ("- 1", "must hold labels, settings, videos, config"),
         ("labels: &a []\nvideos: *a", "aliases"),
     ],
@@ -698,9 +742,27 @@ def test_two_files_that_differ_in_the_ending_alone_are_not_mixed_up(
     (project.folder / "videos" / "a.mkv").write_bytes(video.read_bytes())
     assert [one.name for one in project.videos()] == ["a.avi", "b.avi"]
     assert project.unreadable() == {
-        "videos/a.mkv": "videos/a.mkv: has the name of videos/a.avi but for the ending; rename "
-        "one of them"
+        "videos/a.mkv": "videos/a.mkv: its features would have the name of those of videos/a.avi; "
+        "rename one of the two"
     }
+
+
+def test_files_elsewhere_whose_features_would_have_one_name_are_not_mixed_up(
+    project: Project, tmp_path: Path, video: Path
+) -> None:
+    """As those of the folders /videos and PROJECT/videos; here ../lab and ../../lab."""
+    folders = [tmp_path / "lab", tmp_path.parent / "lab"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "c.avi").write_bytes(video.read_bytes())
+    file = project.folder / "project.yaml"
+    file.write_text(file.read_text() + "videos: [../lab/c.avi, ../../lab/c.avi]\n")
+    project.close()
+    with Project.open(project.folder, folders) as opened:
+        assert [one.path for one in opened.videos()][:1] == ["../lab/c.avi"]
+        (problem,) = opened.unreadable().values()
+        assert problem.startswith("../../lab/c.avi: its features would have the name of those of")
+        assert opened.add_video(video, "c.avi").name == "c-2.avi"
 
 
 def test_a_video_is_taken_in_once_by_whatever_link(tmp_path: Path, video: Path) -> None:

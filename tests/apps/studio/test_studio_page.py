@@ -102,6 +102,29 @@ def test_labels_that_another_tab_changed_meanwhile_are_not_overwritten(
         assert studio.get("/api/project")["labels"][0]["name"] == "bow"
 
 
+def test_labels_are_saved_again_after_a_setting_was_refused(
+    browsers: Browsers, studio: Studio, real_data: Path
+) -> None:
+    with opened(browsers(), studio.address) as page:
+        name_labels(page, "bend", "jack")
+        studio.project.set_settings({"multi_label": True})
+        video = studio.project.add_video(clip_of(real_data, "bend", "daria"), "a.avi")
+        both = [{"op": "add", "label": name, "start": 0, "end": 1} for name in ("bend", "jack")]
+        studio.project.change(video.id, both, "ann")
+        wait_for(page, "document.querySelectorAll('.list tbody tr').length === 1")
+        page.click("#edit-labels")
+        page.locator("dialog input[aria-label='Name']").nth(0).fill("bow")
+        page.uncheck("#several")
+        page.keyboard.press("Enter")
+        wait_for(page, "document.querySelector('dialog .problem').textContent.includes('overlap')")
+        page.check("#several")
+        page.click("dialog button.main")
+        page.wait_for_selector("dialog", state="detached")
+        described = studio.get("/api/project")
+        assert [label["name"] for label in described["labels"]] == ["bow", "jack"]
+        assert described["settings"]["multi_label"]
+
+
 def test_settings_are_changed(browsers: Browsers, studio: Studio) -> None:
     with opened(browsers(), studio.address) as page:
         name_labels(page, "bend", "jack")

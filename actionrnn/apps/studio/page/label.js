@@ -27,7 +27,7 @@ class LabelStep {
   #isWanted = false;
 
   constructor(home, app) {
-    Object.assign(this, { app, video: null, labelling: null, run: null });
+    Object.assign(this, { app, video: null, labelling: null, run: null, learned: "" });
     this.screen = new Screen(app.api, (address) => this.player.setAddress(address));
     this.view = new LabelView(home, this.screen.home, this);
     this.player = new Player(this.screen.video, () => this.#moved(), () => this.showSpeed());
@@ -107,7 +107,7 @@ class LabelStep {
     this.screen.leave();
     this.labelling?.marks.close();
     this.#free();
-    Object.assign(this, { video: null, labelling: null, run: null });
+    Object.assign(this, { video: null, labelling: null, run: null, learned: "" });
   }
 
   #path(rest) { return `api/videos/${this.video.id}/${rest}`; }
@@ -183,22 +183,24 @@ class LabelStep {
 
   // ---- what the model says
 
-  // Reads its curves and proposals when there is a new one.
+  // Reads its curves and proposals when there is a new one, and when the video was read for it.
   async #learned() {
-    const run = this.app.project.model?.run ?? null, visit = this.#visit;
-    if (run === this.run || !this.labelling) return;
-    this.run = run;
+    if (!this.labelling) return;
+    const { model, videos } = this.app.project, run = model?.run ?? null, visit = this.#visit;
+    const learned = `${run} ${videos.find(({ id }) => id === this.video.id)?.state === "ready"}`;
+    if (learned === this.learned) return;
+    Object.assign(this, { run, learned });
     const curves = run === null ? null : await this.#orNull(this.#path(`timeline?points=${curvePoints}`));
-    if (visit !== this.#visit) return;
+    if (visit !== this.#visit || learned !== this.learned) return; // of a later one they are on their way
     this.tracks.setCurves(curves);
     await this.#propose();
   }
 
   async #propose() {
-    const visit = this.#visit, { revision } = this.labelling.marks.base;
+    const visit = this.#visit, { learned } = this, { revision } = this.labelling.marks.base;
     this.proposedAt = revision;
     const found = this.run === null ? null : await this.#orNull(this.#path("proposals"));
-    if (visit !== this.#visit || revision !== this.proposedAt) return; // others are asked for
+    if (visit !== this.#visit || learned !== this.learned || revision !== this.proposedAt) return; // others are asked for
     this.labelling.propose(found?.proposals ?? []);
   }
 

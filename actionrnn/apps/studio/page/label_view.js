@@ -65,7 +65,7 @@ export class LabelView {
     this.work.hidden = this.list.hidden = !shown;
     setText(this.empty, why);
     setOptions(this.chooser, videos.map(({ id, name, num_marks }) => [id, num_marks ? `${name} (${plural(num_marks, "mark")})` : name]));
-    if (shown) this.chooser.value = shown.id;
+    this.chooser.value = shown?.id ?? ""; // with none chosen the first can be, too
   }
 
   // Whether something differs from what was shown under a name, which it then is.

@@ -59,13 +59,14 @@ export function openLabels(app) {
   if (!rows.length) { addNew(); addNew(); }
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const labels = rows.map((row) => ({ name: row.name.value.trim(), key: row.key.value.trim().toLowerCase(), colour: row.colour.value, was: row.was }));
+    const sent = [...rows], labels = sent.map((row) => ({ name: row.name.value.trim(), key: row.key.value.trim().toLowerCase(), colour: row.colour.value, was: row.was }));
     problem.textContent = problemOf(labels, app.project.keys);
     if (problem.textContent) return;
     save.disabled = true;
     try {
       const saved = await app.api.put(`api/labels?base_revision=${base}`, labels.map(({ was, ...label }) => (was && was !== label.name ? { ...label, was } : label)));
       base = saved.settings_revision;
+      sent.forEach((row, index) => { row.was = labels[index].name; }); // should the rest be refused
       if (several.checked !== saved.settings.multi_label) await app.api.put(`api/settings?base_revision=${base}`, { multi_label: several.checked });
       await app.refresh();
       dialog.close();
