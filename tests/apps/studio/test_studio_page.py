@@ -225,6 +225,22 @@ def test_a_take_of_nothing_is_background_and_is_replaced_and_deleted(
         assert studio.get("/api/project")["videos"] == []
 
 
+def test_no_take_gets_another_label_than_was_chosen(browsers: Browsers, studio: Studio) -> None:
+    with opened(browsers(), studio.address) as page:
+        name_labels(page, "bend", "jack")
+        page.click("#recorder > button")
+        wait_for(page, "!document.getElementById('record').disabled")
+        page.select_option("#take-label", "jack")
+        renamed = [{"name": "bend"}, {"name": "jump", "was": "jack"}]
+        studio.client.put("/api/labels", json=renamed).raise_for_status()  # by somebody else
+        wait_for(page, "document.getElementById('take-label').selectedIndex === -1")
+        page.click("#record")
+        page.wait_for_selector(".notice.bad")
+        assert "Choose the action first" in page.inner_text(".notice.bad")
+        assert page.locator(".takes li").count() == 0
+        page.select_option("#take-label", "jump")
+
+
 def test_a_take_that_did_not_arrive_is_kept_again(browsers: Browsers, studio: Studio) -> None:
     with opened(browsers(), studio.address) as page:
         name_labels(page, "bend", "jack")

@@ -65,8 +65,9 @@ export function mountRecorder(element, app, onClose) {
   let media = null, isOpen = true, stopping = new AbortController();
 
   function update({ labels }) {
-    const nothing = labels.length ? [["", "none of them"]] : [];
+    const nothing = labels.length ? [["", "none of them"]] : [], chosen = label.value;
     setOptions(label, [...labels.map(({ name }) => [name, name]), ...nothing]);
+    if (chosen && label.value !== chosen) label.selectedIndex = -1; // it was renamed or removed: no take gets another one
   }
 
   const isGoingOn = () => media && !stopping.signal.aborted;
@@ -184,6 +185,7 @@ export function mountRecorder(element, app, onClose) {
 
   record.addEventListener("click", () => {
     if (!label.options.length) { app.notify("Name the actions first.", true); app.editLabels(); return; }
+    if (label.selectedIndex < 0) { app.notify("Choose the action first: the one that was chosen has another name now.", true); label.focus(); return; }
     localStorage.setItem("take-person", person.value.trim());
     recordTakes(label.value, person.value.trim(), Number(repeats.value));
   });
