@@ -22,7 +22,7 @@ from typing import Any
 import av
 import numpy as np
 from av.filter import Graph
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -333,8 +333,10 @@ def display_matrix(picture: av.VideoFrame) -> Matrix:
 
 def _side_data_of(picture: av.VideoFrame) -> Any:
     """What comes with a picture, as far as PyAV has names for it; it has none for EXIF."""
+    # not `picture.side_data`: a picture that keeps what keeps it is freed by the garbage collector
+    # alone, which counts objects, not bytes, so that a gigabyte of pictures would lie about
     try:
-        return picture.side_data
+        return SideDataContainer(picture)  # type: ignore[call-arg]  # its stub has no __init__
     except ValueError:
         graph = Graph()
         unnamed = set(range(_MOST_SIDE_DATA_KINDS)).difference(kind.value for kind in Type)
@@ -345,7 +347,7 @@ def _side_data_of(picture: av.VideoFrame) -> Any:
         ]
         graph.link_nodes(*filters).configure()
         graph.push(picture)
-        return graph.pull().side_data
+        return SideDataContainer(graph.pull())  # type: ignore[call-arg]
 
 
 def is_transposed(matrix: Matrix) -> bool:

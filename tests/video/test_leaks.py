@@ -7,6 +7,7 @@ import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import av
 import pytest
 
 from actionrnn.config import Sampling
@@ -73,3 +74,24 @@ def test_two_thousand_opens_leave_nothing_behind(videos: list[Path]) -> None:
     print(f"{open_files() - files} files, {grown / 2**20:.2f} MiB more after 2,000 opens")
     assert open_files() == files
     assert grown < MOST_GROWTH_BYTES
+
+
+def test_pictures_do_not_wait_for_the_garbage_collector(videos: list[Path]) -> None:
+    """It counts objects, not bytes: hundreds of pictures of 1080p would lie about."""
+
+    def num_pictures() -> int:
+        return sum(type(one) is av.VideoFrame for one in gc.get_objects())
+
+    gc.collect()
+    before = num_pictures()
+    gc.disable()
+    try:
+        for path in videos[:2]:
+            for num_threads in (1, 2):
+                read_frames(path, Sampling(), num_threads=num_threads)
+            for frame in iter_frames(path):
+                assert frame.rgb.size
+        del frame
+        assert num_pictures() == before
+    finally:
+        gc.enable()
