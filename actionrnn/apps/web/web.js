@@ -135,7 +135,9 @@ async function analyse(file) {
 // Pushes the frame that is shown at each tick of the rate, from the first frame's time to the last
 // frame's, and has the answers shown; gives the number of frames.
 async function sampled(mine, show) {
-  const last = await frameAt(Number.isFinite(video.duration) ? video.duration : endless, mine), first = await frameAt(0, mine);
+  const end = Number.isFinite(video.duration) ? video.duration : endless;
+  await frameAt(end, mine); // a seek from 0 to 0 presents nothing; nor is this the last one for sure, as the opening's may still come
+  const first = await frameAt(0, mine), last = await frameAt(end, mine);
   if (running !== mine) return 0;
   const rate = model.sampling.rate_fps, count = Math.floor((last.seconds - first.seconds + onTickSeconds) * rate) + 1;
   let waiting = Promise.resolve({ answers: [] }), before = null;
