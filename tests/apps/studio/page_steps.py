@@ -91,6 +91,12 @@ def wait_for(page: Page, expression: str, seconds: float = 60) -> Any:
     return browsing.wait_for(page, expression, seconds)
 
 
+def open_recorder(page: Page) -> None:
+    """Allow the webcam, in the step Videos."""
+    page.click("#recorder > button")
+    wait_for(page, "!document.getElementById('record').disabled")
+
+
 def open_step(page: Page, step: str) -> None:
     """By the address, as a link does."""
     page.evaluate(f"location.hash = '{step}'")

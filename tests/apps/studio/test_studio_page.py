@@ -15,6 +15,7 @@ from tests.apps.studio.page_steps import (
     add_files,
     clip_of,
     name_labels,
+    open_recorder,
     open_step,
     opened,
     serious,
@@ -201,8 +202,7 @@ def test_a_take_of_nothing_is_background_and_is_replaced_and_deleted(
 ) -> None:
     with opened(browsers(), studio.address) as page:
         name_labels(page, "bend", "jack")
-        page.click("#recorder > button")
-        wait_for(page, "!document.getElementById('record').disabled")
+        open_recorder(page)
         assert serious(page) == []
         page.select_option("#take-label", "")
         page.fill("#take-person", "ann")
@@ -228,8 +228,7 @@ def test_a_take_of_nothing_is_background_and_is_replaced_and_deleted(
 def test_no_take_gets_another_label_than_was_chosen(browsers: Browsers, studio: Studio) -> None:
     with opened(browsers(), studio.address) as page:
         name_labels(page, "bend", "jack")
-        page.click("#recorder > button")
-        wait_for(page, "!document.getElementById('record').disabled")
+        open_recorder(page)
         page.select_option("#take-label", "jack")
         renamed = [{"name": "bend"}, {"name": "jump", "was": "jack"}]
         studio.client.put("/api/labels", json=renamed).raise_for_status()  # by somebody else
@@ -244,8 +243,7 @@ def test_no_take_gets_another_label_than_was_chosen(browsers: Browsers, studio: 
 def test_a_take_that_did_not_arrive_is_kept_again(browsers: Browsers, studio: Studio) -> None:
     with opened(browsers(), studio.address) as page:
         name_labels(page, "bend", "jack")
-        page.click("#recorder > button")
-        wait_for(page, "!document.getElementById('record').disabled")
+        open_recorder(page)
         page.select_option("#take-countdown", "1")
         page.select_option("#take-seconds", "2")
         page.route("**/api/takes", lambda route: route.abort(), times=1)
@@ -258,8 +256,7 @@ def test_a_take_that_did_not_arrive_is_kept_again(browsers: Browsers, studio: St
 
         open_step(page, "train")  # it waits while another step is shown
         open_step(page, "videos")
-        page.click("#recorder > button")
-        wait_for(page, "!document.getElementById('record').disabled")
+        open_recorder(page)
         page.select_option("#take-label", "jack")  # of the next take
         page.select_option("#take-seconds", "15")
         page.click(".takes button:has-text('Keep again')")

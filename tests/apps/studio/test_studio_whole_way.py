@@ -19,6 +19,7 @@ from tests.apps.studio.page_steps import (
     camera_file,
     clip_of,
     name_labels,
+    open_recorder,
     open_step,
     opened,
     playable_file,
@@ -47,8 +48,7 @@ def studio(tmp_path: Path) -> Iterator[StudioProcess]:
 def record_takes(page: Page, action: str, person: str, times: int, seconds: int) -> None:
     """From the webcam, in the step Videos."""
     if page.locator("#record").count() == 0:
-        page.click("#recorder > button")
-    wait_for(page, "!document.getElementById('record').disabled")
+        open_recorder(page)
     page.select_option("#take-label", action)
     page.fill("#take-person", person)
     page.select_option("#take-countdown", "1")
