@@ -220,6 +220,39 @@ def test_a_video_has_the_toolkits_scores(
     assert np.median(varies) > 20 * CLOSE  # such scores tell a difference
 
 
+# As a busy browser: after a seek the frame before is presented once more, then the sought one.
+REPEAT = """
+  delete window.VideoFrame; // which would tell
+  const real = HTMLVideoElement.prototype.requestVideoFrameCallback;
+  let last = null, held = null;
+  HTMLVideoElement.prototype.requestVideoFrameCallback = function (callback) {
+    if (held) {
+      const frame = held;
+      held = null;
+      setTimeout(() => callback(0, frame));
+      return 0;
+    }
+    return real.call(this, (now, frame) => {
+      const { mediaTime, presentationTime } = frame, before = last;
+      last = mediaTime;
+      if (before === null || before === mediaTime) { callback(now, frame); return; }
+      held = { mediaTime, presentationTime };
+      callback(now, { mediaTime: before, presentationTime });
+    });
+  };
+"""
+
+
+@pytest.mark.realdata
+def test_a_frame_that_is_presented_once_more_is_not_taken_for_the_next(
+    open_page: Any, plain: Recognizer, real_data: Path
+) -> None:
+    page, video = open_page("plain"), real_data / "odd_videos" / "test_non_zero_start.mp4"
+    page.evaluate(f"() => {{ {REPEAT} }}")
+    times = [one["pts_seconds"] for one in analyse(page, video)]
+    np.testing.assert_allclose(times, plain.timeline(video).pts_seconds, atol=1e-5)
+
+
 @pytest.mark.realdata
 def test_the_page_follows_the_video_and_fits_a_phone(
     open_page: Any, walk: Path, tmp_path: Path

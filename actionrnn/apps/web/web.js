@@ -8,6 +8,7 @@ import { TimelineView, byId, colourOf, percent } from "./timeline.js";
 const onTickSeconds = 1e-4; // a frame this close to a tick is on it
 const longestPauseSeconds = 60; // after a longer one, as of a laptop that slept, a recording begins anew
 const presentMs = 500, mostTries = 10;
+const repeatMs = 150; // after which a seek into the frame that was shown before is believed
 const endless = 1e9; // seconds: where a file does not say how long it is
 
 const video = byId("video"), camera = byId("camera");
@@ -15,6 +16,7 @@ const scored = new LiveView("scored"), live = new LiveView("live"), timeline = n
 const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
 const calls = new Map();
 let model = null, running = null; // what is analysed; another object or null ends it
+let presentedSeconds = null; // the time of the frame that was shown last
 
 worker.onmessage = ({ data: [id, result, problem] }) => {
   const { resolve, reject } = calls.get(id);
@@ -56,19 +58,27 @@ function judged(answers) {
 function presented(seconds) {
   return new Promise((resolve) => {
     const begun = performance.now();
-    let time = null, isSought = false;
-    const settle = () => { if (isSought && time !== null) resolve(time); };
+    let time = null, isSought = false, isOver = false;
+    const end = (found) => {
+      isOver = true;
+      presentedSeconds = found ?? presentedSeconds;
+      resolve(found);
+    };
+    // the frame of the seek before may be presented once more: until another comes, it is waited for
+    const settle = () => { if (isSought && time !== null && time !== presentedSeconds) end(time); };
     const look = (_, frame) => {
-      if (frame.presentationTime < begun) { video.requestVideoFrameCallback(look); return; } // an earlier one
-      time = frame.mediaTime;
+      if (isOver) return;
+      if (frame.presentationTime >= begun) time = frame.mediaTime;
       settle();
+      video.requestVideoFrameCallback(look);
     };
     video.requestVideoFrameCallback(look);
-    video.onerror = () => resolve(null);
+    video.onerror = () => end(null);
     video.onseeked = () => {
       isSought = true;
       settle();
-      setTimeout(() => resolve(null), presentMs);
+      setTimeout(() => { if (!isOver && time !== null) end(time); }, repeatMs);
+      setTimeout(() => { if (!isOver) end(time); }, presentMs);
     };
     video.currentTime = seconds;
   });
@@ -93,7 +103,10 @@ function opened(file) {
   return new Promise((resolve, reject) => {
     const refuse = () => reject(new Error(`${file.name}: this browser cannot play it; convert it to .mp4 (H.264) or .webm.`));
     video.onloadedmetadata = () => { if (!video.videoWidth) refuse(); }; // it plays only the sound
-    video.requestVideoFrameCallback(resolve);
+    video.requestVideoFrameCallback((_, frame) => {
+      presentedSeconds = frame.mediaTime;
+      resolve();
+    });
     video.onerror = refuse;
     URL.revokeObjectURL(video.src);
     video.src = URL.createObjectURL(file);
@@ -135,9 +148,7 @@ async function analyse(file) {
 // Pushes the frame that is shown at each tick of the rate, from the first frame's time to the last
 // frame's, and has the answers shown; gives the number of frames.
 async function sampled(mine, show) {
-  const end = Number.isFinite(video.duration) ? video.duration : endless;
-  await frameAt(end, mine); // a seek from 0 to 0 presents nothing; nor is this the last one for sure, as the opening's may still come
-  const first = await frameAt(0, mine), last = await frameAt(end, mine);
+  const last = await frameAt(Number.isFinite(video.duration) ? video.duration : endless, mine), first = await frameAt(0, mine);
   if (running !== mine) return 0;
   const rate = model.sampling.rate_fps, count = Math.floor((last.seconds - first.seconds + onTickSeconds) * rate) + 1;
   let waiting = Promise.resolve({ answers: [] }), before = null;
