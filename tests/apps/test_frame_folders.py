@@ -21,6 +21,7 @@ from actionrnn.errors import ConfigError, VideoError
 from actionrnn.features.store import FeatureStore
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.video.decode import iter_frames, read_frames
+from actionrnn.video.frame_index import AssumedRateWarning
 from actionrnn.video.probe import probe_video
 from tests.video.servers import encode
 
@@ -139,7 +140,8 @@ def test_raw_video_is_at_the_rate_that_is_given(
     assert read_frames(base64.b64decode(video)).pts_seconds[-1] == pytest.approx(11 / 12, abs=1e-3)
     found = model.reading(frame_folder_fps=12).timeline(raw)
     np.testing.assert_allclose(found.pts_seconds, model.timeline(clip).pts_seconds, atol=1e-4)
-    assert model.classify(raw).pts_seconds < 0.5
+    with pytest.warns(AssumedRateWarning, match="25 frames/s assumed"):
+        assert model.classify(raw).pts_seconds < 0.5
 
 
 def test_extract_keeps_the_rate_that_raw_video_states(tmp_path: Path) -> None:

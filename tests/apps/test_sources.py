@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from actionrnn.apps.render import render
 from actionrnn.errors import ActionrnnError, VideoError
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.video.probe import probe_video
+from tests.pipes import filled_pipe
 from tests.video.servers import encode, serving
 
 SECRET = "hunter2"
@@ -44,16 +44,15 @@ def run_command(*args: object, stdin: bytes | None = None) -> Result:
 @pytest.fixture(params=["address", "-", "pipe"])
 def given(
     request: pytest.FixtureRequest, clip: Path, address: str, tmp_path: Path
-) -> tuple[str, bytes | None]:
+) -> Iterator[tuple[str, bytes | None]]:
     """What a command is given, and its standard input."""
     if request.param == "address":
-        return address, None
-    if request.param == "-":
-        return "-", clip.read_bytes()
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    threading.Thread(target=pipe.write_bytes, args=[clip.read_bytes()], daemon=True).start()
-    return str(pipe), None
+        yield address, None
+    elif request.param == "-":
+        yield "-", clip.read_bytes()
+    else:
+        with filled_pipe(tmp_path / "pipe", clip.read_bytes()) as pipe:
+            yield str(pipe), None
 
 
 SOURCES: dict[str, Callable[[Path], Any]] = {
@@ -273,10 +272,9 @@ def test_what_does_not_exist_is_said_of_its_name() -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
 def test_raw_h264_from_a_pipe_has_answers(streaming_model: Path, tmp_path: Path) -> None:
     """As `rpicam-vid -o -` sends it: nothing tells the times."""
-    pipe, video = tmp_path / "pipe", encode(tmp_path / "clip.h264", seconds=0.6)
-    os.mkfifo(pipe)
-    threading.Thread(target=pipe.write_bytes, args=[video.read_bytes()], daemon=True).start()
-    result = run_command("stream", pipe, "-m", streaming_model, "--json")
+    video = encode(tmp_path / "clip.h264", seconds=0.6)
+    with filled_pipe(tmp_path / "pipe", video.read_bytes()) as pipe:
+        result = run_command("stream", pipe, "-m", streaming_model, "--json")
     assert result.exit_code == 0, result.output
     *answers, end = map(json.loads, result.stdout.splitlines())
     assert answers and (end["frames"], end["connections"]) == (15, 1)

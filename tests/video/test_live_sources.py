@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from actionrnn.errors import VideoError
 from actionrnn.options import LiveOptions, Transport
 from actionrnn.video.live import Arrival, LiveSource
 from actionrnn.video.live_clocks import Pace
+from tests.pipes import filled_pipe
 from tests.video.servers import (
     H264,
     Requests,
@@ -187,15 +187,12 @@ def test_a_raw_file_is_played_at_its_own_rate(tmp_path: Path, name: str) -> None
 def test_a_pipe_without_a_picture_is_an_error(tmp_path: Path) -> None:
     """Not an end like any other: packets came, and none was a picture."""
     whole = encode(tmp_path / "whole.h264")
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
     nal_units = whole.read_bytes().split(b"\0\0\1")
     headers = [unit for unit in nal_units if unit and unit[0] & 31 in (7, 8)]
     content = b"".join(b"\0\0\1" + unit for unit in headers * 50)
-    writer = threading.Thread(target=pipe.write_bytes, args=[content], daemon=True)
-    writer.start()
-    with pytest.raises(
-        VideoError, match=rf"{pipe.name}: .*(no|without a) picture|{pipe.name}: .*video"
+    with (
+        filled_pipe(tmp_path / "pipe", content) as pipe,
+        pytest.raises(VideoError, match=r"pipe: .*(no|without a) picture|pipe: .*video"),
     ):
         follow(LiveSource(str(pipe), QUICK))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import http.server
 import io
-import os
 import socket
 import sys
 import threading
@@ -21,6 +20,7 @@ from actionrnn.options import VideoLimits
 from actionrnn.video import source as opening
 from actionrnn.video.decode import iter_frames, read_frames
 from actionrnn.video.probe import probe_video
+from tests.pipes import filled_pipe
 from tests.video.servers import serving
 
 FFmpegEncode = Callable[..., Path]
@@ -78,12 +78,8 @@ def test_standard_input_is_read(video: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_named_pipe_is_read(video: Path, tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    writer = threading.Thread(target=lambda: pipe.write_bytes(video.read_bytes()))
-    writer.start()
-    frames = read_frames(pipe)
-    writer.join()
+    with filled_pipe(tmp_path / "pipe", video.read_bytes()) as pipe:
+        frames = read_frames(pipe)
     np.testing.assert_array_equal(frames.data, read_frames(video).data)
 
 

@@ -445,8 +445,11 @@ def test_a_copy_that_browsers_play_is_made_in_the_background(studio: Studio) -> 
 
 
 def test_the_token_guards_all_but_the_page(clips: Path, tmp_path: Path) -> None:
-    with make_project(tmp_path / "p", clips) as project, studio_of(project, token="s3") as studio:
-        bare = httpx.Client(base_url=studio.address, timeout=30)
+    with (
+        make_project(tmp_path / "p", clips) as project,
+        studio_of(project, token="s3") as studio,
+        httpx.Client(base_url=studio.address, timeout=30) as bare,
+    ):
         assert bare.get("/page/shared/common.js").status_code == 200
         for path in ("/api/project", "/api/status", "/api/export/csv", "/api/browse?folder=x"):
             assert bare.get(path).status_code == 401
