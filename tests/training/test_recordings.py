@@ -57,8 +57,9 @@ def configure_recordings(labels: Path, configure: Callable[..., Config]) -> Conf
             "sampling.rate_fps=2",
             "train.window_steps=8",
             "train.state_warmup_steps=4",
-            "train.epochs=20",
-            "train.learning_rate=0.02",
+            "train.epochs=60",
+            "train.learning_rate=0.005",
+            "head.dropout=0",  # learned for certain, whatever the processor's arithmetic
             *overrides,
         )
 
@@ -204,12 +205,13 @@ def test_the_model_is_evaluated_on_its_own_recordings(ignoring: TrainingRun, lab
 def test_the_model_is_evaluated_on_clips_and_on_other_recordings(
     ignoring: TrainingRun, tmp_path: Path
 ) -> None:
-    write_recording(tmp_path / "x.mkv", ["blue"] * 16 + ["red"] * 16, seed=9)
+    colours = ["grey"] * 8 + ["blue"] * 16 + ["red"] * 16
+    write_recording(tmp_path / "x.mkv", colours, seed=9)
     file = tmp_path / "others.csv"
-    file.write_text("path,start,end,label\nx.mkv,0,2,blue\nx.mkv,2.5,4,red\n")
+    file.write_text("path,start,end,label\nx.mkv,1,3,blue\nx.mkv,3.5,5,red\n")
     for override in ("data.layout=manifest", "data.layout=annotations"):
         report = evaluate(ignoring.output, [f"data.root={file}", override])
-        assert [clip.key for clip in report.clips] == ["x@0-2", "x@2.5-4"]
+        assert [clip.key for clip in report.clips] == ["x@1-3", "x@3.5-5"]
         assert report.top1 == 1
         assert report.seen_in_training == 0
     with pytest.raises(DatasetError, match=r"labels that the model does not know \(background\)"):
