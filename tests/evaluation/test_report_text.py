@@ -31,11 +31,11 @@ def test_without_confusion_nothing_is_said_of_it() -> None:
 
 def test_a_temperature_is_advised_where_it_lowers_the_error() -> None:
     would = Calibration(2.5, "test clips of the other folds", 32, 0.3, 0.1, applied=False)
-    assert temperature_text(would) == "10.0 % at temperature 2.50: train.calibrate"
+    assert temperature_text(would) == "10.0% at temperature 2.50: train.calibrate"
     worse = replace(would, ece_after=0.3)
-    assert temperature_text(worse) == "30.0 % at temperature 2.50, which is no better"
+    assert temperature_text(worse) == "30.0% at temperature 2.50, which is no better"
     done = replace(would, applied=True)
-    assert temperature_text(done) == "at temperature 2.50; 30.0 % without it"
+    assert temperature_text(done) == "at temperature 2.50; 30.0% without it"
 
 
 def test_what_was_left_out_is_told_where_there_is_any() -> None:
