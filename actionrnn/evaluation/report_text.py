@@ -171,4 +171,4 @@ def _left_out(report: Report) -> list[str]:
     if not report.skipped:
         return []
     reasons = [f"  {skipped.reason}" for skipped in report.skipped[:MOST_SKIPPED_SHOWN]]
-    return [f"left out: {len(report.skipped)} videos that cannot be used:", *reasons]
+    return [f"videos that cannot be used, left out: {len(report.skipped)}", *reasons]

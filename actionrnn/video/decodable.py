@@ -38,27 +38,24 @@ class DeclaredLength:
             container_of(stream).format.name,
         )
 
-    def enough(self, index: FrameIndex) -> bool:
+    def enough(self, source: Source, index: FrameIndex) -> bool:
         """Whether these frames represent the whole clip."""
         if len(index) == 0:
             return False
         if self.num_frames:
             return len(index) >= LEAST_DECODABLE_FRACTION * self.num_frames
-        last_ends = float(index.pts_seconds[-1]) + self.frame_seconds
-        return last_ends >= LEAST_DECODABLE_FRACTION * self.end_seconds or self.end_seconds < 0.1
-
-    def stands_still(self, source: Source, index: FrameIndex) -> bool:
-        """Whether the declared end is that of a last frame which stands still, or near it."""
-        if len(index) == 0 or self.num_frames:
-            return False
-        end = shown_until(source, float(index.pts_seconds[-1]))
-        return end is not None and end >= LEAST_DECODABLE_FRACTION * self.end_seconds
+        least_seconds = LEAST_DECODABLE_FRACTION * self.end_seconds
+        last_seconds = float(index.pts_seconds[-1])
+        if last_seconds + self.frame_seconds >= least_seconds or self.end_seconds < 0.1:
+            return True
+        end = shown_until(source, last_seconds)  # the last frame may stand still for long
+        return end is not None and end >= least_seconds
 
     def require_enough(self, source: Source, index: FrameIndex) -> None:
         """Raise a VideoError that says how much can be decoded, if that is too little."""
         if len(index) == 0:
             raise nothing_decodable(source)
-        if self.enough(index) or self.stands_still(source, index):
+        if self.enough(source, index):
             return
         if self.container == "gif" and len(index) == 1:
             raise VideoError(

@@ -154,7 +154,7 @@ def _visit(source: Source, request: FrameRequest) -> None:
         declared = DeclaredLength.of(source, stream)
         index = read_frame_index(source, stream)
         warn_if_rate_is_assumed(source, stream, len(index))
-        promises_enough = declared.enough(index) or declared.stands_still(source, index)
+        promises_enough = declared.enough(source, index)
         if promises_enough and (index.is_exact or index.is_one_by_one):
             decode = decode_by_seeking if index.is_exact else decode_by_counting
             if decode(source, stream, WantedFrames(source.name, index, request)):

@@ -121,7 +121,7 @@ def _count_frames(source: Source) -> int:
             return 0
         index, declared = read_frame_index(source, opened), DeclaredLength.of(source, opened)
     says_length = declared.num_frames or declared.end_seconds
-    if says_length and not (declared.enough(index) or declared.stands_still(source, index)):
+    if says_length and not declared.enough(source, index):
         with open_stream(source, num_threads=1) as opened:
             index = decode_frame_index(source, opened)
         declared.require_enough(source, index)
@@ -179,7 +179,7 @@ def read_frame_times(path: VideoSource | Source) -> NDArray[np.float64]:
     source = locate(path)
     with open_stream(source) as stream:
         index = read_frame_index(source, stream)
-        if DeclaredLength.of(source, stream).enough(index):
+        if DeclaredLength.of(source, stream).enough(source, index):
             return index.pts_seconds
     with open_stream(source) as stream:
         index = decode_frame_index(source, stream)

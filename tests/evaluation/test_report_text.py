@@ -42,7 +42,7 @@ def test_what_was_left_out_is_told_where_there_is_any() -> None:
     folds = [scored("ann", [0, 1], [0, 1])]
     skipped = [Failure("a", "a.avi", "a.avi: is empty")]
     text = shown(make_report(LABELS, folds, skipped=skipped))
-    assert "left out: 1 videos that cannot be used:\na.avi: is empty" in text
+    assert "videos that cannot be used, left out: 1\na.avi: is empty" in text
     assert "left out" not in shown(make_report(LABELS, folds))
 
 
