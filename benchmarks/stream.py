@@ -2,8 +2,9 @@
 
     python benchmarks/stream.py --json stream.json
 
-Both ways run in one process, in turns, on the same backbone, precision and head. The window
-scales, cuts and encodes its 16 frames at each answer, or (`kept scaled`) only encodes them. The
+All run in one process, in turns, on the same backbone, precision and head. The window scales,
+cuts and encodes its 16 frames at each answer, or (`kept scaled`) only encodes them. A file is
+decoded and its frames pushed, or its timeline is asked for, which gives the same numbers. The
 ratio is the window's median over ours, so above 1 the stream is faster. The 1080p video is encoded
 on the spot by the ffmpeg command of imageio-ffmpeg; UCF101's clip is taken from
 $ACTIONRNN_REAL_DATA, if it is there.

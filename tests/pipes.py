@@ -21,11 +21,14 @@ def filled_pipe(path: Path, content: bytes) -> Iterator[Path]:
             path.write_bytes(content)
 
     os.mkfifo(path)
-    writer = threading.Thread(target=fill)
+    writer = threading.Thread(target=fill, daemon=True)
     writer.start()
     try:
         yield path
     finally:
-        while writer.is_alive():
-            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))  # frees one that nobody reads
+        # frees a writer that nobody reads; one whose reader stopped midway is not waited for
+        for _ in range(100):
+            if not writer.is_alive():
+                break
+            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
             writer.join(0.05)

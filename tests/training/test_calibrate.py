@@ -14,6 +14,7 @@ from actionrnn.config_reading import parse_config
 from actionrnn.errors import ConfigError
 from actionrnn.evaluation.predict import FoldPredictions
 from actionrnn.evaluation.report import read_report
+from actionrnn.evaluation.report_text import temperature_text
 from actionrnn.features.imported import import_features
 from actionrnn.model.calibration import at_temperature, fit_temperature
 from actionrnn.model.model_file import read_model_info
@@ -127,6 +128,8 @@ def test_without_calibrate_the_report_says_what_it_would_do(plain: TrainingRun) 
     assert not found.applied
     assert (found.num_clips, found.fitted_on) == (32, "test clips of the other folds")
     assert plain.report.calibration_note == ""
+    page = (plain.output / "report.html").read_text(encoding="utf-8")
+    assert temperature_text(found) in page
     assert found.ece_before == plain.report.ece
     scores = np.array([[c.score, 1 - c.score] for c in plain.report.clips], np.float32)
     is_wrong = np.array([c.answer != c.label for c in plain.report.clips]).astype(np.int64)

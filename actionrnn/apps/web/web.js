@@ -7,8 +7,8 @@ import { TimelineView, byId, colourOf, percent } from "./timeline.js";
 
 const onTickSeconds = 1e-4; // a frame this close to a tick is on it
 const longestPauseSeconds = 60; // after a longer one, as of a laptop that slept, a recording begins anew
-const presentMs = 500, mostTries = 10;
-const repeatMs = 150; // after which a seek into the frame that was shown before is believed
+const presentMs = 500, repeatMs = 100, mostTries = 10;
+const nudgeSeconds = onTickSeconds / 100; // a seek to the very same time may present nothing
 const endless = 1e9; // seconds: where a file does not say how long it is
 
 const video = byId("video"), camera = byId("camera");
@@ -16,7 +16,6 @@ const scored = new LiveView("scored"), live = new LiveView("live"), timeline = n
 const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
 const calls = new Map();
 let model = null, running = null; // what is analysed; another object or null ends it
-let presentedSeconds = null; // the time of the frame that was shown last
 
 worker.onmessage = ({ data: [id, result, problem] }) => {
   const { resolve, reject } = calls.get(id);
@@ -55,30 +54,27 @@ function judged(answers) {
 }
 
 // Shows the frame of a time, and gives that of the frame; null: the browser did not present it.
-function presented(seconds) {
+function presented(seconds, mine) {
   return new Promise((resolve) => {
     const begun = performance.now();
-    let time = null, isSought = false, isOver = false;
-    const end = (found) => {
-      isOver = true;
-      presentedSeconds = found ?? presentedSeconds;
-      resolve(found);
-    };
-    // the frame of the seek before may be presented once more: until another comes, it is waited for
-    const settle = () => { if (isSought && time !== null && time !== presentedSeconds) end(time); };
+    let time = null, isSought = false, waiting;
+    const end = () => { video.cancelVideoFrameCallback(waiting); resolve(time); };
+    // the frame taken last may be presented once more: until another comes, it is waited for
+    const settle = () => { if (isSought && time !== null && time !== mine.takenSeconds) end(); };
     const look = (_, frame) => {
-      if (isOver) return;
-      if (frame.presentationTime >= begun) time = frame.mediaTime;
+      if (running !== mine) return;
+      waiting = video.requestVideoFrameCallback(look);
+      if (frame.presentationTime < begun) return; // an earlier one
+      time = frame.mediaTime;
       settle();
-      video.requestVideoFrameCallback(look);
     };
-    video.requestVideoFrameCallback(look);
-    video.onerror = () => end(null);
+    waiting = video.requestVideoFrameCallback(look);
+    video.onerror = () => resolve(null);
     video.onseeked = () => {
       isSought = true;
       settle();
-      setTimeout(() => { if (!isOver && time !== null) end(time); }, repeatMs);
-      setTimeout(() => { if (!isOver) end(time); }, presentMs);
+      setTimeout(() => { if (time !== null) end(); }, repeatMs);
+      setTimeout(end, presentMs);
     };
     video.currentTime = seconds;
   });
@@ -86,11 +82,15 @@ function presented(seconds) {
 
 // The frame that is shown at a time: its pixels and its own time.
 async function frameAt(seconds, mine) {
-  for (let left = mostTries; left && running === mine;) {
-    const time = await presented(seconds);
+  for (let left = mostTries, nudged = seconds; left && running === mine; nudged += nudgeSeconds) {
+    let time = await presented(nudged, mine);
+    if (time !== null && time === mine.takenSeconds && running === mine) time = await presented(nudged += nudgeSeconds, mine) ?? time; // to be sure
     if (time !== null) {
       const frame = await pixelsOf(video);
-      if (Math.abs((frame.seconds ?? time) - time) < onTickSeconds) return { ...frame, seconds: time };
+      if (Math.abs((frame.seconds ?? time) - time) < onTickSeconds) {
+        mine.takenSeconds = time;
+        return { ...frame, seconds: time };
+      }
     }
     if (video.error) break;
     if (!document.hidden) left--; // a hidden page is presented no frames
@@ -99,14 +99,12 @@ async function frameAt(seconds, mine) {
   return null;
 }
 
+// Opens a file; gives the time of the frame that is shown then.
 function opened(file) {
   return new Promise((resolve, reject) => {
     const refuse = () => reject(new Error(`${file.name}: this browser cannot play it; convert it to .mp4 (H.264) or .webm.`));
     video.onloadedmetadata = () => { if (!video.videoWidth) refuse(); }; // it plays only the sound
-    video.requestVideoFrameCallback((_, frame) => {
-      presentedSeconds = frame.mediaTime;
-      resolve();
-    });
+    video.requestVideoFrameCallback((_, frame) => resolve(frame.mediaTime));
     video.onerror = refuse;
     URL.revokeObjectURL(video.src);
     video.src = URL.createObjectURL(file);
@@ -124,7 +122,7 @@ async function analyse(file) {
   byId("progress").removeAttribute("value");
   video.controls = false;
   try {
-    await opened(file);
+    mine.takenSeconds = await opened(file);
     await ask(mine, "begin");
     const frames = await sampled(mine, (answers, part) => {
       if (running !== mine) return;
