@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 
@@ -338,6 +339,7 @@ def test_where_nothing_is_trained_no_class_is_missed(tmp_path: Path, rows: list[
     assert len(fold.test) == sum(row.endswith("test") for row in rows)
 
 
+@functools.cache
 def ucf101_of(num_classes: int, num_clips: int) -> Dataset:
     recordings = (
         Recording.trimmed(
@@ -349,27 +351,28 @@ def ucf101_of(num_classes: int, num_clips: int) -> Dataset:
 
 
 @pytest.mark.parametrize(
-    ("dataset", "config", "title"),
+    ("size", "config", "title"),
     [
-        (ucf101_of(101, 13_320), DataConfig(split="official", fold=2), "UCF101 split 2"),
-        (ucf101_of(101, 13_320), DataConfig(split="official"), "UCF101 splits 1 to 3"),
+        ((101, 13_320), DataConfig(split="official", fold=2), "UCF101 split 2"),
+        ((101, 13_320), DataConfig(split="official"), "UCF101 splits 1 to 3"),
         (
-            ucf101_of(14, 500),
+            (14, 500),
             DataConfig(split="official", fold=1),
             "UCF-101: official test groups, on 14 of 101 classes and 500 of 13,320 clips of UCF101",
         ),
-        (ucf101_of(101, 13_320), DataConfig(split="holdout"), "UCF-101: a holdout of its groups"),
+        ((101, 13_320), DataConfig(split="holdout"), "UCF-101: a holdout of its groups"),
         (
-            ucf101_of(101, 13_320),
+            (101, 13_320),
             DataConfig(split="leave_one_group_out", fold=1),
             "UCF-101: group g01 left out",
         ),
-        (ucf101_of(101, 13_320), DataConfig(split="none"), "UCF-101: every clip"),
+        ((101, 13_320), DataConfig(split="none"), "UCF-101: every clip"),
     ],
 )
 def test_only_the_official_splits_of_all_of_ucf101_are_called_so(
-    dataset: Dataset, config: DataConfig, title: str
+    size: tuple[int, int], config: DataConfig, title: str
 ) -> None:
+    dataset = ucf101_of(*size)
     config = replace(config, layout="ucf101")
     folds = make_folds(dataset, config)
     assert describe_split(dataset, config, folds) == title
