@@ -304,6 +304,7 @@ def test_the_webcam_is_scored_live(open_page: Any, name: str) -> None:
         page.evaluate("window.answers.length = 0")
         page.click("#start")
         wait_for(page, "window.answers.length >= 5", PATIENCE_SECONDS)
+        wait_for(page, "document.getElementById('live-pace').textContent !== ''")  # they are shown
         times = [one["pts_seconds"] for one in page.evaluate("window.answers")]
         assert times == sorted(times)
         assert times[0] < 1
