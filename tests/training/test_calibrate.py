@@ -61,9 +61,7 @@ def say_that_it_helps(patch: pytest.MonkeyPatch, helps: bool) -> None:
 
 @pytest.fixture(scope="module")
 def plain(folder: Path) -> TrainingRun:
-    with pytest.MonkeyPatch.context() as patch:
-        say_that_it_helps(patch, True)
-        return train(settings(folder), folder / "plain")
+    return train(settings(folder), folder / "plain")
 
 
 @pytest.fixture(scope="module")
