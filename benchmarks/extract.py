@@ -3,6 +3,7 @@
     python benchmarks/extract.py --json extract.json
     pip install openvino onnx onnxruntime onnxscript    # or --runtime torch
     python benchmarks/extract.py --other 'TOOL=tool --input {videos} --output {output}'
+    python benchmarks/extract.py --device cuda          # both on the GPU; PyTorch alone
 
 All run in one process, in turns, on the same clips, frames and weights (EfficientNet-Lite0):
 
@@ -116,7 +117,12 @@ def timm_network() -> nn.Module:
 
 @torch.inference_mode()
 def common_way(
-    clips: list[Path], output: Path, network: nn.Module, num_frames: int, batch_size: int
+    clips: list[Path],
+    output: Path,
+    network: nn.Module,
+    num_frames: int,
+    batch_size: int,
+    device: str,
 ) -> None:
     """What one writes in an afternoon."""
     transform = create_transform(**resolve_model_data_config(network))
@@ -134,7 +140,7 @@ def common_way(
             for picture in chosen
         ]
         features = [
-            network(torch.stack(inputs[start : start + batch_size]))
+            network(torch.stack(inputs[start : start + batch_size]).to(device)).cpu()
             for start in range(0, num_frames, batch_size)
         ]
         np.save(output / f"{clip.stem}.npy", torch.cat(features).numpy())
@@ -197,7 +203,9 @@ def worst_cosine(store: Path, others: Path) -> float:
     return worst
 
 
-def chosen_runtimes(wanted: str) -> list[str]:
+def chosen_runtimes(wanted: str, device: str) -> list[str]:
+    if device != "cpu":
+        return ["torch"]
     if wanted != "torch" and not openvino.is_installed():
         sys.exit("openvino: is not installed; install it, or choose --runtime torch")
     return list(RUNTIMES) if wanted == "all" else [wanted]
@@ -210,6 +218,7 @@ def main() -> None:
     parser.add_argument("--num-frames", type=int, default=16, help="of each clip")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--runtime", choices=["all", *RUNTIMES], default="all")
+    parser.add_argument("--device", default="cpu", help="any of torch's, for all of them")
     parser.add_argument("--other", action="append", default=[], metavar="NAME=COMMAND")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -221,9 +230,10 @@ def main() -> None:
 def measure(folder: Path, arguments: argparse.Namespace) -> list[Row]:
     clips = make_clips(folder / "clips", arguments.clips)
     sampling, network = Sampling(num_frames=arguments.num_frames), timm_network()
+    network.to(arguments.device)
     backbones = {
-        name: load_backbone(BackboneConfig(device="cpu", **RUNTIMES[name]))
-        for name in chosen_runtimes(arguments.runtime)
+        name: load_backbone(BackboneConfig(device=arguments.device, **RUNTIMES[name]))
+        for name in chosen_runtimes(arguments.runtime, arguments.device)
     }
     ready = decode_all(clips, next(iter(backbones.values())), sampling)  # (N, 224, 224, 3)
     jobs: dict[str, Job] = {}
@@ -234,7 +244,13 @@ def measure(folder: Path, arguments: argparse.Namespace) -> list[Row]:
     rivals = [f"common way, batch {size}" for size in (1, 16)]
     for rival, size in zip(rivals, (1, 16), strict=True):
         jobs[rival] = functools.partial(
-            common_way, clips, folder / rival, network, arguments.num_frames, size
+            common_way,
+            clips,
+            folder / rival,
+            network,
+            arguments.num_frames,
+            size,
+            arguments.device,
         )
     for other in arguments.other:
         rival, _, command = other.partition("=")
@@ -250,6 +266,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> list[Row]:
         rate = len(ready) / timing.seconds
         print(f"{name:26} {timing.seconds:7.2f} s  cpu {timing.cpu_seconds:7.2f} s {rate:6.0f} /s")
     others = [other.partition("=")[0] for other in arguments.other]
+    where = "" if arguments.device == "cpu" else f" on {arguments.device}"
     rows = []
     for name, backbone in backbones.items():
         ours, decoding = medians[f"ours, {name}"], medians["decoding alone"]
@@ -258,7 +275,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> list[Row]:
         for rival in ["limit", *rivals, *others]:
             theirs = limit if rival == "limit" else medians[rival]
             row = Row(
-                case=f"{len(clips)} clips x {arguments.num_frames} frames, {name}",
+                case=f"{len(clips)} clips x {arguments.num_frames} frames, {name}{where}",
                 rival=rival,
                 ratio=theirs.seconds / ours.seconds,
                 cpu_ratio=theirs.cpu_seconds / ours.cpu_seconds,

@@ -1,6 +1,7 @@
 """A stream's step beside the usual way: a window of 16 frames encoded anew at every answer.
 
     python benchmarks/stream.py --json stream.json
+    python benchmarks/stream.py --device cuda
 
 All run in one process, in turns, on the same backbone, precision and head. The window scales,
 cuts and encodes its 16 frames at each answer, or (`kept scaled`) only encodes them. A file is
@@ -233,15 +234,15 @@ def live(backbone: Backbone, path: Path) -> str:
     )
 
 
-def memory_mb(way: str) -> float:
+def memory_mb(way: str, device: str) -> float:
     """What a way adds to the peak of a process's memory, in a process of its own."""
-    command = [sys.executable, __file__, "--memory-of", way]
+    command = [sys.executable, __file__, "--memory-of", way, "--device", device]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
 
-def print_memory_of(way: str) -> None:
-    backbone = load_backbone(BackboneConfig(device="cpu"))
+def print_memory_of(way: str, device: str) -> None:
+    backbone = load_backbone(BackboneConfig(device=device))
     model = make_model(backbone, HEADS["gru"], rate_fps=25)
     side = backbone.preprocessing.crop
     frame = np.zeros((side, side, 3), np.uint8)
@@ -274,13 +275,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--only", default="", help="only cases whose name holds this")
     parser.add_argument("--repeats", type=int, default=60, help="steps of each way")
+    parser.add_argument("--device", default="cpu", help="any of torch's, for both")
     parser.add_argument("--memory-of", choices=["stream", "window"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory_of:
-        print_memory_of(arguments.memory_of)
+        print_memory_of(arguments.memory_of, arguments.device)
         return
-    backbone = load_backbone(BackboneConfig(device="cpu"))
-    print(f"{backbone.name} in {backbone.precision}, {os.cpu_count()} cores, av {av.__version__}")
+    backbone = load_backbone(BackboneConfig(device=arguments.device))
+    where = f"{os.cpu_count()} cores" if arguments.device == "cpu" else arguments.device
+    print(f"{backbone.name} in {backbone.precision}, {where}, av {av.__version__}")
     rows = []
 
     def add(made: Row) -> None:
@@ -297,7 +300,7 @@ def main() -> None:
                 add(per_step(backbone, name, arguments.repeats, keeps_squares=keeps_squares))
             print("  " + head_step(name, backbone, 10 * arguments.repeats))
     if arguments.only in "memory" and Path("/proc/self/clear_refs").exists():
-        ours, window = memory_mb("stream"), memory_mb("window")
+        ours, window = (memory_mb(way, arguments.device) for way in ("stream", "window"))
         print(f"peak memory beside the model's: stream {ours:.1f} MB, window {window:.1f} MB")
     with tempfile.TemporaryDirectory() as temporary:
         if arguments.only in "1080p file":

@@ -1,6 +1,7 @@
 """Training a head from stored features, beside the usual loop.
 
     python benchmarks/train.py --json train.json
+    python benchmarks/train.py --device cuda
 
 A store of UCF101 split 1's shape (9,537 clips x 16 frames x 1280 features, random numbers) is
 written, then one epoch is trained by, in turns:
@@ -90,9 +91,9 @@ def write_data(folder: Path, num_clips: int) -> tuple[Sequences, NpyFiles]:
     return sequences, NpyFiles(files, targets)
 
 
-def make_step(config: Config) -> Callable[[Tensor, Tensor], None]:
+def make_step(config: Config, device: str) -> Callable[[Tensor, Tensor], None]:
     """One step of the usual loop: our head, loss, clipping and optimiser."""
-    head = Head(config.head, FEATURE_SIZE, NUM_CLASSES).train()
+    head = Head(config.head, FEATURE_SIZE, NUM_CLASSES).train().to(device)
     train = config.train
     optimiser = torch.optim.AdamW(
         head.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay
@@ -100,7 +101,8 @@ def make_step(config: Config) -> Callable[[Tensor, Tensor], None]:
 
     def step(values: Tensor, targets: Tensor) -> None:
         lengths = torch.full((len(values),), values.shape[1])
-        with autocast(torch.device("cpu"), train.precision):
+        values, targets, lengths = values.to(device), targets.to(device), lengths.to(device)
+        with autocast(torch.device(device), train.precision):
             logits = last_step(head.so_far(head(values, lengths)), lengths)
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=train.label_smoothing)
         optimiser.zero_grad()
@@ -112,35 +114,41 @@ def make_step(config: Config) -> Callable[[Tensor, Tensor], None]:
     return step
 
 
-def run_ours(config: Config, sequences: Sequences) -> None:
+def run_ours(config: Config, sequences: Sequences, device: str) -> None:
     one_epoch = replace(config.train, epochs=1)
-    fit_head(FitTask(sequences, NUM_CLASSES, config.head, one_epoch))
+    fit_head(FitTask(sequences, NUM_CLASSES, config.head, one_epoch), device=device)
 
 
-def run_limit(config: Config, num_clips: int) -> None:
-    step, size = make_step(config), config.train.batch_size
+def run_limit(config: Config, num_clips: int, device: str) -> None:
+    step, size = make_step(config, device), config.train.batch_size
     values, targets = torch.randn(size, NUM_FRAMES, FEATURE_SIZE), torch.arange(size) % NUM_CLASSES
+    values, targets = values.to(device), targets.to(device)
     for start in range(0, num_clips, size):
         count = min(size, num_clips - start)
         step(values[:count], targets[:count])
 
 
-def run_usual(config: Config, files: NpyFiles) -> None:
-    step = make_step(config)
+def run_usual(config: Config, files: NpyFiles, device: str) -> None:
+    step = make_step(config, device)
     for values, targets in DataLoader(files, batch_size=config.train.batch_size, shuffle=True):
         step(values, targets)
 
 
 def measure(
-    name: str, config: Config, sequences: Sequences, files: NpyFiles, repeats: int
+    name: str,
+    config: Config,
+    sequences: Sequences,
+    files: NpyFiles,
+    arguments: argparse.Namespace,
 ) -> list[dict[str, str | float]]:
+    device = arguments.device
     jobs: dict[str, Callable[[], None]] = {
-        "ours": lambda: run_ours(config, sequences),
-        "limit": lambda: run_limit(config, len(files)),
-        "usual loop": lambda: run_usual(config, files),
+        "ours": lambda: run_ours(config, sequences, device),
+        "limit": lambda: run_limit(config, len(files), device),
+        "usual loop": lambda: run_usual(config, files, device),
     }
     seconds: dict[str, list[float]] = {job: [] for job in jobs}
-    for _ in range(repeats):
+    for _ in range(arguments.repeats):
         for job, run in jobs.items():
             start = time.perf_counter()
             run()
@@ -160,6 +168,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--clips", type=int, default=NUM_CLIPS, help="clips in the store")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", default="cpu", help="any of torch's, for all of them")
     arguments = parser.parse_args()
     config = load_config("ucf101_efficientnet_lite0_gru")
     small = replace(
@@ -173,8 +182,8 @@ def main() -> None:
         for case in (config, small):
             name = f"GRU {case.head.hidden_size}, batch {case.train.batch_size}"
             alone = replace(case, train=replace(case.train, join_clips=1))
-            rows += measure(name, alone, sequences, files, arguments.repeats)
-            rows += measure(f"{name}, joined", case, sequences, files, arguments.repeats)
+            rows += measure(name, alone, sequences, files, arguments)
+            rows += measure(f"{name}, joined", case, sequences, files, arguments)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -18,7 +19,6 @@ from actionrnn.features.preprocess import Preprocessing
 BATCH_FRAMES = {"cpu": 8, "cuda": 128}
 
 _counting = threading.Lock()
-_own = threading.local()
 
 
 class TorchEngine:
@@ -31,19 +31,19 @@ class TorchEngine:
     ) -> None:
         self._network, self._preprocessing, self._device = network, preprocessing, device
         self.batch_frames = BATCH_FRAMES.get(device.type, BATCH_FRAMES["cuda"])
+        # each thread that computes on a GPU sets up cuDNN anew, 1.7 seconds: one does it for all
+        self._thread = ThreadPoolExecutor(1, "gpu") if device.type == "cuda" else None
 
-    @torch.inference_mode()
     def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """RGB uint8 (N, crop, crop, 3) -> (N, D)."""
-        pixels = torch.from_numpy(frames)
-        if self._device.type != "cuda":
-            return self._forward(pixels.to(self._device)).float().cpu().numpy()
-        stream = _own_stream(self._device)  # the copies of one thread beside another's computation
-        with torch.cuda.stream(stream):
-            pixels = pixels.pin_memory().to(self._device, non_blocking=True)
-            features = self._forward(pixels).float().to("cpu", non_blocking=True)
-            stream.synchronize()
-        return features.numpy()
+        if self._thread is None:
+            return self._encode(frames)
+        return self._thread.submit(self._encode, frames).result()
+
+    @torch.inference_mode()
+    def _encode(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        pixels = torch.from_numpy(frames).to(self._device)
+        return self._forward(pixels).float().cpu().numpy()
 
     def _forward(self, pixels: Tensor) -> Tensor:
         first = next(self._network.parameters(), None)
@@ -82,12 +82,3 @@ def set_own_threads(count: int, others: int | None = None) -> int:
                 later.start()
                 later.join()
     return before
-
-
-def _own_stream(device: torch.device) -> torch.cuda.Stream:
-    """The calling thread's own stream."""
-    if getattr(_own, "device", None) != device:
-        _own.device = device
-        _own.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    stream: torch.cuda.Stream = _own.stream
-    return stream
