@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Waiting threads sleep instead of spinning: ten times faster where others use the machine too.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is imported
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: threads of each cost more
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def imitate_a_cpu(parts: Sequence[str]) -> None:

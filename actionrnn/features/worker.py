@@ -262,10 +262,8 @@ class Isolation:
         deadline = time.monotonic() + self.most_seconds
         ours, theirs = socket.socketpair()
         ours.settimeout(_POLL_SECONDS)
-        given = (theirs, self.limits, self.most_memory_bytes, work, path, *arguments)
-        process = _context().Process(target=_work, args=given, daemon=True)
-        with _main_module_hidden():
-            process.start()
+        bounds = (self.limits, self.most_memory_bytes)
+        process = new_process(_work, theirs, *bounds, work, path, *arguments)
         theirs.close()
         receiver = Receiver(lambda size: self.read(ours, size, path, deadline), crop)
         try:
@@ -319,10 +317,27 @@ class Isolation:
             )
 
 
-def prepare() -> None:
-    """Import everything ahead of the first video, in the background."""
+def prepare(*modules: str) -> None:
+    """Import everything ahead of the first video, in the background.
+
+    Args:
+        modules: what other processes of `new_process` need. The first call decides.
+    """
     if _context().get_start_method() == "forkserver":
+        _context().set_forkserver_preload([__name__, *modules])
         multiprocessing.forkserver.ensure_running()
+
+
+def new_process(work: Callable[..., None], *arguments: Any) -> Any:
+    """A process that has begun with `work(*arguments)`, and ends with this one at the latest.
+
+    Raises:
+        OSError: there is none.
+    """
+    process = _context().Process(target=work, args=arguments, daemon=True)
+    with _main_module_hidden():
+        process.start()
+    return process
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,37 +16,55 @@ import pytest
 from actionrnn.video.decode import iter_frames
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Playwright
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+Browsers = Callable[..., "Browser"]
+_NAMES = ("chromium-headless-shell", "chromium", "chromium-browser")  # the first starts fastest
+_EXECUTABLE = next(filter(None, map(shutil.which, _NAMES)), None)
+_OPTIONS = (
+    "--no-sandbox",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+)
 
 
 @contextlib.contextmanager
-def launched(camera: Path) -> Iterator[Browser]:
-    """The browser; only 127.0.0.1 has an address for it.
-
-    Args:
-        camera: .mjpeg, what its camera shows, again and again.
-    """
+def playing() -> Iterator[Playwright]:
+    """Playwright, with a browser that it can start."""
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        if BROWSER is None and not Path(playwright.chromium.executable_path).exists():
+    with sync_playwright() as started:
+        if _EXECUTABLE is None and not Path(started.chromium.executable_path).exists():
             if os.environ.get("CI"):
                 pytest.fail("no chromium, and CI promises one: apt-get install chromium")
             pytest.skip("no chromium here")
-        started = playwright.chromium.launch(
-            executable_path=BROWSER,
-            args=[
-                "--no-sandbox",
-                "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-                "--use-fake-ui-for-media-stream",
-                "--use-fake-device-for-media-stream",
-                f"--use-file-for-fake-video-capture={camera}",
-            ],
-        )
         yield started
-        started.close()
+
+
+@contextlib.contextmanager
+def starting(playwright: Playwright) -> Iterator[Browsers]:
+    """Gives the browser whose camera is this file (.mjpeg, shown again and again), or none.
+
+    One of another camera ends. Only this machine has an address for it.
+    """
+    started: dict[Path | None, Browser] = {}
+
+    def start(camera: Path | None = None) -> Browser:
+        if camera not in started:
+            end()
+            fake = [] if camera is None else [f"--use-file-for-fake-video-capture={camera}"]
+            started[camera] = playwright.chromium.launch(
+                executable_path=_EXECUTABLE, args=[*_OPTIONS, *fake]
+            )
+        return started[camera]
+
+    def end() -> None:
+        while started:
+            started.popitem()[1].close()
+
+    yield start
+    end()
 
 
 def encode(

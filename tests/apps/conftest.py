@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from actionrnn.model.recognizer import Recognizer
     from actionrnn.training.train import TrainingRun
+    from tests.apps.browsing import Browsers
     from tests.apps.serving import Running
 
 BAD_VIDEOS = {  # kind: the reason that is given
@@ -110,10 +111,24 @@ def walk(real_data: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser(walk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Chromium, whose camera shows that clip."""
-    from tests.apps.browsing import encode, launched
+def browsers() -> Iterator[Browsers]:
+    """Gives Chromium, with a camera; for the module alone, as its event loop fills the thread."""
+    from tests.apps.browsing import playing, starting
+
+    with playing() as playwright, starting(playwright) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def walk_camera(walk: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That clip as the fake camera takes it."""
+    from tests.apps.browsing import encode
 
     camera = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
-    with launched(encode(walk, camera, "mjpeg", "yuvj420p", times=3)) as started:
-        yield started
+    return encode(walk, camera, "mjpeg", "yuvj420p", times=3)
+
+
+@pytest.fixture(scope="module")
+def browser(browsers: Browsers, walk_camera: Path) -> Browser:
+    """Chromium, whose camera shows that clip."""
+    return browsers(walk_camera)

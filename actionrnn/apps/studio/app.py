@@ -16,7 +16,7 @@ from actionrnn import __version__
 from actionrnn.apps.serving.access import LOOPBACK
 from actionrnn.apps.serving.guarded import OneFileRoute, guarded_app
 from actionrnn.apps.serving.limits import ServeLimits
-from actionrnn.apps.studio import mark_routes, takeaway, video_routes, watch
+from actionrnn.apps.studio import extraction, mark_routes, takeaway, video_routes, watch
 from actionrnn.apps.studio.jobs import Tasks, jobs_json
 from actionrnn.apps.studio.models import SCORES_FILE
 from actionrnn.apps.studio.project import Project
@@ -49,7 +49,7 @@ def make_studio(
         tasks: what is done in processes beside it; None: extraction and training.
     """
     limits = limits or ServeLimits()
-    worker.prepare()
+    worker.prepare(extraction.__name__)
     session = Session(project, limits, tasks or Tasks())
 
     @asynccontextmanager

@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from actionrnn.errors import ActionrnnError
+from actionrnn.features.worker import new_process
 from actionrnn.progress import OnProgress
 
 _POLL_SECONDS = 0.1
@@ -116,18 +117,15 @@ class Worker:
         self._end()
         if self._is_closed:
             raise WorkerDiedError("the studio ends")
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        given = (theirs, self._preload, self._niceness)
-        process = context.Process(target=_work, args=given, name="studio-worker", daemon=True)
+        ours, theirs = multiprocessing.Pipe()
         try:
-            process.start()
+            self._process = new_process(_work, theirs, self._preload, self._niceness)
         except OSError:
             ours.close()
             raise
         finally:
             theirs.close()
-        self._process, self._line = process, ours
+        self._line = ours
         return ours
 
     def _result(self, line: Connection, stop: threading.Event, report: Callable[..., None]) -> Any:

@@ -1,20 +1,13 @@
-"""Fixtures of the studio's tests in a browser."""
+"""What the processes of the studio's tests share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
 import pytest
 
-if TYPE_CHECKING:
-    from tests.apps.studio.page_steps import Browsers
 
+@pytest.fixture(scope="session", autouse=True)
+def torch_is_imported_once() -> None:
+    """Not in each studio's process: they are copies of one that has what a training needs."""
+    from actionrnn.features import worker
 
-@pytest.fixture(scope="module")
-def browsers() -> Iterator[Browsers]:
-    """Chromium for the module; most tests here need none, so it is imported where one does."""
-    from tests.apps.studio.page_steps import playing, starting
-
-    with playing() as playwright, starting(playwright) as start:
-        yield start
+    worker.prepare("actionrnn.apps.studio.teaching")

@@ -2,65 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
-import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from actionrnn.video.decode import iter_frames
 from tests.apps import browsing
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Playwright
-
-Browsers = Callable[..., "Browser"]
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-@contextmanager
-def playing() -> Iterator[Playwright]:
-    """Playwright, with a browser that it can start."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as started:
-        if BROWSER is None and not Path(started.chromium.executable_path).exists():
-            if os.environ.get("CI"):
-                pytest.fail("no chromium, and CI promises one: apt-get install chromium")
-            pytest.skip("no chromium here")
-        yield started
-
-
-@contextmanager
-def starting(playwright: Playwright) -> Iterator[Browsers]:
-    """Gives the browser whose camera is this file, or none; one of another camera ends."""
-    started: dict[Path | None, Browser] = {}
-
-    def start(camera: Path | None = None) -> Browser:
-        if camera in started:
-            return started[camera]
-        end()
-        fake = () if camera is None else (f"--use-file-for-fake-video-capture={camera}",)
-        options = ("--no-sandbox", "--use-fake-ui-for-media-stream")
-        browser = playwright.chromium.launch(
-            executable_path=BROWSER,
-            args=[*options, "--use-fake-device-for-media-stream", *fake],
-        )
-        started[camera] = browser
-        return browser
-
-    def end() -> None:
-        while started:
-            started.popitem()[1].close()
-
-    yield start
-    end()
+    from playwright.sync_api import Browser, Page
 
 
 @contextmanager

@@ -118,15 +118,15 @@ def test_what_threads_say_at_once_has_numbers_of_its_own() -> None:
     assert notices.said[-1] == {"id": 201, "text": "the last", "is_problem": True}
 
 
-@pytest.mark.parametrize("step", ["SpawnProcess.start", "BaseContext.Pipe"])
+@pytest.mark.parametrize("step", ["process.BaseProcess.start", "Pipe"])
 def test_a_process_that_cannot_be_started_is_said(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    def refuse(self: object) -> None:
+    def refuse(*_: object) -> None:
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     with monkeypatch.context() as patched:
-        patched.setattr(f"multiprocessing.context.{step}", refuse)
+        patched.setattr(f"multiprocessing.{step}", refuse)
         with pytest.raises(WorkFailedError, match="no process can be started"):
             run(worker, "add", 1, 1)
     assert run(worker, "add", 1, 1) == 2

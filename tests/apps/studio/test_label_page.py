@@ -19,12 +19,14 @@ from actionrnn.apps.studio.project import Project
 from actionrnn.apps.studio.project_file import Label
 from actionrnn.video.decode import iter_frames
 from tests.apps.serving import PATIENT
-from tests.apps.studio.page_steps import playing, serious, starting, wait_for
+from tests.apps.studio.page_steps import serious, wait_for
 from tests.apps.studio.studios import Studio, studio_of
 from tests.apps.test_pages import encode
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
+
+    from tests.apps.browsing import Browsers
 
 COLOURS: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 RATE_FPS, CLIP_FRAMES, GAP_FRAMES = 25, 60, 125
@@ -78,9 +80,8 @@ def joined(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with playing() as playwright, starting(playwright) as start:
-        yield start()
+def browser(browsers: Browsers) -> Browser:
+    return browsers()
 
 
 @pytest.fixture

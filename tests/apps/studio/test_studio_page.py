@@ -11,7 +11,6 @@ import pytest
 
 from actionrnn.apps.studio.project import Project
 from tests.apps.studio.page_steps import (
-    Browsers,
     add_files,
     clip_of,
     name_labels,
@@ -25,6 +24,8 @@ from tests.apps.studio.studios import Studio, studio_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+    from tests.apps.browsing import Browsers
 
 COLOURS: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 STEPS = ("videos", "label", "train", "watch", "takeaway")

@@ -15,7 +15,6 @@ import pytest
 from actionrnn.apps.studio.project import Project
 from actionrnn.apps.studio.project_file import Label
 from tests.apps.studio.page_steps import (
-    Browsers,
     camera_file,
     clip_of,
     name_labels,
@@ -30,6 +29,8 @@ from tests.apps.studio.studio_process import StudioProcess
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, WebSocketRoute
+
+    from tests.apps.browsing import Browsers
 
 ACTIONS, PEOPLE, THIRD = ("bend", "jack"), ("daria", "denis"), "ido"
 pytestmark = [

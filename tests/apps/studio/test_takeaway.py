@@ -19,7 +19,7 @@ from actionrnn.datasets.annotations.marks import ReadOptions
 from tests.apps.studio.studios import HERE, NO_WORK, Studio, make_project, studio_of
 
 if TYPE_CHECKING:
-    from tests.apps.studio.page_steps import Browsers
+    from tests.apps.browsing import Browsers
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
