@@ -205,6 +205,8 @@ def worst_cosine(store: Path, others: Path) -> float:
 
 def chosen_runtimes(wanted: str, device: str) -> list[str]:
     if device != "cpu":
+        if wanted not in ("all", "torch"):
+            sys.exit(f"{wanted}: computes on the cpu; choose --runtime torch, or no --device")
         return ["torch"]
     if wanted != "torch" and not openvino.is_installed():
         sys.exit("openvino: is not installed; install it, or choose --runtime torch")
@@ -218,7 +220,7 @@ def main() -> None:
     parser.add_argument("--num-frames", type=int, default=16, help="of each clip")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--runtime", choices=["all", *RUNTIMES], default="all")
-    parser.add_argument("--device", default="cpu", help="any of torch's, for all of them")
+    parser.add_argument("--device", default="cpu", help="any of torch's, for us and the common way")
     parser.add_argument("--other", action="append", default=[], metavar="NAME=COMMAND")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:

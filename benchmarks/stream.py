@@ -86,7 +86,7 @@ class WindowWay:
         self._window.append(square(frame) if self._keeps_squares else frame)
         squares = self._window if self._keeps_squares else map(square, self._window)
         views = backbone.preprocessing.views(np.stack(list(squares)))
-        return read_out(self._head, backbone.encode(views)).so_far[-1]
+        return read_out(self._head, backbone.encode(views, padded=False)).so_far[-1]
 
 
 def make_model(backbone: Backbone, head: HeadConfig, rate_fps: float) -> Recognizer:
@@ -234,15 +234,15 @@ def live(backbone: Backbone, path: Path) -> str:
     )
 
 
-def memory_mb(way: str, device: str) -> float:
+def memory_mb(way: str) -> float:
     """What a way adds to the peak of a process's memory, in a process of its own."""
-    command = [sys.executable, __file__, "--memory-of", way, "--device", device]
+    command = [sys.executable, __file__, "--memory-of", way]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
 
-def print_memory_of(way: str, device: str) -> None:
-    backbone = load_backbone(BackboneConfig(device=device))
+def print_memory_of(way: str) -> None:
+    backbone = load_backbone(BackboneConfig(device="cpu"))
     model = make_model(backbone, HEADS["gru"], rate_fps=25)
     side = backbone.preprocessing.crop
     frame = np.zeros((side, side, 3), np.uint8)
@@ -275,14 +275,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--only", default="", help="only cases whose name holds this")
     parser.add_argument("--repeats", type=int, default=60, help="steps of each way")
-    parser.add_argument("--device", default="cpu", help="any of torch's, for both")
+    parser.add_argument("--device", default="cpu", help="of the backbone, any of torch's")
     parser.add_argument("--memory-of", choices=["stream", "window"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory_of:
-        print_memory_of(arguments.memory_of, arguments.device)
+        print_memory_of(arguments.memory_of)
         return
     backbone = load_backbone(BackboneConfig(device=arguments.device))
-    where = f"{os.cpu_count()} cores" if arguments.device == "cpu" else arguments.device
+    on_cpu = arguments.device == "cpu"
+    where = f"{os.cpu_count()} cores" if on_cpu else arguments.device
     print(f"{backbone.name} in {backbone.precision}, {where}, av {av.__version__}")
     rows = []
 
@@ -299,8 +300,8 @@ def main() -> None:
             for keeps_squares in (False, True):
                 add(per_step(backbone, name, arguments.repeats, keeps_squares=keeps_squares))
             print("  " + head_step(name, backbone, 10 * arguments.repeats))
-    if arguments.only in "memory" and Path("/proc/self/clear_refs").exists():
-        ours, window = (memory_mb(way, arguments.device) for way in ("stream", "window"))
+    if arguments.only in "memory" and on_cpu and Path("/proc/self/clear_refs").exists():
+        ours, window = (memory_mb(way) for way in ("stream", "window"))
         print(f"peak memory beside the model's: stream {ours:.1f} MB, window {window:.1f} MB")
     with tempfile.TemporaryDirectory() as temporary:
         if arguments.only in "1080p file":

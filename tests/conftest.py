@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Waiting threads sleep instead of spinning: ten times faster where others use the machine too.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is imported
-if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: threads of each cost more
+if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are taken: more threads only cost
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 

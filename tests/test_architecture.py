@@ -21,6 +21,7 @@ SHARED = (
     "tensor_file",
     "text",
     "files",
+    "processes",
     "progress",
 )
 OUTSIDE = ("tools", "tests", "benchmarks")

@@ -11,7 +11,7 @@ from actionrnn.config import BackboneConfig
 from actionrnn.features.known import INT8
 
 # Batches at once on a CPU, each in a few threads: that beats all threads in one batch by a fifth.
-# On a GPU one: a second one gained 15 %, for a setup of cuDNN of its own.
+# On a GPU one, as all is computed in one thread.
 MOST_CPU_WORKERS = 8
 
 

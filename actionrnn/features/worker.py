@@ -12,17 +12,13 @@ Pipeline  ◄──  Isolation.decode  ◄── socket ──  decode -> scale 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import multiprocessing.forkserver
 import queue
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +38,7 @@ from actionrnn.features.preprocess import Preprocessing
 from actionrnn.features.provenance import VideoFile
 from actionrnn.files import FileState, file_sha256, file_state
 from actionrnn.options import VideoLimits
+from actionrnn.processes import new_process
 from actionrnn.video.address import masked
 from actionrnn.video.decode import visit_frames
 from actionrnn.video.probe import probe_video, read_corrections
@@ -50,9 +47,6 @@ from actionrnn.video.source import Located, Source, require_file
 
 MESSAGES_AHEAD = 4
 _POLL_SECONDS = 0.1
-
-_main_module = threading.Lock()
-"""Held while its names are hidden."""
 
 
 @dataclass(frozen=True)
@@ -315,57 +309,6 @@ class Isolation:
             raise VideoError(
                 f"{path}: is {seconds:.0f} s long, {self.most_video_seconds:g} s are read; cut it"
             )
-
-
-def prepare(*modules: str) -> None:
-    """Import everything ahead of the first video, in the background.
-
-    Args:
-        modules: what other processes of `new_process` need. The first call decides.
-    """
-    if _context().get_start_method() == "forkserver":
-        _context().set_forkserver_preload([__name__, *modules])
-        multiprocessing.forkserver.ensure_running()
-
-
-def new_process(work: Callable[..., None], *arguments: Any) -> Any:
-    """A process that has begun with `work(*arguments)`, and ends with this one at the latest.
-
-    Raises:
-        OSError: there is none.
-    """
-    process = _context().Process(target=work, args=arguments, daemon=True)
-    with _main_module_hidden():
-        process.start()
-    return process
-
-
-@cache
-def _context() -> Any:
-    """Copies of a process that has imported everything, where the system can fork."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
-
-
-@contextlib.contextmanager
-def _main_module_hidden() -> Iterator[None]:
-    """A new process would import the caller's script, and run it once more if it has no guard.
-
-    Nothing that it does here is in that script, so it need not know of it.
-    """
-    main = vars(sys.modules["__main__"])
-    with _main_module:
-        hidden = [name for name in ("__spec__", "__file__") if name in main]
-        names: dict[str, Any] = {name: main.pop(name) for name in hidden}
-        main["__spec__"] = None
-        try:
-            yield
-        finally:
-            main.pop("__spec__")
-            main.update(names)
 
 
 def _work(

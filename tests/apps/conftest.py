@@ -112,7 +112,7 @@ def walk(real_data: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def browsers() -> Iterator[Browsers]:
-    """Gives Chromium, with a camera; for the module alone, as its event loop fills the thread."""
+    """Gives Chromium, with a camera; Playwright's event loop occupies the thread until it ends."""
     from tests.apps.browsing import playing, starting
 
     with playing() as playwright, starting(playwright) as start:

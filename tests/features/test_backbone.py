@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 import urllib.error
@@ -88,12 +89,23 @@ def test_a_frames_features_do_not_depend_on_its_batch_on_cuda() -> None:
         )
 
 
+@pytest.mark.needs_cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_threads_and_copies_give_the_same_on_cuda() -> None:
+    backbone = load_backbone(BackboneConfig(device="cuda"))
+    frames = random_frames(3)
+    expected = backbone.encode(frames)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(backbone.encode, [frames] * 8))
+    for features in (*found, copy.deepcopy(backbone).encode(frames)):
+        np.testing.assert_array_equal(features, expected)
+
+
 @pytest.mark.parametrize("runtime", ["torch", "auto"])
-def test_encoding_leaves_torchs_thread_count_alone(runtime: Any) -> None:
+def test_encoding_leaves_torchs_thread_count_alone(three_threads: None, runtime: Any) -> None:
     backbone = on_cpu(weights="none", runtime=runtime)
-    before = torch.get_num_threads()
     backbone.encode(random_frames(2 * backbone.batch_frames))
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == 3
 
 
 @pytest.mark.parametrize("how", ["encode", "pipeline"])
@@ -139,7 +151,7 @@ def count_of_new_threads(wanted: int) -> int:
 @pytest.mark.parametrize("runtime", ["auto", "torch"])
 @pytest.mark.parametrize("precision", ["float32", "auto"])
 def test_a_frames_features_do_not_depend_on_the_frames_beside_it(
-    runtime: str, precision: str
+    three_threads: None, runtime: str, precision: str
 ) -> None:
     backbone = on_cpu(runtime=runtime, precision=precision)
     frames = random_frames(2 * backbone.batch_frames + 1)

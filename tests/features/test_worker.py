@@ -33,6 +33,7 @@ from actionrnn.features.provenance import Features
 from actionrnn.features.video_parts import VideoPart
 from actionrnn.features.worker import FrameSpec, Isolation, decode_in_messages
 from actionrnn.options import VideoLimits
+from actionrnn.processes import prepare
 from tests.features import hostile_decoder
 
 EVERY = Sampling(rate_fps=12)
@@ -305,7 +306,7 @@ def test_a_message_that_is_changed_anywhere_is_taken_or_refused(data: st.DataObj
 
 def decoders() -> set[int]:
     """Processes of this one's forkserver."""
-    worker.prepare()
+    prepare()
     found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

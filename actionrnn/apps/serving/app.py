@@ -28,9 +28,9 @@ from actionrnn.apps.serving.webcam import serve_webcam
 from actionrnn.apps.timeline_files import FORMATS
 from actionrnn.apps.timeline_page import PAGES, none_stretches
 from actionrnn.errors import VideoError
-from actionrnn.features import worker
 from actionrnn.model.recognizer import Recognizer
 from actionrnn.options import SegmentRule
+from actionrnn.processes import prepare
 from actionrnn.text import plain
 
 _POLL_SECONDS = 0.2
@@ -119,7 +119,7 @@ def make_app(
     limits = limits or ServeLimits()
     if none_rate is not None:
         model.require_none_of_these(none_rate, of_steps=False)
-    worker.prepare()
+    prepare()
     pool = UploadPool(limits)
 
     @asynccontextmanager

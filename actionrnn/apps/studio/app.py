@@ -24,7 +24,7 @@ from actionrnn.apps.studio.project_file import Label
 from actionrnn.apps.studio.session import Session, client_of, status_of
 from actionrnn.apps.timeline_page import PAGES
 from actionrnn.errors import ActionrnnError, ProjectError
-from actionrnn.features import worker
+from actionrnn.processes import prepare
 
 STUDIO_PAGE = Path(__file__).with_name("page")
 
@@ -49,7 +49,7 @@ def make_studio(
         tasks: what is done in processes beside it; None: extraction and training.
     """
     limits = limits or ServeLimits()
-    worker.prepare(extraction.__name__)
+    prepare(extraction.__name__)
     session = Session(project, limits, tasks or Tasks())
 
     @asynccontextmanager

@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from actionrnn.errors import ActionrnnError
-from actionrnn.features.worker import new_process
+from actionrnn.processes import new_process
 from actionrnn.progress import OnProgress
 
 _POLL_SECONDS = 0.1
@@ -147,7 +147,7 @@ class Worker:
             report(**said["report"])
 
     def _dismiss(self) -> None:
-        """Let a process that does nothing put away what its libraries have, and end."""
+        """Let a process that does nothing end by itself."""
         if self._line is not None:
             with contextlib.suppress(OSError):
                 self._line.send(())

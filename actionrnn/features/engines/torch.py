@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -31,19 +33,19 @@ class TorchEngine:
     ) -> None:
         self._network, self._preprocessing, self._device = network, preprocessing, device
         self.batch_frames = BATCH_FRAMES.get(device.type, BATCH_FRAMES["cuda"])
-        # each thread that computes on a GPU sets up cuDNN anew, 1.7 seconds: one does it for all
-        self._thread = ThreadPoolExecutor(1, "gpu") if device.type == "cuda" else None
 
     def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """RGB uint8 (N, crop, crop, 3) -> (N, D)."""
-        if self._thread is None:
+        if self._device.type != "cuda":
             return self._encode(frames)
-        return self._thread.submit(self._encode, frames).result()
+        return _thread_of(self._device).submit(self._encode, frames).result()
 
     @torch.inference_mode()
     def _encode(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        pixels = torch.from_numpy(frames).to(self._device)
-        return self._forward(pixels).float().cpu().numpy()
+        pixels = torch.from_numpy(frames)
+        if self._device.type == "cuda":
+            pixels = pixels.pin_memory()
+        return self._forward(pixels.to(self._device)).float().cpu().numpy()
 
     def _forward(self, pixels: Tensor) -> Tensor:
         first = next(self._network.parameters(), None)
@@ -60,7 +62,10 @@ def load(job: Job, network: nn.Module) -> Engine:
     for layer, state in zip(exact, states, strict=True):
         layer.to(torch.float32).load_state_dict(state)
     network = network.to(memory_format=torch.channels_last)
-    return TorchEngine(network, job.preprocessing, torch.device(job.device))
+    device = torch.device(job.device)
+    if device.type == "cuda" and device.index is None:  # which one is meant, each thread decides
+        device = torch.device("cuda", torch.cuda.current_device())
+    return TorchEngine(network, job.preprocessing, device)
 
 
 def set_own_threads(count: int, others: int | None = None) -> int:
@@ -82,3 +87,13 @@ def set_own_threads(count: int, others: int | None = None) -> int:
                 later.start()
                 later.join()
     return before
+
+
+@functools.cache
+def _thread_of(device: torch.device) -> ThreadPoolExecutor:
+    """The one that computes on a GPU: each further one would set up cuDNN anew, 1.7 seconds."""
+    return ThreadPoolExecutor(1, str(device))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_thread_of.cache_clear)  # the thread is not there

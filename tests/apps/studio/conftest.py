@@ -7,7 +7,11 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def torch_is_imported_once() -> None:
-    """Not in each studio's process: they are copies of one that has what a training needs."""
-    from actionrnn.features import worker
+    """Not in each studio's process: they are copies of one that has what a training needs.
 
-    worker.prepare("actionrnn.apps.studio.teaching")
+    Unless such copies were made before, in another file of this process.
+    """
+    from actionrnn.apps.studio.jobs import Tasks
+    from actionrnn.processes import prepare
+
+    prepare(Tasks().teach.partition(":")[0])

@@ -118,12 +118,19 @@ def test_what_threads_say_at_once_has_numbers_of_its_own() -> None:
     assert notices.said[-1] == {"id": 201, "text": "the last", "is_problem": True}
 
 
-@pytest.mark.parametrize("step", ["process.BaseProcess.start", "Pipe"])
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [
+        ("process.BaseProcess.start", OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))),
+        ("Pipe", OSError(errno.EMFILE, os.strerror(errno.EMFILE))),
+        ("process.BaseProcess.start", EOFError("unexpected EOF")),  # what forks has ended
+    ],
+)
 def test_a_process_that_cannot_be_started_is_said(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch, step: str
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, step: str, error: Exception
 ) -> None:
     def refuse(*_: object) -> None:
-        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        raise error
 
     with monkeypatch.context() as patched:
         patched.setattr(f"multiprocessing.{step}", refuse)
