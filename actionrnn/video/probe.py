@@ -15,13 +15,14 @@ from actionrnn.video.convert import Converter
 from actionrnn.video.declared import declared_seconds
 from actionrnn.video.decodable import DeclaredLength, nothing_decodable
 from actionrnn.video.frame_index import (
+    FrameIndex,
     decode_frame_index,
     read_frame_index,
     require_times,
     timed_frames,
 )
 from actionrnn.video.image_folder import folder_corrections, is_folder, is_folder_read_as_before
-from actionrnn.video.raw import declared_rate
+from actionrnn.video.raw import declared_rate, is_raw
 from actionrnn.video.source import (
     Source,
     VideoSource,
@@ -86,7 +87,7 @@ def probe_video(
         VideoError: the source is missing, empty, not a video, too large, or has sound only.
     """
     source = replace(locate(path, limits), stream=stream)
-    num_frames = _count_frames(source)
+    index = _index(source)
     with open_stream(source) as opened:  # again, as reading the index has moved to the end
         first = next(timed_frames(source, opened), None)
         if first is None:
@@ -99,9 +100,9 @@ def probe_video(
             codec=opened.codec_context.name,
             width=width,
             height=height,
-            rate_fps=float(rate) if (rate := declared_rate(opened)) else None,
+            rate_fps=_rate(opened, index),
             duration_seconds=declared_seconds(opened),
-            num_frames=num_frames,
+            num_frames=0 if index is None else len(index),
             size_bytes=source.size_bytes,
             corrections=converter.corrections(first[0]),
             stream=opened.index,
@@ -109,16 +110,16 @@ def probe_video(
         )
 
 
-def _count_frames(source: Source) -> int:
-    """The frames that the packets promise, 0 for a source without an end; decodes them only where
-    they are too few for the length that is declared.
+def _index(source: Source) -> FrameIndex | None:
+    """The frames that the packets promise, None for a source without an end; decodes them only
+    where they are too few for the length that is declared.
 
     Raises:
         VideoError: too few can be decoded, or all have one time.
     """
     with open_stream(source) as opened:
         if is_live(opened):
-            return 0
+            return None
         index, declared = read_frame_index(source, opened), DeclaredLength.of(source, opened)
     says_length = declared.num_frames or declared.end_seconds
     if says_length and not declared.enough(source, index):
@@ -126,7 +127,21 @@ def _count_frames(source: Source) -> int:
             index = decode_frame_index(source, opened)
         declared.require_enough(source, index)
     require_times(source.name, index)
-    return len(index)
+    return index
+
+
+def _rate(stream: VideoStream, index: FrameIndex | None) -> float | None:
+    """The rate that is declared.
+
+    Raw MPEG-4 declares the ticks of a clock in a second, and each picture may take several.
+    """
+    rate = declared_rate(stream)
+    if rate is None:
+        return None
+    if index is None or len(index) < 2 or not is_raw(stream):
+        return float(rate)
+    seconds = float(np.median(np.diff(index.ticks))) * index.time_base
+    return float(rate / max(1, round(rate * seconds)))
 
 
 def _stream_info(stream: VideoStream) -> StreamInfo:

@@ -25,7 +25,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def encode(path: Path, options: str = H264, *, rate: int | str = 25, seconds: float = 1.0) -> Path:
+def encode(
+    path: Path, options: str = H264, *, rate: float | str = 25, seconds: float = 1.0
+) -> Path:
     """A moving picture."""
     picture = PICTURE.format(rate=rate, seconds=seconds)
     command = [FFMPEG, "-v", "error", "-y", *picture.split(), *options.split(), str(path)]

@@ -61,6 +61,15 @@ def test_raw_mpeg4_states_its_rate_in_the_ticks_between_pictures(tmp_path: Path)
     assert probe_video(path).rate_fps == 30000 / 1001
 
 
+@pytest.mark.parametrize("rate", [12.5, 7.5, 6.25])
+def test_a_picture_of_raw_mpeg4_may_take_several_ticks(tmp_path: Path, rate: float) -> None:
+    """Its clock has 25 or 15 of them a second, as if it had so many pictures."""
+    path = encode(tmp_path / "a.m4v", STATED["a.m4v"], rate=rate)
+    times = read_frames(path).pts_seconds
+    np.testing.assert_allclose(times, np.arange(len(times)) / rate, atol=1e-5)
+    assert probe_video(path).rate_fps == rate
+
+
 @pytest.mark.parametrize("name", UNSTATED)
 def test_a_rate_that_is_not_stated_is_assumed_aloud(tmp_path: Path, name: str) -> None:
     path = encode(tmp_path / name, UNSTATED[name], rate=12)
