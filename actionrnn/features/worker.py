@@ -257,8 +257,15 @@ class Isolation:
         ours, theirs = socket.socketpair()
         ours.settimeout(_POLL_SECONDS)
         bounds = (self.limits, self.most_memory_bytes)
-        process = new_process(_work, theirs, *bounds, work, path, *arguments)
-        theirs.close()
+        try:
+            process = new_process(_work, theirs, *bounds, work, path, *arguments)
+        except OSError as error:
+            ours.close()
+            raise VideoError(
+                f"{path}: no process can be started to decode it ({error.strerror}); try again"
+            ) from None
+        finally:
+            theirs.close()
         receiver = Receiver(lambda size: self.read(ours, size, path, deadline), crop)
         try:
             kind = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -86,6 +87,22 @@ def test_a_bad_video_says_what_it_says_here(tmp_path: Path, tiny_backbone: Backb
     (tmp_path / "bad.mp4").write_text("no video")
     with pytest.raises(VideoError, match=r"bad\.mp4: is not a readable video"):
         encode(tmp_path / "bad.mp4", tiny_backbone, BOUNDS)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)), EOFError("unexpected EOF")]
+)
+def test_a_decoder_that_cannot_be_started_is_an_error(
+    clip: Path, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr("multiprocessing.process.BaseProcess.start", refuse)
+        with pytest.raises(VideoError, match="no process can be started to decode it"):
+            encode(clip, tiny_backbone, BOUNDS)
+    encode(clip, tiny_backbone, BOUNDS)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="children are found in /proc")
