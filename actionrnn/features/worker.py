@@ -254,18 +254,14 @@ class Isolation:
             VideoError: it failed, exceeds a bound, says nonsense, or ended without a word.
         """
         deadline = time.monotonic() + self.most_seconds
-        ours, theirs = socket.socketpair()
-        ours.settimeout(_POLL_SECONDS)
         bounds = (self.limits, self.most_memory_bytes)
         try:
-            process = new_process(_work, theirs, *bounds, work, path, *arguments)
+            process, ours = _started(*bounds, work, path, *arguments)
         except OSError as error:
-            ours.close()
             raise VideoError(
                 f"{path}: no process can be started to decode it ({error.strerror}); try again"
             ) from None
-        finally:
-            theirs.close()
+        ours.settimeout(_POLL_SECONDS)
         receiver = Receiver(lambda size: self.read(ours, size, path, deadline), crop)
         try:
             kind = ""
@@ -316,6 +312,22 @@ class Isolation:
             raise VideoError(
                 f"{path}: is {seconds:.0f} s long, {self.most_video_seconds:g} s are read; cut it"
             )
+
+
+def _started(*given: Any) -> tuple[Any, socket.socket]:
+    """A process that does `_work(line, *given)`, and this side of the line.
+
+    Raises:
+        OSError: there is none.
+    """
+    ours, theirs = socket.socketpair()
+    try:
+        return new_process(_work, theirs, *given), ours
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
 
 
 def _work(

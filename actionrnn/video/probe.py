@@ -22,7 +22,7 @@ from actionrnn.video.frame_index import (
     timed_frames,
 )
 from actionrnn.video.image_folder import folder_corrections, is_folder, is_folder_read_as_before
-from actionrnn.video.raw import declared_rate, is_raw
+from actionrnn.video.raw import declared_rate, is_raw_mpeg4
 from actionrnn.video.source import (
     Source,
     VideoSource,
@@ -32,6 +32,8 @@ from actionrnn.video.source import (
     open_stream,
     video_streams,
 )
+
+_ROUNDED_TICKS = 0.01  # of a picture: the container's clock may be another
 
 
 @dataclass(frozen=True)
@@ -133,15 +135,16 @@ def _index(source: Source) -> FrameIndex | None:
 def _rate(stream: VideoStream, index: FrameIndex | None) -> float | None:
     """The rate that is declared.
 
-    Raw MPEG-4 declares the ticks of a clock in a second, and each picture may take several.
+    Raw MPEG-4 declares the ticks of a clock in a second, of which each picture may take several:
+    there it is that of the pictures, on the average.
     """
     rate = declared_rate(stream)
-    if rate is None:
-        return None
-    if index is None or len(index) < 2 or not is_raw(stream):
-        return float(rate)
-    seconds = float(np.median(np.diff(index.ticks))) * index.time_base
-    return float(rate / max(1, round(rate * seconds)))
+    if rate is None or index is None or len(index) < 2 or not is_raw_mpeg4(stream):
+        return float(rate) if rate else None
+    span = int(index.ticks[-1] - index.ticks[0]) * index.time_base
+    ticks = rate * span / (len(index) - 1)
+    whole = max(1, round(ticks))
+    return float(rate / (whole if abs(ticks - whole) < _ROUNDED_TICKS else ticks))
 
 
 def _stream_info(stream: VideoStream) -> StreamInfo:

@@ -63,8 +63,8 @@ def declared_rate(stream: VideoStream) -> Fraction | None:
         return stream.average_rate
     if _format_name(stream) == "h263":
         return None
-    is_m4v = _format_name(stream) == "m4v"  # whose pictures state their distance in ticks
-    rates = stream.codec_context.framerate, stream.guessed_rate if is_m4v else None
+    guess = stream.guessed_rate if is_raw_mpeg4(stream) else None
+    rates = stream.codec_context.framerate, guess
     lowest, highest = _RATES
     return next((rate for rate in rates if rate and lowest <= rate <= highest), None)
 
@@ -72,6 +72,11 @@ def declared_rate(stream: VideoStream) -> Fraction | None:
 def is_raw(stream: VideoStream) -> bool:
     """Whether nothing tells the times of its frames."""
     return are_numbers(stream) or _has_no_times(stream)
+
+
+def is_raw_mpeg4(stream: VideoStream) -> bool:
+    """Whether its header has but a clock, and its pictures state their distance in ticks."""
+    return _format_name(stream) == "m4v"
 
 
 def are_numbers(stream: VideoStream) -> bool:

@@ -90,16 +90,25 @@ def test_a_bad_video_says_what_it_says_here(tmp_path: Path, tiny_backbone: Backb
 
 
 @pytest.mark.parametrize(
-    "error", [OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)), EOFError("unexpected EOF")]
+    ("step", "error"),
+    [
+        ("multiprocessing.process.BaseProcess.start", OSError(errno.EAGAIN, "no")),
+        ("multiprocessing.process.BaseProcess.start", EOFError("unexpected EOF")),
+        ("socket.socketpair", OSError(errno.EMFILE, "no")),
+    ],
 )
 def test_a_decoder_that_cannot_be_started_is_an_error(
-    clip: Path, tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch, error: Exception
+    clip: Path,
+    tiny_backbone: Backbone,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    error: Exception,
 ) -> None:
-    def refuse(_: object) -> None:
+    def refuse(*_: object) -> None:
         raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr("multiprocessing.process.BaseProcess.start", refuse)
+        patched.setattr(step, refuse)
         with pytest.raises(VideoError, match="no process can be started to decode it"):
             encode(clip, tiny_backbone, BOUNDS)
     encode(clip, tiny_backbone, BOUNDS)

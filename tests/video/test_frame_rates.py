@@ -70,6 +70,15 @@ def test_a_picture_of_raw_mpeg4_may_take_several_ticks(tmp_path: Path, rate: flo
     assert probe_video(path).rate_fps == rate
 
 
+def test_the_rate_of_raw_mpeg4_is_the_average(tmp_path: Path) -> None:
+    """Its pictures take one tick and two in turn."""
+    pictures = "-vf select=lt(mod(n\\,3)\\,2) -fps_mode vfr"
+    path = encode(tmp_path / "a.m4v", f"{pictures} {STATED['a.m4v']}")
+    times = read_frames(path).pts_seconds
+    np.testing.assert_allclose(np.diff(times)[:4], [0.04, 0.08, 0.04, 0.08], atol=1e-5)
+    assert probe_video(path).rate_fps == pytest.approx(50 / 3, rel=1e-3)
+
+
 @pytest.mark.parametrize("name", UNSTATED)
 def test_a_rate_that_is_not_stated_is_assumed_aloud(tmp_path: Path, name: str) -> None:
     path = encode(tmp_path / name, UNSTATED[name], rate=12)

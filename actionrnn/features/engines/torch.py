@@ -65,6 +65,8 @@ def load(job: Job, network: nn.Module) -> Engine:
     device = torch.device(job.device)
     if device.type == "cuda" and device.index is None:  # which one is meant, each thread decides
         device = torch.device("cuda", torch.cuda.current_device())
+    if device.type == "cuda":
+        _thread_of(device)  # before threads ask for it at once
     return TorchEngine(network, job.preprocessing, device)
 
 
