@@ -120,15 +120,9 @@ def browsers() -> Iterator[Browsers]:
 
 
 @pytest.fixture(scope="module")
-def walk_camera(walk: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """That clip as the fake camera takes it."""
+def browser(browsers: Browsers, walk: Path, tmp_path_factory: pytest.TempPathFactory) -> Browser:
+    """Chromium, whose camera shows that clip."""
     from tests.apps.browsing import encode
 
     camera = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
-    return encode(walk, camera, "mjpeg", "yuvj420p", times=3)
-
-
-@pytest.fixture(scope="module")
-def browser(browsers: Browsers, walk_camera: Path) -> Browser:
-    """Chromium, whose camera shows that clip."""
-    return browsers(walk_camera)
+    return browsers(encode(walk, camera, "mjpeg", "yuvj420p", times=3))

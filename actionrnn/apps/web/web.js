@@ -84,7 +84,10 @@ function presented(seconds, mine) {
 async function frameAt(seconds, mine) {
   for (let left = mostTries, nudged = seconds; left && running === mine; nudged += nudgeSeconds) {
     let time = await presented(nudged, mine);
-    if (time !== null && time === mine.takenSeconds && running === mine) time = await presented(nudged += nudgeSeconds, mine) ?? time; // to be sure
+    if (time !== null && time === mine.takenSeconds && running === mine) {
+      nudged += nudgeSeconds;
+      time = await presented(nudged, mine) ?? time; // to be sure
+    }
     if (time !== null) {
       const frame = await pixelsOf(video);
       if (Math.abs((frame.seconds ?? time) - time) < onTickSeconds) {
