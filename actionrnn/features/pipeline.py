@@ -56,9 +56,9 @@ class Pace:
     num_frames: int = 0
     """Frames that the backbone has seen."""
     decoders_waited: float = 0.0
-    """Seconds, of all decoders together."""
+    """Seconds, of each decoder on average."""
     workers_waited: float = 0.0
-    """Seconds, of all threads that encode together."""
+    """Seconds, of each thread that encodes on average."""
     seconds_in_all: float | None = None
     """None until the end."""
 
@@ -262,7 +262,8 @@ class Pipeline:
             self._batch.targets.append(target)
             if len(self._batch.targets) == self.backbone.batch_frames:
                 self._hand_on()
-            self.pace.decoders_waited += time.perf_counter() - started
+            waited = time.perf_counter() - started
+            self.pace.decoders_waited += waited / self._num_decoders
 
     def finish(self, source: VideoPart, result: Features | VideoError) -> None:
         """Give one video's result to the caller."""
@@ -317,7 +318,7 @@ class Pipeline:
                 break
             values = self._encoded(batch.pictures)
             with self._pace_lock:
-                self.pace.workers_waited += waited
+                self.pace.workers_waited += waited / self.backbone.num_workers
                 self.pace.num_frames += len(batch.targets)
             for target, features in zip(batch.targets, values, strict=False):
                 target.write(features)

@@ -1,11 +1,21 @@
-"""Whatever the order in which frames come, each gets the one before it."""
+"""Each frame gets the one before it, in whatever order they come; the slower side is named."""
 
 from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from actionrnn.features.pipeline import FramePairs
+from actionrnn.config import BackboneConfig, Sampling
+from actionrnn.features.backbone import Backbone
+from actionrnn.features.pipeline import FramePairs, Pipeline
+from actionrnn.features.video_parts import VideoPart
+from actionrnn.features.worker import FrameSpec
 
 PLACES = [slice(0, 1), slice(1, 3), slice(3, 4), slice(4, 5), slice(5, 8)]
 SHOWN = [0, 1, 1, 2, 3, 4, 4, 4]
@@ -33,3 +43,38 @@ def test_a_buffer_that_is_written_over_does_no_harm() -> None:
     buffer[:] = 9
     ((_, _, before),) = pairs.add(slice(1, 2), picture(2))
     assert before is not None and (before == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("decode_seconds", "encode_seconds", "bound"),
+    [(0.4, 0.02, "decoding"), (0, 0.02, "the backbone")],
+)
+def test_the_slower_side_is_named_however_many_decoders_there_are(
+    tiny_backbone: Backbone,
+    monkeypatch: pytest.MonkeyPatch,
+    decode_seconds: float,
+    encode_seconds: float,
+    bound: str,
+) -> None:
+    """All decoders wait for a short backbone at once: together longer than it waited for them."""
+    num_decoders, encode = 16, Backbone.encode_batch
+    all_have_decoded = threading.Barrier(num_decoders)
+
+    def decode(path: Any, spec: FrameSpec, sink: Any) -> None:
+        time.sleep(decode_seconds)
+        side, count = spec.preprocessing.crop, tiny_backbone.batch_frames
+        all_have_decoded.wait()
+        sink.begin(np.arange(count) / 4)
+        for step in range(count):
+            sink.add(slice(step, step + 1), np.zeros((side, side, 3), np.uint8))
+
+    def encode_slowly(backbone: Backbone, pictures: np.ndarray) -> np.ndarray:
+        time.sleep(encode_seconds)
+        return encode(backbone, pictures)
+
+    monkeypatch.setattr(Backbone, "encode_batch", encode_slowly)
+    backbone = replace(tiny_backbone, config=BackboneConfig(name="tiny", frames_ahead=1))
+    videos = [VideoPart(f"{number}", Path(f"{number}.avi")) for number in range(num_decoders)]
+    pipeline = Pipeline(videos, backbone, Sampling(rate_fps=4), decode, num_decoders)
+    assert sum(result is not None for result in pipeline.run()) == num_decoders
+    assert pipeline.pace.bound == bound
