@@ -50,7 +50,8 @@ def read_and_convert_once(backbone: Any, folder: Path) -> None:
         return converted[job]
 
     def network_to_onnx_once(network: Any, preprocessing: Any) -> bytes:
-        key = repr(network), backbone.hash_tensors(network), preprocessing
+        seen = preprocessing.crop, preprocessing.mean, preprocessing.std  # all that the graph has
+        key = repr(network), backbone.hash_tensors(network), seen
         return once_a_session(folder, key, lambda: network_to_onnx(network, preprocessing))
 
     backbone.load_network, backbone.load_openvino = load_network_once, load_openvino_once
