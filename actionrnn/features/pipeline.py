@@ -55,10 +55,10 @@ class Pace:
     started: float = field(default_factory=time.perf_counter)
     num_frames: int = 0
     """Frames that the backbone has seen."""
-    decoders_waited: float = 0.0
-    """Seconds, of each decoder on average."""
+    decoding_waited: float = 0.0
+    """Seconds in which no decoder could hand on its frames, as the backbone had enough."""
     workers_waited: float = 0.0
-    """Seconds, of each thread that encodes on average."""
+    """Seconds in which a thread that encodes had no frames, on average."""
     seconds_in_all: float | None = None
     """None until the end."""
 
@@ -77,7 +77,7 @@ class Pace:
     @property
     def bound(self) -> str:
         """What bounds the run: the side that waits less."""
-        return "decoding" if self.workers_waited > self.decoders_waited else "the backbone"
+        return "decoding" if self.workers_waited > self.decoding_waited else "the backbone"
 
     def end(self) -> None:
         """Stop the clock."""
@@ -218,7 +218,7 @@ class Pipeline:
         self._sources = iter(sources)
         most = num_decoders or min(MOST_DECODERS, num_cores())
         self._num_decoders = self._decoders_left = min(most, max(1, len(sources)))
-        self._workers_left = backbone.num_workers
+        self._num_workers = self._workers_left = backbone.num_workers
         self._batch: _Batch | None = None
         most_batches = max(2, backbone.config.frames_ahead // backbone.batch_frames)
         self._batches: queue.Queue[_Batch | None] = queue.Queue(most_batches)
@@ -228,7 +228,7 @@ class Pipeline:
 
     def run(self) -> Generator[tuple[VideoPart, Features | VideoError] | None, None, None]:
         """Each video's features or why there are none, as they are done; None while waiting."""
-        jobs = [self._decode] * self._num_decoders + [self._encode] * self.backbone.num_workers
+        jobs = [self._decode] * self._num_decoders + [self._encode] * self._num_workers
         threads = [threading.Thread(target=self._guarded, args=[job]) for job in jobs]
         try:
             for thread in threads:
@@ -253,7 +253,6 @@ class Pipeline:
 
     def add(self, picture: Pixels, target: _Target) -> None:
         """Copy one picture into the batch that is filling up."""
-        started = time.perf_counter()
         with self._fill_lock:
             if self._batch is None:
                 shape = (self.backbone.batch_frames, *picture.shape)
@@ -262,17 +261,19 @@ class Pipeline:
             self._batch.targets.append(target)
             if len(self._batch.targets) == self.backbone.batch_frames:
                 self._hand_on()
-            waited = time.perf_counter() - started
-            self.pace.decoders_waited += waited / self._num_decoders
 
     def finish(self, source: VideoPart, result: Features | VideoError) -> None:
         """Give one video's result to the caller."""
         self._put(self._finished, (source, result))
 
     def _hand_on(self) -> None:
-        if self._batch is not None:
-            self._put(self._batches, self._batch)
-            self._batch = None
+        """Under the lock: while one decoder waits here, all do."""
+        if self._batch is None:
+            return
+        started = time.perf_counter()
+        self._put(self._batches, self._batch)
+        self.pace.decoding_waited += time.perf_counter() - started
+        self._batch = None
 
     def _put(self, target: queue.Queue[_T], item: _T) -> None:
         while True:
@@ -305,7 +306,7 @@ class Pipeline:
             if self._decoders_left:
                 return
             self._hand_on()  # the last batch is not full
-        for _ in range(self.backbone.num_workers):
+        for _ in range(self._num_workers):
             self._put(self._batches, None)
 
     def _encode(self) -> None:
@@ -314,11 +315,12 @@ class Pipeline:
             started = time.perf_counter()
             batch = self._next_batch()
             waited = time.perf_counter() - started
+            with self._pace_lock:
+                self.pace.workers_waited += waited / self._num_workers
             if batch is None:
                 break
             values = self._encoded(batch.pictures)
             with self._pace_lock:
-                self.pace.workers_waited += waited / self.backbone.num_workers
                 self.pace.num_frames += len(batch.targets)
             for target, features in zip(batch.targets, values, strict=False):
                 target.write(features)
