@@ -56,7 +56,8 @@ class Pace:
     num_frames: int = 0
     """Frames that the backbone has seen."""
     decoding_waited: float = 0.0
-    """Seconds in which no decoder could hand on its frames, as the backbone had enough."""
+    """Seconds in which no decoder could hand on its frames, as the backbone had enough, or in
+    which all were decoded and the backbone had some left."""
     workers_waited: float = 0.0
     """Seconds in which a thread that encodes had no frames, on average."""
     seconds_in_all: float | None = None
@@ -76,7 +77,7 @@ class Pace:
 
     @property
     def bound(self) -> str:
-        """What bounds the run: the side that waits less."""
+        """What bounds the run: the side that waits less. A slow disk holds up either."""
         return "decoding" if self.workers_waited > self.decoding_waited else "the backbone"
 
     def end(self) -> None:
@@ -219,6 +220,7 @@ class Pipeline:
         most = num_decoders or min(MOST_DECODERS, num_cores())
         self._num_decoders = self._decoders_left = min(most, max(1, len(sources)))
         self._num_workers = self._workers_left = backbone.num_workers
+        self._all_decoded = 0.0  # when, by the clock of `Pace`
         self._batch: _Batch | None = None
         most_batches = max(2, backbone.config.frames_ahead // backbone.batch_frames)
         self._batches: queue.Queue[_Batch | None] = queue.Queue(most_batches)
@@ -306,6 +308,7 @@ class Pipeline:
             if self._decoders_left:
                 return
             self._hand_on()  # the last batch is not full
+        self._all_decoded = time.perf_counter()
         for _ in range(self._num_workers):
             self._put(self._batches, None)
 
@@ -328,6 +331,7 @@ class Pipeline:
             self._workers_left -= 1
             is_last = self._workers_left == 0
         if is_last:
+            self.pace.decoding_waited += time.perf_counter() - self._all_decoded
             self._put(self._finished, None)
 
     def _encoded(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -45,7 +45,7 @@ def test_a_buffer_that_is_written_over_does_no_harm() -> None:
     assert before is not None and (before == 1).all()
 
 
-@pytest.mark.parametrize("num_workers", [1, 4])
+@pytest.mark.parametrize(("num_workers", "frames_ahead"), [(1, 1), (4, 1), (1, 256)])
 @pytest.mark.parametrize(
     ("decode_seconds", "encode_seconds", "bound"),
     [(0.5, 0.01, "decoding"), (0, 0.1, "the backbone")],
@@ -54,11 +54,14 @@ def test_the_slower_side_is_named_however_many_threads_it_has(
     tiny_backbone: Backbone,
     monkeypatch: pytest.MonkeyPatch,
     num_workers: int,
+    frames_ahead: int,
     decode_seconds: float,
     encode_seconds: float,
     bound: str,
 ) -> None:
-    """Many decoders wait for a short backbone at once: together longer than it waited for them."""
+    """Many decoders wait for a short backbone at once: together longer than it waited for them.
+    Or all frames are decoded before the backbone has seen a few.
+    """
     num_decoders = 16
     all_have_decoded = threading.Barrier(num_decoders, timeout=60)
 
@@ -76,7 +79,7 @@ def test_the_slower_side_is_named_however_many_threads_it_has(
 
     monkeypatch.setattr(Backbone, "encode_batch", encode)
     monkeypatch.setattr(Backbone, "num_workers", num_workers)
-    backbone = replace(tiny_backbone, config=BackboneConfig(name="tiny", frames_ahead=1))
+    backbone = replace(tiny_backbone, config=BackboneConfig(name="tiny", frames_ahead=frames_ahead))
     videos = [VideoPart(f"{number}", Path(f"{number}.avi")) for number in range(num_decoders)]
     pipeline = Pipeline(videos, backbone, Sampling(rate_fps=4), decode, num_decoders)
     assert sum(result is not None for result in pipeline.run()) == num_decoders
